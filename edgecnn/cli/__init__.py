@@ -1,0 +1,116 @@
+"""The ``edgecnn`` command: one file a subcommand, imported only when it is typed.
+
+A command module provides
+
+    EXAMPLE: str                         lines shown at the end of --help
+    def add_arguments(parser) -> None    its flags
+    def run(args) -> int                 parses, calls ONE library function, prints; exit code
+
+Exit codes: 0 done, 1 anything else, 2 usage, 3 verification failed, 4 unsupported model,
+5 backend or extra missing, 6 source lost, 130 interrupted.
+"""
+
+import argparse
+import difflib
+import importlib
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from typing import NoReturn
+
+from edgecnn_runtime import __version__
+from edgecnn_runtime.errors import BackendMissingError, EdgecnnError
+
+COMMANDS: Mapping[str, str] = {
+    "train": "train one of the seed networks on images or IDX files",
+    "export": "turn a trained model into a verified bundle",
+    "inspect": "show what a bundle holds and where it came from",
+    "verify": "replay a bundle's golden data on every backend present here",
+    "bench": "time a bundle on every backend present here",
+    "run": "run a bundle on a camera, stream, video or pictures",
+    "pack": "make one .tar of a bundle, for scp",
+    "unpack": "check and unpack a packed bundle",
+    "doctor": "show what this machine offers, and what is missing",
+}
+EXTRAS: Mapping[str, str] = {
+    "torch": "export", "onnx": "export", "onnxscript": "export", "safetensors": "export",
+}  # fmt: skip
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse that says which flag or command was probably meant."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print the message, the nearest match and where help is; exit 2."""
+        self.exit(2, f"edgecnn: {message}{self._hint()}\n`{self.prog} --help` lists everything\n")
+
+    def _hint(self) -> str:
+        known = [flag for action in self._actions for flag in action.option_strings]
+        known += [name for a in self._actions if isinstance(a.choices, dict) for name in a.choices]
+        for word in sys.argv[1:]:
+            bare = word.split("=")[0]
+            if bare not in known and (close := difflib.get_close_matches(bare, known, 1, 0.7)):
+                return f"\ndid you mean {close[0]}?"
+        return ""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; errors of the project end as one message and their exit code."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    args = _parse(words)
+    try:
+        return int(args.run(args))
+    except EdgecnnError as error:
+        return _fail(args, error, error.exit_code)
+    except ModuleNotFoundError as error:
+        return _fail(args, _missing_extra(error), BackendMissingError.exit_code)
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 0
+    except KeyboardInterrupt:
+        print("edgecnn: interrupted", file=sys.stderr)
+        return 130
+
+
+def _parse(words: Sequence[str]) -> argparse.Namespace:
+    parser = Parser(
+        prog="edgecnn",
+        description="From a trained CNN to a verified bundle to a camera at the edge.",
+        epilog="example:\n  edgecnn export model.pt && edgecnn run model.edge rtsp://camera/1",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"edgecnn {__version__}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=Parser)
+    chosen = next((word for word in words if not word.startswith("-")), "")
+    for name, summary in COMMANDS.items():
+        command = commands.add_parser(
+            name,
+            help=summary,
+            description=summary[0].upper() + summary[1:] + ".",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+        if name == chosen:
+            module = importlib.import_module(f"edgecnn.cli.{name}")
+            module.add_arguments(command)
+            command.epilog = f"example:\n{module.EXAMPLE}"
+            command.set_defaults(run=module.run, command=name)
+    return parser.parse_args(words)
+
+
+def _fail(args: argparse.Namespace, error: Exception, code: int) -> int:
+    if getattr(args, "json", False):
+        print(json.dumps({"error": type(error).__name__, "message": str(error), "exit": code}))
+    else:
+        print(f"edgecnn {args.command}: {error}", file=sys.stderr)
+    return code
+
+
+def _missing_extra(error: ModuleNotFoundError) -> Exception:
+    package = (error.name or "").split(".")[0]
+    if package not in EXTRAS:
+        raise error
+    extra = EXTRAS[package]
+    return BackendMissingError(
+        f"this command needs {package}, which is not installed: pip install 'edgecnn[{extra}]'"
+    )

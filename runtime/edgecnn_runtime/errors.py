@@ -1,0 +1,72 @@
+"""Every error edgecnn raises on purpose, and the exit code its commands end with.
+
+    EdgecnnError                    1   anything else that stopped it (disk full)
+    ├── UsageError                  2   a flag, a key, a path or a value that cannot be meant
+    │   └── ConfigError             2   the same, in a YAML file: names file, line and key
+    ├── VerificationError           3   measured, and not good enough
+    │   ├── BundleError             3   a bundle that is not what its manifest says
+    │   └── SelfTestError           3   a backend does not reproduce the golden outputs here
+    ├── UnsupportedModelError       4   a model this version cannot take
+    │   ├── CheckpointError         4   the checkpoint is damaged or does not fit its architecture
+    │   └── UntrustedError          4   loading it could run code that came with it
+    ├── BackendMissingError         5   the engine is not installed here
+    └── SourceLostError             6   a camera or file cannot be opened, or ended in mid-frame
+
+Each message says what happened, where, and what to type next.
+"""
+
+
+class EdgecnnError(Exception):
+    """The root of the tree; ``exit_code`` is what a command that meets it ends with."""
+
+    exit_code = 1
+
+
+class UsageError(EdgecnnError):
+    """A flag, a key, a path or a value that cannot be meant."""
+
+    exit_code = 2
+
+
+class ConfigError(UsageError):
+    """A YAML or JSON value that cannot be meant; the message names file, line and key."""
+
+
+class VerificationError(EdgecnnError):
+    """Something was measured and is not good enough to be emitted or used."""
+
+    exit_code = 3
+
+
+class BundleError(VerificationError):
+    """A bundle that is not what its manifest says, or that cannot be trusted."""
+
+
+class SelfTestError(VerificationError):
+    """A backend that does not reproduce the bundle's golden outputs on this machine."""
+
+
+class UnsupportedModelError(EdgecnnError):
+    """A model that this version cannot take."""
+
+    exit_code = 4
+
+
+class CheckpointError(UnsupportedModelError):
+    """A checkpoint that is damaged, or does not fit its architecture."""
+
+
+class UntrustedError(UnsupportedModelError):
+    """A file whose loading could run code that came with it."""
+
+
+class BackendMissingError(EdgecnnError):
+    """An inference engine, or an extra, that is not installed here."""
+
+    exit_code = 5
+
+
+class SourceLostError(EdgecnnError):
+    """A camera, stream or file that cannot be opened, or that ended where it should not."""
+
+    exit_code = 6

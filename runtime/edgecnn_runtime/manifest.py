@@ -1,0 +1,280 @@
+"""manifest.json as typed values: the contract between export and runtime.
+
+Nothing else in the project spells these keys. Every Struct is frozen and refuses unknown keys,
+so that a typo or a manifest from a future version is an error and not a silent default.
+"""
+
+from typing import Annotated, Literal, TypeAlias
+
+import msgspec
+from msgspec import Meta
+
+SCHEMA_VERSION = 1
+
+Positive: TypeAlias = Annotated[int, Meta(ge=1, le=65536)]
+Count: TypeAlias = Annotated[int, Meta(ge=0)]
+Unit: TypeAlias = Annotated[float, Meta(ge=0.0, le=1.0)]
+Byte: TypeAlias = Annotated[int, Meta(ge=0, le=255)]
+Sha256: TypeAlias = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
+FileName: TypeAlias = Annotated[
+    str, Meta(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.\-]*$", max_length=128)
+]
+"""A plain file name inside the bundle: no separator, no leading dot."""
+
+Task: TypeAlias = Literal["classify", "detect", "embed", "ocr"]
+Color: TypeAlias = Literal["rgb", "bgr", "gray"]
+Resize: TypeAlias = Literal["stretch", "letterbox", "crop"]
+Interpolation: TypeAlias = Literal["linear", "area"]
+Values: TypeAlias = Literal["logits", "probabilities", "log_probabilities"]
+"""What an output holds: before softmax (or sigmoid), after it, or its logarithm."""
+
+
+class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Common settings of every manifest value."""
+
+
+class Normalization(Part, frozen=True, kw_only=True):
+    """(pixel - mean) / std a channel, in pixel units 0..255, in the order of ``Input.color``.
+
+    It is already inside every artifact; it is written here so that a person can check it.
+    origin: where the numbers came from. ``assumed`` means nobody said.
+    """
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    origin: Literal["checkpoint", "preset", "flag", "spec", "timm", "graph", "assumed"]
+
+
+class Input(Part, frozen=True, kw_only=True):
+    """How a frame becomes the artifact's uint8[N,height,width,3] BGR input.
+
+    color: what the model was trained on; the conversion from BGR is inside the artifact.
+    resize: ``stretch`` ignores the aspect ratio; ``letterbox`` keeps it and fills with ``pad``;
+        ``crop`` keeps it, scales the short side to side/crop_pct and cuts the centre.
+    pad: fill colour, BGR. pad_position: where the picture sits inside the letterbox.
+    """
+
+    width: Positive
+    height: Positive
+    color: Color
+    normalization: Normalization
+    resize: Resize = "stretch"
+    interpolation: Interpolation = "linear"
+    crop_pct: Annotated[float, Meta(gt=0.0, le=1.0)] = 1.0
+    pad: tuple[Byte, Byte, Byte] = (114, 114, 114)
+    pad_position: Literal["center", "corner"] = "center"
+
+
+class Classify(Part, frozen=True, kw_only=True, tag_field="head", tag="classify"):
+    """scores[N,C] → Classification. One column only: a binary score for label 1.
+
+    multi_label: independent sigmoids instead of one softmax.
+    """
+
+    output: str
+    values: Values = "logits"
+    multi_label: bool = False
+
+
+class Yolo(Part, frozen=True, kw_only=True, tag_field="head", tag="yolo"):
+    """A YOLO-style head after its box arithmetic.
+
+    layout:
+        ``v5``   [N,A,4+1+C(+points)]: cx, cy, w, h, objectness, classes (v5, v7, YOLOX-decoded)
+        ``v8``   [N,4+C(+points),A]: cx, cy, w, h, classes (v8, v9, v11)
+        ``nms``  [N,K,6(+points)]: x1, y1, x2, y2, score, class; suppression is in the graph
+    Coordinates are pixels of the network input, or fractions of it where ``normalized``.
+    classes: C. points, point_dims: landmarks a box, each x, y or x, y, visibility.
+    """
+
+    output: str
+    layout: Literal["v5", "v8", "nms"]
+    classes: Positive
+    points: Count = 0
+    point_dims: Literal[2, 3] = 2
+    values: Values = "probabilities"
+    normalized: bool = False
+    score: Unit = 0.25
+    iou: Unit = 0.45
+    max_detections: Positive = 300
+    class_agnostic: bool = False
+
+
+class AnchorFree(Part, frozen=True, kw_only=True, tag_field="head", tag="anchor_free"):
+    """A centre-based head: one box a cell and stride.
+
+    variant:
+        ``yunet``       per stride s outputs cls_s[N,A,1], obj_s[N,A,1], bbox_s[N,A,4],
+                        kps_s[N,A,2P]; score = sqrt(cls·obj), centre = (cell + d)·s, size = exp(·)·s
+        ``centerface``  one stride (4): heatmap, scale, offset, landmarks as [N,C,h,w]
+    outputs: the graph's output names by role: ``cls_8`` … or ``heatmap``, ``scale``, ….
+    """
+
+    variant: Literal["yunet", "centerface"]
+    outputs: dict[str, str]
+    strides: tuple[Positive, ...] = (8, 16, 32)
+    points: Count = 5
+    score: Unit = 0.6
+    iou: Unit = 0.3
+    max_detections: Positive = 300
+
+
+class Ssd(Part, frozen=True, kw_only=True, tag_field="head", tag="ssd"):
+    """Prior boxes with variances (SSD, RetinaFace): boxes[N,A,4], scores[N,A,C], points[N,A,2P].
+
+    Priors are laid out stride by stride, row by row, one for each min_size (and, for an
+    aspect ratio r, of that size times sqrt(r) by 1/sqrt(r)). Class 0 is background.
+    """
+
+    boxes: str
+    scores: str
+    landmarks: str = ""
+    strides: tuple[Positive, ...]
+    min_sizes: tuple[tuple[float, ...], ...]
+    aspect_ratios: tuple[float, ...] = (1.0,)
+    variances: tuple[float, float] = (0.1, 0.2)
+    values: Values = "probabilities"
+    points: Count = 0
+    score: Unit = 0.5
+    iou: Unit = 0.4
+    max_detections: Positive = 300
+
+
+class Ctc(Part, frozen=True, kw_only=True, tag_field="head", tag="ctc"):
+    """Per-step character scores → text: best path, repeats merged, blanks dropped.
+
+    layout: the order of batch, time and class axes. charset: one entry a class, in class order
+    without the blank.
+    """
+
+    output: str
+    charset: tuple[str, ...]
+    blank: Count = 0
+    layout: Literal["NTC", "NCT", "TNC"] = "NTC"
+    values: Values = "logits"
+
+
+class Embed(Part, frozen=True, kw_only=True, tag_field="head", tag="embed"):
+    """features[N,D] (or [N,D,1,1]) → Embedding. metric: how two of them are compared."""
+
+    output: str
+    normalize: bool = True
+    metric: Literal["cosine", "l2"] = "cosine"
+
+
+Decode: TypeAlias = Classify | Yolo | AnchorFree | Ssd | Ctc | Embed
+
+
+class Parity(Part, frozen=True, kw_only=True):
+    """How closely an output follows the PyTorch reference on the verification pictures.
+
+    max_abs: largest absolute difference. cosine: of both after subtracting the reference's mean
+    output over the pictures; the smallest over the pictures. snr_db: 10·log10 of the reference's
+    centred power over the error's power, over all pictures.
+    """
+
+    max_abs: float
+    cosine: float
+    snr_db: float
+
+
+class Quality(Part, frozen=True, kw_only=True):
+    """A task metric on labelled pictures, and the float model's on the same ones.
+
+    low, high: the 95 % interval of value. agreement: share of decoded results equal to float's.
+    """
+
+    metric: str
+    value: float
+    reference: float
+    low: float
+    high: float
+    samples: Count
+    data: str
+
+
+class Run(Part, frozen=True, kw_only=True):
+    """One artifact on one engine at one precision, as measured at export.
+
+    engine: ``backend/precision`` such as ``openvino/bf16``.
+    parity: by output name, against torch, on the verification pictures.
+    golden_snr_db: by output name, against the stored golden outputs: what a device must reach
+        again, less the tolerance.
+    agreement: share of verification pictures whose decoded result equals the reference's.
+    """
+
+    engine: str
+    version: str
+    parity: dict[str, Parity]
+    golden_snr_db: dict[str, float]
+    agreement: Unit = 1.0
+
+
+class Artifact(Part, frozen=True, kw_only=True):
+    """One file an engine can load.
+
+    target: ``any`` (float), ``cpu`` (unsigned activations), ``cpu-rr`` (the same with reduced
+        range weights), ``trt`` (signed, symmetric).
+    """
+
+    file: FileName
+    format: Literal["onnx"] = "onnx"
+    precision: Literal["fp32", "fp16", "int8"]
+    target: Literal["any", "cpu", "cpu-rr", "trt"] = "any"
+    sha256: Sha256
+    bytes: Count
+    runs: tuple[Run, ...] = ()
+    quality: Quality | None = None
+
+
+class Golden(Part, frozen=True, kw_only=True):
+    """Inputs and reference outputs for the self-test, in one .npz without pickles.
+
+    Arrays: ``pixels`` uint8[count,height,width,3] BGR, and ``output.NAME`` for each output of
+    the PyTorch model, float32[count,…].
+    """
+
+    file: FileName
+    sha256: Sha256
+    bytes: Count
+    count: Positive
+    pictures: Literal["given", "checkpoint", "synthetic"]
+
+
+class Provenance(Part, frozen=True, kw_only=True):
+    """Where the bundle came from, so that it can be made again."""
+
+    source: str
+    source_sha256: Sha256
+    created: str
+    command: str
+    versions: dict[str, str]
+    calibration_sha256: Sha256 | None = None
+    calibration_count: Count = 0
+
+
+class Output(Part, frozen=True, kw_only=True):
+    """One output tensor of every artifact; None in a shape is the batch."""
+
+    name: str
+    dtype: str
+    shape: tuple[int | None, ...]
+
+
+class Manifest(Part, frozen=True, kw_only=True):
+    """The whole of manifest.json."""
+
+    schema: int
+    name: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.\-]*$", max_length=100)]
+    task: Task
+    input: Input
+    outputs: tuple[Output, ...]
+    decode: Decode
+    labels: tuple[str, ...]
+    batch: tuple[Positive, ...] | None
+    """Batch sizes the artifacts take; None means any."""
+    artifacts: Annotated[tuple[Artifact, ...], Meta(min_length=1)]
+    golden: Golden
+    provenance: Provenance
+    files: dict[FileName, Sha256] = {}
+    """Every other file of the bundle (the report), by name."""

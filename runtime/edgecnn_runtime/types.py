@@ -1,0 +1,108 @@
+"""The values that flow through the runtime: frozen, documented, without behaviour.
+
+Coordinates are float pixels of the frame the model was given, origin at the top left corner of
+the top left pixel, x to the right, y down. Scores are probabilities, 0..1. Times are seconds on
+the ``time.monotonic()`` clock unless a field says otherwise.
+"""
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Pixels: TypeAlias = NDArray[np.uint8]
+"""uint8[H,W,3] (one picture) or uint8[N,H,W,3] (a batch), BGR, C-contiguous rows."""
+
+Floats: TypeAlias = NDArray[np.float32]
+Tensors: TypeAlias = dict[str, NDArray[Any]]
+"""Output tensors by the name they have in the graph."""
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One picture from a source.
+
+    pixels: uint8[H,W,3] BGR. Owned by the receiver: a source never writes to it again.
+    index: 0, 1, 2 … in the order the source delivered; gaps mean dropped frames.
+    captured: when the camera took it, on the monotonic clock: the stream's own time stamp plus
+        the smallest offset to the monotonic clock seen since connecting. For files, the time
+        the frame is due when played at its own rate.
+    pts: the stream's time stamp in seconds since its start, None where there is none.
+    source: what was opened, with any password removed.
+    """
+
+    pixels: Pixels
+    index: int
+    captured: float
+    pts: float | None
+    source: str
+
+
+class Box(NamedTuple):
+    """An axis-aligned rectangle by two corners; x2 and y2 are exclusive edges."""
+
+    x1: float
+    y1: float
+    x2: float
+    y2: float
+
+
+Point: TypeAlias = tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Classification:
+    """What a ``classify`` model says of a picture.
+
+    label, index, score: the best class. scores: float32[classes], all of them, in label order;
+    owned by the receiver.
+    """
+
+    label: str
+    index: int
+    score: float
+    scores: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class Detection:
+    """One object found by a ``detect`` model.
+
+    points: landmarks or corners in frame pixels, in the order the model was trained with
+    (five-point faces: right eye, left eye, nose, right and left mouth corner); empty without.
+    """
+
+    box: Box
+    score: float
+    label: str
+    index: int
+    points: tuple[Point, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A line of text read by an ``ocr`` model.
+
+    score: the smallest of the characters' probabilities (1.0 for an empty reading).
+    char_scores: one probability a character of ``text``.
+    """
+
+    text: str
+    score: float
+    char_scores: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Embedding:
+    """A feature vector from an ``embed`` model.
+
+    vector: float32[D]; of unit L2 length where the manifest says ``normalize``. Owned by the
+    receiver.
+    """
+
+    vector: Floats
+
+
+Result: TypeAlias = Classification | list[Detection] | Reading | Embedding
+"""What ``model(frame)`` gives, by the bundle's task: classify, detect, ocr, embed."""
