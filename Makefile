@@ -1,0 +1,36 @@
+# Each target is one line a person could type; `make` alone shows them.
+VENV ?= .venv
+BIN  := $(VENV)/bin
+COMPAT ?= 3.10 3.12 3.13
+
+help:           ## this list
+	@sed -nE 's/^([a-z]+):.*## (.*)/\1\t\2/p' Makefile | expand -t 10
+
+demo: $(VENV)/ready   ## checkpoint → bundle → verified → timed → run on a rendered clip; at most 3 minutes
+	$(BIN)/python -m edgecnn.demo
+
+test: $(VENV)/ready   ## every test, the slow ones too
+	$(BIN)/pytest -n 2 --dist loadgroup
+
+quick: $(VENV)/ready  ## the tests that take seconds
+	$(BIN)/pytest -n 2 --dist loadgroup -m "not slow"
+
+check: $(VENV)/ready  ## ruff, mypy --strict and the import rules
+	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/pytest -q tests/test_imports.py
+
+bench: $(VENV)/ready  ## every figure the README quotes, measured here, into bench/results
+	$(BIN)/python -m edgecnn_bench.figures
+
+compat: $(COMPAT:%=compat-%)  ## bundle, CLI and bench tests on the other Pythons, with what resolves there
+
+compat-%:
+	PYENV_VERSION=$* python$* -m venv --clear .venv-$*
+	.venv-$*/bin/pip install -q "./runtime[cpu,openvino]" ".[test]"
+	.venv-$*/bin/pytest -q -n 2 -m "not slow" tests/runtime tests/bench tests/cli
+
+$(VENV)/ready: pyproject.toml runtime/pyproject.toml constraints.txt
+	python3 -m venv $(VENV)
+	$(BIN)/pip install -q -c constraints.txt -e "./runtime[cpu,openvino]" -e ".[export,train,dev]"
+	@touch $@
+
+.PHONY: help demo test quick check bench compat

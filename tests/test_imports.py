@@ -1,0 +1,79 @@
+"""The dependency arrow: edgecnn → {edgecnn_export, edgecnn_bench} → edgecnn_runtime, never back."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+HEAVY = {"torch", "onnx", "onnxscript", "onnx_ir", "safetensors"}
+NEVER_IN_RUNTIME = HEAVY | {
+    "pandas", "matplotlib", "scipy", "rich", "edgecnn", "edgecnn_export", "edgecnn_bench",
+}  # fmt: skip
+
+
+def sources(folder: Path) -> Iterator[Path]:
+    found = sorted(folder.rglob("*.py"))
+    assert found, folder
+    yield from found
+
+
+def imports(path: Path, *, top_level_only: bool = False) -> set[str]:
+    """Top packages that a file imports, without those imported only for type checkers."""
+    tree = ast.parse(path.read_text())
+    nodes = tree.body if top_level_only else ast.walk(tree)
+    hidden = {
+        id(inner)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)
+        for inner in ast.walk(node)
+    }
+    names: set[str] = set()
+    for node in nodes:
+        if id(node) in hidden:
+            continue
+        if isinstance(node, ast.Import):
+            names |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names.add(node.module.split(".")[0])
+    return names
+
+
+def test_runtime_imports_nothing_heavy(root: Path) -> None:
+    for path in sources(root / "runtime" / "edgecnn_runtime"):
+        assert not imports(path) & NEVER_IN_RUNTIME, path
+
+
+def test_export_does_not_reach_up(root: Path) -> None:
+    for path in sources(root / "export" / "edgecnn_export"):
+        found = imports(path)
+        assert "edgecnn_bench" not in found, path
+
+
+def test_bench_needs_no_torch_to_start(root: Path) -> None:
+    for path in sources(root / "bench" / "edgecnn_bench"):
+        assert not imports(path) & {"edgecnn"}, path
+        assert not imports(path, top_level_only=True) & (HEAVY | {"edgecnn_export"}), path
+
+
+def test_torch_and_onnx_stay_in_export_models_and_train(root: Path) -> None:
+    allowed = {root / "edgecnn" / "models", root / "edgecnn" / "train"}
+    for path in sources(root / "edgecnn"):
+        if not allowed & set(path.parents):
+            assert not imports(path) & HEAVY, path
+
+
+def test_commands_start_without_torch(root: Path) -> None:
+    for path in sources(root / "edgecnn" / "cli"):
+        found = imports(path, top_level_only=True)
+        assert not found & {"edgecnn_export"}, f"{path}: import it where it is used"
+
+
+def test_the_finder_sees_what_it_should(tmp_path: Path) -> None:
+    """The rules above would pass on an empty set; this is the proof that they can fail."""
+    file = tmp_path / "a.py"
+    file.write_text("import torch.nn\ndef f():\n    from onnx import helper\n")
+    assert imports(file) == {"torch", "onnx"}
+    assert imports(file, top_level_only=True) == {"torch"}
+    with pytest.raises(AssertionError):
+        next(sources(tmp_path / "absent"))
