@@ -1,0 +1,232 @@
+"""Which machine a figure was measured on: hardware, limits, settings and versions.
+
+Nothing in it names a person, a network or a folder, so a result can be published as it is.
+"""
+
+import hashlib
+import os
+import platform
+import re
+import shutil
+import subprocess
+from importlib import metadata
+from pathlib import Path
+
+import msgspec
+
+from edgecnn_runtime.cpu import cpu_features, cpu_model
+
+PACKAGES = (
+    "edgecnn", "edgecnn-runtime", "numpy", "opencv-python-headless", "opencv-python",
+    "onnxruntime", "onnxruntime-gpu", "openvino", "tensorrt", "tensorrt-rtx-cu13",
+    "tensorrt-rtx-cu12", "torch", "onnx",
+)  # fmt: skip
+
+
+class Gpu(msgspec.Struct, frozen=True, kw_only=True):
+    """An accelerator, as its driver or the PCI bus names it."""
+
+    name: str
+    driver: str = ""
+    memory_mib: int = 0
+
+
+class Host(msgspec.Struct, frozen=True, kw_only=True):
+    """A machine and how it is set, as far as a latency depends on it.
+
+    id: the same for every machine and setting that may be compared: a hash of the processor,
+        its features, the cores and memory this process may use, the board, the accelerators,
+        governor and power mode. Kernel, driver and library versions are not in it: comparing
+        two versions on one machine is what benchmarks are for.
+    cores: of the machine. affinity: how many of them this process may run on.
+    cpu_quota: the cgroup's limit in cores, None without one.
+    memory_mib: of the machine. memory_limit_mib: the cgroup's, None without one.
+    governor: of the CPU clock, "" where the kernel does not say (most virtual machines).
+    power_mode: ``nvpmodel`` on a Jetson, else the platform profile; "" where there is none.
+    container, virtual: what the process runs in: "docker", "kvm", …; "" on the bare machine.
+    """
+
+    id: str = ""
+    arch: str
+    board: str
+    cpu: str
+    features: tuple[str, ...]
+    cores: int
+    affinity: int
+    cpu_quota: float | None
+    memory_mib: int
+    memory_limit_mib: int | None
+    governor: str
+    power_mode: str
+    gpus: tuple[Gpu, ...]
+    container: str
+    virtual: str
+    system: str
+    kernel: str
+    python: str
+    versions: dict[str, str]
+
+    def short(self) -> str:
+        """One line for a table's title."""
+        usable = self.affinity if self.cpu_quota is None else min(self.affinity, self.cpu_quota)
+        words = [f"{self.board} ({self.cpu})" if self.board else self.cpu]
+        words.append(f"{usable:g} of {self.cores} cores")
+        words += [gpu.name for gpu in self.gpus]
+        words += [word for word in (self.power_mode, self.governor, self.virtual) if word]
+        return ", ".join(words)
+
+
+IDENTITY = (
+    "arch", "board", "cpu", "features", "cores", "affinity", "cpu_quota", "governor",
+    "power_mode", "virtual",
+)  # fmt: skip
+"""The fields hashed into ``Host.id`` as they are; memory and GPUs go in rounded."""
+
+
+def fingerprint() -> Host:
+    """Look at this machine now. Never raises: what cannot be read is empty."""
+    host = Host(
+        arch=platform.machine(),
+        board=_board(),
+        cpu=cpu_model(),
+        features=tuple(sorted(cpu_features())),
+        cores=os.cpu_count() or 1,
+        affinity=len(os.sched_getaffinity(0)),
+        cpu_quota=_cpu_quota(),
+        memory_mib=_memory_mib(),
+        memory_limit_mib=_memory_limit_mib(),
+        governor=_governor(),
+        power_mode=_power_mode(),
+        gpus=_gpus(),
+        container=_container(),
+        virtual=_virtual(),
+        system=_system(),
+        kernel=platform.release(),
+        python=platform.python_version(),
+        versions=_versions(),
+    )
+    return msgspec.structs.replace(host, id=host_id(host))
+
+
+def host_id(host: Host) -> str:
+    """``Host.id`` of these values: 12 hexadecimal digits."""
+    values: list[object] = [getattr(host, name) for name in IDENTITY]
+    values.append(round(host.memory_mib / 1024))
+    values.append([gpu.name for gpu in host.gpus])
+    return hashlib.sha256(msgspec.json.encode(values)).hexdigest()[:12]
+
+
+def read(path: str | Path) -> str:
+    """A small file of /proc or /sys, stripped; "" where it is absent or unreadable."""
+    try:
+        return Path(path).read_bytes().decode("utf-8", "replace").strip().strip("\0")
+    except OSError:
+        return ""
+
+
+def ask(*command: str) -> str:
+    """What a tool prints, stripped; "" where it is absent, fails or takes over 5 s."""
+    if shutil.which(command[0]) is None:
+        return ""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=5, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return done.stdout.strip()
+
+
+def _board() -> str:
+    return read("/proc/device-tree/model")
+
+
+def _cgroup(file_v2: str, file_v1: str) -> str:
+    own = re.search(r"^0::(/.*)$", read("/proc/self/cgroup"), re.MULTILINE)
+    folder = "/sys/fs/cgroup" + (own.group(1) if own else "/")
+    return (
+        read(f"{folder}/{file_v2}")
+        or read(f"/sys/fs/cgroup/{file_v2}")
+        or read(f"/sys/fs/cgroup/{file_v1}")
+    )
+
+
+def _cpu_quota() -> float | None:
+    words = _cgroup("cpu.max", "cpu/cpu.cfs_quota_us").split()
+    if not words or not words[0].isdigit():  # "max", or -1 in the first version of cgroups
+        return None
+    period = words[1] if len(words) > 1 else read("/sys/fs/cgroup/cpu/cpu.cfs_period_us")
+    return round(int(words[0]) / (int(period) if period.isdigit() else 100_000), 2)
+
+
+def _memory_mib() -> int:
+    total = re.search(r"MemTotal:\s+(\d+) kB", read("/proc/meminfo"))
+    return int(total.group(1)) // 1024 if total else 0
+
+
+def _memory_limit_mib() -> int | None:
+    word = _cgroup("memory.max", "memory/memory.limit_in_bytes")
+    limit = int(word) >> 20 if word.isdigit() else 0
+    return limit if 0 < limit < _memory_mib() else None
+
+
+def _governor() -> str:
+    cpus = Path("/sys/devices/system/cpu").glob("cpu[0-9]*/cpufreq/scaling_governor")
+    return " + ".join(sorted({read(path) for path in cpus} - {""}))
+
+
+def _power_mode() -> str:
+    mode = re.search(r"NV Power Mode:\s*(\S+)", ask("nvpmodel", "-q"))
+    return mode.group(1) if mode else read("/sys/firmware/acpi/platform_profile")
+
+
+def _gpus() -> tuple[Gpu, ...]:
+    query = "--query-gpu=name,driver_version,memory.total"
+    found = []
+    for line in ask("nvidia-smi", query, "--format=csv,noheader,nounits").splitlines():
+        name, driver, memory = ([word.strip() for word in line.split(",")] + ["", ""])[:3]
+        found.append(
+            Gpu(name=name, driver=driver, memory_mib=int(memory) if memory.isdigit() else 0)
+        )
+    if tegra := re.search(r"R(\d+).*REVISION: ([\d.]+)", read("/etc/nv_tegra_release")):
+        found = [Gpu(name="Tegra", driver=f"L4T {tegra.group(1)}.{tegra.group(2)}")]
+    vendors = {"0x8086": "Intel", "0x1002": "AMD"}
+    for card in sorted(Path("/sys/class/drm").glob("card[0-9]")):
+        vendor = vendors.get(read(card / "device/vendor"))
+        if vendor:
+            driver = (card / "device/driver").resolve().name
+            found.append(Gpu(name=f"{vendor} {read(card / 'device/device')}", driver=driver))
+    return tuple(found)
+
+
+def _container() -> str:
+    if Path("/.dockerenv").exists():
+        return "docker"
+    if Path("/run/.containerenv").exists():
+        return "podman"
+    words = re.findall(r"docker|kubepods|lxc|containerd|podman", read("/proc/1/cgroup"))
+    return words[0] if words else read("/run/systemd/container")
+
+
+def _virtual() -> str:
+    if hypervisor := read("/sys/hypervisor/type"):
+        return hypervisor
+    flags = re.search(r"^flags\s*:.*\bhypervisor\b", read("/proc/cpuinfo"), re.MULTILINE)
+    return "virtual machine" if flags else ""
+
+
+def _system() -> str:
+    name = re.search(r'^PRETTY_NAME="?([^"\n]*)', read("/etc/os-release"), re.MULTILINE)
+    return name.group(1) if name else platform.system()
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for package in PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    if not any(name.startswith("opencv") for name in found):
+        import cv2  # a Jetson's own build is no distribution
+
+        found["opencv"] = cv2.__version__
+    return found

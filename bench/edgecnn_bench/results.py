@@ -1,0 +1,114 @@
+"""Measured figures as files: ``bench/results/NAME.json``, written whole or not at all.
+
+A script in ``bench/figures`` measures, prints its table and ends with
+
+    write_result("export_time", {"rows": [...]})
+
+and the file then says on which host and when, beside the data.
+"""
+
+import os
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+import numpy as np
+
+from edgecnn_bench.host import Host, fingerprint
+from edgecnn_runtime.errors import EdgecnnError, UsageError
+
+SCHEMA_VERSION = 1
+RESULTS = Path(__file__).parents[1] / "results"
+LIMIT = 64 << 20
+
+T = TypeVar("T", bound=msgspec.Struct)
+
+
+class Result(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One measured figure and what it was measured on.
+
+    created: UTC, ISO 8601. data: whatever the script found; plain JSON values.
+    """
+
+    schema: int
+    kind: str = "figure"
+    name: str
+    created: str
+    host: Host
+    data: Any
+
+
+def write_result(name: str, data: Any, folder: Path = RESULTS) -> Path:
+    """Write ``folder/NAME.json`` atomically, with this host's fingerprint.
+
+    data: anything JSON can say; NumPy scalars and arrays are converted.
+    """
+    result = Result(schema=SCHEMA_VERSION, name=name, created=now(), host=fingerprint(), data=data)
+    path = folder / f"{name}.json"
+    write_json(path, result)
+    return path
+
+
+def read_result(name: str, folder: Path = RESULTS) -> Result:
+    """Read what ``write_result`` wrote. Raises UsageError for another schema or no such file."""
+    return read_json(folder / f"{name}.json", Result, SCHEMA_VERSION)
+
+
+def write_json(path: Path, value: msgspec.Struct) -> None:
+    """Write a Struct as indented JSON: a temporary neighbour, synced, then renamed."""
+    raw = msgspec.json.format(msgspec.json.encode(value, enc_hook=_plain), indent=1)
+    scratch = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with scratch.open("wb") as file:
+            file.write(raw + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+        scratch.replace(path)
+    except OSError as error:
+        raise EdgecnnError(f"cannot write {path}: {error.strerror or error}") from None
+    finally:
+        scratch.unlink(missing_ok=True)
+
+
+def read_json(path: Path, kind: type[T], version: int) -> T:
+    """Read a Struct that has a ``schema`` number, refusing any other version by name.
+
+    Raises UsageError naming the file, what is wrong in it and what to do.
+    """
+    try:
+        if path.stat().st_size > LIMIT:
+            raise UsageError(f"{path}: over {LIMIT >> 20} MiB, which no result of ours is")
+        raw = path.read_bytes()
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror or error}") from None
+    try:
+        found = msgspec.json.decode(raw, type=_Versioned).schema
+        if found != version:
+            raise UsageError(
+                f"{path}: written with result schema {found}, this edgecnn reads {version}: "
+                "measure again with the same edgecnn on both sides"
+            )
+        return msgspec.json.decode(raw, type=kind)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: not a result of `edgecnn bench`: {error}") from None
+
+
+def now() -> str:
+    """UTC now, ISO 8601 to the second."""
+    return datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+class _Versioned(msgspec.Struct):
+    schema: int
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, Path):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} has no JSON form")

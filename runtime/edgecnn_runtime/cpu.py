@@ -1,0 +1,64 @@
+"""What the CPU is called and which instructions matter to a convolution on it."""
+
+import re
+from functools import lru_cache
+from pathlib import Path
+
+CPUINFO = Path("/proc/cpuinfo")
+
+FEATURES = {
+    # x86, by the kernel's flag
+    "avx": "avx", "avx2": "avx2", "fma": "fma", "f16c": "f16c", "avx512f": "avx512f",
+    "avx512bw": "avx512bw", "avx512_vnni": "avx512_vnni", "avx_vnni": "avx_vnni",
+    "avx512_bf16": "avx512_bf16", "avx512_fp16": "avx512_fp16", "avx_vnni_int8": "avx_vnni_int8",
+    "amx_tile": "amx_tile", "amx_int8": "amx_int8", "amx_bf16": "amx_bf16",
+    # Arm, by the kernel's hwcap
+    "asimd": "neon", "neon": "neon", "asimddp": "dotprod", "asimdhp": "fp16", "i8mm": "i8mm",
+    "bf16": "bf16", "sve": "sve", "sve2": "sve2",
+}  # fmt: skip
+"""Kernel name → the name used in this project."""
+
+ARM_PARTS = {
+    0xD03: "Cortex-A53", 0xD04: "Cortex-A35", 0xD05: "Cortex-A55", 0xD07: "Cortex-A57",
+    0xD08: "Cortex-A72", 0xD09: "Cortex-A73", 0xD0A: "Cortex-A75", 0xD0B: "Cortex-A76",
+    0xD0C: "Neoverse-N1", 0xD0D: "Cortex-A77", 0xD40: "Neoverse-V1", 0xD41: "Cortex-A78",
+    0xD42: "Cortex-A78AE", 0xD46: "Cortex-A510", 0xD47: "Cortex-A710", 0xD49: "Neoverse-N2",
+    0xD4B: "Cortex-A78C", 0xD4D: "Cortex-A715", 0xD4F: "Neoverse-V2", 0xD80: "Cortex-A520",
+    0xD81: "Cortex-A720",
+}  # fmt: skip
+"""MIDR part numbers of implementer 0x41 (Arm), as in the kernel's cputype.h."""
+
+
+@lru_cache(maxsize=4)
+def cpu_features(cpuinfo: Path = CPUINFO) -> frozenset[str]:
+    """The instruction sets that decide how fast and how exact INT8 and bf16 run here.
+
+    Names are FEATURES' values, the same for x86 and Arm; empty where the kernel tells nothing.
+    """
+    flags: set[str] = set()
+    for key, value in _entries(cpuinfo):
+        if key in {"flags", "Features"}:
+            flags.update(value.split())
+    return frozenset(FEATURES[flag] for flag in flags if flag in FEATURES)
+
+
+@lru_cache(maxsize=4)
+def cpu_model(cpuinfo: Path = CPUINFO) -> str:
+    """The processor's name, such as ``AMD EPYC 9654`` or ``Cortex-A78AE``; "unknown" if unsaid."""
+    parts = []
+    for key, value in _entries(cpuinfo):
+        if key == "model name" and value:
+            return re.sub(r"\s+", " ", value)
+        if key == "CPU part":
+            part = int(value, 16)
+            parts.append(ARM_PARTS.get(part, f"Arm part {part:#x}"))
+    return " + ".join(dict.fromkeys(parts)) or "unknown"
+
+
+def _entries(cpuinfo: Path) -> list[tuple[str, str]]:
+    try:
+        lines = cpuinfo.read_text("utf-8", "replace").splitlines()
+    except OSError:
+        return []
+    pairs = (line.partition(":") for line in lines)
+    return [(key.strip(), value.strip()) for key, _, value in pairs]
