@@ -1,0 +1,15 @@
+"""The networks the project grew from: one file each, holding an nn.Module and its recipe.
+
+A factory takes ``channels``, ``size`` (side of the square input) and ``classes``, and returns
+the module. Importing this package costs nothing; importing a model's file imports torch.
+"""
+
+from collections.abc import Mapping
+
+MODELS: Mapping[str, str] = {
+    "mnist_net": "edgecnn.models.mnist_net:MnistNet",
+    "mnist_cnn3": "edgecnn.models.mnist_cnn3:MnistCnn3",
+    "mnist_cnn2": "edgecnn.models.mnist_cnn2:MnistCnn2",
+    "binary_cnn": "edgecnn.models.binary_cnn:BinaryCnn",
+}
+"""Name → ``module:factory``. Every one of these modules also has a ``RECIPE``."""

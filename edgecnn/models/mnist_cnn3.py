@@ -1,0 +1,42 @@
+"""conv 32 k3, pool, conv 64 k3, pool, conv 64 k3, linear 64, linear 10."""
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from edgecnn.models.recipe import Recipe
+
+RECIPE = Recipe(
+    size=28,
+    color="gray",
+    mean=(0.0,),
+    std=(255.0,),
+    optimizer="adam",
+    lr=1e-3,
+    loss="cross_entropy",
+    epochs=5,
+    classes=10,
+)
+
+
+class MnistCnn3(nn.Module):
+    """float32[N,channels,size,size], normalised → float32[N,classes] logits."""
+
+    def __init__(self, channels: int = 1, size: int = 28, classes: int = 10) -> None:
+        super().__init__()
+        side = ((size - 2) // 2 - 2) // 2 - 2
+        if side < 1:
+            raise ValueError(f"mnist_cnn3 needs pictures of at least 18 pixels, not {size}")
+        self.conv1 = nn.Conv2d(channels, 32, 3)
+        self.conv2 = nn.Conv2d(32, 64, 3)
+        self.conv3 = nn.Conv2d(64, 64, 3)
+        self.fc1 = nn.Linear(64 * side * side, 64)
+        self.fc2 = nn.Linear(64, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits of a batch."""
+        x = F.max_pool2d(F.relu(self.conv1(x)), 2)
+        x = F.max_pool2d(F.relu(self.conv2(x)), 2)
+        x = F.relu(self.conv3(x))
+        x = F.relu(self.fc1(x.flatten(1)))
+        logits: Tensor = self.fc2(x)
+        return logits

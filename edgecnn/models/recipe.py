@@ -1,0 +1,48 @@
+"""How a network was meant to be trained, as a value beside the network."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from edgecnn_runtime.manifest import Color, Values
+
+Loss = Literal["nll", "cross_entropy", "bce"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """The training a network comes with; every number can be overridden when training.
+
+    size: side of the square input in pixels. color: ``gray`` or ``bgr``, what the network sees.
+    mean, std: one a channel, in 0..255 pixel units.
+    optimizer: ``sgd`` (with ``momentum``) or ``adam``. batch: pictures a step.
+    loss: what belongs to the network's last layer: ``nll`` after log-softmax, ``cross_entropy``
+        on logits, ``bce`` after a sigmoid.
+    classes: how many it tells apart; 2 with ``bce``, whose one output is label 1's probability.
+    """
+
+    size: int
+    color: Color
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    optimizer: Literal["sgd", "adam"]
+    lr: float
+    momentum: float = 0.0
+    loss: Loss
+    epochs: int
+    batch: int = 64
+    classes: int
+
+    @property
+    def channels(self) -> int:
+        """Input channels: 1 for gray, 3 otherwise."""
+        return 1 if self.color == "gray" else 3
+
+    @property
+    def values(self) -> Values:
+        """What the network's output holds, in the manifest's terms."""
+        held: dict[Loss, Values] = {
+            "nll": "log_probabilities",
+            "cross_entropy": "logits",
+            "bce": "probabilities",
+        }
+        return held[self.loss]
