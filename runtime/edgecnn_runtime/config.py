@@ -1,0 +1,166 @@
+"""YAML and JSON → typed values; an error names the file, the line and the key.
+
+The text is hostile until validated: it is capped in size and depth, aliases and tags are refused,
+and nothing in it is ever constructed but text, numbers, true/false, null, lists and mappings.
+Scalars follow the YAML 1.2 core schema, read by what the key expects: where text is expected,
+``no``, ``1.50`` and ``640`` stay what was written.
+"""
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+import yaml
+from msgspec import inspect
+
+from edgecnn_runtime.errors import ConfigError
+from edgecnn_runtime.wanted import Key, children, dotted, explain, keys_allowed, no_such_key, unwrap
+
+SIZE_LIMIT = 1 << 18
+DEPTH_LIMIT = 24
+PLAIN_TAGS = {None, "!", *(f"tag:yaml.org,2002:{kind}" for kind in ("str", "seq", "map"))}
+
+NULL = re.compile(r"~|null|Null|NULL|")
+BOOL = re.compile(r"true|True|TRUE|false|False|FALSE")
+INT = re.compile(r"[-+]?[0-9]{1,18}|0o[0-7]{1,20}|0x[0-9a-fA-F]{1,15}")
+FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
+
+T = TypeVar("T")
+
+
+def load_yaml(path: str | Path, kind: type[T]) -> T:
+    """Read a YAML file as ``kind``, a msgspec Struct.
+
+    Raises ConfigError, whose message starts ``FILE:LINE: KEY``, for a file that cannot be read,
+    is no YAML, or does not fit ``kind``.
+    """
+    path = Path(path)
+    try:
+        with path.open("rb") as file:
+            raw = file.read(SIZE_LIMIT + 1)
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
+    if len(raw) > SIZE_LIMIT:
+        raise ConfigError(f"{path}: over {SIZE_LIMIT >> 10} KiB: this is no settings file")
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        raise ConfigError(f"{path}:{line}: not UTF-8 text") from None
+    return parse_yaml(text, kind, str(path))
+
+
+def parse_yaml(text: str, kind: type[T], where: str) -> T:
+    """Validate YAML text as ``kind``; ``where`` names it in errors. Raises ConfigError."""
+    reader = _Reader(where)
+    value = reader.read(text, inspect.type_info(kind))
+    try:
+        return msgspec.convert(value, kind)
+    except msgspec.ValidationError as error:
+        key, words = explain(error, value, kind)
+        raise ConfigError(f"{where}:{reader.lines[key]}: {dotted(key)}{words}") from None
+
+
+def from_plain(value: Any, kind: Any, where: str) -> Any:
+    """Validate plain values (parsed JSON, a checkpoint's spec) as ``kind``. Raises ConfigError."""
+    try:
+        return msgspec.convert(value, kind)
+    except msgspec.ValidationError as error:
+        key, words = explain(error, value, kind)
+        raise ConfigError(f"{where}: {dotted(key)}{words}") from None
+
+
+@dataclass
+class _Reader:
+    where: str
+    lines: dict[Key, int] = field(default_factory=lambda: {(): 1})
+
+    def read(self, text: str, kind: inspect.Type) -> Any:
+        try:
+            self._check(text)
+            node = yaml.compose(text, Loader=yaml.BaseLoader)
+        except yaml.MarkedYAMLError as error:
+            mark = error.problem_mark or error.context_mark
+            raise self._error(mark, f"not YAML: {error.problem or error.context}") from None
+        except yaml.reader.ReaderError as error:
+            line = text.count("\n", 0, error.position) + 1
+            problem = f"character U+{ord(text[error.position]):04X} is not allowed in YAML"
+            raise ConfigError(f"{self.where}:{line}: {problem}") from None
+        return {} if node is None else self._build(node, (), [kind])
+
+    def _check(self, text: str) -> None:
+        """Refuse what could grow or run, before a tree is made of it."""
+        depth = 0
+        for event in yaml.parse(text, Loader=yaml.BaseLoader):
+            if isinstance(event, yaml.AliasEvent):
+                raise self._error(event.start_mark, "aliases (*name) are not supported")
+            if getattr(event, "tag", None) not in PLAIN_TAGS:
+                raise self._error(event.start_mark, "tags (!name) are not supported")
+            depth += isinstance(event, yaml.CollectionStartEvent)
+            depth -= isinstance(event, yaml.CollectionEndEvent)
+            if depth > DEPTH_LIMIT:
+                raise self._error(event.start_mark, f"nested deeper than {DEPTH_LIMIT}")
+
+    def _build(self, node: yaml.Node, key: Key, kinds: list[inspect.Type]) -> Any:
+        self.lines[key] = node.start_mark.line + 1
+        if isinstance(node, yaml.MappingNode):
+            return self._mapping(node, key, kinds)
+        if isinstance(node, yaml.SequenceNode):
+            return [
+                self._build(item, (*key, index), children(kinds, index))
+                for index, item in enumerate(node.value)
+            ]
+        assert isinstance(node, yaml.ScalarNode)
+        return node.value if node.style else _scalar(node.value, kinds)
+
+    def _mapping(self, node: yaml.MappingNode, key: Key, kinds: list[inspect.Type]) -> Any:
+        known = keys_allowed(kinds)
+        built: dict[str, Any] = {}
+        for name, value in node.value:
+            if not isinstance(name, yaml.ScalarNode):
+                raise self._error(name.start_mark, f"{dotted(key)}a key must be plain text")
+            child = (*key, name.value)
+            if name.value in built:
+                problem = f"{dotted(child)}said twice, first in line {self.lines[child]}"
+                raise self._error(name.start_mark, problem)
+            if known and name.value not in known:
+                problem = dotted(child) + no_such_key(name.value, known)
+                raise self._error(name.start_mark, problem)
+            built[name.value] = self._build(value, child, children(kinds, name.value))
+            self.lines[child] = name.start_mark.line + 1
+        return built
+
+    def _error(self, mark: Any, problem: str) -> ConfigError:
+        return ConfigError(f"{self.where}:{mark.line + 1 if mark else 1}: {problem}")
+
+
+def _scalar(text: str, kinds: list[inspect.Type]) -> Any:
+    """A plain scalar, kept as text where its value is not what is wanted but text is."""
+    value = _core(text)
+    wanted: dict[type, tuple[type, ...]] = {
+        bool: (inspect.BoolType,),
+        int: (inspect.IntType, inspect.FloatType),
+        float: (inspect.FloatType,),
+        type(None): (inspect.NoneType,),
+        str: (),
+    }
+    alternatives = [inner for kind in kinds for inner in unwrap(kind)]
+    if any(isinstance(kind, (inspect.AnyType, *wanted[type(value)])) for kind in alternatives):
+        return value
+    text_types = (inspect.StrType, inspect.LiteralType)
+    return text if any(isinstance(kind, text_types) for kind in alternatives) else value
+
+
+def _core(text: str) -> Any:
+    """YAML 1.2's core schema; numbers that are not finite stay text."""
+    if NULL.fullmatch(text):
+        return None
+    if BOOL.fullmatch(text):
+        return text[0] in "tT"
+    if INT.fullmatch(text):
+        return int(text, 0 if text[:2] in {"0x", "0o"} else 10)
+    if FLOAT.fullmatch(text) and abs(number := float(text)) != float("inf"):
+        return number
+    return text
