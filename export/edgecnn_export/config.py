@@ -20,9 +20,14 @@ Size = Annotated[str, Meta(pattern=r"^[1-9][0-9]{0,4}(x[1-9][0-9]{0,4})?$")]
 
 
 class ExportConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """One export, fully said. Only ``model`` has no default."""
+    """What one export is told. A field at its default was not said, and asks the next source."""
 
-    model: Annotated[str, Meta(description="checkpoint, .safetensors, TorchScript, .pt2 or .onnx")]
+    model: Annotated[
+        str, Meta(description="checkpoint, .safetensors, TorchScript, .pt2 or .onnx")
+    ] = ""
+    spec: Annotated[
+        str, Meta(description="YAML file with any of these keys; its paths are relative to it")
+    ] = ""
     out: Annotated[str, Meta(description="bundle to write (default: NAME.edge here)")] = ""
     name: Annotated[str, Meta(description="the bundle's name (default: the file's stem)")] = ""
     overwrite: Annotated[bool, Meta(description="replace an existing bundle")] = False
@@ -41,7 +46,9 @@ class ExportConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         Size | None, Meta(description="network input as WIDTHxHEIGHT, e.g. 640x352")
     ] = None
     task: Annotated[Task | None, Meta(description="what the model does")] = None
-    head: Annotated[Head, Meta(description="how its output tensors are decoded")] = "auto"
+    head: Annotated[
+        Head | None, Meta(description="how its output tensors are decoded (default: auto)")
+    ] = None
     mean: Annotated[
         tuple[float, ...] | None, Meta(description="per channel, in 0..255 pixel units")
     ] = None
@@ -87,7 +94,14 @@ class ExportConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     batch: Annotated[
         tuple[int, ...] | None, Meta(description="batch sizes to allow (default: any)")
     ] = None
-    opset: Annotated[int, Meta(ge=18, le=20, description="ONNX operator set")] = 20
+    opset: Annotated[
+        Annotated[int, Meta(ge=18, le=20)] | None,
+        Meta(description="ONNX operator set, 18 to 20 (default: 20)"),
+    ] = None
+    backends: Annotated[
+        tuple[str, ...] | None,
+        Meta(description="engines to verify on (default: every one installed here)"),
+    ] = None
 
     def bundle_name(self) -> str:
         """``name``, or one made from the model file's stem."""
