@@ -1,0 +1,154 @@
+"""Two reports of one model on one host, row by row: same, faster, slower, or too noisy to say.
+
+What is compared is each row's p50 in units of the reference workload of its own round, so a
+machine that was busier, warmer or clocked lower in one of the runs does not decide the verdict.
+"""
+
+from typing import Literal, TypeAlias
+
+import msgspec
+
+from edgecnn_bench.schema import Part, Report, Row
+from edgecnn_bench.stats import Interval, Verdict, unpaired_ratio, verdict
+from edgecnn_runtime.errors import UsageError
+
+FLOOR = 0.05
+"""Two runs of the same thing in two processes differ by this much: where memory landed, which
+core it was. A smaller change is not called one; docs/benchmarking.md says how it was measured."""
+
+Identity: TypeAlias = tuple[str, ...]
+
+
+class Change(Part, frozen=True, kw_only=True):
+    """One row in both reports. ratio: new / base of p50 over reference, 99 % interval."""
+
+    key: str
+    base_ms: float
+    new_ms: float
+    ratio: Interval
+    verdict: Verdict
+
+
+class Comparison(Part, frozen=True, kw_only=True):
+    """A verdict for each row in both reports.
+
+    gone, added: rows that only the base, only the new report has. notes: what differs between
+    the two runs besides the figures (versions, kernel, settings), most telling first.
+    """
+
+    schema: int = 1
+    kind: Literal["comparison"] = "comparison"
+    changes: tuple[Change, ...]
+    gone: tuple[str, ...]
+    added: tuple[str, ...]
+    notes: tuple[str, ...]
+
+    def worse(self, limit: float) -> list[Change]:
+        """Rows called slower, by ``limit`` (0.1 for 10 %) or more."""
+        return [c for c in self.changes if c.verdict == "slower" and c.ratio.value >= 1 + limit]
+
+
+def compare(
+    base: Report, new: Report, *, any_host: bool = False, any_model: bool = False
+) -> Comparison:
+    """Judge every row that both reports have.
+
+    any_host, any_model: compare although the machines, the models differ.
+    Raises UsageError where the reports cannot or may not be compared, saying why.
+    """
+    _check_reference(base, new)
+    notes = [*_check_host(base, new, any_host), *_check_models(base, new, any_model)]
+    notes += _differences(base, new)
+    old, fresh = _rows(base), _rows(new)
+    shared = [identity for identity in old if identity in fresh]
+    if not shared:
+        raise UsageError(
+            "the two reports have no row in common: measure both with the same "
+            "--backends, --threads, --batch and --source"
+        )
+    return Comparison(
+        changes=tuple(_change(old[identity], fresh[identity]) for identity in shared),
+        gone=tuple(row.key for identity, row in old.items() if identity not in fresh),
+        added=tuple(row.key for identity, row in fresh.items() if identity not in old),
+        notes=tuple(notes),
+    )
+
+
+def _change(base: Row, new: Row) -> Change:
+    before, after = ([slot.ratio for slot in row.slots] for row in (base, new))
+    ratio = unpaired_ratio(after, before)
+    rounds = min(len(before), len(after))
+    return Change(
+        key=new.key,
+        base_ms=base.latency.p50.value,
+        new_ms=new.latency.p50.value,
+        ratio=ratio,
+        verdict=verdict(ratio, rounds, floor=FLOOR),
+    )
+
+
+def _rows(report: Report) -> dict[Identity, Row]:
+    """Rows by what they did; the model's name is part of it only where there are several."""
+    several = len(report.models) > 1
+    found = {}
+    for row in report.rows:
+        frame = "" if row.scope == "engine" else report.settings.frame
+        identity = (row.model if several else "", row.scope, row.artifact, row.backend,
+                    row.precision, str(row.threads), str(row.batch), frame)  # fmt: skip
+        found[identity] = row
+    return found
+
+
+def _check_reference(base: Report, new: Report) -> None:
+    if base.machine.reference != new.machine.reference:
+        raise UsageError(
+            f"measured against different reference workloads ({base.machine.reference}, "
+            f"{new.machine.reference}): measure the base again with this edgecnn"
+        )
+
+
+def _check_host(base: Report, new: Report, any_host: bool) -> list[str]:
+    if base.host.id == new.host.id:
+        return []
+    said = f"different hosts: {base.host.short()} / {new.host.short()}"
+    if not any_host:
+        raise UsageError(f"{said}. A ratio between them is no regression; --any-host shows it")
+    return [said]
+
+
+def _check_models(base: Report, new: Report, any_model: bool) -> list[str]:
+    sources = [{model.source_sha256 for model in report.models} for report in (base, new)]
+    if sources[0] & sources[1]:
+        return []
+    names = [", ".join(model.name for model in report.models) for report in (base, new)]
+    said = f"different models: {names[0]} / {names[1]} (made from different files)"
+    if not any_model:
+        raise UsageError(f"{said}. If the new one replaces the base, --any-model compares them")
+    return [said]
+
+
+def _differences(base: Report, new: Report) -> list[str]:
+    notes = []
+    old, fresh = base.host.versions, new.host.versions
+    for name in sorted(old.keys() | fresh.keys()):
+        before, after = old.get(name, "absent"), fresh.get(name, "absent")
+        if before != after:
+            notes.append(f"{name} {before} → {after}")
+    for field in ("python", "kernel", "system"):
+        before, after = getattr(base.host, field), getattr(new.host, field)
+        if before != after:
+            notes.append(f"{field} {before} → {after}")
+    for report, name in ((base, "base"), (new, "new")):
+        if report.partial:
+            notes.append(f"the {name} run was interrupted; it has fewer rounds")
+        for reason in report.machine.throttled:
+            notes.append(f"the {name} run was throttled: {reason}")
+        unverified = [row.key for row in report.rows if not row.verified]
+        if unverified:
+            notes.append(f"the {name} run has rows that failed their self-test: {unverified[0]}")
+    return notes
+
+
+def write_comparison(comparison: Comparison) -> bytes:
+    """As indented JSON."""
+    return msgspec.json.format(msgspec.json.encode(comparison), indent=1)

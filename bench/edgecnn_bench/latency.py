@@ -1,0 +1,169 @@
+"""Interleaved rounds: every row gets a slot in every round, beside a fixed reference workload.
+
+Whatever happens to the machine happens to all rows alike, because within one round they ran
+within seconds of each other, in an order that changes from round to round.
+"""
+
+import gc
+import time
+from array import array
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgecnn_bench.power import Meter
+from edgecnn_bench.reference import Reference
+from edgecnn_bench.schema import Moment, Settings
+from edgecnn_bench.stats import Samples
+from edgecnn_bench.thermal import Condition, condition, others, stolen
+
+AT_LEAST = 3
+"""Runs a slot has however long they take."""
+SETTLE = 0.02
+"""Seconds of unmeasured runs at the start of a slot: caches and clocks are the neighbour's."""
+GAP = 0.005
+"""Seconds of rest between rows: engines' worker threads spin for a while after their last run."""
+BURST, ROUND_REFERENCE = 0.015, 0.12
+"""Seconds of the reference workload: at least so long each time, at least so long a round."""
+
+
+class Subject(Protocol):
+    """Something to time."""
+
+    key: str
+    frames: int
+    """How many frames one ``run`` handles."""
+
+    def run(self) -> object:
+        """The work, once."""
+
+    def stages(self) -> Mapping[str, list[float]]:
+        """Milliseconds by stage of every ``run`` since this was last asked; may be empty."""
+
+
+@dataclass
+class Track:
+    """What one subject's slots gave: the round of each, and its runs in milliseconds."""
+
+    rounds: list[int] = field(default_factory=list)
+    times: list[Samples] = field(default_factory=list)
+    stages: dict[str, list[float]] = field(default_factory=dict)
+    cpu_seconds: float = 0.0
+    wall_seconds: float = 0.0
+    joules: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass
+class Measured:
+    """What the rounds gave, by subject key. partial: interrupted before the last round ended."""
+
+    tracks: dict[str, Track]
+    moments: list[Moment]
+    conditions: list[Condition]
+    partial: bool = False
+
+
+def measure(
+    subjects: Sequence[Subject],
+    settings: Settings,
+    meters: Sequence[Meter] = (),
+    progress: Callable[[int], None] = lambda _round: None,
+) -> Measured:
+    """Warm every subject up, then run the rounds; Ctrl-C ends it with what there is.
+
+    progress: told the number of rounds done.
+    """
+    found = Measured({subject.key: Track() for subject in subjects}, [], [condition()])
+    rng = np.random.default_rng(settings.seed)
+    try:
+        for subject in subjects:
+            timed(subject.run, settings.warmup_seconds)
+        rig = _Rig(Reference(), meters, settings.seconds / settings.rounds)
+        for number in range(settings.rounds):
+            order = [subjects[i] for i in rng.permutation(len(subjects))]
+            _round(number, order, found, rig)
+            progress(number + 1)
+    except KeyboardInterrupt:
+        found.partial = True
+    return found
+
+
+def timed(run: Callable[[], object], seconds: float, *, at_least: int = AT_LEAST) -> "array[int]":
+    """Call ``run`` again and again for that long, and that often; nanoseconds of each call.
+
+    Between two calls there is one subtraction, one append and one comparison. The garbage
+    collector is off meanwhile, as in ``timeit``.
+    """
+    clock = time.perf_counter_ns
+    times = array("q")
+    append = times.append
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        stop = clock()
+        end = stop + int(seconds * 1e9)
+        while stop < end or len(times) < at_least:
+            start = clock()
+            run()
+            stop = clock()
+            append(stop - start)
+    finally:
+        if collecting:
+            gc.enable()
+    return times
+
+
+@dataclass(frozen=True)
+class _Rig:
+    reference: Reference
+    meters: Sequence[Meter]
+    slot_seconds: float
+
+
+def _round(number: int, order: Sequence[Subject], found: Measured, rig: _Rig) -> None:
+    """One slot for each subject, the reference workload before, between and after."""
+    share = max(BURST, ROUND_REFERENCE / (len(order) + 1))
+    work = rig.reference.burst(share)
+    try:
+        for subject in order:
+            track = found.tracks[subject.key]
+            times = _slot(subject, track, rig)
+            track.rounds.append(number)
+            track.times.append(times / 1e6)
+            time.sleep(GAP)
+            work.extend(rig.reference.burst(share))
+    finally:
+        found.conditions.append(condition())
+        found.moments.append(_moment(found.conditions, float(np.median(work)) / 1e6))
+
+
+def _slot(subject: Subject, track: Track, rig: _Rig) -> NDArray[np.int64]:
+    """Nanoseconds of each run of one slot; what else it cost goes into the track."""
+    timed(subject.run, SETTLE, at_least=1)
+    subject.stages()
+    joules = [meter.joules() for meter in rig.meters]
+    cpu, wall = time.process_time(), time.perf_counter()
+    times = timed(subject.run, rig.slot_seconds)
+    track.cpu_seconds += time.process_time() - cpu
+    track.wall_seconds += time.perf_counter() - wall
+    for meter, before in zip(rig.meters, joules, strict=True):
+        used = meter.joules() - before
+        track.joules[meter.name] = track.joules.get(meter.name, 0.0) + used
+    for name, values in subject.stages().items():
+        track.stages.setdefault(name, []).extend(values)
+    return np.frombuffer(times, dtype=np.int64)
+
+
+def _moment(conditions: Sequence[Condition], reference_ms: float) -> Moment:
+    before, after = conditions[-2:]
+    return Moment(
+        at_seconds=round(after.at - conditions[0].at, 2),
+        reference_ms=reference_ms,
+        mhz=after.mhz,
+        celsius=after.celsius,
+        others_cores=round(others(before, after), 3),
+        stolen_cores=round(stolen(before, after), 3),
+    )

@@ -1,0 +1,54 @@
+"""A fixed piece of work, run beside every measurement, that nothing under test can change.
+
+It is the yardstick a drifting machine is measured with: a clock that drops, or a neighbour that
+takes the memory bus, slows the reference as it slows the rows beside it, and their ratio stays.
+One thread, no BLAS and no engine: multiply-adds in cache, then a walk through memory beyond it.
+"""
+
+import time
+from collections.abc import Callable
+
+import numpy as np
+
+NAME = "mix-1"
+"""Named in every report; results of different reference workloads are never compared."""
+
+
+def reference_workload() -> Callable[[], None]:
+    """The work as a function that allocates nothing; some two milliseconds on a 2020s core.
+
+    ``mix-1``: a float32 product, 128x768 by its like transposed, through ``np.einsum``'s own C
+    loop (without ``optimize`` it never reaches BLAS, whose thread count is not ours to know),
+    and one ``np.add`` from 8 MiB to 8 MiB. Inputs are fixed; so is the result.
+    """
+    rng = np.random.default_rng(20)
+    left = rng.random((128, 768), dtype=np.float32)
+    right = rng.random((128, 768), dtype=np.float32)
+    product = np.empty((128, 128), dtype=np.float32)
+    stream = rng.random(1 << 21, dtype=np.float32)
+    total = np.empty_like(stream)
+
+    def work() -> None:
+        np.einsum("ik,jk->ij", left, right, out=product)
+        np.add(stream, stream, out=total)
+
+    return work
+
+
+class Reference:
+    """The reference workload, warmed up."""
+
+    def __init__(self) -> None:
+        self.work = reference_workload()
+        self.burst(0.05)
+
+    def burst(self, seconds: float) -> list[int]:
+        """Run it for about that long, three times at least; nanoseconds of each run."""
+        times: list[int] = []
+        clock = time.perf_counter_ns
+        end = clock() + int(seconds * 1e9)
+        while len(times) < 3 or clock() < end:
+            start = clock()
+            self.work()
+            times.append(clock() - start)
+        return times

@@ -1,0 +1,166 @@
+"""What samples say, and how surely: quantiles, round-blocked bootstrap, verdicts.
+
+A run is cut into rounds; in each, every row gets one slot beside a fixed reference workload.
+Samples of one slot share whatever the machine was doing just then, so they are not independent
+and the round, not the sample, is what gets resampled (block bootstrap: Künsch, Annals of
+Statistics 17(3), 1989; percentile intervals: Efron & Tibshirani, An Introduction to the
+Bootstrap, 1993, ch. 13).
+"""
+
+from collections.abc import Sequence
+from typing import Literal, TypeAlias
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+Samples: TypeAlias = NDArray[np.float64]
+"""float64[n] milliseconds, in the order they were measured."""
+
+Verdict: TypeAlias = Literal["same", "faster", "slower", "unclear"]
+
+CONFIDENCE = 0.99
+"""Of the intervals that verdicts rest on; printed intervals are 95 %."""
+FLOOR = 0.03
+"""Two rows of one run that differ by less than this are the same to anyone who uses them."""
+MIN_ROUNDS = 6
+"""Under this many rounds an interval means little, so nothing is called."""
+THIN = 20_000
+"""More samples than this a row are thinned for resampling, evenly in each round's order."""
+
+GRID = np.linspace(0.0, 100.0, 101)
+
+
+class Interval(msgspec.Struct, frozen=True, kw_only=True):
+    """An estimate and the interval around it."""
+
+    value: float
+    low: float
+    high: float
+
+    def halfwidth(self) -> float:
+        """Half the interval as a share of the estimate: 0.05 reads "± 5 %"."""
+        return (self.high - self.low) / 2 / self.value if self.value else float("inf")
+
+
+class Summary(msgspec.Struct, frozen=True, kw_only=True):
+    """A row's latency, in milliseconds a run.
+
+    p50, p95, p99: with 95 % intervals. jitter: mean absolute difference between consecutive
+    runs (RFC 3550's D, unsmoothed). n: runs. quantiles: p0, p1 … p100, for drawing.
+    """
+
+    n: int
+    mean: float
+    min: float
+    p50: Interval
+    p90: float
+    p95: Interval
+    p99: Interval
+    max: float
+    jitter: float
+    quantiles: tuple[float, ...]
+
+
+def summarise(rounds: Sequence[Samples], *, seed: int = 0) -> Summary:
+    """Pool the rounds' samples and describe them. At least one sample in all."""
+    pooled = np.concatenate(rounds)
+    grid = np.percentile(pooled, GRID)
+    low, high = _pooled_intervals(rounds, (50.0, 95.0, 99.0), seed=seed)
+    steps = [np.abs(np.diff(samples)) for samples in rounds]
+    jumps = np.concatenate(steps)
+    p50, p95, p99 = (
+        Interval(value=float(grid[q]), low=float(low[i]), high=float(high[i]))
+        for i, q in enumerate((50, 95, 99))
+    )
+    return Summary(
+        n=len(pooled),
+        mean=float(pooled.mean()),
+        min=float(grid[0]),
+        p50=p50,
+        p90=float(grid[90]),
+        p95=p95,
+        p99=p99,
+        max=float(grid[100]),
+        jitter=float(jumps.mean()) if len(jumps) else 0.0,
+        quantiles=tuple(round(float(value), 5) for value in grid),
+    )
+
+
+def typical(values: Sequence[float], *, seed: int = 0, confidence: float = 0.95) -> Interval:
+    """The median of one value a round, and its bootstrap interval."""
+    array = np.asarray(values, dtype=np.float64)
+    medians = _resampled_medians(array, seed)
+    return _interval(float(np.median(array)), medians, confidence)
+
+
+def paired_ratio(new: Sequence[float], base: Sequence[float], *, seed: int = 0) -> Interval:
+    """new / base where round i of both was measured side by side; the verdicts' interval."""
+    logs = np.log(np.asarray(new, dtype=np.float64)) - np.log(np.asarray(base, dtype=np.float64))
+    return _interval_exp(float(np.median(logs)), _resampled_medians(logs, seed))
+
+
+def unpaired_ratio(new: Sequence[float], base: Sequence[float], *, seed: int = 0) -> Interval:
+    """new / base from two runs, each resampled by itself; the verdicts' interval."""
+    logs = [np.log(np.asarray(values, dtype=np.float64)) for values in (new, base)]
+    draws = _resampled_medians(logs[0], seed) - _resampled_medians(logs[1], seed + 1)
+    return _interval_exp(float(np.median(logs[0]) - np.median(logs[1])), draws)
+
+
+def verdict(ratio: Interval, rounds: int, *, floor: float = FLOOR) -> Verdict:
+    """What an interval around new / base allows to be said.
+
+    "slower" or "faster" only where the whole interval lies beyond the floor, "same" only where
+    all of it lies within; otherwise the machine was too noisy to tell, and that is what is said.
+    """
+    if rounds < MIN_ROUNDS:
+        return "unclear"
+    if ratio.low > 1 + floor:
+        return "slower"
+    if ratio.high < 1 / (1 + floor):
+        return "faster"
+    if ratio.low >= 1 / (1 + floor) and ratio.high <= 1 + floor:
+        return "same"
+    return "unclear"
+
+
+def spread(values: Sequence[float]) -> float:
+    """How far the middle 80 % of rounds lie apart, as a share of their median."""
+    low, middle, high = np.percentile(np.asarray(values, dtype=np.float64), (10, 50, 90))
+    return float((high - low) / middle)
+
+
+DRAWS = 2000
+
+
+def _resampled_medians(values: Samples, seed: int) -> Samples:
+    rng = np.random.default_rng(seed)
+    picks = rng.integers(0, len(values), (DRAWS, len(values)))
+    medians: Samples = np.median(values[picks], axis=1)
+    return medians
+
+
+def _interval(value: float, draws: Samples, confidence: float) -> Interval:
+    tail = 50 * (1 - confidence)
+    low, high = np.percentile(draws, (tail, 100 - tail))
+    return Interval(value=value, low=float(low), high=float(high))
+
+
+def _interval_exp(value: float, draws: Samples) -> Interval:
+    logs = _interval(value, draws, CONFIDENCE)
+    low, high = float(np.exp(logs.low)), float(np.exp(logs.high))
+    return Interval(value=float(np.exp(value)), low=low, high=high)
+
+
+def _pooled_intervals(
+    rounds: Sequence[Samples], quantiles: tuple[float, ...], *, seed: int, draws: int = 400
+) -> tuple[Samples, Samples]:
+    step = max(1, sum(map(len, rounds)) // THIN)
+    blocks = [samples[::step] for samples in rounds]
+    rng = np.random.default_rng(seed)
+    found = np.empty((draws, len(quantiles)))
+    for i in range(draws):
+        picks = rng.integers(0, len(blocks), len(blocks))
+        found[i] = np.percentile(np.concatenate([blocks[pick] for pick in picks]), quantiles)
+    low, high = np.percentile(found, (2.5, 97.5), axis=0)
+    return low, high

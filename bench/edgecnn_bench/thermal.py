@@ -1,0 +1,122 @@
+"""Is the chip holding back? Clocks, temperatures, throttle counters, and who else is running."""
+
+import os
+import re
+import time
+from pathlib import Path
+
+import msgspec
+
+from edgecnn_bench.host import read
+from edgecnn_bench.nvml import nvml_devices
+
+SYS, PROC = Path("/sys"), Path("/proc")
+PI_BITS = {0: "under-voltage", 1: "clock capped", 2: "throttled", 3: "soft temperature limit"}
+"""Raspberry Pi firmware's get_throttled, the bits that hold now."""
+
+
+class Condition(msgspec.Struct, frozen=True, kw_only=True):
+    """The machine at one moment.
+
+    at: seconds on the monotonic clock. mhz: mean clock of the CPUs, None where unsaid.
+    celsius: the hottest zone. throttled: why a clock is being held down at this moment.
+    throttle_count: events counted by the processor since boot. busy, steal: seconds that all
+    CPUs together worked, and were withheld by the hypervisor, since boot; own: seconds this
+    process and its finished children worked.
+    """
+
+    at: float
+    mhz: float | None
+    celsius: float | None
+    throttled: tuple[str, ...]
+    throttle_count: int
+    busy: float
+    steal: float
+    own: float
+
+
+def condition(sys: Path = SYS, proc: Path = PROC) -> Condition:
+    """Look at the machine now; about a millisecond. Never raises."""
+    gpus = [gpu.state() for gpu in nvml_devices()]
+    busy, steal = _cpu_seconds(proc)
+    times = os.times()
+    degrees = [*_temperatures(sys), *(float(gpu.celsius) for gpu in gpus)]
+    return Condition(
+        at=time.monotonic(),
+        mhz=_mhz(sys, proc),
+        celsius=max(degrees, default=None),
+        throttled=(*_held_back(sys), *(f"GPU {why}" for gpu in gpus for why in gpu.throttled)),
+        throttle_count=_throttle_count(sys),
+        busy=busy,
+        steal=steal,
+        own=times.user + times.system + times.children_user + times.children_system,
+    )
+
+
+def others(before: Condition, after: Condition) -> float:
+    """Cores that other programs kept busy between two moments."""
+    wall = max(after.at - before.at, 1e-9)
+    return max(0.0, (after.busy - before.busy) - (after.own - before.own)) / wall
+
+
+def stolen(before: Condition, after: Condition) -> float:
+    """Cores that the hypervisor withheld between two moments."""
+    return max(0.0, after.steal - before.steal) / max(after.at - before.at, 1e-9)
+
+
+def throttling(history: list[Condition]) -> tuple[str, ...]:
+    """Every reason found while measuring, each once; empty when the chip ran free."""
+    reasons = [why for moment in history for why in moment.throttled]
+    if history and (events := history[-1].throttle_count - history[0].throttle_count) > 0:
+        reasons.append(f"the processor throttled {events} times")
+    return tuple(dict.fromkeys(reasons))
+
+
+def _cpu_seconds(proc: Path) -> tuple[float, float]:
+    ticks = os.sysconf("SC_CLK_TCK")
+    line = re.match(r"cpu +([\d ]+)", read(proc / "stat"))
+    if not line:
+        return 0.0, 0.0
+    user, nice, system, _, _, irq, softirq, steal = map(
+        int, (line.group(1).split() + ["0"] * 8)[:8]
+    )
+    return (user + nice + system + irq + softirq) / ticks, steal / ticks
+
+
+def _mhz(sys: Path, proc: Path) -> float | None:
+    files = (sys / "devices/system/cpu").glob("cpu[0-9]*/cpufreq/scaling_cur_freq")
+    clocks = [int(text) / 1000 for path in files if (text := read(path)).isdigit()]
+    if not clocks:
+        found = re.findall(r"^cpu MHz\s*: ([\d.]+)", read(proc / "cpuinfo"), re.MULTILINE)
+        clocks = [float(text) for text in found]
+    return sum(clocks) / len(clocks) if clocks else None
+
+
+def _temperatures(sys: Path) -> list[float]:
+    zones = sys / "class/thermal"
+    files = [*zones.glob("thermal_zone*/temp"), *(sys / "class/hwmon").glob("hwmon*/temp*_input")]
+    texts = [read(path) for path in files]
+    degrees = [int(text) / 1000 for text in texts if text.lstrip("-").isdigit()]
+    return [value for value in degrees if -50 < value < 150]  # some zones report nonsense
+
+
+def _throttle_count(sys: Path) -> int:
+    files = (sys / "devices/system/cpu").glob("cpu[0-9]*/thermal_throttle/*_throttle_count")
+    return sum(int(text) for path in files if (text := read(path)).isdigit())
+
+
+def _held_back(sys: Path) -> list[str]:
+    reasons = []
+    for device in sorted((sys / "class/thermal").glob("cooling_device*")):
+        kind = read(device / "type")
+        active = read(device / "cur_state") not in {"", "0", "-1"}
+        if active and re.search(r"cpu|gpu|processor|cv|devfreq", kind, re.IGNORECASE):
+            reasons.append(f"cooling {kind}")
+    for policy in sorted((sys / "devices/system/cpu/cpufreq").glob("policy*")):
+        limit, most = read(policy / "scaling_max_freq"), read(policy / "cpuinfo_max_freq")
+        if limit.isdigit() and most.isdigit() and int(limit) < int(most):
+            reasons.append(f"clock capped at {int(limit) // 1000} of {int(most) // 1000} MHz")
+    firmware = read(sys / "devices/platform/soc/soc:firmware/get_throttled")
+    bits = int(firmware, 16) if re.fullmatch(r"(0x)?[0-9a-fA-F]+", firmware) else 0
+    reasons += [why for bit, why in PI_BITS.items() if bits >> bit & 1]
+    return reasons
