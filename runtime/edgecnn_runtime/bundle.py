@@ -4,11 +4,11 @@ NAME.edge/
     manifest.json  model.fp32.onnx  model.int8-cpu.onnx …  golden.npz  report.html  report.json
 """
 
+import errno
 import hashlib
 import os
 import shutil
 import tarfile
-import tempfile
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,11 +21,16 @@ from numpy.typing import NDArray
 
 from edgecnn_runtime.errors import BundleError, EdgecnnError, UsageError
 from edgecnn_runtime.manifest import SCHEMA_VERSION, Artifact, Manifest
+from edgecnn_runtime.scratch import replacing, sweep
 
 MANIFEST = "manifest.json"
 SUFFIX = ".edge"
 MANIFEST_LIMIT = 4 << 20
 GOLDEN_LIMIT = 256 << 20
+CANNOT_WRITE = {
+    errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO,
+    errno.ENOTDIR, errno.ENAMETOOLONG, errno.EEXIST,
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,24 +137,24 @@ def load_golden(bundle: Bundle) -> GoldenData:
 def new_bundle(out: Path, *, overwrite: bool) -> Iterator[Path]:
     """A temporary neighbour of ``out`` that becomes it when the block ends well.
 
-    Killed or failed, nothing of it stands at ``out``; what was there before is untouched.
+    Killed or failed, nothing of it stands at ``out``; what was there before is untouched. What an
+    earlier, killed one left behind is removed.
     """
+    sweep(out)
     if out.exists() and not overwrite:
         raise UsageError(f"{out} exists: add --overwrite, or name another with --out")
     if out.exists() and not (out / MANIFEST).is_file():
         raise UsageError(f"{out} exists and is no bundle: it will not be replaced")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        scratch = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
+        with replacing(out) as scratch:
+            yield scratch
     except OSError as error:
-        raise EdgecnnError(f"cannot write {out}: {error.strerror}; name another --out") from None
-    try:
-        yield scratch
-        _publish(scratch, out)
-    except OSError as error:
-        raise EdgecnnError(f"cannot write {out}: {error.strerror or error}") from error
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+        if error.errno not in CANNOT_WRITE:
+            raise
+        raise EdgecnnError(
+            f"cannot write {out}: {os.strerror(error.errno)}; name another place with --out"
+        ) from error
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
@@ -255,17 +260,3 @@ def _plain_member(tar: Path, member: tarfile.TarInfo) -> tarfile.TarInfo:
     if not member.isreg() or not plain or not parts[0].endswith(SUFFIX):
         raise BundleError(f"{tar}: refuses member {member.name!r}: it would leave the bundle")
     return member
-
-
-def _publish(scratch: Path, out: Path) -> None:
-    scratch.chmod(0o755)
-    for path in scratch.iterdir():
-        with path.open("rb") as file:
-            os.fsync(file.fileno())
-    if out.exists():
-        old = Path(tempfile.mkdtemp(prefix=f".{out.name}.old.", dir=out.parent))
-        out.replace(old / out.name)
-        scratch.replace(out)
-        shutil.rmtree(old, ignore_errors=True)
-    else:
-        scratch.replace(out)

@@ -1,0 +1,89 @@
+"""A folder that exists whole or not at all: written beside its place, then renamed into it.
+
+A neighbour is locked (flock) by the process that writes it. The lock dies with the process, so
+what a killed one left behind is told from what another one is writing right now.
+"""
+
+import fcntl
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from glob import escape
+from pathlib import Path
+
+
+@contextmanager
+def replacing(out: Path) -> Iterator[Path]:
+    """A new empty folder that becomes ``out`` when the block ends well, and is gone otherwise.
+
+    Raises OSError as the file system does.
+    """
+    folder, lock = _neighbour(out, "new")
+    try:
+        yield folder
+        _publish(folder, out)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        os.close(lock)
+
+
+def sweep(out: Path) -> None:
+    """Remove what killed processes left beside ``out``, and put back what one had moved away."""
+    with suppress(OSError):
+        for folder in out.parent.glob(f".{escape(out.name)}.*.*"):
+            kind = folder.name[len(out.name) + 2 :].split(".")[0]
+            lock = _lock(folder) if kind in {"new", "old"} else None
+            if lock is None:
+                continue
+            if kind == "old" and (folder / out.name).exists() and not out.exists():
+                (folder / out.name).replace(out)
+            shutil.rmtree(folder, ignore_errors=True)
+            os.close(lock)
+
+
+def _publish(folder: Path, out: Path) -> None:
+    folder.chmod(0o755)
+    for path in folder.iterdir():
+        _flush(path)
+    if out.exists():
+        old, lock = _neighbour(out, "old")
+        out.replace(old / out.name)
+        folder.replace(out)
+        shutil.rmtree(old, ignore_errors=True)
+        os.close(lock)
+    else:
+        folder.replace(out)
+    _flush(out.parent)
+
+
+def _neighbour(out: Path, kind: str) -> tuple[Path, int]:
+    while True:
+        folder = Path(tempfile.mkdtemp(prefix=f".{out.name}.{kind}.", dir=out.parent))
+        lock = _lock(folder)
+        if lock is not None and folder.exists():
+            return folder, lock
+        # swept by another process before it could be locked: make another one
+
+
+def _lock(folder: Path) -> int | None:
+    """An open file descriptor that locks the folder, or None where another process does."""
+    try:
+        lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(lock)
+        return None
+    return lock
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
