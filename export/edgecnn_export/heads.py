@@ -1,0 +1,242 @@
+"""From the shapes and names of a graph's outputs to how they are decoded.
+
+Each function here knows one kind of head: it returns the decode settings it can read off the
+outputs, or says what it misses. A new head is one function and one line in HEADS.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, get_args
+
+import onnx
+
+from edgecnn_export.config import Head
+from edgecnn_runtime.config import from_plain
+from edgecnn_runtime.errors import UsageError
+from edgecnn_runtime.manifest import Decode, Task, Values
+
+Fields = dict[str, Any]
+
+STRIDES = (8, 16, 32)
+STRIDE_SETS = ((8, 16, 32), (8, 16, 32, 64), (4, 8, 16, 32))
+YUNET_OUTPUT = re.compile(r"(cls|obj|bbox|kps)_(\d+)")
+RETINAFACE_SIZES = ((16, 32), (64, 128), (256, 512))
+CENTERFACE_STRIDE = 4
+TAILS: Mapping[str, Values] = {
+    "Softmax": "probabilities",
+    "Sigmoid": "probabilities",
+    "LogSoftmax": "log_probabilities",
+}
+PASSES_VALUES = {"Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Cast"}
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What is known of a model's outputs before anything is decoded.
+
+    shapes: by name, with a batch of one. tails: the activation that ends each, where one does.
+    labels: how many names the user gave, 0 when none. options: the user's own decode fields.
+    """
+
+    shapes: Mapping[str, tuple[int, ...]]
+    tails: Mapping[str, str]
+    width: int
+    height: int
+    labels: int
+    options: Mapping[str, Any]
+
+    def values(self, name: str) -> Values:
+        """What the output holds, by the activation that ends it."""
+        return TAILS.get(self.tails.get(name, ""), "logits")
+
+    def one(self, rank: int, what: str) -> str:
+        """The one output with so many axes, or the one the user named."""
+        named = self.options.get("output")
+        if named is not None:
+            if named not in self.shapes:
+                raise UsageError(f"--decode names no output of this model: {named!r}; {self}")
+            return str(named)
+        found = [name for name, shape in self.shapes.items() if len(shape) == rank]
+        if len(found) != 1:
+            hint = 'name one with --decode \'{"output": "…"}\'' if found else "try another --head"
+            raise UsageError(f"{what} needs one output with {rank} axes; {self}: {hint}")
+        return found[0]
+
+    def cells(self, strides: Iterable[int]) -> int:
+        """Grid cells of all strides together."""
+        return sum(-(-self.width // s) * -(-self.height // s) for s in strides)
+
+    def __str__(self) -> str:
+        return "its outputs are " + ", ".join(f"{n}{list(s)}" for n, s in self.shapes.items())
+
+
+def tails(model: onnx.ModelProto) -> dict[str, str]:
+    """The op type of the activation that ends each output, through ops that only reshape."""
+    made = {output: node for node in model.graph.node for output in node.output}
+    ends = {}
+    for output in model.graph.output:
+        node = made.get(output.name)
+        while node is not None and node.op_type in PASSES_VALUES:
+            node = made.get(node.input[0])
+        ends[output.name] = node.op_type if node is not None else ""
+    return ends
+
+
+def classify(outputs: Outputs) -> Fields:
+    """scores[N,C]."""
+    name = outputs.one(2, "a classifier")
+    many = outputs.shapes[name][1] > 1
+    independent = many and outputs.tails.get(name) == "Sigmoid"
+    return {"output": name, "values": outputs.values(name), "multi_label": independent}
+
+
+def embed(outputs: Outputs) -> Fields:
+    """features[N,D]."""
+    return {"output": outputs.one(2, "an embedding")}
+
+
+def ctc(outputs: Outputs) -> Fields:
+    """Per-step character scores; which axis is which follows from how many characters there are."""
+    name = outputs.one(3, "a text reader")
+    first, second, third = outputs.shapes[name]
+    classes = outputs.labels + 1
+    layout = "NTC"
+    if outputs.labels and third != classes and second == classes:
+        layout = "NCT"
+    elif second == 1 and first > 1:
+        layout = "TNC"
+    return {"output": name, "layout": layout, "values": outputs.values(name)}
+
+
+def yolo(outputs: Outputs, layout: str) -> Fields:
+    """One table of boxes; the number of classes is what the other columns leave."""
+    name = outputs.one(3, f"a YOLO {layout} head")
+    shape = outputs.shapes[name]
+    columns = shape[1] if layout == "v8" else shape[2]
+    landmarks = outputs.options.get("points", 0) * outputs.options.get("point_dims", 2)
+    classes = columns - (4 if layout == "v8" else 5) - landmarks
+    if layout == "nms":
+        classes = outputs.labels or outputs.options.get("classes", 0)
+        if columns >= 6 and not classes:
+            raise UsageError(
+                "a head that ends in NMS does not show how many classes it has: "
+                "give --labels FILE, or --decode '{\"classes\": 80}'"
+            )
+    if classes < 1 or columns < 6 - (layout == "v8"):
+        raise UsageError(f"{columns} columns are too few for a YOLO {layout} head; {outputs}")
+    return {"output": name, "layout": layout, "classes": classes}
+
+
+def yunet(outputs: Outputs) -> Fields:
+    """cls_8, obj_8, bbox_8, kps_8, cls_16 …"""
+    named = {name: match for name in outputs.shapes if (match := YUNET_OUTPUT.fullmatch(name))}
+    strides = tuple(sorted({int(match[2]) for match in named.values()}))
+    missing = [
+        f"{r}_{s}" for s in strides for r in ("cls", "obj", "bbox") if f"{r}_{s}" not in named
+    ]
+    if not strides or missing:
+        raise UsageError(f"a yunet head has outputs cls_8, obj_8, bbox_8, kps_8, …; {outputs}")
+    kps = f"kps_{strides[0]}"
+    points = outputs.shapes[kps][-1] // 2 if kps in named else 0
+    roles = {name: name for name in named}
+    return {"variant": "yunet", "outputs": roles, "strides": strides, "points": points}
+
+
+def centerface(outputs: Outputs) -> Fields:
+    """heatmap[1], scale[2], offset[2], landmarks[10] at a quarter of the input."""
+    cells = (-(-outputs.height // CENTERFACE_STRIDE), -(-outputs.width // CENTERFACE_STRIDE))
+    maps = {name: s[1] for name, s in outputs.shapes.items() if len(s) == 4 and s[2:] == cells}
+    pairs = [name for name, channels in maps.items() if channels == 2]
+    heatmap, *_, landmarks = sorted(maps, key=lambda name: maps[name]) or ["", ""]
+    if len(maps) != 4 or len(pairs) != 2 or maps[heatmap] != 1:
+        size = f"{cells[1]}x{cells[0]}"
+        raise UsageError(f"a centerface head has {size} maps of 1, 2, 2, 10 channels; {outputs}")
+    roles = {"heatmap": heatmap, "scale": pairs[0], "offset": pairs[1], "landmarks": landmarks}
+    points = maps[landmarks] // 2
+    strides = (CENTERFACE_STRIDE,)
+    return {"variant": "centerface", "outputs": roles, "strides": strides, "points": points}
+
+
+def ssd(outputs: Outputs) -> Fields:
+    """boxes[N,A,4], scores[N,A,C] and, with more columns than 4, points[N,A,2P]."""
+    tables = {name: shape[2] for name, shape in outputs.shapes.items() if len(shape) == 3}
+    boxes = next((name for name, columns in tables.items() if columns == 4), "")
+    others = [name for name in tables if name != boxes]
+    scores = min(others, key=lambda name: tables[name], default="")
+    landmarks = max(others, key=lambda name: tables[name]) if len(others) == 2 else ""
+    if not boxes or not scores or len(others) > 2:
+        raise UsageError(f"an ssd head has boxes[N,A,4] and scores[N,A,C]; {outputs}")
+    points = tables[landmarks] // 2 if landmarks else 0
+    fields = {"boxes": boxes, "scores": scores, "landmarks": landmarks, "points": points}
+    return fields | {"values": outputs.values(scores)}
+
+
+def retinaface(outputs: Outputs) -> Fields:
+    """An ssd head with the priors of the RetinaFace papers."""
+    return ssd(outputs) | {"strides": STRIDES, "min_sizes": RETINAFACE_SIZES}
+
+
+HEADS: Mapping[str, tuple[str, Task, Callable[[Outputs], Fields]]] = {
+    "classify": ("classify", "classify", classify),
+    "embed": ("embed", "embed", embed),
+    "ctc": ("ctc", "ocr", ctc),
+    "yolov5": ("yolo", "detect", lambda outputs: yolo(outputs, "v5")),
+    "yolov8": ("yolo", "detect", lambda outputs: yolo(outputs, "v8")),
+    "yolov11": ("yolo", "detect", lambda outputs: yolo(outputs, "v8")),
+    "nms": ("yolo", "detect", lambda outputs: yolo(outputs, "nms")),
+    "yunet": ("anchor_free", "detect", yunet),
+    "centerface": ("anchor_free", "detect", centerface),
+    "retinaface": ("ssd", "detect", retinaface),
+    "ssd": ("ssd", "detect", ssd),
+}
+"""What the user calls it → the manifest's decode, the task, and the function above."""
+
+
+def guess(outputs: Outputs, task: Task | None) -> Head:
+    """The head these outputs belong to, by name, shape and task. Raises UsageError."""
+    by_task: dict[str, Head] = {"classify": "classify", "embed": "embed", "ocr": "ctc"}
+    if task in by_task:
+        return by_task[task]
+    shapes = list(outputs.shapes.values())
+    if any(YUNET_OUTPUT.fullmatch(name) for name in outputs.shapes):
+        return "yunet"
+    if task is None and len(shapes) == 1 and len(shapes[0]) == 2:
+        return "classify"
+    columns = sorted(shape[2] for shape in shapes if len(shape) == 3)
+    if columns == [2, 4, 10] and shapes[0][1] == 2 * outputs.cells(STRIDES):
+        return "retinaface"
+    if sorted(shape[1] for shape in shapes if len(shape) == 4) == [1, 2, 2, 10]:
+        return "centerface"
+    tables = [shape for shape in shapes if len(shape) == 3]
+    if len(tables) == 1 or outputs.options.get("output") in outputs.shapes:
+        name = outputs.one(3, "a detector")
+        return _guess_yolo(outputs, outputs.shapes[name])
+    heads = ", ".join(head for head in get_args(Head) if head != "auto")
+    raise UsageError(f"cannot tell the head from the outputs: {outputs}; say --head: {heads}")
+
+
+def _guess_yolo(outputs: Outputs, shape: tuple[int, ...]) -> Head:
+    grids = {outputs.cells(strides) for strides in STRIDE_SETS}
+    if shape[2] in grids:
+        return "yolov8"
+    if shape[1] in grids | {3 * cells for cells in grids}:
+        return "yolov5"
+    if shape[2] >= 6 and shape[1] <= 1000:
+        return "nms"
+    raise UsageError(
+        f"cannot tell the head: no YOLO layout has such a shape at {outputs.width}x"
+        f"{outputs.height}; {outputs}. Check --input, or say --head (a text reader: --task ocr)"
+    )
+
+
+def decoder(head: Head, outputs: Outputs, options: Mapping[str, Any]) -> Decode:
+    """The decode settings of ``head``: what the outputs tell, then the user's ``options``.
+
+    Raises UsageError where the outputs are not such a head's, ConfigError for a wrong option.
+    """
+    tag, _, read = HEADS[head]
+    kind = next(kind for kind in get_args(Decode) if kind.__struct_config__.tag == tag)
+    fields = {"head": tag, **read(outputs), **options}
+    decode: Decode = from_plain(fields, kind, f"decode settings of a {head} head")
+    return decode
