@@ -19,7 +19,7 @@ check: $(VENV)/ready  ## ruff, mypy --strict and the import rules
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/pytest -q tests/test_imports.py
 
 bench: $(VENV)/ready  ## every figure the README quotes, measured here, into bench/results
-	$(BIN)/python -m edgecnn_bench.figures
+	@for figure in bench/figures/*.py; do echo; echo $$figure; $(BIN)/python $$figure || exit 1; done
 
 compat: $(COMPAT:%=compat-%)  ## bundle, CLI and bench tests on the other Pythons, with what resolves there
 
