@@ -84,7 +84,7 @@ def explain(error: msgspec.ValidationError, value: Any, kind: Any) -> tuple[Key,
     kinds: list[inspect.Type] = [inspect.type_info(kind)]
     for part in key:
         kinds = children(kinds, part)
-    about = next((text for text in map(_description, kinds) if text), "")
+    about = description(kinds)
     words = _plain_words(message, at(value, key), kinds)
     return key, f"{words} ({about})" if about else words
 
@@ -94,6 +94,18 @@ def at(value: Any, key: Key) -> Any:
     for part in key:
         value = value[part]
     return value
+
+
+def description(kinds: Iterable[inspect.Type]) -> str:
+    """The first ``Meta(description=…)`` among types, or nothing."""
+    for kind in kinds:
+        if isinstance(kind, inspect.Metadata):
+            about = (kind.extra_json_schema or {}).get("description") or description([kind.type])
+        else:
+            about = description(kind.types) if isinstance(kind, inspect.UnionType) else ""
+        if about:
+            return str(about)
+    return ""
 
 
 def _plain_words(message: str, said: Any, kinds: list[inspect.Type]) -> str:
@@ -113,14 +125,6 @@ def _plain_words(message: str, said: Any, kinds: list[inspect.Type]) -> str:
 def _type_words(match: re.Match[str]) -> str:
     words = [WORDS.get(word, word) for word in match[1].split(" | ") if word != "null"]
     return " or ".join(words or ["nothing"])
-
-
-def _description(kind: inspect.Type) -> str:
-    if isinstance(kind, inspect.Metadata) and kind.extra_json_schema:
-        return str(kind.extra_json_schema.get("description", ""))
-    if isinstance(kind, inspect.UnionType):
-        return next((text for text in map(_description, kind.types) if text), "")
-    return ""
 
 
 def _locate(path: str, value: Any, kind: Any) -> Key:
