@@ -18,21 +18,31 @@ SHORT_LIST = 5
 def add_flags(
     parser: argparse.ArgumentParser,
     kind: type[msgspec.Struct],
-    groups: Mapping[str, Sequence[str]],
+    *,
+    positional: Sequence[str] = (),
+    groups: Mapping[str, Sequence[str]] | None = None,
 ) -> None:
     """Add a flag a field: ``crop_pct`` becomes ``--crop-pct`` and its description the help.
 
-    groups: heading → field names, in the order of --help; a field in no group becomes no flag.
+    positional: fields given without a flag; one that has a default may be left out.
+    groups: heading → fields, in the order of --help; fields in none come under "options".
     """
     hints = get_type_hints(kind, include_extras=True)
-    required = {field.name for field in msgspec.structs.fields(kind) if field.required}
-    for heading, names in groups.items():
-        group = parser.add_argument_group(heading)
-        for name in names:
-            _add_flag(group, name, hints[name], required=name in required)
+    headings = {name: heading for heading, names in (groups or {}).items() for name in names}
+    sections = {heading: parser.add_argument_group(heading) for heading in groups or {}}
+    order = [name for names in (groups or {}).values() for name in names]
+    fields = {field.name: field for field in msgspec.structs.fields(kind)}
+    for name in positional:
+        optional = "?" if not fields[name].required else None
+        about = description([inspect.type_info(hints[name])])
+        parser.add_argument(name, metavar=name.upper(), nargs=optional, help=about)
+    for name in [*order, *(name for name in fields if name not in order)]:
+        if name not in positional:
+            target = sections[headings[name]] if name in headings else parser
+            _add_flag(target, name, hints[name], required=fields[name].required)
 
 
-def from_flags(args: argparse.Namespace, kind: type[T]) -> T:
+def read_flags(args: argparse.Namespace, kind: type[T]) -> T:
     """The Struct that was typed; fields not typed keep their defaults.
 
     Raises UsageError naming the flag whose value cannot be meant.
