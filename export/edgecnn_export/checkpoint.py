@@ -1,0 +1,199 @@
+"""The project's own checkpoint: weights, how to build the network, and how to feed it.
+
+One file from which ``edgecnn export model.pt`` needs no flag. It is a plain dict written by
+torch.save, and ``torch.load(path, weights_only=True)`` reads it: nothing in it can run.
+
+    format       "edgecnn.checkpoint"
+    version      1
+    arch         "package.module:factory"
+    arch_args    the factory's keyword arguments: numbers, strings, booleans, lists of them
+    spec         keys of ExportConfig: input, task, mean, std, color, resize, labels, …
+    state_dict   the weights
+    samples      uint8[N,h,w,3] BGR pictures for verification and golden data, or None
+"""
+
+import io
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeGuard
+
+import msgspec
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from edgecnn_export.config import ExportConfig
+from edgecnn_runtime.errors import CheckpointError, EdgecnnError, UsageError
+
+FORMAT = "edgecnn.checkpoint"
+VERSION = 1
+ARCH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
+SPEC_KEYS = frozenset({
+    "name", "input", "task", "head", "mean", "std", "preset", "color", "resize", "interpolation",
+    "crop_pct", "pad", "pad_position", "labels", "score", "iou", "decode",
+})  # fmt: skip
+"""What a checkpoint may say of itself. No key that names a file or a folder of this machine."""
+SAMPLES_LIMIT = 64
+SAMPLES_BYTES_LIMIT = 64 << 20
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint's content, validated; ``spec`` holds only the keys that it sets."""
+
+    arch: str
+    arch_args: dict[str, Any]
+    spec: dict[str, Any]
+    state_dict: dict[str, Tensor]
+    samples: NDArray[np.uint8] | None
+
+
+def save_checkpoint(
+    path: str | Path,
+    model: nn.Module | Mapping[str, Tensor],
+    *,
+    arch: str,
+    arch_args: Mapping[str, Any] | None = None,
+    spec: Mapping[str, Any] | None = None,
+    samples: NDArray[np.uint8] | None = None,
+) -> None:
+    """Write a checkpoint that ``edgecnn export`` takes without a flag.
+
+    model: the network or its state dict. arch: ``package.module:factory``; calling that factory
+    with ``arch_args`` gives the network again. spec: ExportConfig keys, such as
+    ``{"input": "224x224", "task": "classify", "mean": (123.7, 116.3, 103.5), "labels": [...]}``.
+    samples: uint8[N,h,w,3] BGR, at most 64 pictures of any one size; export verifies with them.
+
+    The file is written beside ``path`` and renamed: it is there whole or not at all. Raises
+    UsageError for an arch, a spec or samples that export would refuse, EdgecnnError where the
+    file cannot be written.
+    """
+    state = model.state_dict() if isinstance(model, nn.Module) else model
+    content = {
+        "format": FORMAT,
+        "version": VERSION,
+        "arch": arch,
+        "arch_args": dict(arch_args or {}),
+        "spec": dict(spec or {}),
+        "state_dict": {key: value.detach().cpu().clone() for key, value in state.items()},
+        "samples": None if samples is None else torch.from_numpy(np.array(samples)),
+    }
+    if arch.startswith("__main__:"):
+        raise UsageError(
+            f"arch {arch!r} cannot be found again: put the network into a module of its own, "
+            "such as my_models.py, and name it as my_models:factory"
+        )
+    try:
+        content["spec"] = msgspec.to_builtins(parse_checkpoint(content, Path(path)).spec)
+    except CheckpointError as error:
+        raise UsageError(str(error)) from None
+    file = io.BytesIO()
+    torch.save(content, file)
+    _write(Path(path), file.getbuffer())
+
+
+def is_checkpoint(content: object) -> TypeGuard[Mapping[str, Any]]:
+    """Whether what torch.load gave says that it is one of ours."""
+    return isinstance(content, Mapping) and content.get("format") == FORMAT
+
+
+def parse_checkpoint(content: Mapping[str, Any], path: Path) -> Checkpoint:
+    """Validate what torch.load gave. Raises CheckpointError naming the file and the key."""
+    version = content.get("version")
+    if not isinstance(version, int) or version > VERSION:
+        raise CheckpointError(
+            f"{path}: checkpoint version {version} is not one this edgecnn understands "
+            f"({VERSION}): upgrade with `pip install -U edgecnn`"
+        )
+    arch, arch_args = content.get("arch"), content.get("arch_args")
+    if not isinstance(arch, str) or not ARCH.fullmatch(arch):
+        raise CheckpointError(f"{path}: arch: {arch!r} is not written package.module:factory")
+    if not _is_plain_dict(arch_args):
+        raise CheckpointError(
+            f"{path}: arch_args: only numbers, strings, booleans and lists of them, by name"
+        )
+    state = content.get("state_dict")
+    if not isinstance(state, dict) or not state or not _all_tensors(state):
+        raise CheckpointError(f"{path}: state_dict: not a dict of tensors")
+    return Checkpoint(
+        arch=arch,
+        arch_args=arch_args,
+        spec=_parse_spec(content.get("spec"), path),
+        state_dict=state,
+        samples=_parse_samples(content.get("samples"), path),
+    )
+
+
+def _parse_spec(spec: object, path: Path) -> dict[str, Any]:
+    if not isinstance(spec, dict):
+        raise CheckpointError(f"{path}: spec: not a dict")
+    for key in spec:
+        if key not in SPEC_KEYS:
+            raise CheckpointError(
+                f"{path}: spec.{key}: not a key that a checkpoint may set; it may set "
+                + ", ".join(sorted(SPEC_KEYS))
+            )
+    if isinstance(spec.get("labels"), str):
+        raise CheckpointError(f"{path}: spec.labels: give the class names themselves, in a list")
+    try:
+        config = msgspec.convert({"model": str(path), **spec}, ExportConfig)
+    except msgspec.ValidationError as error:
+        raise CheckpointError(f"{path}: spec: {error}") from None
+    return {key: getattr(config, key) for key in spec}
+
+
+def _parse_samples(samples: object, path: Path) -> NDArray[np.uint8] | None:
+    if samples is None:
+        return None
+    if (
+        not isinstance(samples, Tensor)
+        or samples.dtype != torch.uint8
+        or samples.ndim != 4
+        or samples.shape[3] != 3
+        or 0 in samples.shape
+    ):
+        raise CheckpointError(f"{path}: samples: not uint8[N,h,w,3] BGR pictures")
+    if len(samples) > SAMPLES_LIMIT or samples.numel() > SAMPLES_BYTES_LIMIT:
+        raise CheckpointError(
+            f"{path}: samples: {len(samples)} pictures of {samples.numel() >> 20} MiB; at most "
+            f"{SAMPLES_LIMIT} of {SAMPLES_BYTES_LIMIT >> 20} MiB: give a few, e.g. samples[:16]"
+        )
+    return samples.contiguous().numpy()
+
+
+def _is_plain_dict(value: object) -> TypeGuard[dict[str, Any]]:
+    return (
+        isinstance(value, dict)
+        and all(isinstance(key, str) and key.isidentifier() for key in value)
+        and all(_is_plain(item) for item in value.values())
+    )
+
+
+def _is_plain(value: object) -> bool:
+    if isinstance(value, list | tuple):
+        return all(_is_plain(item) for item in value)
+    if isinstance(value, dict):
+        return _is_plain_dict(value)
+    return value is None or isinstance(value, bool | int | float | str)
+
+
+def _all_tensors(state: dict[Any, Any]) -> bool:
+    return all(isinstance(k, str) and isinstance(v, Tensor) for k, v in state.items())
+
+
+def _write(path: Path, content: memoryview) -> None:
+    scratch = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with scratch.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        scratch.replace(path)
+    except OSError as error:
+        raise EdgecnnError(f"cannot write {path}: {error.strerror or error}") from None
+    finally:
+        scratch.unlink(missing_ok=True)

@@ -1,0 +1,115 @@
+"""State dicts: found in what a file holds, fitted to their architecture, checked."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TypeGuard
+
+import torch
+from torch import Tensor, nn
+
+from edgecnn_runtime.errors import CheckpointError
+
+SHOWN = 12
+COUNTER = "num_batches_tracked"
+RUNNING = ("running_mean", "running_var")
+
+
+def find_state_dict(content: object, path: Path) -> dict[str, Tensor]:
+    """The one state dict a loaded file holds: itself, or the only value of it that is one.
+
+    Raises CheckpointError where there is none, or more than one to choose from.
+    """
+    if _is_state_dict(content):
+        return dict(content)
+    values = content if isinstance(content, Mapping) else {}
+    found = {str(key): value for key, value in values.items() if _is_state_dict(value)}
+    if len(found) == 1:
+        return dict(next(iter(found.values())))
+    if found:
+        key = next(iter(found))
+        raise CheckpointError(
+            f"{path} holds several sets of weights ({', '.join(found)}): save the one you mean, "
+            f"e.g. python -c \"import torch; torch.save(torch.load('{path}')['{key}'], "
+            "'weights.pt')\""
+        )
+    keys = ", ".join(str(key) for key in list(values)[:SHOWN])
+    held = f"its keys are {keys}" if keys else f"it is a {type(content).__name__}"
+    raise CheckpointError(f"{path} holds no weights: {held}")
+
+
+def load_into(module: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
+    """Copy weights into a module, which keeps its own dtype.
+
+    One leading name that every key shares and the module does not have (``module.`` of
+    DataParallel, ``_orig_mod.`` of torch.compile, ``model.`` of Lightning) is taken off.
+    Raises CheckpointError that lists the keys that are missing, unexpected or misshapen.
+    """
+    wanted = module.state_dict()
+    given = _without_wrapper(state, wanted)
+    missing = [key for key in wanted if key not in given and not key.endswith(COUNTER)]
+    unexpected = [key for key in given if key not in wanted]
+    misshapen = [
+        f"{key}: {_shape(given[key])} in the file, {_shape(wanted[key])} in the architecture"
+        for key in wanted
+        if key in given and given[key].shape != wanted[key].shape
+    ]
+    if missing or unexpected or misshapen:
+        raise CheckpointError(
+            f"{path} does not fit its architecture {type(module).__name__}"
+            + _section("missing from the file", missing)
+            + _section("unexpected in the file", unexpected)
+            + _section("of another shape", misshapen)
+            + "\nCheck --arch and --arch-args (the number of classes, the width)"
+        )
+    module.load_state_dict(given, strict=False)
+
+
+def check_finite(module: nn.Module, path: Path) -> None:
+    """Raise CheckpointError naming a weight that holds NaN or infinity.
+
+    Buffers other than the running statistics may hold infinity: attention masks do.
+    """
+    parameters = {name for name, _ in module.named_parameters()}
+    for name, value in module.state_dict().items():
+        if not value.is_floating_point():
+            continue
+        strict = name in parameters or name.endswith(RUNNING)
+        bad = ~torch.isfinite(value) if strict else torch.isnan(value)
+        if count := int(bad.sum()):
+            raise CheckpointError(
+                f"{path}: the weight {name} holds {count:,} values that are NaN or infinite, of "
+                f"{value.numel():,}: training diverged; give a checkpoint from before that"
+            )
+
+
+def _is_state_dict(value: object) -> TypeGuard[Mapping[str, Tensor]]:
+    return (
+        isinstance(value, Mapping)
+        and len(value) > 0
+        and all(isinstance(key, str) for key in value)
+        and all(isinstance(tensor, Tensor) for tensor in value.values())
+    )
+
+
+def _without_wrapper(
+    state: Mapping[str, Tensor], wanted: Mapping[str, Tensor]
+) -> Mapping[str, Tensor]:
+    inner = state
+    while not inner.keys() & wanted.keys():
+        heads = {key.partition(".")[0] for key in inner}
+        if len(heads) != 1 or any("." not in key for key in inner):
+            return state
+        inner = {key.partition(".")[2]: value for key, value in inner.items()}
+    return inner
+
+
+def _shape(value: Tensor) -> str:
+    return "x".join(str(size) for size in value.shape) or "a single value"
+
+
+def _section(title: str, lines: list[str]) -> str:
+    if not lines:
+        return ""
+    shown = "".join(f"\n  {line}" for line in lines[:SHOWN])
+    more = f"\n  … and {len(lines) - SHOWN} more" if len(lines) > SHOWN else ""
+    return f"\n{len(lines)} {title}:{shown}{more}"
