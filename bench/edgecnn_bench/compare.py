@@ -9,7 +9,7 @@ from typing import Literal, TypeAlias
 import msgspec
 
 from edgecnn_bench.schema import Part, Report, Row
-from edgecnn_bench.stats import Interval, Verdict, unpaired_ratio, verdict
+from edgecnn_bench.stats import Interval, Verdict, paired_ratio, unpaired_ratio, verdict
 from edgecnn_runtime.errors import UsageError
 
 FLOOR = 0.05
@@ -74,6 +74,50 @@ def compare(
     )
 
 
+def compare_models(report: Report) -> Comparison:
+    """The first bundle of one run as the base, the second as the new, paired round by round.
+
+    Interleaved in one process, so it tells much smaller differences apart than two runs can.
+    Raises UsageError unless the report has exactly two models with a row in common.
+    """
+    if len(report.models) != 2:
+        raise UsageError(
+            f"this report has {len(report.models)} model(s); comparing within one run needs "
+            "two: edgecnn bench BASE.edge NEW.edge --out run.json"
+        )
+    base, new = (
+        {_work(row): row for row in report.rows if row.model == model.name}
+        for model in report.models
+    )
+    shared = [work for work in base if work in new and _common(base[work], new[work])]
+    if not shared:
+        raise UsageError("the two bundles have no row in common: nothing to compare")
+    return Comparison(
+        changes=tuple(_paired_change(base[work], new[work]) for work in shared),
+        gone=tuple(row.key for work, row in base.items() if work not in new),
+        added=tuple(row.key for work, row in new.items() if work not in base),
+        notes=report.remarks,
+    )
+
+
+def _paired_change(base: Row, new: Row) -> Change:
+    before, after = ({slot.round: slot.p50_ms for slot in row.slots} for row in (base, new))
+    rounds = _common(base, new)
+    ratio = paired_ratio([after[i] for i in rounds], [before[i] for i in rounds])
+    return Change(
+        key=new.key,
+        base_ms=base.latency.p50.value,
+        new_ms=new.latency.p50.value,
+        ratio=ratio,
+        verdict=verdict(ratio, len(rounds)),
+    )
+
+
+def _common(base: Row, new: Row) -> list[int]:
+    """The rounds that both were measured in; an interrupted run may leave none."""
+    return sorted({slot.round for slot in base.slots} & {slot.round for slot in new.slots})
+
+
 def _change(base: Row, new: Row) -> Change:
     before, after = ([slot.ratio for slot in row.slots] for row in (base, new))
     ratio = unpaired_ratio(after, before)
@@ -87,15 +131,19 @@ def _change(base: Row, new: Row) -> Change:
     )
 
 
+def _work(row: Row) -> Identity:
+    """What a row did, whichever model it did it with."""
+    words = (row.scope, row.artifact, row.backend, row.precision, row.threads, row.batch)
+    return tuple(map(str, words))
+
+
 def _rows(report: Report) -> dict[Identity, Row]:
     """Rows by what they did; the model's name is part of it only where there are several."""
-    several = len(report.models) > 1
-    found = {}
+    found: dict[Identity, Row] = {}
     for row in report.rows:
+        model = row.model if len(report.models) > 1 else ""
         frame = "" if row.scope == "engine" else report.settings.frame
-        identity = (row.model if several else "", row.scope, row.artifact, row.backend,
-                    row.precision, str(row.threads), str(row.batch), frame)  # fmt: skip
-        found[identity] = row
+        found[(*_work(row), model, frame)] = row
     return found
 
 

@@ -1,0 +1,219 @@
+"""The report's charts of rows: side by side, as distributions, by stage, against accuracy."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from edgecnn_bench.schema import STAGES, Row
+from edgecnn_bench.stats import GRID
+from edgecnn_bench.svg import (
+    WIDTH,
+    Scale,
+    axis_x,
+    axis_y,
+    circle,
+    legend,
+    line,
+    linear_scale,
+    log_scale,
+    path,
+    rect,
+    svg,
+    text,
+)
+from edgecnn_bench.table import milliseconds, number
+
+LEFT = 250.0
+"""Room for a row's name."""
+RIGHT = 130.0
+"""Room for its figures."""
+STEP = 44.0
+
+KNOWN = ("onnxruntime", "openvino", "tensorrt", "torch", "tensorrt-rtx", "torch-compile")
+
+
+def colour(name: str, names: Sequence[str] = KNOWN) -> str:
+    """The CSS class of a backend: always the same for those that are known."""
+    order = [*names, *([] if name in names else [name])]
+    return f"c{order.index(name) % 8}"
+
+
+def side_by_side(rows: Sequence[Row]) -> str:
+    """A bar a row: p50 with its interval, and p95 as a mark; the fastest on top."""
+    x = linear_scale(max(_a_frame(row, row.latency.p95.value) for row in rows), LEFT, WIDTH - RIGHT)
+    bottom = STEP * len(rows)
+    parts = [axis_x(x, 0, bottom, "milliseconds a frame")]
+    for i, row in enumerate(rows):
+        y, latency = STEP * i + 8, row.latency
+        p50, p95 = x(_a_frame(row, latency.p50.value)), x(_a_frame(row, latency.p95.value))
+        low, high = x(_a_frame(row, latency.p50.low)), x(_a_frame(row, latency.p50.high))
+        parts += [
+            _name(row, y + 13),
+            rect(LEFT, y, p50 - LEFT, 26, f"bar {colour(row.backend)}", tip=_tip(row)),
+            line(p50, y + 13, p95, y + 13, "tail"),
+            line(p95, y + 7, p95, y + 19, "tail"),
+            rect(low, y + 11, max(high - low, 1), 4, "interval"),
+            *_figures(row, y + 13),
+        ]
+    return svg(bottom + 40, "".join(parts), "latency of every row, fastest first")
+
+
+def distributions(rows: Sequence[Row]) -> str:
+    """A ridge a row on one logarithmic axis, with p50, p95 and p99 marked."""
+    values = [_a_frame(row, q) for row in rows for q in (row.latency.min, row.latency.p99.value)]
+    x = log_scale(values, LEFT, WIDTH - 20)
+    bottom = STEP * len(rows) + 10
+    parts = [axis_x(x, 0, bottom, "milliseconds a frame, logarithmic")]
+    for i, row in enumerate(rows):
+        base = STEP * (i + 1)
+        parts += [_name(row, base - 12), line(LEFT, base, WIDTH - 20, base, "baseline")]
+        parts.append(_ridge(row, x, base))
+        marks = (("p50", row.latency.p50.value), ("p95", row.latency.p95.value),
+                 ("p99", row.latency.p99.value))  # fmt: skip
+        for name, value in marks:
+            at = x(_a_frame(row, value))
+            tip = f"{name} {milliseconds(_a_frame(row, value))} ms"
+            parts.append(rect(at - 1, base - 6, 2, 9, f"mark-{name}", tip=tip))
+    return svg(bottom + 40, "".join(parts), "distribution of latencies, row by row")
+
+
+def stages(rows: Sequence[Row]) -> str:
+    """A stacked bar a row: where a frame's time goes."""
+    shown = [name for name in STAGES if any(name in row.stages_ms for row in rows)]
+    longest = max(sum(row.stages_ms.values()) for row in rows)
+    x = linear_scale(longest / rows[0].batch, LEFT, WIDTH - RIGHT)
+    bottom = STEP * len(rows) + 24
+    parts = [legend([(f"s-{name}", name) for name in shown], LEFT, 12)]
+    parts.append(axis_x(x, 24, bottom, "milliseconds a frame"))
+    for i, row in enumerate(rows):
+        y, at = STEP * i + 32, 0.0
+        parts.append(_name(row, y + 13))
+        for name in shown:
+            value = row.stages_ms.get(name, 0.0) / row.batch
+            start, end = x(at), x(at + value)
+            tip = f"{name} {value:.3f} ms"
+            parts.append(rect(start, y, end - start, 26, f"s-{name}", tip=tip))
+            if end - start > 52:
+                words = f"{milliseconds(value)} ms"
+                parts.append(text((start + end) / 2, y + 17, words, "inside", "middle"))
+            at += value
+        ours = sum(row.stages_ms.get(name, 0.0) for name in ("prepare", "decode")) / row.batch
+        parts.append(text(WIDTH - RIGHT + 14, y + 11, f"{at:.2f} ms", "figure"))
+        parts.append(text(WIDTH - RIGHT + 14, y + 26, f"{ours:.2f} outside engine", "sub"))
+    return svg(bottom + 40, "".join(parts), "time by stage")
+
+
+def frontier(rows: Sequence[Row]) -> str:
+    """Accuracy against latency; the line joins the rows that nothing beats on both."""
+    points = [(_a_frame(r, r.latency.p50.value), r.accuracy.value, r) for r in rows if r.accuracy]
+    x = log_scale([point[0] for point in points], 70, WIDTH - 180)
+    low, high = min(p[1] for p in points), max(p[1] for p in points)
+    room = max((high - low) * 0.2, 0.002)
+    y = Scale(max(0.0, low - room), min(1.0, high + room / 2), 250, 14)
+    metric = points[0][2].accuracy.metric if points[0][2].accuracy else ""
+    parts = [axis_x(x, 14, 250, "milliseconds a frame, logarithmic"), axis_y(y, 70, WIDTH - 180)]
+    parts.append(text(WIDTH - 170, 22, metric, "tick"))
+    best, edge = -1.0, []
+    for latency, value, _ in sorted(points, key=lambda p: (p[0], -p[1])):
+        if value > best:
+            edge += [(x(latency), y(max(best, y.low))), (x(latency), y(value))]
+            best = value
+    edge.append((WIDTH - 180, y(best)))
+    parts.append(path(edge[1:], "edge"))
+    placed: list[float] = []
+    for latency, value, row in sorted(points, key=lambda p: p[0]):
+        at_x, at_y = x(latency), y(value)
+        parts.append(circle(at_x, at_y, 6.5, f"dot {colour(row.backend)}", tip=_tip(row)))
+        if not any(abs(at_x - other) < 120 for other in placed):
+            placed.append(at_x)
+            parts.append(text(at_x + 11, at_y + 18, f"{row.artifact}, {row.backend}", "sub"))
+    return svg(290, "".join(parts), "accuracy against latency")
+
+
+def starts(rows: Sequence[Row]) -> str:
+    """Cold start in its parts, and resident memory beside it."""
+    known = [row for row in rows if row.cold and row.memory]
+    middle = LEFT + (WIDTH - LEFT) / 2
+    seconds = linear_scale(max(r.cold.seconds for r in known if r.cold), LEFT, middle - 60)
+    mib = linear_scale(max(r.memory.peak_mib for r in known if r.memory), middle, WIDTH - 60)
+    bottom = STEP * len(known) + 24
+    parts = [
+        legend(
+            [("s-capture", "import"), ("s-engine", "load"), ("s-decode", "first run")], LEFT, 12
+        ),
+        legend([("s-prepare", "resident"), ("mark-p95", "peak")], middle, 12),
+        axis_x(seconds, 24, bottom, "seconds from process start"),
+        axis_x(mib, 24, bottom, "MiB"),
+    ]
+    for i, row in enumerate(known):
+        assert row.cold is not None
+        assert row.memory is not None
+        y, at = STEP * i + 32, 0.0
+        parts.append(_name(row, y + 13))
+        for style, value in (("s-capture", row.cold.import_seconds),
+                             ("s-engine", row.cold.load_seconds),
+                             ("s-decode", row.cold.first_seconds)):  # fmt: skip
+            parts.append(rect(seconds(at), y, seconds(at + value) - seconds(at), 26, style))
+            at += value
+        parts.append(text(seconds(at) + 8, y + 17, f"{row.cold.seconds:.2f} s", "figure"))
+        peak = mib(row.memory.peak_mib)
+        parts.append(rect(middle, y, mib(row.memory.resident_mib) - middle, 26, "s-prepare"))
+        parts.append(
+            rect(peak - 1, y - 2, 2, 30, "mark-p95", tip=f"peak {row.memory.peak_mib:.0f} MiB")
+        )
+        parts.append(text(peak + 8, y + 17, f"{row.memory.resident_mib:.0f} MiB", "figure"))
+    return svg(bottom + 40, "".join(parts), "cold start and memory")
+
+
+def _a_frame(row: Row, value: float) -> float:
+    return value / row.batch
+
+
+def _name(row: Row, y: float) -> str:
+    batch = f", batch {row.batch}" if row.batch != 1 else ""
+    threads = "1 thread" if row.threads == 1 else f"{row.threads} threads"
+    failed = "" if row.verified else " · FAILED SELF-TEST"
+    style = "name" if row.verified else "name failed"
+    return text(LEFT - 14, y, f"{row.artifact} · {row.backend}{failed}", style, "end") + text(
+        LEFT - 14, y + 15, f"{row.precision}, {threads}{batch}", "sub", "end"
+    )
+
+
+def _figures(row: Row, y: float) -> list[str]:
+    value = _a_frame(row, row.latency.p50.value)
+    standing = row.standing
+    against = ""
+    if standing and standing.verdict == "slower":
+        against = f", {standing.ratio.value:.2f} ×"
+    elif standing:
+        against = {"fastest": ", fastest", "same": ", as fast"}.get(standing.verdict, ", too noisy")
+    return [
+        text(WIDTH - RIGHT + 14, y, f"{milliseconds(value)} ms", "figure"),
+        text(WIDTH - RIGHT + 14, y + 15, f"{number(row.fps)} fps{against}", "sub"),
+    ]
+
+
+def _tip(row: Row) -> str:
+    latency = row.latency
+    return (
+        f"{row.key}\np50 {milliseconds(latency.p50.value)} ms "
+        f"({milliseconds(latency.p50.low)} to {milliseconds(latency.p50.high)}), "
+        f"p95 {milliseconds(latency.p95.value)}, p99 {milliseconds(latency.p99.value)}, "
+        f"max {milliseconds(latency.max)}, {latency.n:,} runs"
+    )
+
+
+def _ridge(row: Row, x: Scale, base: float) -> str:
+    """Density along the axis, from the stored quantiles; the top of each ridge is alike."""
+    edges = np.linspace(np.log(x.low), np.log(x.high), 181)
+    quantiles = np.maximum.accumulate(np.array(row.latency.quantiles) / row.batch)
+    share = np.interp(np.exp(edges), quantiles, GRID / 100)
+    density = np.convolve(np.diff(share), np.exp(-(np.linspace(-2, 2, 9) ** 2)), mode="same")
+    top = density.max() or 1.0
+    centres = np.exp((edges[:-1] + edges[1:]) / 2)
+    points = [
+        (x(float(c)), base - 34 * float(d / top)) for c, d in zip(centres, density, strict=True)
+        if d > top / 500
+    ]  # fmt: skip
+    ends = [(points[-1][0], base), (points[0][0], base)] if points else [(LEFT, base)]
+    return path([*points, *ends], f"ridge {colour(row.backend)}", close=True)

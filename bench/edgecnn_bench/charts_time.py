@@ -1,0 +1,169 @@
+"""The report's charts of what happened meanwhile: rounds, sustained runs, and other hosts."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from edgecnn_bench.charts import LEFT, STEP, colour
+from edgecnn_bench.schema import Report, Row, Sustained, Window
+from edgecnn_bench.svg import (
+    WIDTH,
+    Scale,
+    axis_x,
+    axis_y,
+    legend,
+    line,
+    linear_scale,
+    log_scale,
+    path,
+    rect,
+    svg,
+    text,
+)
+from edgecnn_bench.table import milliseconds
+
+CELL = 16.0
+SHADES = 4
+"""Steps of colour on either side of a row's median."""
+FULL = 0.20
+"""A deviation of this share takes the strongest colour."""
+
+
+def rounds(report: Report) -> str:
+    """A cell a row and round: how far its p50 lay from the row's own median.
+
+    A column of one colour is the machine; a lone cell is that row. The reference workload is on
+    top, and under it what other programs took.
+    """
+    moments = report.machine.moments
+    step = min(26.0, (WIDTH - LEFT - 20) / len(moments))
+    reference = [moment.reference_ms for moment in moments]
+    lines = [("reference workload", dict(enumerate(reference)))]
+    lines += [(_name(row), {s.round: s.p50_ms for s in row.slots}) for row in report.rows]
+    parts, y = [], 20.0
+    for name, values in lines:
+        middle = float(np.median(list(values.values())))
+        parts.append(text(LEFT - 14, y + 12, name, "sub", "end"))
+        for number, value in values.items():
+            tip = f"round {number + 1}: {milliseconds(value)} ms, {value / middle - 1:+.0%}"
+            shade = _shade(value / middle - 1)
+            parts.append(rect(LEFT + number * step, y, step - 1, CELL - 1, shade, tip=tip))
+        y += CELL + (6 if name == "reference workload" else 0)
+    busy = Scale(0.0, max(1.0, *(m.others_cores for m in moments)), 0.0, 30.0)
+    y += 40
+    parts.append(text(LEFT - 14, y - 6, "cores busy with other programs", "sub", "end"))
+    parts.append(line(LEFT, y, LEFT + step * len(moments), y, "baseline"))
+    for number, moment in enumerate(moments):
+        height = busy(moment.others_cores)
+        tip = f"round {number + 1}: {moment.others_cores:.2f} cores"
+        parts.append(rect(LEFT + number * step, y - height, step - 1, height, "others", tip=tip))
+    key = [("faster4", "20 % faster"), ("flat", "as usual"), ("slower4", "20 % slower")]
+    parts.append(legend(key, LEFT, 10))
+    return svg(y + 12, "".join(parts), "every row in every round, against its own median")
+
+
+def sustained(run: Sustained) -> str:
+    """p50 over time with p95 above it, then temperature, clock and power where known."""
+    windows = run.windows
+    x = linear_scale(windows[-1].at_seconds / 60, 60, WIDTH - 20)
+    high = float(np.percentile([w.p95_ms for w in windows], 98))
+    y = Scale(0.0, high * 1.1, 220, 14)
+    minutes = [w.at_seconds / 60 for w in windows]
+    upper = [(x(t), y(w.p95_ms)) for t, w in zip(minutes, windows, strict=True)]
+    lower = [(x(t), y(w.p50_ms)) for t, w in zip(minutes, windows, strict=True)]
+    parts = [axis_y(y, 60, WIDTH - 20), text(16, 10, "ms", "tick")]
+    parts += [path([*upper, *reversed(lower)], "band", close=True), path(lower, "curve")]
+    if run.steady_seconds:
+        at = x(run.steady_seconds / 60)
+        parts += [line(at, 14, at, 220, "edge"), text(at + 6, 26, "steady from here", "sub")]
+    bottom = 220.0
+    for name, unit, values in _conditions(windows):
+        scale = Scale(min(values) * 0.98, max(values) * 1.02 or 1.0, bottom + 62, bottom + 18)
+        points = [(x(t), scale(v)) for t, v in zip(minutes, values, strict=True)]
+        parts += [path(points, "condition"), text(60, bottom + 14, name, "sub")]
+        parts.append(text(WIDTH - 20, bottom + 14, f"{values[-1]:.0f} {unit}", "sub", "end"))
+        bottom += 66
+    parts.append(axis_x(x, 14, bottom, "minutes"))
+    return svg(bottom + 40, "".join(parts), f"{run.key} over {run.minutes:g} minutes")
+
+
+def hosts(reports: Sequence[Report]) -> str:
+    """The same row on each host, one bar a host; only rows that two hosts or more have."""
+    names = host_names(reports)
+    work: dict[str, dict[str, Row]] = {}
+    for report, name in zip(reports, names, strict=True):
+        for row in report.rows:
+            work.setdefault(f"{row.scope}: {_name(row)}", {})[name] = row
+    shared = {key: rows for key, rows in work.items() if len(rows) > 1}
+    if not shared:
+        return ""
+    values = [r.latency.p50.value / r.batch for rows in shared.values() for r in rows.values()]
+    x = log_scale(values, LEFT, WIDTH - 70)
+    order = list(dict.fromkeys(names))
+    parts = [legend([(colour(name, order), name) for name in order], 14, 12)]
+    y = 30.0
+    for key, rows in shared.items():
+        parts.append(text(LEFT - 14, y + 8 * len(rows) + 2, key, "sub", "end"))
+        for name, row in rows.items():
+            value = row.latency.p50.value / row.batch
+            style = f"bar {colour(name, order)}"
+            parts.append(rect(LEFT, y, x(value) - LEFT, 14, style, tip=f"{name}\n{row.key}"))
+            parts.append(text(x(value) + 7, y + 11, milliseconds(value), "sub"))
+            y += 16
+        y += STEP / 3
+    parts.insert(1, axis_x(x, 22, y, "p50, milliseconds a frame, logarithmic"))
+    return svg(y + 40, "".join(parts), "the same rows on every host")
+
+
+def energy(rows: Sequence[Row]) -> str:
+    """A bar a row: what a frame costs, with the power it took."""
+    known = [row for row in rows if row.energy]
+    most = max(row.energy.joules_per_frame for row in known if row.energy)
+    x = linear_scale(1000 * most, LEFT, WIDTH - 130)
+    bottom = STEP * 0.7 * len(known)
+    parts = [axis_x(x, 0, bottom, "millijoules a frame")]
+    for i, row in enumerate(known):
+        assert row.energy is not None
+        y, value = STEP * 0.7 * i + 5, 1000 * row.energy.joules_per_frame
+        parts.append(text(LEFT - 14, y + 14, _name(row), "sub", "end"))
+        parts.append(rect(LEFT, y, x(value) - LEFT, 20, f"bar {colour(row.backend)}"))
+        words = f"{value:.1f} mJ at {row.energy.watts:.1f} W"
+        parts.append(text(x(value) + 8, y + 14, words, "sub"))
+    return svg(bottom + 40, "".join(parts), "energy a frame")
+
+
+def host_names(reports: Sequence[Report]) -> list[str]:
+    """A short name for each report's host; alike hosts are told apart by their id."""
+    short = [report.host.board or report.host.cpu for report in reports]
+    seen = {(name, report.host.id) for name, report in zip(short, reports, strict=True)}
+    shared = {name for name, _ in seen if sum(name == other for other, _ in seen) > 1}
+    return [
+        f"{name} ({report.host.id[:4]})" if name in shared else name
+        for name, report in zip(short, reports, strict=True)
+    ]
+
+
+def _conditions(windows: Sequence[Window]) -> list[tuple[str, str, list[float]]]:
+    found = []
+    for name, unit, values in (
+        ("temperature", "°C", [w.celsius for w in windows]),
+        ("clock", "MHz", [w.mhz for w in windows]),
+        ("power", "W", [w.watts for w in windows]),
+    ):
+        known = [value for value in values if value is not None]
+        if len(known) == len(windows):
+            found.append((name, unit, known))
+    return found
+
+
+def _name(row: Row) -> str:
+    batch = f", b{row.batch}" if row.batch != 1 else ""
+    scope = "" if row.scope == "engine" else f"{row.scope}, "
+    return f"{scope}{row.artifact} · {row.backend}/{row.precision}, t{row.threads}{batch}"
+
+
+def _shade(deviation: float) -> str:
+    level = round(min(1.0, abs(deviation) / FULL) * SHADES)
+    if level == 0:
+        return "flat"
+    return f"{'slower' if deviation > 0 else 'faster'}{level}"

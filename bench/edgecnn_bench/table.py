@@ -1,0 +1,194 @@
+"""Reports and comparisons for the terminal, as rich renderables."""
+
+from collections.abc import Iterable, Sequence
+
+from rich.console import Group, RenderableType
+from rich.markup import escape
+from rich.rule import Rule
+from rich.table import Table
+from rich.text import Text
+
+from edgecnn_bench.compare import Comparison
+from edgecnn_bench.schema import Report, Row, Scope, Sustained
+
+SCOPES: dict[Scope, str] = {
+    "engine": "engine only",
+    "frame": "frame to result",
+    "stream": "stream to result",
+}
+BAR = 12
+EIGHTHS = " ▏▎▍▌▋▊▉"
+WIDE = 100
+"""Columns of a terminal from which the less important figures are shown too."""
+
+
+def report_table(report: Report, *, width: int = 80) -> Group:
+    """Rows grouped by model and scope, then what was absent, then what to know."""
+    parts: list[RenderableType] = [_title(report)]
+    for model in report.models:
+        for scope in SCOPES:
+            rows = [row for row in report.rows if (row.model, row.scope) == (model.name, scope)]
+            if rows:
+                parts += ["", _rows_table(report, rows, width)]
+    parts += [_sustained_line(each) for each in report.sustained]
+    parts += _footnotes(report)
+    return Group(*parts)
+
+
+def comparison_table(comparison: Comparison) -> Group:
+    """One line a row: both times, the ratio's interval, the verdict."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    table.add_column("")
+    for name in ("base", "new", "change"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("interval", justify="right", no_wrap=True, style="dim")
+    table.add_column("verdict", no_wrap=True)
+    for change in comparison.changes:
+        ratio = change.ratio
+        table.add_row(
+            escape(change.key),
+            milliseconds(change.base_ms),
+            milliseconds(change.new_ms),
+            percent(ratio.value),
+            f"{percent(ratio.low)} … {percent(ratio.high)}",
+            Text(WORDS[change.verdict], style=STYLES[change.verdict]),
+        )
+    notes: list[RenderableType] = [Text(f"  {note}", style="yellow") for note in comparison.notes]
+    notes += [Text(f"  only in the base: {key}", style="dim") for key in comparison.gone]
+    notes += [Text(f"  only in the new: {key}", style="dim") for key in comparison.added]
+    return Group(table, *([""] if notes else []), *notes)
+
+
+WORDS = {
+    "same": "same",
+    "faster": "faster",
+    "slower": "slower",
+    "unclear": "too noisy to tell",
+    "fastest": "fastest",
+}
+STYLES = {
+    "same": "dim",
+    "faster": "green",
+    "slower": "red",
+    "unclear": "yellow",
+    "fastest": "bold green",
+}
+
+
+def milliseconds(value: float) -> str:
+    """Three significant figures: 0.231, 4.07, 38.1, 412."""
+    digits = 3 if value < 1 else 2 if value < 10 else 1 if value < 100 else 0
+    return f"{value:.{digits}f}"
+
+
+def percent(ratio: float) -> str:
+    """1.034 → +3.4 %."""
+    return f"{100 * (ratio - 1):+.1f} %"
+
+
+def number(value: float) -> str:
+    """12,345 and 87.3: no more digits than anyone reads."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}"
+
+
+def _title(report: Report) -> Group:
+    names = ", ".join(model.name for model in report.models)
+    head = Text.assemble((names, "bold"), "  ", (report.host.short(), "dim"))
+    if report.partial:
+        head.append("  partial", style="bold yellow")
+    return Group(head)
+
+
+def _rows_table(report: Report, rows: Sequence[Row], width: int) -> Table:
+    heading = SCOPES[rows[0].scope]
+    if len(report.models) > 1:
+        heading = f"{rows[0].model}, {heading}"
+    if rows[0].scope != "engine" and report.settings.frame:
+        heading += f", {report.settings.frame}"
+    wide, batched = width >= WIDE, any(row.batch != 1 for row in rows)
+    table = Table(
+        title=heading, title_justify="left", title_style="bold", box=None, pad_edge=False,
+        padding=(0, 2, 0, 0), header_style="dim",
+    )  # fmt: skip
+    table.add_column("artifact", no_wrap=True)
+    table.add_column("backend", no_wrap=True)
+    for name in ("threads", *(["batch"] if batched else [])):
+        table.add_column(name, justify="right")
+    table.add_column("p50 ms", justify="right", style="bold", no_wrap=True)
+    if wide:
+        table.add_column("", no_wrap=True)
+    for name in ("p95", "p99", "fps", *(["cores", "start s", "MiB"] if wide else [])):
+        table.add_column(name, justify="right", no_wrap=True)
+    energy = wide and any(row.energy for row in rows)
+    if energy:
+        table.add_column("mJ/frame", justify="right", no_wrap=True)
+    table.add_column("", no_wrap=True)
+    longest = max(row.latency.p50.value / row.batch for row in rows)
+    for row in rows:
+        cells: list[RenderableType] = [
+            escape(row.artifact),
+            f"{row.backend} [dim]{row.precision}[/dim]",
+            str(row.threads),
+            *([str(row.batch)] if batched else []),
+            milliseconds(row.latency.p50.value),
+            *([bar(row.latency.p50.value / row.batch / longest)] if wide else []),
+            milliseconds(row.latency.p95.value),
+            milliseconds(row.latency.p99.value),
+            number(row.fps),
+        ]
+        if wide:
+            cells += [
+                f"{row.cpu_cores:.1f}",
+                f"{row.cold.seconds:.2f}" if row.cold else "",
+                f"{row.memory.resident_mib:.0f}" if row.memory else "",
+            ]
+        if energy:
+            cells.append(f"{1000 * row.energy.joules_per_frame:.1f}" if row.energy else "")
+        table.add_row(*cells, _standing(row))
+    return table
+
+
+def bar(share: float) -> Text:
+    """A bar of BAR cells, in eighths of one."""
+    eighths = max(1, round(share * BAR * 8))
+    full, rest = divmod(eighths, 8)
+    return Text(("█" * full + EIGHTHS[rest].strip()).ljust(BAR), style="cyan")
+
+
+def _standing(row: Row) -> Text:
+    if not row.verified:
+        return Text("FAILED SELF-TEST", style="bold white on red")
+    if row.standing is None:
+        return Text("")
+    word = row.standing.verdict
+    if word == "slower":
+        return Text(f"× {row.standing.ratio.value:.2f}", style="dim")
+    return Text("as fast" if word == "same" else WORDS[word], style=STYLES[word])
+
+
+def _sustained_line(run: Sustained) -> Text:
+    ratio = run.last_over_first
+    settled = (
+        "never settled" if run.steady_seconds is None else f"steady {run.steady_seconds:.0f} s in"
+    )
+    held = f"; held back: {', '.join(run.throttled)}" if run.throttled else ""
+    return Text.assemble(
+        ("\nsustained ", "bold"),
+        f"{run.key} for {run.minutes:g} min: last over first minute {percent(ratio.value)} "
+        f"({percent(ratio.low)} … {percent(ratio.high)}), {settled}{held}",
+    )
+
+
+def _footnotes(report: Report) -> Iterable[RenderableType]:
+    if report.absent:
+        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=False)
+        for each in report.absent:
+            install = f"[cyan]{escape(each.install)}[/cyan]" if each.install else ""
+            table.add_row(each.backend, f"[dim]{escape(each.why)}[/dim]", install)
+        yield from ("", Text("not measured", style="bold"), table)
+    for skipped in report.skipped:
+        yield Text(f"left out  {skipped.key}: {skipped.why}", style="yellow")
+    if report.remarks:
+        yield Rule(style="dim")
+    for remark in report.remarks:
+        yield Text(remark, style="bold red" if "FAILED" in remark else "yellow")
