@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from edgecnn_runtime.errors import BundleError, EdgecnnError, UsageError
 from edgecnn_runtime.manifest import SCHEMA_VERSION, Artifact, Manifest
+from edgecnn_runtime.onnx_file import refuse_external_data
 from edgecnn_runtime.scratch import replacing, sweep
 
 MANIFEST = "manifest.json"
@@ -73,6 +74,8 @@ def open_bundle(path: str | Path, *, digest: str = "") -> Bundle:
     manifest = parse_manifest(raw, str(root / MANIFEST))
     for name, expected in manifest_files(manifest).items():
         _check_file(root, name, expected)
+    for artifact in manifest.artifacts:
+        refuse_external_data(root / artifact.file)
     found = hashlib.sha256(raw).hexdigest()
     if digest and digest != found:
         raise BundleError(f"{root}: its digest is {found}, not the pinned {digest}")
@@ -127,8 +130,9 @@ def load_golden(bundle: Bundle) -> GoldenData:
     outputs: dict[str, NDArray[np.float32]] = {}
     for output in bundle.manifest.outputs:
         value = arrays.get(f"output.{output.name}")
-        if value is None or len(value) != len(pixels) or value.dtype != np.float32:
-            raise BundleError(f"{path}: no usable golden output {output.name!r}")
+        sizes = (len(pixels), *output.item_shape)
+        if value is None or value.dtype != np.float32 or value.shape != sizes:
+            raise BundleError(f"{path}: `output.{output.name}` is not float32{list(sizes)}")
         outputs[output.name] = value
     return GoldenData(pixels, outputs)
 

@@ -1,5 +1,7 @@
-"""What the CPU is called and which instructions matter to a convolution on it."""
+"""What the CPU is called, which of its instructions matter to a convolution, and its cores."""
 
+import math
+import os
 import re
 from functools import lru_cache
 from pathlib import Path
@@ -17,6 +19,12 @@ FEATURES = {
     "bf16": "bf16", "sve": "sve", "sve2": "sve2",
 }  # fmt: skip
 """Kernel name → the name used in this project."""
+
+INT8_DOT = frozenset({"avx512_vnni", "avx_vnni", "amx_int8", "dotprod", "i8mm"})
+"""With one of these, products of u8 and s8 are summed in 32 bits: INT8 is fast and exact."""
+
+SATURATING = frozenset({"avx2", "avx512f"})
+"""Without one of INT8_DOT these sum pairs of products in 16 bits, and full-range INT8 overflows."""
 
 ARM_PARTS = {
     0xD03: "Cortex-A53", 0xD04: "Cortex-A35", 0xD05: "Cortex-A55", 0xD07: "Cortex-A57",
@@ -53,6 +61,40 @@ def cpu_model(cpuinfo: Path = CPUINFO) -> str:
             part = int(value, 16)
             parts.append(ARM_PARTS.get(part, f"Arm part {part:#x}"))
     return " + ".join(dict.fromkeys(parts)) or "unknown"
+
+
+def usable_cores() -> int:
+    """Cores this process may use: its affinity without hyper-threads, and under its quota.
+
+    A second thread on one core's arithmetic units only slows a convolution down.
+    """
+    if not hasattr(os, "sched_getaffinity"):  # not Linux
+        return os.cpu_count() or 1
+    cores = {_siblings(cpu) for cpu in os.sched_getaffinity(0)}
+    quota = _quota()
+    return max(1, len(cores) if quota is None else min(len(cores), math.ceil(quota)))
+
+
+def _siblings(cpu: int) -> str:
+    topology = f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list"
+    return _read(topology) or str(cpu)
+
+
+def _quota() -> float | None:
+    """The cgroup's limit in cores, None without one."""
+    words = _read("/sys/fs/cgroup/cpu.max").split()
+    if len(words) == 2 and words[0].isdigit():
+        return int(words[0]) / int(words[1])
+    quota = _read("/sys/fs/cgroup/cpu/cpu.cfs_quota_us")
+    period = _read("/sys/fs/cgroup/cpu/cpu.cfs_period_us")
+    return int(quota) / int(period) if quota.isdigit() and period.isdigit() else None
+
+
+def _read(path: str) -> str:
+    try:
+        return Path(path).read_text("utf-8", "replace").strip()
+    except OSError:
+        return ""
 
 
 def _entries(cpuinfo: Path) -> list[tuple[str, str]]:

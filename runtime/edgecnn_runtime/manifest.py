@@ -260,6 +260,16 @@ class Output(Part, frozen=True, kw_only=True):
     dtype: str
     shape: tuple[int | None, ...]
 
+    @property
+    def batch_axis(self) -> int:
+        """Which axis is the batch: the one without a size, else the first."""
+        return self.shape.index(None) if None in self.shape else 0
+
+    @property
+    def item_shape(self) -> tuple[int | None, ...]:
+        """The shape of one picture's output, without the batch axis."""
+        return (*self.shape[: self.batch_axis], *self.shape[self.batch_axis + 1 :])
+
 
 class Manifest(Part, frozen=True, kw_only=True):
     """The whole of manifest.json."""

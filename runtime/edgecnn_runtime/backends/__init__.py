@@ -3,13 +3,15 @@
 A backend module is imported only when it is named, so that a machine without the engine pays
 nothing and breaks nothing. It provides
 
-    PACKAGE: str                    the distribution to look for, e.g. "onnxruntime"
-    INSTALL: str                    the line that installs it
-    PRECISIONS: tuple[str, ...]     inference precisions it offers here, the exact one first
-    def version() -> str            of the engine; raises ImportError when it is absent
-    def open(path, options) -> Backend
+    PACKAGE: str                         the distribution to look for, e.g. "onnxruntime"
+    INSTALL: str                         the line that installs it
+    TARGETS: tuple[str, ...]             the artifacts it is for, by ``manifest.Artifact.target``
+    def precisions() -> tuple[str, ...]  what it can compute in here, the exact one first
+    def version() -> str                 of the engine; raises ImportError when it is absent
+    def open(path, options) -> Backend   loads an artifact
 """
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,7 +34,7 @@ class Options:
     threads: intra-op threads; 0 means every core this process may use.
     batch: the N of uint8[N,H,W,3] that ``run`` will be called with, fixed for the life of the
         backend so that every buffer can be allocated once.
-    precision: one of the backend's PRECISIONS; "" means its first, the exact one.
+    precision: one of the backend's ``precisions()``; "" means its first, the exact one.
     cache_dir: where what the engine compiles may be kept; None keeps nothing.
     """
 
@@ -52,6 +54,10 @@ class Backend(Protocol):
     @property
     def pixels(self) -> Pixels:
         """uint8[N,H,W,3], written by the caller before each ``run``; owned by the backend."""
+
+    @property
+    def outputs(self) -> Tensors:
+        """The dict and the arrays that ``run`` returns; their shapes are known before it."""
 
     def run(self) -> Tensors:
         """Infer what ``pixels`` holds now.
@@ -73,6 +79,30 @@ def backend_module(name: str) -> ModuleType:
 
     if name not in BACKENDS:
         close = difflib.get_close_matches(name, BACKENDS, n=1)
-        hint = f"; did you mean {close[0]!r}?" if close else ""
+        hint = f", did you mean {close[0]!r}?" if close else "."
         raise UsageError(f"no backend {name!r}{hint} Known: {', '.join(BACKENDS)}")
     return importlib.import_module(BACKENDS[name])
+
+
+def installed() -> dict[str, str]:
+    """The engines installed here and their versions, in the order of BACKENDS; imports none."""
+    found = {}
+    for name in BACKENDS:
+        if name == "fake":
+            continue
+        with contextlib.suppress(ImportError):
+            found[name] = str(backend_module(name).version())
+    return found
+
+
+def check_options(options: Options, precisions: tuple[str, ...], engine: str) -> None:
+    """Raise UsageError for a precision the engine does not offer here, or a senseless number."""
+    from edgecnn_runtime.errors import UsageError
+
+    if options.precision and options.precision not in precisions:
+        raise UsageError(
+            f"{engine} does not compute in {options.precision!r} on this processor; "
+            f"it offers {', '.join(precisions)}"
+        )
+    if options.batch < 1 or options.threads < 0:
+        raise UsageError(f"no backend runs batch {options.batch} on {options.threads} threads")

@@ -1,0 +1,104 @@
+"""What every detector ends with: suppress overlaps, go back to frame pixels, name the classes."""
+
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edgecnn_runtime.preprocess import Geometry
+from edgecnn_runtime.types import Box, Detection, Floats
+
+MAX_CANDIDATES = 5000
+"""Boxes that enter suppression, best first; as in OpenCV's FaceDetectorYN."""
+
+FAR = 1 << 17
+"""No input is larger than half of this: what lies farther out overlaps nothing inside."""
+
+
+class Suppression:
+    """Candidates → detections, best first."""
+
+    def __init__(
+        self,
+        labels: tuple[str, ...],
+        *,
+        iou: float | None,
+        max_detections: int,
+        class_agnostic: bool = True,
+    ) -> None:
+        """iou: boxes that overlap a better one by more are dropped; None keeps all."""
+        self._labels = labels
+        self._iou = iou
+        self._max = max_detections
+        self._agnostic = class_agnostic
+
+    def detections(
+        self,
+        boxes: Floats,
+        scores: Floats,
+        classes: NDArray[np.intp] | None,
+        points: Floats | None,
+        geometry: Geometry,
+    ) -> list[Detection]:
+        """Finish candidates; may write into the arrays.
+
+        boxes: float32[K,4] x1, y1, x2, y2 in input pixels. scores: float32[K]. classes: int[K],
+        None means 0. points: float32[K,P,2] in input pixels. What is not finite is dropped.
+        """
+        good = np.isfinite(boxes).all(axis=1) & np.isfinite(scores)
+        good &= (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
+        if points is not None:
+            good &= np.isfinite(points).all(axis=(1, 2))
+        keep = self._best(boxes, scores, classes, np.flatnonzero(good))
+        boxes = geometry.boxes_to_frame(boxes[keep])
+        marks = [()] * len(keep) if points is None else _pairs(points[keep], geometry)
+        indices = [0] * len(keep) if classes is None else classes[keep].tolist()
+        return [
+            Detection(Box(*box), score, self._label(index), index, mark)
+            for box, score, index, mark in zip(
+                boxes.tolist(), scores[keep].tolist(), indices, marks, strict=True
+            )
+            if box[2] > box[0] and box[3] > box[1]
+        ]
+
+    def _best(
+        self,
+        boxes: Floats,
+        scores: Floats,
+        classes: NDArray[np.intp] | None,
+        good: NDArray[np.intp],
+    ) -> NDArray[np.intp]:
+        """Indices of the boxes that stay, best first."""
+        if self._iou is None or len(good) < 2:
+            order = np.argsort(-scores[good], kind="stable")
+            return good[order[: self._max]]
+        rectangles = np.clip(boxes[good], -FAR, FAR).astype(np.float64)
+        rectangles[:, 2:] -= rectangles[:, :2]
+        if classes is not None and not self._agnostic:
+            rectangles[:, 0] += classes[good] * (4.0 * FAR)  # classes never meet
+        kept = cv2.dnn.NMSBoxes(
+            rectangles,  # type: ignore[arg-type]  # the stubs know lists only; arrays are faster
+            scores[good],  # type: ignore[arg-type]
+            0.0,
+            self._iou,
+            1.0,
+            MAX_CANDIDATES,
+        )
+        return good[np.asarray(kept, np.intp)[: self._max]]
+
+    def _label(self, index: int) -> str:
+        return self._labels[index] if index < len(self._labels) else str(index)
+
+
+def corners(centers: Floats, sizes: Floats) -> Floats:
+    """Centres float32[K,2] and sizes float32[K,2] → x1, y1, x2, y2 float32[K,4]."""
+    boxes = np.empty((len(centers), 4), np.float32)
+    half = sizes * np.float32(0.5)
+    np.subtract(centers, half, out=boxes[:, :2])
+    np.add(centers, half, out=boxes[:, 2:])
+    return boxes
+
+
+def _pairs(points: Floats, geometry: Geometry) -> list[Any]:
+    return [tuple(map(tuple, marks)) for marks in geometry.points_to_frame(points).tolist()]

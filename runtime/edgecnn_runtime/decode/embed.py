@@ -1,0 +1,24 @@
+"""features[N,D] → Embedding."""
+
+import numpy as np
+
+from edgecnn_runtime.manifest import Embed, Manifest
+from edgecnn_runtime.preprocess import Geometry
+from edgecnn_runtime.types import Embedding, Tensors
+
+
+class EmbedDecoder:
+    """The feature vector, of unit length where the manifest says so."""
+
+    def __init__(self, spec: Embed, _model: Manifest) -> None:
+        self._spec = spec
+
+    def decode(self, outputs: Tensors, item: int, _geometry: Geometry, /) -> Embedding:
+        """One item's vector. Where it is not finite it is all zeros: like nobody."""
+        vector = outputs[self._spec.output][item].reshape(-1).astype(np.float64)
+        length = float(np.linalg.norm(vector))
+        if not np.isfinite(length):
+            return Embedding(np.zeros(vector.size, np.float32))
+        if self._spec.normalize:
+            vector /= max(length, 1e-12)
+        return Embedding(vector.astype(np.float32))

@@ -1,0 +1,95 @@
+"""Prior boxes with variances (Liu et al., 2016; RetinaFace: Deng et al., 2019) → detections."""
+
+from itertools import product
+
+import numpy as np
+
+from edgecnn_runtime.decode.boxes import Suppression, corners
+from edgecnn_runtime.decode.shapes import expect
+from edgecnn_runtime.decode.values import exclusive, raw_threshold
+from edgecnn_runtime.errors import BundleError
+from edgecnn_runtime.manifest import Input, Manifest, Ssd
+from edgecnn_runtime.preprocess import Geometry
+from edgecnn_runtime.types import Detection, Floats, Tensors
+
+
+class SsdDecoder:
+    """Offsets from priors, and the best class but the background."""
+
+    def __init__(self, spec: Ssd, model: Manifest) -> None:
+        """Raises BundleError where priors and outputs do not match in number."""
+        if len(spec.strides) != len(spec.min_sizes):
+            raise BundleError(f"{model.name}: decode needs one list of min_sizes a stride")
+        centers, sizes = priors(spec, model.input)
+        count = len(centers)
+        expect(model, spec.boxes, count, 4)
+        classes = expect(model, spec.scores, count, None)[1]
+        if classes < 2:
+            raise BundleError(f"{model.name}: output {spec.scores!r} has no class but background")
+        if spec.points:
+            expect(model, spec.landmarks, count, 2 * spec.points)
+        self._spec = spec
+        self._centers, self._sizes = centers, sizes
+        self._threshold = raw_threshold(spec.values, spec.score)
+        self._margin = np.empty((count, classes), np.float32)
+        self._over = np.empty((count, classes), bool)
+        self._suppression = Suppression(
+            model.labels,
+            iou=spec.iou,
+            max_detections=spec.max_detections,
+            class_agnostic=False,
+        )
+
+    def decode(self, outputs: Tensors, item: int, geometry: Geometry, /) -> list[Detection]:
+        """One item's detections, best first; class 0 is the first after the background."""
+        found = self._candidates(outputs[self._spec.scores][item])
+        raw = outputs[self._spec.scores][item][found].astype(np.float32)
+        chances = exclusive(self._spec.values, raw)[:, 1:]
+        classes = chances.argmax(axis=1)
+        scores = chances[np.arange(len(found)), classes]
+        kept = scores > self._spec.score
+        found, classes, scores = found[kept], classes[kept], scores[kept]
+        if not len(found):
+            return []
+        near, far = (np.float32(variance) for variance in self._spec.variances)
+        centers, sizes = self._centers[found], self._sizes[found]
+        shape = outputs[self._spec.boxes][item][found].astype(np.float32)
+        with np.errstate(over="ignore", invalid="ignore"):
+            box_sizes = sizes * np.exp(shape[:, 2:] * far)
+            boxes = corners(centers + shape[:, :2] * near * sizes, box_sizes)
+        points = None
+        if self._spec.points:
+            marks = outputs[self._spec.landmarks][item][found].reshape(len(found), -1, 2)
+            points = centers[:, None] + marks.astype(np.float32) * near * sizes[:, None]
+        return self._suppression.detections(boxes, scores, classes, points, geometry)
+
+    def _candidates(self, scores: Floats) -> "np.ndarray[tuple[int], np.dtype[np.intp]]":
+        """Priors that may pass the threshold; every one that does is among them."""
+        if self._spec.values == "logits":
+            # a class's softmax is at most the sigmoid of its lead over the background
+            np.subtract(scores, scores[:, :1], out=self._margin)
+            np.greater(self._margin, self._threshold, out=self._over)
+        else:
+            np.greater(scores, self._threshold, out=self._over)
+        self._over[:, 0] = False
+        flat = np.flatnonzero(self._over) // self._over.shape[1]
+        return np.unique(flat)
+
+
+def priors(spec: Ssd, size: Input) -> tuple[Floats, Floats]:
+    """Centres and sizes of all priors in input pixels, float32[A,2] each, in the heads' order."""
+    centers, sizes = [], []
+    for stride, edges in zip(spec.strides, spec.min_sizes, strict=True):
+        columns, rows = -(-size.width // stride), -(-size.height // stride)
+        y, x = np.divmod(np.arange(rows * columns), columns)
+        cells = (np.stack((x, y), axis=1) + 0.5) * stride
+        shapes = [
+            (edge * ratio**0.5, edge / ratio**0.5)
+            for edge, ratio in product(edges, spec.aspect_ratios)
+        ]
+        centers.append(np.repeat(cells, len(shapes), axis=0))
+        sizes.append(np.tile(shapes, (len(cells), 1)))
+    return (
+        np.concatenate(centers).astype(np.float32),
+        np.concatenate(sizes).astype(np.float32),
+    )

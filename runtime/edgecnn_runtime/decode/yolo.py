@@ -1,0 +1,108 @@
+"""A YOLO-style head, raw or with its suppression inside the graph → detections."""
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from edgecnn_runtime.decode.boxes import Suppression, corners
+from edgecnn_runtime.decode.shapes import expect
+from edgecnn_runtime.decode.values import independent, raw_threshold
+from edgecnn_runtime.manifest import Manifest, Yolo
+from edgecnn_runtime.preprocess import Geometry
+from edgecnn_runtime.types import Detection, Floats, Tensors
+
+
+class YoloDecoder:
+    """Layouts v5, v8 and nms of ``manifest.Yolo``."""
+
+    def __init__(self, spec: Yolo, model: Manifest) -> None:
+        """Raises BundleError where the output's shape is not the layout's."""
+        fields = spec.points * spec.point_dims
+        if spec.layout == "v8":
+            anchors = expect(model, spec.output, 4 + spec.classes + fields, None)[1]
+        elif spec.layout == "v5":
+            anchors = expect(model, spec.output, None, 5 + spec.classes + fields)[0]
+        else:
+            anchors = expect(model, spec.output, None, 6 + fields)[0]
+        self._spec = spec
+        self._threshold = raw_threshold(spec.values, spec.score)
+        self._best = np.empty(anchors, np.float32)
+        self._over = np.empty(anchors, bool)
+        size = (model.input.width, model.input.height) if spec.normalized else (1, 1)
+        self._unit = np.array((*size, *size), np.float32)
+        self._suppression = Suppression(
+            model.labels,
+            iou=None if spec.layout == "nms" else spec.iou,
+            max_detections=spec.max_detections,
+            class_agnostic=spec.class_agnostic,
+        )
+        self._read = READERS[spec.layout]
+
+    def decode(self, outputs: Tensors, item: int, geometry: Geometry, /) -> list[Detection]:
+        """One item's detections, best first."""
+        return self._read(self, outputs[self._spec.output][item], geometry)
+
+    def _v8(self, head: Floats, geometry: Geometry) -> list[Detection]:
+        """[4+C+P,A]: a column an anchor."""
+        classes = self._spec.classes
+        np.max(head[4 : 4 + classes], axis=0, out=self._best)
+        np.greater(self._best, self._threshold, out=self._over)
+        found = np.flatnonzero(self._over)
+        if not len(found):
+            return []
+        rows = head[:, found].T.astype(np.float32)
+        scores = independent(self._spec.values, self._best[found])
+        return self._finish(rows[:, :4], scores, rows[:, 4 : 4 + classes], rows, geometry)
+
+    def _v5(self, head: Floats, geometry: Geometry) -> list[Detection]:
+        """[A,5+C+P]: a row an anchor; the score is objectness times the best class."""
+        np.greater(head[:, 4], self._threshold, out=self._over)
+        rows = head[np.flatnonzero(self._over)].astype(np.float32)
+        objects = independent(self._spec.values, rows[:, 4])
+        best = rows[:, 5 : 5 + self._spec.classes].max(axis=1)
+        scores = objects * independent(self._spec.values, best)
+        found = np.flatnonzero(scores > self._spec.score)
+        if not len(found):
+            return []
+        rows = rows[found]
+        classes = rows[:, 5 : 5 + self._spec.classes]
+        return self._finish(rows[:, :4], scores[found], classes, rows, geometry)
+
+    def _finish(
+        self, boxes: Floats, scores: Floats, classes: Floats, rows: Floats, geometry: Geometry
+    ) -> list[Detection]:
+        boxes = boxes * self._unit
+        return self._suppression.detections(
+            corners(boxes[:, :2], boxes[:, 2:]),
+            scores,
+            classes.argmax(axis=1),
+            self._points(rows),
+            geometry,
+        )
+
+    def _nms(self, head: Floats, geometry: Geometry) -> list[Detection]:
+        """[K,6+P]: x1, y1, x2, y2, score, class, as the graph's own suppression left them."""
+        np.greater(head[:, 4], self._threshold, out=self._over)
+        rows = head[np.flatnonzero(self._over)].astype(np.float32)
+        rows = rows[(rows[:, 5] >= 0) & (rows[:, 5] < 65536)]
+        return self._suppression.detections(
+            rows[:, :4] * self._unit,
+            independent(self._spec.values, rows[:, 4]),
+            rows[:, 5].astype(np.intp),
+            self._points(rows),
+            geometry,
+        )
+
+    def _points(self, rows: Floats) -> Floats | None:
+        count, dims = self._spec.points, self._spec.point_dims
+        if not count:
+            return None
+        marks = rows[:, -count * dims :].reshape(len(rows), count, dims)[..., :2]
+        return marks * self._unit[:2]
+
+
+READERS: Mapping[str, Callable[[YoloDecoder, Floats, Geometry], list[Detection]]] = {
+    "v5": YoloDecoder._v5,
+    "v8": YoloDecoder._v8,
+    "nms": YoloDecoder._nms,
+}

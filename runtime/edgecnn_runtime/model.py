@@ -1,0 +1,225 @@
+"""A bundle, loaded: frames in, results out.
+
+model = load("plate-reader.edge")
+reading = model(frame)              # uint8[H,W,3] BGR
+print(model.choice)                 # what it runs on, and why
+"""
+
+import logging
+import math
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from types import TracebackType
+
+from edgecnn_runtime.backends import Backend, Options, backend_module
+from edgecnn_runtime.bundle import Bundle, open_bundle
+from edgecnn_runtime.cache import default_cache_dir
+from edgecnn_runtime.decode import make_decoder
+from edgecnn_runtime.errors import (
+    BackendMissingError,
+    BundleError,
+    EdgecnnError,
+    SelfTestError,
+    UnsupportedModelError,
+    UsageError,
+)
+from edgecnn_runtime.manifest import Manifest
+from edgecnn_runtime.preprocess import Geometry, Preprocessor, Roi, check_frame
+from edgecnn_runtime.select import Candidate, Choice, candidates
+from edgecnn_runtime.selftest import check
+from edgecnn_runtime.types import Box, Frame, Pixels, Result, Tensors
+
+REFUSALS = (SelfTestError, UnsupportedModelError, BackendMissingError)
+"""What lets ``load`` go on to the next candidate; a damaged bundle does not."""
+
+log = logging.getLogger(__name__)
+
+
+def load(
+    bundle: str | Path,
+    *,
+    backend: str = "",
+    artifact: str = "",
+    precision: str = "",
+    threads: int = 0,
+    batch: int = 1,
+    cache_dir: str | Path | None = None,
+    digest: str = "",
+    self_test: bool = True,
+) -> "Model":
+    """Open a bundle on the best backend that reproduces its golden outputs here.
+
+    backend, artifact, precision, threads: instead of what would be chosen; "" and 0 choose.
+    batch: the most frames one inference takes. Every buffer has that size, and so has the work.
+    cache_dir: where what was learnt here is kept (default: the user's or service's state folder).
+    digest: refuse any other content than this, as ``edgecnn inspect`` prints it.
+    self_test: replay the golden pictures first; the result is kept in ``cache_dir``.
+
+    A backend that fails is refused with a warning, and the next one is tried; ``model.choice``
+    tells. Raises UsageError for what cannot be meant, BundleError for a damaged bundle, and the
+    last backend's own error (SelfTestError, BackendMissingError, …) where none is left.
+    """
+    opened = open_bundle(bundle, digest=digest)
+    cache = Path(cache_dir) if cache_dir is not None else default_cache_dir()
+    refused: list[tuple[Candidate, str]] = []
+    last: EdgecnnError | None = None
+    for candidate in candidates(
+        opened, backend=backend, artifact=artifact, precision=precision, threads=threads
+    ):
+        try:
+            model = open_model(opened, candidate, batch=batch, cache_dir=cache, self_test=self_test)
+        except REFUSALS as error:
+            log.warning("refused: %s", error)
+            refused.append((candidate, str(error)))
+            last = error
+            continue
+        model.choice = Choice(candidate, model.choice.test, tuple(refused))
+        return model
+    assert last is not None
+    raise last
+
+
+def open_model(
+    bundle: Bundle,
+    candidate: Candidate,
+    *,
+    batch: int = 1,
+    cache_dir: Path | None = None,
+    self_test: bool = True,
+) -> "Model":
+    """Open exactly this candidate. Raises what its backend or its self-test raises."""
+    allowed = bundle.manifest.batch
+    if allowed is not None and batch not in allowed:
+        sizes = ", ".join(map(str, allowed))
+        raise UsageError(f"{bundle.path} takes batches of {sizes}, not {batch}")
+    options = Options(
+        threads=candidate.threads,
+        batch=batch,
+        precision=candidate.precision,
+        cache_dir=cache_dir,
+    )
+    engine = backend_module(candidate.backend)
+    backend: Backend = engine.open(bundle.file(candidate.artifact), options)
+    try:
+        _check_outputs(bundle.manifest, backend, candidate)
+        tested = self_test and candidate.backend != "fake"  # a fake reproduces nothing
+        cache = cache_dir or default_cache_dir()
+        test = (
+            check(bundle, candidate.artifact, candidate.engine, backend, cache) if tested else None
+        )
+        return Model(bundle.manifest, backend, Choice(candidate, test))
+    except BaseException:
+        backend.close()
+        raise
+
+
+class Model:
+    """A model on its backend. Not thread-safe: one model, one thread at a time.
+
+    manifest: what the bundle says of itself. choice: what it runs on, and why; printable.
+    batch_size: how many frames one inference takes.
+    """
+
+    def __init__(self, manifest: Manifest, backend: Backend, choice: Choice) -> None:
+        """Raises BundleError where the decoder does not fit the outputs."""
+        self.manifest = manifest
+        self.choice = choice
+        self.batch_size = len(backend.pixels)
+        self._backend: Backend | None = backend
+        self._preprocessor = Preprocessor(manifest.input, backend.pixels)
+        self._decoder = make_decoder(manifest)
+
+    def __call__(self, frame: Pixels | Frame, roi: Roi | None = None) -> Result:
+        """The result for one frame, or for its part ``roi`` (x, y, width, height).
+
+        frame: uint8[H,W,3] BGR, read only during the call. Coordinates in the result are pixels
+        of the whole frame. Raises UsageError for any other array, and a roi outside the frame.
+        """
+        geometry = self.prepare(frame, 0, roi)
+        return self.decode(self.infer(), 0, geometry)
+
+    def batch(self, frames: Sequence[Pixels | Frame]) -> list[Result]:
+        """One result a frame, ``batch_size`` frames an inference; sizes may differ."""
+        return list(self._batches((frame, None) for frame in frames))
+
+    def crops(
+        self, frame: Pixels | Frame, boxes: Sequence[Box], *, margin: float = 0.0
+    ) -> list[Result]:
+        """One result a box, cut from the full frame: the second stage after a detector.
+
+        margin: how much to add on every side, as a share of the box's size. What leaves the frame
+        is cut off; a box that lies outside altogether reads the nearest pixel of the frame.
+        """
+        pixels = frame.pixels if isinstance(frame, Frame) else frame
+        check_frame(pixels)
+        height, width = pixels.shape[:2]
+        return list(
+            self._batches((pixels, crop_region(box, width, height, margin)) for box in boxes)
+        )
+
+    def prepare(self, frame: Pixels | Frame, slot: int = 0, roi: Roi | None = None) -> Geometry:
+        """The first of three steps: fit a frame into a slot of the backend's input."""
+        pixels = frame.pixels if isinstance(frame, Frame) else frame
+        return self._preprocessor.put(pixels, slot, roi)
+
+    def infer(self) -> Tensors:
+        """The second step: run the engine on what was prepared.
+
+        The arrays are the backend's own, valid until the next call.
+        """
+        if self._backend is None:
+            raise UsageError("this model is closed: load() it again")
+        return self._backend.run()
+
+    def decode(self, outputs: Tensors, slot: int, geometry: Geometry) -> Result:
+        """The third step: one slot's result, in pixels of the frame that was prepared there."""
+        return self._decoder.decode(outputs, slot, geometry)
+
+    def close(self) -> None:
+        """Release the engine. Idempotent."""
+        if self._backend is not None:
+            self._backend.close()
+            self._backend = None
+
+    def __enter__(self) -> "Model":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _batches(self, work: "Iterator[tuple[Pixels | Frame, Roi | None]]") -> Iterator[Result]:
+        while group := list(islice(work, self.batch_size)):
+            geometries = [self.prepare(frame, i, roi) for i, (frame, roi) in enumerate(group)]
+            outputs = self.infer()
+            for slot, geometry in enumerate(geometries):
+                yield self.decode(outputs, slot, geometry)
+
+
+def crop_region(box: Box, width: int, height: int, margin: float = 0.0) -> Roi:
+    """The whole pixels a box touches, with a margin, cut at the frame; at least one pixel."""
+    dx, dy = margin * (box.x2 - box.x1), margin * (box.y2 - box.y1)
+    x1 = min(max(math.floor(box.x1 - dx), 0), width - 1)
+    y1 = min(max(math.floor(box.y1 - dy), 0), height - 1)
+    x2 = min(max(math.ceil(box.x2 + dx), x1 + 1), width)
+    y2 = min(max(math.ceil(box.y2 + dy), y1 + 1), height)
+    return x1, y1, x2 - x1, y2 - y1
+
+
+def _check_outputs(manifest: Manifest, backend: Backend, candidate: Candidate) -> None:
+    size = (len(backend.pixels), manifest.input.height, manifest.input.width, 3)
+    if backend.pixels.shape != size:
+        raise BundleError(f"{candidate}: takes {list(backend.pixels.shape)}, not {list(size)}")
+    for output in manifest.outputs:
+        expected = tuple(len(backend.pixels) if n is None else n for n in output.shape)
+        found = backend.outputs.get(output.name)
+        if found is None or found.shape != expected:
+            shape = "no such output" if found is None else list(found.shape)
+            raise BundleError(
+                f"{candidate}: output {output.name!r} is {shape}; the manifest says {expected}"
+            )

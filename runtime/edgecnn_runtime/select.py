@@ -1,0 +1,155 @@
+"""Which artifact, on which backend, at which precision and with how many threads; and why.
+
+``candidates`` lists what could run here, best first by rule: what processors of this kind do well.
+Only measuring can tell, and only the device can measure; what was measured here goes before the
+rule, and an argument before both.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from edgecnn_runtime.backends import BACKENDS, backend_module, installed
+from edgecnn_runtime.bundle import Bundle
+from edgecnn_runtime.cpu import INT8_DOT, SATURATING, cpu_features, usable_cores
+from edgecnn_runtime.errors import BackendMissingError, UsageError
+from edgecnn_runtime.manifest import Artifact
+from edgecnn_runtime.selftest import SelfTest
+
+ALL = "all"
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One way to run a bundle here. reason: why it stands where it stands."""
+
+    artifact: Artifact
+    backend: str
+    precision: str
+    threads: int
+    reason: str
+
+    @property
+    def engine(self) -> str:
+        """``backend/precision``, as in the manifest's runs."""
+        return f"{self.backend}/{self.precision}"
+
+    def __str__(self) -> str:
+        threads = "1 thread" if self.threads == 1 else f"{self.threads} threads"
+        return f"{self.artifact.file} on {self.engine}, {threads}"
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What a model runs on. test: None where no self-test was asked for.
+
+    refused: the candidates that stood before it, and what was wrong with each.
+    """
+
+    candidate: Candidate
+    test: SelfTest | None = None
+    refused: tuple[tuple[Candidate, str], ...] = ()
+
+    def __str__(self) -> str:
+        lines = [f"{self.candidate}: {self.candidate.reason}"]
+        lines.append(f"self-test: {self.test or 'not run'}")
+        lines += [f"refused: {candidate}: {why}" for candidate, why in self.refused]
+        return "\n".join(lines)
+
+
+def candidates(
+    bundle: Bundle,
+    *,
+    backend: str = "",
+    artifact: str = "",
+    precision: str = "",
+    threads: int = 0,
+    features: frozenset[str] | None = None,
+    engines: Sequence[str] | None = None,
+) -> list[Candidate]:
+    """What could run the bundle on this machine, best first by rule.
+
+    backend, artifact, precision: only these ("" is any; an artifact by its file name or its middle
+    part, "int8-cpu"). precision "" is each backend's exact one, "all" every one it offers here.
+    threads: 0 is every core this process may use.
+    features, engines: what the processor offers and which backends are installed; None looks.
+    Raises UsageError for a name that does not exist, BackendMissingError where nothing is left.
+    """
+    here = cpu_features() if features is None else features
+    names = _backends(backend, list(installed()) if engines is None else engines)
+    ranked = sorted(
+        ((_rank(entry, here), entry) for entry in _artifacts(bundle, artifact)),
+        key=lambda pair: pair[0],
+    )
+    found = [
+        Candidate(entry, name, offered, threads or usable_cores(), why)
+        for (_, why), entry in ranked
+        for name in names
+        if entry.target in backend_module(name).TARGETS
+        for offered in _precisions(name, precision)
+    ]
+    if not found:
+        what = artifact or precision or "any of its artifacts"
+        raise BackendMissingError(
+            f"{bundle.path}: no backend here takes {what} (tried {', '.join(names)}); "
+            "`edgecnn doctor` shows what is installed"
+        )
+    return found
+
+
+def _backends(named: str, engines: Sequence[str]) -> list[str]:
+    if named:
+        backend_module(named)
+        return [named]
+    if engines:
+        return list(engines)
+    lines = [f"  {backend_module(name).INSTALL}    # {name}" for name in BACKENDS if name != "fake"]
+    raise BackendMissingError("no inference engine is installed here; one of:\n" + "\n".join(lines))
+
+
+def _artifacts(bundle: Bundle, named: str) -> list[Artifact]:
+    entries = bundle.manifest.artifacts
+    if not named:
+        return list(entries)
+    found = [entry for entry in entries if named in (entry.file, _middle(entry.file))]
+    if not found:
+        known = ", ".join(_middle(entry.file) for entry in entries)
+        raise UsageError(f"{bundle.path} has no artifact {named!r}; it has {known}")
+    return found
+
+
+def _middle(file: str) -> str:
+    """model.int8-cpu.onnx → int8-cpu."""
+    return file.removeprefix("model.").removesuffix(".onnx")
+
+
+def _rank(artifact: Artifact, features: frozenset[str]) -> tuple[int, str]:
+    """Where an artifact stands on this processor, lowest first, and why."""
+    dot = sorted(features & INT8_DOT)
+    saturates = features & SATURATING and not dot
+    ranks: Mapping[tuple[str, bool], tuple[int, str]] = {
+        ("cpu", True): (0, f"INT8 products are fast and exact here ({', '.join(dot)})"),
+        ("cpu-rr", True): (3, "its reduced range is for processors that saturate"),
+        ("cpu", False): (
+            4 if saturates else 2,
+            "INT8 products saturate here" if saturates else "INT8 is not known to be fast here",
+        ),
+        ("cpu-rr", False): (
+            0 if saturates else 3,
+            "INT8 in the reduced range that cannot saturate here",
+        ),
+    }
+    if artifact.precision == "int8":
+        return ranks.get((artifact.target, bool(dot)), (5, "made for another kind of processor"))
+    if artifact.precision == "fp16":
+        return 2, "half precision"
+    return 1, "float, exact on every processor"
+
+
+def _precisions(name: str, wanted: str) -> Iterator[str]:
+    offered: tuple[str, ...] = backend_module(name).precisions()
+    if wanted == ALL:
+        yield from offered
+    elif not wanted:
+        yield offered[0]
+    elif wanted in offered:
+        yield wanted
