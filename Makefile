@@ -25,12 +25,12 @@ compat: $(COMPAT:%=compat-%)  ## bundle, CLI and bench tests on the other Python
 
 compat-%:
 	PYENV_VERSION=$* python$* -m venv --clear .venv-$*
-	.venv-$*/bin/pip install -q "./runtime[cpu,openvino]" ".[test]"
+	.venv-$*/bin/pip install -q "./runtime[cpu,openvino,stream]" ".[test]"
 	.venv-$*/bin/pytest -q -n 2 -m "not slow" tests/runtime tests/bench tests/cli
 
 $(VENV)/ready: pyproject.toml runtime/pyproject.toml constraints.txt
 	python3 -m venv $(VENV)
-	$(BIN)/pip install -q -c constraints.txt -e "./runtime[cpu,openvino]" -e ".[export,train,dev]"
+	$(BIN)/pip install -q -c constraints.txt -e "./runtime[cpu,openvino,stream]" -e ".[export,train,dev]"
 	@touch $@
 
 .PHONY: help demo test quick check bench compat

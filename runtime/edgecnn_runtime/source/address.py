@@ -1,0 +1,103 @@
+"""What a source is called → what has to be opened; and the same name without its password."""
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+from edgecnn_runtime.errors import UsageError
+
+Kind: TypeAlias = Literal["device", "network", "csi", "gst", "video", "pictures"]
+
+NETWORK = ("rtsp", "rtsps", "http", "https", "rtmp", "srt", "udp", "tcp", "rtp")
+PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".pgm", ".ppm", ".jp2")
+SECRETS = "password|passwd|pwd|pass|token|secret|apikey|api_key|key|auth|user-pw"
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A source's name, understood.
+
+    target: what is opened: a device path or index, a URL, a pipeline, a file or a folder.
+    settings: width, height, fps asked of a device or CSI camera (``0?width=1280&height=720``).
+    name: what a person may see: ``target`` with any password removed.
+    """
+
+    kind: Kind
+    target: str
+    name: str
+    settings: dict[str, int] = field(default_factory=dict)
+
+
+def parse_address(spec: str | int | Path) -> Address:
+    """Tell a camera, a stream, a video and pictures apart by their name.
+
+    spec: device index (0, "0"), /dev/video0, rtsp:// or another network scheme, csi://0,
+    gst:PIPELINE, a video file, a picture or a folder of pictures.
+    Raises UsageError where it can be none of these.
+    """
+    text = str(spec)
+    scheme, separator, rest = text.partition("://")
+    scheme = scheme.lower()
+    if text.startswith("gst:"):
+        return Address("gst", text[4:].strip(), redact(text))
+    if separator and scheme == "csi":
+        sensor, settings = _settings(rest, text)
+        return Address("csi", str(_index(sensor or "0", text)), f"csi://{sensor or 0}", settings)
+    if separator and scheme in NETWORK:
+        return Address("network", text, redact(text))
+    if separator and scheme != "file":
+        known = ", ".join(f"{name}://" for name in (*NETWORK, "csi", "file"))
+        raise UsageError(f"{redact(text)}: no such kind of source {scheme}://; known: {known}")
+    device, settings = _settings(text, text) if _is_device(text) else (text, {})
+    if _is_device(text):
+        return Address("device", device, device, settings)
+    return _file(Path(rest if separator else text))
+
+
+def redact(text: str) -> str:
+    """The text with the passwords of URLs, queries and pipelines replaced by ``***``.
+
+    Where it is unclear how far a password reaches, too much is removed rather than too little:
+    everything from the first colon of the user part to the last ``@``.
+    """
+    text = re.sub(r"(://[^:@/\s]*):.*@", r"\1:***@", text, flags=re.DOTALL)
+    value = r"""("[^"]*"|'[^']*'|[^&\s!]*)"""
+    return re.sub(rf"(?i)\b({SECRETS})=\s*{value}", r"\1=***", text)
+
+
+def _is_device(text: str) -> bool:
+    return re.fullmatch(r"([0-9]{1,3}|/dev/video[0-9]+)(\?.*)?", text) is not None
+
+
+def _settings(text: str, where: str) -> tuple[str, dict[str, int]]:
+    target, _, query = text.partition("?")
+    settings: dict[str, int] = {}
+    for pair in query.split("&") if query else ():
+        key, _, value = pair.partition("=")
+        if key not in {"width", "height", "fps"} or not re.fullmatch("[1-9][0-9]{0,4}", value):
+            raise UsageError(
+                f"{where}: {pair!r} is no camera setting; "
+                f"type `{target}?width=1280&height=720&fps=30`"
+            )
+        settings[key] = int(value)
+    return target, settings
+
+
+def _index(text: str, where: str) -> int:
+    if not re.fullmatch("[0-9]{1,3}", text):
+        raise UsageError(f"{where}: a CSI camera is named by its number: csi://0")
+    return int(text)
+
+
+def _file(path: Path) -> Address:
+    if path.is_dir() or (path.is_file() and path.suffix.lower() in PICTURES):
+        return Address("pictures", str(path), str(path))
+    if path.is_file():
+        return Address("video", str(path), str(path))
+    if path.exists():
+        raise UsageError(f"{path}: neither a file nor a folder; cameras are /dev/video0 or 0")
+    raise UsageError(
+        f"{path}: no such file; a source is a video, a picture, a folder of pictures, "
+        "a camera (0, /dev/video0, csi://0), rtsp://…, http://… or gst:PIPELINE"
+    )

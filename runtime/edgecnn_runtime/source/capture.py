@@ -1,0 +1,182 @@
+"""A source: one thread that reads, one slot of one frame, and whoever iterates."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from types import TracebackType
+from typing import Any, NamedTuple, Protocol
+
+from numpy.typing import NDArray
+
+from edgecnn_runtime.errors import SourceLostError, UsageError
+from edgecnn_runtime.source.clock import StreamClock
+from edgecnn_runtime.source.pixels import Flip, Rotation, orient, to_bgr
+from edgecnn_runtime.source.slot import Slot
+from edgecnn_runtime.types import Frame
+
+GRACE = 1.0
+"""Seconds a reader gets beyond its own time-out to say what happened before it is abandoned."""
+CATCH_UP = 2.0
+"""Seconds after connecting in which pictures that lay in a buffer are passed over."""
+
+
+class Picture(NamedTuple):
+    """What a reader reads.
+
+    pixels: as delivered, any layout ``to_bgr`` takes; never written to again.
+    pts: seconds since the start of the stream, None where there is no time stamp.
+    late: it was there already, nobody had to wait for it: newer ones are behind it.
+    """
+
+    pixels: NDArray[Any]
+    pts: float | None
+    late: bool = False
+
+
+class Reader(Protocol):
+    """An opened camera, stream or file; used by one thread."""
+
+    @property
+    def live(self) -> bool:
+        """Pictures come when they come, and only the newest counts."""
+
+    @property
+    def fps(self) -> float:
+        """Nominal pictures a second; 0.0 where unknown."""
+
+    def read(self) -> Picture | None:
+        """The next picture, None at a clean end. Raises SourceLostError for any other end."""
+
+    def close(self) -> None:
+        """Release it; idempotent."""
+
+
+class Source:
+    """Frames from a camera, stream or file: use it in ``with`` and iterate.
+
+    A live source is always drained: a frame that is not taken before the next one comes is
+    dropped and counted, so what is taken is the newest there is. From a file no frame is dropped.
+    Decoding goes on in a thread of its own while the caller works on the frame before.
+
+    One caller at a time may iterate; ``close`` may be called from any thread, and ends the
+    iteration.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        open_reader: Callable[[], Reader],
+        *,
+        rotate: Rotation = 0,
+        flip: Flip = "",
+        open_timeout: float = 5.0,
+        read_timeout: float = 10.0,
+        realtime: bool = False,
+    ) -> None:
+        self.name = name
+        self.live = realtime
+        self.fps = 0.0
+        self.dropped = 0
+        self._rotate: Rotation = rotate
+        self._flip: Flip = flip
+        self._read_timeout = read_timeout
+        self._realtime = realtime
+        self._slot: Slot[Frame] = Slot()
+        self._closed = threading.Event()
+        self._opened = threading.Event()
+        self._refused: Exception | None = None
+        self._thread = threading.Thread(
+            target=self._run, args=(open_reader,), name=f"capture {name}", daemon=True
+        )
+        self._thread.start()
+        if not self._opened.wait(open_timeout + GRACE):
+            self._closed.set()
+            raise SourceLostError(f"{name}: no answer within {open_timeout:g} s")
+        if self._refused is not None:
+            raise self._refused
+
+    def read(self) -> Frame | None:
+        """The next frame (of a live source: the newest), None at the end or once closed.
+
+        Raises SourceLostError where the source ended in any other way, or gave nothing for
+        ``read_timeout`` seconds: the read is then abandoned.
+        """
+        try:
+            return self._slot.take(self._read_timeout + GRACE)
+        except TimeoutError:
+            self.close(wait=0.0)
+            raise SourceLostError(
+                f"{self.name}: no picture for {self._read_timeout:g} s; "
+                "is it connected, and is the network up?"
+            ) from None
+
+    def __iter__(self) -> Iterator[Frame]:
+        while (frame := self.read()) is not None:
+            yield frame
+
+    def close(self, *, wait: float = GRACE) -> None:
+        """Stop and release. A read that does not return within ``wait`` seconds is abandoned."""
+        self._closed.set()
+        self._slot.finish()
+        self._slot.empty()
+        self._thread.join(wait)
+
+    def __enter__(self) -> "Source":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _run(self, open_reader: Callable[[], Reader]) -> None:
+        try:
+            reader = open_reader()
+        except Exception as error:  # whatever it is, the caller is told
+            self._refused = error
+            self._opened.set()
+            return
+        self.live, self.fps = reader.live or self._realtime, reader.fps
+        self._opened.set()
+        try:
+            self._read_all(reader)
+            self._slot.finish()
+        except Exception as error:
+            self._slot.finish(error)
+        finally:
+            reader.close()
+
+    def _read_all(self, reader: Reader) -> None:
+        clock, index, opened = StreamClock(), 0, time.monotonic()
+        start = None
+        while not self._closed.is_set() and (picture := reader.read()) is not None:
+            now = time.monotonic()
+            if picture.late and now - opened < CATCH_UP:
+                clock.captured(picture.pts, now)
+                continue
+            if reader.live or picture.pts is None:
+                captured = clock.captured(picture.pts, now)
+            else:
+                start = now - picture.pts if start is None else start
+                captured = start + picture.pts
+            if self._realtime and self._closed.wait(max(0.0, captured - now)):
+                return
+            pixels = orient(to_bgr(picture.pixels), self._rotate, self._flip)
+            frame = Frame(pixels, index, captured, picture.pts, self.name)
+            self.dropped += self._slot.put(frame, replace=self.live)
+            index += 1
+
+
+def check_options(rotate: int, flip: str, transport: str, *timeouts: float) -> None:
+    """Raises UsageError for a value that cannot be meant, saying which can."""
+    if rotate not in {0, 90, 180, 270}:
+        raise UsageError(f"rotate {rotate}: it is 0, 90, 180 or 270 degrees, clockwise")
+    if flip not in {"", "h", "v", "hv"}:
+        raise UsageError(f"flip {flip!r}: it is h (left-right), v (upside down) or hv")
+    if transport not in {"tcp", "udp"}:
+        raise UsageError(f"transport {transport!r}: it is tcp or udp")
+    if not all(timeout > 0 for timeout in timeouts):
+        raise UsageError("time-outs are seconds, above 0")

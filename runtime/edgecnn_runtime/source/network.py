@@ -1,0 +1,145 @@
+"""What PyAV reads: RTSP and HTTP streams, each with its own transport, time-outs and errors."""
+
+import time
+from types import ModuleType
+from typing import Any
+
+import cv2
+import numpy as np
+
+from edgecnn_runtime.errors import BackendMissingError, SourceLostError
+from edgecnn_runtime.source.address import Address
+from edgecnn_runtime.source.capture import Picture
+from edgecnn_runtime.types import Pixels
+
+WAITED = 0.002
+"""Seconds a packet takes at least that had to come over the network; a buffered one takes less."""
+PROTOCOLS = "rtp,rtsp,rtsps,srtp,udp,tcp,tls,http,https,httpproxy,crypto,hls,rtmp,rtmps,srt"
+"""What a stream may lead to: never a file of this machine."""
+NO_TIMESTAMPS = 0x80
+"""FFmpeg's AVFMT_NOTIMESTAMPS: the stamps such a format shows are made up from a nominal rate."""
+
+
+class NetworkStream:
+    """Reader of a network stream: live, unless it is a file of known length (a video over HTTP)."""
+
+    def __init__(
+        self, address: Address, *, transport: str, open_timeout: float, read_timeout: float
+    ) -> None:
+        self._name = address.name
+        self._av = _pyav(address.name)
+        self._read_timeout = read_timeout
+        began = time.monotonic()
+        try:
+            self._container = self._av.open(
+                address.target,
+                options=_options(address.target, transport),
+                timeout=(open_timeout, read_timeout),
+            )
+        except (self._av.error.FFmpegError, OSError, ValueError) as error:
+            waited = time.monotonic() - began
+            raise SourceLostError(
+                f"{self._name}: {_why(error, waited, open_timeout, transport)}"
+            ) from None
+        if not self._container.streams.video:
+            self._container.close()
+            raise SourceLostError(f"{self._name} carries no video")
+        self._stream = self._container.streams.video[0]
+        self._packets = self._container.demux(self._stream)
+        self._stamped = not self._container.format.flags & NO_TIMESTAMPS
+        self._waiting: list[Picture] = []
+        self._end = float(self._container.duration or 0) / self._av.time_base
+        self._first: float | None = None
+        self._last = 0.0
+        rate = self._stream.average_rate or self._stream.guessed_rate
+        self.fps = float(rate) if rate else 0.0
+        self.live = self._end == 0.0
+
+    def read(self) -> Picture | None:
+        """The next picture; one with parts that were lost on the way is passed over.
+
+        Raises SourceLostError where the stream ends; None where a file over HTTP does.
+        """
+        while not self._waiting:
+            began = time.monotonic()
+            try:
+                packet = next(self._packets, None)
+            except (self._av.error.FFmpegError, OSError) as error:
+                waited = time.monotonic() - began
+                raise SourceLostError(
+                    f"{self._name}: {_why(error, waited, self._read_timeout, '')}"
+                ) from None
+            if packet is None:
+                self._check_ended()
+                return None
+            late = time.monotonic() - began < WAITED
+            self._waiting = [self._picture(frame, late) for frame in self._decode(packet)]
+        return self._waiting.pop(0)
+
+    def close(self) -> None:
+        """Hang up."""
+        self._container.close()
+
+    def _decode(self, packet: Any) -> list[Any]:
+        try:
+            return [frame for frame in packet.decode() if not frame.is_corrupt]
+        except self._av.error.FFmpegError:
+            return []  # lost on the way; the next key frame mends it
+
+    def _picture(self, frame: Any, late: bool) -> Picture:
+        pts = frame.time if self._stamped else None
+        if pts is not None:
+            self._first = pts if self._first is None else self._first
+            pts -= self._first
+            self._last = pts
+        return Picture(_bgr(frame), pts, late)
+
+    def _check_ended(self) -> None:
+        if self.live or self._last < self._end - 1.0:
+            raise SourceLostError(f"{self._name}: the stream ended after {self._last:.1f} s")
+
+
+def _bgr(frame: Any) -> Pixels:
+    """BGR of a decoded frame, BT.601 as OpenCV does it, so that every source looks the same."""
+    limited = frame.format.name == "yuv420p" and frame.color_range != 2
+    if limited and frame.width % 2 == 0 and frame.height % 2 == 0:
+        return np.asarray(cv2.cvtColor(frame.to_ndarray(), cv2.COLOR_YUV2BGR_I420))
+    pixels: Pixels = frame.to_ndarray(format="bgr24")
+    return pixels
+
+
+def _options(url: str, transport: str) -> dict[str, str]:
+    options = {"protocol_whitelist": PROTOCOLS, "fpsprobesize": "0"}
+    if url.lower().startswith("rtsp"):
+        # Sound would only cost bytes.
+        options |= {"rtsp_transport": transport, "allowed_media_types": "video"}
+    return options
+
+
+def _why(error: Exception, waited: float, timeout: float, transport: str) -> str:
+    """What happened, without FFmpeg's own words: they repeat the URL, password and all."""
+    name = type(error).__name__
+    if waited >= 0.95 * timeout:
+        udp = "; a firewall may stop UDP: try --transport tcp" if transport == "udp" else ""
+        return f"no answer within {timeout:g} s{udp}"
+    known = {
+        "ConnectionRefusedError": "nothing listens there: is the camera on, is the port right?",
+        "HTTPUnauthorizedError": "wrong user or password: rtsp://USER:PASSWORD@HOST/PATH",
+        "HTTPForbiddenError": "this user may not see it (403)",
+        "HTTPNotFoundError": "the camera has no such stream (404): check the path",
+        "ProtocolNotFoundError": "this kind of stream is not supported",
+        "InvalidDataError": "it does not answer as a video stream does",
+    }
+    number = f", error {error.errno}" if isinstance(error, OSError) and error.errno else ""
+    return known.get(name, f"the connection failed ({name}{number})")
+
+
+def _pyav(name: str) -> ModuleType:
+    try:
+        import av
+    except ImportError:
+        raise BackendMissingError(
+            f"{name}: network streams need PyAV: pip install 'edgecnn-runtime[stream]'"
+        ) from None
+    module: ModuleType = av
+    return module

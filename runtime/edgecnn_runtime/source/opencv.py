@@ -1,0 +1,178 @@
+"""What OpenCV reads: video files, USB and CSI cameras, GStreamer pipelines."""
+
+import sys
+from pathlib import Path
+
+import cv2
+
+from edgecnn_runtime.errors import BackendMissingError, SourceLostError
+from edgecnn_runtime.source.address import Address
+from edgecnn_runtime.source.capture import Picture
+from edgecnn_runtime.source.container import is_iso, missing_bytes
+
+SKIP = 250
+"""Packets in a row that may be undecodable before a damaged video is given up."""
+
+
+class VideoFile:
+    """Reader of a video file: every frame, in order; told apart from one that was cut short.
+
+    loop: begin anew at the end, time stamps going on, for demonstrations and endurance tests.
+    """
+
+    live = False
+
+    def __init__(self, path: Path, *, loop: bool = False) -> None:
+        self._path, self._loop = path, loop
+        self._capture = self._open()
+        self.fps = float(self._capture.get(cv2.CAP_PROP_FPS))
+        self._expected = round(self._capture.get(cv2.CAP_PROP_FRAME_COUNT))
+        self._count = self._holes = 0
+        self._base = self._pts = 0.0
+
+    def read(self) -> Picture | None:
+        """The next frame, passing over what cannot be decoded; None at the end of a whole file.
+
+        Raises SourceLostError at the end of one that is cut short or damaged.
+        """
+        if not self._grab():
+            self._check_whole()
+            if not self._loop:
+                return None
+            self._rewind()
+            if not self._grab():
+                return None
+        _, pixels = self._capture.retrieve()
+        self._count += 1
+        self._pts = self._base + self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
+        return Picture(pixels, self._pts)
+
+    def close(self) -> None:
+        """Release the decoder."""
+        self._capture.release()
+
+    def _open(self) -> cv2.VideoCapture:
+        capture = cv2.VideoCapture(str(self._path), _backend("FFMPEG"))
+        if not capture.isOpened():
+            cut = missing_bytes(self._path)
+            why = f"it is cut short, {cut} bytes are missing" if cut else "no video is found in it"
+            raise SourceLostError(f"{self._path} cannot be read: {why}")
+        return capture
+
+    def _grab(self) -> bool:
+        if self._capture.grab():
+            return True
+        if self._count >= self._expected or not any(self._capture.grab() for _ in range(SKIP)):
+            return False
+        self._holes += 1
+        return True
+
+    def _check_whole(self) -> None:
+        cut = missing_bytes(self._path)
+        # An edit list may hide frames of an MP4; elsewhere the count is an estimate.
+        short = not is_iso(self._path) and self._count < 0.9 * self._expected - 2
+        if cut:
+            what = f"ends in mid-frame, {cut} bytes are missing"
+        elif self._holes or short or not self._count:
+            what = "is damaged"
+        else:
+            return
+        raise SourceLostError(
+            f"{self._path} {what}: {self._count} of about {self._expected} frames were read"
+        )
+
+    def _rewind(self) -> None:
+        self._base = self._pts + 1 / (self.fps or 25.0)
+        self._count = 0
+        self._capture.release()
+        self._capture = self._open()
+
+
+class Camera:
+    """Reader of a USB camera, a CSI camera or a GStreamer pipeline."""
+
+    live = True
+
+    def __init__(self, address: Address) -> None:
+        self._name = address.name
+        if address.kind == "device":
+            self._capture = _device(address)
+        else:
+            pipeline = csi_pipeline(address) if address.kind == "csi" else address.target
+            self._capture = _gstreamer(complete(pipeline))
+        if not self._capture.isOpened():
+            raise SourceLostError(
+                f"{self._name} cannot be opened: is another program using it? "
+                "`edgecnn doctor` lists the cameras found here"
+            )
+        self.fps = max(0.0, float(self._capture.get(cv2.CAP_PROP_FPS)))
+
+    def read(self) -> Picture | None:
+        """The next picture. Raises SourceLostError where the camera gives none."""
+        got, pixels = self._capture.read()
+        if not got:
+            raise SourceLostError(f"{self._name} gives no more pictures: was it unplugged?")
+        stamp = self._capture.get(cv2.CAP_PROP_POS_MSEC)
+        return Picture(pixels, stamp / 1000 if stamp > 0 else None)
+
+    def close(self) -> None:
+        """Release the camera."""
+        self._capture.release()
+
+
+def csi_pipeline(address: Address) -> str:
+    """The GStreamer pipeline of a Jetson's CSI camera, sensor ``address.target``."""
+    asked = {"width": 1920, "height": 1080, "fps": 30} | address.settings
+    return (
+        f"nvarguscamerasrc sensor-id={address.target} "
+        "! video/x-raw(memory:NVMM),"
+        f"width={asked['width']},height={asked['height']},framerate={asked['fps']}/1 "
+        "! nvvidconv ! video/x-raw,format=BGRx ! videoconvert ! video/x-raw,format=BGR "
+        "! appsink drop=true max-buffers=1 sync=false"
+    )
+
+
+def complete(pipeline: str) -> str:
+    """A pipeline that ends in BGR pictures for us; one with an appsink of its own is kept."""
+    if "appsink" in pipeline:
+        return pipeline
+    return (
+        f"{pipeline} ! videoconvert ! video/x-raw,format=BGR "
+        "! appsink drop=true max-buffers=1 sync=false"
+    )
+
+
+def _device(address: Address) -> cv2.VideoCapture:
+    path = Path(f"/dev/video{address.target}" if address.target.isdigit() else address.target)
+    if sys.platform == "linux" and not path.exists():
+        found = ", ".join(sorted(str(other) for other in Path("/dev").glob("video*"))) or "none"
+        raise SourceLostError(f"{path}: no such camera; found here: {found}")
+    index = int(path.name.removeprefix("video"))
+    capture = cv2.VideoCapture(index, _backend("V4L2"))
+    if address.settings:
+        # Uncompressed, USB 2 carries only a few large pictures a second.
+        capture.set(cv2.CAP_PROP_FOURCC, cv2.VideoWriter.fourcc(*"MJPG"))
+    properties = {
+        "width": cv2.CAP_PROP_FRAME_WIDTH,
+        "height": cv2.CAP_PROP_FRAME_HEIGHT,
+        "fps": cv2.CAP_PROP_FPS,
+    }
+    for key, value in address.settings.items():
+        capture.set(properties[key], value)
+    return capture
+
+
+def _gstreamer(pipeline: str) -> cv2.VideoCapture:
+    if cv2.CAP_GSTREAMER not in cv2.videoio_registry.getBackends():
+        raise BackendMissingError(
+            "this OpenCV was built without GStreamer, as all of pip's are: use the system's "
+            "(apt install python3-opencv; a Jetson brings one) in an environment made with "
+            "`python3 -m venv --system-site-packages`"
+        )
+    return cv2.VideoCapture(pipeline, cv2.CAP_GSTREAMER)
+
+
+def _backend(name: str) -> int:
+    """OpenCV's number for a way to capture; "any" where this build lacks it."""
+    number = int(getattr(cv2, f"CAP_{name}"))
+    return number if number in cv2.videoio_registry.getBackends() else int(cv2.CAP_ANY)
