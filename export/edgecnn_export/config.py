@@ -67,7 +67,8 @@ class ExportConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         Interpolation | None, Meta(description="linear is fast; area when shrinking a lot")
     ] = None
     crop_pct: Annotated[
-        float | None, Meta(gt=0.0, le=1.0, description="share of the picture a crop keeps")
+        Annotated[float, Meta(gt=0.0, le=1.0)] | None,
+        Meta(description="share of the picture a crop keeps"),
     ] = None
     pad: Annotated[
         tuple[int, ...] | None, Meta(description="letterbox fill, B,G,R or one grey value")
