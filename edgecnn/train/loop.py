@@ -1,0 +1,179 @@
+"""The training loop: epochs over pictures held in memory, early stopping, one seed."""
+
+import copy
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Literal, Protocol, TypeAlias
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from edgecnn.models.recipe import Loss, Recipe
+from edgecnn.train.augment import augment
+from edgecnn.train.config import TrainConfig
+from edgecnn.train.data import Data, Pictures
+from edgecnn_runtime.errors import EdgecnnError
+
+EVAL_BATCH = 500
+Stopped: TypeAlias = Literal["done", "patience", "interrupted"]
+
+
+@dataclass(frozen=True, slots=True)
+class Epoch:
+    """One pass over the training pictures. val_loss and val_accuracy: None without validation."""
+
+    number: int
+    loss: float
+    accuracy: float
+    val_loss: float | None
+    val_accuracy: float | None
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """kept: number of the epoch whose weights the model has. stopped: why it ended."""
+
+    epochs: tuple[Epoch, ...]
+    kept: int
+    stopped: Stopped
+
+
+class Watch(Protocol):
+    """Whoever wants to see the training go by."""
+
+    def reading(self, done: int, total: int) -> None:
+        """``done`` of ``total`` picture files have been read."""
+
+    def step(self, epoch: int, done: int, total: int, loss: float) -> None:
+        """``done`` of ``total`` pictures of an epoch are learnt; ``loss`` is the mean so far."""
+
+    def epoch(self, epoch: Epoch) -> None:
+        """An epoch ended."""
+
+
+def learn(
+    model: nn.Module, recipe: Recipe, data: Data, config: TrainConfig, watch: Watch
+) -> History:
+    """Train ``model`` in place as ``recipe`` says.
+
+    With ``patience``, ends after that many epochs without a lower validation loss and leaves the
+    best epoch's weights in the model. Ctrl-C after the first epoch ends it too, with the weights
+    that an uninterrupted run would have had then. Raises EdgecnnError when the loss is no longer
+    a number.
+    """
+    lesson = _Lesson(model, recipe, data.train, config)
+    epochs: list[Epoch] = []
+    best, kept = math.inf, 0
+    weights = copy.deepcopy(model.state_dict())
+    stopped: Stopped = "done"
+    try:
+        for number in range(1, recipe.epochs + 1):
+            epochs.append(_epoch(lesson, number, data.valid, watch))
+            watch.epoch(epochs[-1])
+            loss = epochs[-1].val_loss
+            if not config.patience or loss is None or loss < best:
+                best = math.inf if loss is None else loss
+                kept, weights = number, copy.deepcopy(model.state_dict())
+            elif number - kept >= config.patience:
+                stopped = "patience"
+                break
+    except KeyboardInterrupt:
+        if not epochs:
+            raise
+        stopped = "interrupted"
+    model.load_state_dict(weights)
+    return History(tuple(epochs), kept, stopped)
+
+
+def judge(model: nn.Module, recipe: Recipe, pictures: Pictures) -> tuple[float, float]:
+    """Mean loss and accuracy on pictures, without learning from them."""
+    outputs = outputs_of(model, recipe, pictures)
+    targets = torch.from_numpy(pictures.targets)
+    loss = LOSSES[recipe.loss](outputs, targets).item()
+    right = (decide(outputs, recipe.loss) == targets).float().mean().item()
+    return loss, right
+
+
+def outputs_of(model: nn.Module, recipe: Recipe, pictures: Pictures) -> Tensor:
+    """float32[N,…]: what the model says of each picture, in evaluation mode."""
+    pixels = torch.from_numpy(pictures.pixels)
+    normalize = normalizer(recipe)
+    model.eval()
+    with torch.inference_mode():
+        return torch.cat([model(normalize(part)) for part in torch.split(pixels, EVAL_BATCH)])
+
+
+def decide(outputs: Tensor, loss: Loss) -> Tensor:
+    """int64[N]: the label each output stands for."""
+    return (outputs[:, 0] > 0.5).long() if loss == "bce" else outputs.argmax(dim=1)
+
+
+def normalizer(recipe: Recipe) -> Callable[[Tensor], Tensor]:
+    """uint8[N,H,W,C] → float32[N,C,H,W] as the network wants it, channels last in memory."""
+    mean = torch.tensor(recipe.mean).view(1, -1, 1, 1)
+    std = torch.tensor(recipe.std).view(1, -1, 1, 1)
+    return lambda pixels: (pixels.permute(0, 3, 1, 2).float() - mean) / std
+
+
+def _binary_cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
+    return F.binary_cross_entropy(outputs[:, 0], targets.float())
+
+
+LOSSES: dict[Loss, Callable[[Tensor, Tensor], Tensor]] = {
+    "nll": F.nll_loss,
+    "cross_entropy": F.cross_entropy,
+    "bce": _binary_cross_entropy,
+}
+
+
+class _Lesson:
+    """What one epoch shares with the next: optimizer state and the stream of random numbers."""
+
+    def __init__(
+        self, model: nn.Module, recipe: Recipe, train: Pictures, config: TrainConfig
+    ) -> None:
+        self.model, self.recipe = model, recipe
+        self.augmentation = config.augment
+        self.pixels, self.targets = torch.from_numpy(train.pixels), torch.from_numpy(train.targets)
+        self.random = torch.Generator().manual_seed(config.seed)
+        trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        self.optimizer: torch.optim.Optimizer = (
+            torch.optim.SGD(trainable, recipe.lr, recipe.momentum)
+            if recipe.optimizer == "sgd"
+            else torch.optim.Adam(trainable, recipe.lr)
+        )
+
+    def batches(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """uint8[B,H,W,C], int64[B]: every picture once, in an order of its own each time."""
+        order = torch.randperm(len(self.targets), generator=self.random)
+        for index in torch.split(order, self.recipe.batch):
+            yield self.pixels[index], self.targets[index]
+
+
+def _epoch(lesson: _Lesson, number: int, valid: Pictures, watch: Watch) -> Epoch:
+    model, recipe, total = lesson.model, lesson.recipe, len(lesson.targets)
+    normalize, criterion = normalizer(recipe), LOSSES[recipe.loss]
+    began, loss_sum, right, done = time.monotonic(), 0.0, 0, 0
+    model.train()
+    for pixels, targets in lesson.batches():
+        shown = augment(normalize(pixels), lesson.augmentation, lesson.random)
+        outputs = model(shown)
+        loss = criterion(outputs, targets)
+        lesson.optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        lesson.optimizer.step()
+        done += len(targets)
+        loss_sum += loss.item() * len(targets)
+        right += int((decide(outputs, recipe.loss) == targets).sum())
+        if not math.isfinite(loss_sum):
+            raise EdgecnnError(
+                f"the loss became {loss.item()} in epoch {number}: try --lr {recipe.lr / 10:g}"
+            )
+        watch.step(number, done, total, loss_sum / done)
+    val_loss, val_accuracy = judge(model, recipe, valid) if len(valid) else (None, None)
+    seconds = time.monotonic() - began
+    return Epoch(number, loss_sum / done, right / done, val_loss, val_accuracy, seconds)
