@@ -34,6 +34,7 @@ COMMANDS: Mapping[str, str] = {
 }
 EXTRAS: Mapping[str, str] = {
     "torch": "export", "onnx": "export", "onnxscript": "export", "safetensors": "export",
+    "jinja2": "export",
 }  # fmt: skip
 
 
@@ -82,6 +83,7 @@ def _parse(words: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--version", action="version", version=f"edgecnn {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=Parser)
     chosen = next((word for word in words if not word.startswith("-")), "")
+    chosen_parser: argparse.ArgumentParser = parser
     for name, summary in COMMANDS.items():
         command = commands.add_parser(
             name,
@@ -95,7 +97,11 @@ def _parse(words: Sequence[str]) -> argparse.Namespace:
             module.add_arguments(command)
             command.epilog = f"example:\n{module.EXAMPLE}"
             command.set_defaults(run=module.run, command=name)
-    return parser.parse_args(words)
+            chosen_parser = command
+    args, unknown = parser.parse_known_args(words)
+    if unknown:
+        chosen_parser.error(f"unrecognized arguments: {' '.join(unknown)}")
+    return args
 
 
 def _fail(args: argparse.Namespace, error: Exception, code: int) -> int:

@@ -64,7 +64,7 @@ def _add_flag(target: Any, name: str, hint: Any, *, required: bool) -> None:
         target.add_argument(flag, dest=name, action="store_true", default=None, help=about)
         return
     choices = _choices(hint)
-    metavar = _metavar(name, kinds)
+    metavar = _said_metavar(inspect.type_info(hint)) or _metavar(name, kinds)
     if 0 < len(choices) <= SHORT_LIST and not _is_list(kinds):
         metavar = "|".join(choices)
     elif choices and not _is_list(kinds):
@@ -100,6 +100,13 @@ def _choices(hint: Any) -> list[str]:
     if get_origin(hint) is Literal:
         return [str(value) for value in get_args(hint)]
     return [choice for inner in get_args(hint) for choice in _choices(inner)]
+
+
+def _said_metavar(kind: inspect.Type) -> str:
+    """What ``Meta(extra={"metavar": …})`` says, or nothing."""
+    if isinstance(kind, inspect.Metadata):
+        return str((kind.extra or {}).get("metavar", "")) or _said_metavar(kind.type)
+    return ""
 
 
 def _metavar(name: str, kinds: Sequence[inspect.Type]) -> str:

@@ -1,9 +1,10 @@
 """Everything an export can be told, once: the flags, the YAML keys and the checkpoint's spec.
 
 Precedence: flag > --spec YAML > what the checkpoint carries > defaults. A field's description is
-its --help text and its entry in docs/configuration.md.
+its --help text.
 """
 
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -17,96 +18,87 @@ Head = Literal[
     "retinaface", "ssd", "ctc", "embed",
 ]  # fmt: skip
 Size = Annotated[str, Meta(pattern=r"^[1-9][0-9]{0,4}(x[1-9][0-9]{0,4})?$")]
+Opset = Annotated[int, Meta(ge=18, le=20)]
+Share = Annotated[float, Meta(gt=0.0, le=1.0)]
+Numbers = tuple[float, ...]
+Whole = tuple[int, ...]
+
+
+def about(words: str, metavar: str = "") -> Meta:
+    """A field's --help text, and how its value is written there."""
+    return Meta(description=words, extra={"metavar": metavar})
 
 
 class ExportConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What one export is told. A field at its default was not said, and asks the next source."""
 
-    model: Annotated[
-        str, Meta(description="checkpoint, .safetensors, TorchScript, .pt2 or .onnx")
-    ] = ""
+    model: Annotated[str, about("checkpoint, .safetensors, TorchScript, .pt2 or .onnx")] = ""
     spec: Annotated[
-        str, Meta(description="YAML file with any of these keys; its paths are relative to it")
+        str, about("YAML file with any of these keys; its paths are relative to it", "FILE")
     ] = ""
-    out: Annotated[str, Meta(description="bundle to write (default: NAME.edge here)")] = ""
-    name: Annotated[str, Meta(description="the bundle's name (default: the file's stem)")] = ""
-    overwrite: Annotated[bool, Meta(description="replace an existing bundle")] = False
-
     arch: Annotated[
-        str, Meta(description="package.module:factory that builds the nn.Module of a state dict")
+        str, about("what builds the nn.Module of a state dict", "PACKAGE.MODULE:FACTORY")
     ] = ""
     arch_args: Annotated[
-        dict[str, Any], Meta(description='the factory\'s keyword arguments, as JSON: {"width": 2}')
+        dict[str, Any], about('the factory\'s keyword arguments, as JSON: {"width": 2}')
     ] = {}
     trust_pickle: Annotated[
-        bool, Meta(description="load a file that could run code: only if you made it yourself")
+        bool, about("load a file that could run code: only if you made it yourself")
     ] = False
 
     input: Annotated[
-        Size | None, Meta(description="network input as WIDTHxHEIGHT, e.g. 640x352")
+        Size | None, about("size of the network's input, e.g. 640x352", "WIDTHxHEIGHT")
     ] = None
-    task: Annotated[Task | None, Meta(description="what the model does")] = None
-    head: Annotated[
-        Head | None, Meta(description="how its output tensors are decoded (default: auto)")
-    ] = None
-    mean: Annotated[
-        tuple[float, ...] | None, Meta(description="per channel, in 0..255 pixel units")
-    ] = None
-    std: Annotated[
-        tuple[float, ...] | None, Meta(description="per channel, in 0..255 pixel units")
-    ] = None
+    mean: Annotated[Numbers | None, about("per channel, in 0..255 pixel units", "R,G,B")] = None
+    std: Annotated[Numbers | None, about("per channel, in 0..255 pixel units", "R,G,B")] = None
     preset: Annotated[
         Literal["imagenet", "unit", "signed", "raw"] | None,
-        Meta(description="mean and std by name: imagenet, unit 0..1, signed -1..1, raw 0..255"),
+        about("mean and std by name: unit is 0..1, signed -1..1, raw 0..255"),
     ] = None
-    color: Annotated[Color | None, Meta(description="channel order the model was trained on")] = (
-        None
-    )
-    resize: Annotated[Resize | None, Meta(description="how a frame is fitted to the input")] = None
+    color: Annotated[Color | None, about("channel order the model was trained on")] = None
+    resize: Annotated[
+        Resize | None, about("how a frame is fitted (default: letterbox to detect, else stretch)")
+    ] = None
     interpolation: Annotated[
-        Interpolation | None, Meta(description="linear is fast; area when shrinking a lot")
+        Interpolation | None, about("linear (the default) is fast; area when shrinking a lot")
     ] = None
-    crop_pct: Annotated[
-        Annotated[float, Meta(gt=0.0, le=1.0)] | None,
-        Meta(description="share of the picture a crop keeps"),
-    ] = None
+    crop_pct: Annotated[Share | None, about("share of the short side a crop keeps", "SHARE")] = None
     pad: Annotated[
-        tuple[int, ...] | None, Meta(description="letterbox fill, B,G,R or one grey value")
+        Whole | None, about("letterbox fill, three values or one (default: 114)", "B,G,R")
     ] = None
     pad_position: Annotated[
-        Literal["center", "corner"] | None, Meta(description="where the picture sits in it")
+        Literal["center", "corner"] | None, about("where the picture sits in a letterbox")
     ] = None
 
-    labels: Annotated[
-        str | tuple[str, ...] | None,
-        Meta(description="file with one class name (or character) a line"),
-    ] = None
-    score: Annotated[Unit | None, Meta(description="detections under this score are dropped")] = (
+    task: Annotated[Task | None, about("what the model does (default: told by its outputs)")] = None
+    head: Annotated[Head | None, about("how its outputs are decoded (default: auto)", "HEAD")] = (
         None
     )
-    iou: Annotated[Unit | None, Meta(description="boxes overlapping more are suppressed")] = None
+    labels: Annotated[
+        str | tuple[str, ...] | None,
+        about("class names (or characters, for ocr), one a line", "FILE"),
+    ] = None
+    score: Annotated[Unit | None, about("detections under this score are dropped", "0..1")] = None
+    iou: Annotated[Unit | None, about("boxes overlapping more are suppressed", "0..1")] = None
     decode: Annotated[
-        dict[str, Any], Meta(description="more of the head's manifest fields, as JSON")
+        dict[str, Any], about('more of the head\'s settings, as JSON: {"points": 4}')
     ] = {}
 
     images: Annotated[
-        str, Meta(description="folder of pictures for verification and golden data")
+        str, about("pictures to verify with; some of them go into the self-test", "DIR")
     ] = ""
-    batch: Annotated[
-        tuple[int, ...] | None, Meta(description="batch sizes to allow (default: any)")
-    ] = None
-    opset: Annotated[
-        Annotated[int, Meta(ge=18, le=20)] | None,
-        Meta(description="ONNX operator set, 18 to 20 (default: 20)"),
-    ] = None
     backends: Annotated[
         tuple[str, ...] | None,
-        Meta(description="engines to verify on (default: every one installed here)"),
+        about("engines to verify on (default: every one installed here)", "NAME,…"),
     ] = None
+
+    out: Annotated[str, about("bundle to write (default: NAME.edge here)", "DIR")] = ""
+    name: Annotated[str, about("the bundle's name (default: the model file's stem)")] = ""
+    overwrite: Annotated[bool, about("replace an existing bundle")] = False
+    batch: Annotated[Whole | None, about("batch sizes to allow (default: any)", "N,…")] = None
+    opset: Annotated[Opset | None, about("ONNX operator set, 18 to 20 (default: 20)", "N")] = None
 
     def bundle_name(self) -> str:
         """``name``, or one made from the model file's stem."""
-        import re
-
         stem = self.name or Path(self.model).name.split(".")[0]
-        return re.sub(r"[^A-Za-z0-9_.\-]", "-", stem).lstrip(".-") or "model"
+        return re.sub(r"[^A-Za-z0-9_.\-]", "-", stem).lstrip(".-")[:100] or "model"

@@ -16,7 +16,15 @@ from edgecnn_export.labels import class_names, numbered, read_labels
 from edgecnn_export.normalization import normalization
 from edgecnn_export.settings import Settings
 from edgecnn_runtime.errors import ConfigError, UsageError
-from edgecnn_runtime.manifest import Color, Decode, Input, Normalization, Resize, Task
+from edgecnn_runtime.manifest import (
+    Color,
+    Decode,
+    Input,
+    Normalization,
+    Output,
+    Resize,
+    Task,
+)
 
 
 @dataclass(frozen=True)
@@ -42,40 +50,34 @@ class Plan:
     warnings: tuple[str, ...]
 
 
-def network_size(config: ExportConfig, dims: Sequence[int | None]) -> Size:
+def network_size(
+    config: ExportConfig, channels: int | None, shape: Sequence[int | None] | None
+) -> Size:
     """Width, height and channels: from --input and --color, else what the model says of itself.
 
-    dims: channels, height, width of the model's own input, None where it does not say.
+    channels: of the model's picture, None where it is not certain. shape: of its input,
+    N, C, H, W, None where it does not say.
     """
-    channels, height, width = dims
+    _, _, height, width = shape or (None,) * 4
     if config.input:
         numbers = [int(number) for number in config.input.split("x")]
-        asked = (numbers[0], numbers[-1])
-        if not asked_fits(asked, (width, height)):
-            raise UsageError(
-                f"--input {asked[0]}x{asked[1]}: the model only takes {width or 'any'}x"
-                f"{height or 'any'} (width x height); leave --input out"
-            )
-        width, height = asked
+        width, height = numbers[0], numbers[-1]
     if not width or not height:
         raise UsageError(
             "how large is the network's input? Nothing in the file says it: "
             "add --input WIDTHxHEIGHT, for instance --input 224x224"
         )
-    if config.color and channels not in {None, 1 if config.color == "gray" else 3}:
-        raise UsageError(
-            f"--color {config.color} does not fit: the model's input has {channels} channels"
-        )
     if channels not in {None, 1, 3}:
         raise UsageError(
-            f"the model's input has {channels} channels; a camera gives 3 (or 1, with --color gray)"
+            f"the model's input has {channels} channels; a camera gives 3, or 1 with --color gray"
         )
-    return Size(width, height, channels or (1 if config.color == "gray" else 3))
-
-
-def asked_fits(asked: tuple[int, int], own: tuple[int | None, int | None]) -> bool:
-    """Whether a model whose own width and height (None: any) are ``own`` takes ``asked``."""
-    return all(mine in {None, wanted} for mine, wanted in zip(own, asked, strict=True))
+    asked = {"gray": 1, "rgb": 3, "bgr": 3, None: channels}[config.color]
+    if channels is not None and asked != channels:
+        raise UsageError(
+            f"--color {config.color} does not fit: the model's input has {channels} "
+            f"channel{'s' if channels > 1 else ''}"
+        )
+    return Size(width, height, asked or 3)
 
 
 def check_early(settings: Settings, size: Size) -> None:
@@ -88,17 +90,18 @@ def check_early(settings: Settings, size: Size) -> None:
 def resolve(
     settings: Settings,
     size: Size,
-    shapes: Mapping[str, tuple[int, ...]],
+    found: Sequence[Output],
     tails: Mapping[str, str],
 ) -> Plan:
     """The plan of one export.
 
-    shapes: of every output, by name, with a batch of one. tails: the activation ending each.
+    found: the graph's outputs. tails: the activation that ends each, by name.
     Raises UsageError naming the flag that would settle what cannot be known.
     """
     config = settings.config
     labels = read_labels(config)
     options = _options(config)
+    shapes = {o.name: tuple(1 if d is None else d for d in o.shape) for o in found}
     outputs = heads.Outputs(shapes, tails, size.width, size.height, len(labels or ()), options)
     said = config.head if config.head != "auto" else None
     head = said or heads.guess(outputs, config.task)

@@ -86,7 +86,7 @@ def explain(error: msgspec.ValidationError, value: Any, kind: Any) -> tuple[Key,
         kinds = children(kinds, part)
     about = description(kinds)
     words = _plain_words(message, at(value, key), kinds)
-    return key, f"{words} ({about})" if about else words
+    return key, f"{words} – {about}" if about else words
 
 
 def at(value: Any, key: Key) -> Any:

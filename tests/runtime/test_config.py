@@ -84,7 +84,7 @@ def test_free_values_follow_the_core_schema() -> None:
         ("name: a\nname: b", "site.yaml:2: name: said twice, first in line 1"),
         ("mean:\n - 1\n - x", "site.yaml:3: mean[1]: expected a number, got text"),
         ("\nmean: 4", "site.yaml:2: mean: expected a list, got a whole number"),
-        ("size: 640", "site.yaml:1: size: cannot be '640' (WIDTHxHEIGHT)"),
+        ("size: 640", "site.yaml:1: size: cannot be '640' – WIDTHxHEIGHT"),
         ("live: yes", "site.yaml:1: live: expected true or false, got text"),
         ("cameras:\n  b: {fps: 1}", "site.yaml:2: cameras.b: lacks the key url"),
         ("cameras:\n  a: {url: x}\n  b:\n    url: y\n    fps: 0", "site.yaml:5: cameras.b.fps: "),

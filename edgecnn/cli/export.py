@@ -1,0 +1,111 @@
+"""``edgecnn export``: a trained model becomes a verified bundle."""
+
+import argparse
+import json
+import signal
+import sys
+from typing import TYPE_CHECKING
+
+from edgecnn.cli.flags import add_flags, read_flags
+from edgecnn.cli.words import safe
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from edgecnn_export.pipeline import ExportResult
+
+EXAMPLE = """\
+  edgecnn export model.pt
+      a checkpoint saved with edgecnn.save_checkpoint: it says the rest itself
+  edgecnn export weights.safetensors --arch timm.models:mobilenetv3_large_100 --images photos/
+      a state dict, its architecture, and pictures to verify with
+  edgecnn export yolov8n.onnx --input 640x384 --task detect --preset unit --labels coco.txt
+      a detector, for a 16:9 camera
+  edgecnn export yunet.onnx --input 640x352 --preset raw --color bgr --images faces/
+      a model trained on raw pixels
+  edgecnn export --spec model.yaml --out gate.edge --overwrite
+      the same settings as YAML keys (crop-pct is crop_pct); flags go before them"""
+TERMINATED = 143
+"""As a shell counts SIGTERM; leaving this way removes what was half written."""
+GROUPS = {
+    "the model": ("spec", "arch", "arch_args", "trust_pickle"),
+    "what it is fed": (
+        "input", "mean", "std", "preset", "color", "resize", "interpolation", "crop_pct", "pad",
+        "pad_position",
+    ),
+    "what it says": ("task", "head", "labels", "score", "iou", "decode"),
+    "verification": ("images", "backends"),
+    "the bundle": ("out", "name", "overwrite", "batch", "opset"),
+}  # fmt: skip
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the flags of ``edgecnn export``."""
+    from edgecnn_export.config import ExportConfig
+
+    add_flags(parser, ExportConfig, positional=("model",), groups=GROUPS)
+    parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Export, with live progress on stderr and a summary on stdout."""
+    from rich.console import Console
+
+    from edgecnn.cli.steps import Steps
+    from edgecnn_export.config import ExportConfig
+
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
+    config = read_flags(args, ExportConfig)
+    with Steps(Console(stderr=True)) as steps:
+        with steps.step("start"):
+            from edgecnn_export.pipeline import export
+        result = export(config, steps)
+    if args.json:
+        print(json.dumps(_as_json(result), indent=2))
+    else:
+        _print(result, Console())
+    return 0
+
+
+def _print(result: "ExportResult", console: "Console") -> None:
+    from rich.filesize import decimal
+    from rich.table import Table
+
+    table = Table("artifact", "engine", title_justify="left")
+    for heading in ("size", "centred cosine", "SNR", "same result"):
+        table.add_column(heading, justify="right")
+    for check in result.checks:
+        worst = min(check.run.parity.values(), key=lambda parity: parity.cosine)
+        table.add_row(
+            check.artifact.file,
+            check.run.engine,
+            decimal(check.artifact.bytes),
+            f"{worst.cosine:.8f}",
+            f"{worst.snr_db:.1f} dB",
+            f"{check.run.agreement:.0%}",
+        )
+    console.print(table)
+    for warning in result.warnings:
+        style = "bold yellow" if warning.startswith("ASSUMED") else "yellow"
+        console.print(f"[{style}]![/] {safe(warning)}", highlight=False)
+    path = result.bundle.path
+    console.print(
+        f"\n[bold]{safe(str(path))}[/] verified in {sum(result.seconds.values()):.1f} s; "
+        f"{safe(str(path / 'report.html'))} shows how well\n"
+        f"next: edgecnn run {safe(str(path))} SOURCE",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+def _as_json(result: "ExportResult") -> dict[str, object]:
+    import msgspec
+
+    manifest = result.bundle.manifest
+    return {
+        "bundle": str(result.bundle.path),
+        "digest": result.bundle.digest,
+        "warnings": list(result.warnings),
+        "seconds": result.seconds,
+        "manifest": msgspec.to_builtins(manifest),
+    }

@@ -1,0 +1,142 @@
+"""``edgecnn inspect``: what a bundle holds, how to feed it and where it came from."""
+
+import argparse
+import json
+from typing import TYPE_CHECKING, Any
+
+from edgecnn.cli.words import safe
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from edgecnn_runtime.bundle import Bundle
+
+EXAMPLE = """\
+  edgecnn inspect plate-reader.edge
+  edgecnn inspect plate-reader.edge --json | jq -r .digest
+      the digest names the bundle's whole content: pin it where the bundle is used"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the flags of ``edgecnn inspect``."""
+    parser.add_argument("bundle", metavar="BUNDLE", help="a folder that export wrote")
+    parser.add_argument("--json", action="store_true", help="print the manifest as JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Check every file of the bundle and print what it says of itself."""
+    import msgspec
+
+    from edgecnn_runtime.bundle import open_bundle
+
+    bundle = open_bundle(args.bundle)
+    if args.json:
+        manifest = msgspec.to_builtins(bundle.manifest)
+        print(json.dumps({"digest": bundle.digest, "manifest": manifest}, indent=2))
+    else:
+        _print(bundle)
+    return 0
+
+
+def _print(bundle: "Bundle") -> None:
+    from rich.console import Console
+
+    console = Console()
+    manifest = bundle.manifest
+    console.print(_table("", [("name", manifest.name), ("task", manifest.task),
+                              ("digest", bundle.digest)]))  # fmt: skip
+    console.print(_table("input", _input(bundle)))
+    console.print(_table("output", _output(bundle)))
+    console.print(_artifacts(bundle))
+    made = manifest.provenance
+    golden = manifest.golden
+    rows = [
+        ("from", f"{made.source}, sha256 {made.source_sha256}"),
+        ("at", made.created),
+        ("by", made.command),
+        ("with", ", ".join(f"{name} {version}" for name, version in made.versions.items())),
+        ("golden", f"{golden.count} pictures, {golden.pictures}"),
+        ("report", str(bundle.path / "report.html") if "report.html" in manifest.files else "none"),
+    ]
+    console.print(_table("made", rows))
+
+
+def _input(bundle: "Bundle") -> list[tuple[str, str]]:
+    spec = bundle.manifest.input
+    numbers = spec.normalization
+    batch = bundle.manifest.batch
+    fitted = f"{spec.resize}, {spec.interpolation}"
+    if spec.resize == "crop":
+        fitted += f", {spec.crop_pct:g} of the short side"
+    if spec.resize == "letterbox":
+        fitted += f", pad {','.join(map(str, spec.pad))} (B,G,R), picture at {spec.pad_position}"
+    assumed = "ASSUMED: nobody said it; export again with --mean and --std, or --preset"
+    said = assumed if numbers.origin == "assumed" else f"said by {numbers.origin}"
+    return [
+        ("pixels", f"uint8[N,{spec.height},{spec.width},3] BGR, batch {batch or 'any'}"),
+        ("fitted by", fitted),
+        ("trained on", spec.color),
+        ("mean", ", ".join(f"{value:g}" for value in numbers.mean)),
+        ("std", ", ".join(f"{value:g}" for value in numbers.std)),
+        ("", said),
+    ]
+
+
+def _output(bundle: "Bundle") -> list[tuple[str, str]]:
+    import msgspec
+
+    manifest = bundle.manifest
+    rows = [
+        (
+            output.name,
+            f"{output.dtype}[{','.join('N' if n is None else str(n) for n in output.shape)}]",
+        )
+        for output in manifest.outputs
+    ]
+    decode: dict[str, Any] = msgspec.to_builtins(manifest.decode)
+    words = ", ".join(f"{key} {_short(value)}" for key, value in decode.items() if value != "")
+    rows.append(("decoded as", words))
+    if manifest.labels:
+        rows.append(("labels", _short(manifest.labels)))
+    return rows
+
+
+def _artifacts(bundle: "Bundle") -> "Table":
+    from rich.filesize import decimal
+    from rich.table import Table
+
+    table = Table(title="artifacts", title_justify="left")
+    for heading in ("file", "precision", "target"):
+        table.add_column(heading)
+    for heading in ("size", "verified on", "centred cosine", "same result"):
+        table.add_column(heading, justify="right")
+    for artifact in bundle.manifest.artifacts:
+        cells = [artifact.file, artifact.precision, artifact.target, decimal(artifact.bytes)]
+        for run in artifact.runs:
+            worst = min((parity.cosine for parity in run.parity.values()), default=0.0)
+            table.add_row(
+                *cells, f"{run.engine} {run.version}", f"{worst:.8f}", f"{run.agreement:.0%}"
+            )
+            cells = [""] * len(cells)
+    return table
+
+
+def _table(title: str, rows: list[tuple[str, str]]) -> "Table":
+    from rich.table import Table
+
+    table = Table(title=title or None, title_justify="left", show_header=False, box=None)
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in rows:
+        style = "[bold yellow]{}[/]" if value.startswith("ASSUMED") else "{}"
+        table.add_row(safe(name), style.format(safe(value)))
+    return table
+
+
+def _short(value: Any, most: int = 12) -> str:
+    if isinstance(value, dict):
+        return " ".join(f"{key}={item}" for key, item in value.items())
+    if isinstance(value, list | tuple):
+        words = ", ".join(str(item) for item in value[:most])
+        return words + (f" … ({len(value)} in all)" if len(value) > most else "")
+    return str(value)

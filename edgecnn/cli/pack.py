@@ -1,0 +1,29 @@
+"""``edgecnn pack``: one file of a bundle, to copy."""
+
+import argparse
+import json
+from pathlib import Path
+
+EXAMPLE = """\
+  edgecnn pack plate-reader.edge && scp plate-reader.edge.tar device:"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the flags of ``edgecnn pack``."""
+    parser.add_argument("bundle", metavar="BUNDLE", help="a folder that export wrote")
+    parser.add_argument("--out", metavar="FILE", help="the tar to write (default: BUNDLE.tar here)")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Check the bundle and pack it."""
+    from edgecnn_runtime.bundle import open_bundle, pack
+
+    bundle = open_bundle(args.bundle)
+    out = pack(bundle, Path(args.out or f"{bundle.path.resolve().name}.tar"))
+    if args.json:
+        print(json.dumps({"packed": str(out), "digest": bundle.digest}))
+    else:
+        print(f"{out}: {out.stat().st_size:,} bytes, digest {bundle.digest}")
+        print(f"next, where it is needed: edgecnn unpack {out.name}")
+    return 0

@@ -1,0 +1,103 @@
+"""``edgecnn verify``: does this bundle do here what it did where it was made?"""
+
+import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgecnn.cli.words import safe
+from edgecnn_runtime.errors import UsageError, VerificationError
+
+if TYPE_CHECKING:
+    from edgecnn_runtime.crosscheck import Verdict
+    from edgecnn_runtime.types import Pixels
+
+EXAMPLE = """\
+  edgecnn verify plate-reader.edge
+      replay the golden pictures on every engine installed here
+  edgecnn verify plate-reader.edge --images photos/ --count 200
+      compare the engines with each other on pictures of yours, too
+  edgecnn verify plate-reader.edge --precision all --json
+      the faster, less exact precisions as well; for a script
+
+exit code 3 when any engine does not reproduce the model"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the flags of ``edgecnn verify``."""
+    parser.add_argument("bundle", metavar="BUNDLE", help="a folder that export wrote")
+    parser.add_argument("--images", metavar="DIR", help="pictures to compare the engines on")
+    parser.add_argument(
+        "--count", type=int, default=64, metavar="N", help="pictures of DIR to use (default: 64)"
+    )
+    parser.add_argument("--backend", default="", metavar="NAME", help="this engine only")
+    parser.add_argument(
+        "--precision", default="", help="f32, bf16 … or all (default: each engine's exact one)"
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print a verdict an engine; exit code 3 when one failed."""
+    from edgecnn_runtime.bundle import open_bundle
+    from edgecnn_runtime.crosscheck import crosscheck
+
+    if args.count < 1:
+        raise UsageError("--count is at least 1")
+    frames: list[Pixels] = []
+    if args.images:
+        from edgecnn_export.pictures import read_pictures
+
+        frames, _, _ = read_pictures(Path(args.images), args.count)
+    bundle = open_bundle(args.bundle)
+    verdicts = crosscheck(bundle, backend=args.backend, precision=args.precision, frames=frames)
+    failed = [verdict for verdict in verdicts if not verdict.passed]
+    if args.json:
+        import msgspec
+
+        plain = [msgspec.to_builtins(v) | {"passed": v.passed} for v in verdicts]
+        print(json.dumps({"bundle": args.bundle, "digest": bundle.digest, "verdicts": plain}))
+    else:
+        _print(verdicts, len(frames))
+    return VerificationError.exit_code if failed else 0
+
+
+def _print(verdicts: "list[Verdict]", pictures: int) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    table = Table("artifact", "engine", "version")
+    headings = ["golden", "needs", "same result"]
+    for heading in [*headings, *([f"on {pictures} pictures", "same result"] if pictures else [])]:
+        table.add_column(heading, justify="right")
+    table.add_column("")
+    for verdict in verdicts:
+        mark = "[green]verified[/]" if verdict.passed else "[red]FAILED[/]"
+        cells = [*_golden(verdict), *(_compared(verdict) if pictures else [])]
+        table.add_row(verdict.artifact, verdict.engine, verdict.version, *cells, mark)
+    console.print(table)
+    for verdict in verdicts:
+        if verdict.problem:
+            where = f"{verdict.artifact} on {verdict.engine}"
+            console.print(f"[red]{safe(where)}:[/] {safe(verdict.problem)}", highlight=False)
+
+
+def _golden(verdict: "Verdict") -> list[str]:
+    test = verdict.selftest
+    if test is None:
+        return ["", "", ""]
+    name = min(test.required_db, key=lambda name: test.snr_db[name] - test.required_db[name])
+    return [
+        f"{test.snr_db[name]:.1f} dB",
+        f"{test.required_db[name]:.1f} dB",
+        f"{test.agreement:.0%}",
+    ]
+
+
+def _compared(verdict: "Verdict") -> list[str]:
+    found = verdict.comparison
+    if found is None:
+        return ["reference" if verdict.passed else "", ""]
+    worst = min(found.parity.values(), key=lambda parity: parity.snr_db)
+    return [f"{worst.snr_db:.1f} dB", f"{found.agreement:.0%}"]

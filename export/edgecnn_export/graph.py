@@ -1,0 +1,116 @@
+"""Reading and making constants and convolutions in an ``onnx_ir`` graph."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+
+def array(value: ir.Value | None) -> NDArray[Any] | None:
+    """The constant behind a value, None where it is computed or absent."""
+    tensor = ir.convenience.get_const_tensor(value) if value is not None else None
+    return None if tensor is None else np.asarray(tensor.numpy())
+
+
+def constant(graph: ir.Graph, name: str, values: NDArray[Any]) -> ir.Value:
+    """A new initializer; ``name`` gets a number where it is taken."""
+    taken, free, number = graph.initializers, name, 1
+    while free in taken:
+        free, number = f"{name}.{number}", number + 1
+    tensor = ir.tensor(np.ascontiguousarray(values), name=free)
+    value = ir.Value(
+        name=free, shape=ir.Shape(values.shape), type=ir.TensorType(tensor.dtype), const_value=tensor
+    )
+    graph.register_initializer(value)
+    return value
+
+
+def attribute(node: ir.Node, name: str, default: Any) -> Any:
+    """An attribute's plain value."""
+    found = node.attributes.get(name)
+    if found is None:
+        return default
+    return found.value
+
+
+def only_user(value: ir.Value) -> ir.Node | None:
+    """The one node that reads a value; None where several do, none does or it is an output."""
+    users = list(value.uses())
+    if len(users) != 1 or value.is_graph_output():
+        return None
+    return users[0].node
+
+
+@dataclass(frozen=True)
+class Convolution:
+    """A Conv node with constant weights and explicit padding.
+
+    weight: float[out,in/group,*kernel]. bias: float[out]. before, after: zeros added on each side
+    of each spatial axis.
+    """
+
+    node: ir.Node
+    weight: NDArray[Any]
+    bias: NDArray[Any]
+    before: tuple[int, ...]
+    after: tuple[int, ...]
+    strides: tuple[int, ...]
+    dilations: tuple[int, ...]
+    group: int
+
+    @property
+    def channels(self) -> int:
+        """How many channels it reads."""
+        return int(self.weight.shape[1]) * self.group
+
+    @property
+    def output(self) -> ir.Value:
+        """What it computes."""
+        return self.node.outputs[0]
+
+    def update(self, weight: NDArray[Any], bias: NDArray[Any] | None = None) -> None:
+        """Give the node weights (and a bias) of its own; who shares the old ones keeps them."""
+        graph = self.node.graph
+        assert isinstance(graph, ir.Graph)
+        dtype = self.weight.dtype
+        old = self.node.inputs[1]
+        name = (old.name if old is not None else None) or f"{self.node.name}.weight"
+        self.node.replace_input_with(1, constant(graph, name, weight.astype(dtype)))
+        if bias is None:
+            return
+        if len(self.node.inputs) < 3:
+            self.node.resize_inputs(3)
+        name = f"{name.removesuffix('.weight')}.bias"
+        self.node.replace_input_with(2, constant(graph, name, bias.astype(dtype)))
+
+
+def convolution(node: ir.Node | None) -> Convolution | None:
+    """Read a node as a Convolution; None where it is none or its weights are computed."""
+    if node is None or node.op_type != "Conv" or node.domain:
+        return None
+    weight = array(node.inputs[1])
+    bias = _bias(node, weight)
+    pad = attribute(node, "auto_pad", "NOTSET")
+    if weight is None or bias is None or pad not in {"NOTSET", "VALID"}:
+        return None
+    rank = weight.ndim - 2
+    pads: Sequence[int] = attribute(node, "pads", [0] * 2 * rank)
+    return Convolution(
+        node=node,
+        weight=weight,
+        bias=bias,
+        before=tuple(pads[:rank]),
+        after=tuple(pads[rank:]),
+        strides=tuple(attribute(node, "strides", [1] * rank)),
+        dilations=tuple(attribute(node, "dilations", [1] * rank)),
+        group=int(attribute(node, "group", 1)),
+    )
+
+
+def _bias(node: ir.Node, weight: NDArray[Any] | None) -> NDArray[Any] | None:
+    if len(node.inputs) > 2 and node.inputs[2] is not None:
+        return array(node.inputs[2])
+    return None if weight is None else np.zeros(weight.shape[0], weight.dtype)

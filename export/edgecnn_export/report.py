@@ -1,0 +1,110 @@
+"""report.json and report.html: the same facts, for a script and for a person."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from edgecnn_export.graph import Graph
+from edgecnn_export.page import render
+from edgecnn_export.pictures import Pictures
+from edgecnn_export.verify import Check, Truth
+from edgecnn_runtime.bundle import sha256_file
+from edgecnn_runtime.manifest import Manifest
+from edgecnn_runtime.types import Classification, Embedding, Reading, Result
+
+SCHEMA = 1
+FILES = ("report.json", "report.html")
+
+
+class Picture(msgspec.Struct, frozen=True, kw_only=True):
+    """A verification picture: where it came from, what the model says of it, which engines agree.
+
+    golden: whether it is in the bundle's self-test.
+    """
+
+    name: str
+    result: str
+    agreed: dict[str, bool]
+    golden: bool
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True):
+    """All of report.json.
+
+    bundle: the manifest, without the list of files this report is itself in. warnings: in plain
+    words. gate: the centred cosine every output had to reach. before, after: the graph as traced
+    and as emitted. seconds: how long each step of the export took.
+    """
+
+    schema: int
+    bundle: Manifest
+    warnings: tuple[str, ...]
+    gate: float
+    before: Graph
+    after: Graph
+    pictures: tuple[Picture, ...]
+    skipped: tuple[str, ...]
+    seconds: dict[str, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """What a report is made from."""
+
+    manifest: Manifest
+    warnings: Sequence[str]
+    before: Graph
+    after: Graph
+    pictures: Pictures
+    truth: Truth
+    golden: Sequence[int]
+    checks: Sequence[Check]
+    seconds: dict[str, float]
+
+
+def write_report(folder: Path, facts: Facts) -> dict[str, str]:
+    """Write both files into a bundle; their sha256 by name."""
+    report = _report(facts)
+    raw = msgspec.json.format(msgspec.json.encode(report), indent=2)
+    page = render(report, facts.pictures.pixels, facts.truth.results)
+    for name, content in zip(FILES, (raw + b"\n", page.encode()), strict=True):
+        (folder / name).write_bytes(content)
+    return {name: sha256_file(folder / name) for name in FILES}
+
+
+def in_words(result: Result) -> str:
+    """A result in a few words: ``7 98 %``, ``3 x face``, ``AB123``."""
+    if isinstance(result, Classification):
+        return f"{result.label} {result.score:.0%}"
+    if isinstance(result, Reading):
+        return result.text or "(nothing)"
+    if isinstance(result, Embedding):
+        return f"{result.vector.size} numbers"
+    labels = [detection.label for detection in result]
+    counts = [f"{labels.count(label)} x {label}" for label in dict.fromkeys(labels)]
+    return ", ".join(counts) or "nothing found"
+
+
+def _report(facts: Facts) -> Report:
+    checks = {check.run.engine: check for check in facts.checks}
+    return Report(
+        schema=SCHEMA,
+        bundle=facts.manifest,
+        warnings=tuple(facts.warnings),
+        gate=max(check.gate.cosine for check in facts.checks),
+        before=facts.before,
+        after=facts.after,
+        pictures=tuple(
+            Picture(
+                name=name,
+                result=in_words(facts.truth.results[index]),
+                agreed={engine: check.agreed[index] for engine, check in checks.items()},
+                golden=index in facts.golden,
+            )
+            for index, name in enumerate(facts.pictures.names)
+        ),
+        skipped=facts.pictures.skipped,
+        seconds=facts.seconds,
+    )

@@ -1,0 +1,237 @@
+"""Every artifact, on every engine installed here, against the reference on the same pixels."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from edgecnn_export.parts import parts
+from edgecnn_export.progress import Progress
+from edgecnn_runtime.agreement import same_result
+from edgecnn_runtime.backends import Options, backend_module, installed
+from edgecnn_runtime.bundle import GoldenData
+from edgecnn_runtime.decode import make_decoder
+from edgecnn_runtime.errors import BackendMissingError
+from edgecnn_runtime.manifest import Artifact, Manifest, Parity, Run, Yolo
+from edgecnn_runtime.parity import FLOOR, distinctness, parity, snr_db
+from edgecnn_runtime.preprocess import whole
+from edgecnn_runtime.selftest import run_pictures
+from edgecnn_runtime.types import Floats, Pixels, Result
+
+EXTRA_BATCH = 4
+"""A graph that takes any batch is also run with so many pictures at once, on the first engine."""
+
+
+@dataclass(frozen=True)
+class Gate:
+    """What a run has to reach to be emitted.
+
+    cosine: the smallest centred cosine of any output. agreement: the share of pictures whose
+    decoded result is the reference's.
+    """
+
+    cosine: float
+    agreement: float
+
+
+GATES: Mapping[str, Gate] = {"fp32": Gate(cosine=0.9999, agreement=0.0)}
+"""By the artifact's precision."""
+NMS_GATE = Gate(cosine=-1.0, agreement=0.99)
+"""Suppression inside the graph may swap rows: only what they decode to can be compared."""
+
+
+@dataclass(frozen=True)
+class Truth:
+    """What is true of the verification pictures.
+
+    pixels: uint8[N,H,W,3]. outputs: the reference's, float32[N,…] by name, the batch first.
+    results: the same, decoded.
+    """
+
+    pixels: Pixels
+    outputs: Mapping[str, Floats]
+    results: tuple[Result, ...]
+
+
+@dataclass(frozen=True)
+class Check:
+    """One artifact on one engine.
+
+    run: what was measured. outputs: float32[N,…] by name. agreed: pictures whose result is the
+    reference's. failed: outputs that miss the gate.
+    """
+
+    artifact: Artifact
+    run: Run
+    gate: Gate
+    outputs: Mapping[str, Floats]
+    agreed: tuple[bool, ...]
+    failed: tuple[str, ...]
+
+    @property
+    def backend(self) -> str:
+        """The engine's name, without the precision."""
+        return self.run.engine.partition("/")[0]
+
+
+def engines(asked: Iterable[str] | None) -> list[str]:
+    """Engines to verify on: those asked for, else every one that is installed here.
+
+    Raises BackendMissingError for one that was asked for and is not here, or when none is.
+    """
+    here = installed()
+    for name in asked or ():
+        if name not in here:
+            raise BackendMissingError(f"{name} is not installed: {backend_module(name).INSTALL}")
+    if not here:
+        raise BackendMissingError("no engine to verify on: pip install 'edgecnn-runtime[cpu]'")
+    return list(asked or here)
+
+
+@dataclass(frozen=True)
+class Verifier:
+    """A bundle being made: where its files are, what they should do, what is true."""
+
+    folder: Path
+    manifest: Manifest
+    truth: Truth
+
+    def run(self, backends: Iterable[str], progress: Progress) -> list[Check]:
+        """Every artifact on every engine that takes it, at the engine's exact precision."""
+        names = list(backends)
+        checks = []
+        for artifact in self.manifest.artifacts:
+            for name in names:
+                if artifact.target in backend_module(name).TARGETS:
+                    with progress.step(f"verify on {name}"):
+                        batches = _batches(self.manifest, more=name == names[0])
+                        checks.append(self._check(artifact, name, batches))
+        return checks
+
+    def _check(self, artifact: Artifact, name: str, batches: list[int]) -> Check:
+        runs = [self._measure(artifact, name, batch) for batch in batches]
+        worst = min(runs, key=lambda run: min(p.cosine for p in run[0].parity.values()))
+        gate = _gate(self.manifest, artifact)
+        run, outputs, agreed = worst
+        return Check(artifact, run, gate, outputs, agreed, _failed(run, gate))
+
+    def _measure(
+        self, artifact: Artifact, name: str, batch: int
+    ) -> tuple[Run, dict[str, Floats], tuple[bool, ...]]:
+        manifest, truth, module = self.manifest, self.truth, backend_module(name)
+        precision = module.precisions()[0]
+        outputs = infer(self.folder / artifact.file, manifest, name, truth.pixels, batch)
+        threshold = float(getattr(manifest.decode, "score", 0.0))
+        agreed = tuple(
+            same_result(one, other, threshold=threshold)
+            for one, other in zip(truth.results, decode_all(manifest, outputs), strict=True)
+        )
+        run = Run(
+            engine=f"{name}/{precision}",
+            version=module.version(),
+            parity={
+                output: _worst_part(manifest, output, expected, outputs[output])
+                for output, expected in truth.outputs.items()
+            },
+            golden_snr_db={},
+            agreement=sum(agreed) / len(agreed),
+        )
+        return run, outputs, agreed
+
+
+def infer(
+    path: Path, manifest: Manifest, backend: str, pixels: Pixels, batch: int
+) -> dict[str, Floats]:
+    """All pictures through one engine, ``batch`` at a time: float32[N,…] by name, new arrays."""
+    module = backend_module(backend)
+    engine = module.open(path, Options(batch=batch, precision=module.precisions()[0]))
+    try:
+        return run_pictures(engine, GoldenData(pixels, {}), manifest)
+    finally:
+        engine.close()
+
+
+def decode_all(manifest: Manifest, outputs: Mapping[str, Floats]) -> tuple[Result, ...]:
+    """A result a picture, in pixels of the network's input. outputs: the batch first."""
+    decoder, geometry = make_decoder(manifest), whole(manifest.input)
+    placed = {o.name: np.moveaxis(outputs[o.name], 0, o.batch_axis) for o in manifest.outputs}
+    count = len(next(iter(outputs.values())))
+    return tuple(decoder.decode(placed, item, geometry) for item in range(count))
+
+
+def measured(checks: Sequence[Check], truth: Truth, golden: list[int]) -> tuple[Artifact, ...]:
+    """The artifacts with what was measured of each; golden: the pictures of the self-test."""
+    artifacts = {check.artifact.file: check.artifact for check in checks}
+    return tuple(
+        msgspec.structs.replace(
+            artifact,
+            runs=tuple(
+                msgspec.structs.replace(check.run, golden_snr_db=_golden_snr(check, truth, golden))
+                for check in checks
+                if check.artifact.file == artifact.file
+            ),
+        )
+        for artifact in artifacts.values()
+    )
+
+
+def reliable(checks: Sequence[Check]) -> list[int]:
+    """Pictures on whose result every engine here agrees; all of them where there are none.
+
+    A self-test on another one would refuse good engines for the toss of a coin.
+    """
+    agreed = [all(same) for same in zip(*(check.agreed for check in checks), strict=True)]
+    return [index for index, same in enumerate(agreed) if same] or list(range(len(agreed)))
+
+
+def standing_still(outputs: Mapping[str, Floats]) -> list[str]:
+    """A warning for each output that hardly changes with the picture."""
+    changes = {name: distinctness(values) for name, values in outputs.items()}
+    return [
+        f"output {name!r} changes by {change:.2%} only between the verification pictures: that it "
+        "agrees proves little. Verify with pictures the model was made for: --images DIR"
+        for name, change in changes.items()
+        if change < FLOOR
+    ]
+
+
+def _golden_snr(check: Check, truth: Truth, golden: list[int]) -> dict[str, float]:
+    return {
+        name: snr_db(expected[golden], check.outputs[name][golden])
+        for name, expected in truth.outputs.items()
+    }
+
+
+def _batches(manifest: Manifest, *, more: bool) -> list[int]:
+    if manifest.batch is not None:
+        return list(manifest.batch)
+    return [1, EXTRA_BATCH] if more else [1]
+
+
+def _worst_part(manifest: Manifest, name: str, expected: Floats, got: Floats) -> Parity:
+    if expected.shape != got.shape:
+        return parity(expected, got)
+    pairs = zip(
+        parts(manifest.decode, name, expected), parts(manifest.decode, name, got), strict=True
+    )
+    measured = [parity(one, other) for one, other in pairs]
+    return Parity(
+        max_abs=max(part.max_abs for part in measured),
+        cosine=min(part.cosine for part in measured),
+        snr_db=min(part.snr_db for part in measured),
+    )
+
+
+def _gate(manifest: Manifest, artifact: Artifact) -> Gate:
+    decode = manifest.decode
+    rows_may_swap = isinstance(decode, Yolo) and decode.layout == "nms"
+    return NMS_GATE if rows_may_swap else GATES[artifact.precision]
+
+
+def _failed(run: Run, gate: Gate) -> tuple[str, ...]:
+    failed = [name for name, measured in run.parity.items() if not measured.cosine >= gate.cosine]
+    if not failed and run.agreement < gate.agreement:
+        failed = list(run.parity)
+    return tuple(failed)
