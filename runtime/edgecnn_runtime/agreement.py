@@ -1,0 +1,69 @@
+"""Whether two results say the same: what a person would call equal, and not bit by bit."""
+
+import numpy as np
+
+from edgecnn_runtime.types import Box, Classification, Detection, Embedding, Reading, Result
+
+OVERLAP = 0.8
+"""IoU from which two boxes are the same box."""
+SCORE_MARGIN = 0.05
+"""How far scores of the same box may differ; a box so close to the threshold may be missing."""
+SAME_VECTOR = 0.99
+"""Cosine from which two embeddings are the same vector."""
+
+
+def same_result(one: Result, other: Result, *, threshold: float = 0.0) -> bool:
+    """Whether two results for the same picture agree.
+
+    The best label is the same; the text is the same; the vectors point the same way; every box
+    has a partner with its label, an IoU of at least 0.8 and a score within 0.05.
+    threshold: the detector's own; boxes that barely pass it need no partner.
+    """
+    if isinstance(one, Classification) and isinstance(other, Classification):
+        return one.index == other.index
+    if isinstance(one, Reading) and isinstance(other, Reading):
+        return one.text == other.text
+    if isinstance(one, Embedding) and isinstance(other, Embedding):
+        return _cosine(one.vector, other.vector) >= SAME_VECTOR
+    if isinstance(one, list) and isinstance(other, list):
+        sure = threshold + SCORE_MARGIN
+        return _all_matched(one, other, sure) and _all_matched(other, one, sure)
+    return False
+
+
+def iou(one: Box, other: Box) -> float:
+    """Intersection over union of two boxes; 0 where both are empty."""
+    width = min(one.x2, other.x2) - max(one.x1, other.x1)
+    height = min(one.y2, other.y2) - max(one.y1, other.y1)
+    if width <= 0 or height <= 0:
+        return 0.0
+    both = width * height
+    return both / (_area(one) + _area(other) - both)
+
+
+def _all_matched(needy: list[Detection], others: list[Detection], sure: float) -> bool:
+    free = list(others)
+    for found in needy:
+        partners = [candidate for candidate in free if _same_box(found, candidate)]
+        if partners:
+            free.remove(max(partners, key=lambda candidate: iou(found.box, candidate.box)))
+        elif found.score >= sure:
+            return False
+    return True
+
+
+def _same_box(one: Detection, other: Detection) -> bool:
+    return (
+        one.index == other.index
+        and abs(one.score - other.score) <= SCORE_MARGIN
+        and iou(one.box, other.box) >= OVERLAP
+    )
+
+
+def _area(box: Box) -> float:
+    return (box.x2 - box.x1) * (box.y2 - box.y1)
+
+
+def _cosine(one: np.ndarray, other: np.ndarray) -> float:
+    lengths = float(np.linalg.norm(one) * np.linalg.norm(other))
+    return float(one @ other) / lengths if lengths else float(np.array_equal(one, other))
