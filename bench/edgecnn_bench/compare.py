@@ -6,8 +6,6 @@ machine that was busier, warmer or clocked lower in one of the runs does not dec
 
 from typing import Literal, TypeAlias
 
-import msgspec
-
 from edgecnn_bench.schema import Part, Report, Row
 from edgecnn_bench.stats import Interval, Verdict, paired_ratio, unpaired_ratio, verdict
 from edgecnn_runtime.errors import UsageError
@@ -20,7 +18,11 @@ Identity: TypeAlias = tuple[str, ...]
 
 
 class Change(Part, frozen=True, kw_only=True):
-    """One row in both reports. ratio: new / base of p50 over reference, 99 % interval."""
+    """One row in both reports. key: with the model's name only where there are several.
+
+    ratio: new / base, 99 % interval: of p50 over the reference workload's between two runs, of
+    p50 itself within one.
+    """
 
     key: str
     base_ms: float
@@ -60,14 +62,15 @@ def compare(
     notes = [*_check_host(base, new, any_host), *_check_models(base, new, any_model)]
     notes += _differences(base, new)
     old, fresh = _rows(base), _rows(new)
-    shared = [identity for identity in old if identity in fresh]
+    several = len(base.models) > 1 or len(new.models) > 1
+    shared = [work for work in old if work in fresh]
     if not shared:
         raise UsageError(
             "the two reports have no row in common: measure both with the same "
             "--backends, --threads, --batch and --source"
         )
     return Comparison(
-        changes=tuple(_change(old[identity], fresh[identity]) for identity in shared),
+        changes=tuple(_change(old[work], fresh[work], several=several) for work in shared),
         gone=tuple(row.key for identity, row in old.items() if identity not in fresh),
         added=tuple(row.key for identity, row in fresh.items() if identity not in old),
         notes=tuple(notes),
@@ -104,13 +107,7 @@ def _paired_change(base: Row, new: Row) -> Change:
     before, after = ({slot.round: slot.p50_ms for slot in row.slots} for row in (base, new))
     rounds = _common(base, new)
     ratio = paired_ratio([after[i] for i in rounds], [before[i] for i in rounds])
-    return Change(
-        key=new.key,
-        base_ms=base.latency.p50.value,
-        new_ms=new.latency.p50.value,
-        ratio=ratio,
-        verdict=verdict(ratio, len(rounds)),
-    )
+    return _judged(_alone(new), base, new, ratio, verdict(ratio, len(rounds)))
 
 
 def _common(base: Row, new: Row) -> list[int]:
@@ -118,17 +115,26 @@ def _common(base: Row, new: Row) -> list[int]:
     return sorted({slot.round for slot in base.slots} & {slot.round for slot in new.slots})
 
 
-def _change(base: Row, new: Row) -> Change:
+def _change(base: Row, new: Row, *, several: bool) -> Change:
     before, after = ([slot.ratio for slot in row.slots] for row in (base, new))
     ratio = unpaired_ratio(after, before)
-    rounds = min(len(before), len(after))
+    found = verdict(ratio, min(len(before), len(after)), floor=FLOOR)
+    return _judged(new.key if several else _alone(new), base, new, ratio, found)
+
+
+def _judged(key: str, base: Row, new: Row, ratio: Interval, found: Verdict) -> Change:
     return Change(
-        key=new.key,
+        key=key,
         base_ms=base.latency.p50.value,
         new_ms=new.latency.p50.value,
         ratio=ratio,
-        verdict=verdict(ratio, rounds, floor=FLOOR),
+        verdict=found,
     )
+
+
+def _alone(row: Row) -> str:
+    """The key of a row where no other model is spoken of."""
+    return row.key.removeprefix(f"{row.model} ")
 
 
 def _work(row: Row) -> Identity:
@@ -195,8 +201,3 @@ def _differences(base: Report, new: Report) -> list[str]:
         if unverified:
             notes.append(f"the {name} run has rows that failed their self-test: {unverified[0]}")
     return notes
-
-
-def write_comparison(comparison: Comparison) -> bytes:
-    """As indented JSON."""
-    return msgspec.json.format(msgspec.json.encode(comparison), indent=1)

@@ -37,11 +37,15 @@ class Subject(Protocol):
     frames: int
     """How many frames one ``run`` handles."""
 
-    def run(self) -> object:
+    @property
+    def run(self) -> Callable[[], object]:
         """The work, once."""
 
-    def stages(self) -> Mapping[str, list[float]]:
-        """Milliseconds by stage of every ``run`` since this was last asked; may be empty."""
+    def begin(self) -> None:
+        """Called before every slot; its first runs settle caches and clocks."""
+
+    def stages(self) -> Mapping[str, Sequence[float]]:
+        """Milliseconds by stage of every ``run`` since ``begin``; may be empty."""
 
 
 @dataclass
@@ -143,7 +147,7 @@ def _round(number: int, order: Sequence[Subject], found: Measured, rig: _Rig) ->
 def _slot(subject: Subject, track: Track, rig: _Rig) -> NDArray[np.int64]:
     """Nanoseconds of each run of one slot; what else it cost goes into the track."""
     timed(subject.run, SETTLE, at_least=1)
-    subject.stages()
+    subject.begin()
     joules = [meter.joules() for meter in rig.meters]
     cpu, wall = time.process_time(), time.perf_counter()
     times = timed(subject.run, rig.slot_seconds)

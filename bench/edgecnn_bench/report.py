@@ -6,7 +6,7 @@ from importlib import resources
 
 from edgecnn_bench import charts, charts_time
 from edgecnn_bench.schema import Report, Row, Sustained
-from edgecnn_bench.table import SCOPES, milliseconds, number
+from edgecnn_bench.table import SCOPES, left_out, milliseconds, number
 
 
 def html_page(reports: Sequence[Report]) -> str:
@@ -161,8 +161,8 @@ def _missing(report: Report) -> str:
         for a in report.absent
     ]
     lines += [
-        f"<tr><td colspan=2>{escape(s.key)}</td><td>{escape(s.why)}</td></tr>"
-        for s in report.skipped
+        f"<tr><td>left out</td><td colspan=2>{escape(keys)}: {escape(why)}</td></tr>"
+        for why, keys in left_out(report).items()
     ]
     if not lines:
         return ""

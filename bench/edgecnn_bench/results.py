@@ -7,6 +7,7 @@ A script in ``bench/figures`` measures, prints its table and ends with
 and the file then says on which host and when, beside the data.
 """
 
+import contextlib
 import os
 from datetime import datetime, timezone
 from pathlib import Path
@@ -56,20 +57,31 @@ def read_result(name: str, folder: Path = RESULTS) -> Result:
 
 
 def write_json(path: Path, value: msgspec.Struct) -> None:
-    """Write a Struct as indented JSON: a temporary neighbour, synced, then renamed."""
-    raw = msgspec.json.format(msgspec.json.encode(value, enc_hook=_plain), indent=1)
+    """Write a Struct as indented JSON, whole or not at all."""
+    write_whole(path, as_json(value).encode())
+
+
+def as_json(value: msgspec.Struct) -> str:
+    """Indented JSON that ends with a newline."""
+    raw = msgspec.json.encode(value, enc_hook=_plain)
+    return msgspec.json.format(raw, indent=1).decode() + "\n"
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a temporary neighbour, sync it and rename it. Raises EdgecnnError where it cannot."""
     scratch = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with scratch.open("wb") as file:
-            file.write(raw + b"\n")
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
         scratch.replace(path)
     except OSError as error:
         raise EdgecnnError(f"cannot write {path}: {error.strerror or error}") from None
     finally:
-        scratch.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            scratch.unlink(missing_ok=True)
 
 
 def read_json(path: Path, kind: type[T], version: int) -> T:

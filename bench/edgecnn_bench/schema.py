@@ -213,7 +213,7 @@ class Sustained(Part, frozen=True, kw_only=True):
 
     last_over_first: p50 of the last minute over that of the first (of the last and first tenth
     in runs under ten minutes). steady_seconds: from then on every window's p50, smoothed over
-    three, stays within 5 % of the last tenth's; None when it never settles.
+    three, stays within 5 % of the last tenth's; None where that is less than a quarter of the run.
     """
 
     key: str

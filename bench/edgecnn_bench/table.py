@@ -1,6 +1,6 @@
 """Reports and comparisons for the terminal, as rich renderables."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from rich.console import Group, RenderableType
 from rich.markup import escape
@@ -18,8 +18,8 @@ SCOPES: dict[Scope, str] = {
 }
 BAR = 12
 EIGHTHS = " ▏▎▍▌▋▊▉"
-WIDE = 100
-"""Columns of a terminal from which the less important figures are shown too."""
+NARROW, WIDE = 76, 112
+"""Columns of a terminal under which only the median is shown, from which everything is."""
 
 
 def report_table(report: Report, *, width: int = 80) -> Group:
@@ -105,47 +105,83 @@ def _rows_table(report: Report, rows: Sequence[Row], width: int) -> Table:
         heading = f"{rows[0].model}, {heading}"
     if rows[0].scope != "engine" and report.settings.frame:
         heading += f", {report.settings.frame}"
-    wide, batched = width >= WIDE, any(row.batch != 1 for row in rows)
     table = Table(
         title=heading, title_justify="left", title_style="bold", box=None, pad_edge=False,
         padding=(0, 2, 0, 0), header_style="dim",
     )  # fmt: skip
-    table.add_column("artifact", no_wrap=True)
-    table.add_column("backend", no_wrap=True)
-    for name in ("threads", *(["batch"] if batched else [])):
-        table.add_column(name, justify="right")
-    table.add_column("p50 ms", justify="right", style="bold", no_wrap=True)
-    if wide:
-        table.add_column("", no_wrap=True)
-    for name in ("p95", "p99", "fps", *(["cores", "start s", "MiB"] if wide else [])):
-        table.add_column(name, justify="right", no_wrap=True)
-    energy = wide and any(row.energy for row in rows)
-    if energy:
-        table.add_column("mJ/frame", justify="right", no_wrap=True)
-    table.add_column("", no_wrap=True)
+    columns = _columns(rows, width)
+    for name in columns:
+        right = name not in {"artifact", "backend", "bar", "standing"}
+        table.add_column(
+            HEADINGS.get(name, name),
+            justify="right" if right else "left",
+            style="bold" if name == "p50" else "",
+            no_wrap=True,
+        )
     longest = max(row.latency.p50.value / row.batch for row in rows)
     for row in rows:
-        cells: list[RenderableType] = [
-            escape(row.artifact),
-            f"{row.backend} [dim]{row.precision}[/dim]",
-            str(row.threads),
-            *([str(row.batch)] if batched else []),
-            milliseconds(row.latency.p50.value),
-            *([bar(row.latency.p50.value / row.batch / longest)] if wide else []),
-            milliseconds(row.latency.p95.value),
-            milliseconds(row.latency.p99.value),
-            number(row.fps),
-        ]
-        if wide:
-            cells += [
-                f"{row.cpu_cores:.1f}",
-                f"{row.cold.seconds:.2f}" if row.cold else "",
-                f"{row.memory.resident_mib:.0f}" if row.memory else "",
-            ]
-        if energy:
-            cells.append(f"{1000 * row.energy.joules_per_frame:.1f}" if row.energy else "")
-        table.add_row(*cells, _standing(row))
+        table.add_row(*(_cell(row, name, longest) for name in columns))
     return table
+
+
+HEADINGS = {
+    "p50": "p50 ms", "start": "start s", "memory": "MiB", "energy": "mJ/frame", "bar": "",
+    "standing": "",
+}  # fmt: skip
+
+
+def _columns(rows: Sequence[Row], width: int) -> list[str]:
+    """What there is room for."""
+    wide, narrow = width >= WIDE, width < NARROW
+    shown = {
+        "artifact": True,
+        "backend": True,
+        "threads": True,
+        "batch": any(row.batch != 1 for row in rows),
+        "p50": True,
+        "bar": wide,
+        "p95": not narrow,
+        "p99": not narrow,
+        "fps": not narrow,
+        "cores": wide,
+        "start": wide and any(row.cold for row in rows),
+        "memory": wide and any(row.memory for row in rows),
+        "energy": wide and any(row.energy for row in rows),
+        "standing": True,
+    }
+    return [name for name, yes in shown.items() if yes]
+
+
+def _cell(row: Row, name: str, longest: float) -> RenderableType:
+    latency = row.latency
+    cells: dict[str, Callable[[], RenderableType]] = {
+        "artifact": lambda: escape(row.artifact),
+        "backend": lambda: f"{row.backend} [dim]{row.precision}[/dim]",
+        "threads": lambda: str(row.threads),
+        "batch": lambda: str(row.batch),
+        "p50": lambda: milliseconds(latency.p50.value),
+        "bar": lambda: bar(latency.p50.value / row.batch / longest),
+        "p95": lambda: milliseconds(latency.p95.value),
+        "p99": lambda: milliseconds(latency.p99.value),
+        "fps": lambda: number(row.fps),
+        "cores": lambda: f"{row.cpu_cores:.1f}",
+        "start": lambda: f"{row.cold.seconds:.2f}" if row.cold else "",
+        "memory": lambda: f"{row.memory.resident_mib:.0f}" if row.memory else "",
+        "energy": lambda: f"{1000 * row.energy.joules_per_frame:.1f}" if row.energy else "",
+        "standing": lambda: _standing(row),
+    }
+    return cells[name]()
+
+
+def left_out(report: Report) -> dict[str, str]:
+    """Why → the rows it kept from being measured, each reason once."""
+    found: dict[str, list[str]] = {}
+    for skipped in report.skipped:
+        found.setdefault(skipped.why, []).append(skipped.key)
+    return {
+        why: keys[0] + (f" and {len(keys) - 1} more" if len(keys) > 1 else "")
+        for why, keys in found.items()
+    }
 
 
 def bar(share: float) -> Text:
@@ -186,8 +222,8 @@ def _footnotes(report: Report) -> Iterable[RenderableType]:
             install = f"[cyan]{escape(each.install)}[/cyan]" if each.install else ""
             table.add_row(each.backend, f"[dim]{escape(each.why)}[/dim]", install)
         yield from ("", Text("not measured", style="bold"), table)
-    for skipped in report.skipped:
-        yield Text(f"left out  {skipped.key}: {skipped.why}", style="yellow")
+    for why, keys in left_out(report).items():
+        yield Text(f"left out  {keys}: {why}", style="yellow")
     if report.remarks:
         yield Rule(style="dim")
     for remark in report.remarks:

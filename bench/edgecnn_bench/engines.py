@@ -1,0 +1,103 @@
+"""Which engines can be timed here, and for those that cannot: why, and what would change it."""
+
+import importlib.util
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from edgecnn_bench.host import Host
+from edgecnn_bench.schema import Absent
+from edgecnn_runtime.backends import BACKENDS, backend_module
+from edgecnn_runtime.errors import BackendMissingError, EdgecnnError, UsageError
+
+TORCH: Mapping[str, str] = {
+    "torch": "the checkpoint itself, eager",
+    "torch-compile": "the checkpoint through torch.compile",
+}
+"""Not backends of the runtime: what people have before they export. Timed with --checkpoint."""
+
+NVIDIA: Mapping[str, tuple[str, str]] = {
+    "onnxruntime-cuda": ("onnxruntime", "pip install 'edgecnn-runtime[gpu]'"),
+    "onnxruntime-tensorrt": ("onnxruntime", "pip install 'edgecnn-runtime[gpu]'"),
+    "tensorrt": ("tensorrt", "pip install 'edgecnn-runtime[tensorrt]'"),
+    "tensorrt-rtx": ("tensorrt_rtx", "pip install tensorrt-rtx-cu13"),
+}
+"""Engines for NVIDIA GPUs: the module they come in, and what installs it."""
+
+TORCH_INSTALL = "pip install 'edgecnn[export]'"
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """One engine that is here, and the precisions it computes in on this processor."""
+
+    name: str
+    version: str
+    precisions: tuple[str, ...]
+
+
+def find_engines(
+    wanted: Sequence[str] | None, host: Host, *, checkpoint: bool
+) -> tuple[list[Engine], list[Absent]]:
+    """The engines to time and those that are absent.
+
+    wanted: only these. Raises UsageError for a name that means no engine, and
+    BackendMissingError where one that was asked for is absent.
+    """
+    names = list(dict.fromkeys([*BACKENDS, *NVIDIA, *TORCH]))
+    for name in wanted or ():
+        if name not in names:
+            backend_module(name)  # raises, with the nearest name
+    found, absent = [], []
+    for name in wanted or (name for name in names if name != "fake"):
+        engine = _find(name, host, checkpoint=checkpoint)
+        if isinstance(engine, Engine):
+            found.append(engine)
+        else:
+            absent.append(engine)
+    if wanted and absent:
+        first = absent[0]
+        raise BackendMissingError(f"{first.backend}: {first.why}. {first.install}".rstrip())
+    if not found:
+        lines = "\n  ".join(each.install for each in absent if each.install)
+        raise BackendMissingError(f"no engine is installed here; any of these helps:\n  {lines}")
+    return found, absent
+
+
+def check_precisions(wanted: Sequence[str] | None, engines: Sequence[Engine]) -> None:
+    """Raise UsageError for a precision that no engine here computes in."""
+    offered = sorted({precision for engine in engines for precision in engine.precisions})
+    for precision in wanted or ():
+        if precision not in offered:
+            raise UsageError(
+                f"no engine here computes in {precision!r}; they offer {', '.join(offered)}"
+            )
+
+
+def _find(name: str, host: Host, *, checkpoint: bool) -> Engine | Absent:
+    if name in TORCH:
+        return _find_torch(name, checkpoint=checkpoint)
+    if name in BACKENDS:
+        module = backend_module(name)
+        try:
+            return Engine(name, module.version(), tuple(module.precisions()))
+        except (ImportError, EdgecnnError, OSError) as error:
+            missing = isinstance(error, ModuleNotFoundError)
+            why = "not installed" if missing else " ".join(str(error).split())
+            return Absent(backend=name, why=why, install=module.INSTALL)
+    module_name, install = NVIDIA[name]
+    if not any("nvidia" in gpu.name.lower() or gpu.name == "Tegra" for gpu in host.gpus):
+        return Absent(backend=name, why="no NVIDIA GPU here", install=install)
+    if importlib.util.find_spec(module_name) is None:
+        return Absent(backend=name, why="not installed", install=install)
+    why = "installed, but this edgecnn has no backend for it yet"
+    return Absent(backend=name, why=why, install="pip install -U edgecnn")
+
+
+def _find_torch(name: str, *, checkpoint: bool) -> Engine | Absent:
+    from importlib import metadata
+
+    if importlib.util.find_spec("torch") is None:
+        return Absent(backend=name, why="not installed", install=TORCH_INSTALL)
+    if not checkpoint:
+        return Absent(backend=name, why=TORCH[name], install="add --checkpoint model.pt")
+    return Engine(name, metadata.version("torch"), ("f32",))

@@ -1,0 +1,163 @@
+"""What to time: every artifact × engine × precision × threads × batch × scope that makes sense."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from edgecnn_bench.config import BenchConfig
+from edgecnn_bench.engines import TORCH, Engine, check_precisions
+from edgecnn_bench.rows import Job
+from edgecnn_bench.schema import Accuracy, Model, Scope
+from edgecnn_runtime.bundle import Bundle, open_bundle
+from edgecnn_runtime.cpu import usable_cores
+from edgecnn_runtime.errors import BackendMissingError, UsageError
+from edgecnn_runtime.manifest import Artifact
+from edgecnn_runtime.select import Candidate, candidates
+
+CHECKPOINT = "checkpoint"
+"""What the artifact of a torch row is called."""
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """A bundle under the name it has in this report: unique, also among bundles named alike."""
+
+    name: str
+    bundle: Bundle
+
+
+def open_bundles(paths: Sequence[str | Path]) -> list[Named]:
+    """Open and check every bundle. Raises what ``open_bundle`` raises."""
+    opened = [(path, open_bundle(path)) for path in paths]
+    found: list[Named] = []
+    for path, bundle in opened:
+        name = bundle.manifest.name
+        if sum(other.manifest.name == name for _, other in opened) > 1:
+            name = str(Path(path)).removesuffix(".edge")
+        taken = sum(each.name.split(" #")[0] == name for each in found)
+        found.append(Named(f"{name} #{taken + 1}" if taken else name, bundle))
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A row to be measured, and what to open for it; no candidate means the checkpoint in torch."""
+
+    job: Job
+    bundle: Bundle
+    candidate: Candidate | None
+
+
+def make_plan(
+    named: Sequence[Named], engines: Sequence[Engine], config: BenchConfig
+) -> list[Planned]:
+    """Every row to be measured, engine by engine.
+
+    Raises UsageError where what was asked for does not exist or leaves nothing to measure.
+    """
+    check_precisions(config.precisions, engines)
+    _check_artifacts(named, config.artifacts)
+    found = [
+        planned
+        for each in named
+        for engine in engines
+        for threads in config.threads or dict.fromkeys((1, usable_cores()))
+        for planned in _planned(each, engine, threads, config)
+    ]
+    if not found:
+        raise UsageError(
+            "nothing to measure: no artifact of these bundles fits the engines, precisions and "
+            "batch sizes asked for; `edgecnn inspect` shows what there is"
+        )
+    return found
+
+
+def scopes(config: BenchConfig) -> tuple[Scope, ...]:
+    """The scopes asked for, or the default ones."""
+    if config.scopes and "stream" in config.scopes and not config.source:
+        raise UsageError("--scopes stream needs a --source to take the stream from: a video file")
+    if config.scopes:
+        return tuple(dict.fromkeys(config.scopes))
+    return ("engine", "frame", "stream") if config.source else ("engine", "frame")
+
+
+def model_of(named: Named) -> Model:
+    """How the report names a bundle."""
+    manifest = named.bundle.manifest
+    return Model(
+        name=named.name,
+        digest=named.bundle.digest,
+        source_sha256=manifest.provenance.source_sha256,
+        task=manifest.task,
+        input=f"{manifest.input.width}x{manifest.input.height}",
+    )
+
+
+def artifact_name(artifact: Artifact) -> str:
+    """``model.int8-cpu.onnx`` → ``int8-cpu``."""
+    return artifact.file.removeprefix("model.").removesuffix(".onnx")
+
+
+def _planned(named: Named, engine: Engine, threads: int, config: BenchConfig) -> Iterator[Planned]:
+    torch = engine.name in TORCH
+    for candidate in [None] if torch else _candidates(named.bundle, engine, threads, config):
+        for scope in scopes(config):
+            if torch and scope != "engine":
+                continue
+            for batch in config.batch if scope == "engine" else (1,):
+                allowed = named.bundle.manifest.batch
+                if torch or allowed is None or batch in allowed:
+                    job = _job(named, engine, candidate, threads)
+                    yield Planned(replace(job, scope=scope, batch=batch), named.bundle, candidate)
+
+
+def _candidates(
+    bundle: Bundle, engine: Engine, threads: int, config: BenchConfig
+) -> list[Candidate]:
+    try:
+        found = candidates(bundle, backend=engine.name, precision="all", threads=threads)
+    except BackendMissingError:  # the engine is here, but no artifact is made for it
+        return []
+    return [
+        each
+        for each in found
+        if (not config.precisions or each.precision in config.precisions)
+        and (not config.artifacts or artifact_name(each.artifact) in config.artifacts)
+    ]
+
+
+def _job(named: Named, engine: Engine, candidate: Candidate | None, threads: int) -> Job:
+    return Job(
+        model=named.name,
+        scope="engine",
+        artifact=artifact_name(candidate.artifact) if candidate else CHECKPOINT,
+        backend=engine.name,
+        precision=candidate.precision if candidate else "f32",
+        threads=threads,
+        batch=1,
+        version=engine.version,
+        accuracy=accuracy(candidate.artifact, candidate.engine) if candidate else EXACT,
+    )
+
+
+def _check_artifacts(named: Sequence[Named], wanted: Sequence[str] | None) -> None:
+    known = {artifact_name(a) for each in named for a in each.bundle.manifest.artifacts}
+    for name in wanted or ():
+        if name not in known:
+            raise UsageError(f"no artifact {name!r} in these bundles: {', '.join(sorted(known))}")
+
+
+EXACT = Accuracy(metric="agreement", value=1.0, cosine=1.0)
+"""The checkpoint against itself."""
+
+
+def accuracy(artifact: Artifact, engine: str) -> Accuracy | None:
+    """What the manifest says: the task's metric if it was evaluated, else agreement with torch."""
+    run = next((run for run in artifact.runs if run.engine == engine), None)
+    cosine = min((parity.cosine for parity in run.parity.values()), default=None) if run else None
+    if artifact.quality is not None:
+        quality = artifact.quality
+        return Accuracy(metric=quality.metric, value=quality.value, cosine=cosine)
+    if run is None:
+        return None
+    return Accuracy(metric="agreement", value=run.agreement, cosine=cosine)

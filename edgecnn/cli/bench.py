@@ -1,0 +1,220 @@
+"""``edgecnn bench``: what a bundle costs on this machine, and whether that has changed."""
+
+import argparse
+import json
+import re
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from edgecnn.cli.flags import add_flags, read_flags
+from edgecnn_bench.config import BenchConfig
+from edgecnn_runtime.errors import UsageError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import TaskID
+
+EXAMPLE = """\
+  edgecnn bench digits.edge                                 every engine here, a table
+  edgecnn bench digits.edge --threads 1,2 --out now.json    keep the figures too
+  edgecnn bench plates.edge --source clip.mp4               video decoding included
+  edgecnn bench old.edge new.edge                           two bundles, interleaved
+  edgecnn bench compare base.json now.json --fail-if 10%    exit code 3 if anything got slower
+  edgecnn bench report *.json --out report.html             one page to look at
+  edgecnn bench report now.json --markdown                  a table for a README"""
+GROUPS = {
+    "what": ("scopes", "source", "backends", "precisions", "artifacts", "threads", "batch",
+             "checkpoint", "arch"),
+    "how": ("seconds", "rounds", "warmup", "starts", "sustained", "seed", "unverified"),
+}  # fmt: skip
+INTERRUPTED = 130
+TOO_SLOW = 3
+"""Measured, and not good enough: the exit code of a verification that failed."""
+
+COMPARE = ("fail_if", "any_host", "any_model")
+REPORT = ("markdown",)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the flags of ``edgecnn bench``, ``bench compare`` and ``bench report``."""
+    parser.usage = (
+        "edgecnn bench BUNDLE… [flags]\n"
+        "       edgecnn bench compare BASE.json NEW.json [--fail-if 10%%]\n"
+        "       edgecnn bench compare RUN.json     (of two bundles)\n"
+        "       edgecnn bench report FILE.json… [--out report.html | --markdown]"
+    )
+    parser.add_argument(
+        "words", nargs="+", metavar="BUNDLE", help="bundles to time; or compare, report and files"
+    )
+    add_flags(parser, BenchConfig, groups=GROUPS)
+    output = parser.add_argument_group("output")
+    output.add_argument("--json", action="store_true", help="print JSON instead of tables")
+    output.add_argument("--out", type=Path, help="also write it: FILE.json, report.html, FILE.md")
+    compare = parser.add_argument_group("bench compare")
+    compare.add_argument(
+        "--fail-if", type=_share, metavar="10%", help="exit code 3 if a row got that much slower"
+    )
+    compare.add_argument(
+        "--any-host", action="store_true", default=None, help="compare across machines"
+    )
+    compare.add_argument(
+        "--any-model", action="store_true", default=None, help="compare different models"
+    )
+    report = parser.add_argument_group("bench report")
+    report.add_argument(
+        "--markdown", action="store_true", default=None, help="Markdown instead of a page"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measure, compare or draw, by the first word."""
+    verb, files = args.words[0], args.words[1:]
+    if verb == "compare":
+        _only(args, "bench compare", COMPARE)
+        return _compare(args, files)
+    if verb == "report":
+        _only(args, "bench report", REPORT)
+        return _report(args, files)
+    _only(args, "bench BUNDLE", tuple(field.name for field in msgspec.structs.fields(BenchConfig)))
+    return _measure(args)
+
+
+def _measure(args: argparse.Namespace) -> int:
+    from rich.console import Console
+
+    from edgecnn_bench.bench import bench
+    from edgecnn_bench.compare import compare_models
+    from edgecnn_bench.results import as_json
+    from edgecnn_bench.schema import write_report
+    from edgecnn_bench.table import comparison_table, report_table
+
+    _check_out(args.out, ".json")
+    config = read_flags(args, BenchConfig)
+    with Live(Console(stderr=True)) as live:
+        report = bench(args.words, config, command=_command(), progress=live)
+    if args.out:
+        write_report(args.out, report)
+    if args.json:
+        print(as_json(report), end="")
+        return INTERRUPTED if report.partial else 0
+    console = Console()
+    console.print(report_table(report, width=console.width))
+    if len(report.models) == 2:
+        console.print(f"\n[bold]{report.models[1].name}[/bold] against {report.models[0].name}")
+        console.print(comparison_table(compare_models(report)))
+    return INTERRUPTED if report.partial else 0
+
+
+def _compare(args: argparse.Namespace, files: list[str]) -> int:
+    from rich.console import Console
+
+    from edgecnn_bench.compare import compare, compare_models
+    from edgecnn_bench.results import as_json, write_json
+    from edgecnn_bench.schema import read_report
+    from edgecnn_bench.table import comparison_table
+
+    _check_out(args.out, ".json")
+    if len(files) not in {1, 2}:
+        raise UsageError("edgecnn bench compare BASE.json NEW.json, or one file of two bundles")
+    reports = [read_report(Path(file)) for file in files]
+    if len(reports) == 1:
+        found = compare_models(reports[0])
+    else:
+        found = compare(*reports, any_host=bool(args.any_host), any_model=bool(args.any_model))
+    if args.out:
+        write_json(args.out, found)
+    if args.json:
+        print(as_json(found), end="")
+    else:
+        Console().print(comparison_table(found))
+    slower = found.worse(args.fail_if) if args.fail_if is not None else []
+    for change in slower:
+        print(f"slower by {change.ratio.value - 1:.1%}: {change.key}", file=sys.stderr)
+    return TOO_SLOW if slower else 0
+
+
+def _report(args: argparse.Namespace, files: list[str]) -> int:
+    from edgecnn_bench.markdown import markdown
+    from edgecnn_bench.report import html_page
+    from edgecnn_bench.results import write_whole
+    from edgecnn_bench.schema import read_report
+
+    if not files:
+        raise UsageError("edgecnn bench report FILE.json…: name what `edgecnn bench --out` wrote")
+    reports = [read_report(Path(file)) for file in files]
+    if args.markdown or (args.out and args.out.suffix == ".md"):
+        text = markdown(reports)
+        if not args.out:
+            print(text, end="")
+            return 0
+    else:
+        _check_out(args.out, ".html")
+        text = html_page(reports)
+    out = args.out or Path("report.html")
+    write_whole(out, text.encode())
+    if args.json:
+        print(json.dumps({"written": str(out), "bytes": len(text.encode())}))
+    else:
+        print(f"wrote {out}")
+    return 0
+
+
+def _only(args: argparse.Namespace, verb: str, allowed: tuple[str, ...]) -> None:
+    """Refuse flags that mean nothing to this verb, rather than to ignore them."""
+    own = {*allowed, "words", "json", "out", "run", "command"}
+    given = [name for name, value in vars(args).items() if value is not None and name not in own]
+    if given:
+        raise UsageError(f"--{given[0].replace('_', '-')} means nothing to `edgecnn {verb}`")
+
+
+def _share(text: str) -> float:
+    """10% or 0.1 → 0.1."""
+    number = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(%?)", text.strip())
+    if not number:
+        raise argparse.ArgumentTypeError(f"{text!r} is no share, such as 10% or 0.1")
+    return float(number[1]) / (100 if number[2] else 1)
+
+
+def _check_out(out: Path | None, suffix: str) -> None:
+    if out is not None and out.suffix != suffix:
+        raise UsageError(f"--out {out}: this writes {suffix[1:].upper()}, name it *{suffix}")
+
+
+def _command() -> str:
+    return shlex.join(["edgecnn", *sys.argv[1:]])
+
+
+class Live:
+    """A benchmark's ``Progress`` as one bar on the terminal, renamed from phase to phase."""
+
+    def __init__(self, console: "Console") -> None:
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+        self._progress = Progress(
+            TextColumn("{task.description:12}"),
+            BarColumn(),
+            TextColumn("{task.percentage:3.0f} %"),
+            TimeRemainingColumn(compact=True),
+            console=console,
+            transient=True,
+        )
+        self._tasks: dict[str, TaskID] = {}
+
+    def __call__(self, phase: str, done: float, total: float) -> None:
+        """Move the phase's bar; a new phase takes the place of the one before."""
+        if phase not in self._tasks:
+            for task in self._tasks.values():
+                self._progress.update(task, visible=False)
+            self._tasks[phase] = self._progress.add_task(phase, total=total)
+        self._progress.update(self._tasks[phase], completed=done, total=total)
+
+    def __enter__(self) -> "Live":
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
