@@ -221,5 +221,6 @@ def _check_outputs(manifest: Manifest, backend: Backend, candidate: Candidate) -
         if found is None or found.shape != expected:
             shape = "no such output" if found is None else list(found.shape)
             raise BundleError(
-                f"{candidate}: output {output.name!r} is {shape}; the manifest says {expected}"
+                f"{candidate}: output {output.name!r} is {shape}; "
+                f"the manifest says {list(expected)}"
             )

@@ -218,7 +218,7 @@ def bundle(tmp_path: Path, pictures: np.ndarray) -> Path:
     )
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def build() -> "Build":
     """The helpers above, for tests that build their own."""
     return Build()
@@ -239,7 +239,7 @@ class Build:
 
 @pytest.fixture(scope="session")
 def yunet(assets: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The real YuNet as a bundle at 640x352, stretched; golden data from the video's first frames."""
+    """The real YuNet as a bundle at 640x352, stretched; two frames of the video are golden."""
     import cv2
 
     from edgecnn_runtime.preprocess import prepare
@@ -253,9 +253,3 @@ def yunet(assets: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_bundle(
         folder / "yunet.edge", {"model.fp32.onnx": model}, template, prepare(template.input, frames)
     )
-
-
-@pytest.fixture
-def yunet_bundle(yunet: Path) -> Path:
-    """The session's YuNet bundle; read only."""
-    return yunet

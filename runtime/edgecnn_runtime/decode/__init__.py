@@ -8,6 +8,8 @@ Outputs may hold anything, NaN and infinities too: no decoder raises on them or 
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
+import numpy as np
+
 from edgecnn_runtime import manifest
 from edgecnn_runtime.decode.anchor_free import anchor_free_decoder
 from edgecnn_runtime.decode.classify import ClassifyDecoder
@@ -42,4 +44,16 @@ DECODERS: Mapping[type, Callable[[Any, manifest.Manifest], Decoder]] = {
 
 def make_decoder(model: manifest.Manifest) -> Decoder:
     """The decoder of a bundle. Raises BundleError where head and output shapes disagree."""
-    return DECODERS[type(model.decode)](model.decode, model)
+    return _Calm(DECODERS[type(model.decode)](model.decode, model))
+
+
+class _Calm:
+    """A decoder that may meet infinities without NumPy warning of each: they are dropped."""
+
+    def __init__(self, head: Decoder) -> None:
+        self._head = head
+
+    def decode(self, outputs: Tensors, item: int, geometry: Geometry, /) -> Result:
+        """What the head decodes."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            return self._head.decode(outputs, item, geometry)

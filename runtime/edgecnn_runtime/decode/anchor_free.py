@@ -54,8 +54,7 @@ class YunetDecoder:
                 continue
             cells, stride = level.cells[found], np.float32(level.stride)
             shape = outputs[level.bbox][item][found].astype(np.float32)
-            with np.errstate(over="ignore"):
-                sizes = np.exp(shape[:, 2:]) * stride
+            sizes = np.exp(shape[:, 2:]) * stride
             boxes.append(corners((cells + shape[:, :2]) * stride, sizes))
             scores.append(np.sqrt(np.clip(cls[found], 0, 1) * np.clip(obj[found], 0, 1)))
             if self._spec.points:
@@ -102,16 +101,14 @@ class CenterfaceDecoder:
         if not len(found):
             return []
         stride = np.float32(self._spec.strides[0])
-        with np.errstate(over="ignore"):
-            sizes = np.exp(self._map(outputs, "scale", item)[:, found].T[:, ::-1]) * stride
+        sizes = np.exp(self._map(outputs, "scale", item)[:, found].T[:, ::-1]) * stride
         offsets = self._map(outputs, "offset", item)[:, found].T[:, ::-1]
         boxes = corners((self._cells[found] + offsets + np.float32(0.5)) * stride, sizes)
         points = None
         if self._spec.points:
             marks = self._map(outputs, "landmarks", item)[:, found].T
             shares = marks.reshape(len(found), -1, 2)[..., ::-1]
-            with np.errstate(over="ignore", invalid="ignore"):
-                points = boxes[:, None, :2] + shares * sizes[:, None]
+            points = boxes[:, None, :2] + shares * sizes[:, None]
         scores = np.minimum(heat[found], 1.0)
         return self._suppression.detections(boxes, scores, None, points, geometry)
 

@@ -77,13 +77,9 @@ class Suppression:
         rectangles[:, 2:] -= rectangles[:, :2]
         if classes is not None and not self._agnostic:
             rectangles[:, 0] += classes[good] * (4.0 * FAR)  # classes never meet
+        # lists: OpenCV reads an array one NumPy scalar after the other, several times slower
         kept = cv2.dnn.NMSBoxes(
-            rectangles,  # type: ignore[arg-type]  # the stubs know lists only; arrays are faster
-            scores[good],  # type: ignore[arg-type]
-            0.0,
-            self._iou,
-            1.0,
-            MAX_CANDIDATES,
+            rectangles.tolist(), scores[good].tolist(), 0.0, self._iou, 1.0, MAX_CANDIDATES
         )
         return good[np.asarray(kept, np.intp)[: self._max]]
 

@@ -54,9 +54,7 @@ class SsdDecoder:
         near, far = (np.float32(variance) for variance in self._spec.variances)
         centers, sizes = self._centers[found], self._sizes[found]
         shape = outputs[self._spec.boxes][item][found].astype(np.float32)
-        with np.errstate(over="ignore", invalid="ignore"):
-            box_sizes = sizes * np.exp(shape[:, 2:] * far)
-            boxes = corners(centers + shape[:, :2] * near * sizes, box_sizes)
+        boxes = corners(centers + shape[:, :2] * near * sizes, sizes * np.exp(shape[:, 2:] * far))
         points = None
         if self._spec.points:
             marks = outputs[self._spec.landmarks][item][found].reshape(len(found), -1, 2)
