@@ -70,6 +70,8 @@ def bench(
         jobs = [job for job, _ in ready]
         starts = {} if measured.partial else _cold_starts(plan, jobs, config, tell)
         rows = build_rows(jobs, measured, meters, starts)
+    if not rows:
+        raise KeyboardInterrupt  # before the first slot ended: there is nothing to report
     machine = build_machine(measured)
     remarks = build_remarks(rows, machine, partial=measured.partial)
     return Report(

@@ -1,7 +1,6 @@
 """Reports made from planted samples: the code under test sees what it would see of a machine."""
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -22,8 +21,6 @@ from edgecnn_bench.schema import (
     Settings,
 )
 from edgecnn_bench.thermal import condition
-from edgecnn_runtime import manifest
-from edgecnn_runtime.bundle import new_bundle, sha256_file, write_manifest
 
 
 class Planted:
@@ -82,12 +79,6 @@ ROWS: dict[Job, float] = {
     job(artifact="int8-cpu"): 3.1,
     job("frame", artifact="int8-cpu"): 3.9,
 }
-
-
-@pytest.fixture(autouse=True)
-def own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is learnt about bundles of these tests is kept with them."""
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
 
 
 @pytest.fixture
@@ -193,111 +184,3 @@ def make_report(host: Host) -> Callable[..., Report]:
 def accuracy() -> Accuracy:
     """What a manifest says of an INT8 artifact."""
     return Accuracy(metric="top-1", value=0.987, cosine=0.995)
-
-
-SIZE, CLASSES = 32, 4
-
-
-@pytest.fixture(scope="session")
-def make_bundle(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
-    """Makes a real bundle: a small convolutional classifier that takes raw pixels.
-
-    wrong: its golden outputs are not what it computes. channels: how much there is to compute.
-    """
-
-    def make(name: str = "tiny", *, wrong: bool = False, channels: int = 8) -> Path:
-        out = tmp_path_factory.mktemp("bundles") / f"{name}.edge"
-        with new_bundle(out, overwrite=False) as folder:
-            graph = folder / "model.fp32.onnx"
-            graph.write_bytes(tiny_graph(channels))
-            pixels = distinct_pictures()
-            outputs = reference_outputs(graph, pixels)
-            golden = folder / "golden.npz"
-            np.savez(
-                golden, pixels=pixels, **{"output.scores": outputs[::-1] if wrong else outputs}
-            )
-            write_manifest(folder, tiny_manifest(name, graph, golden))
-        return out
-
-    return make
-
-
-def distinct_pictures() -> "np.ndarray[Any, Any]":
-    """uint8[3,32,32,3] BGR: one bluish, one greenish, one reddish, with some texture."""
-    pixels = np.random.default_rng(5).integers(0, 60, (3, SIZE, SIZE, 3), np.uint8)
-    pixels[[0, 1, 2], :, :, [0, 1, 2]] += 180
-    return pixels
-
-
-def tiny_graph(channels: int) -> bytes:
-    """uint8[N,32,32,3] → Cast, Transpose, Conv, Relu, average, Gemm → scores float32[N,4]."""
-    from onnx import TensorProto, helper, numpy_helper
-
-    rng = np.random.default_rng(9)
-    weights = {
-        "kernel": rng.normal(0, 0.02, (channels, 3, 3, 3)),
-        "matrix": rng.normal(0, 1, (channels, CLASSES)),
-    }
-    nodes = [
-        helper.make_node("Cast", ["pixels"], ["float"], to=TensorProto.FLOAT),
-        helper.make_node("Transpose", ["float"], ["planes"], perm=[0, 3, 1, 2]),
-        helper.make_node("Conv", ["planes", "kernel"], ["features"], pads=[1, 1, 1, 1]),
-        helper.make_node("Relu", ["features"], ["active"]),
-        helper.make_node("GlobalAveragePool", ["active"], ["pooled"]),
-        helper.make_node("Flatten", ["pooled"], ["flat"]),
-        helper.make_node("MatMul", ["flat", "matrix"], ["scores"]),
-    ]
-    graph = helper.make_graph(
-        nodes,
-        "tiny",
-        [helper.make_tensor_value_info("pixels", TensorProto.UINT8, ["N", SIZE, SIZE, 3])],
-        [helper.make_tensor_value_info("scores", TensorProto.FLOAT, ["N", CLASSES])],
-        [numpy_helper.from_array(w.astype(np.float32), name) for name, w in weights.items()],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
-    return model.SerializeToString()
-
-
-def reference_outputs(graph: Path, pixels: "np.ndarray[Any, Any]") -> "np.ndarray[Any, Any]":
-    """What the graph gives, by the onnx package's own evaluator."""
-    from onnx.reference import ReferenceEvaluator
-
-    (scores,) = ReferenceEvaluator(str(graph)).run(None, {"pixels": pixels})
-    return np.asarray(scores, np.float32)
-
-
-def tiny_manifest(name: str, graph: Path, golden: Path) -> manifest.Manifest:
-    """What an export would say of it."""
-    numbers = manifest.Normalization(mean=(0.0,) * 3, std=(1.0,) * 3, origin="preset")
-    return manifest.Manifest(
-        schema=manifest.SCHEMA_VERSION,
-        name=name,
-        task="classify",
-        input=manifest.Input(width=SIZE, height=SIZE, color="bgr", normalization=numbers),
-        outputs=(manifest.Output(name="scores", dtype="float32", shape=(None, CLASSES)),),
-        decode=manifest.Classify(output="scores"),
-        labels=tuple("abcd"),
-        batch=None,
-        artifacts=(
-            manifest.Artifact(
-                file=graph.name,
-                precision="fp32",
-                sha256=sha256_file(graph),
-                bytes=graph.stat().st_size,
-            ),
-        ),
-        golden=manifest.Golden(
-            file=golden.name,
-            sha256=sha256_file(golden),
-            bytes=golden.stat().st_size,
-            count=3,
-            pictures="given",
-        ),
-        provenance=manifest.Provenance(
-            source="tiny.onnx",
-            source_sha256=sha256_file(graph),
-            created="2026-11-22T08:00:00Z",
-            command="edgecnn export tiny.onnx",
-            versions={},
-        ),
-    )

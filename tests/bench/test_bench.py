@@ -164,9 +164,7 @@ def test_what_cannot_be_meant_is_said(
         bench([make_bundle()], quick(**changes))
 
 
-def test_ctrl_c_in_the_rounds_leaves_a_partial_report(
-    make_bundle: MakeBundle, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_ctrl_c_in_the_rounds_leaves_a_partial_report(make_bundle: MakeBundle) -> None:
     def interrupt(phase: str, done: float, _total: float) -> None:
         if phase == "measuring" and done == 3:
             raise KeyboardInterrupt
@@ -176,3 +174,12 @@ def test_ctrl_c_in_the_rounds_leaves_a_partial_report(
     assert all(len(row.slots) == 3 for row in found.rows)
     assert all(row.cold is None for row in found.rows)
     assert any("Interrupted after 3 rounds" in remark for remark in found.remarks)
+
+
+def test_ctrl_c_before_the_first_slot_leaves_no_report(make_bundle: MakeBundle) -> None:
+    def interrupt(phase: str, done: float, _total: float) -> None:
+        if phase == "opening" and done == 1:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        bench([make_bundle()], quick(), progress=interrupt)
