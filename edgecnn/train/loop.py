@@ -56,10 +56,17 @@ class Watch(Protocol):
 
 
 def learn(
-    model: nn.Module, recipe: Recipe, data: Data, config: TrainConfig, watch: Watch
+    model: nn.Module,
+    recipe: Recipe,
+    data: Data,
+    config: TrainConfig,
+    *,
+    keep: Callable[[], None],
+    watch: Watch,
 ) -> History:
     """Train ``model`` in place as ``recipe`` says.
 
+    keep: called after every epoch whose weights are worth keeping, while the model has them.
     With ``patience``, ends after that many epochs without a lower validation loss and leaves the
     best epoch's weights in the model. Ctrl-C after the first epoch ends it too, with the weights
     that an uninterrupted run would have had then. Raises EdgecnnError when the loss is no longer
@@ -78,6 +85,7 @@ def learn(
             if not config.patience or loss is None or loss < best:
                 best = math.inf if loss is None else loss
                 kept, weights = number, copy.deepcopy(model.state_dict())
+                keep()
             elif number - kept >= config.patience:
                 stopped = "patience"
                 break

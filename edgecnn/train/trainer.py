@@ -43,6 +43,7 @@ class Trained:
 def train(config: TrainConfig, watch: Watch) -> Trained:
     """Train a network and write a checkpoint that ``edgecnn export`` needs no flag for.
 
+    It is written after every epoch that is kept, so that a crash loses one epoch and no more.
     Raises UsageError for data, labels or flags that cannot be meant, CheckpointError for an
     ``init_from`` that does not fit, EdgecnnError where the checkpoint cannot be written (before
     training, not after) or the loss is no longer a number.
@@ -64,17 +65,20 @@ def train_on(data: Data, config: TrainConfig, watch: Watch) -> Trained:
     arch_args = {"channels": recipe.channels, "size": recipe.size, "classes": recipe.classes}
     model = _build(config, arch_args)
     started = start_from(model, config.init_from, config.freeze)
-    history = learn(model, recipe, data, config, watch)
+
+    def keep() -> None:
+        save_checkpoint(
+            config.out,
+            model,
+            arch=MODELS[config.model],
+            arch_args=arch_args,
+            spec=spec_of(recipe, data.labels, config),
+            samples=_samples(data.test),
+        )
+
+    history = learn(model, recipe, data, config, keep=keep, watch=watch)
     predicted = decide(outputs_of(model, recipe, data.test), recipe.loss).numpy()
     metrics = measure(data.test.targets, predicted, recipe.classes)
-    save_checkpoint(
-        config.out,
-        model.eval(),
-        arch=MODELS[config.model],
-        arch_args=arch_args,
-        spec=spec_of(recipe, data.labels, config),
-        samples=_samples(data.test),
-    )
     return Trained(Path(config.out), model, recipe, data, started, history, metrics)
 
 
