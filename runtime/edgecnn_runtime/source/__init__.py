@@ -12,7 +12,7 @@ from edgecnn_runtime.source.address import Address, parse_address, redact
 from edgecnn_runtime.source.capture import Reader, Source, check_options
 from edgecnn_runtime.source.pixels import Flip, Rotation
 
-__all__ = ["Source", "open_source", "redact"]
+__all__ = ["Source", "check_options", "open_source", "parse_address", "redact"]
 
 
 def open_source(

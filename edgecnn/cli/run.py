@@ -1,0 +1,261 @@
+"""``edgecnn run``: a bundle on cameras, streams, videos and pictures."""
+
+import argparse
+import re
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from edgecnn_runtime.errors import UsageError
+
+if TYPE_CHECKING:
+    from edgecnn_runtime.model import Model
+    from edgecnn_runtime.pipeline import Writer
+    from edgecnn_runtime.preprocess import Roi
+    from edgecnn_runtime.runner import Job, Runner
+    from edgecnn_runtime.source import Source
+
+EXAMPLE = """\
+  edgecnn run faces.edge clip.mp4 --save out.mp4
+  edgecnn run faces.edge rtsp://user:password@camera/stream --events faces.jsonl
+  edgecnn run digits.edge 0 --roi 300,200,320,120      a meter in a webcam's picture
+  edgecnn run faces.edge rtsp://cam1/s rtsp://cam2/s   two cameras, one model
+
+Ctrl-C ends it well: files are completed, the summary is printed, exit code 0.
+A second Ctrl-C ends it at once, exit code 130."""
+
+REFRESH = 0.25
+"""Seconds between two updates of the live line."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the flags of ``edgecnn run``."""
+    parser.add_argument("model", metavar="MODEL", help="a bundle (NAME.edge)")
+    parser.add_argument(
+        "sources",
+        metavar="SOURCE",
+        nargs="+",
+        help="camera (0, /dev/video0, csi://0), rtsp://…, http://…, video, picture, "
+        "folder of pictures, or gst:PIPELINE",
+    )
+    kept = parser.add_argument_group("what is kept")
+    kept.add_argument(
+        "--save",
+        metavar="FILE",
+        type=Path,
+        help="annotated video (.mp4, .mkv, .mov, .avi), or the latest picture (.jpg, .png); "
+        "of several sources FILE-1, FILE-2, …",
+    )
+    kept.add_argument(
+        "--events", metavar="FILE", type=Path, help="a JSON line for each frame with results"
+    )
+    kept.add_argument("--csv", metavar="FILE", type=Path, help="a table row for each result")
+    look = parser.add_argument_group("the picture")
+    look.add_argument("--roi", metavar="X,Y,W,H", help="look at this part only; in pixels")
+    look.add_argument(
+        "--rotate", metavar="DEGREES", type=int, default=0, help="90, 180 or 270, clockwise"
+    )
+    look.add_argument("--flip", metavar="h|v|hv", default="", help="mirror, after rotating")
+    stream = parser.add_argument_group("the source")
+    stream.add_argument("--transport", metavar="tcp|udp", default="tcp", help="of RTSP streams")
+    stream.add_argument(
+        "--timeout",
+        metavar="SECONDS",
+        type=float,
+        help="until a source that gives nothing is lost (default: 5 to connect, then 10)",
+    )
+    stream.add_argument(
+        "--realtime", action="store_true", help="play files at their own pace, dropping frames"
+    )
+    stream.add_argument("--loop", action="store_true", help="play videos again and again")
+    stream.add_argument("--max-frames", metavar="N", type=int, help="stop each source after N")
+    engine = parser.add_argument_group("the engine")
+    engine.add_argument("--backend", metavar="NAME", default="", help="instead of the one chosen")
+    engine.add_argument(
+        "--threads", metavar="N", type=int, default=0, help="of the engine (default: every core)"
+    )
+    parser.add_argument("--json", action="store_true", help="print the summary as JSON")
+    parser.add_argument("--quiet", action="store_true", help="no live line")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run until the sources end or Ctrl-C; 0 then, or the code of what went wrong first."""
+    from edgecnn_runtime.model import load
+    from edgecnn_runtime.runner import Runner
+
+    roi = parse_roi(args.roi) if args.roi else None
+    _check(args)
+    with ExitStack() as stack:
+        model = stack.enter_context(load(args.model, backend=args.backend, threads=args.threads))
+        shared = _shared_writers(args)
+        for writer in shared:
+            stack.callback(writer.close)
+        jobs = [_job(args, model, number, roi) for number in range(len(args.sources))]
+        runner = Runner(model, jobs, shared, roi=roi, max_frames=args.max_frames)
+        _wait(runner, quiet=args.quiet or args.json)
+        choice = str(model.choice.candidate)
+    errors = [job.error for job in jobs if job.error is not None]
+    code = errors[0].exit_code if errors else 0
+    if args.json:
+        import json
+
+        print(json.dumps(_summary(args, jobs, choice, code), indent=2))
+    else:
+        _print(args, jobs, choice)
+        for error in errors:
+            print(f"edgecnn run: {error}", file=sys.stderr)
+    return code
+
+
+def parse_roi(text: str) -> "Roi":
+    """``x,y,w,h`` in whole pixels. Raises UsageError."""
+    match = re.fullmatch(r"\s*(\d{1,5})\s*,\s*(\d{1,5})\s*,\s*(\d{1,5})\s*,\s*(\d{1,5})\s*", text)
+    x, y, w, h = map(int, match.groups()) if match else (0, 0, 0, 0)
+    if not w or not h:
+        raise UsageError(f"--roi {text}: it is x,y,width,height in pixels, like 300,200,320,120")
+    return x, y, w, h
+
+
+def numbered(path: Path, number: int, count: int) -> Path:
+    """out.mp4 → out-1.mp4, out-2.mp4 …; as it is where there is only one."""
+    return path if count == 1 else path.with_name(f"{path.stem}-{number + 1}{path.suffix}")
+
+
+def _check(args: argparse.Namespace) -> None:
+    from edgecnn_runtime.source import check_options, parse_address
+    from edgecnn_runtime.writers import DRAWINGS, check_output
+
+    if args.max_frames is not None and args.max_frames < 1:
+        raise UsageError(f"--max-frames {args.max_frames}: it is 1 or more")
+    check_options(args.rotate, args.flip, args.transport, args.timeout or 1.0)
+    for path, endings in ((args.save, DRAWINGS), (args.events, ()), (args.csv, ())):
+        if path is not None:
+            check_output(path, endings)
+    for source in args.sources:
+        parse_address(source)
+
+
+def _shared_writers(args: argparse.Namespace) -> "list[Writer]":
+    from edgecnn_runtime.writers import CsvTable, JsonLines
+
+    writers: list[Writer] = [JsonLines(args.events)] if args.events else []
+    return [*writers, CsvTable(args.csv)] if args.csv else writers
+
+
+def _job(args: argparse.Namespace, model: "Model", number: int, roi: "Roi | None") -> "Job":
+    from edgecnn_runtime.runner import Job
+    from edgecnn_runtime.source import open_source, redact
+    from edgecnn_runtime.writers import open_drawing
+
+    timeouts = {"open_timeout": args.timeout, "read_timeout": args.timeout} if args.timeout else {}
+    opened: Callable[[], Source] = partial(
+        open_source,
+        args.sources[number],
+        rotate=args.rotate,
+        flip=args.flip,
+        transport=args.transport,
+        realtime=args.realtime,
+        loop=args.loop,
+        **timeouts,
+    )
+
+    def writers(source: "Source") -> "list[Writer]":
+        if args.save is None:
+            return []
+        path = numbered(args.save, number, len(args.sources))
+        return [open_drawing(path, fps=source.fps, labels=model.manifest.labels, roi=roi)]
+
+    return Job(redact(args.sources[number]), opened, writers)
+
+
+def _wait(runner: "Runner", *, quiet: bool) -> None:
+    """Until every job has ended; the first Ctrl-C (or SIGTERM) ends them."""
+    from rich.console import Console
+
+    from edgecnn.cli.live import Live
+
+    live = Live(Console(stderr=True), runner.jobs, quiet=quiet)
+    with _stopped_by_signals(runner.stop), runner, live:
+        while not runner.wait(REFRESH):
+            live.show()
+
+
+@contextmanager
+def _stopped_by_signals(stop: Callable[[], None]) -> Iterator[None]:
+    """Call ``stop`` at the first SIGINT or SIGTERM; the second one acts as it always does."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    def first(_number: int, _frame: FrameType | None) -> None:
+        restore()
+        stop()
+
+    for number in before:
+        signal.signal(number, first)
+    try:
+        yield
+    finally:
+        restore()
+
+
+def _summary(args: argparse.Namespace, jobs: "list[Job]", choice: str, code: int) -> dict[str, Any]:
+    import dataclasses
+
+    return {
+        "model": args.model,
+        "engine": choice,
+        "exit": code,
+        "events": str(args.events) if args.events else None,
+        "csv": str(args.csv) if args.csv else None,
+        "sources": [
+            {
+                "source": job.name,
+                **dataclasses.asdict(job.meter.read()),
+                "dropped": job.source.dropped if job.source else 0,
+                "saved": _saved(args, number, job),
+                "error": str(job.error) if job.error else None,
+            }
+            for number, job in enumerate(jobs)
+        ],
+    }
+
+
+def _saved(args: argparse.Namespace, number: int, job: "Job") -> str | None:
+    if args.save is None or not job.meter.read().frames:
+        return None
+    path = numbered(args.save, number, len(args.sources))
+    return str(path) if path.exists() else None
+
+
+def _print(args: argparse.Namespace, jobs: "list[Job]", choice: str) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    aged = any(job.meter.read().age_p50 is not None for job in jobs)
+    table = Table(title=f"{args.model}: {choice}", title_justify="left")
+    table.add_column("source", overflow="fold")
+    headings = ["frames", "found", "fps", "result p50 / p95"]
+    for heading in headings + (["age p50 / p95", "dropped"] if aged else []):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for job in jobs:
+        figures = job.meter.read()
+        cells = [f"{figures.frames:,}", f"{figures.found:,}", f"{figures.fps:.1f}"]
+        cells.append(f"{1000 * figures.p50:.1f} / {1000 * figures.p95:.1f} ms")
+        if figures.age_p50 is not None and figures.age_p95 is not None:
+            cells.append(f"{1000 * figures.age_p50:.0f} / {1000 * figures.age_p95:.0f} ms")
+            cells.append(f"{job.source.dropped if job.source else 0:,}")
+        name = job.name if "://" in job.name else job.name.rpartition("/")[2] or job.name
+        table.add_row(name, *cells)
+    console.print(table)
+    kept = [saved for number, job in enumerate(jobs) if (saved := _saved(args, number, job))]
+    for path in [*kept, *(str(path) for path in (args.events, args.csv) if path)]:
+        console.print(f"wrote {path}", highlight=False)

@@ -1,0 +1,109 @@
+"""The story: source → model → results → whoever wants them.
+
+    frames ──▶ model ──▶ Seen ──▶ writers (annotated video, events, table), watch (live line)
+
+The source decodes in a thread of its own while the model works on the frame before, and always
+hands over the newest frame of a camera. Tracking, reading and voting go between ``stream`` and
+its writers: each takes what was seen and passes on what it made of it.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from itertools import islice
+from typing import Protocol
+
+from edgecnn_runtime.model import Model
+from edgecnn_runtime.preprocess import Roi
+from edgecnn_runtime.source import Source
+from edgecnn_runtime.types import Frame, Result
+
+
+@dataclass(frozen=True, slots=True)
+class Timings:
+    """Seconds a frame spent: until there was one to take, being prepared, in the engine, being
+    decoded to a result."""
+
+    wait: float
+    prepare: float
+    infer: float
+    decode: float
+
+    @property
+    def total(self) -> float:
+        """From the frame in hand to its result."""
+        return self.prepare + self.infer + self.decode
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What the model saw in a frame.
+
+    age: seconds from the frame's capture to its result; None for a file that is not played in
+    real time, whose frames have no age.
+    """
+
+    frame: Frame
+    result: Result
+    age: float | None
+    timings: Timings
+
+
+class Writer(Protocol):
+    """Something that keeps what was seen. Used by one thread at a time."""
+
+    def write(self, seen: Seen) -> None:
+        """Keep it. The frame's pixels may be drawn into. Raises EdgecnnError (disk full)."""
+
+    def close(self) -> None:
+        """Complete what was written; idempotent. Raises EdgecnnError where it cannot."""
+
+
+def stream(
+    model: Model,
+    source: Source,
+    *,
+    roi: Roi | None = None,
+    turn: AbstractContextManager[object] | None = None,
+) -> Iterator[Seen]:
+    """Run a model on every frame a source hands over, until it ends or is closed.
+
+    roi: the part of each frame to look at: x, y, width, height in pixels.
+    turn: a lock, where several streams share the model.
+    Raises what the source raises (SourceLostError), and UsageError for a roi outside the frame.
+    """
+    turn = turn or nullcontext()
+    asked = time.monotonic()
+    for frame in source:
+        with turn:
+            taken = time.monotonic()
+            geometry = model.prepare(frame, 0, roi)
+            prepared = time.monotonic()
+            outputs = model.infer()
+            inferred = time.monotonic()
+            result = model.decode(outputs, 0, geometry)
+            done = time.monotonic()
+        timings = Timings(taken - asked, prepared - taken, inferred - prepared, done - inferred)
+        yield Seen(frame, result, done - frame.captured if source.live else None, timings)
+        asked = time.monotonic()
+
+
+def run(
+    model: Model,
+    source: Source,
+    writers: Sequence[Writer],
+    *,
+    roi: Roi | None = None,
+    max_frames: int | None = None,
+    turn: AbstractContextManager[object] | None = None,
+    watch: Callable[[Seen], None] = lambda _: None,
+) -> None:
+    """Everything a source shows, seen by the model and kept by the writers.
+
+    watch: told of every frame, before the writers. Raises what ``stream`` and the writers raise.
+    """
+    for seen in islice(stream(model, source, roi=roi, turn=turn), max_frames):
+        watch(seen)
+        for writer in writers:
+            writer.write(seen)
