@@ -9,7 +9,6 @@ import hashlib
 import os
 import shutil
 import tarfile
-import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from numpy.typing import NDArray
 
 from edgecnn_runtime.errors import BundleError, EdgecnnError, UsageError
 from edgecnn_runtime.manifest import SCHEMA_VERSION, Artifact, Manifest
+from edgecnn_runtime.npz import read_npz
 from edgecnn_runtime.onnx_file import refuse_external_data
 from edgecnn_runtime.scratch import replacing, sweep
 
@@ -113,15 +113,7 @@ def manifest_files(manifest: Manifest) -> dict[str, str]:
 def load_golden(bundle: Bundle) -> GoldenData:
     """Read the golden inputs and outputs; never unpickles, and caps the unpacked size."""
     path = bundle.path / bundle.manifest.golden.file
-    try:
-        with zipfile.ZipFile(path) as archive:
-            size = sum(member.file_size for member in archive.infolist())
-        if size > GOLDEN_LIMIT:
-            raise BundleError(f"{path}: unpacks to {size >> 20} MiB, over {GOLDEN_LIMIT >> 20}")
-        with np.load(path, allow_pickle=False) as data:
-            arrays = {name: data[name] for name in data.files}
-    except (ValueError, OSError, zipfile.BadZipFile, EOFError) as error:
-        raise BundleError(f"{path}: golden data cannot be read: {error}") from None
+    arrays = read_npz(path, GOLDEN_LIMIT)
     pixels = arrays.pop("pixels", None)
     spec = bundle.manifest.input
     shape = (bundle.manifest.golden.count, spec.height, spec.width, 3)

@@ -4,10 +4,10 @@ Small JSON files, each named by a hash of everything its content depends on, so 
 ever out of date; deleting the folder costs only the time to learn it again.
 """
 
+import contextlib
 import hashlib
 import logging
 import os
-import tempfile
 from pathlib import Path
 from typing import TypeVar
 
@@ -41,13 +41,15 @@ def recall(folder: Path, kind: str, key: tuple[str, ...], as_type: type[T]) -> T
 def remember(folder: Path, kind: str, key: tuple[str, ...], value: object) -> None:
     """Keep a value; a folder that cannot be written only costs learning it again."""
     path = _path(folder, kind, key)
+    scratch = path.with_suffix(f".{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-            file.write(msgspec.json.encode(value))
-        Path(file.name).replace(path)
+        scratch.write_bytes(msgspec.json.encode(value))
+        scratch.replace(path)
     except OSError as error:
         log.debug("not kept in %s: %s", folder, error)
+        with contextlib.suppress(OSError):
+            scratch.unlink(missing_ok=True)
 
 
 def _path(folder: Path, kind: str, key: tuple[str, ...]) -> Path:
