@@ -68,19 +68,24 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _print(result: "ExportResult", console: "Console") -> None:
+    from rich.box import SIMPLE_HEAD
     from rich.filesize import decimal
     from rich.table import Table
 
-    table = Table("artifact", "engine", title_justify="left")
-    for heading in ("size", "centred cosine", "SNR", "same result"):
-        table.add_column(heading, justify="right")
+    from edgecnn_runtime.parity import cosine_text
+
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for heading in ("artifact", "engine"):
+        table.add_column(heading, no_wrap=True)
+    for heading in ("size", "cosine", "SNR", "agree"):
+        table.add_column(heading, no_wrap=True, justify="right")
     for check in result.checks:
         worst = min(check.run.parity.values(), key=lambda parity: parity.cosine)
         table.add_row(
             check.artifact.file,
             check.run.engine,
             decimal(check.artifact.bytes),
-            f"{worst.cosine:.8f}",
+            cosine_text(worst.cosine),
             f"{worst.snr_db:.1f} dB",
             f"{check.run.agreement:.0%}",
         )

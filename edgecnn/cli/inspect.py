@@ -105,17 +105,19 @@ def _artifacts(bundle: "Bundle") -> "Table":
     from rich.filesize import decimal
     from rich.table import Table
 
+    from edgecnn_runtime.parity import cosine_text
+
     table = Table(title="artifacts", title_justify="left")
     for heading in ("file", "precision", "target"):
         table.add_column(heading)
-    for heading in ("size", "verified on", "centred cosine", "same result"):
+    for heading in ("size", "verified on", "cosine", "same result"):
         table.add_column(heading, justify="right")
     for artifact in bundle.manifest.artifacts:
         cells = [artifact.file, artifact.precision, artifact.target, decimal(artifact.bytes)]
         for run in artifact.runs:
             worst = min((parity.cosine for parity in run.parity.values()), default=0.0)
             table.add_row(
-                *cells, f"{run.engine} {run.version}", f"{worst:.8f}", f"{run.agreement:.0%}"
+                *cells, f"{run.engine} {run.version}", cosine_text(worst), f"{run.agreement:.0%}"
             )
             cells = [""] * len(cells)
     return table

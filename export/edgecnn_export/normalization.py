@@ -26,9 +26,8 @@ def normalization(
     """
     config, origin = settings.config, settings.normalization
     channels = 1 if color == "gray" else 3
-    warnings = (
-        [] if config.color or channels == 1 else [f"ASSUMED colour order {color}: say --color"]
-    )
+    assumed = f"ASSUMED colour order: {color}. Nobody said it: say --color"
+    warnings = [] if config.color or channels == 1 else [assumed]
     if origin == "assumed":
         if task in {"detect", "embed"}:
             raise UsageError(

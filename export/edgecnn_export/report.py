@@ -6,9 +6,9 @@ from pathlib import Path
 
 import msgspec
 
-from edgecnn_export.graph import Graph
 from edgecnn_export.page import render
 from edgecnn_export.pictures import Pictures
+from edgecnn_export.traced import Graph
 from edgecnn_export.verify import Check, Truth
 from edgecnn_runtime.bundle import sha256_file
 from edgecnn_runtime.manifest import Manifest
@@ -75,7 +75,7 @@ def write_report(folder: Path, facts: Facts) -> dict[str, str]:
 
 
 def in_words(result: Result) -> str:
-    """A result in a few words: ``7 98 %``, ``3 x face``, ``AB123``."""
+    """A result in a few words: ``7 98 %``, ``3 × face``, ``AB123``."""
     if isinstance(result, Classification):
         return f"{result.label} {result.score:.0%}"
     if isinstance(result, Reading):
@@ -83,7 +83,7 @@ def in_words(result: Result) -> str:
     if isinstance(result, Embedding):
         return f"{result.vector.size} numbers"
     labels = [detection.label for detection in result]
-    counts = [f"{labels.count(label)} x {label}" for label in dict.fromkeys(labels)]
+    counts = [f"{labels.count(label)} × {label}" for label in dict.fromkeys(labels)]
     return ", ".join(counts) or "nothing found"
 
 

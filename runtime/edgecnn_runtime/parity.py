@@ -73,6 +73,11 @@ def distinctness(reference: NDArray[Any]) -> float:
     return centred / length if length else float(centred > 0)
 
 
+def cosine_text(cosine: float) -> str:
+    """A cosine to eight digits, never rounded up: 0.99999999 is the most anyone is told."""
+    return f"{min(np.floor(cosine * 1e8) / 1e8, 0.99999999):.8f}"
+
+
 def _floor(truth: NDArray[np.float64]) -> float:
     return FLOOR * float(np.linalg.norm(truth.mean(0)))
 

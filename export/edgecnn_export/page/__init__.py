@@ -15,6 +15,7 @@ import numpy as np
 
 from edgecnn_export.page.contract import contract
 from edgecnn_runtime.manifest import Artifact, Parity, Run
+from edgecnn_runtime.parity import cosine_text
 from edgecnn_runtime.types import Pixels, Result
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def render(report: "Report", pixels: Pixels, results: Sequence[Result]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"size": file_size, "exact": _exact}
+    environment.filters |= {"size": file_size, "exact": cosine_text}
     bundle = report.bundle
     return environment.get_template("report.html").render(
         report=report,
@@ -69,11 +70,6 @@ def file_size(count: int) -> str:
 def nines(cosine: float) -> float:
     """How many nines a cosine begins with: 0.9999 has four."""
     return float(min(NINES_SHOWN, -np.log10(max(1 - cosine, 10**-NINES_SHOWN))))
-
-
-def _exact(cosine: float) -> str:
-    """A cosine with as many digits as tell it from one."""
-    return f"{cosine:.10f}" if cosine < 1 - 1e-10 else "1.0000000000"
 
 
 def _rows(report: "Report") -> Iterator[dict[str, Any]]:
@@ -108,7 +104,8 @@ def _normalization(spec: Any) -> list[tuple[str, float, float]]:
 
 def _operators(before: dict[str, int], after: dict[str, int]) -> list[dict[str, Any]]:
     names = sorted(before | after, key=lambda name: -max(before.get(name, 0), after.get(name, 0)))
-    shown, rest = names[:OPERATORS_SHOWN], names[OPERATORS_SHOWN:]
+    cut = OPERATORS_SHOWN if len(names) > OPERATORS_SHOWN + 1 else len(names)
+    shown, rest = names[:cut], names[cut:]
     rows = [(name, before.get(name, 0), after.get(name, 0)) for name in shown]
     if rest:
         sums = [sum(counts.get(name, 0) for name in rest) for counts in (before, after)]

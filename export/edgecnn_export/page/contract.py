@@ -47,8 +47,7 @@ def contract(spec: Input) -> Contract:
     shrunk = float(geometry.gain[:2].min())
     words = {
         "stretch": "the whole frame, stretched",
-        "letterbox": "the whole frame, its shape kept, bars at the "
-        + ("sides" if spec.pad_position == "center" else "right and bottom"),
+        "letterbox": f"the whole frame, its shape kept, {_bars(spec, geometry.target)}",
         "crop": "the centre of the frame, its shape kept",
     }[spec.resize]
     return Contract(
@@ -57,5 +56,18 @@ def contract(spec: Input) -> Contract:
         input=Rect(420, at_y, width, height),
         filled=Rect(420 + left, at_y + top, right - left, bottom - top),
         pad=f"rgb({red},{green},{blue})",
-        words=f"{words}; {spec.interpolation} interpolation, {shrunk:.1f} times smaller",
+        words=f"{words}; {spec.interpolation} interpolation, shrunk {shrunk:.1f} times",
     )
+
+
+def _bars(spec: Input, target: tuple[int, int, int, int]) -> str:
+    beside = target[2] - target[0] < spec.width
+    if not beside and target[3] - target[1] == spec.height:
+        return "no bars needed"
+    places = {
+        (True, "center"): "at its sides",
+        (False, "center"): "above and below",
+        (True, "corner"): "at its right",
+        (False, "corner"): "below it",
+    }
+    return f"bars {places[beside, spec.pad_position]}"

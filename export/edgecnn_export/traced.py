@@ -1,0 +1,78 @@
+"""What can be read off a traced graph: batch sizes, outputs, what it is made of."""
+
+from collections import Counter
+from typing import Any
+
+import msgspec
+import numpy as np
+import onnx
+
+from edgecnn_export.config import ExportConfig
+from edgecnn_export.reference import Reference
+from edgecnn_export.resolve import Size
+from edgecnn_runtime.errors import UsageError
+from edgecnn_runtime.manifest import Output
+
+
+class Graph(msgspec.Struct, frozen=True, kw_only=True):
+    """A graph in numbers; operators: how often each is used, the most frequent first."""
+
+    nodes: int
+    bytes: int
+    operators: dict[str, int]
+
+
+def describe(model: onnx.ModelProto) -> Graph:
+    """Count a graph's nodes by operator, and its bytes."""
+    counts = Counter(node.op_type for node in model.graph.node)
+    nodes, size = sum(counts.values()), model.ByteSize()
+    return Graph(nodes=nodes, bytes=size, operators=dict(counts.most_common()))
+
+
+def batch_sizes(config: ExportConfig, model: onnx.ModelProto) -> tuple[int, ...] | None:
+    """Batch sizes the bundle allows; None for any. Raises UsageError for one the graph refuses."""
+    fixed = _dims(model.graph.input[0])[0]
+    asked = config.batch
+    if asked is not None and (not asked or min(asked) < 1):
+        raise UsageError("--batch takes sizes from 1, for instance --batch 1,4")
+    if fixed is None:
+        return None if asked is None else tuple(sorted(set(asked)))
+    if asked not in {None, (fixed,)}:
+        raise UsageError(
+            f"--batch {','.join(map(str, asked or ()))}: the model takes {fixed} at a time only, "
+            "because a size in its code is fixed; leave --batch out"
+        )
+    return (fixed,)
+
+
+def outputs_of(model: onnx.ModelProto, reference: Reference, size: Size) -> tuple[Output, ...]:
+    """Every output as the manifest describes it: the batch axis is None, all others are sizes.
+
+    Where the graph does not say a size, the reference runs once to show it.
+    """
+    found = [(output.name, _dims(output)) for output in model.graph.output]
+    batch = _batch_name(model.graph.input[0])
+    named = [_batch_axis(output, batch) for output in model.graph.output]
+    if any(not dims or dims.count(None) > 1 for _, dims in found):
+        planes = (1, size.channels, size.height, size.width)
+        shapes = reference.run(np.random.default_rng(0).standard_normal(planes, np.float32))
+        found = [(name, shapes[name].shape) for name, _ in found]
+    return tuple(
+        Output(name=name, dtype="float32", shape=(*dims[:axis], None, *dims[axis + 1 :]))
+        for (name, dims), axis in zip(found, named, strict=True)
+    )
+
+
+def _dims(value: Any) -> tuple[int | None, ...]:
+    dims = value.type.tensor_type.shape.dim
+    return tuple(dim.dim_value if dim.HasField("dim_value") else None for dim in dims)
+
+
+def _batch_name(value: Any) -> str:
+    return str(value.type.tensor_type.shape.dim[0].dim_param)
+
+
+def _batch_axis(value: Any, batch: str) -> int:
+    """The axis that bears the input's batch name; the first where none does."""
+    names = [dim.dim_param for dim in value.type.tensor_type.shape.dim]
+    return names.index(batch) if batch and batch in names else 0
