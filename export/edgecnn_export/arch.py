@@ -9,9 +9,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from edgecnn_export.checkpoint import ARCH
+from edgecnn_export.loaded import first_conv_channels
 from edgecnn_runtime.errors import UsageError
 
 EXAMPLE = "--arch timm.models:resnet18 --arch-args '{\"num_classes\": 10}'"
@@ -60,11 +62,14 @@ def _call(factory: Any, arch: str, arch_args: Mapping[str, Any]) -> Any:
 def timm_spec(module: nn.Module) -> dict[str, Any]:
     """ExportConfig keys from a timm model's ``pretrained_cfg``; empty for any other module.
 
+    Empty too where it was built for another number of channels than the configuration is for.
     timm's mean and std are fractions of 1; here they are in 0..255 pixel units. Its bicubic and
     bilinear both become linear, the closest that a uint8 resize in real time offers.
     """
     config = getattr(module, "pretrained_cfg", None)
     if not isinstance(config, dict) or len(config.get("mean") or ()) != 3:
+        return {}
+    if first_conv_channels(module) in {1, 2, 4}:
         return {}
     height, width = _timm_size(module, config)
     spec: dict[str, Any] = {
@@ -102,8 +107,14 @@ def _import(arch: str, name: str) -> Any:
             hint = f"pip install {error.name}"
         raise UsageError(f"--arch {arch}: no module named {error.name}: {hint}") from None
     except Exception as error:
+        hint = (
+            f"; this torchvision was built for another torch than {torch.__version__}: install "
+            "the two together, from one index"
+            if "torchvision::" in str(error)
+            else ""
+        )
         raise UsageError(
-            f"--arch {arch}: importing {name} failed: {type(error).__name__}: {error}"
+            f"--arch {arch}: importing {name} failed: {type(error).__name__}: {error}{hint}"
         ) from error
 
 

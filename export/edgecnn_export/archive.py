@@ -23,14 +23,27 @@ def read_archive(path: Path) -> dict[str, bytes]:
     Raises CheckpointError for a damaged archive, a zip bomb, names given twice or names that
     leave the folder.
     """
+    check_size(path)
     try:
         with zipfile.ZipFile(path) as archive:
-            entries = archive.infolist()
-            _check_bounds(path, entries)
-            members = {entry.filename.partition("/")[2]: archive.read(entry) for entry in entries}
+            _check_names(path, archive.namelist())
+            return {
+                entry.filename.partition("/")[2]: archive.read(entry)
+                for entry in archive.infolist()
+            }
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, EOFError) as error:
         raise CheckpointError(f"{path} is damaged: {error}; copy or download it again") from None
-    return members
+
+
+def check_size(path: Path) -> None:
+    """Raise CheckpointError for a zip bomb."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            unpacked = sum(entry.file_size for entry in archive.infolist())
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+        raise CheckpointError(f"{path} is damaged: {error}; copy or download it again") from None
+    if unpacked > path.stat().st_size + UNPACKED_SLACK:
+        raise CheckpointError(f"{path} unpacks to {unpacked >> 20:,} MiB: it is a zip bomb")
 
 
 def write_archive(members: Mapping[str, bytes]) -> io.BytesIO:
@@ -43,15 +56,11 @@ def write_archive(members: Mapping[str, bytes]) -> io.BytesIO:
     return file
 
 
-def _check_bounds(path: Path, entries: list[zipfile.ZipInfo]) -> None:
-    unpacked = sum(entry.file_size for entry in entries)
-    if unpacked > path.stat().st_size + UNPACKED_SLACK:
-        raise CheckpointError(f"{path} unpacks to {unpacked >> 20:,} MiB: it is a zip bomb")
-    names = [entry.filename for entry in entries]
+def _check_names(path: Path, names: list[str]) -> None:
     if len({name.casefold() for name in names}) != len(names):
         raise CheckpointError(f"{path} holds the same member twice: it was tampered with")
+    roots = {name.partition("/")[0] for name in names}
     for name in names:
-        root, _, inside = name.partition("/")
-        parts = inside.split("/")
-        if root != names[0].partition("/")[0] or any(part in {"", ".", ".."} for part in parts):
-            raise CheckpointError(f"{path} holds {name!r}, which no torch version writes")
+        parts = name.split("/")
+        if len(roots) != 1 or len(parts) < 2 or any(part in {"", ".", ".."} for part in parts):
+            raise CheckpointError(f"{path} holds {name!r}, a name that torch does not write")

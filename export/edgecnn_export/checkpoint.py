@@ -34,7 +34,7 @@ VERSION = 1
 ARCH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 SPEC_KEYS = frozenset({
     "name", "input", "task", "head", "mean", "std", "preset", "color", "resize", "interpolation",
-    "crop_pct", "pad", "pad_position", "labels", "score", "iou", "decode",
+    "crop_pct", "pad", "pad_position", "labels", "score", "iou", "decode", "batch",
 })  # fmt: skip
 """What a checkpoint may say of itself. No key that names a file or a folder of this machine."""
 SAMPLES_LIMIT = 64

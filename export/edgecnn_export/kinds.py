@@ -19,6 +19,7 @@ PICKLE_PROTOCOL = 0x80
 
 NOT_TAKEN: tuple[tuple[int, bytes, str], ...] = (
     (0, b"version https://git-lfs", "a git-lfs pointer, not the model: type `git lfs pull`"),
+    (0, b"<?xml", "XML, such as OpenVINO's: give the ONNX model that it was made from"),
     (0, b"<", "a web page, not a model: the download failed; open it in a browser to see why"),
     (0, b"{", "JSON, not a model: give the file with the weights"),
     (0, b"\x1f\x8b", "gzip: unpack it with `gunzip` first"),

@@ -5,8 +5,9 @@ unless it holds only tensors and plain data, or the person says --trust-pickle.
 """
 
 import contextlib
-import io
+import dataclasses
 import pickle
+import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,14 +19,20 @@ from torch import nn
 from torch.export import ExportedProgram
 
 from edgecnn_export.arch import build, is_own, timm_spec
-from edgecnn_export.archive import read_archive, write_archive
+from edgecnn_export.archive import check_size, read_archive, write_archive
 from edgecnn_export.checkpoint import is_checkpoint, parse_checkpoint
 from edgecnn_export.config import ExportConfig
 from edgecnn_export.foreign import framework_of
 from edgecnn_export.kinds import Kind, detect
 from edgecnn_export.load_onnx import read_onnx
-from edgecnn_export.loaded import Loaded, first_conv_channels, input_channels, input_shape
-from edgecnn_export.scan import SuspectError, check_torchscript, imports_of
+from edgecnn_export.loaded import (
+    Loaded,
+    declared_size,
+    first_conv_channels,
+    input_channels,
+    input_shape,
+)
+from edgecnn_export.scan import SuspectError, beyond_data, check_torchscript, imports_of
 from edgecnn_export.scan_pt2 import clean_pt2
 from edgecnn_export.weights import check_finite, find_state_dict, load_into
 from edgecnn_runtime.bundle import sha256_file
@@ -37,6 +44,8 @@ from edgecnn_runtime.errors import (
 )
 
 __all__ = ["Loaded", "first_conv_channels", "input_channels", "input_shape", "load_model"]
+
+NORMALIZATION = {"mean", "std", "preset"}
 
 
 def load_model(config: ExportConfig) -> Loaded:
@@ -58,7 +67,9 @@ def _load_weights(path: Path, config: ExportConfig) -> Loaded:
     content = _unpickle(path, trust=config.trust_pickle)
     if is_checkpoint(content):
         return _load_checkpoint(path, config, content)
-    if module := _module_in(content):
+    if (module := _module_in(content, path)) is not None:
+        if config.arch:
+            raise UsageError(f"{path} holds a whole network: leave --arch out")
         return _loaded(path, "weights", _at_rest(module, path))
     return _load_state_dict(path, config, "weights", content)
 
@@ -82,14 +93,15 @@ def _load_checkpoint(path: Path, config: ExportConfig, content: Mapping[str, Any
     same = arch == checkpoint.arch
     module = build(arch, config.arch_args or (checkpoint.arch_args if same else {}))
     load_into(module, checkpoint.state_dict, path)
-    spec = timm_spec(module) | checkpoint.spec
-    said = {"mean", "std", "preset"} & checkpoint.spec.keys()
+    spec, origin = checkpoint.spec, "checkpoint"
+    if not NORMALIZATION & spec.keys():
+        spec, origin = timm_spec(module) | spec, "timm"
     return _loaded(
         path,
         "weights",
         _at_rest(module, path),
         spec=spec,
-        origin="checkpoint" if said else "timm" if "mean" in spec else None,
+        origin=origin if NORMALIZATION & spec.keys() else None,
         samples=checkpoint.samples,
     )
 
@@ -115,7 +127,8 @@ def _load_torchscript(path: Path, config: ExportConfig) -> Loaded:
             check_torchscript(members)
     with _damage(path):
         module: nn.Module = torch.jit.load(write_archive(members), map_location="cpu")  # type: ignore[no-untyped-call]
-    _refuse_training(path, _scripted_training(module), "torch.jit.trace")
+        training = _scripted_training(module)
+    _refuse_training(path, training, "torch.jit.trace")
     return _loaded(path, "torchscript", _at_rest(module, path))
 
 
@@ -126,14 +139,18 @@ def _load_pt2(path: Path, config: ExportConfig) -> Loaded:
             members = clean_pt2(members)
     with _damage(path):
         program: ExportedProgram = torch.export.load(write_archive(members))
-        module = program.module()
+        module = program.module().requires_grad_(False)
     _refuse_training(path, _exported_training(program), "torch.export.export")
+    _refuse_half(path, module)
     check_finite(module, path)
-    return _loaded(path, "pt2", module.requires_grad_(False), program=program)
+    loaded = _loaded(path, "pt2", module, program=program)
+    return dataclasses.replace(loaded, spec=declared_size(loaded))
 
 
 def _load_onnx(path: Path, _: ExportConfig) -> Loaded:
-    return Loaded(path=path, sha256=sha256_file(path), kind="onnx", onnx=read_onnx(path))
+    model = read_onnx(path)
+    loaded = Loaded(path=path, sha256=sha256_file(path), kind="onnx", onnx=model)
+    return dataclasses.replace(loaded, spec=declared_size(loaded))
 
 
 LOADERS: Mapping[Kind, Callable[[Path, ExportConfig], Loaded]] = {
@@ -151,24 +168,31 @@ def _loaded(path: Path, kind: Kind, module: nn.Module, **rest: Any) -> Loaded:
 
 def _at_rest(module: nn.Module, path: Path) -> nn.Module:
     check_finite(module, path)
-    return module.float().cpu().eval().requires_grad_(False)
+    module = module.float().cpu().eval()
+    for parameter in module.parameters():
+        parameter.requires_grad_(False)
+    return module
 
 
 def _unpickle(path: Path, *, trust: bool) -> object:
     """What torch.save wrote. Only with ``trust`` is anything read that could run code."""
-    content = path.read_bytes()
+    if zipfile.is_zipfile(path):
+        check_size(path)
     try:
-        return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError:
-        imports = imports_of(content)
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        imports = imports_of(path.read_bytes())
+        strange = beyond_data(imports)
+        if not strange:
+            raise _damaged(path, error) from None
     except Exception as error:
         raise _damaged(path, error) from None
     if message := framework_of(imports, path):
         raise UnsupportedModelError(message)
     if not trust:
-        raise _untrusted(path, f"it imports {', '.join(imports[:4]) or 'what cannot be read'}")
+        raise _untrusted(path, f"it imports {', '.join(strange[:4])}")
     try:
-        return torch.load(io.BytesIO(content), map_location="cpu", weights_only=False)
+        return torch.load(path, map_location="cpu", weights_only=False)
     except (ImportError, AttributeError) as error:
         raise CheckpointError(
             f"{path} needs code that is not here: {error}. Make it importable (pip install it, or "
@@ -178,11 +202,16 @@ def _unpickle(path: Path, *, trust: bool) -> object:
         raise _damaged(path, error) from error
 
 
-def _module_in(content: object) -> nn.Module | None:
+def _module_in(content: object, path: Path) -> nn.Module | None:
     """A pickled network: the object itself, or the only one in a dict of training state."""
-    values = content.values() if isinstance(content, Mapping) else [content]
-    modules = [value for value in values if isinstance(value, nn.Module)]
-    return modules[0] if len(modules) == 1 else None
+    values = content if isinstance(content, Mapping) else {"": content}
+    modules = {key: value for key, value in values.items() if isinstance(value, nn.Module)}
+    if len(modules) > 1:
+        raise CheckpointError(
+            f"{path} holds several networks ({', '.join(map(str, modules))}): save the one you "
+            "mean: torch.save(network.state_dict(), 'weights.pt')"
+        )
+    return next(iter(modules.values()), None)
 
 
 def _exported_training(program: ExportedProgram) -> list[str]:
@@ -214,6 +243,16 @@ def _refuse_training(path: Path, operators: list[str], maker: str) -> None:
             f"{path} was made in training mode ({len(operators)} x {operators[0]}): its results "
             f"change from run to run. Call model.eval() before {maker}, and make it again"
         )
+
+
+def _refuse_half(path: Path, module: nn.Module) -> None:
+    """An exported program has its dtypes in the graph: its weights cannot simply be converted."""
+    for name, value in module.state_dict().items():
+        if value.is_floating_point() and value.dtype != torch.float32:
+            raise UnsupportedModelError(
+                f"{path} was exported in {str(value.dtype).removeprefix('torch.')} ({name}): call "
+                "model.float() before torch.export.export, and make it again"
+            )
 
 
 @contextlib.contextmanager

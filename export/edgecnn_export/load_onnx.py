@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
-from onnx import checker, inliner, numpy_helper
+from onnx import checker, inliner, numpy_helper, shape_inference
 
 from edgecnn_runtime.errors import CheckpointError, UnsupportedModelError
 
@@ -36,9 +36,16 @@ def read_onnx(path: Path) -> onnx.ModelProto:
         _check_tensor(tensor, path)
     _check_domains(model, path)
     try:
+        if not all(output.type.tensor_type.HasField("shape") for output in model.graph.output):
+            model = shape_inference.infer_shapes(model)
         checker.check_model(model)
         return inliner.inline_local_functions(model) if model.functions else model
-    except (checker.ValidationError, ValueError, RuntimeError) as error:
+    except (
+        checker.ValidationError,
+        shape_inference.InferenceError,
+        ValueError,
+        RuntimeError,
+    ) as error:
         raise CheckpointError(f"{path} is not valid ONNX: {error}") from None
 
 

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import onnx
 import torch
 from numpy.typing import NDArray
+from onnx import ModelProto
 from torch import nn
 from torch.export import ExportedProgram
 
@@ -32,7 +32,7 @@ class Loaded:
     sha256: str
     kind: Kind
     module: nn.Module | None = None
-    onnx: onnx.ModelProto | None = None
+    onnx: ModelProto | None = None
     program: ExportedProgram | None = None
     spec: Mapping[str, Any] = field(default_factory=dict)
     origin: Literal["checkpoint", "timm"] | None = None
@@ -68,6 +68,14 @@ def input_shape(loaded: Loaded) -> tuple[int | None, ...] | None:
     else:
         return None
     return tuple(sizes) if len(sizes) == 4 else None
+
+
+def declared_size(loaded: Loaded) -> dict[str, str]:
+    """``{"input": "WIDTHxHEIGHT"}`` where the declared input is NCHW of a fixed size, else {}."""
+    match input_shape(loaded):
+        case (_, 1 | 3 | None, int(height), int(width)):
+            return {"input": f"{width}x{height}"}
+    return {}
 
 
 def first_conv_channels(module: nn.Module) -> int | None:

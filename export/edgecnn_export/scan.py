@@ -10,11 +10,24 @@ import io
 import pickletools
 import re
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+
+PLAIN_GLOBALS = re.compile(
+    r"""(collections|_codecs|builtins|__builtin__)\.(OrderedDict|encode|set|complex|bytearray)
+    | torch\.(Size|Tensor|device|dtype|\w+Storage|float\w*|u?int\d+|bool|bfloat16|half)
+    | torch\.storage\.\w+Storage
+    | torch\.nn\.parameter\.Parameter
+    | torch\._utils\._rebuild_\w+
+    | torch\._tensor\._rebuild_\w+
+    """,
+    re.VERBOSE,
+)
+"""What torch.save writes for tensors. Only names what a refusal is about: whether a file is
+loaded is decided by torch's own unpickler, which knows nothing else."""
 
 TORCHSCRIPT_GLOBALS = re.compile(
     r"""collections\.OrderedDict
-    | torch\.(Size|device|\w+Storage|\w+Tensor)
+    | torch\.(device|\w+Storage)
     | torch\._utils\._rebuild_(tensor_v2|parameter)
     | torch\.jit\._pickle\.(build_\w+list|restore_type_tag|build_tensor_from_id)
     | __torch__(\.(?!classes\b)\w+)+
@@ -57,22 +70,30 @@ class SuspectError(Exception):
 def imports_of(data: bytes) -> list[str]:
     """What a file of torch.save imports when it is loaded, in order, as ``module.name``.
 
-    ``?`` stands for what cannot be told. Reads the zip format and the one before torch 1.6,
-    several pickles one after the other, up to where the bytes are no pickle any more. Nothing
-    is imported or called.
+    ``?`` stands for what cannot be told. Takes the zip format and the one before torch 1.6.
+    Nothing is imported or called.
     """
-    if data.startswith(b"PK\x03\x04"):
-        data = _pickle_in(data)
+    return pickle_imports(_pickle_in(data) if data.startswith(b"PK\x03\x04") else data)
+
+
+def pickle_imports(data: bytes) -> list[str]:
+    """The same of pickles one after the other, up to where the bytes are no pickle any more."""
     file = io.BytesIO(data)
     found: dict[str, None] = {}
     for index in range(LEGACY_PICKLES):
         try:
-            found.update(dict.fromkeys(_imports(file)))
+            for name in _imports(file):
+                found[name] = None
         except (ValueError, IndexError, OverflowError):
             if index == 0:
                 found[UNKNOWN] = None
             break
     return list(found)
+
+
+def beyond_data(imports: Iterable[str]) -> list[str]:
+    """Those imports that are more than tensors and plain data."""
+    return [name for name in imports if not PLAIN_GLOBALS.fullmatch(name)]
 
 
 def check_torchscript(members: Mapping[str, bytes]) -> None:
@@ -98,7 +119,7 @@ def _pickle_in(data: bytes) -> bytes:
 
 
 def _check_torchscript_pickle(name: str, content: bytes) -> None:
-    for imported in imports_of(content):
+    for imported in pickle_imports(content):
         if not TORCHSCRIPT_GLOBALS.fullmatch(imported):
             raise SuspectError(f"its member {name} imports {imported}")
 
