@@ -1,0 +1,71 @@
+"""Writes docs/commands.md from the commands themselves: ``make docs``."""
+
+import argparse
+import importlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from edgecnn.cli import COMMANDS, Parser
+
+PAGE = Path(__file__).with_suffix(".md")
+
+HEAD = """\
+# Commands
+
+Made from the commands themselves by `make docs`. `edgecnn COMMAND --help` says the same.
+
+Every command that a script might read takes `--json`; an error is then one JSON object with
+`error`, `message` and `exit`. Tables go to standard output, progress to standard error.
+
+| exit code | meaning |
+| --- | --- |
+| 0 | done |
+| 1 | stopped by something else: disk full, no permission |
+| 2 | usage: a flag, key, path or value that cannot be meant |
+| 3 | verification failed: measured, and not good enough; a bundle that is not what it says |
+| 4 | a model this version cannot take, a damaged checkpoint, or one that could run code |
+| 5 | an inference engine or an extra is not installed |
+| 6 | a camera, stream or file could not be opened, or was lost |
+| 130 | interrupted with Ctrl-C |
+
+The flags of `export` are also the keys of `--spec model.yaml` and of the spec that
+`edgecnn.save_checkpoint` writes, with `_` for `-` (`--crop-pct` is `crop_pct`). A flag goes before
+the YAML, and the YAML before the checkpoint. What is unknown or cannot be meant is refused with
+file, line and key.
+"""
+
+
+def page() -> str:
+    """The whole of commands.md."""
+    return "\n".join([HEAD, *(section(name) for name in COMMANDS)])
+
+
+def section(name: str) -> str:
+    """One command: what it does, an example, its flags."""
+    module = importlib.import_module(f"edgecnn.cli.{name}")
+    parser = Parser(prog=f"edgecnn {name}", add_help=False)
+    module.add_arguments(parser)
+    example = "\n".join(line.removeprefix("  ") for line in module.EXAMPLE.strip("\n").splitlines())
+    summary = COMMANDS[name]
+    head = f"## edgecnn {name}\n\n{summary[0].upper()}{summary[1:]}.\n\n```\n{example}\n```\n"
+    return head + "\n| argument | meaning |\n| --- | --- |\n" + "\n".join(rows(parser)) + "\n"
+
+
+def rows(parser: argparse.ArgumentParser) -> Iterator[str]:
+    """A table row an argument, in the order of --help."""
+    for group in parser._action_groups:
+        for action in group._group_actions:
+            about = _cell((action.help or "").replace("%%", "%"))
+            if not action.option_strings:
+                yield f"| `{_cell(str(action.metavar or action.dest))}` | {about} |"
+                continue
+            value = "" if action.nargs == 0 else f" {action.metavar or action.dest.upper()}"
+            yield f"| `{_cell(action.option_strings[0] + value)}` | {about} |"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page())
