@@ -8,7 +8,12 @@ import pytest
 import torch
 from torch import nn
 
-from edgecnn_export.checkpoint import is_checkpoint, parse_checkpoint, save_checkpoint
+from edgecnn_export.checkpoint import (
+    SPEC_KEYS,
+    is_checkpoint,
+    parse_checkpoint,
+    save_checkpoint,
+)
 from edgecnn_export.config import ExportConfig
 from edgecnn_export.load import load_model
 from edgecnn_runtime.errors import CheckpointError, EdgecnnError, UntrustedError, UsageError
@@ -169,3 +174,20 @@ def test_flags_win_over_the_checkpoint(tiny: type[nn.Module], tmp_path: Path) ->
     save_checkpoint(path, tiny(width=6), arch="elsewhere:Tiny", arch_args={"width": 9})
     config = ExportConfig(model=str(path), arch="tiny_arch:Tiny", arch_args={"width": 6})
     assert load_model(config).module is not None
+
+
+def test_the_documentations_example_works(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = (root / "docs" / "checkpoints.md").read_text()
+    code = text.partition("```python\n")[2].partition("```")[0]
+    monkeypatch.chdir(tmp_path)
+    exec(compile(code, "docs/checkpoints.md", "exec"), {})
+    loaded = load_model(ExportConfig(model="model.pt"))
+    assert loaded.spec["labels"] == ("cat", "dog", "owl")
+    assert loaded.samples is not None
+
+
+def test_every_key_of_a_spec_is_documented(root: Path) -> None:
+    text = (root / "docs" / "checkpoints.md").read_text()
+    assert [key for key in sorted(SPEC_KEYS) if f"`{key}`" not in text] == []
