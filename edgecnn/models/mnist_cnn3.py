@@ -12,6 +12,7 @@ RECIPE = Recipe(
     std=(255.0,),
     optimizer="adam",
     lr=1e-3,
+    decay=True,
     loss="cross_entropy",
     epochs=5,
     classes=10,

@@ -15,6 +15,8 @@ class Recipe:
     size: side of the square input in pixels. color: ``gray`` or ``bgr``, what the network sees.
     mean, std: one a channel, in 0..255 pixel units.
     optimizer: ``sgd`` (with ``momentum``) or ``adam``. batch: pictures a step.
+    decay: the learning rate falls from ``lr`` to zero along half a cosine (I. Loshchilov,
+        F. Hutter, "SGDR", 2017) instead of staying where it is.
     loss: what belongs to the network's last layer: ``nll`` after log-softmax, ``cross_entropy``
         on logits, ``bce`` after a sigmoid.
     classes: how many it tells apart; 2 with ``bce``, whose one output is label 1's probability.
@@ -27,6 +29,7 @@ class Recipe:
     optimizer: Literal["sgd", "adam"]
     lr: float
     momentum: float = 0.0
+    decay: bool = False
     loss: Loss
     epochs: int
     batch: int = 64

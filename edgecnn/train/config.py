@@ -24,7 +24,7 @@ class TrainConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
         str,
         Meta(description="folder of IDX files (MNIST) or of pictures, one folder a class"),
     ]
-    out: Annotated[str, Meta(description="checkpoint to write")] = "model.pt"
+    out: Annotated[str, Meta(description="checkpoint to write (default: model.pt)")] = "model.pt"
     labels: Annotated[
         str, Meta(description="file with one class name a line, in the order of the labels")
     ] = ""
@@ -33,10 +33,14 @@ class TrainConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
         Meta(description="side of the square input in pixels (default: the recipe's)"),
     ] = None
     resize: Annotated[
-        Resize, Meta(description="how a picture is fitted to the input, here and on the device")
+        Resize,
+        Meta(
+            description="how pictures are fitted to the input, as on the device (default: stretch)"
+        ),
     ] = "stretch"
     interpolation: Annotated[
-        Interpolation, Meta(description="area shrinks large pictures well; linear is fast")
+        Interpolation,
+        Meta(description="area shrinks large pictures well (default); linear is fast"),
     ] = "area"
 
     epochs: Annotated[
@@ -54,24 +58,26 @@ class TrainConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
         Meta(description="vary the training pictures: rotate,flip,scale,shift or some of them"),
     ] = ()
     seed: Annotated[
-        Whole, Meta(description="same seed, data, threads and versions: same checkpoint")
+        Whole,
+        Meta(description="same seed, data, threads and versions: same checkpoint (default: 0)"),
     ] = 0
     threads: Annotated[
         AtLeastOne,
-        Meta(description="CPU threads; more than 1 helps large networks on an idle machine"),
+        Meta(description="CPU threads; 2 help large networks on an idle machine (default: 1)"),
     ] = 1
 
     val_split: Annotated[
-        Share, Meta(description="share of the training pictures kept for validation")
+        Share, Meta(description="share of the training pictures kept for validation (default: 0.1)")
     ] = 0.1
     test_split: Annotated[
-        Share, Meta(description="share kept for the final figures, where the data has no test part")
+        Share,
+        Meta(description="share kept for testing where the data has no test part (default: 0.2)"),
     ] = 0.2
     patience: Annotated[
         Whole,
         Meta(
             description="stop after this many epochs without a better validation loss, "
-            "and keep the best epoch; 0 for never"
+            "and keep the best epoch (default: 0, never)"
         ),
     ] = 0
 

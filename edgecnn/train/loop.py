@@ -154,6 +154,11 @@ class _Lesson:
             if recipe.optimizer == "sgd"
             else torch.optim.Adam(trainable, recipe.lr)
         )
+        steps = recipe.epochs * math.ceil(len(train) / recipe.batch)
+        self.schedule = torch.optim.lr_scheduler.LambdaLR(
+            self.optimizer,
+            lambda step: 0.5 + 0.5 * math.cos(math.pi * step / steps) if recipe.decay else 1.0,
+        )
 
     def batches(self) -> Iterator[tuple[Tensor, Tensor]]:
         """uint8[B,H,W,C], int64[B]: every picture once, in an order of its own each time."""
@@ -174,6 +179,7 @@ def _epoch(lesson: _Lesson, number: int, valid: Pictures, watch: Watch) -> Epoch
         lesson.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         lesson.optimizer.step()
+        lesson.schedule.step()
         done += len(targets)
         loss_sum += loss.item() * len(targets)
         right += int((decide(outputs, recipe.loss) == targets).sum())

@@ -78,7 +78,7 @@ def test_binary_cnn_refuses_more_than_two_classes() -> None:
 def test_the_recipes_are_what_the_networks_were_published_with() -> None:
     net = recipe("mnist_net")
     assert (net.optimizer, net.lr, net.momentum, net.loss) == ("sgd", 0.01, 0.5, "nll")
-    assert (net.epochs, net.batch) == (10, 64)
+    assert (net.epochs, net.batch, net.decay) == (10, 64, False)
     assert net.mean == pytest.approx((0.1307 * 255,))
     assert net.std == pytest.approx((0.3081 * 255,))
     for name in ("mnist_cnn3", "mnist_cnn2"):

@@ -1,0 +1,111 @@
+"""Checkpoint → bundle → verified → timed → run on a rendered clip whose truth is known."""
+
+import argparse
+import json
+import shlex
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import track
+
+from edgecnn.demo.clip import write_clip
+from edgecnn.demo.report import Told, render
+from edgecnn.demo.scene import FPS, WINDOW, Scene
+from edgecnn.demo.score import Score, compare, is_right, read_events, vote
+from edgecnn_bench.schema import read_report
+from edgecnn_runtime.bundle import open_bundle
+from edgecnn_runtime.errors import EdgecnnError
+
+CHECKPOINT = Path(__file__).with_name("digits.pt")
+SEED, DIGITS = 7, 40
+"""The clip's. No scene with this seed was trained on."""
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Do all of it, showing each command before it runs; the exit code of one that fails."""
+    parser = argparse.ArgumentParser(prog="python -m edgecnn.demo", description=__doc__)
+    parser.add_argument("--out", type=Path, default=Path("out"), help="folder (default: out)")
+    parser.add_argument("--seed", type=int, default=SEED, help="of the clip (default: 7)")
+    parser.add_argument("--digits", type=int, default=DIGITS, help="in it (default: 40)")
+    args = parser.parse_args(words)
+    try:
+        demo(args.out, args.seed, max(args.digits, 1))
+    except EdgecnnError as error:
+        print(f"edgecnn demo: {error}", file=sys.stderr)
+        return error.exit_code
+    except subprocess.CalledProcessError as failed:
+        return int(failed.returncode)
+    except OSError as error:
+        print(f"edgecnn demo: {error}", file=sys.stderr)
+        return EdgecnnError.exit_code
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+def demo(out: Path, seed: int, digits: int) -> None:
+    """The story. Raises CalledProcessError for a command that failed."""
+    console = Console(highlight=False)
+    out.mkdir(parents=True, exist_ok=True)
+    clip, bundle, bench = out / "clip.mp4", out / "digits.edge", out / "bench.json"
+    annotated, events = out / "annotated.mp4", out / "events.jsonl"
+    commands = [
+        ["export", CHECKPOINT, "--out", bundle, "--overwrite"],
+        ["bench", bundle, "--threads", "1", "--seconds", "0.6", "--rounds", "6",
+         "--warmup", "0.1", "--starts", "1", "--out", bench],
+        ["run", bundle, clip, "--roi", ",".join(map(str, WINDOW)), "--save", annotated,
+         "--events", events],
+    ]  # fmt: skip
+
+    scene = Scene(seed, digits)
+    shown = Console(stderr=True)
+    frames = track(range(scene.length), "rendering", console=shown, transient=True)
+    write_clip(scene, clip, frames)
+    truth = {"seed": seed, "fps": FPS, "window": WINDOW, "tiles": [asdict(t) for t in scene.tiles]}
+    (out / "truth.json").write_text(json.dumps(truth))
+    console.print(f"rendered {digits} handwritten digits passing a camera, seed {seed}: {clip}")
+
+    typed = [shlex.join(["edgecnn", *map(str, command)]) for command in commands]
+    for line, command in zip(typed, commands, strict=True):
+        console.print(f"\n[bold cyan]$ {line}[/]", soft_wrap=True)
+        subprocess.run([sys.executable, "-m", "edgecnn", *map(str, command)], check=True)
+
+    looks = read_events(events)
+    score = compare(vote(looks), scene.tiles)
+    files = {
+        "annotated.mp4": "the clip with what was read",
+        "events.jsonl": "what the model saw in every frame",
+        "truth.json": "what was really there",
+        "digits.edge/report.html": "how the bundle was verified",
+        "bench.json": "the timings, as `edgecnn bench compare` and `bench report` take them",
+        "report.html": "all of this on one page",
+    }
+    told = Told(
+        scene, looks, score, open_bundle(bundle), read_report(bench), annotated, typed, files
+    )
+    (out / "report.html").write_text(render(told), "utf-8")
+    _say(score, out, files, console)
+
+
+def _say(score: Score, out: Path, files: dict[str, str], console: Console) -> None:
+    read = [
+        f"[{'green' if is_right(tile, reading) else 'red'}]{reading.label if reading else '–'}[/]"
+        for tile, reading in score.pairs
+    ]
+    total = len(score.pairs)
+    extra = f", {len(score.invented)} read that were not there" if score.invented else ""
+    console.print(f"\nthere  {' '.join(str(tile.digit) for tile, _ in score.pairs)}")
+    console.print(f"read   {' '.join(read)}")
+    console.print(
+        f"[bold]{score.right} of {total} digits right[/], {score.right / total:.1%}{extra}\n"
+    )
+    for name, what in files.items():
+        console.print(f"{out / name}  [dim]{what}[/]", soft_wrap=True)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,128 @@
+"""out/report.html: what the demo did and how well, on one page without network or script."""
+
+import base64
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import cv2
+import jinja2
+import numpy as np
+
+from edgecnn.demo.scene import FPS, WINDOW, Scene, Tile
+from edgecnn.demo.score import NONE, Look, Score, is_right
+from edgecnn_bench.schema import Report as BenchReport
+from edgecnn_bench.svg import WIDTH, axis_x, linear_scale, rect, svg, text
+from edgecnn_runtime.bundle import Bundle
+from edgecnn_runtime.types import Pixels
+
+THUMBNAIL = 96
+LANES = (*"0123456789", NONE)
+NAMES, TOP, LANE = 46.0, 6.0, 20.0
+"""The timeline: room for the labels, above the lanes, and for a lane, in SVG units."""
+HALF = 7
+"""Frames before and after a digit's middle in which it is whole inside the window."""
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """Everything the page tells. commands: as they were typed. files: name → what it is."""
+
+    scene: Scene
+    looks: Sequence[Look]
+    score: Score
+    bundle: Bundle
+    bench: BenchReport
+    annotated: Path
+    commands: Sequence[str]
+    files: dict[str, str]
+
+
+def render(told: Told) -> str:
+    """The page."""
+    folder = resources.files("edgecnn.demo")
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    template = environment.from_string((folder / "report.html").read_text("utf-8"))
+    return template.render(
+        told=told,
+        style=(folder / "report.css").read_text("utf-8"),
+        tiles=list(_strip(told)),
+        hero=_data_uri(hero(told), 86),
+        timeline=timeline(told.looks, told.score, told.scene.length),
+        rows=sorted(told.bench.rows, key=lambda row: (row.scope, row.latency.p50.value)),
+        runs=[
+            (artifact, run) for artifact in told.bundle.manifest.artifacts for run in artifact.runs
+        ],
+        seconds=told.scene.length / FPS,
+    )
+
+
+def hero(told: Told) -> Pixels:
+    """The annotated frame of a digit in the middle of the window, from the video as written."""
+    wanted = told.score.pairs[len(told.score.pairs) // 4][0].frame
+    video = cv2.VideoCapture(str(told.annotated))
+    try:
+        for _ in range(wanted + 1):
+            found, picture = video.read()
+    finally:
+        video.release()
+    return np.asarray(picture, np.uint8) if found else told.scene.frame(wanted)
+
+
+def window(scene: Scene, tile: Tile) -> Pixels:
+    """uint8[THUMBNAIL,THUMBNAIL,3]: what the camera saw of a digit in the middle of the window."""
+    x, y, w, h = WINDOW
+    picture = scene.frame(tile.frame)[y : y + h, x : x + w]
+    small = cv2.resize(picture, (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_AREA)
+    return np.asarray(small, np.uint8)
+
+
+def timeline(looks: Sequence[Look], score: Score, length: int) -> str:
+    """SVG, a lane a label: boxes where digits truly were, bars where the model saw them."""
+    x = linear_scale(length / FPS, NAMES, WIDTH - 8)
+    bottom = TOP + LANE * len(LANES)
+    parts = [axis_x(x, TOP, bottom, "seconds")]
+    for number, label in enumerate(LANES):
+        parts.append(text(NAMES - 10, TOP + LANE * number + 14, label, "name", "end"))
+    for first, last, label in _bars(looks):
+        start, end = x(first / FPS), x((last + 1) / FPS)
+        style = "seen none" if label == NONE else "seen"
+        parts.append(rect(start, _lane(label) + 4, end - start, LANE - 8, style))
+    for tile, reading in score.pairs:
+        start, end = x((tile.frame - HALF) / FPS), x((tile.frame + HALF) / FPS)
+        style = "truth" if is_right(tile, reading) else "truth missed"
+        tip = f"{tile.digit} at {tile.frame / FPS:.1f} s, read {reading.label if reading else '–'}"
+        parts.append(rect(start, _lane(str(tile.digit)) + 1, end - start, LANE - 2, style, tip=tip))
+    return svg(bottom + 40, "".join(parts), "what was in the window, and what was read")
+
+
+def _lane(label: str) -> float:
+    return TOP + LANE * LANES.index(label)
+
+
+def _bars(looks: Sequence[Look]) -> Iterator[tuple[int, int, str]]:
+    """Neighbouring frames with the same label as one: first, last, label."""
+    for label, group in groupby(looks, key=lambda look: look.label):
+        frames = [look.frame for look in group]
+        yield frames[0], frames[-1], label
+
+
+def _strip(told: Told) -> Iterator[dict[str, Any]]:
+    for tile, reading in told.score.pairs:
+        yield {
+            "image": _data_uri(window(told.scene, tile), 80),
+            "digit": tile.digit,
+            "read": reading.label if reading else "–",
+            "share": reading.share if reading else 0.0,
+            "right": is_right(tile, reading),
+        }
+
+
+def _data_uri(picture: Pixels, quality: int) -> str:
+    _, data = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    return "data:image/jpeg;base64," + base64.b64encode(data.tobytes()).decode()
