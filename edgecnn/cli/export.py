@@ -74,7 +74,7 @@ def _print(result: "ExportResult", console: "Console") -> None:
 
     from edgecnn_runtime.parity import cosine_text
 
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     for heading in ("artifact", "engine"):
         table.add_column(heading, no_wrap=True)
     for heading in ("size", "cosine", "SNR", "agree"):

@@ -102,24 +102,24 @@ def _output(bundle: "Bundle") -> list[tuple[str, str]]:
 
 
 def _artifacts(bundle: "Bundle") -> "Table":
+    from rich.box import SIMPLE_HEAD
     from rich.filesize import decimal
     from rich.table import Table
 
     from edgecnn_runtime.parity import cosine_text
 
-    table = Table(title="artifacts", title_justify="left")
-    for heading in ("file", "precision", "target"):
-        table.add_column(heading)
-    for heading in ("size", "verified on", "cosine", "same result"):
-        table.add_column(heading, justify="right")
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    for heading in ("artifact", "form", "size", "verified on", "cosine", "agree"):
+        table.add_column(heading, no_wrap=True)
     for artifact in bundle.manifest.artifacts:
-        cells = [artifact.file, artifact.precision, artifact.target, decimal(artifact.bytes)]
+        form = artifact.precision + (f" {artifact.target}" if artifact.target != "any" else "")
+        cells = [artifact.file, form, decimal(artifact.bytes)]
         for run in artifact.runs:
             worst = min((parity.cosine for parity in run.parity.values()), default=0.0)
-            table.add_row(
-                *cells, f"{run.engine} {run.version}", cosine_text(worst), f"{run.agreement:.0%}"
-            )
+            table.add_row(*cells, run.engine, cosine_text(worst), f"{run.agreement:.0%}")
             cells = [""] * len(cells)
+        if not artifact.runs:
+            table.add_row(*cells, "nothing")
     return table
 
 

@@ -63,24 +63,29 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _print(verdicts: "list[Verdict]", pictures: int) -> None:
+    from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
 
     console = Console()
-    table = Table("artifact", "engine", "version")
-    headings = ["golden", "needs", "same result"]
-    for heading in [*headings, *([f"on {pictures} pictures", "same result"] if pictures else [])]:
-        table.add_column(heading, justify="right")
-    table.add_column("")
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    for heading in ("", "artifact", "engine"):
+        table.add_column(heading, no_wrap=True)
+    compared = (f"{pictures} pictures dB", "agree") if pictures else ()
+    for heading in ("golden dB", "needs", "agree", *compared):
+        table.add_column(heading, no_wrap=True, justify="right")
     for verdict in verdicts:
-        mark = "[green]verified[/]" if verdict.passed else "[red]FAILED[/]"
+        mark = "[green]✓[/]" if verdict.passed else "[red]✗[/]"
         cells = [*_golden(verdict), *(_compared(verdict) if pictures else [])]
-        table.add_row(verdict.artifact, verdict.engine, verdict.version, *cells, mark)
+        table.add_row(mark, verdict.artifact, verdict.engine, *cells)
     console.print(table)
     for verdict in verdicts:
         if verdict.problem:
             where = f"{verdict.artifact} on {verdict.engine}"
-            console.print(f"[red]{safe(where)}:[/] {safe(verdict.problem)}", highlight=False)
+            console.print(f"[red]FAILED[/] {safe(where)}: {safe(verdict.problem)}", highlight=False)
+    failed = sum(not verdict.passed for verdict in verdicts)
+    if not failed:
+        console.print(f"verified: {len(verdicts)} of {len(verdicts)} reproduce the model here")
 
 
 def _golden(verdict: "Verdict") -> list[str]:
@@ -89,8 +94,8 @@ def _golden(verdict: "Verdict") -> list[str]:
         return ["", "", ""]
     name = min(test.required_db, key=lambda name: test.snr_db[name] - test.required_db[name])
     return [
-        f"{test.snr_db[name]:.1f} dB",
-        f"{test.required_db[name]:.1f} dB",
+        f"{test.snr_db[name]:.1f}",
+        f"{test.required_db[name]:.1f}",
         f"{test.agreement:.0%}",
     ]
 
@@ -100,4 +105,4 @@ def _compared(verdict: "Verdict") -> list[str]:
     if found is None:
         return ["reference" if verdict.passed else "", ""]
     worst = min(found.parity.values(), key=lambda parity: parity.snr_db)
-    return [f"{worst.snr_db:.1f} dB", f"{found.agreement:.0%}"]
+    return [f"{worst.snr_db:.1f}", f"{found.agreement:.0%}"]

@@ -10,7 +10,7 @@ import os
 import shutil
 import tarfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -183,7 +183,8 @@ def pack(bundle: Bundle, out: Path) -> Path:
     except OSError as error:
         raise EdgecnnError(f"cannot write {out}: {error.strerror or error}") from None
     finally:
-        scratch.unlink(missing_ok=True)
+        with suppress(OSError):
+            scratch.unlink()
     return out
 
 
