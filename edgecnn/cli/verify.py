@@ -71,7 +71,7 @@ def _print(verdicts: "list[Verdict]", pictures: int) -> None:
     table = Table(box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     for heading in ("", "artifact", "engine"):
         table.add_column(heading, no_wrap=True)
-    compared = (f"{pictures} pictures dB", "agree") if pictures else ()
+    compared = (f"{pictures} more", "agree") if pictures else ()
     for heading in ("golden dB", "needs", "agree", *compared):
         table.add_column(heading, no_wrap=True, justify="right")
     for verdict in verdicts:

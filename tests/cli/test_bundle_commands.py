@@ -132,7 +132,7 @@ def test_verify_compares_the_engines_on_pictures(
     assert second["comparison"]["agreement"] == 1.0
     assert main(["verify", str(tiny_bundle), "--images", str(tmp_path)]) == 0
     shown = capsys.readouterr().out
-    assert "5 pictures" in shown
+    assert "5 more" in shown
     assert "reference" in shown
 
 
