@@ -79,6 +79,33 @@ def test_code_in_the_programs_text_does_not_run(
     assert marker.exists(), "the file was harmless: the test proves nothing"
 
 
+@pytest.mark.parametrize("spec", ["in_spec", "out_spec"])
+def test_a_module_named_by_the_pytree_is_not_imported(
+    exported: Path,
+    marker: Path,
+    rewritten: Callable[..., Path],
+    edited: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+    spec: str,
+) -> None:
+    monkeypatch.syspath_prepend(str(exported.parent))
+    (exported.parent / f"named_by_{spec}.py").write_text(f"open({str(marker)!r}, 'w')")
+    context = json.dumps({"__enum__": True, "fqn": f"named_by_{spec}:Color", "name": "RED"})
+
+    def name_it(program: Json) -> None:
+        signature = program["graph_module"]["module_call_graph"][0]["signature"]
+        tree = {"type": "builtins.dict", "context": context, "children_spec": []}
+        signature[spec] = json.dumps([1, tree])
+
+    rewritten(exported, {PROGRAM: edited(name_it)})
+    with pytest.raises(UntrustedError, match=spec):
+        load(exported)
+    assert not marker.exists()
+
+    naively(exported)
+    assert marker.exists(), "the file was harmless: the test proves nothing"
+
+
 def sample_inputs(evil: bytes) -> dict[str, Any]:
     return {"data/sample_inputs/model.pt": evil}
 
