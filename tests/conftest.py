@@ -1,9 +1,13 @@
 """Fixtures every test package shares."""
 
-from collections.abc import Callable
+import signal
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
@@ -11,6 +15,9 @@ from edgecnn_runtime import manifest
 from edgecnn_runtime.bundle import new_bundle, sha256_file, write_manifest
 
 ROOT = Path(__file__).parent.parent
+SYSTEM_PYTHON = "/usr/bin/python3"
+BITS = 16
+"""Squares of the counter that test cameras and clips show."""
 
 
 @pytest.fixture(scope="session")
@@ -140,3 +147,91 @@ def tiny_manifest(name: str, graph: Path, golden: Path) -> manifest.Manifest:
             versions={},
         ),
     )
+
+
+class Filmed:
+    """A real RTSP camera in a process of its own; see rtsp_server.py."""
+
+    def __init__(self, *options: str) -> None:
+        command = [SYSTEM_PYTHON, str(Path(__file__).with_name("rtsp_server.py")), *options]
+        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        assert self._process.stdout is not None
+        self.port = int(self._process.stdout.readline().split()[1])
+        self.made: dict[int, float] = {}
+        """When the picture with each counter was made, on the monotonic clock."""
+        threading.Thread(target=self._collect, daemon=True).start()
+
+    def url(self, path: str = "cam", user: str = "") -> str:
+        return f"rtsp://{user}127.0.0.1:{self.port}/{path}"
+
+    def freeze(self) -> None:
+        """Stop answering without hanging up."""
+        self._process.send_signal(signal.SIGSTOP)
+
+    def kill(self) -> None:
+        self._process.kill()
+        self._process.wait()
+
+    def _collect(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            counter, made = line.split()
+            self.made[int(counter)] = float(made)
+
+
+@pytest.fixture
+def camera() -> Iterator[Callable[..., Filmed]]:
+    """Starts cameras: ``camera("--fps", "15", "--size", "320x240", "--user", "u", …)``."""
+    check = "import gi; gi.require_version('GstRtspServer', '1.0')"
+    if subprocess.run([SYSTEM_PYTHON, "-c", check], capture_output=True).returncode:
+        pytest.skip("needs Debian's gir1.2-gst-rtsp-server-1.0 and python3-gi")
+    pytest.importorskip("av")
+    started: list[Filmed] = []
+
+    def start(*options: str) -> Filmed:
+        started.append(Filmed(*options))
+        return started[-1]
+
+    yield start
+    for one in started:
+        one.kill()
+
+
+def squares(counter: int, width: int = 320, height: int = 240) -> np.ndarray:
+    """A grey picture with the counter's squares across the middle, as the camera films them."""
+    side = width // BITS
+    top = (height - side) // 2
+    picture = np.full((height, width, 3), 128, np.uint8)
+    for place in range(BITS):
+        bit = counter >> (BITS - 1 - place) & 1
+        picture[top : top + side, place * side : (place + 1) * side] = 235 if bit else 16
+    return picture
+
+
+@pytest.fixture(scope="session")
+def read_counter() -> Callable[[np.ndarray], int]:
+    """The counter in a picture: of the RTSP camera, or of ``make_clip``."""
+
+    def read(pixels: np.ndarray) -> int:
+        height, width = pixels.shape[:2]
+        side, y = width // BITS, height // 2
+        middles = [place * side + side // 2 for place in range(BITS)]
+        bits = [pixels[y - 2 : y + 2, x - 2 : x + 2].mean() > 128 for x in middles]
+        return sum(1 << (BITS - 1 - place) for place, bit in enumerate(bits) if bit)
+
+    return read
+
+
+@pytest.fixture(scope="session")
+def make_clip() -> Callable[..., Path]:
+    """Writes a video whose frames carry a counter from 0: ``make_clip(path, frames=30)``."""
+
+    def make(path: Path, frames: int = 30, fps: float = 25.0) -> Path:
+        fourcc = "mp4v" if path.suffix == ".mp4" else "MJPG"
+        writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*fourcc), fps, (320, 240))
+        for counter in range(frames):
+            writer.write(squares(counter))
+        writer.release()
+        return path
+
+    return make

@@ -154,7 +154,7 @@ class Source:
         start = None
         while not self._closed.is_set() and (picture := reader.read()) is not None:
             now = time.monotonic()
-            if picture.late and now - opened < CATCH_UP:
+            if reader.live and picture.late and now - opened < CATCH_UP:
                 clock.captured(picture.pts, now)
                 continue
             if reader.live or picture.pts is None:

@@ -35,4 +35,4 @@ class StreamClock:
             self._offset = float("inf")
         self._offset = min(self._offset + DRIFT * (arrival - self._seen), arrival - pts)
         self._pts, self._seen = pts, arrival
-        return pts + self._offset
+        return min(pts + self._offset, arrival)

@@ -1,5 +1,6 @@
 """What PyAV reads: RTSP and HTTP streams, each with its own transport, time-outs and errors."""
 
+import errno
 import time
 from types import ModuleType
 from typing import Any
@@ -16,6 +17,17 @@ WAITED = 0.002
 """Seconds a packet takes at least that had to come over the network; a buffered one takes less."""
 PROTOCOLS = "rtp,rtsp,rtsps,srtp,udp,tcp,tls,http,https,httpproxy,crypto,hls,rtmp,rtmps,srt"
 """What a stream may lead to: never a file of this machine."""
+WHY = {
+    "ConnectionRefusedError": "nothing listens there: is the camera on, is the port right?",
+    "ConnectionResetError": "the connection was lost",
+    "OSError": "the connection was lost, or there is no such host",
+    "HTTPUnauthorizedError": "wrong user or password; they go before the host: USER:PASSWORD@HOST",
+    "HTTPForbiddenError": "this user may not see it (403)",
+    "HTTPNotFoundError": "there is no such stream (404): check the path",
+    "ProtocolNotFoundError": "this kind of stream is not supported by this build of PyAV",
+    "InvalidDataError": "it does not answer as a video stream does",
+}
+"""FFmpeg's errors, in words."""
 NO_TIMESTAMPS = 0x80
 """FFmpeg's AVFMT_NOTIMESTAMPS: the stamps such a format shows are made up from a nominal rate."""
 
@@ -118,20 +130,13 @@ def _options(url: str, transport: str) -> dict[str, str]:
 
 def _why(error: Exception, waited: float, timeout: float, transport: str) -> str:
     """What happened, without FFmpeg's own words: they repeat the URL, password and all."""
-    name = type(error).__name__
+    other = {"tcp": "udp", "udp": "tcp"}.get(transport, "")
     if waited >= 0.95 * timeout:
-        udp = "; a firewall may stop UDP: try --transport tcp" if transport == "udp" else ""
-        return f"no answer within {timeout:g} s{udp}"
-    known = {
-        "ConnectionRefusedError": "nothing listens there: is the camera on, is the port right?",
-        "HTTPUnauthorizedError": "wrong user or password: rtsp://USER:PASSWORD@HOST/PATH",
-        "HTTPForbiddenError": "this user may not see it (403)",
-        "HTTPNotFoundError": "the camera has no such stream (404): check the path",
-        "ProtocolNotFoundError": "this kind of stream is not supported",
-        "InvalidDataError": "it does not answer as a video stream does",
-    }
-    number = f", error {error.errno}" if isinstance(error, OSError) and error.errno else ""
-    return known.get(name, f"the connection failed ({name}{number})")
+        blocked = "; a firewall may stop UDP: try tcp" if transport == "udp" else ""
+        return f"no answer within {timeout:g} s{blocked}"
+    if isinstance(error, OSError) and error.errno == errno.EPROTONOSUPPORT and other:
+        return f"the camera does not offer this transport: try {other}"
+    return WHY.get(type(error).__name__, f"the connection failed ({type(error).__name__})")
 
 
 def _pyav(name: str) -> ModuleType:

@@ -1,0 +1,271 @@
+"""Network streams: real RTSP and HTTP servers, their ages, and the ways they fail."""
+
+import http.server
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from edgecnn_runtime.errors import BackendMissingError, SourceLostError
+from edgecnn_runtime.source import open_source
+from edgecnn_runtime.source.address import parse_address
+from edgecnn_runtime.source.clock import StreamClock
+from edgecnn_runtime.types import Frame
+
+Camera = Callable[..., Any]
+ReadCounter = Callable[[np.ndarray], int]
+
+
+def test_a_slow_consumer_gets_fresh_frames(camera: Camera, read_counter: ReadCounter) -> None:
+    """15 fps, looked at about 5 times a second: two of three are dropped, none is old."""
+    filmed = camera("--fps", "15")
+    with open_source(filmed.url()) as source:
+        assert source.live
+        assert source.fps == pytest.approx(15)
+        ages, truths, counters = [], [], []
+        for frame in source:
+            now = time.monotonic()
+            counters.append(read_counter(frame.pixels))
+            truths.append(now - filmed.made[counters[-1]])
+            ages.append(now - frame.captured)
+            if len(ages) == 20:
+                break
+            time.sleep(0.2)
+    assert counters == sorted(set(counters))
+    assert source.dropped >= 20
+    # What holds every frame alike (encoder, decoder) is the same offset for all of them.
+    offset = np.subtract(truths, ages)
+    assert np.ptp(offset) < 0.1
+    assert np.abs(offset).max() < 0.3
+    assert max(truths) < 1.0
+
+
+def test_the_age_of_frames_read_late_is_their_true_age(
+    camera: Camera, read_counter: ReadCounter
+) -> None:
+    """The same stream without the thread that drains it: the time of read() would say "new"."""
+    pytest.importorskip("av")
+    from edgecnn_runtime.source.network import NetworkStream
+
+    filmed = camera("--fps", "15")
+    address = parse_address(filmed.url())
+    reader = NetworkStream(address, transport="tcp", open_timeout=5, read_timeout=5)
+    clock, ages, truths = StreamClock(), [], []
+    try:
+        for _ in range(30):
+            picture = reader.read()
+            assert picture is not None
+            now = time.monotonic()
+            ages.append(now - clock.captured(picture.pts, now))
+            truths.append(now - filmed.made[read_counter(picture.pixels)])
+            if not picture.late or len(ages) > 10:
+                time.sleep(0.2)
+    finally:
+        reader.close()
+    behind = max(truths) - min(truths)
+    assert behind > 1.0  # the reader did fall behind
+    late = slice(truths.index(min(truths)), None)
+    assert np.abs(np.subtract(truths, ages)[late] - min(truths)).max() < 0.1
+
+
+def test_the_transport_is_chosen_for_each_source(camera: Camera) -> None:
+    streamed, datagrams = camera("--only", "TCP"), camera("--only", "UDP")
+    with (
+        open_source(streamed.url(), transport="tcp") as first,
+        open_source(datagrams.url(), transport="udp") as second,
+    ):
+        for source in (first, second, first, second):
+            assert source.read() is not None
+    for filmed, transport, other in ((streamed, "udp", "tcp"), (datagrams, "tcp", "udp")):
+        with pytest.raises(SourceLostError, match=f"does not offer this transport: try {other}"):
+            open_source(filmed.url(), transport=transport)
+
+
+def test_passwords_stay_out_of_names_and_errors(camera: Camera) -> None:
+    filmed = camera("--user", "admin", "--password", "s3cret")
+    with open_source(filmed.url(user="admin:s3cret@")) as source:
+        frame = source.read()
+        assert frame is not None
+        assert frame.source == source.name == filmed.url(user="admin:***@")
+    for path, user, says in (
+        ("cam", "admin:wr0ng@", "wrong user or password"),
+        ("cam", "", "wrong user or password"),
+        ("attic", "admin:s3cret@", "no such stream"),
+    ):
+        with pytest.raises(SourceLostError, match=says) as failed:
+            open_source(filmed.url(path, user))
+        assert "s3cret" not in str(failed.value)
+        assert "wr0ng" not in str(failed.value)
+        assert failed.value.__cause__ is None
+        assert failed.value.__suppress_context__
+
+
+@contextmanager
+def listening(*, silent: bool) -> Iterator[int]:
+    """A port where connections are accepted and never answered, or not even accepted."""
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        if silent:
+            server.listen(8)
+        yield server.getsockname()[1]
+
+
+def test_an_address_nobody_answers() -> None:
+    pytest.importorskip("av")
+    with listening(silent=True) as port:
+        began = time.monotonic()
+        with pytest.raises(SourceLostError, match=r"no answer within 1\.5 s") as failed:
+            open_source(f"rtsp://u:s3cret@127.0.0.1:{port}/cam", open_timeout=1.5)
+        assert time.monotonic() - began >= 1.4
+        assert "s3cret" not in str(failed.value)
+
+
+def test_an_address_where_nothing_listens() -> None:
+    pytest.importorskip("av")
+    with listening(silent=False) as port, pytest.raises(SourceLostError, match="nothing listens"):
+        open_source(f"rtsp://127.0.0.1:{port}/cam")
+
+
+def test_one_dead_camera_does_not_hold_up_the_others(camera: Camera) -> None:
+    """They are opened while the dead one is being waited for."""
+    filmed = camera()
+    with listening(silent=True) as port:
+        dead = f"rtsp://127.0.0.1:{port}/cam"
+        outcome: list[Exception] = []
+
+        def wait_for_it() -> None:
+            try:
+                open_source(dead, open_timeout=30)
+            except SourceLostError as error:  # when the port closes
+                outcome.append(error)
+
+        waiting = threading.Thread(target=wait_for_it, daemon=True)
+        waiting.start()
+        for _ in range(2):
+            with open_source(filmed.url(), open_timeout=15) as source:
+                assert source.read() is not None
+        assert waiting.is_alive()
+        assert not outcome
+
+
+def test_a_camera_that_dies_is_lost(camera: Camera) -> None:
+    filmed = camera()
+    with open_source(filmed.url(), read_timeout=5) as source:
+        assert source.read() is not None
+        filmed.kill()
+        with pytest.raises(SourceLostError):
+            for _ in source:
+                pass
+
+
+def test_a_camera_that_freezes_is_lost_and_its_read_abandoned(camera: Camera) -> None:
+    filmed = camera()
+    with open_source(filmed.url(), read_timeout=1) as source:
+        assert source.read() is not None
+        filmed.freeze()
+        with pytest.raises(SourceLostError, match=r"no answer within 1 s|no picture for 1 s"):
+            for _ in source:
+                pass
+        with pytest.raises(SourceLostError):
+            source.read()
+
+
+class Stream(http.server.BaseHTTPRequestHandler):
+    """Motion JPEG as cheap cameras serve it: parts without time stamps."""
+
+    pictures: tuple[bytes, ...] = ()
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
+        self.end_headers()
+        for data in self.pictures:
+            head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(data)}\r\n\r\n"
+            self.wfile.write(head.encode() + data + b"\r\n")
+            time.sleep(0.1)
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@contextmanager
+def serving(handler: Any) -> Iterator[str]:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def test_motion_jpeg_has_no_time_stamps_and_makes_none_up() -> None:
+    """10 pictures a second; FFmpeg would stamp them as 25, and they would age while they come."""
+    pytest.importorskip("av")
+    shades = range(0, 240, 8)
+    pictures = (cv2.imencode(".png", np.full((64, 64, 3), v, np.uint8))[1] for v in shades)
+    jpegs = tuple(cv2.imencode(".jpg", cv2.imdecode(data, 1))[1].tobytes() for data in pictures)
+    handler = type("Camera", (Stream,), {"pictures": jpegs})
+    with serving(handler) as url, open_source(f"{url}/video.mjpg") as source:
+        assert source.live
+        frames: list[tuple[Frame, float]] = []
+        with pytest.raises(SourceLostError, match=r"the connection was lost|the stream ended"):
+            frames.extend((frame, time.monotonic()) for frame in source)
+    assert len(frames) > 5
+    assert {frame.pts for frame, _ in frames} == {None}
+    assert max(now - frame.captured for frame, now in frames) < 0.5
+    assert frames[-1][0].pixels.mean() > 150
+
+
+def test_a_video_over_http_is_a_file(
+    tmp_path: Path, make_clip: Callable[..., Path], read_counter: ReadCounter
+) -> None:
+    pytest.importorskip("av")
+    make_clip(tmp_path / "clip.mp4", frames=30)
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    with (
+        serving(partial(Quiet, directory=str(tmp_path))) as url,
+        open_source(f"{url}/clip.mp4") as source,
+    ):
+        assert not source.live
+        assert [read_counter(frame.pixels) for frame in source] == list(range(30))
+        assert source.dropped == 0
+
+
+def test_a_playlist_from_the_network_cannot_name_a_file_here(
+    tmp_path: Path, make_clip: Callable[..., Path]
+) -> None:
+    pytest.importorskip("av")
+    clip = make_clip(tmp_path / "private.mp4", frames=30)
+    served = tmp_path / "served"
+    served.mkdir()
+    (served / "live.m3u8").write_text(
+        f"#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXTINF:2,\nfile://{clip}\n#EXT-X-ENDLIST\n"
+    )
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    with (
+        serving(partial(Quiet, directory=str(served))) as url,
+        pytest.raises(SourceLostError),
+        open_source(f"{url}/live.m3u8") as source,
+    ):
+        next(iter(source))
+
+
+def test_without_pyav_the_line_that_installs_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "av", None)
+    with pytest.raises(BackendMissingError, match=r"pip install 'edgecnn-runtime\[stream\]'"):
+        open_source("rtsp://127.0.0.1/cam")
