@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
@@ -138,6 +139,12 @@ def test_a_pickle_in_text_is_no_model(tmp_path: Path, evil: object, marker: Path
     with pytest.raises(CheckpointError, match="no model"):
         load_model(ExportConfig(model=str(tmp_path / "model.pt")))
     assert not marker.exists()
+
+
+def test_numpy_numbers_are_not_let_through(tmp_path: Path) -> None:
+    torch.save({"state_dict": {"w": torch.zeros(1)}, "best": np.float64(0.9)}, tmp_path / "run.pt")
+    with pytest.raises(UntrustedError, match=r"multiarray.scalar.*torch.save\(model.state_dict"):
+        load_model(ExportConfig(model=str(tmp_path / "run.pt")))
 
 
 def stranger(module: str, name: str) -> object:
