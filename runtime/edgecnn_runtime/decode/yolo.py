@@ -17,16 +17,15 @@ class YoloDecoder:
 
     def __init__(self, spec: Yolo, model: Manifest) -> None:
         """Raises BundleError where the output's shape is not the layout's."""
-        fields = spec.points * spec.point_dims
+        columns = {"v5": 5 + spec.classes, "v8": 4 + spec.classes, "nms": 6}[spec.layout]
+        columns += spec.points * spec.point_dims
         if spec.layout == "v8":
-            anchors = expect(model, spec.output, 4 + spec.classes + fields, None)[1]
-        elif spec.layout == "v5":
-            anchors = expect(model, spec.output, None, 5 + spec.classes + fields)[0]
+            _, anchors = expect(model, spec.output, columns, None)
         else:
-            anchors = expect(model, spec.output, None, 6 + fields)[0]
+            anchors, _ = expect(model, spec.output, None, columns)
         self._spec = spec
         self._threshold = raw_threshold(spec.values, spec.score)
-        self._best = np.empty(anchors, np.float32)
+        self._classes_over = np.empty((spec.classes if spec.layout == "v8" else 0, anchors), bool)
         self._over = np.empty(anchors, bool)
         size = (model.input.width, model.input.height) if spec.normalized else (1, 1)
         self._unit = np.array((*size, *size), np.float32)
@@ -44,15 +43,16 @@ class YoloDecoder:
 
     def _v8(self, head: Floats, geometry: Geometry) -> list[Detection]:
         """[4+C+P,A]: a column an anchor."""
-        classes = self._spec.classes
-        np.max(head[4 : 4 + classes], axis=0, out=self._best)
-        np.greater(self._best, self._threshold, out=self._over)
+        stop = 4 + self._spec.classes
+        np.greater(head[4:stop], self._threshold, out=self._classes_over)
+        np.logical_or.reduce(self._classes_over, axis=0, out=self._over)
         found = np.flatnonzero(self._over)
         if not len(found):
             return []
-        rows = head[:, found].T.astype(np.float32)
-        scores = independent(self._spec.values, self._best[found])
-        return self._finish(rows[:, :4], scores, rows[:, 4 : 4 + classes], rows, geometry)
+        # take walks row by row, as the head lies in memory; head[:, found] does not
+        rows = head.take(found, axis=1).T.astype(np.float32)
+        scores = independent(self._spec.values, rows[:, 4:stop].max(axis=1))
+        return self._finish(rows[:, :4], scores, rows[:, 4:stop], rows, geometry)
 
     def _v5(self, head: Floats, geometry: Geometry) -> list[Detection]:
         """[A,5+C+P]: a row an anchor; the score is objectness times the best class."""

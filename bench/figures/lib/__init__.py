@@ -1,0 +1,1 @@
+"""What several figures share; not a figure itself."""

@@ -1,0 +1,56 @@
+"""Real frames and a real model to measure with, where the test material is present."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import cv2
+
+from edgecnn_runtime.types import Pixels
+
+ASSETS = Path(__file__).parents[4] / "shared" / "assets"
+YUNET = ASSETS / "yunet" / "yunet_n_dynamic.onnx"
+WIDTH, HEIGHT = 640, 352
+SCORE, IOU = 0.6, 0.3
+
+
+def need_assets() -> None:
+    """End the script, saying so, where the test material is absent."""
+    if not ASSETS.is_dir():
+        print(f"skipped: needs the test material in {ASSETS}")
+        sys.exit(0)
+
+
+def video_frames(limit: int = 1000) -> list[Pixels]:
+    """Frames of the face video, uint8[1080,1920,3] BGR."""
+    capture = cv2.VideoCapture(str(ASSETS / "faces" / "video.mp4"))
+    frames: list[Any] = []
+    while len(frames) < limit and (read := capture.read())[0]:
+        frames.append(read[1])
+    capture.release()
+    return frames
+
+
+def export_yunet(folder: Path, frames: list[Pixels]) -> Path:
+    """The YuNet ONNX as a bundle at 640x352, verified on some of the frames."""
+    from edgecnn_export.config import ExportConfig
+    from edgecnn_export.pipeline import export
+
+    pictures = folder / "pictures"
+    pictures.mkdir()
+    for number, frame in enumerate(frames[:: max(len(frames) // 16, 1)]):
+        cv2.imwrite(str(pictures / f"{number:03d}.png"), frame)
+    config = ExportConfig(
+        model=str(YUNET),
+        out=str(folder / "yunet.edge"),
+        input=f"{WIDTH}x{HEIGHT}",
+        task="detect",
+        head="yunet",
+        score=SCORE,
+        iou=IOU,
+        preset="raw",
+        color="bgr",
+        labels=("face",),
+        images=str(pictures),
+    )
+    return export(config).bundle.path
