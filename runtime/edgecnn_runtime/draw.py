@@ -3,6 +3,7 @@
 Everything scales with the picture, so that 480p and 4K read alike.
 """
 
+import math
 from collections.abc import Sequence
 from typing import TypeAlias
 
@@ -52,7 +53,8 @@ class Painter:
             _brackets(pixels, Box(x, y, x + w, y + h), PAPER, stroke)
             corner = (x, y + h + size // 2)
         if isinstance(result, list):
-            ranked = sorted(result, key=lambda one: one.score)
+            finite = (one for one in result if all(map(math.isfinite, one.box)))
+            ranked = sorted(finite, key=lambda one: one.score)
             for found in ranked:
                 _object(pixels, found, stroke)
             for found in ranked:  # names last, the surest on top

@@ -1,0 +1,112 @@
+"""Drawing: into the frame, where it belongs, whatever the result or the size."""
+
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from edgecnn_runtime.draw import PALETTE, Painter, font_size, thickness
+from edgecnn_runtime.text import Letters
+from edgecnn_runtime.types import Box, Classification, Detection, Embedding, Reading
+
+PAINTER = Painter(["red", "green", "blue", "grey"])
+SCORES = np.array([0.1, 0.7, 0.15, 0.05], np.float32)
+ANYTHING = [
+    Classification("green", 1, 0.7, SCORES),
+    Classification("on", 0, 0.7, np.array([0.7], np.float32)),
+    Reading("AB 123", 0.93, (0.93,) * 6),
+    Reading("苏A·12345", 0.93, (0.93,) * 8),
+    Reading("", 1.0),
+    Embedding(np.zeros(128, np.float32)),
+    [],
+    [Detection(Box(10, 10, 40, 50), 0.9, "face", 0, ((20.0, 20.0), (30.0, 20.0)))],
+]
+
+
+def grey(height: int, width: int) -> np.ndarray:
+    return np.full((height, width, 3), 128, np.uint8)
+
+
+@pytest.mark.parametrize("result", ANYTHING, ids=lambda one: type(one).__name__)
+@pytest.mark.parametrize("size", [(1, 1), (28, 28), (480, 640), (640, 360), (2160, 3840)])
+def test_anything_is_drawn_on_any_size(result: Any, size: tuple[int, int]) -> None:
+    pixels = grey(*size)
+    PAINTER.draw(pixels, result, note="25.0 fps   8.1 ms   age 63 ms")
+    assert pixels.shape == (*size, 3)
+    assert (pixels != 128).any()
+
+
+@given(
+    st.tuples(*[st.floats(width=32)] * 4),
+    st.lists(st.tuples(*[st.floats(width=32)] * 2), max_size=5),
+    st.text(max_size=20),
+    st.integers(0, 1000),
+)
+@settings(deadline=None)
+def test_results_outside_the_picture_do_no_harm(
+    corners: tuple[float, ...], points: list[tuple[float, float]], label: str, index: int
+) -> None:
+    box = Box(*corners)
+    PAINTER.draw(grey(120, 160), [Detection(box, 0.5, label, index, tuple(points))])
+
+
+def test_a_box_is_where_it_was_found_in_the_colour_of_its_class() -> None:
+    for index in (0, 1, len(PALETTE)):
+        pixels = grey(480, 640)
+        PAINTER.draw(pixels, [Detection(Box(200, 150, 400, 350), 0.9, "x", index)])
+        coloured = np.abs(pixels.astype(int) - PALETTE[index % len(PALETTE)]).max(axis=2) < 8
+        rows, columns = np.nonzero(coloured[151:])  # below its tag
+        assert columns.min() == pytest.approx(200, abs=4)
+        assert columns.max() == pytest.approx(400, abs=4)
+        assert rows.max() + 151 == pytest.approx(350, abs=4)
+        assert (pixels[180:320, 230:370] == 128).all()
+
+
+def test_a_tag_stays_in_the_picture() -> None:
+    """Of a box at the upper right corner: inside it, and moved to the left."""
+    pixels = grey(480, 640)
+    PAINTER.draw(pixels, [Detection(Box(560, 2, 640, 200), 0.9, "a long class name", 0)])
+    assert (pixels[:100, 300:556] != 128).any()
+
+
+def test_a_roi_is_framed_and_its_reading_stands_below() -> None:
+    pixels = grey(480, 640)
+    PAINTER.draw(pixels, Reading("123", 0.9), roi=(100, 100, 200, 80))
+    assert (pixels[100, 100:120] == 255).any()
+    assert (pixels[130:150, 130:270] == 128).all()
+    assert (pixels[190:230, 110:200] != 128).any()
+
+
+@pytest.mark.parametrize("text", ["face 0.93", "苏A88888", "ÄÖ", ""])
+def test_text_is_as_wide_as_said(text: str) -> None:
+    letters = Letters()
+    pixels = np.zeros((100, 600, 3), np.uint8)
+    letters.put(pixels, text, (50, 70), 32, (255, 255, 255))
+    columns = np.nonzero(pixels.any(axis=(0, 2)))[0]
+    width = letters.width(text, 32)
+    if not text:
+        assert (len(columns), width) == (0, pytest.approx(0, abs=2))
+        return
+    assert columns.min() >= 46
+    assert columns.max() == pytest.approx(50 + width, abs=8)
+
+
+def test_strokes_stand_in_for_letters_where_opencv_has_none(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """OpenCV 4, or OpenCV 5 without its fonts."""
+    monkeypatch.delattr(cv2, "FontFace", raising=False)
+    pixels = grey(480, 640)
+    painter = Painter(["red", "green", "blue", "grey"])
+    for result in ANYTHING:
+        painter.draw(pixels, result, note="8.1 ms")
+    assert (pixels == 255).any()
+
+
+def test_lines_and_letters_grow_with_the_picture() -> None:
+    sizes = [grey(h, w) for h, w in ((120, 160), (480, 640), (1080, 1920), (2160, 3840))]
+    assert [font_size(size) for size in sizes] == [12, 13, 28, 57]
+    assert [thickness(size) for size in sizes] == [2, 2, 4, 7]
