@@ -141,7 +141,7 @@ def starts(rows: Sequence[Row]) -> str:
         legend(
             [("s-capture", "import"), ("s-engine", "load"), ("s-decode", "first run")], LEFT, 12
         ),
-        legend([("s-prepare", "resident"), ("mark-p95", "peak")], middle, 12),
+        legend([("memory", "resident"), ("mark-p95", "peak")], middle, 12),
         axis_x(seconds, 24, bottom, "seconds from process start"),
         axis_x(mib, 24, bottom, "MiB"),
     ]
@@ -157,7 +157,7 @@ def starts(rows: Sequence[Row]) -> str:
             at += value
         parts.append(text(seconds(at) + 8, y + 17, f"{row.cold.seconds:.2f} s", "figure"))
         peak = mib(row.memory.peak_mib)
-        parts.append(rect(middle, y, mib(row.memory.resident_mib) - middle, 26, "s-prepare"))
+        parts.append(rect(middle, y, mib(row.memory.resident_mib) - middle, 26, "memory"))
         parts.append(
             rect(peak - 1, y - 2, 2, 30, "mark-p95", tip=f"peak {row.memory.peak_mib:.0f} MiB")
         )
@@ -172,11 +172,14 @@ def _a_frame(row: Row, value: float) -> float:
 def _name(row: Row, y: float) -> str:
     batch = f", batch {row.batch}" if row.batch != 1 else ""
     threads = "1 thread" if row.threads == 1 else f"{row.threads} threads"
-    failed = "" if row.verified else " · FAILED SELF-TEST"
+    under = f"{row.precision}, {threads}{batch}"
     style = "name" if row.verified else "name failed"
-    return text(LEFT - 14, y, f"{row.artifact} · {row.backend}{failed}", style, "end") + text(
-        LEFT - 14, y + 15, f"{row.precision}, {threads}{batch}", "sub", "end"
-    )
+    parts = [text(LEFT - 14, y, f"{row.artifact} · {row.backend}", style, "end")]
+    if row.verified:
+        parts.append(text(LEFT - 14, y + 15, under, "sub", "end"))
+    else:
+        parts.append(text(LEFT - 14, y + 15, f"{under}, FAILED SELF-TEST", "sub failed", "end"))
+    return "".join(parts)
 
 
 def _figures(row: Row, y: float) -> list[str]:

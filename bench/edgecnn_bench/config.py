@@ -48,7 +48,7 @@ class BenchConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     ] = 4.0
     rounds: Annotated[
         int, Meta(ge=2, le=1000, description="how many times all rows take turns")
-    ] = 20
+    ] = 30
     warmup: Annotated[
         float, Meta(ge=0.0, le=600, description="seconds each row runs before the rounds")
     ] = 0.5

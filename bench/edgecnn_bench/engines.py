@@ -86,7 +86,7 @@ def _find(name: str, host: Host, *, checkpoint: bool) -> Engine | Absent:
             return Absent(backend=name, why=why, install=module.INSTALL)
     module_name, install = NVIDIA[name]
     if not any("nvidia" in gpu.name.lower() or gpu.name == "Tegra" for gpu in host.gpus):
-        return Absent(backend=name, why="no NVIDIA GPU here", install=install)
+        return Absent(backend=name, why="no NVIDIA GPU", install=install)
     if importlib.util.find_spec(module_name) is None:
         return Absent(backend=name, why="not installed", install=install)
     why = "installed, but this edgecnn has no backend for it yet"

@@ -26,7 +26,7 @@ SETTLE = 0.02
 """Seconds of unmeasured runs at the start of a slot: caches and clocks are the neighbour's."""
 GAP = 0.005
 """Seconds of rest between rows: engines' worker threads spin for a while after their last run."""
-BURST, ROUND_REFERENCE = 0.015, 0.12
+BURST, ROUND_REFERENCE = 0.03, 0.15
 """Seconds of the reference workload: at least so long each time, at least so long a round."""
 
 
@@ -62,9 +62,14 @@ class Track:
 
 @dataclass
 class Measured:
-    """What the rounds gave, by subject key. partial: interrupted before the last round ended."""
+    """What the rounds gave, by subject key.
+
+    work: of each round, the reference workload's bursts: nanoseconds of each run in it.
+    partial: interrupted before the last round ended.
+    """
 
     tracks: dict[str, Track]
+    work: list[list[NDArray[np.int64]]]
     moments: list[Moment]
     conditions: list[Condition]
     partial: bool = False
@@ -80,7 +85,7 @@ def measure(
 
     progress: told the number of rounds done.
     """
-    found = Measured({subject.key: Track() for subject in subjects}, [], [condition()])
+    found = Measured({subject.key: Track() for subject in subjects}, [], [], [condition()])
     rng = np.random.default_rng(settings.seed)
     try:
         for subject in subjects:
@@ -130,18 +135,21 @@ class _Rig:
 def _round(number: int, order: Sequence[Subject], found: Measured, rig: _Rig) -> None:
     """One slot for each subject, the reference workload before, between and after."""
     share = max(BURST, ROUND_REFERENCE / (len(order) + 1))
-    work = rig.reference.burst(share)
+    work = [rig.reference.burst(share)]
+    found.work.append(work)
     try:
         for subject in order:
             track = found.tracks[subject.key]
             times = _slot(subject, track, rig)
             track.rounds.append(number)
             track.times.append(times / 1e6)
+            work.append(rig.reference.burst(share))  # before the rest: a rested task is favoured
             time.sleep(GAP)
-            work.extend(rig.reference.burst(share))
     finally:
         found.conditions.append(condition())
-        found.moments.append(_moment(found.conditions, float(np.median(work)) / 1e6))
+        found.moments.append(
+            _moment(found.conditions, float(np.median(np.concatenate(work))) / 1e6)
+        )
 
 
 def _slot(subject: Subject, track: Track, rig: _Rig) -> NDArray[np.int64]:

@@ -6,12 +6,15 @@ One thread, no BLAS and no engine: multiply-adds in cache, then a walk through m
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 NAME = "mix-1"
 """Named in every report; results of different reference workloads are never compared."""
+TYPICAL_MS = 10.0
+"""The stretch over which the workload is seen where no row's own latency says another."""
 
 
 def reference_workload() -> Callable[[], None]:
@@ -42,8 +45,8 @@ class Reference:
         self.work = reference_workload()
         self.burst(0.05)
 
-    def burst(self, seconds: float) -> list[int]:
-        """Run it for about that long, three times at least; nanoseconds of each run."""
+    def burst(self, seconds: float) -> NDArray[np.int64]:
+        """Run it for about that long, three times at least; int64[n] nanoseconds of each run."""
         times: list[int] = []
         clock = time.perf_counter_ns
         end = clock() + int(seconds * 1e9)
@@ -51,4 +54,20 @@ class Reference:
             start = clock()
             self.work()
             times.append(clock() - start)
-        return times
+        return np.array(times, dtype=np.int64)
+
+
+def at_scale(bursts: Sequence[NDArray[np.int64]], milliseconds: float) -> float:
+    """How long the workload takes, in milliseconds, seen over stretches as long as a row's run.
+
+    A program that is now and then put aside for a few milliseconds hardly changes the median of
+    short runs, and all of the long ones. So the yardstick is averaged over as many consecutive
+    runs as fill the row's own latency, at most a burst, and the median of those averages taken.
+    """
+    found = []
+    for burst in bursts:
+        each = float(np.median(burst)) / 1e6
+        size = min(len(burst), max(1, round(milliseconds / each)))
+        whole = burst[: len(burst) // size * size].reshape(-1, size)
+        found.append(whole.mean(axis=1))
+    return float(np.median(np.concatenate(found))) / 1e6

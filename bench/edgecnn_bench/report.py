@@ -99,7 +99,7 @@ def _scope(report: Report, rows: Sequence[Row], heading: str) -> str:
         parts.append(_section("Where a frame's time goes", note, charts.stages(staged), level=3))
     note = "Density of all runs; marks at p50, p95 and p99."
     parts.append(_section("Distribution", note, charts.distributions(rows), level=3))
-    measured = [row for row in rows if row.accuracy]
+    measured = [row for row in rows if row.accuracy and row.verified]
     if len({row.artifact for row in measured}) > 1:
         note = "Accuracy as measured at export. Nothing beats the rows on the line on both."
         parts.append(_section("Accuracy against latency", note, charts.frontier(measured), level=3))

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from edgecnn_bench.latency import Measured, Track
 from edgecnn_bench.power import Meter, total
-from edgecnn_bench.reference import NAME
+from edgecnn_bench.reference import NAME, at_scale
 from edgecnn_bench.schema import (
     STAGES,
     Accuracy,
@@ -16,7 +16,6 @@ from edgecnn_bench.schema import (
     Energy,
     Machine,
     Memory,
-    Moment,
     Row,
     Scope,
     Slot,
@@ -74,7 +73,7 @@ def build_rows(
     for job in jobs:
         track = measured.tracks.get(job.key)
         if track is not None and track.times:
-            row = _row(job, track, measured.moments, meters)
+            row = _row(job, track, measured, meters)
             cold, memory = starts.get(job.key, (None, None))
             rows.append(replace(row, cold=cold, memory=memory))
     return _ranked(rows)
@@ -94,9 +93,7 @@ def build_machine(measured: Measured) -> Machine:
 
 def build_remarks(rows: Sequence[Row], machine: Machine, *, partial: bool) -> tuple[str, ...]:
     """What a reader of the figures must know, most serious first."""
-    remarks = [
-        f"{row.key} FAILED its self-test: {row.self_test}" for row in rows if not row.verified
-    ]
+    remarks = _failed(rows)
     if partial:
         remarks.append(f"Interrupted after {len(machine.moments)} rounds: these are the ones done.")
     remarks += [f"The chip was held back: {reason}." for reason in machine.throttled]
@@ -117,14 +114,14 @@ def build_remarks(rows: Sequence[Row], machine: Machine, *, partial: bool) -> tu
 def _row(
     job: Job,
     track: Track,
-    moments: Sequence[Moment],
+    measured: Measured,
     meters: Sequence[Meter],
 ) -> Row:
     latency = summarise(track.times)
     slots = []
     for number, times in zip(track.rounds, track.times, strict=False):
         p50, p95 = np.percentile(times, (50, 95))
-        ratio = float(p50) / moments[number].reference_ms
+        ratio = float(p50) / at_scale(measured.work[number], float(p50))
         slots.append(
             Slot(round=number, n=len(times), p50_ms=float(p50), p95_ms=float(p95), ratio=ratio)
         )
@@ -192,13 +189,33 @@ def _standing(row: Row, best: Row) -> Standing | None:
     return Standing(against=best.key, verdict=verdict(ratio, len(shared)), ratio=ratio)
 
 
-def _undecided(rows: Sequence[Row]) -> list[str]:
-    found = []
+def _failed(rows: Sequence[Row]) -> list[str]:
+    """One remark an artifact; what each row's self-test said in full is in the row."""
+    engines: dict[str, list[str]] = {}
     for row in rows:
-        if row.standing and row.standing.verdict == "unclear":
-            low, high = row.standing.ratio.low, row.standing.ratio.high
-            found.append(
-                f"Too noisy to tell {row.key} from {row.standing.against}: between "
-                f"{low:.2f} and {high:.2f} times its time. More --seconds would say."
-            )
+        if not row.verified:
+            name = f"{row.model} {row.artifact}"
+            engines.setdefault(name, []).append(f"{row.backend}/{row.precision}")
+    return [
+        f"{name} FAILED its self-test on {', '.join(dict.fromkeys(found))}: it does not give the "
+        "golden outputs here, so how fast it does that means nothing."
+        for name, found in engines.items()
+    ]
+
+
+def _undecided(rows: Sequence[Row]) -> list[str]:
+    """One remark a group of rows that the fastest cannot be told from."""
+    groups: dict[str, list[Row]] = {}
+    for row in rows:
+        if row.verified and row.standing and row.standing.verdict == "unclear":
+            groups.setdefault(row.standing.against, []).append(row)
+    found = []
+    for fastest, members in groups.items():
+        names = "; ".join(
+            f"{row.key.partition(': ')[2]} ({row.standing.ratio.low:.2f} to "
+            f"{row.standing.ratio.high:.2f} times its time)"
+            for row in members
+            if row.standing
+        )
+        found.append(f"Too noisy to tell {fastest} from {names}. More --seconds may.")
     return found

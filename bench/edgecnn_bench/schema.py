@@ -100,7 +100,8 @@ class Energy(Part, frozen=True, kw_only=True):
 
 
 class Slot(Part, frozen=True, kw_only=True):
-    """One row in one round. ratio: p50 over the reference workload's in that round."""
+    """One row in one round. ratio: p50 over the reference workload's in that round, the latter
+    seen over stretches as long as p50 (``reference.at_scale``)."""
 
     round: int
     n: int

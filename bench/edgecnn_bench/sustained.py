@@ -6,7 +6,7 @@ import numpy as np
 
 from edgecnn_bench.latency import Subject, timed
 from edgecnn_bench.power import Meter, total
-from edgecnn_bench.reference import Reference
+from edgecnn_bench.reference import TYPICAL_MS, Reference, at_scale
 from edgecnn_bench.schema import Sustained, Window
 from edgecnn_bench.stats import Interval, unpaired_ratio
 from edgecnn_bench.thermal import condition, throttling
@@ -49,7 +49,7 @@ def sustained(
                     n=len(times),
                     p50_ms=float(np.median(times)),
                     p95_ms=float(np.percentile(times, 95)),
-                    reference_ms=float(np.median(work)) / 1e6,
+                    reference_ms=at_scale([work], TYPICAL_MS),
                     mhz=now.mhz,
                     celsius=now.celsius,
                     watts=best[0] / (now.at - history[-1].at) if best else None,

@@ -218,6 +218,9 @@ def _sustained_line(run: Sustained) -> Text:
 def _footnotes(report: Report) -> Iterable[RenderableType]:
     if report.absent:
         table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=False)
+        table.add_column(no_wrap=True)
+        table.add_column()
+        table.add_column(no_wrap=True)
         for each in report.absent:
             install = f"[cyan]{escape(each.install)}[/cyan]" if each.install else ""
             table.add_row(each.backend, f"[dim]{escape(each.why)}[/dim]", install)

@@ -135,7 +135,9 @@ def make_report(host: Host) -> Callable[..., Report]:
             if each.scope == "frame":
                 parts = {"prepare": 0.2, "engine": ms - 0.25, "decode": 0.05}
                 tracks[each.key].stages = {name: [part] * 9 for name, part in parts.items()}
-        measured = Measured(tracks, machine.moments(), [condition(), condition()])
+        moments = machine.moments()
+        work = [[np.full(20, moment.reference_ms * 1e6)] for moment in moments]
+        measured = Measured(tracks, work, moments, [condition(), condition()])
         start = (
             Cold(seconds=0.4, import_seconds=0.2, load_seconds=0.15, first_seconds=0.05, starts=3),
             Memory(resident_mib=94.0, peak_mib=101.0, base_mib=48.0),
