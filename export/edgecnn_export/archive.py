@@ -6,7 +6,9 @@ memory: the loader sees those bytes and no others.
 """
 
 import io
+import struct
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -15,6 +17,11 @@ from edgecnn_runtime.errors import CheckpointError
 UNPACKED_SLACK = 64 << 20
 """torch compresses source code only, so a file unpacks to little more than its own size."""
 ROOT = "model"
+ZIP_ERRORS = (
+    zipfile.BadZipFile, zlib.error, struct.error, OSError, ValueError, EOFError, RuntimeError,
+    LookupError,
+)  # fmt: skip
+"""What zipfile raises on one crafted or damaged archive or another."""
 
 
 def read_archive(path: Path) -> dict[str, bytes]:
@@ -31,7 +38,7 @@ def read_archive(path: Path) -> dict[str, bytes]:
                 entry.filename.partition("/")[2]: archive.read(entry)
                 for entry in archive.infolist()
             }
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, EOFError) as error:
+    except ZIP_ERRORS as error:
         raise CheckpointError(f"{path} is damaged: {error}; copy or download it again") from None
 
 
@@ -40,7 +47,7 @@ def check_size(path: Path) -> None:
     try:
         with zipfile.ZipFile(path) as archive:
             unpacked = sum(entry.file_size for entry in archive.infolist())
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+    except ZIP_ERRORS as error:
         raise CheckpointError(f"{path} is damaged: {error}; copy or download it again") from None
     if unpacked > path.stat().st_size + UNPACKED_SLACK:
         raise CheckpointError(f"{path} unpacks to {unpacked >> 20:,} MiB: it is a zip bomb")

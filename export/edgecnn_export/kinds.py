@@ -5,6 +5,7 @@ import zipfile
 from pathlib import Path
 from typing import Literal, TypeAlias
 
+from edgecnn_export.archive import ZIP_ERRORS
 from edgecnn_runtime.errors import CheckpointError, UnsupportedModelError, UsageError
 
 Kind: TypeAlias = Literal["weights", "torchscript", "pt2", "safetensors", "onnx"]
@@ -97,7 +98,7 @@ def _zip_kind(path: Path, size: int) -> Kind:
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
+    except ZIP_ERRORS:
         raise CheckpointError(
             f"{path} is truncated or damaged: it begins as a checkpoint, but its end is missing "
             f"({size:,} bytes are here); copy or download it again"

@@ -12,6 +12,8 @@ import re
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 
+from edgecnn_export.archive import ZIP_ERRORS
+
 PLAIN_GLOBALS = re.compile(
     r"""(collections|_codecs|builtins|__builtin__)\.(OrderedDict|encode|set|complex|bytearray)
     | torch\.(Size|Tensor|device|dtype|\w+Storage|float\w*|u?int\d+|bool|bfloat16|half)
@@ -114,7 +116,7 @@ def _pickle_in(data: bytes) -> bytes:
             names = [name for name in archive.namelist() if name.endswith("/data.pkl")]
             with archive.open(names[0]) as member:
                 return member.read(PICKLE_LIMIT)
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, EOFError, IndexError):
+    except ZIP_ERRORS:
         return b""
 
 
