@@ -64,12 +64,15 @@ class Runner:
 
     def __exit__(self, *problem: object) -> None:
         self.stop()
-        self.wait(None)
+        for thread, job in zip(self._threads, self.jobs, strict=True):
+            if job.source is not None:  # one that still waits for its source is abandoned
+                thread.join()
+        self.wait(0.0)
 
-    def wait(self, seconds: float | None) -> bool:
+    def wait(self, seconds: float) -> bool:
         """Whether every job has ended, after at most so long. Raises what is no EdgecnnError."""
         for thread in self._threads:
-            thread.join(None if seconds is None else seconds / len(self._threads))
+            thread.join(seconds / len(self._threads))
         if self._crash is not None:
             raise self._crash
         return not any(thread.is_alive() for thread in self._threads)

@@ -136,7 +136,6 @@ def test_stopping_completes_what_was_written(
         while runner.jobs[0].meter.read().frames < 5:
             assert not runner.wait(0.01)
         runner.stop()
-        runner.wait(None)
     assert runner.jobs[0].error is None
     assert cv2.VideoCapture(str(path)).isOpened()
 
@@ -149,7 +148,7 @@ def test_a_defect_in_a_thread_reaches_the_caller(
 
     runner = Runner(model, [job(make_clip(tmp_path / "clip.mp4"), defective)])
     with pytest.raises(ZeroDivisionError), runner:
-        runner.wait(None)
+        runner.wait(20)
 
 
 @pytest.mark.parametrize(

@@ -163,7 +163,7 @@ def _device(address: Address) -> cv2.VideoCapture:
 
 
 def _gstreamer(pipeline: str) -> cv2.VideoCapture:
-    if cv2.CAP_GSTREAMER not in cv2.videoio_registry.getBackends():
+    if not cv2.videoio_registry.hasBackend(cv2.CAP_GSTREAMER):
         raise BackendMissingError(
             "this OpenCV was built without GStreamer, as all of pip's are: use the system's "
             "(apt install python3-opencv; a Jetson brings one) in an environment made with "
@@ -175,4 +175,4 @@ def _gstreamer(pipeline: str) -> cv2.VideoCapture:
 def _backend(name: str) -> int:
     """OpenCV's number for a way to capture; "any" where this build lacks it."""
     number = int(getattr(cv2, f"CAP_{name}"))
-    return number if number in cv2.videoio_registry.getBackends() else int(cv2.CAP_ANY)
+    return number if cv2.videoio_registry.hasBackend(number) else int(cv2.CAP_ANY)

@@ -1,0 +1,269 @@
+"""``edgecnn run`` as it is typed: files, cameras, Ctrl-C, exit codes."""
+
+import json
+import os
+import pty
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edgecnn.cli import main
+from edgecnn.cli.run import numbered, parse_roi
+from edgecnn_runtime.errors import UsageError
+
+MakeClip = Callable[..., Path]
+Camera = Callable[..., Any]
+
+
+@pytest.fixture(scope="module")
+def model(make_bundle: Callable[..., Path]) -> str:
+    return str(make_bundle("runner"))
+
+
+@pytest.fixture
+def clip(tmp_path: Path, make_clip: MakeClip) -> str:
+    return str(make_clip(tmp_path / "clip.mp4", frames=20))
+
+
+def start(*words: str, **options: Any) -> "subprocess.Popen[str]":
+    command = [sys.executable, "-m", "edgecnn", "run", *words]
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
+    return subprocess.Popen(command, text=True, **streams)
+
+
+def test_a_file_is_run_to_its_end(
+    model: str, clip: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    video, events, table = tmp_path / "out.mp4", tmp_path / "e.jsonl", tmp_path / "t.csv"
+    outputs = ["--save", str(video), "--events", str(events), "--csv", str(table)]
+    assert main(["run", model, clip, *outputs]) == 0
+    said = capsys.readouterr().out
+    assert "clip.mp4" in said
+    assert "age p50" not in said  # a file has none
+    for path in (video, events, table):
+        assert f"wrote {path}" in said.replace("\n", "")
+    lines = [json.loads(line) for line in events.read_text().splitlines()]
+    assert [line["index"] for line in lines] == list(range(20))
+    assert len(table.read_text().splitlines()) == 21
+    capture = cv2.VideoCapture(str(video))
+    assert capture.get(cv2.CAP_PROP_FRAME_COUNT) == 20
+    assert capture.get(cv2.CAP_PROP_FPS) == pytest.approx(25)
+
+
+def test_the_summary_as_json(
+    model: str, clip: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    video = str(tmp_path / "out.mp4")
+    words = ["run", model, clip, "--save", video, "--max-frames", "7", "--json", "--threads", "1"]
+    assert main(words) == 0
+    summary = json.loads(capsys.readouterr().out)
+    assert summary["exit"] == 0
+    assert summary["engine"].endswith("1 thread")
+    (source,) = summary["sources"]
+    assert (source["source"], source["frames"], source["found"]) == (clip, 7, 7)
+    assert source["saved"] == video
+    assert source["error"] is None
+    assert source["p50"] > 0
+
+
+def test_several_sources(
+    model: str, tmp_path: Path, make_clip: MakeClip, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clips = [str(make_clip(tmp_path / f"{name}.mp4", frames=6)) for name in "ab"]
+    events = tmp_path / "e.jsonl"
+    words = ["--save", str(tmp_path / "out.mp4"), "--events", str(events), "--json"]
+    assert main(["run", model, *clips, *words]) == 0
+    summary = json.loads(capsys.readouterr().out)
+    assert [source["frames"] for source in summary["sources"]] == [6, 6]
+    assert [source["saved"] for source in summary["sources"]] == [
+        str(tmp_path / "out-1.mp4"), str(tmp_path / "out-2.mp4"),
+    ]  # fmt: skip
+    assert len(events.read_text().splitlines()) == 12
+
+
+def test_a_picture_becomes_a_picture(model: str, tmp_path: Path) -> None:
+    picture, drawn = tmp_path / "a.png", tmp_path / "drawn.png"
+    cv2.imwrite(str(picture), np.full((240, 320, 3), 90, np.uint8))
+    assert main(["run", model, str(picture), "--save", str(drawn), "--rotate", "90"]) == 0
+    assert cv2.imread(str(drawn)).shape == (320, 240, 3)
+
+
+def test_a_camera(model: str, camera: Camera, capsys: pytest.CaptureFixture[str]) -> None:
+    url = camera("--user", "admin", "--password", "s3cret").url(user="admin:s3cret@")
+    assert main(["run", model, url, "--max-frames", "10"]) == 0
+    captured = capsys.readouterr()
+    assert "age p50 / p95" in captured.out
+    assert "s3cret" not in captured.out + captured.err
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "says"),
+    [
+        (["nowhere.mp4"], 2, "nowhere.mp4: no such file"),
+        (["CLIP", "--roi", "1,2,3"], 2, "x,y,width,height"),
+        (["CLIP", "--roi", "300,0,100,100"], 2, "not inside the 320x240 frame"),
+        (["CLIP", "--rotate", "45"], 2, "0, 90, 180 or 270"),
+        (["CLIP", "--flip", "x"], 2, "left-right"),
+        (["CLIP", "--transport", "carrier-pigeon"], 2, "tcp or udp"),
+        (["CLIP", "--timeout", "-1"], 2, "above 0"),
+        (["CLIP", "--max-frames", "0"], 2, "1 or more"),
+        (["CLIP", "--save", "out.gif"], 2, "must end in .mp4"),
+        (["CLIP", "--events", "/no/such/folder/e.jsonl"], 2, "make it first"),
+        (["CLIP", "--backend", "onnxruntim"], 2, "did you mean"),
+        (["EMPTY"], 2, "no pictures in this folder"),
+        (["77"], 6, "/dev/video77: no such camera"),
+        (["rtsp://u:s3cret@127.0.0.1:9/cam"], 6, "nothing listens there"),
+        (["gst:videotestsrc"], 5, "without GStreamer"),
+        (["CUT"], 6, "cannot be read: it is cut short"),
+    ],
+)
+def test_what_goes_wrong_has_a_code_and_a_reason(
+    model: str, clip: str, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+    words: list[str], code: int, says: str,
+) -> None:  # fmt: skip
+    if words[0].startswith("rtsp"):
+        pytest.importorskip("av")
+    if words[0].startswith("gst") and cv2.videoio_registry.hasBackend(cv2.CAP_GSTREAMER):
+        pytest.skip("this OpenCV has GStreamer")
+    (tmp_path / "empty").mkdir()
+    cut = tmp_path / "cut.mp4"
+    cut.write_bytes(Path(clip).read_bytes()[:2000])
+    names = {"CLIP": clip, "EMPTY": str(tmp_path / "empty"), "CUT": str(cut)}
+    assert main(["run", model, *(names.get(word, word) for word in words)]) == code
+    captured = capsys.readouterr()
+    assert says in captured.err
+    assert "s3cret" not in captured.err + captured.out
+
+
+def test_a_video_that_ends_in_mid_frame_keeps_what_it_gave(
+    model: str, tmp_path: Path, make_clip: MakeClip, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = make_clip(tmp_path / "clip.avi", frames=40)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    events, video = tmp_path / "e.jsonl", tmp_path / "out.mp4"
+    words = ["--events", str(events), "--save", str(video), "--json"]
+    assert main(["run", model, str(path), *words]) == 6
+    summary = json.loads(capsys.readouterr().out)
+    (source,) = summary["sources"]
+    assert summary["exit"] == 6
+    assert "ends in mid-frame" in source["error"]
+    assert 10 < source["frames"] < 40
+    assert len(events.read_text().splitlines()) == source["frames"]
+    assert cv2.VideoCapture(str(video)).get(cv2.CAP_PROP_FRAME_COUNT) == source["frames"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_ends_it_well(model: str, clip: str, tmp_path: Path, number: signal.Signals) -> None:
+    events, video = tmp_path / "e.jsonl", tmp_path / "out.mp4"
+    words = ["--loop", "--realtime", "--events", str(events), "--save", str(video), "--json"]
+    running = start(model, clip, *words)
+    wait_for_lines(events, running)
+    running.send_signal(number)
+    out, err = running.communicate(timeout=60)
+    assert (running.returncode, err) == (0, "")
+    (source,) = json.loads(out)["sources"]
+    lines = [json.loads(line) for line in events.read_text().splitlines()]
+    assert len(lines) == source["frames"]
+    assert cv2.VideoCapture(str(video)).read()[0]
+    assert sorted(path.name for path in tmp_path.iterdir() if path.name != "state") == [
+        "clip.mp4", "e.jsonl", "out.mp4",
+    ]  # fmt: skip
+
+
+def test_ctrl_c_while_a_camera_freezes(model: str, camera: Camera, tmp_path: Path) -> None:
+    """Nothing comes any more, and nobody has to wait until that is noticed."""
+    filmed, events = camera(), tmp_path / "e.jsonl"
+    running = start(model, filmed.url(), "--events", str(events), "--timeout", "300", "--json")
+    wait_for_lines(events, running)
+    filmed.freeze()
+    running.send_signal(signal.SIGINT)
+    out, _ = running.communicate(timeout=60)
+    assert running.returncode == 0
+    assert json.loads(out)["sources"][0]["frames"] > 0
+
+
+def test_ctrl_c_while_nobody_answers(model: str) -> None:
+    pytest.importorskip("av")
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen(1)
+        url = f"rtsp://127.0.0.1:{silent.getsockname()[1]}/cam"
+        running = start(model, url, "--timeout", "300", "--json")
+        connection, _ = silent.accept()
+        with connection:
+            running.send_signal(signal.SIGINT)
+            out, _ = running.communicate(timeout=60)
+    assert running.returncode == 0
+    assert json.loads(out)["sources"][0]["frames"] == 0
+
+
+def test_a_camera_that_dies_is_lost(model: str, camera: Camera, tmp_path: Path) -> None:
+    filmed, events = camera(), tmp_path / "e.jsonl"
+    running = start(model, filmed.url(), "--events", str(events))
+    wait_for_lines(events, running)
+    filmed.kill()
+    _, err = running.communicate(timeout=60)
+    assert running.returncode == 6
+    assert "rtsp://" in err
+
+
+def test_the_live_line(model: str, clip: str) -> None:
+    """Drawn in place on a terminal."""
+    ours, theirs = pty.openpty()
+    running = start(model, clip, "--realtime", stderr=theirs, env={**os.environ, "TERM": "xterm"})
+    os.close(theirs)
+    shown = b""
+    while True:
+        try:
+            shown += os.read(ours, 65536)
+        except OSError:  # the other end is closed
+            break
+    running.communicate(timeout=60)
+    assert running.returncode == 0
+    assert b"fps" in shown
+    assert b"p50" in shown
+    assert b"age" in shown
+
+
+def test_quiet_is_quiet(model: str, clip: str) -> None:
+    running = start(model, clip, "--quiet")
+    out, err = running.communicate(timeout=60)
+    assert (running.returncode, err) == (0, "")
+    assert "clip.mp4" in out
+
+
+def wait_for_lines(path: Path, running: "subprocess.Popen[str]") -> None:
+    while not path.exists() or path.read_text().count("\n") < 5:
+        assert running.poll() is None, running.communicate()
+        time.sleep(0.05)
+
+
+@given(st.tuples(*[st.integers(0, 99999)] * 2), st.tuples(*[st.integers(1, 99999)] * 2))
+def test_a_roi_is_read_as_written(corner: tuple[int, int], size: tuple[int, int]) -> None:
+    roi = (*corner, *size)
+    assert parse_roi(",".join(map(str, roi))) == roi
+    assert parse_roi(" , ".join(map(str, roi))) == roi
+
+
+@given(st.text() | st.from_regex(r"[0-9,. -]{0,20}", fullmatch=True))
+def test_any_other_roi_is_refused(text: str) -> None:
+    with suppress(UsageError):
+        x, y, w, h = parse_roi(text)
+        assert min(x, y, w - 1, h - 1) >= 0
+
+
+def test_names_of_several_outputs() -> None:
+    assert numbered(Path("a/out.mp4"), 0, 1) == Path("a/out.mp4")
+    assert numbered(Path("a/out.mp4"), 1, 2) == Path("a/out-2.mp4")
