@@ -22,7 +22,10 @@ def constant(graph: ir.Graph, name: str, values: NDArray[Any]) -> ir.Value:
         free, number = f"{name}.{number}", number + 1
     tensor = ir.tensor(np.ascontiguousarray(values), name=free)
     value = ir.Value(
-        name=free, shape=ir.Shape(values.shape), type=ir.TensorType(tensor.dtype), const_value=tensor
+        name=free,
+        shape=ir.Shape(values.shape),
+        type=ir.TensorType(tensor.dtype),
+        const_value=tensor,
     )
     graph.register_initializer(value)
     return value

@@ -1,0 +1,158 @@
+"""The story of an export: load → trace → fold → optimise → verify → pack."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import onnx
+
+from edgecnn_export.config import ExportConfig
+from edgecnn_export.diagnose import Suspects, explain_failure
+from edgecnn_export.draft import draft_manifest
+from edgecnn_export.fold import fold_pixels
+from edgecnn_export.golden import most_distinct, write_golden
+from edgecnn_export.heads import tails
+from edgecnn_export.load import load_model
+from edgecnn_export.loaded import input_channels, input_shape
+from edgecnn_export.optimise import optimise
+from edgecnn_export.pictures import collect
+from edgecnn_export.progress import Progress, Silent, Timed
+from edgecnn_export.reference import check_finite, make_reference, textbook
+from edgecnn_export.report import Facts, write_report
+from edgecnn_export.resolve import check_early, network_size, resolve
+from edgecnn_export.settings import over_checkpoint, read_settings
+from edgecnn_export.trace import trace
+from edgecnn_export.traced import batch_sizes, describe, outputs_of
+from edgecnn_export.verify import (
+    Check,
+    Truth,
+    Verifier,
+    decode_all,
+    engines,
+    measured,
+    reliable,
+    standing_still,
+)
+from edgecnn_runtime.bundle import (
+    SUFFIX,
+    Bundle,
+    new_bundle,
+    open_bundle,
+    sha256_file,
+    write_manifest,
+)
+from edgecnn_runtime.errors import UsageError, VerificationError
+from edgecnn_runtime.manifest import Artifact
+
+OPSET = 20
+FLOAT_FILE = "model.fp32.onnx"
+
+
+@dataclass(frozen=True)
+class ExportResult:
+    """What an export made.
+
+    bundle: opened and checked. checks: every artifact on every engine. warnings: in plain words,
+    the gravest first. seconds: how long each step took, in order.
+    """
+
+    bundle: Bundle
+    checks: tuple[Check, ...]
+    warnings: tuple[str, ...]
+    seconds: dict[str, float]
+
+
+def export(config: ExportConfig, progress: Progress | None = None) -> ExportResult:
+    """Turn a trained model into a verified bundle.
+
+    Nothing stands at ``config.out`` unless all of it succeeded. Raises UsageError for what was
+    said wrong, UnsupportedModelError for a model that cannot be taken, VerificationError where an
+    artifact does not follow the reference, EdgecnnError where the bundle cannot be written.
+    """
+    timed = Timed(progress or Silent())
+    settings = read_settings(config)
+    if not settings.config.model:
+        raise UsageError("which model? edgecnn export model.pt")
+    backends = engines(settings.config.backends)
+
+    with timed.step("load"):
+        loaded = load_model(settings.config)
+        settings = over_checkpoint(settings, loaded.spec, loaded.origin or "checkpoint")
+        size = network_size(settings.config, input_channels(loaded), input_shape(loaded))
+        check_early(settings, size)
+
+    said = settings.config
+    out = Path(said.out or said.bundle_name() + SUFFIX)
+    with new_bundle(out, overwrite=said.overwrite) as folder:
+        with timed.step("trace"):
+            traced = trace(
+                loaded,
+                height=size.height,
+                width=size.width,
+                channels=size.channels,
+                opset=said.opset or OPSET,
+            )
+            batch = batch_sizes(said, traced)
+            reference = make_reference(loaded, traced)
+            outputs = outputs_of(traced, reference, size)
+            plan = resolve(settings, size, outputs, tails(traced))
+
+        with timed.step("fold"):
+            folded = fold_pixels(traced, plan.input)
+
+        with timed.step("optimise"):
+            model = optimise(folded)
+            artifact = write_artifact(folder, model)
+
+        with timed.step("run the reference"):
+            manifest = draft_manifest(
+                plan,
+                name=said.bundle_name(),
+                config=config,
+                loaded=loaded,
+                outputs=outputs,
+                batch=batch,
+                artifact=artifact,
+            )
+            pictures = collect(said.images, loaded.samples, plan.input)
+            answers = reference.run(textbook(pictures.pixels, plan.input))
+            check_finite(answers)
+            truth = Truth(pictures.pixels, answers, decode_all(manifest, answers))
+
+        checks = Verifier(folder, manifest, truth).run(backends, timed)
+        if any(check.failed for check in checks):
+            suspects = Suspects(loaded.module, traced, folder)
+            raise VerificationError(explain_failure(checks, suspects, truth.pixels, plan.input))
+
+        with timed.step("pack"):
+            golden = most_distinct(answers, reliable(checks))
+            manifest = msgspec.structs.replace(
+                manifest,
+                artifacts=measured(checks, truth, golden),
+                golden=write_golden(folder, pictures, answers, golden),
+            )
+            warnings = (*plan.warnings, *pictures.warnings, *standing_still(answers))
+            facts = Facts(
+                manifest=manifest,
+                warnings=warnings,
+                before=describe(traced),
+                after=describe(model),
+                pictures=pictures,
+                truth=truth,
+                golden=golden,
+                checks=checks,
+                seconds=timed.seconds,
+            )
+            files = write_report(folder, facts)
+            write_manifest(folder, msgspec.structs.replace(manifest, files=files))
+
+    return ExportResult(open_bundle(out), tuple(checks), warnings, timed.seconds)
+
+
+def write_artifact(folder: Path, model: onnx.ModelProto) -> Artifact:
+    """Write the float graph and describe it."""
+    path = folder / FLOAT_FILE
+    path.write_bytes(model.SerializeToString())
+    return Artifact(
+        file=FLOAT_FILE, precision="fp32", sha256=sha256_file(path), bytes=path.stat().st_size
+    )

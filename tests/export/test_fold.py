@@ -1,0 +1,156 @@
+"""Folding changes where the arithmetic happens and not what comes out."""
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from onnx import helper, numpy_helper
+from torch import nn
+
+from edgecnn_export.fold import fold_pixels
+from edgecnn_export.kinds import Kind
+from edgecnn_export.loaded import Loaded
+from edgecnn_export.optimise import optimise
+from edgecnn_export.reference import textbook
+from edgecnn_export.trace import trace
+from edgecnn_runtime.manifest import Input, Normalization
+
+SIZE = 12
+
+
+def spec(color: str, mean: tuple[float, ...], std: tuple[float, ...]) -> Input:
+    normalization = Normalization(mean=mean, std=std, origin="flag")
+    return Input(width=SIZE, height=SIZE, color=color, normalization=normalization)
+
+
+def traced(module: nn.Module, channels: int, tmp_path) -> onnx.ModelProto:
+    kind: Kind = "checkpoint"
+    loaded = Loaded(path=tmp_path, sha256="0" * 64, kind=kind, module=module.eval())
+    return trace(loaded, height=SIZE, width=SIZE, channels=channels, opset=20)
+
+
+def difference(module: nn.Module, model: onnx.ModelProto, given: Input) -> float:
+    """Largest difference to torch with the textbook's transform, relative to the outputs."""
+    pixels = np.random.default_rng(1).integers(0, 256, (3, SIZE, SIZE, 3), dtype=np.uint8)
+    with torch.no_grad():
+        truth = module(torch.from_numpy(textbook(pixels, given))).numpy()
+    session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    assert session.get_inputs()[0].type == "tensor(uint8)"
+    (found,) = session.run(None, {"pixels": pixels})
+    return float(np.abs(found - truth).max() / max(1.0, np.abs(truth).max()))
+
+
+class Several(nn.Module):
+    """The picture is read twice."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one = nn.Conv2d(3, 4, 3, padding=1)
+        self.two = nn.Conv2d(3, 4, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.one(x) + self.two(x)
+
+
+class Skips(nn.Module):
+    """A convolution and the picture itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 3, 3, padding=1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.conv(x) + x
+
+
+NETWORKS = {
+    "conv": (lambda: nn.Conv2d(3, 5, 3, padding=1), True),
+    "stride and no padding": (lambda: nn.Conv2d(3, 5, 3, stride=2), True),
+    "no bias": (lambda: nn.Conv2d(3, 5, 3, padding=2, bias=False), True),
+    "conv and batch norm": (lambda: nn.Sequential(nn.Conv2d(3, 5, 3), nn.BatchNorm2d(5)), True),
+    "several readers": (Several, True),
+    "grouped": (lambda: nn.Conv2d(3, 6, 3, groups=3, padding=1), False),
+    "pooling first": (lambda: nn.Sequential(nn.AvgPool2d(2), nn.Conv2d(3, 5, 3)), False),
+    "space to depth": (
+        lambda: nn.Sequential(nn.PixelUnshuffle(2), nn.Conv2d(12, 5, 3)),
+        False,
+    ),
+    "the picture is added again": (Skips, False),
+    "linear": (lambda: nn.Sequential(nn.Flatten(), nn.Linear(3 * SIZE * SIZE, 4)), False),
+}
+
+
+@pytest.mark.parametrize("color", ["rgb", "bgr"])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_pixels_in_give_what_the_textbook_gives(name: str, color: str, tmp_path) -> None:
+    make, folds = NETWORKS[name]
+    torch.manual_seed(0)
+    module = make().eval()
+    given = spec(color, (123.7, 116.3, 103.5), (58.4, 57.1, 57.4))
+    folded = fold_pixels(traced(module, 3, tmp_path), given)
+    onnx.checker.check_model(folded, full_check=True)
+    assert difference(module, folded, given) < 1e-4
+    assert difference(module, optimise(folded), given) < 1e-4
+    operators = [node.op_type for node in folded.graph.node]
+    assert operators[:3] == ["Cast", "Transpose", "Sub"] or not folds
+    assert ("Gather" in operators or "Mul" in operators) is not folds or color == "bgr"
+
+
+def plain(module: nn.Conv2d) -> onnx.ModelProto:
+    """A convolution as a graph, without the seconds that tracing takes."""
+    weight, bias = module.weight.detach().numpy(), module.bias.detach().numpy()
+    conv = helper.make_node(
+        "Conv",
+        ["input", "weight", "bias"],
+        ["output"],
+        pads=[*module.padding, *module.padding],
+        dilations=module.dilation,
+    )
+    graph = helper.make_graph(
+        [conv],
+        "conv",
+        [helper.make_tensor_value_info("input", 1, ["batch", weight.shape[1], SIZE, SIZE])],
+        [helper.make_tensor_value_info("output", 1, None)],
+        [numpy_helper.from_array(weight, "weight"), numpy_helper.from_array(bias, "bias")],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    color=st.sampled_from(["rgb", "bgr", "gray"]),
+    means=st.tuples(*[st.floats(0, 255)] * 3),
+    stds=st.tuples(*[st.floats(1, 255)] * 3),
+    padding=st.integers(0, 3),
+    dilation=st.integers(1, 2),
+)
+def test_any_normalisation(color, means, stds, padding, dilation) -> None:
+    channels = 1 if color == "gray" else 3
+    torch.manual_seed(padding)
+    module = nn.Conv2d(channels, 4, 3, padding=padding, dilation=dilation).eval()
+    given = spec(color, means[:channels], stds[:channels])
+    assert difference(module, fold_pixels(plain(module), given), given) < 1e-4
+
+
+def test_raw_pixels_cost_no_arithmetic(tmp_path) -> None:
+    module = nn.Conv2d(3, 4, 3).eval()
+    given = spec("bgr", (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+    folded = fold_pixels(traced(module, 3, tmp_path), given)
+    assert [node.op_type for node in folded.graph.node] == ["Cast", "Transpose", "Conv"]
+
+
+def test_shared_weights_are_not_changed_for_others(tmp_path) -> None:
+    class Shared(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(3, 3, 3, padding=1)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.conv(self.conv(x))
+
+    module = Shared().eval()
+    given = spec("rgb", (10.0, 20.0, 30.0), (40.0, 50.0, 60.0))
+    assert difference(module, fold_pixels(traced(module, 3, tmp_path), given), given) < 1e-4
