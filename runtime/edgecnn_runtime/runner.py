@@ -64,18 +64,24 @@ class Runner:
 
     def __exit__(self, *problem: object) -> None:
         self.stop()
-        for thread, job in zip(self._threads, self.jobs, strict=True):
-            if job.source is not None:  # one that still waits for its source is abandoned
-                thread.join()
-        self.wait(0.0)
+        while not self.wait(1.0):
+            pass
 
     def wait(self, seconds: float) -> bool:
-        """Whether every job has ended, after at most so long. Raises what is no EdgecnnError."""
-        for thread in self._threads:
-            thread.join(seconds / len(self._threads))
+        """Whether every job has ended, after at most so long. Raises what is no EdgecnnError.
+
+        Once stopped, a job whose source has not answered yet is not waited for.
+        """
+        going = [
+            thread
+            for thread, job in zip(self._threads, self.jobs, strict=True)
+            if thread.is_alive() and not (self._stopped.is_set() and job.source is None)
+        ]
+        for thread in going:
+            thread.join(seconds / len(going))
         if self._crash is not None:
             raise self._crash
-        return not any(thread.is_alive() for thread in self._threads)
+        return not any(thread.is_alive() for thread in going)
 
     def stop(self) -> None:
         """End every source: what was written is completed. Does not wait."""
