@@ -4,7 +4,7 @@ Written without any of the code that it checks: pixels are converted with the te
 arithmetic, and the network is the PyTorch module (or the original ONNX file) itself.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
@@ -12,8 +12,9 @@ import onnx
 import torch
 from numpy.typing import NDArray
 
-from edgecnn_export.capture import _leaves as leaves
 from edgecnn_export.loaded import Loaded, input_shape
+from edgecnn_export.structure import leaves
+from edgecnn_export.traced import batch_axes
 from edgecnn_runtime.errors import VerificationError
 from edgecnn_runtime.manifest import Input
 from edgecnn_runtime.types import Floats, Pixels
@@ -68,12 +69,15 @@ def textbook(pixels: Pixels, spec: Input) -> Floats:
 
 
 class TorchReference:
-    """A module in evaluation mode; names: of its tensors, in the order the tracer found them."""
+    """A module in evaluation mode."""
 
-    def __init__(self, module: torch.nn.Module, names: Sequence[str], *, batch: int) -> None:
-        """batch: pictures the module takes at once; 0 for any number."""
+    def __init__(self, module: torch.nn.Module, axes: Mapping[str, int], *, batch: int) -> None:
+        """axes: its tensors' names, in the order the tracer found them, and their batch axes.
+
+        batch: pictures the module takes at once; 0 for any number.
+        """
         self._module = module
-        self._names = tuple(names)
+        self._axes = axes
         self._batch = batch
 
     def run(self, planes: Floats) -> Outputs:
@@ -84,25 +88,26 @@ class TorchReference:
                 [t.numpy() for _, t in leaves(self._module(torch.from_numpy(chunk)))]
                 for chunk in _chunks(planes, size)
             ]
-        return _joined(self._names, parts)
+        return _joined(self._axes, parts)
 
 
 class OnnxReference:
     """The original ONNX model on ONNX Runtime, without graph optimisation."""
 
-    def __init__(self, model: onnx.ModelProto) -> None:
+    def __init__(self, model: onnx.ModelProto, axes: Mapping[str, int]) -> None:
+        self._axes = axes
         self._session = open_session(model)
         self._input = self._session.get_inputs()[0]
-        self._names = tuple(output.name for output in self._session.get_outputs())
 
     def run(self, planes: Floats) -> Outputs:
         """Infer all pictures, as many at a time as the graph takes."""
         fixed = self._input.shape[0]
         size = fixed if isinstance(fixed, int) and fixed > 0 else 1
         parts = [
-            self._session.run(None, {self._input.name: chunk}) for chunk in _chunks(planes, size)
+            self._session.run(list(self._axes), {self._input.name: chunk})
+            for chunk in _chunks(planes, size)
         ]
-        return _joined(self._names, parts)
+        return _joined(self._axes, parts)
 
 
 def make_reference(loaded: Loaded, traced: onnx.ModelProto) -> Reference:
@@ -111,16 +116,16 @@ def make_reference(loaded: Loaded, traced: onnx.ModelProto) -> Reference:
     Where that cannot be run (its sizes had to be changed, or it was cut before its
     NonMaxSuppression) the traced graph stands for it.
     """
-    names = [output.name for output in traced.graph.output]
+    axes = batch_axes(traced)
     dim = traced.graph.input[0].type.tensor_type.shape.dim[0]
     if loaded.module is not None:
-        return TorchReference(loaded.module, names, batch=dim.dim_value)
+        return TorchReference(loaded.module, axes, batch=dim.dim_value)
     assert loaded.onnx is not None
-    uncut = names == [output.name for output in loaded.onnx.graph.output]
+    uncut = list(axes) == [output.name for output in loaded.onnx.graph.output]
     batch, *own = input_shape(loaded) or (None,)
     wanted = [dim.dim_value for dim in traced.graph.input[0].type.tensor_type.shape.dim][1:]
     fits = batch in {None, 1} and all(a in {None, b} for a, b in zip(own, wanted, strict=True))
-    return OnnxReference(loaded.onnx if uncut and fits else traced)
+    return OnnxReference(loaded.onnx if uncut and fits else traced, axes)
 
 
 def _batch(planes: Floats) -> int:
@@ -131,8 +136,8 @@ def _chunks(planes: Floats, size: int) -> list[Floats]:
     return [planes[at : at + size] for at in range(0, len(planes), size)]
 
 
-def _joined(names: Sequence[str], parts: Sequence[Sequence[NDArray[Any]]]) -> Outputs:
+def _joined(axes: Mapping[str, int], parts: Sequence[Sequence[NDArray[Any]]]) -> Outputs:
     return {
-        name: np.concatenate([np.asarray(array, np.float32) for array in arrays])
-        for name, *arrays in zip(names, *parts, strict=True)
+        name: np.concatenate([np.moveaxis(a, axes[name], 0) for a in arrays]).astype(np.float32)
+        for name, *arrays in zip(axes, *parts, strict=True)
     }

@@ -1,17 +1,19 @@
 """What can be read off a traced graph: batch sizes, outputs, what it is made of."""
 
 from collections import Counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
 import onnx
 
 from edgecnn_export.config import ExportConfig
-from edgecnn_export.reference import Reference
-from edgecnn_export.resolve import Size
 from edgecnn_runtime.errors import UsageError
 from edgecnn_runtime.manifest import Output
+
+if TYPE_CHECKING:
+    from edgecnn_export.reference import Reference
+    from edgecnn_export.resolve import Size
 
 
 class Graph(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,34 +47,37 @@ def batch_sizes(config: ExportConfig, model: onnx.ModelProto) -> tuple[int, ...]
     return (fixed,)
 
 
-def outputs_of(model: onnx.ModelProto, reference: Reference, size: Size) -> tuple[Output, ...]:
+def outputs_of(model: onnx.ModelProto, reference: "Reference", size: "Size") -> tuple[Output, ...]:
     """Every output as the manifest describes it: the batch axis is None, all others are sizes.
 
     Where the graph does not say a size, the reference runs once to show it.
     """
-    found = [(output.name, _dims(output)) for output in model.graph.output]
-    batch = _batch_name(model.graph.input[0])
-    named = [_batch_axis(output, batch) for output in model.graph.output]
-    if any(not dims or dims.count(None) > 1 for _, dims in found):
+    axes = batch_axes(model)
+    found = {output.name: _dims(output) for output in model.graph.output}
+    shapes = {
+        name: (*dims[: axes[name]], None, *dims[axes[name] + 1 :]) for name, dims in found.items()
+    }
+    if any(not found[name] or shape.count(None) > 1 for name, shape in shapes.items()):
         planes = (1, size.channels, size.height, size.width)
-        shapes = reference.run(np.random.default_rng(0).standard_normal(planes, np.float32))
-        found = [(name, shapes[name].shape) for name, _ in found]
-    return tuple(
-        Output(name=name, dtype="float32", shape=(*dims[:axis], None, *dims[axis + 1 :]))
-        for (name, dims), axis in zip(found, named, strict=True)
-    )
+        shown = reference.run(np.random.default_rng(0).standard_normal(planes, np.float32))
+        shapes = {name: (*v.shape[1:][: axes[name]], None, *v.shape[1:][axes[name] :])
+                  for name, v in shown.items()}  # fmt: skip
+    return tuple(Output(name=name, dtype="float32", shape=shape) for name, shape in shapes.items())
+
+
+def batch_axes(model: onnx.ModelProto) -> dict[str, int]:
+    """Which axis of each output is the batch: the one that bears the input's batch name.
+
+    The first where none does. A reader trained with CTC often puts time before it.
+    """
+    batch = model.graph.input[0].type.tensor_type.shape.dim[0].dim_param
+    axes = {}
+    for output in model.graph.output:
+        names = [dim.dim_param for dim in output.type.tensor_type.shape.dim]
+        axes[output.name] = names.index(batch) if batch and batch in names else 0
+    return axes
 
 
 def _dims(value: Any) -> tuple[int | None, ...]:
     dims = value.type.tensor_type.shape.dim
     return tuple(dim.dim_value if dim.HasField("dim_value") else None for dim in dims)
-
-
-def _batch_name(value: Any) -> str:
-    return str(value.type.tensor_type.shape.dim[0].dim_param)
-
-
-def _batch_axis(value: Any, batch: str) -> int:
-    """The axis that bears the input's batch name; the first where none does."""
-    names = [dim.dim_param for dim in value.type.tensor_type.shape.dim]
-    return names.index(batch) if batch and batch in names else 0

@@ -146,6 +146,8 @@ def new_bundle(out: Path, *, overwrite: bool) -> Iterator[Path]:
         with replacing(out) as scratch:
             yield scratch
     except OSError as error:
+        if out.parent.exists() and not out.parent.is_dir():
+            raise UsageError(f"cannot write {out}: {out.parent} is no folder") from None
         if error.errno not in CANNOT_WRITE:
             raise
         raise EdgecnnError(
