@@ -101,17 +101,19 @@ class Camera:
             pipeline = csi_pipeline(address) if address.kind == "csi" else address.target
             self._capture = _gstreamer(complete(pipeline))
         if not self._capture.isOpened():
-            raise SourceLostError(
-                f"{self._name} cannot be opened: is another program using it? "
-                "`edgecnn doctor` lists the cameras found here"
-            )
+            hint = "try it with gst-launch-1.0"
+            if address.kind == "device":
+                hint = "is another program using it? `edgecnn doctor` lists the cameras found here"
+            raise SourceLostError(f"{self._name} cannot be opened: {hint}")
         self.fps = max(0.0, float(self._capture.get(cv2.CAP_PROP_FPS)))
 
     def read(self) -> Picture | None:
         """The next picture. Raises SourceLostError where the camera gives none."""
         got, pixels = self._capture.read()
         if not got:
-            raise SourceLostError(f"{self._name} gives no more pictures: was it unplugged?")
+            raise SourceLostError(
+                f"{self._name} gives no more pictures: it was unplugged, or has ended"
+            )
         stamp = self._capture.get(cv2.CAP_PROP_POS_MSEC)
         return Picture(pixels, stamp / 1000 if stamp > 0 else None)
 
