@@ -1,12 +1,10 @@
-"""A PyTorch module becomes a float NCHW ONNX graph, or an error that names the line to change."""
+"""A PyTorch model becomes a float NCHW ONNX graph, or an error that names the line to change."""
 
 import io
 import logging
-import re
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
-from typing import Any
 
 import onnx
 import torch
@@ -15,9 +13,9 @@ from torch.export import Dim, ExportedProgram
 
 from edgecnn_export import blame
 from edgecnn_export.lower import lower, restore
-from edgecnn_runtime.errors import UnsupportedModelError
+from edgecnn_export.naming import INPUT, name_by_module
+from edgecnn_export.structure import leaves, output_names
 
-INPUT = "input"
 BATCH = "batch"
 
 
@@ -27,71 +25,87 @@ def capture(
     """Trace an evaluation-mode module on the CPU.
 
     Returns a graph with one input ``input`` float32[batch,channels,height,width] and the module's
-    tensors as outputs: ``output``, or ``output0``, ``output1``, …, or the keys of a dict, nested
-    ones joined with a dot. Where the module cannot take every batch size, batch is 1.
+    tensors as outputs, named by ``output_names``. Where the module cannot take every batch size,
+    batch is 1.
     Raises UnsupportedModelError for a size or a channel count that the module cannot take, for
     Python that cannot be traced and for operators that ONNX cannot express.
     """
-    samples = [torch.zeros(n, channels, height, width) for n in (2, 1)]
     with _quiet(), torch.no_grad():
-        names, dynamic = _probe(module, samples)
-        if isinstance(module, torch.jit.ScriptModule):
-            return _script(module, samples[0 if dynamic else 1], names, dynamic, opset)
+        shown = _show(module, (channels, height, width))
+        names = output_names(shown[0])
+        flat = module if isinstance(shown[0], Tensor) else _Flat(module).eval()
         try:
-            program = _program(_Flat(module).eval(), samples, dynamic)
+            program = _program(flat, (channels, height, width), len(shown) > 1)
         except Exception as error:
             raise blame.tracing(module, error) from error
-        return _written(program, names, opset)
-
-
-def _probe(module: nn.Module, samples: Sequence[Tensor]) -> tuple[list[str], bool]:
-    """Output names, and whether the module takes two pictures at once."""
-    try:
-        return _names(module(samples[0])), True
-    except Exception as of_two:
+        lower(program)
         try:
-            return _names(module(samples[1])), False
-        except UnsupportedModelError:
-            raise
+            return _written(program, names, opset)
         except Exception:
-            raise blame.size(module, samples[1], of_two) from of_two
+            restore(program)
+        return _decomposed(program, names, opset)
 
 
-def _names(outputs: Any) -> list[str]:
-    leaves = list(_leaves(outputs))
-    if not leaves:
-        raise UnsupportedModelError(
-            f"the model returns {type(outputs).__name__} and no tensor: export a module whose "
-            "forward() returns a tensor, or a tuple, list or dict of tensors"
-        )
-    if len(leaves) == 1 and not leaves[0][0]:
-        return ["output"]
-    plain = [re.sub(r"[^A-Za-z0-9_.\-]", "_", path) for path, _ in leaves]
-    named = [f"output{name}" if name[:1].isdigit() else name for name in plain]
+def capture_program(
+    program: ExportedProgram, module: nn.Module, sample: Tensor, *, opset: int
+) -> onnx.ModelProto:
+    """Write an exported program as it is: its sizes and its batch stay what they are.
+
+    module: the program's own. sample: float32[N,C,H,W] that it takes.
+    Raises UnsupportedModelError as ``capture`` does.
+    """
+    with _quiet(), torch.no_grad():
+        try:
+            names = output_names(module(sample))
+        except RuntimeError as error:
+            raise blame.size(module, sample, error) from error
+        return _decomposed(program, names, opset)
+
+
+def capture_script(
+    module: torch.jit.ScriptModule, *, height: int, width: int, channels: int, opset: int
+) -> onnx.ModelProto:
+    """Write a TorchScript module; as ``capture``, but whether the batch is free is not proven."""
+    with _quiet(), torch.no_grad():
+        shown = _show(module, (channels, height, width))
+        names = output_names(shown[0])
+        axes = {name: {axis: BATCH} for name, axis in zip(names, _batch_axes(shown), strict=True)}
+        buffer = io.BytesIO()
+        try:
+            torch.onnx.export(
+                module,
+                (torch.zeros(len(shown), channels, height, width),),
+                buffer,  # type: ignore[arg-type]
+                input_names=[INPUT],
+                output_names=names,
+                opset_version=opset,
+                dynamic_axes={INPUT: {0: BATCH}, **axes} if len(shown) > 1 else None,
+                dynamo=False,
+            )
+        except Exception as error:
+            raise blame.operator(error) from error
+    return onnx.load_model_from_string(buffer.getvalue())
+
+
+def _show(module: nn.Module, chw: Sequence[int]) -> list[object]:
+    """What the module gives for one picture, and for two where it takes two."""
+    try:
+        shown = [module(torch.zeros(1, *chw))]
+    except Exception as error:
+        raise blame.size(module, torch.zeros(1, *chw), error) from error
+    try:
+        return [*shown, module(torch.zeros(2, *chw))]
+    except Exception:
+        return shown
+
+
+def _batch_axes(shown: Sequence[object]) -> list[int]:
+    """The axis of each output that grows with the batch; the first where none does."""
+    shapes = [[tuple(tensor.shape) for _, tensor in leaves(value)] for value in shown]
     return [
-        name if named.count(name) == 1 else f"{name}.{named[:i].count(name)}"
-        for i, name in enumerate(named)
+        next((i for i, (a, b) in enumerate(zip(one, two, strict=False)) if a != b), 0)
+        for one, two in zip(shapes[0], shapes[-1], strict=True)
     ]
-
-
-def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Tensor]]:
-    """Every tensor in a tuple, list, dict, named tuple or dataclass, with where it is."""
-    if isinstance(value, Tensor):
-        yield path, value
-        return
-    for key, item in _items(value):
-        yield from _leaves(item, f"{path}.{key}" if path else str(key))
-
-
-def _items(value: Any) -> Iterator[tuple[Any, Any]]:
-    if isinstance(value, Mapping):
-        yield from value.items()
-    elif hasattr(value, "_fields"):
-        yield from zip(value._fields, value, strict=True)
-    elif isinstance(value, (tuple, list)):
-        yield from enumerate(value)
-    elif hasattr(value, "__dataclass_fields__"):
-        yield from ((name, getattr(value, name)) for name in value.__dataclass_fields__)
 
 
 class _Flat(nn.Module):
@@ -102,18 +116,18 @@ class _Flat(nn.Module):
         self.module = module
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        return tuple(tensor for _, tensor in _leaves(self.module(x)))
+        return tuple(tensor for _, tensor in leaves(self.module(x)))
 
 
-def _program(module: nn.Module, samples: Sequence[Tensor], dynamic: bool) -> ExportedProgram:
+def _program(module: nn.Module, chw: Sequence[int], dynamic: bool) -> ExportedProgram:
     """Capture with every batch size, else with a batch of one."""
     first: Exception | None = None
-    for free in (True, False) if dynamic else (False,):
-        sample = samples[0 if free else 1]
-        shapes = ({0: Dim(BATCH)},) if free else None
+    for batch in (2, 1) if dynamic else (1,):
+        shapes = ({0: Dim(BATCH)},) if batch > 1 else None
         for strict in (False, True):
+            sample = (torch.zeros(batch, *chw),)
             try:
-                return torch.export.export(module, (sample,), dynamic_shapes=shapes, strict=strict)
+                return torch.export.export(module, sample, dynamic_shapes=shapes, strict=strict)
             except Exception as error:
                 first = first or error
     assert first is not None
@@ -121,18 +135,6 @@ def _program(module: nn.Module, samples: Sequence[Tensor], dynamic: bool) -> Exp
 
 
 def _written(program: ExportedProgram, names: list[str], opset: int) -> onnx.ModelProto:
-    lower(program)
-    try:
-        return _translated(program, names, opset)
-    except Exception:
-        restore(program)
-    try:
-        return _translated(program, names, opset)
-    except Exception as error:
-        raise blame.operator(error) from error
-
-
-def _translated(program: ExportedProgram, names: list[str], opset: int) -> onnx.ModelProto:
     exported = torch.onnx.export(
         program,
         input_names=[INPUT],
@@ -144,31 +146,16 @@ def _translated(program: ExportedProgram, names: list[str], opset: int) -> onnx.
         verbose=False,
     )
     assert exported is not None
-    return exported.model_proto
+    model = exported.model_proto
+    name_by_module(model)
+    return model
 
 
-def _script(
-    module: torch.jit.ScriptModule,
-    sample: Tensor,
-    names: list[str],
-    dynamic: bool,
-    opset: int,
-) -> onnx.ModelProto:
-    buffer = io.BytesIO()
+def _decomposed(program: ExportedProgram, names: list[str], opset: int) -> onnx.ModelProto:
     try:
-        torch.onnx.export(
-            module,
-            (sample,),
-            buffer,
-            input_names=[INPUT],
-            output_names=names,
-            opset_version=opset,
-            dynamic_axes={name: {0: BATCH} for name in (INPUT, *names)} if dynamic else None,
-            dynamo=False,
-        )  # type: ignore[arg-type]
+        return _written(program, names, opset)
     except Exception as error:
         raise blame.operator(error) from error
-    return onnx.load_model_from_string(buffer.getvalue())
 
 
 @contextmanager

@@ -7,7 +7,7 @@ import onnx
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from edgecnn_export.graph import Convolution, constant, convolution
+from edgecnn_export.graph import Convolution, attribute, constant, convolution
 from edgecnn_runtime.manifest import Input
 
 PIXELS = "pixels"
@@ -30,7 +30,7 @@ def fold_pixels(model: onnx.ModelProto, spec: Input) -> onnx.ModelProto:
     old = graph.inputs[0]
     assert old.shape is not None
     batch, channels, height, width = old.shape
-    readers = [convolution(use.node) for use in old.uses()]
+    readers = [convolution(use.node) for use in old.uses() if not _reads_shape(use.node, spec)]
     pixels = ir.Value(
         name=PIXELS,
         shape=ir.Shape([batch, height, width, 3]),
@@ -55,6 +55,14 @@ def fold_pixels(model: onnx.ModelProto, spec: Input) -> onnx.ModelProto:
     graph.sort()
     folded: onnx.ModelProto = ir.to_proto(working)
     return folded
+
+
+def _reads_shape(node: ir.Node, spec: Input) -> bool:
+    """Whether a node asks for sizes only, and those are the same before recolouring."""
+    if node.op_type != "Shape":
+        return False
+    batch_only = attribute(node, "start", 0) == 0 and attribute(node, "end", None) == 1
+    return batch_only or spec.color != "gray"
 
 
 def _per_channel(spec: Input) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

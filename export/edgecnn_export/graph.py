@@ -76,18 +76,11 @@ class Convolution:
 
     def update(self, weight: NDArray[Any], bias: NDArray[Any] | None = None) -> None:
         """Give the node weights (and a bias) of its own; who shares the old ones keeps them."""
-        graph = self.node.graph
-        assert isinstance(graph, ir.Graph)
         dtype = self.weight.dtype
-        old = self.node.inputs[1]
-        name = (old.name if old is not None else None) or f"{self.node.name}.weight"
-        self.node.replace_input_with(1, constant(graph, name, weight.astype(dtype)))
-        if bias is None:
-            return
-        if len(self.node.inputs) < 3:
+        replace_constant(self.node, 1, weight.astype(dtype))
+        if bias is not None:
             self.node.resize_inputs(3)
-        name = f"{name.removesuffix('.weight')}.bias"
-        self.node.replace_input_with(2, constant(graph, name, bias.astype(dtype)))
+            replace_constant(self.node, 2, bias.astype(dtype), _bias_name(self.node))
 
 
 def convolution(node: ir.Node | None) -> Convolution | None:
@@ -111,6 +104,26 @@ def convolution(node: ir.Node | None) -> Convolution | None:
         dilations=tuple(attribute(node, "dilations", [1] * rank)),
         group=int(attribute(node, "group", 1)),
     )
+
+
+def replace_constant(node: ir.Node, index: int, values: NDArray[Any], name: str = "") -> None:
+    """Give an input of a node a value of its own, under the old one's name where it is free then.
+
+    name: where there was none.
+    """
+    graph, old = node.graph, node.inputs[index]
+    assert isinstance(graph, ir.Graph)
+    node.replace_input_with(index, None)
+    if old is not None and old.name:
+        name = old.name
+        if not old.uses() and name in graph.initializers:
+            del graph.initializers[name]
+    node.replace_input_with(index, constant(graph, name, values))
+
+
+def _bias_name(node: ir.Node) -> str:
+    weight = node.inputs[1]
+    return f"{(weight.name if weight else None) or node.name}".removesuffix(".weight") + ".bias"
 
 
 def _bias(node: ir.Node, weight: NDArray[Any] | None) -> NDArray[Any] | None:

@@ -4,7 +4,14 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from edgecnn_export.graph import Convolution, array, attribute, constant, convolution, only_user
+from edgecnn_export.graph import (
+    Convolution,
+    array,
+    attribute,
+    convolution,
+    only_user,
+    replace_constant,
+)
 
 
 def fold_batchnorm(model: ir.Model) -> None:
@@ -38,9 +45,9 @@ def merge_branches(model: ir.Model) -> None:
         one, two = (value.producer() if value is not None else None for value in node.inputs)
         first, second = convolution(one), convolution(two)
         if first is None and second is not None:
-            first = _as_convolution(model, one, second)
+            first = _as_convolution(one, second)
         elif second is None and first is not None:
-            second = _as_convolution(model, two, first)
+            second = _as_convolution(two, first)
         if first is None or second is None or not _parallel(node, first, second):
             continue
         small, large = sorted((first, second), key=_size)
@@ -76,16 +83,13 @@ def _scale(node: ir.Node | None, scale: NDArray[np.float64], shift: NDArray[np.f
     if weight is None or bias is None or not plain:
         return False
     column = scale[:, None] if attribute(node, "transB", 0) else scale[None]
-    graph, name = node.graph, node.name or "gemm"
-    scaled = constant(graph, f"{name}.weight", (weight * column).astype(weight.dtype))
-    shifted = constant(graph, f"{name}.bias", (bias * scale + shift).astype(weight.dtype))
-    node.replace_input_with(1, scaled)
     node.resize_inputs(3)
-    node.replace_input_with(2, shifted)
+    replace_constant(node, 1, (weight * column).astype(weight.dtype))
+    replace_constant(node, 2, (bias * scale + shift).astype(weight.dtype), f"{node.name}.bias")
     return True
 
 
-def _as_convolution(model: ir.Model, node: ir.Node | None, like: Convolution) -> Convolution | None:
+def _as_convolution(node: ir.Node | None, like: Convolution) -> Convolution | None:
     """A batch normalisation of the same input, as a 1x1 convolution in as many groups."""
     if node is None or node.op_type != "BatchNormalization" or (affine := _affine(node)) is None:
         return None

@@ -18,6 +18,8 @@ from edgecnn_export.merge import fold_batchnorm, merge_branches
 
 Pass: TypeAlias = Callable[[ir.Model], None]
 
+ROUNDS = 2
+"""Folding shows what can be rewritten, and rewriting what can be folded."""
 SIMPLER = (
     rules.collapse_slice_rule, rules.collapse_slice2_rule, rules.flatten_to_reshape_rule,
     rules.materialize_reshape_shape_rule, rules.no_op_cast_rule, rules.no_op_expand_rule,
@@ -35,10 +37,13 @@ def clean(model: ir.Model) -> None:
     are initializers, one a distinct value; no doc strings, metadata or intermediate shapes.
     """
     common.InlinePass()(model)
-    optimizer.fold_constants(model)
-    common.RemoveUnusedNodesPass()(model)
-    common.IdentityEliminationPass()(model)
-    rewriter.rewrite(model, SIMPLER)
+    for _ in range(ROUNDS):
+        folded = optimizer.fold_constants(model, onnx_shape_inference=True)
+        common.RemoveUnusedNodesPass()(model)
+        rewriter.rewrite(model, SIMPLER)
+        common.IdentityEliminationPass()(model)
+        if not folded.modified:
+            break
     common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
     sweep(model)
 
@@ -67,4 +72,5 @@ def optimise(model: onnx.ModelProto) -> onnx.ModelProto:
     working = ir.from_proto(model)
     for step in PASSES:
         step(working)
-    return ir.to_proto(working)
+    optimised: onnx.ModelProto = ir.to_proto(working)
+    return optimised
