@@ -14,7 +14,7 @@ from typing import Any
 
 import cv2
 import numpy as np
-from lib.material import HEIGHT, IOU, SCORE, WIDTH, YUNET, export_yunet, need_assets, video_frames
+from lib.material import ASSETS, HEIGHT, IOU, SCORE, WIDTH, export_yunet, need_assets, video_frames
 from rich.console import Console
 from rich.table import Table
 
@@ -22,6 +22,9 @@ from edgecnn_bench.results import write_result
 from edgecnn_runtime import Model, load
 from edgecnn_runtime.agreement import iou
 from edgecnn_runtime.types import Box, Pixels
+
+OPENCVS = ASSETS / "yunet" / "yunet_n_640_640.onnx"
+"""The same weights; OpenCV 4 reads only the file of fixed size, and then takes any."""
 
 SURE, OVERLAP, FASTER = 0.8, 0.9, 2.5
 ROUNDS, BURST = 12, 35
@@ -33,7 +36,7 @@ def main() -> int:
     frames = video_frames()
     with tempfile.TemporaryDirectory() as folder:
         model = load(export_yunet(Path(folder), frames), precision="f32", cache_dir=folder)
-        detector = cv2.FaceDetectorYN.create(str(YUNET), "", (WIDTH, HEIGHT), SCORE, IOU)
+        detector = cv2.FaceDetectorYN.create(str(OPENCVS), "", (WIDTH, HEIGHT), SCORE, IOU)
         faces = compare(frames, model, detector)
         rounds = race(frames, model, lambda frame: opencv_faces(detector, frame))
         choice = str(model.choice.candidate)

@@ -25,9 +25,9 @@ def frames(assets: Path) -> list[np.ndarray]:
 
 @pytest.fixture(scope="module")
 def opencv(assets: Path):
-    return cv2.FaceDetectorYN.create(
-        str(assets / "yunet" / "yunet_n_dynamic.onnx"), "", (WIDTH, HEIGHT), 0.6, 0.3, 5000
-    )
+    # OpenCV 4 reads only the file of fixed size, and then takes any
+    file = assets / "yunet" / "yunet_n_640_640.onnx"
+    return cv2.FaceDetectorYN.create(str(file), "", (WIDTH, HEIGHT), 0.6, 0.3, 5000)
 
 
 @pytest.mark.parametrize("backend", ["onnxruntime", "openvino"])
