@@ -1,6 +1,7 @@
 """A camera: an RTSP server whose picture carries a frame counter; run by the system's python3.
 
     /usr/bin/python3 rtsp_server.py --fps 15 --size 320x240
+    /usr/bin/python3 rtsp_server.py --file clip.mp4            an H.264 video instead
 
 Prints `port N` once it listens, then a line a frame: `COUNTER SECONDS`, when the picture was made
 on CLOCK_MONOTONIC, which is the same for every process. The counter is a row of 16 squares across
@@ -69,7 +70,21 @@ class Camera(GstRtspServer.RTSPMediaFactory):
         return luma + b"\x80" * (self.width * self.height // 2)
 
 
-def protect(server: GstRtspServer.RTSPServer, camera: Camera, user: str, password: str) -> None:
+def player(path: str) -> GstRtspServer.RTSPMediaFactory:
+    """Plays an H.264 MP4 once, at its own pace."""
+    factory = GstRtspServer.RTSPMediaFactory()
+    factory.set_launch(
+        f'( filesrc location="{path}" ! qtdemux ! h264parse ! rtph264pay name=pay0 )'
+    )
+    return factory
+
+
+def protect(
+    server: GstRtspServer.RTSPServer,
+    camera: GstRtspServer.RTSPMediaFactory,
+    user: str,
+    password: str,
+) -> None:
     """Let only this user in."""
     token = GstRtspServer.RTSPToken()
     token.set_string("media.factory.role", "viewer")
@@ -86,6 +101,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--fps", type=int, default=15)
     parser.add_argument("--size", default="320x240")
+    parser.add_argument("--file", default="")
     parser.add_argument("--only", choices=("TCP", "UDP"), help="the one transport it offers")
     parser.add_argument("--user", default="")
     parser.add_argument("--password", default="")
@@ -95,7 +111,7 @@ def main() -> None:
     server.set_address("127.0.0.1")
     server.set_service("0")
     width, height = map(int, options.size.split("x"))
-    camera = Camera(width, height, options.fps)
+    camera = player(options.file) if options.file else Camera(width, height, options.fps)
     if options.only:
         camera.set_protocols(getattr(GstRtsp.RTSPLowerTrans, options.only))
     if options.user:

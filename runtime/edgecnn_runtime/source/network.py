@@ -65,12 +65,13 @@ class NetworkStream:
         self._last = 0.0
         rate = self._stream.average_rate or self._stream.guessed_rate
         self.fps = float(rate) if rate else 0.0
-        self.live = self._end == 0.0
+        # A recording over RTSP comes at its own pace; a file over HTTP as fast as it is read.
+        self.live = self._end == 0.0 or address.target.lower().startswith("rtsp")
 
     def read(self) -> Picture | None:
         """The next picture; one with parts that were lost on the way is passed over.
 
-        Raises SourceLostError where the stream ends; None where a file over HTTP does.
+        Raises SourceLostError where the stream ends; None where a recording of known length does.
         """
         while not self._waiting:
             began = time.monotonic()
@@ -107,7 +108,7 @@ class NetworkStream:
         return Picture(_bgr(frame), pts, late)
 
     def _check_ended(self) -> None:
-        if self.live or self._last < self._end - 1.0:
+        if self._last < self._end - 1.0 or self._end == 0.0:
             raise SourceLostError(f"{self._name}: the stream ended after {self._last:.1f} s")
 
 
