@@ -1,21 +1,29 @@
-"""An ONNX file from elsewhere, brought to the size, batch and operator set that was asked for."""
+"""A graph from elsewhere, brought to the size, batch and operator set that was asked for."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import onnx
+import onnx_ir as ir
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper, version_converter
+from onnx_ir.passes.common import (
+    LiftConstantsToInitializersPass,
+    RemoveInitializersFromInputsPass,
+)
 
 from edgecnn_export.cut import cut_suppression
+from edgecnn_export.naming import BATCH, INPUT, rename
 from edgecnn_runtime.errors import UnsupportedModelError
 
-INPUT, BATCH = "input", "batch"
 OLDEST_OPSET = 13
 """Per-channel QuantizeLinear needs it; engines read everything from there on."""
+GOOD_OPSET = 18
 TOLERANCE = 1e-3
 """Relative: the same picture alone and in a batch may be added up in another order."""
+
+Planes = NDArray[np.float32]
 
 
 def adapt(
@@ -23,31 +31,35 @@ def adapt(
 ) -> onnx.ModelProto:
     """A copy with one input ``input`` float32[batch,channels,height,width].
 
-    Batch is dynamic where two pictures at once give what each gives alone, else 1. A graph that
-    ends in NonMaxSuppression is cut before it.
+    Batch is dynamic where two pictures at once give what each gives alone, else the one size the
+    graph takes. A graph that ends in NonMaxSuppression is cut before it. What is returned has run
+    in ONNX Runtime and gave what the graph gave before its operator set was converted.
     Raises UnsupportedModelError for several inputs, another channel count, a size the graph does
     not take, and an operator set that cannot be converted.
     """
-    adapted = onnx.ModelProto()
-    adapted.CopyFrom(model)
-    cut_suppression(adapted.graph)
-    given = _only_input(adapted, channels)
-    adapted = _at_opset(adapted, opset)
-    _rename(adapted.graph, given, INPUT)
-    pictures = np.random.default_rng(0).uniform(-1, 1, (2, channels, height, width))
-    planes = pictures.astype(np.float32)
-    alone = _sized(adapted, (1, channels, height, width))
-    try:
-        expected = [_run(alone, planes[i : i + 1]) for i in range(2)]
-    except Exception as error:
-        raise _wrong_size(model, width, height, error) from error
-    for free in _batched(adapted, (BATCH, channels, height, width)):
-        if _takes_batches(free, planes, expected):
-            return free
-    return alone
+    working = ir.from_proto(model)
+    RemoveInitializersFromInputsPass()(working)
+    LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(working)
+    given: onnx.ModelProto = ir.to_proto(working)
+    name, own = _only_input(given, channels)
+    rename(given.graph, name, INPUT)
+    _check_fixed_sizes(given.graph, own, (height, width))
+    cut_suppression(given.graph)
+    size = (channels, height, width)
+    alone, expected = _run_at(given, size, own)
+    converted = _at_opset(given, alone, expected, opset)
+    batch = len(expected.planes)
+    if batch == 1:
+        for free in _batched(converted, (BATCH, *size)):
+            shapes = _shapes_in_batches(free, size)
+            if shapes is not None:
+                return _with_output_shapes(free, shapes)
+    shapes = [tuple(output.shape) for output in expected.outputs]
+    return _with_output_shapes(_sized(converted, (batch, *size)), shapes)
 
 
-def _only_input(model: onnx.ModelProto, channels: int) -> str:
+def _only_input(model: onnx.ModelProto, channels: int) -> tuple[str, tuple[int, ...]]:
+    """Name and shape (0: free) of the one picture the graph reads."""
     weights = {tensor.name for tensor in model.graph.initializer}
     inputs = [value for value in model.graph.input if value.name not in weights]
     if len(inputs) != 1:
@@ -70,16 +82,69 @@ def _only_input(model: onnx.ModelProto, channels: int) -> str:
             f"the graph's input has {dims[1].dim_value} channels, and {channels} were asked for: "
             "--color gray is one channel, rgb and bgr are three"
         )
-    return str(inputs[0].name)
+    return inputs[0].name, tuple(dim.dim_value for dim in dims)
 
 
-def _at_opset(model: onnx.ModelProto, opset: int) -> onnx.ModelProto:
-    found = next((o.version for o in model.opset_import if o.domain in {"", "ai.onnx"}), 1)
-    for target in dict.fromkeys((opset, 18)):
-        if found == target:
-            return model
+def _check_fixed_sizes(graph: onnx.GraphProto, own: Sequence[int], asked: tuple[int, int]) -> None:
+    """Refuse another size than the graph's own where it would scale to sizes written into it."""
+    if all(mine in {0, wanted} for mine, wanted in zip(own[2:], asked, strict=True)):
+        return
+    constants = {tensor.name for tensor in graph.initializer}
+    for node in graph.node:
+        if node.op_type == "Resize" and len(node.input) > 3 and node.input[3] in constants:
+            raise UnsupportedModelError(
+                f"the graph scales to a fixed size inside (node {node.name or node.output[0]}), so "
+                f"it cannot take {asked[1]}x{asked[0]}: use its own, --input {own[3]}x{own[2]}, or "
+                "export it again at that size"
+            )
+
+
+class _Expected:
+    """Pictures and what the graph gave for them."""
+
+    def __init__(self, model: onnx.ModelProto, planes: Planes) -> None:
+        self.planes = planes
+        self.outputs = _run(model, planes)
+
+    def given_by(self, model: onnx.ModelProto) -> bool:
+        """Whether another graph gives the same."""
         try:
-            return version_converter.convert_version(model, target)
+            found = _run(model, self.planes)
+        except Exception:
+            return False
+        return all(_close(a, b) for a, b in zip(found, self.outputs, strict=True))
+
+
+def _pictures(count: int, size: Sequence[int]) -> Planes:
+    return np.random.default_rng(count).uniform(-1, 1, (count, *size)).astype(np.float32)
+
+
+def _run_at(
+    model: onnx.ModelProto, size: Sequence[int], own: Sequence[int]
+) -> tuple[onnx.ModelProto, _Expected]:
+    """The graph at this size: one picture at a time, else as many as it was exported with."""
+    first: Exception | None = None
+    for batch in dict.fromkeys((1, own[0] or 1)):
+        sized = _sized(model, (batch, *size))
+        try:
+            return sized, _Expected(sized, _pictures(batch, size))
+        except Exception as error:
+            first = first or error
+    assert first is not None
+    raise _wrong_size(own, size, first) from first
+
+
+def _at_opset(
+    model: onnx.ModelProto, alone: onnx.ModelProto, expected: _Expected, opset: int
+) -> onnx.ModelProto:
+    """The graph in an operator set up to ``opset``, converted where it is old and that is exact."""
+    found = next((o.version for o in model.opset_import if o.domain in {"", "ai.onnx"}), 1)
+    if GOOD_OPSET <= found <= opset:
+        return model
+    for target in dict.fromkeys((opset, GOOD_OPSET)):
+        try:
+            if expected.given_by(version_converter.convert_version(alone, target)):
+                return version_converter.convert_version(model, target)
         except (RuntimeError, ValueError, version_converter.ConvertError):
             continue
     if OLDEST_OPSET <= found <= opset:
@@ -90,31 +155,15 @@ def _at_opset(model: onnx.ModelProto, opset: int) -> onnx.ModelProto:
     )
 
 
-def _rename(graph: onnx.GraphProto, old: str, new: str) -> None:
-    if old == new:
-        return
-    for node in graph.node:
-        for index, name in enumerate(node.input):
-            if name in {old, new}:
-                node.input[index] = new if name == old else f"{new}.inner"
-        for index, name in enumerate(node.output):
-            if name == new:
-                node.output[index] = f"{new}.inner"
-    for value in (*graph.input, *graph.output):
-        if value.name == old:
-            value.name = new
-
-
 def _sized(model: onnx.ModelProto, shape: Sequence[int | str]) -> onnx.ModelProto:
     """A copy with this input shape, and every other shape inferred anew."""
     sized = onnx.ModelProto()
     sized.CopyFrom(model)
     graph = sized.graph
-    weights = {tensor.name for tensor in graph.initializer}
     del graph.value_info[:]
     for value in graph.input:
-        if value.name not in weights:
-            value.CopyFrom(helper.make_tensor_value_info(value.name, onnx.TensorProto.FLOAT, shape))
+        if value.name == INPUT:
+            value.CopyFrom(helper.make_tensor_value_info(INPUT, onnx.TensorProto.FLOAT, shape))
     for value in graph.output:
         value.type.tensor_type.ClearField("shape")
     return onnx.shape_inference.infer_shapes(sized, data_prop=True)
@@ -138,28 +187,49 @@ def _batched(model: onnx.ModelProto, shape: Sequence[int | str]) -> Iterator[onn
     yield _sized(freed, shape)
 
 
-def _takes_batches(
-    model: onnx.ModelProto, planes: NDArray[np.float32], expected: list[list[NDArray[Any]]]
-) -> bool:
+def _shapes_in_batches(
+    model: onnx.ModelProto, size: Sequence[int]
+) -> list[tuple[int | str, ...]] | None:
+    """Output shapes, where two pictures at once give what each gives alone; else None."""
+    planes = _pictures(2, size)
     try:
-        found = _run(model, planes)
+        both, *alone = (_run(model, part) for part in (planes, planes[:1], planes[1:]))
     except Exception:
+        return None
+    axes = [_stacked(a, parts) for a, *parts in zip(both, *alone, strict=True)]
+    if None in axes:
+        return None
+    return [
+        tuple(BATCH if i == axis else n for i, n in enumerate(output.shape))
+        for output, axis in zip(both, axes, strict=True)
+    ]
+
+
+def _stacked(both: NDArray[Any], alone: Sequence[NDArray[Any]]) -> int | None:
+    """The axis along which ``both`` is the others one after the other; None without one."""
+    axes = [i for i, (a, b) in enumerate(zip(both.shape, alone[0].shape, strict=False)) if a != b]
+    if len(axes) != 1 or any(part.shape[axes[0]] != 1 for part in alone):
+        return None
+    return axes[0] if _close(both, np.concatenate(alone, axes[0])) else None
+
+
+def _with_output_shapes(
+    model: onnx.ModelProto, shapes: Sequence[Sequence[int | str]]
+) -> onnx.ModelProto:
+    for output, shape in zip(model.graph.output, shapes, strict=True):
+        kind = output.type.tensor_type.elem_type
+        output.CopyFrom(helper.make_tensor_value_info(output.name, kind, shape))
+    return model
+
+
+def _close(found: NDArray[Any], wanted: NDArray[Any]) -> bool:
+    if found.shape != wanted.shape:
         return False
-    return all(
-        len(both) == 2
-        and both[0].shape == one[0].shape
-        and _close(both[0], one[0])
-        and _close(both[1], two[0])
-        for both, one, two in zip(found, *expected, strict=True)
-    )
+    scale = float(np.abs(wanted).max(initial=0)) or 1.0
+    return bool(np.abs(found - wanted).max(initial=0) <= TOLERANCE * scale)
 
 
-def _close(a: NDArray[Any], b: NDArray[Any]) -> bool:
-    scale = float(np.abs(b).max(initial=0)) or 1.0
-    return bool(np.abs(a - b).max(initial=0) <= TOLERANCE * scale)
-
-
-def _run(model: onnx.ModelProto, planes: NDArray[np.float32]) -> list[NDArray[Any]]:
+def _run(model: onnx.ModelProto, planes: Planes) -> list[NDArray[Any]]:
     import onnxruntime as ort
 
     options = ort.SessionOptions()
@@ -170,16 +240,13 @@ def _run(model: onnx.ModelProto, planes: NDArray[np.float32]) -> list[NDArray[An
     return list(session.run(None, {INPUT: planes}))
 
 
-def _wrong_size(
-    model: onnx.ModelProto, width: int, height: int, error: Exception
-) -> UnsupportedModelError:
-    dims = model.graph.input[0].type.tensor_type.shape.dim
-    own = [dim.dim_value for dim in dims][2:]
+def _wrong_size(own: Sequence[int], size: Sequence[int], error: Exception) -> UnsupportedModelError:
+    _, height, width = size
     reason = " ".join(str(error).split())[:300]
     advice = (
-        f"its own size is {own[1]}x{own[0]}: --input {own[1]}x{own[0]}, or export it again at "
+        f"its own size is {own[3]}x{own[2]}: --input {own[3]}x{own[2]}, or export it again at "
         f"{width}x{height}"
-        if all(own)
+        if own[2] and own[3]
         else "try a multiple of 32 in both directions"
     )
     return UnsupportedModelError(

@@ -101,7 +101,8 @@ def _at(module: nn.Module, error: BaseException) -> str:
                 continue
             line = traceback.extract_tb(frame, limit=1)[0].line or ""
             path = names[id(owner)] or "the model itself"
-            return f"\n  in {path} ({type(owner).__name__}), {code.co_filename}:{frame.tb_lineno}: {line}"
+            where = f"{code.co_filename}:{frame.tb_lineno}: {line}"
+            return f"\n  in {path} ({type(owner).__name__}), {where}"
     return ""
 
 

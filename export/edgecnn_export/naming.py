@@ -42,6 +42,18 @@ def name_batch(model: onnx.ModelProto) -> None:
             dim.dim_param = re.sub(rf"\b{re.escape(batch)}\b", BATCH, dim.dim_param)
 
 
+def rename(graph: onnx.GraphProto, old: str, new: str) -> None:
+    """Rename a value wherever it is met; who bears the name already becomes NEW.inner. In place."""
+    if old == new:
+        return
+    names = {old: new, new: f"{new}.inner"}
+    for node in graph.node:
+        node.input[:] = [names.get(name, name) for name in node.input]
+        node.output[:] = [names.get(name, name) for name in node.output]
+    for value in (*graph.input, *graph.output, *graph.value_info, *graph.initializer):
+        value.name = names.get(value.name, value.name)
+
+
 def _dims(graph: onnx.GraphProto) -> Iterator[onnx.TensorShapeProto.Dimension]:
     for value in (*graph.input, *graph.output, *graph.value_info):
         yield from value.type.tensor_type.shape.dim
