@@ -103,8 +103,9 @@ def _open_all(
         try:
             ready.append(opened.open(planned))
         except REFUSALS as error:
-            skipped.append(Skipped(key=planned.job.key, why=str(error)))
-            failed += [str(error)] if isinstance(error, SelfTestError) else []
+            said = str(error).partition(". It is not used")[0]
+            skipped.append(Skipped(key=planned.job.key, why=said))
+            failed += [said] if isinstance(error, SelfTestError) else []
     tell("opening", len(plan), len(plan))
     if not ready:
         if failed:

@@ -174,14 +174,13 @@ def _cell(row: Row, name: str, longest: float) -> RenderableType:
 
 
 def left_out(report: Report) -> dict[str, str]:
-    """Why → the rows it kept from being measured, each reason once."""
+    """Why → what it kept from being measured, each reason once, threads and scopes aside."""
     found: dict[str, list[str]] = {}
     for skipped in report.skipped:
-        found.setdefault(skipped.why, []).append(skipped.key)
-    return {
-        why: keys[0] + (f" and {len(keys) - 1} more" if len(keys) > 1 else "")
-        for why, keys in found.items()
-    }
+        engine = skipped.key.partition(": ")[2].partition(", ")[0]
+        names = found.setdefault(skipped.why, [])
+        names += [engine] if engine not in names else []
+    return {why: " and ".join(names) for why, names in found.items()}
 
 
 def bar(share: float) -> Text:
