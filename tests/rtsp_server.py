@@ -9,6 +9,7 @@ the middle, most significant bit first, white for one.
 """
 
 import argparse
+import itertools
 import sys
 import threading
 import time
@@ -29,6 +30,7 @@ class Camera(GstRtspServer.RTSPMediaFactory):
     def __init__(self, width: int, height: int, fps: int) -> None:
         super().__init__()
         self.width, self.height, self.fps = width, height, fps
+        self.counter = itertools.count()
         self.set_shared(True)
         self.connect("media-configure", self.begin)
         self.set_launch(
@@ -41,23 +43,23 @@ class Camera(GstRtspServer.RTSPMediaFactory):
     def begin(
         self, _factory: GstRtspServer.RTSPMediaFactory, media: GstRtspServer.RTSPMedia
     ) -> None:
-        """Film into a client's pipeline as soon as there is one."""
+        """Film into a pipeline from when it is made until nobody looks any more."""
         source = media.get_element().get_by_name("source")
-        threading.Thread(target=self.film, args=(source,), daemon=True).start()
+        over = threading.Event()
+        media.connect("unprepared", lambda _: over.set())
+        threading.Thread(target=self.film, args=(source, over), daemon=True).start()
 
-    def film(self, source: Gst.Element) -> None:
-        """Push a picture each 1/fps seconds until the pipeline goes away."""
-        counter, due = 0, time.monotonic()
-        while True:
+    def film(self, source: Gst.Element, over: threading.Event) -> None:
+        """Push a picture each 1/fps seconds."""
+        due = time.monotonic()
+        while not over.wait(max(0.0, due - time.monotonic())):
+            counter = next(self.counter)
             buffer = Gst.Buffer.new_wrapped(self.picture(counter))
-            made = time.monotonic()
-            flow = source.emit("push-buffer", buffer)
-            if flow not in (Gst.FlowReturn.OK, Gst.FlowReturn.FLUSHING):
-                return
-            print(counter, f"{made:.6f}", flush=True)
-            counter += 1
+            line = f"{counter} {time.monotonic():.6f}\n"
+            source.emit("push-buffer", buffer)
+            sys.stdout.write(line)
+            sys.stdout.flush()
             due += 1 / self.fps
-            time.sleep(max(0.0, due - time.monotonic()))
 
     def picture(self, counter: int) -> bytes:
         """I420: a grey ground, and the counter's squares."""
