@@ -1,7 +1,8 @@
 """What this machine has learnt about a bundle: kept beside, never in it.
 
-Small JSON files, each named by a hash of everything its content depends on, so nothing in here is
-ever out of date; deleting the folder costs only the time to learn it again.
+Small JSON files, each named by a hash of everything its content depends on and repeating it inside,
+so nothing in here is ever out of date or taken for something else; deleting the folder costs only
+the time to learn it again.
 """
 
 import contextlib
@@ -9,11 +10,13 @@ import hashlib
 import logging
 import os
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 import msgspec
 
 T = TypeVar("T")
+Key: TypeAlias = tuple[str, ...]
+"""Everything that a value depends on."""
 LIMIT = 1 << 20
 
 log = logging.getLogger(__name__)
@@ -27,31 +30,49 @@ def default_cache_dir() -> Path:
     return Path(state) / "edgecnn"
 
 
-def recall(folder: Path, kind: str, key: tuple[str, ...], as_type: type[T]) -> T | None:
-    """What ``remember`` kept under this key; None where there is nothing usable."""
+class Kept(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One file: what was learnt, and under which circumstances."""
+
+    key: Key
+    value: msgspec.Raw
+
+
+def recall(folder: Path, kind: str, key: Key, as_type: type[T]) -> T | None:
+    """What ``remember`` kept under this key; None where there is nothing usable.
+
+    A file that is damaged, too large, a link, or another key's under this one's name is not used.
+    """
     path = _path(folder, kind, key)
     try:
-        if path.stat().st_size <= LIMIT:
-            return msgspec.json.decode(path.read_bytes(), type=as_type)
-    except (OSError, msgspec.DecodeError):
-        pass
+        if path.is_symlink() or path.stat().st_size > LIMIT:
+            return None
+        kept = msgspec.json.decode(path.read_bytes(), type=Kept)
+        if kept.key == key:
+            return msgspec.json.decode(kept.value, type=as_type)
+    except FileNotFoundError:
+        return None
+    except (OSError, msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        log.debug("not used: %s: %s", path, error)
     return None
 
 
-def remember(folder: Path, kind: str, key: tuple[str, ...], value: object) -> None:
-    """Keep a value; a folder that cannot be written only costs learning it again."""
+def remember(folder: Path, kind: str, key: Key, value: object) -> bool:
+    """Keep a value, and whether it could be: a full disk only costs learning it again."""
     path = _path(folder, kind, key)
     scratch = path.with_suffix(f".{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        scratch.write_bytes(msgspec.json.encode(value))
+        kept = Kept(key, msgspec.Raw(msgspec.json.encode(value)))
+        scratch.write_bytes(msgspec.json.format(msgspec.json.encode(kept), indent=1))
         scratch.replace(path)
+        return True
     except OSError as error:
         log.debug("not kept in %s: %s", folder, error)
         with contextlib.suppress(OSError):
             scratch.unlink(missing_ok=True)
+    return False
 
 
-def _path(folder: Path, kind: str, key: tuple[str, ...]) -> Path:
+def _path(folder: Path, kind: str, key: Key) -> Path:
     name = hashlib.sha256(msgspec.json.encode(key)).hexdigest()
     return folder / kind / f"{name}.json"

@@ -10,9 +10,10 @@ CPUINFO = Path("/proc/cpuinfo")
 
 FEATURES = {
     # x86, by the kernel's flag
-    "avx": "avx", "avx2": "avx2", "fma": "fma", "f16c": "f16c", "avx512f": "avx512f",
-    "avx512bw": "avx512bw", "avx512_vnni": "avx512_vnni", "avx_vnni": "avx_vnni",
-    "avx512_bf16": "avx512_bf16", "avx512_fp16": "avx512_fp16", "avx_vnni_int8": "avx_vnni_int8",
+    "sse4_1": "sse41", "avx": "avx", "avx2": "avx2", "fma": "fma", "f16c": "f16c",
+    "avx512f": "avx512f", "avx512bw": "avx512bw", "avx512_vnni": "avx512_vnni",
+    "avx_vnni": "avx_vnni", "avx512_bf16": "avx512_bf16", "avx512_fp16": "avx512_fp16",
+    "avx_vnni_int8": "avx_vnni_int8",
     "amx_tile": "amx_tile", "amx_int8": "amx_int8", "amx_bf16": "amx_bf16",
     # Arm, by the kernel's hwcap
     "asimd": "neon", "neon": "neon", "asimddp": "dotprod", "asimdhp": "fp16", "i8mm": "i8mm",
@@ -23,8 +24,11 @@ FEATURES = {
 INT8_DOT = frozenset({"avx512_vnni", "avx_vnni", "amx_int8", "dotprod", "i8mm"})
 """With one of these, products of u8 and s8 are summed in 32 bits: INT8 is fast and exact."""
 
-SATURATING = frozenset({"avx2", "avx512f"})
+SATURATING = frozenset({"sse41", "avx2", "avx512f"})
 """Without one of INT8_DOT these sum pairs of products in 16 bits, and full-range INT8 overflows."""
+
+WIDE = frozenset({"avx2", "avx512f"})
+"""Of those, where INT8 is still clearly faster than float."""
 
 ARM_PARTS = {
     0xD03: "Cortex-A53", 0xD04: "Cortex-A35", 0xD05: "Cortex-A55", 0xD07: "Cortex-A57",

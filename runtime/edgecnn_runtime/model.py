@@ -26,7 +26,7 @@ from edgecnn_runtime.errors import (
 )
 from edgecnn_runtime.manifest import Manifest
 from edgecnn_runtime.preprocess import Geometry, Preprocessor, Roi, check_frame
-from edgecnn_runtime.select import Candidate, Choice, candidates
+from edgecnn_runtime.select import Candidate, Choice, ranked
 from edgecnn_runtime.selftest import check
 from edgecnn_runtime.types import Box, Frame, Pixels, Result, Tensors
 
@@ -50,6 +50,9 @@ def load(
 ) -> "Model":
     """Open a bundle on the best backend that reproduces its golden outputs here.
 
+    What ``edgecnn bench BUNDLE --select`` measured on this machine comes first; without it, what
+    processors of this kind do well. Loading never measures.
+
     backend, artifact, precision, threads: instead of what would be chosen; "" and 0 choose.
     batch: the most frames one inference takes. Every buffer has that size, and so has the work.
     cache_dir: where what was learnt here is kept (default: the user's or service's state folder).
@@ -64,8 +67,14 @@ def load(
     cache = Path(cache_dir) if cache_dir is not None else default_cache_dir()
     refused: list[tuple[Candidate, str]] = []
     last: EdgecnnError | None = None
-    for candidate in candidates(
-        opened, backend=backend, artifact=artifact, precision=precision, threads=threads
+    for candidate in ranked(
+        opened,
+        cache,
+        batch=batch,
+        backend=backend,
+        artifact=artifact,
+        precision=precision,
+        threads=threads,
     ):
         try:
             model = open_model(opened, candidate, batch=batch, cache_dir=cache, self_test=self_test)

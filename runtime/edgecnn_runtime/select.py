@@ -1,21 +1,26 @@
 """Which artifact, on which backend, at which precision and with how many threads; and why.
 
 ``candidates`` lists what could run here, best first by rule: what processors of this kind do well.
-Only measuring can tell, and only the device can measure; what was measured here goes before the
-rule, and an argument before both.
+Only measuring can tell, and only the device can measure: ``ranked`` puts what was measured here
+before the rule, and an argument goes before both. Nothing is measured here.
 """
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 from edgecnn_runtime.backends import BACKENDS, backend_module, installed
 from edgecnn_runtime.bundle import Bundle
-from edgecnn_runtime.cpu import INT8_DOT, SATURATING, cpu_features, usable_cores
+from edgecnn_runtime.cpu import INT8_DOT, SATURATING, WIDE, cpu_features, usable_cores
 from edgecnn_runtime.errors import BackendMissingError, UsageError
 from edgecnn_runtime.manifest import Artifact
+from edgecnn_runtime.measured import recall_measured
 from edgecnn_runtime.selftest import SelfTest
 
 ALL = "all"
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +38,20 @@ class Candidate:
         """``backend/precision``, as in the manifest's runs."""
         return f"{self.backend}/{self.precision}"
 
+    @property
+    def exact(self) -> bool:
+        """Whether the engine rounds nothing that the artifact does not."""
+        return bool(self.precision == backend_module(self.backend).precisions()[0])
+
+    @property
+    def proven(self) -> bool:
+        """Whether export measured this precision of this artifact, and it passed.
+
+        An engine's exact precision needs no proof but the self-test.
+        """
+        measured = {run.engine.partition("/")[2] for run in self.artifact.runs}
+        return self.exact or self.precision in measured
+
     def __str__(self) -> str:
         threads = "1 thread" if self.threads == 1 else f"{self.threads} threads"
         return f"{self.artifact.file} on {self.engine}, {threads}"
@@ -42,7 +61,8 @@ class Candidate:
 class Choice:
     """What a model runs on. test: None where no self-test was asked for.
 
-    refused: the candidates that stood before it, and what was wrong with each.
+    refused: the candidates that stood before it, and what was wrong with each; to be counted in
+    metrics, for it means that the machine does not do what the bundle was verified to do.
     """
 
     candidate: Candidate
@@ -96,6 +116,52 @@ def candidates(
     return found
 
 
+def ranked(
+    bundle: Bundle,
+    cache: Path,
+    *,
+    batch: int = 1,
+    backend: str = "",
+    artifact: str = "",
+    precision: str = "",
+    threads: int = 0,
+) -> list[Candidate]:
+    """What to try, in this order: what was measured here, then the rest of ``candidates``.
+
+    cache: where measurements are kept. batch: frames an inference; each is measured by itself.
+    backend, artifact, precision, threads: only these, also of what was measured; "" and 0 are any.
+    A measured candidate that is no longer there is left out with a warning.
+    Raises what ``candidates`` raises.
+    """
+    by_rule = candidates(
+        bundle, backend=backend, artifact=artifact, precision=precision, threads=threads
+    )
+    measured = recall_measured(bundle, cache, batch)
+    if measured is None:
+        return by_rule
+    offered = candidates(bundle, precision=ALL)
+    known = {(c.artifact.file, c.backend, c.precision): c for c in offered if c.proven}
+    found: list[Candidate] = []
+    for standing in measured.standings:
+        candidate = known.get((standing.artifact, standing.backend, standing.precision))
+        if candidate is None:
+            log.warning(
+                "%s: %s was measured here on %s and is not there any more: "
+                "`edgecnn bench %s --select` measures again",
+                bundle.path, standing.name, measured.created[:10], bundle.path,
+            )  # fmt: skip
+        elif (
+            backend in {"", candidate.backend}
+            and artifact in {"", candidate.artifact.file, _middle(candidate.artifact.file)}
+            and precision in {"", ALL, candidate.precision}
+            and threads in {0, standing.threads}
+        ):
+            why = measured.why(standing)
+            found.append(replace(candidate, threads=standing.threads, reason=why))
+    tried = {(c.artifact.file, c.engine, c.threads) for c in found}
+    return [*found, *(c for c in by_rule if (c.artifact.file, c.engine, c.threads) not in tried)]
+
+
 def _backends(named: str, engines: Sequence[str]) -> list[str]:
     if named:
         backend_module(named)
@@ -124,25 +190,23 @@ def _middle(file: str) -> str:
 
 def _rank(artifact: Artifact, features: frozenset[str]) -> tuple[int, str]:
     """Where an artifact stands on this processor, lowest first, and why."""
+    if artifact.precision != "int8":
+        half = artifact.precision == "fp16"
+        return (2, "half precision") if half else (1, "float, exact on every processor")
     dot = sorted(features & INT8_DOT)
-    saturates = features & SATURATING and not dot
-    ranks: Mapping[tuple[str, bool], tuple[int, str]] = {
-        ("cpu", True): (0, f"INT8 products are fast and exact here ({', '.join(dot)})"),
-        ("cpu-rr", True): (3, "its reduced range is for processors that saturate"),
-        ("cpu", False): (
-            4 if saturates else 2,
-            "INT8 products saturate here" if saturates else "INT8 is not known to be fast here",
-        ),
-        ("cpu-rr", False): (
-            0 if saturates else 3,
+    sums = "exact" if dot else "saturating" if features & SATURATING else "unknown"
+    ranks: Mapping[tuple[str, str], tuple[int, str]] = {
+        ("cpu", "exact"): (0, f"INT8 products are fast and exact here ({', '.join(dot)})"),
+        ("cpu", "saturating"): (4, "INT8 products saturate here"),
+        ("cpu", "unknown"): (2, "INT8 is not known to be fast here"),
+        ("cpu-rr", "exact"): (3, "its reduced range is for processors that saturate"),
+        ("cpu-rr", "saturating"): (
+            0 if features & WIDE else 2,
             "INT8 in the reduced range that cannot saturate here",
         ),
+        ("cpu-rr", "unknown"): (3, "INT8 is not known to be fast here"),
     }
-    if artifact.precision == "int8":
-        return ranks.get((artifact.target, bool(dot)), (5, "made for another kind of processor"))
-    if artifact.precision == "fp16":
-        return 2, "half precision"
-    return 1, "float, exact on every processor"
+    return ranks.get((artifact.target, sums), (5, "made for another kind of processor"))
 
 
 def _precisions(name: str, wanted: str) -> Iterator[str]:

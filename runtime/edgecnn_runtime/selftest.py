@@ -14,9 +14,9 @@ from edgecnn_runtime.agreement import same_result
 from edgecnn_runtime.backends import Backend, backend_module
 from edgecnn_runtime.bundle import Bundle, GoldenData, load_golden
 from edgecnn_runtime.cache import recall, remember
-from edgecnn_runtime.cpu import cpu_features, cpu_model
 from edgecnn_runtime.decode import Decoder, make_decoder
 from edgecnn_runtime.errors import SelfTestError
+from edgecnn_runtime.machine import host_key
 from edgecnn_runtime.manifest import Artifact, Manifest
 from edgecnn_runtime.parity import snr_db
 from edgecnn_runtime.preprocess import whole
@@ -72,9 +72,8 @@ def check(
     """
     name = engine.partition("/")[0]
     version = str(backend_module(name).version())
-    machine = (cpu_model(), ",".join(sorted(cpu_features())))
     batch = str(len(backend.pixels))
-    key = (bundle.digest, artifact.file, engine, batch, version, __version__, *machine)
+    key = (bundle.digest, artifact.file, engine, batch, version, __version__, *host_key())
     found = recall(cache, "selftest", key, SelfTest)
     if found is None or not found.passed:
         found = replay(bundle, artifact, engine, backend)
