@@ -373,3 +373,15 @@ def test_a_meter_counts(tmp_path: Path) -> None:
     assert figures.p50 == pytest.approx(0.007)
     assert figures.age_p50 == pytest.approx(0.3)
     assert figures.fps > 0
+
+
+def test_every_key_of_an_event_is_documented(root: Path) -> None:
+    from edgecnn_runtime.writers.lines import COLUMNS
+    from edgecnn_runtime.writers.record import context, results
+
+    text = (root / "docs" / "streams.md").read_text()
+    keys = {*COLUMNS, "results", *context(seen([FACE]))}
+    for result in ([FACE], Reading("A", 0.5, (0.5,)), Embedding(SCORES)):
+        keys |= {key for found in results(seen(result)) for key in found}
+    assert {"char_scores", "vector", "age_ms"} <= keys
+    assert [key for key in sorted(keys) if f"`{key}`" not in text] == []
