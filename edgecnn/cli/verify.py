@@ -2,7 +2,6 @@
 
 import argparse
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgecnn.cli.words import safe
@@ -46,9 +45,10 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError("--count is at least 1")
     frames: list[Pixels] = []
     if args.images:
-        from edgecnn_export.pictures import read_pictures
+        from edgecnn_export.pictures import list_pictures, read_pictures
 
-        frames, _, _ = read_pictures(Path(args.images), args.count)
+        album = read_pictures(args.images, list_pictures(args.images), args.count)
+        frames = list(album.frames) if album else []
     bundle = open_bundle(args.bundle)
     verdicts = crosscheck(bundle, backend=args.backend, precision=args.precision, frames=frames)
     failed = [verdict for verdict in verdicts if not verdict.passed]

@@ -19,7 +19,6 @@ from edgecnn_runtime.manifest import (
     Artifact,
     Golden,
     Manifest,
-    Output,
     Provenance,
 )
 
@@ -31,29 +30,22 @@ NO_GOLDEN = Golden(file="golden.npz", sha256="0" * 64, bytes=0, count=1, picture
 
 
 def draft_manifest(
-    plan: Plan,
-    *,
-    name: str,
-    config: ExportConfig,
-    loaded: Loaded,
-    outputs: tuple[Output, ...],
-    batch: tuple[int, ...] | None,
-    artifact: Artifact,
+    plan: Plan, loaded: Loaded, artifact: Artifact, config: ExportConfig
 ) -> Manifest:
-    """Put a manifest together.
+    """Put a manifest together; its golden data is still to come.
 
-    config: as it was typed, for the command that makes the bundle again. Its golden data is
-    still to come. Raises UsageError where these outputs cannot be decoded as planned.
+    config: as it was typed, for the command that makes the bundle again.
+    Raises UsageError where these outputs cannot be decoded as planned.
     """
     manifest = Manifest(
         schema=SCHEMA_VERSION,
-        name=name,
+        name=plan.name,
         task=plan.task,
         input=plan.input,
-        outputs=outputs,
+        outputs=plan.outputs,
         decode=plan.decode,
         labels=plan.labels,
-        batch=batch,
+        batch=plan.batch,
         artifacts=(artifact,),
         golden=NO_GOLDEN,
         provenance=Provenance(

@@ -9,8 +9,6 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, get_args
 
-import onnx
-
 from edgecnn_export.config import Head
 from edgecnn_runtime.config import from_plain
 from edgecnn_runtime.errors import UsageError
@@ -28,7 +26,6 @@ TAILS: Mapping[str, Values] = {
     "Sigmoid": "probabilities",
     "LogSoftmax": "log_probabilities",
 }
-PASSES_VALUES = {"Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Cast"}
 
 
 @dataclass(frozen=True)
@@ -69,18 +66,6 @@ class Outputs:
 
     def __str__(self) -> str:
         return "its outputs are " + ", ".join(f"{n}{list(s)}" for n, s in self.shapes.items())
-
-
-def tails(model: onnx.ModelProto) -> dict[str, str]:
-    """The op type of the activation that ends each output, through ops that only reshape."""
-    made = {output: node for node in model.graph.node for output in node.output}
-    ends = {}
-    for output in model.graph.output:
-        node = made.get(output.name)
-        while node is not None and node.op_type in PASSES_VALUES:
-            node = made.get(node.input[0])
-        ends[output.name] = node.op_type if node is not None else ""
-    return ends
 
 
 def classify(outputs: Outputs) -> Fields:

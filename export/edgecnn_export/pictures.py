@@ -38,35 +38,35 @@ class Pictures:
     warnings: tuple[str, ...] = ()
 
 
-def collect(folder: str, samples: Pixels | None, spec: Input, count: int = COUNT) -> Pictures:
-    """``count`` pictures at network input.
+@dataclass(frozen=True)
+class Album:
+    """Pictures as they lie in a folder: frames uint8[H,W,3] BGR of any sizes, the names of their
+    files, and of those that could not be read."""
 
-    folder: the user's, "" for none. samples: uint8[N,h,w,3] BGR from the checkpoint, or None.
-    Fewer real ones than ``count`` are filled up with crops and mirror images of them.
-    Raises UsageError where the folder holds no readable picture.
+    folder: str
+    frames: tuple[Pixels, ...]
+    names: tuple[str, ...]
+    skipped: tuple[str, ...]
+
+
+def list_pictures(folder: str) -> list[Path]:
+    """The picture files in a folder and its subfolders, sorted by name; none for "".
+
+    Raises UsageError where there is no folder, or no picture file in it.
     """
-    if folder:
-        return _given(Path(folder), spec, count)
-    if samples is not None and len(samples):
-        frames = _spread(list(samples), count)
-        names = [f"sample {index}" for index in range(len(frames))]
-        pixels, names = _views(frames, names, spec, count)
-        return Pictures(pixels, tuple(names), "checkpoint")
-    warning = "no pictures: verified on synthetic ones; --images DIR with a few real ones says more"
-    names = [f"synthetic {index}" for index in range(count)]
-    pixels = synthetic_pictures(count, spec.height, spec.width)
-    return Pictures(pixels, tuple(names), "synthetic", warnings=(warning,))
-
-
-def read_pictures(folder: Path, count: int) -> tuple[list[Pixels], list[Path], list[Path]]:
-    """Up to ``count`` pictures spread over a folder and its subfolders: frames, files, bad files.
-
-    The order is that of the sorted names, so the same folder gives the same pictures.
-    Raises UsageError where there is no folder, or no picture in it.
-    """
-    files = sorted(_find(folder))
-    if not files:
+    files = sorted(_find(Path(folder))) if folder else []
+    if folder and not files:
         raise UsageError(f"--images {folder}: holds no picture ({', '.join(sorted(SUFFIXES))})")
+    return files
+
+
+def read_pictures(folder: str, files: Sequence[Path], count: int = COUNT) -> Album | None:
+    """Up to ``count`` of the files, spread over all of them; None where there are no files.
+
+    The same folder gives the same pictures. Raises UsageError where none can be read.
+    """
+    if not files:
+        return None
     chosen = _spread(files, count)
     spare = [file for file in files if file not in set(chosen)]
     good: list[tuple[Path, Pixels]] = []
@@ -82,19 +82,46 @@ def read_pictures(folder: Path, count: int) -> tuple[list[Pixels], list[Path], l
     if not good:
         raise UsageError(f"--images {folder}: none of {len(bad)} files is a readable picture")
     good.sort(key=lambda pair: pair[0])
-    return [frame for _, frame in good], [file for file, _ in good], bad
+    return Album(
+        folder=folder,
+        frames=tuple(frame for _, frame in good),
+        names=tuple(str(file.relative_to(folder)) for file, _ in good),
+        skipped=tuple(str(file.relative_to(folder)) for file in bad),
+    )
 
 
-def _given(folder: Path, spec: Input, count: int) -> Pictures:
-    frames, files, bad = read_pictures(folder, count)
+def collect(
+    album: Album | None, samples: Pixels | None, spec: Input, count: int = COUNT
+) -> Pictures:
+    """``count`` pictures at network input.
+
+    album: the user's, None without. samples: uint8[N,h,w,3] BGR from the checkpoint, or None.
+    Fewer real ones than ``count`` are filled up with crops and mirror images of them.
+    """
+    if album is not None:
+        pixels, names = _views(album.frames, album.names, spec, count)
+        return Pictures(pixels, names, "given", album.skipped, _warnings(album, spec, count))
+    if samples is not None and len(samples):
+        frames = _spread(list(samples), count)
+        numbers = [f"sample {index}" for index in range(len(frames))]
+        pixels, names = _views(frames, numbers, spec, count)
+        return Pictures(pixels, names, "checkpoint")
+    warning = "no pictures: verified on synthetic ones; --images DIR with a few real ones says more"
+    names = tuple(f"synthetic {index}" for index in range(count))
+    pixels = synthetic_pictures(count, spec.height, spec.width)
+    return Pictures(pixels, names, "synthetic", warnings=(warning,))
+
+
+def _warnings(album: Album, spec: Input, count: int) -> tuple[str, ...]:
+    frames, bad = album.frames, album.skipped
     warnings = []
     if bad:
-        names = ", ".join(file.name for file in bad[:3]) + (" …" if len(bad) > 3 else "")
-        warnings.append(f"{len(bad)} of the files in {folder} are no readable pictures: {names}")
+        names = ", ".join(bad[:3]) + (" …" if len(bad) > 3 else "")
+        warnings.append(f"{len(bad)} files in {album.folder} are no readable pictures: {names}")
     if len(frames) < count:
         warnings.append(
-            f"only {len(frames)} pictures in {folder}: filled up with crops and mirror images "
-            f"of them; {count} different ones say more"
+            f"only {len(frames)} pictures in {album.folder}: filled up with crops and mirror "
+            f"images of them; {count} different ones say more"
         )
     shrunk = float(np.median([fit(spec, f.shape[1], f.shape[0]).gain[:2].min() for f in frames]))
     if spec.interpolation == "linear" and shrunk > SHRINK_LIMIT:
@@ -103,9 +130,7 @@ def _given(folder: Path, spec: Input, count: int) -> Pictures:
             "--interpolation linear, which skips pixels; if the model was trained on smoothly "
             "shrunk ones (PIL, torchvision), --interpolation area is closer, and slower"
         )
-    pixels, names_ = _views(frames, [str(file.relative_to(folder)) for file in files], spec, count)
-    skipped = tuple(str(file.relative_to(folder)) for file in bad)
-    return Pictures(pixels, tuple(names_), "given", skipped, tuple(warnings))
+    return tuple(warnings)
 
 
 def _find(folder: Path) -> Iterator[Path]:
@@ -125,8 +150,8 @@ def _spread(items: Sequence[T], count: int) -> list[T]:
 
 
 def _views(
-    frames: list[Pixels], names: list[str], spec: Input, count: int
-) -> tuple[Pixels, list[str]]:
+    frames: Sequence[Pixels], names: Sequence[str], spec: Input, count: int
+) -> tuple[Pixels, tuple[str, ...]]:
     """Frames at network input, filled up to ``count`` with crops and mirror images of them."""
     views, view_names = list(frames), list(names)
     for number in range(count - len(frames)):
@@ -139,4 +164,4 @@ def _views(
         crop = frame[y : y + h, x : x + w]
         views.append(np.ascontiguousarray(crop[:, ::-1] if turn % 2 == 0 else crop))
         view_names.append(f"{names[index]} (crop {turn + 1})")
-    return prepare(spec, views), view_names
+    return prepare(spec, views), tuple(view_names)

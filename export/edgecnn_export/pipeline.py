@@ -1,5 +1,6 @@
 """The story of an export: load → trace → fold → optimise → verify → pack."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,37 +12,35 @@ from edgecnn_export.diagnose import Suspects, explain_failure
 from edgecnn_export.draft import draft_manifest
 from edgecnn_export.fold import fold_pixels
 from edgecnn_export.golden import most_distinct, write_golden
-from edgecnn_export.heads import tails
 from edgecnn_export.load import load_model
 from edgecnn_export.loaded import input_channels, input_shape
 from edgecnn_export.optimise import optimise
-from edgecnn_export.pictures import collect
+from edgecnn_export.pictures import collect, list_pictures, read_pictures
 from edgecnn_export.progress import Progress, Silent, Timed
-from edgecnn_export.reference import check_finite, make_reference, textbook
+from edgecnn_export.reference import make_reference, textbook
 from edgecnn_export.report import Facts, write_report
 from edgecnn_export.resolve import check_early, network_size, resolve
 from edgecnn_export.settings import over_checkpoint, read_settings
 from edgecnn_export.trace import trace
-from edgecnn_export.traced import batch_sizes, describe, outputs_of
+from edgecnn_export.traced import describe, look_at
 from edgecnn_export.verify import (
     Check,
-    Truth,
     Verifier,
-    decode_all,
     engines,
+    make_truth,
     measured,
     reliable,
     standing_still,
 )
 from edgecnn_runtime.bundle import (
+    MANIFEST,
     SUFFIX,
     Bundle,
     new_bundle,
-    open_bundle,
     sha256_file,
     write_manifest,
 )
-from edgecnn_runtime.errors import UsageError, VerificationError
+from edgecnn_runtime.errors import VerificationError
 from edgecnn_runtime.manifest import Artifact
 
 OPSET = 20
@@ -52,7 +51,7 @@ FLOAT_FILE = "model.fp32.onnx"
 class ExportResult:
     """What an export made.
 
-    bundle: opened and checked. checks: every artifact on every engine. warnings: in plain words,
+    bundle: as it was written. checks: every artifact on every engine. warnings: in plain words,
     the gravest first. seconds: how long each step took, in order.
     """
 
@@ -71,82 +70,77 @@ def export(config: ExportConfig, progress: Progress | None = None) -> ExportResu
     """
     timed = Timed(progress or Silent())
     settings = read_settings(config)
-    if not settings.config.model:
-        raise UsageError("which model? edgecnn export model.pt")
     backends = engines(settings.config.backends)
+    folder_of_pictures = settings.config.images
+    files = list_pictures(folder_of_pictures)
 
-    with timed.step("load"):
-        loaded = load_model(settings.config)
-        settings = over_checkpoint(settings, loaded.spec, loaded.origin or "checkpoint")
-        size = network_size(settings.config, input_channels(loaded), input_shape(loaded))
-        check_early(settings, size)
+    with ThreadPoolExecutor(max_workers=1) as aside:
+        album = aside.submit(read_pictures, folder_of_pictures, files)
 
-    said = settings.config
-    out = Path(said.out or said.bundle_name() + SUFFIX)
-    with new_bundle(out, overwrite=said.overwrite) as folder:
-        with timed.step("trace"):
-            traced = trace(
-                loaded,
-                height=size.height,
-                width=size.width,
-                channels=size.channels,
-                opset=said.opset or OPSET,
-            )
-            batch = batch_sizes(said, traced)
-            reference = make_reference(loaded, traced)
-            outputs = outputs_of(traced, reference, size)
-            plan = resolve(settings, size, outputs, tails(traced))
+        with timed.step("load"):
+            loaded = load_model(settings.config)
+            settings = over_checkpoint(settings, loaded.spec, loaded.origin or "checkpoint")
+            size = network_size(settings.config, input_channels(loaded), input_shape(loaded))
+            check_early(settings, size)
 
-        with timed.step("fold"):
-            folded = fold_pixels(traced, plan.input)
+        out = Path(settings.config.out or settings.config.bundle_name() + SUFFIX)
+        with new_bundle(out, overwrite=settings.config.overwrite) as folder:
+            with timed.step("trace"):
+                traced = trace(
+                    loaded,
+                    height=size.height,
+                    width=size.width,
+                    channels=size.channels,
+                    opset=settings.config.opset or OPSET,
+                )
+                reference = make_reference(loaded, traced)
+                seen = look_at(traced, settings.config, reference, size)
+                plan = resolve(settings, size, seen)
 
-        with timed.step("optimise"):
-            model = optimise(folded)
-            artifact = write_artifact(folder, model)
+            pictures = collect(album.result(), loaded.samples, plan.input)
+            answers = aside.submit(reference.run, textbook(pictures.pixels, plan.input))
 
-        with timed.step("run the reference"):
-            manifest = draft_manifest(
-                plan,
-                name=said.bundle_name(),
-                config=config,
-                loaded=loaded,
-                outputs=outputs,
-                batch=batch,
-                artifact=artifact,
-            )
-            pictures = collect(said.images, loaded.samples, plan.input)
-            answers = reference.run(textbook(pictures.pixels, plan.input))
-            check_finite(answers)
-            truth = Truth(pictures.pixels, answers, decode_all(manifest, answers))
+            with timed.step("fold"):
+                folded = fold_pixels(traced, plan.input)
 
-        checks = Verifier(folder, manifest, truth).run(backends, timed)
-        if any(check.failed for check in checks):
-            suspects = Suspects(loaded.module, traced, folder)
-            raise VerificationError(explain_failure(checks, suspects, truth.pixels, plan.input))
+            with timed.step("optimise"):
+                model = optimise(folded)
+                artifact = write_artifact(folder, model)
+                manifest = draft_manifest(plan, loaded, artifact, config)
 
-        with timed.step("pack"):
-            golden = most_distinct(answers, reliable(checks))
-            manifest = msgspec.structs.replace(
-                manifest,
-                artifacts=measured(checks, truth, golden),
-                golden=write_golden(folder, pictures, answers, golden),
-            )
-            warnings = (*plan.warnings, *pictures.warnings, *standing_still(answers))
-            facts = Facts(
-                manifest=manifest,
-                warnings=warnings,
-                before=describe(traced),
-                after=describe(model),
-                pictures=pictures,
-                truth=truth,
-                golden=golden,
-                checks=checks,
-                seconds=timed.seconds,
-            )
-            files = write_report(folder, facts)
-            write_manifest(folder, msgspec.structs.replace(manifest, files=files))
+            with timed.step("run the reference"):
+                truth = make_truth(manifest, pictures.pixels, answers.result())
 
-    return ExportResult(open_bundle(out), tuple(checks), warnings, timed.seconds)
+            checks = Verifier(folder, manifest, truth).run(backends, timed)
+            if any(check.failed for check in checks):
+                suspects = Suspects(loaded.module, traced, folder)
+                raise VerificationError(explain_failure(checks, suspects, truth.pixels, plan.input))
+
+            with timed.step("pack"):
+                golden = most_distinct(truth.outputs, reliable(checks))
+                manifest = msgspec.structs.replace(
+                    manifest,
+                    artifacts=measured(checks, truth, golden),
+                    golden=write_golden(folder, pictures, truth.outputs, golden),
+                )
+                warnings = (*plan.warnings, *pictures.warnings, *standing_still(truth))
+                facts = Facts(
+                    manifest=manifest,
+                    warnings=warnings,
+                    before=describe(traced),
+                    after=describe(model),
+                    pictures=pictures,
+                    truth=truth,
+                    golden=golden,
+                    checks=checks,
+                    seconds=timed.seconds,
+                )
+                reports = write_report(folder, facts)
+                manifest = msgspec.structs.replace(manifest, files=reports)
+                write_manifest(folder, manifest)
+
+    bundle = Bundle(out, manifest, sha256_file(out / MANIFEST))
+    return ExportResult(bundle, tuple(checks), warnings, timed.seconds)
 
 
 def write_artifact(folder: Path, model: onnx.ModelProto) -> Artifact:

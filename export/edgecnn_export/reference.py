@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from edgecnn_export.loaded import Loaded, input_shape
 from edgecnn_export.structure import leaves
 from edgecnn_export.traced import batch_axes
-from edgecnn_runtime.errors import VerificationError
 from edgecnn_runtime.manifest import Input
 from edgecnn_runtime.types import Floats, Pixels
 
@@ -33,17 +32,6 @@ class Reference(Protocol):
 
     def run(self, planes: Floats) -> Outputs:
         """float32[N,C,H,W], normalised → outputs by name; new arrays."""
-
-
-def check_finite(outputs: Outputs) -> None:
-    """Raise VerificationError for a model that gives NaN or infinity by itself."""
-    for name, values in outputs.items():
-        if not np.isfinite(values).all():
-            bad = "NaN" if np.isnan(values).any() else "infinity"
-            raise VerificationError(
-                f"the model itself gives {bad} in output {name!r}, before anything was exported: "
-                "look at its weights, and at the mean and std it is fed with"
-            )
 
 
 def open_session(model: onnx.ModelProto) -> Any:

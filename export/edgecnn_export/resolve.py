@@ -4,7 +4,7 @@ Nothing is guessed in silence: what nobody said is taken from the graph, or assu
 or refused with the flag that says it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ from edgecnn_export.config import ExportConfig, Head
 from edgecnn_export.labels import class_names, numbered, read_labels
 from edgecnn_export.normalization import normalization
 from edgecnn_export.settings import Settings
+from edgecnn_export.traced import Seen
 from edgecnn_runtime.errors import ConfigError, UsageError
 from edgecnn_runtime.manifest import (
     Color,
@@ -43,10 +44,13 @@ class Plan:
     warnings: what a person has to know, in plain words, the gravest first.
     """
 
+    name: str
     task: Task
     input: Input
+    outputs: tuple[Output, ...]
     decode: Decode
     labels: tuple[str, ...]
+    batch: tuple[int, ...] | None
     warnings: tuple[str, ...]
 
 
@@ -87,22 +91,16 @@ def check_early(settings: Settings, size: Size) -> None:
     read_labels(settings.config)
 
 
-def resolve(
-    settings: Settings,
-    size: Size,
-    found: Sequence[Output],
-    tails: Mapping[str, str],
-) -> Plan:
-    """The plan of one export.
+def resolve(settings: Settings, size: Size, seen: Seen) -> Plan:
+    """The plan of one export, for a graph of this size and looks.
 
-    found: the graph's outputs. tails: the activation that ends each, by name.
     Raises UsageError naming the flag that would settle what cannot be known.
     """
     config = settings.config
     labels = read_labels(config)
     options = _options(config)
-    shapes = {o.name: tuple(1 if d is None else d for d in o.shape) for o in found}
-    outputs = heads.Outputs(shapes, tails, size.width, size.height, len(labels or ()), options)
+    shapes = {o.name: tuple(1 if d is None else d for d in o.shape) for o in seen.outputs}
+    outputs = heads.Outputs(shapes, seen.tails, size.width, size.height, len(labels or ()), options)
     said = config.head if config.head != "auto" else None
     head = said or heads.guess(outputs, config.task)
     task = heads.HEADS[head][1]
@@ -120,10 +118,13 @@ def resolve(
     if labels is None and len(names) > 1 and task in {"classify", "detect", "ocr"}:
         warnings.append("no --labels: the classes are called 0, 1, 2, …")
     return Plan(
+        name=config.bundle_name(),
         task=task,
         input=_input(config, size, color, numbers, task),
+        outputs=seen.outputs,
         decode=decode,
         labels=names,
+        batch=seen.batch,
         warnings=tuple(warnings),
     )
 

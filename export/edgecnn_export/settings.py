@@ -32,7 +32,7 @@ class Settings:
 def read_settings(flags: ExportConfig) -> Settings:
     """Flags over the YAML file they name. Raises ConfigError naming file, line and key."""
     if not flags.spec:
-        return _layer(flags, "flag", under=Settings(ExportConfig()))
+        return _with_model(_layer(flags, "flag", under=Settings(ExportConfig())))
     said = load_yaml(flags.spec, ExportConfig)
     if said.spec:
         raise ConfigError(f"{flags.spec}: spec: a spec file cannot name another one")
@@ -41,7 +41,8 @@ def read_settings(flags: ExportConfig) -> Settings:
     if isinstance(said.labels, str):
         paths["labels"] = str(folder / said.labels)
     said = msgspec.structs.replace(said, **paths)
-    return _layer(flags, "flag", under=_layer(said, "spec", under=Settings(ExportConfig())))
+    below = _layer(said, "spec", under=Settings(ExportConfig()))
+    return _with_model(_layer(flags, "flag", under=below))
 
 
 def over_checkpoint(settings: Settings, spec: Mapping[str, Any], origin: Origin) -> Settings:
@@ -61,6 +62,12 @@ def over_checkpoint(settings: Settings, spec: Mapping[str, Any], origin: Origin)
         raise CheckpointError(str(error)) from None
     below = _layer(said, origin, under=Settings(ExportConfig()))
     return _layer(settings.config, settings.normalization, under=below)
+
+
+def _with_model(settings: Settings) -> Settings:
+    if not settings.config.model:
+        raise UsageError("which model? edgecnn export model.pt (--help has examples)")
+    return settings
 
 
 def _layer(top: ExportConfig, origin: Origin, *, under: Settings) -> Settings:

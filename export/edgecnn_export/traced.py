@@ -1,6 +1,8 @@
 """What can be read off a traced graph: batch sizes, outputs, what it is made of."""
 
 from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -22,6 +24,26 @@ class Graph(msgspec.Struct, frozen=True, kw_only=True):
     nodes: int
     bytes: int
     operators: dict[str, int]
+
+
+PASSES_VALUES = {"Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Cast"}
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A traced graph from outside: its outputs as the manifest describes them, the op type of the
+    activation that ends each, and the batch sizes it takes (None: any)."""
+
+    outputs: tuple[Output, ...]
+    tails: Mapping[str, str]
+    batch: tuple[int, ...] | None = None
+
+
+def look_at(
+    model: onnx.ModelProto, config: ExportConfig, reference: "Reference", size: "Size"
+) -> Seen:
+    """What the settings are resolved with."""
+    return Seen(outputs_of(model, reference, size), tails(model), batch_sizes(config, model))
 
 
 def describe(model: onnx.ModelProto) -> Graph:
@@ -63,6 +85,18 @@ def outputs_of(model: onnx.ModelProto, reference: "Reference", size: "Size") -> 
         shapes = {name: (*v.shape[1:][: axes[name]], None, *v.shape[1:][axes[name] :])
                   for name, v in shown.items()}  # fmt: skip
     return tuple(Output(name=name, dtype="float32", shape=shape) for name, shape in shapes.items())
+
+
+def tails(model: onnx.ModelProto) -> dict[str, str]:
+    """The op type of the activation that ends each output, through ops that only reshape."""
+    made = {output: node for node in model.graph.node for output in node.output}
+    ends = {}
+    for output in model.graph.output:
+        node = made.get(output.name)
+        while node is not None and node.op_type in PASSES_VALUES:
+            node = made.get(node.input[0])
+        ends[output.name] = node.op_type if node is not None else ""
+    return ends
 
 
 def batch_axes(model: onnx.ModelProto) -> dict[str, int]:

@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 from onnx import TensorProto, helper
 
-from edgecnn_export import heads
 from edgecnn_export.config import ExportConfig
 from edgecnn_export.resolve import Plan, Size, network_size, resolve
 from edgecnn_export.settings import Settings
+from edgecnn_export.traced import Seen, tails
 from edgecnn_runtime.errors import ConfigError, UsageError
 from edgecnn_runtime.manifest import AnchorFree, Classify, Ctc, Embed, Output, Ssd, Yolo
 
@@ -25,11 +25,12 @@ RETINAFACE = {"loc": (N, 10080, 4), "conf": (N, 10080, 2), "landms": (N, 10080, 
 
 
 def plan(
-    shapes: dict[str, tuple[Any, ...]], tails: dict[str, str] | None = None, **said: Any
+    shapes: dict[str, tuple[Any, ...]], ends: dict[str, str] | None = None, **said: Any
 ) -> Plan:
     config = ExportConfig(**{"preset": "unit", "color": "rgb", **said})
     outputs = [Output(name=n, dtype="float32", shape=shape) for n, shape in shapes.items()]
-    return resolve(Settings(config, "preset"), Size(640, 384, 3), outputs, tails or {})
+    seen = Seen(tuple(outputs), ends or {})
+    return resolve(Settings(config, "preset"), Size(640, 384, 3), seen)
 
 
 def refusal(shapes: dict[str, tuple[Any, ...]], **said: Any) -> str:
@@ -175,7 +176,7 @@ def test_tails_are_seen_through_what_only_reshapes() -> None:
     ]
     out = [helper.make_tensor_value_info(n, TensorProto.FLOAT, None) for n in ("y", "z", "x")]
     model = helper.make_model(helper.make_graph(nodes, "g", [], out))
-    assert heads.tails(model) == {"y": "Softmax", "z": "Add", "x": ""}
+    assert tails(model) == {"y": "Softmax", "z": "Add", "x": ""}
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,8 @@ def settings(
     if yaml:
         (folder / "model.yaml").write_text(yaml)
         flags = {"spec": str(folder / "model.yaml"), **flags}
+    if "model" not in flags and "model" not in yaml:
+        flags = {"model": "m.pt", **flags}
     said = read_settings(ExportConfig(**flags))
     return said if checkpoint is None else over_checkpoint(said, checkpoint, "checkpoint")
 
