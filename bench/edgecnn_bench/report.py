@@ -74,7 +74,7 @@ def _tiles(report: Report) -> str:
             each = best.latency.p50.value / best.batch
             under = f"{number(best.fps)} fps · {best.artifact} on {best.backend}"
             tiles.append((f"{milliseconds(each)} ms", f"fastest, {heading}", under))
-    started = [row for row in report.rows if row.cold and row.memory]
+    started = [row for row in report.rows if row.cold and row.memory and row.verified]
     if started and (row := min(started, key=lambda row: row.cold.seconds if row.cold else 0)):
         assert row.cold is not None
         assert row.memory is not None

@@ -192,13 +192,14 @@ def bar(share: float) -> Text:
 
 def _standing(row: Row) -> Text:
     if not row.verified:
-        return Text("FAILED SELF-TEST", style="bold white on red")
+        return Text("FAILED", style="bold white on red")
     if row.standing is None:
         return Text("")
     word = row.standing.verdict
     if word == "slower":
         return Text(f"× {row.standing.ratio.value:.2f}", style="dim")
-    return Text("as fast" if word == "same" else WORDS[word], style=STYLES[word])
+    short = {"same": "as fast", "unclear": "too noisy"}.get(word, WORDS[word])
+    return Text(short, style=STYLES[word])
 
 
 def _sustained_line(run: Sustained) -> Text:
