@@ -93,8 +93,8 @@ def _at(module: nn.Module, error: BaseException) -> str:
     names = {id(child): name for name, child in module.named_modules()}
     for cause in _causes(error):
         for frame in reversed(list(_frames(cause.__traceback__))):
-            owner = frame.tb_frame.f_locals.get("self")
             code = frame.tb_frame.f_code
+            owner = frame.tb_frame.f_locals.get(next(iter(code.co_varnames), ""))
             if not isinstance(owner, nn.Module) or "torch/nn/modules/module.py" in code.co_filename:
                 continue
             if id(owner) not in names:

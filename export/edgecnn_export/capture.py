@@ -1,10 +1,7 @@
 """A PyTorch model becomes a float NCHW ONNX graph, or an error that names the line to change."""
 
 import io
-import logging
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, redirect_stdout
+from collections.abc import Sequence
 
 import onnx
 import torch
@@ -13,10 +10,9 @@ from torch.export import Dim, ExportedProgram
 
 from edgecnn_export import blame
 from edgecnn_export.lower import lower, restore
-from edgecnn_export.naming import INPUT, name_by_module
+from edgecnn_export.naming import BATCH, INPUT, name_by_module
+from edgecnn_export.quiet import quiet
 from edgecnn_export.structure import leaves, output_names
-
-BATCH = "batch"
 
 
 def capture(
@@ -30,7 +26,7 @@ def capture(
     Raises UnsupportedModelError for a size or a channel count that the module cannot take, for
     Python that cannot be traced and for operators that ONNX cannot express.
     """
-    with _quiet(), torch.no_grad():
+    with quiet(), torch.no_grad():
         shown = _show(module, (channels, height, width))
         names = output_names(shown[0])
         flat = module if isinstance(shown[0], Tensor) else _Flat(module).eval()
@@ -54,7 +50,7 @@ def capture_program(
     module: the program's own. sample: float32[N,C,H,W] that it takes.
     Raises UnsupportedModelError as ``capture`` does.
     """
-    with _quiet(), torch.no_grad():
+    with quiet(), torch.no_grad():
         try:
             names = output_names(module(sample))
         except RuntimeError as error:
@@ -66,7 +62,7 @@ def capture_script(
     module: torch.jit.ScriptModule, *, height: int, width: int, channels: int, opset: int
 ) -> onnx.ModelProto:
     """Write a TorchScript module; as ``capture``, but whether the batch is free is not proven."""
-    with _quiet(), torch.no_grad():
+    with quiet(), torch.no_grad():
         shown = _show(module, (channels, height, width))
         names = output_names(shown[0])
         axes = {name: {axis: BATCH} for name, axis in zip(names, _batch_axes(shown), strict=True)}
@@ -156,19 +152,3 @@ def _decomposed(program: ExportedProgram, names: list[str], opset: int) -> onnx.
         return _written(program, names, opset)
     except Exception as error:
         raise blame.operator(error) from error
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep torch's progress, warnings and log lines from the terminal; exceptions pass."""
-    loggers = [logging.getLogger(name) for name in ("torch", "onnxscript", "onnx_ir")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.CRITICAL)
-    try:
-        with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
