@@ -223,6 +223,12 @@ def read_counter() -> Callable[[np.ndarray], int]:
 
 
 @pytest.fixture(scope="session")
+def make_squares() -> Callable[[int], np.ndarray]:
+    """A picture that shows a counter, 320x240."""
+    return squares
+
+
+@pytest.fixture(scope="session")
 def make_clip() -> Callable[..., Path]:
     """Writes a video whose frames carry a counter from 0: ``make_clip(path, frames=30)``."""
 

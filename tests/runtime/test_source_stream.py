@@ -1,6 +1,8 @@
 """Network streams: real RTSP and HTTP servers, their ages, and the ways they fail."""
 
+import contextlib
 import http.server
+import io
 import socket
 import sys
 import threading
@@ -19,6 +21,7 @@ from edgecnn_runtime.errors import BackendMissingError, SourceLostError
 from edgecnn_runtime.source import open_source
 from edgecnn_runtime.source.address import parse_address
 from edgecnn_runtime.source.clock import StreamClock
+from edgecnn_runtime.source.network import NetworkStream
 from edgecnn_runtime.types import Frame
 
 Camera = Callable[..., Any]
@@ -53,9 +56,6 @@ def test_the_age_of_frames_read_late_is_their_true_age(
     camera: Camera, read_counter: ReadCounter
 ) -> None:
     """The same stream without the thread that drains it: the time of read() would say "new"."""
-    pytest.importorskip("av")
-    from edgecnn_runtime.source.network import NetworkStream
-
     filmed = camera("--fps", "15")
     address = parse_address(filmed.url())
     reader = NetworkStream(address, transport="tcp", open_timeout=5, read_timeout=5)
@@ -150,9 +150,13 @@ def test_one_dead_camera_does_not_hold_up_the_others(camera: Camera) -> None:
 
         waiting = threading.Thread(target=wait_for_it, daemon=True)
         waiting.start()
-        for _ in range(2):
-            with open_source(filmed.url(), open_timeout=15) as source:
-                assert source.read() is not None
+        url, patience = filmed.url(), 15.0
+        with (
+            open_source(url, open_timeout=patience) as first,
+            open_source(url, open_timeout=patience) as second,
+        ):
+            assert first.read() is not None
+            assert second.read() is not None
         assert waiting.is_alive()
         assert not outcome
 
@@ -221,6 +225,54 @@ def test_motion_jpeg_has_no_time_stamps_and_makes_none_up() -> None:
     assert {frame.pts for frame, _ in frames} == {None}
     assert max(now - frame.captured for frame, now in frames) < 0.5
     assert frames[-1][0].pixels.mean() > 150
+
+
+def damaged_stream(make_squares: Callable[[int], np.ndarray]) -> bytes:
+    """60 pictures as MPEG-TS, a key frame every 20, a part of the 26th lost on the way."""
+    av = pytest.importorskip("av")
+    out, rng = io.BytesIO(), np.random.default_rng(0)
+    with av.open(out, "w", format="mpegts") as container:
+        options = {"tune": "zerolatency", "g": "20", "sc_threshold": "0"}
+        stream = container.add_stream("libx264", rate=25, options=options)
+        stream.width, stream.height, stream.pix_fmt = 320, 240, "yuv420p"
+        for counter in range(60):
+            picture = make_squares(counter)
+            picture[:80] = rng.integers(0, 255, (80, 320, 3), np.uint8)
+            for packet in stream.encode(av.VideoFrame.from_ndarray(picture, format="bgr24")):
+                if counter == 25:
+                    raw = bytes(packet)
+                    cut = av.Packet(raw[: len(raw) // 3] + raw[len(raw) // 2 :])
+                    cut.pts, cut.dts, cut.time_base = packet.pts, packet.dts, packet.time_base
+                    cut.stream = stream
+                    packet = cut
+                container.mux(packet)
+    return out.getvalue()
+
+
+def test_pictures_built_on_a_damaged_one_are_not_shown(
+    make_squares: Callable[[int], np.ndarray], read_counter: ReadCounter
+) -> None:
+    """They would look right and be wrong: until the next key frame they repeat the damage."""
+    data = damaged_stream(make_squares)
+
+    class Endless(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(data)
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    with serving(Endless) as url:
+        address = parse_address(f"{url}/live.ts")
+        stream = NetworkStream(address, transport="tcp", open_timeout=5, read_timeout=5)
+        shown = []
+        with pytest.raises(SourceLostError), contextlib.closing(stream):
+            shown.extend(
+                read_counter(picture.pixels) for picture in iter(stream.read, None) if picture
+            )
+    assert shown == [*range(25), *range(40, 60)]
 
 
 def test_a_video_over_http_is_a_file(

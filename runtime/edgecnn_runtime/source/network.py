@@ -15,6 +15,8 @@ from edgecnn_runtime.types import Pixels
 
 WAITED = 0.002
 """Seconds a packet takes at least that had to come over the network; a buffered one takes less."""
+MEND = 5.0
+"""Seconds after a loss in which only a key frame is trusted; a stream without them mends slowly."""
 PROTOCOLS = "rtp,rtsp,rtsps,srtp,udp,tcp,tls,http,https,httpproxy,crypto,hls,rtmp,rtmps,srt"
 """What a stream may lead to: never a file of this machine."""
 WHY = {
@@ -24,6 +26,7 @@ WHY = {
     "HTTPUnauthorizedError": "wrong user or password; they go before the host: USER:PASSWORD@HOST",
     "HTTPForbiddenError": "this user may not see it (403)",
     "HTTPNotFoundError": "there is no such stream (404): check the path",
+    "HTTPServerError": "the camera cannot serve it now (5xx)",
     "ProtocolNotFoundError": "this kind of stream is not supported by this build of PyAV",
     "InvalidDataError": "it does not answer as a video stream does",
 }
@@ -57,10 +60,13 @@ class NetworkStream:
             self._container.close()
             raise SourceLostError(f"{self._name} carries no video")
         self._stream = self._container.streams.video[0]
+        # Threads a frame hold pictures back, threads a slice turn FFmpeg's damage reports off.
+        self._stream.codec_context.thread_count = 1
         self._packets = self._container.demux(self._stream)
         self._stamped = not self._container.format.flags & NO_TIMESTAMPS
         self._waiting: list[Picture] = []
         self._end = float(self._container.duration or 0) / self._av.time_base
+        self._broken_until = 0.0
         self._first: float | None = None
         self._last = 0.0
         rate = self._stream.average_rate or self._stream.guessed_rate
@@ -94,10 +100,18 @@ class NetworkStream:
         self._container.close()
 
     def _decode(self, packet: Any) -> list[Any]:
+        """The frames that are whole: none from a loss to the key frame that mends it."""
+        whole = []
         try:
-            return [frame for frame in packet.decode() if not frame.is_corrupt]
+            for frame in packet.decode():
+                if frame.is_corrupt:
+                    self._broken_until = time.monotonic() + MEND
+                elif frame.key_frame or time.monotonic() > self._broken_until:
+                    self._broken_until = 0.0
+                    whole.append(frame)
         except self._av.error.FFmpegError:
-            return []  # lost on the way; the next key frame mends it
+            self._broken_until = time.monotonic() + MEND
+        return whole
 
     def _picture(self, frame: Any, late: bool) -> Picture:
         pts = frame.time if self._stamped else None
