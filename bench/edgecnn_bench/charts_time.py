@@ -93,7 +93,7 @@ def hosts(reports: Sequence[Report]) -> str:
     work: dict[str, dict[str, Row]] = {}
     for report, name in zip(reports, names, strict=True):
         for row in report.rows:
-            work.setdefault(f"{row.scope}: {_name(row)}", {})[name] = row
+            work.setdefault(_name(row), {})[name] = row
     shared = {key: rows for key, rows in work.items() if len(rows) > 1}
     if not shared:
         return ""

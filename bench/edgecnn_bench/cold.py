@@ -1,6 +1,7 @@
 """Starting from nothing: a fresh process loads a bundle, gives one result, and says what it took.
 
-``python -m edgecnn_bench.cold`` is the child; it imports what a device's own program would.
+``python -m edgecnn_bench.cold`` is the child; it imports what a device's own program would. Rows
+of torch have none: they are loaded by the exporter, and nobody starts a camera with that.
 """
 
 import json

@@ -95,7 +95,7 @@ def _scope(report: Report, rows: Sequence[Row], heading: str) -> str:
                       charts.side_by_side(rows))]  # fmt: skip
     if any(row.stages_ms for row in rows):
         staged = [row for row in rows if row.stages_ms]
-        note = "Medians. Outside the engine: preparing the frame and decoding the outputs."
+        note = "Medians, which need not add up. Outside the engine: preparing and decoding."
         parts.append(_section("Where a frame's time goes", note, charts.stages(staged), level=3))
     note = "Density of all runs; marks at p50, p95 and p99."
     parts.append(_section("Distribution", note, charts.distributions(rows), level=3))

@@ -183,3 +183,20 @@ def test_ctrl_c_before_the_first_slot_leaves_no_report(make_bundle: MakeBundle) 
 
     with pytest.raises(KeyboardInterrupt):
         bench([make_bundle()], quick(), progress=interrupt)
+
+
+@pytest.mark.slow
+def test_a_checkpoint_is_timed_in_torch_beside_its_bundle(
+    make_bundle: MakeBundle, tmp_path: Path
+) -> None:
+    pytest.importorskip("torch")
+    from edgecnn.models.mnist_cnn2 import MnistCnn2
+    from edgecnn_export.checkpoint import save_checkpoint
+
+    checkpoint, arguments = tmp_path / "model.pt", {"channels": 3, "size": 32}
+    network, arch = MnistCnn2(**arguments).eval(), "edgecnn.models.mnist_cnn2:MnistCnn2"
+    save_checkpoint(checkpoint, network, arch=arch, arch_args=arguments)
+    config = quick(checkpoint=str(checkpoint), backends=("onnxruntime", "torch"))
+    found = bench([make_bundle()], config)
+    rows = [row for row in found.rows if row.artifact == "checkpoint"]
+    assert [(row.backend, row.scope, row.cold) for row in rows] == [("torch", "engine", None)]
