@@ -54,8 +54,8 @@ def demo(out: Path, seed: int, digits: int) -> None:
     clip, bundle, bench = out / "clip.mp4", out / "digits.edge", out / "bench.json"
     annotated, events = out / "annotated.mp4", out / "events.jsonl"
     commands = [
-        ["export", CHECKPOINT, "--out", bundle, "--overwrite"],
-        ["bench", bundle, "--threads", "1", "--seconds", "0.6", "--rounds", "6",
+        ["export", _near(CHECKPOINT), "--out", bundle, "--overwrite"],
+        ["bench", bundle, "--source", clip, "--threads", "1", "--seconds", "0.6", "--rounds", "6",
          "--warmup", "0.1", "--starts", "1", "--out", bench],
         ["run", bundle, clip, "--roi", ",".join(map(str, WINDOW)), "--save", annotated,
          "--events", events],
@@ -91,6 +91,11 @@ def demo(out: Path, seed: int, digits: int) -> None:
     _say(score, out, files, console)
 
 
+def _near(path: Path) -> Path:
+    """The same place, relative to the current folder where it lies inside."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+
+
 def _say(score: Score, out: Path, files: dict[str, str], console: Console) -> None:
     read = [
         f"[{'green' if is_right(tile, reading) else 'red'}]{reading.label if reading else '–'}[/]"
@@ -98,8 +103,8 @@ def _say(score: Score, out: Path, files: dict[str, str], console: Console) -> No
     ]
     total = len(score.pairs)
     extra = f", {len(score.invented)} read that were not there" if score.invented else ""
-    console.print(f"\nthere  {' '.join(str(tile.digit) for tile, _ in score.pairs)}")
-    console.print(f"read   {' '.join(read)}")
+    console.print(f"\nthere  {''.join(str(tile.digit) for tile, _ in score.pairs)}")
+    console.print(f"read   {''.join(read)}")
     console.print(
         f"[bold]{score.right} of {total} digits right[/], {score.right / total:.1%}{extra}\n"
     )

@@ -17,9 +17,13 @@ from edgecnn.demo.score import NONE, Look, Score, is_right
 from edgecnn_bench.schema import Report as BenchReport
 from edgecnn_bench.svg import WIDTH, axis_x, linear_scale, rect, svg, text
 from edgecnn_runtime.bundle import Bundle
+from edgecnn_runtime.errors import SourceLostError
+from edgecnn_runtime.parity import cosine_text
 from edgecnn_runtime.types import Pixels
 
 THUMBNAIL = 96
+HERO = 3
+"""Which digit's passing the large picture shows, where there are as many."""
 LANES = (*"0123456789", NONE)
 NAMES, TOP, LANE = 46.0, 6.0, 20.0
 """The timeline: room for the labels, above the lanes, and for a lane, in SVG units."""
@@ -47,12 +51,15 @@ def render(told: Told) -> str:
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
+    environment.filters["exact"] = cosine_text
     template = environment.from_string((folder / "report.html").read_text("utf-8"))
     return template.render(
         told=told,
         style=(folder / "report.css").read_text("utf-8"),
         tiles=list(_strip(told)),
-        hero=_data_uri(hero(told), 86),
+        hero=_data_uri(
+            still(told.annotated, told.scene.tiles[min(HERO, len(told.scene.tiles) - 1)].frame), 86
+        ),
         timeline=timeline(told.looks, told.score, told.scene.length),
         rows=sorted(told.bench.rows, key=lambda row: (row.scope, row.latency.p50.value)),
         runs=[
@@ -62,16 +69,18 @@ def render(told: Told) -> str:
     )
 
 
-def hero(told: Told) -> Pixels:
-    """The annotated frame of a digit in the middle of the window, from the video as written."""
-    wanted = told.score.pairs[len(told.score.pairs) // 4][0].frame
-    video = cv2.VideoCapture(str(told.annotated))
+def still(video: Path, frame: int) -> Pixels:
+    """uint8[H,W,3]: one frame of a video. Raises SourceLostError where it has no such frame."""
+    reader = cv2.VideoCapture(str(video))
     try:
-        for _ in range(wanted + 1):
-            found, picture = video.read()
+        for _ in range(frame):
+            reader.grab()
+        found, picture = reader.read()
     finally:
-        video.release()
-    return np.asarray(picture, np.uint8) if found else told.scene.frame(wanted)
+        reader.release()
+    if not found:
+        raise SourceLostError(f"{video} has no frame {frame}")
+    return np.asarray(picture, np.uint8)
 
 
 def window(scene: Scene, tile: Tile) -> Pixels:

@@ -124,6 +124,7 @@ def _draw_hall(random: Random) -> Pixels:
         cv2.circle(spot, at, int(random.integers(8, 26)), glow, -1, cv2.LINE_AA)
         cv2.addWeighted(spot, 0.22, picture, 0.78, 0, picture)
     cv2.GaussianBlur(picture, (0, 0), 5, picture)
+    _hood(picture)
     _rail(picture, 112, 138, random)
     _rail(picture, 446, 486, random)
     panel = np.linspace(62, 34, HEIGHT - 486)[:, None, None] * np.array([1.1, 0.95, 0.5])
@@ -133,6 +134,22 @@ def _draw_hall(random: Random) -> Pixels:
             cv2.circle(picture, (x, y), 6, (70, 70, 70), -1, cv2.LINE_AA)
             cv2.circle(picture, (x - 1, y - 1), 4, (185, 185, 185), -1, cv2.LINE_AA)
     return picture
+
+
+def _hood(picture: NDArray[np.uint8]) -> None:
+    """The reader's housing over the window, with the lamp under it."""
+    middle = WIDTH // 2
+    outline = [(middle + x, y) for x, y in ((-150, 0), (-118, 66), (118, 66), (150, 0))]
+    body = np.array(outline, np.int32)
+    cv2.fillPoly(picture, [body], (44, 38, 34), cv2.LINE_AA)
+    cv2.polylines(picture, [body], False, (86, 78, 72), 2, cv2.LINE_AA)
+    glow = np.zeros_like(picture)
+    cv2.line(glow, (middle - 92, 70), (middle + 92, 70), (235, 250, 255), 9, cv2.LINE_AA)
+    cv2.add(picture, cv2.GaussianBlur(glow, (0, 0), 14), picture)
+    cv2.line(picture, (middle - 92, 70), (middle + 92, 70), (240, 252, 255), 5, cv2.LINE_AA)
+    cv2.circle(picture, (middle, 34), 15, (18, 16, 15), -1, cv2.LINE_AA)
+    cv2.circle(picture, (middle, 34), 15, (110, 104, 98), 2, cv2.LINE_AA)
+    cv2.circle(picture, (middle - 4, 30), 4, (150, 120, 90), -1, cv2.LINE_AA)
 
 
 def _rail(picture: NDArray[np.uint8], top: int, bottom: int, random: Random) -> None:

@@ -20,7 +20,12 @@ from edgecnn.train.fitting import Fit, fitter
 from edgecnn_runtime.types import Pixels
 
 CONFIG = TrainConfig(
-    model="mnist_cnn3", data="", epochs=15, patience=4, augment=("rotate", "scale", "shift")
+    model="mnist_cnn3",
+    data="",
+    epochs=6,
+    batch=128,
+    lr=0.0015,
+    augment=("rotate", "scale", "shift"),
 )
 SIDE, NONE = 28, 10
 LABELS = (*"0123456789", "none")

@@ -16,8 +16,8 @@ from edgecnn_runtime.errors import CheckpointError, UsageError
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """taken: names of the weights that came from the file. fresh: those that did not, because
-    the file has none of that name and shape. frozen: those that training leaves as they are.
+    """taken: names of the weights that came from the file. fresh: those of which it has none of
+    that name and shape; both empty without a file. frozen: those that training leaves alone.
     """
 
     taken: tuple[str, ...] = ()
@@ -52,7 +52,7 @@ def start_from(model: nn.Module, file: str, freeze: Sequence[str]) -> Started:
         parameter.requires_grad_(name not in frozen)
     if len(set(frozen)) == len(list(model.parameters())):
         raise UsageError("--freeze holds every weight: nothing is left to train")
-    fresh = tuple(name for name in own if name not in taken)
+    fresh = tuple(name for name in own if name not in taken) if file else ()
     return Started(taken, fresh, tuple(dict.fromkeys(frozen)))
 
 

@@ -1,0 +1,56 @@
+"""The README's picture, from what ``make demo`` left in out/.
+
+python -m edgecnn.demo.poster out docs/images/demo.jpg
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from edgecnn.demo.report import THUMBNAIL, still, window
+from edgecnn.demo.scene import WIDTH, Scene
+from edgecnn.demo.score import Score, compare, is_right, read_events, vote
+from edgecnn_runtime.errors import EdgecnnError
+from edgecnn_runtime.text import Letters
+from edgecnn_runtime.types import Pixels
+
+PAPER, GREEN, RED = (32, 27, 24), (150, 205, 80), (96, 96, 240)
+CAPTION = 30
+QUALITY = 88
+
+
+def main() -> None:
+    """Draw and write it."""
+    parser = argparse.ArgumentParser(prog="python -m edgecnn.demo.poster", description=__doc__)
+    parser.add_argument("out", type=Path, help="what the demo wrote")
+    parser.add_argument("picture", type=Path, help="the .jpg to write")
+    args = parser.parse_args()
+    truth = json.loads((args.out / "truth.json").read_text())
+    scene = Scene(truth["seed"], len(truth["tiles"]))
+    score = compare(vote(read_events(args.out / "events.jsonl")), scene.tiles)
+    poster = draw(scene, score, args.out / "annotated.mp4")
+    if not cv2.imwrite(str(args.picture), poster, [cv2.IMWRITE_JPEG_QUALITY, QUALITY]):
+        raise EdgecnnError(f"cannot write {args.picture}")
+
+
+def draw(scene: Scene, score: Score, annotated: Path) -> Pixels:
+    """uint8[H,WIDTH,3]: an annotated frame over a strip of ten digits and what each was read as."""
+    count = WIDTH // THUMBNAIL
+    shown = score.pairs[:count]
+    strip = np.full((THUMBNAIL + CAPTION, WIDTH, 3), PAPER, np.uint8)
+    letters = Letters()
+    for number, (tile, reading) in enumerate(shown):
+        left = number * THUMBNAIL
+        strip[:THUMBNAIL, left : left + THUMBNAIL] = window(scene, tile)
+        words = reading.label if reading else "–"
+        at = (left + (THUMBNAIL - letters.width(words, 20, bold=True)) // 2, THUMBNAIL + 22)
+        colour = GREEN if is_right(tile, reading) else RED
+        letters.put(strip, words, at, 20, colour, bold=True)
+    return np.vstack([still(annotated, shown[count // 2][0].frame), strip])
+
+
+if __name__ == "__main__":
+    main()
