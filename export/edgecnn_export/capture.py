@@ -105,14 +105,16 @@ def _batch_axes(shown: Sequence[object]) -> list[int]:
 
 
 class _Flat(nn.Module):
-    """The module with its tensors in one tuple, whatever it returns."""
+    """The module with its tensors in one tuple, whatever it returns; each a tensor of its own."""
 
     def __init__(self, module: nn.Module) -> None:
         super().__init__()
         self.module = module
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        return tuple(tensor for _, tensor in leaves(self.module(x)))
+        tensors = [tensor for _, tensor in leaves(self.module(x))]
+        first = {id(tensor): index for index, tensor in reversed(list(enumerate(tensors)))}
+        return tuple(t if first[id(t)] == i else t.clone() for i, t in enumerate(tensors))
 
 
 def _program(module: nn.Module, chw: Sequence[int], dynamic: bool) -> ExportedProgram:
