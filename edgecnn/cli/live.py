@@ -45,16 +45,18 @@ class Live:
         elif not self._quiet and time.monotonic() - self._printed >= LOG_EVERY:
             self._printed = time.monotonic()
             for job in self._jobs:
-                self._console.print(f"{job.name}: {', '.join(parts(job))}", highlight=False)
+                line = f"{job.name}: {', '.join(parts(job))}"
+                self._console.print(line, highlight=False, markup=False, soft_wrap=True)
 
     def _table(self) -> "Table":
+        from rich.markup import escape
         from rich.spinner import Spinner
         from rich.table import Table
 
         table = Table.grid(padding=(0, 2))
         for job in self._jobs:
             busy = "✗" if job.error else Spinner("dots", style="green")
-            table.add_row(busy, f"[bold]{job.name}[/]", *parts(job))
+            table.add_row(busy, f"[bold]{escape(job.name)}[/]", *parts(job))
         return table
 
 

@@ -180,13 +180,13 @@ def _wait(runner: "Runner", *, quiet: bool) -> None:
     from edgecnn.cli.live import Live
 
     live = Live(Console(stderr=True), runner.jobs, quiet=quiet)
-    with _stopped_by_signals(runner.stop), runner, live:
+    with stopped_by_signals(runner.stop), runner, live:
         while not runner.wait(REFRESH):
             live.show()
 
 
 @contextmanager
-def _stopped_by_signals(stop: Callable[[], None]) -> Iterator[None]:
+def stopped_by_signals(stop: Callable[[], None]) -> Iterator[None]:
     """Call ``stop`` at the first SIGINT or SIGTERM; the second one acts as it always does."""
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
@@ -207,25 +207,35 @@ def _stopped_by_signals(stop: Callable[[], None]) -> Iterator[None]:
 
 
 def _summary(args: argparse.Namespace, jobs: "list[Job]", choice: str, code: int) -> dict[str, Any]:
-    import dataclasses
-
     return {
         "model": args.model,
         "engine": choice,
         "exit": code,
         "events": str(args.events) if args.events else None,
         "csv": str(args.csv) if args.csv else None,
-        "sources": [
-            {
-                "source": job.name,
-                **dataclasses.asdict(job.meter.read()),
-                "dropped": job.source.dropped if job.source else 0,
-                "saved": _saved(args, number, job),
-                "error": str(job.error) if job.error else None,
-            }
-            for number, job in enumerate(jobs)
-        ],
+        "sources": [_summary_of(args, number, job) for number, job in enumerate(jobs)],
     }
+
+
+def _summary_of(args: argparse.Namespace, number: int, job: "Job") -> dict[str, Any]:
+    figures = job.meter.read()
+    return {
+        "source": job.name,
+        "frames": figures.frames,
+        "found": figures.found,
+        "dropped": job.source.dropped if job.source else 0,
+        "fps": round(figures.fps, 2),
+        "p50_ms": _milliseconds(figures.p50),
+        "p95_ms": _milliseconds(figures.p95),
+        "age_p50_ms": _milliseconds(figures.age_p50),
+        "age_p95_ms": _milliseconds(figures.age_p95),
+        "saved": _saved(args, number, job),
+        "error": str(job.error) if job.error else None,
+    }
+
+
+def _milliseconds(seconds: float | None) -> float | None:
+    return None if seconds is None else round(1000 * seconds, 2)
 
 
 def _saved(args: argparse.Namespace, number: int, job: "Job") -> str | None:
@@ -237,25 +247,29 @@ def _saved(args: argparse.Namespace, number: int, job: "Job") -> str | None:
 
 def _print(args: argparse.Namespace, jobs: "list[Job]", choice: str) -> None:
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
-    console = Console()
-    aged = any(job.meter.read().age_p50 is not None for job in jobs)
-    table = Table(title=f"{args.model}: {choice}", title_justify="left")
+    found = [(job, job.meter.read()) for job in jobs]
+    if not any(figures.frames for _, figures in found):
+        return
+    console = Console(highlight=False)
+    console.print(f"{args.model}: {choice}", markup=False)
+    aged = any(figures.age_p50 is not None for _, figures in found)
+    table = Table()
     table.add_column("source", overflow="fold")
     headings = ["frames", "found", "fps", "result p50 / p95"]
     for heading in headings + (["age p50 / p95", "dropped"] if aged else []):
         table.add_column(heading, justify="right", no_wrap=True)
-    for job in jobs:
-        figures = job.meter.read()
+    for job, figures in found:
         cells = [f"{figures.frames:,}", f"{figures.found:,}", f"{figures.fps:.1f}"]
         cells.append(f"{1000 * figures.p50:.1f} / {1000 * figures.p95:.1f} ms")
         if figures.age_p50 is not None and figures.age_p95 is not None:
             cells.append(f"{1000 * figures.age_p50:.0f} / {1000 * figures.age_p95:.0f} ms")
             cells.append(f"{job.source.dropped if job.source else 0:,}")
         name = job.name if "://" in job.name else job.name.rpartition("/")[2] or job.name
-        table.add_row(name, *cells)
+        table.add_row(escape(name), *cells)
     console.print(table)
     kept = [saved for number, job in enumerate(jobs) if (saved := _saved(args, number, job))]
     for path in [*kept, *(str(path) for path in (args.events, args.csv) if path)]:
-        console.print(f"wrote {path}", highlight=False)
+        console.print(f"wrote {path}", markup=False)

@@ -20,7 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgecnn.cli import main
-from edgecnn.cli.run import numbered, parse_roi
+from edgecnn.cli.run import numbered, parse_roi, stopped_by_signals
 from edgecnn_runtime.errors import UsageError
 
 MakeClip = Callable[..., Path]
@@ -75,13 +75,13 @@ def test_the_summary_as_json(
     assert (source["source"], source["frames"], source["found"]) == (clip, 7, 7)
     assert source["saved"] == video
     assert source["error"] is None
-    assert source["p50"] > 0
+    assert source["p50_ms"] > 0
 
 
 def test_several_sources(
     model: str, tmp_path: Path, make_clip: MakeClip, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    clips = [str(make_clip(tmp_path / f"{name}.mp4", frames=6)) for name in "ab"]
+    clips = [str(make_clip(tmp_path / f"{name}.mp4", frames=6)) for name in ("a", "[b]")]
     events = tmp_path / "e.jsonl"
     words = ["--save", str(tmp_path / "out.mp4"), "--events", str(events), "--json"]
     assert main(["run", model, *clips, *words]) == 0
@@ -207,6 +207,21 @@ def test_ctrl_c_while_nobody_answers(model: str) -> None:
             out, _ = running.communicate(timeout=60)
     assert running.returncode == 0
     assert json.loads(out)["sources"][0]["frames"] == 0
+
+
+def test_a_second_ctrl_c_is_not_caught() -> None:
+    stops: list[int] = []
+    before = signal.getsignal(signal.SIGTERM)
+
+    def press_twice() -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(5)
+
+    with pytest.raises(KeyboardInterrupt), stopped_by_signals(lambda: stops.append(1)):
+        press_twice()
+    assert stops == [1]
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_a_camera_that_dies_is_lost(model: str, camera: Camera, tmp_path: Path) -> None:

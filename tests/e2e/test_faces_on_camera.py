@@ -29,7 +29,7 @@ def test_faces_are_found_on_an_rtsp_stream(
 
     (source,) = json.loads(capsys.readouterr().out)["sources"]
     assert source["frames"] == 30
-    assert source["age_p95"] is not None
+    assert source["age_p95_ms"] is not None
     lines = [json.loads(line) for line in events.read_text().splitlines()]
     assert len(lines) == 30
     for line in lines:

@@ -36,7 +36,7 @@ NO_TIMESTAMPS = 0x80
 
 
 class NetworkStream:
-    """Reader of a network stream: live, unless it is a file of known length (a video over HTTP)."""
+    """Reader of a network stream: live, unless it is a video file that lies on an HTTP server."""
 
     def __init__(
         self, address: Address, *, transport: str, open_timeout: float, read_timeout: float
