@@ -1,6 +1,7 @@
 """The small parts of a source: names, passwords, clock, slot, pixels."""
 
 import threading
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -53,6 +54,8 @@ def test_settings_of_a_camera() -> None:
         ("0?exposure=3", "'exposure=3' is no camera setting"),
         ("0?width=-1", "'width=-1' is no camera setting"),
         ("csi://one", "by its number"),
+        ("", "without a name"),
+        ("gst: ", "without a name"),
         ("/dev/null", "neither a file nor a folder"),
     ],
 )
@@ -72,6 +75,14 @@ def test_options_that_cannot_be_meant(wrong: dict[str, object]) -> None:
 def test_a_pipeline_is_completed_unless_it_is_complete() -> None:
     assert complete("v4l2src").endswith("appsink drop=true max-buffers=1 sync=false")
     assert complete("v4l2src ! appsink") == "v4l2src ! appsink"
+
+
+@given(st.text() | st.from_regex(r"[0-9a-z:/?&=.@]{0,40}") | st.just("x" * 5000))
+def test_any_text_is_an_address_or_a_usage_error(text: str) -> None:
+    with suppress(UsageError):
+        address = parse_address(text)
+        assert address.target
+        assert address.name
 
 
 SECRET = st.text(st.characters(codec="utf-8", exclude_characters="\x00"), min_size=1).map(

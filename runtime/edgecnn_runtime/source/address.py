@@ -37,6 +37,8 @@ def parse_address(spec: str | int | Path) -> Address:
     Raises UsageError where it can be none of these.
     """
     text = str(spec)
+    if not text.removeprefix("gst:").strip():
+        raise UsageError("a source without a name: type 0, a file, rtsp://… or gst:PIPELINE")
     scheme, separator, rest = text.partition("://")
     scheme = scheme.lower()
     if text.startswith("gst:"):
@@ -91,13 +93,17 @@ def _index(text: str, where: str) -> int:
 
 
 def _file(path: Path) -> Address:
-    if path.is_dir() or (path.is_file() and path.suffix.lower() in PICTURES):
+    try:
+        folder, file, exists = path.is_dir(), path.is_file(), path.exists()
+    except (OSError, ValueError):  # a name too long, or with a null in it
+        folder = file = exists = False
+    if folder or (file and path.suffix.lower() in PICTURES):
         return Address("pictures", str(path), str(path))
-    if path.is_file():
+    if file:
         return Address("video", str(path), str(path))
-    if path.exists():
+    if exists:
         raise UsageError(f"{path}: neither a file nor a folder; cameras are /dev/video0 or 0")
     raise UsageError(
-        f"{path}: no such file; a source is a video, a picture, a folder of pictures, "
+        f"{redact(str(path))}: no such file; a source is a video, a picture, a folder of pictures, "
         "a camera (0, /dev/video0, csi://0), rtsp://…, http://… or gst:PIPELINE"
     )
