@@ -68,11 +68,9 @@ def explain_failure(
     where = first_divergence(expected, found.values())
     if where:
         lines.append(f"first layer that diverges: {where.layer}, {where.snr_db:.1f} dB")
-    advice = (
-        f"--backends {','.join(good)} leaves {backend} out"
-        if good
-        else "--opset 18, and another version of torch or onnx; then report it with the layer above"
-    )
+    advice = "--opset 18, and other versions of torch and onnx; then report this message"
+    if good:
+        advice = f"--backends {','.join(good)}, which leaves {backend} out"
     return "\n  ".join([*lines, f"try {advice}"])
 
 

@@ -13,7 +13,11 @@ from edgecnn_runtime.agreement import same_result
 from edgecnn_runtime.backends import Options, backend_module, installed
 from edgecnn_runtime.bundle import GoldenData
 from edgecnn_runtime.decode import make_decoder
-from edgecnn_runtime.errors import BackendMissingError, VerificationError
+from edgecnn_runtime.errors import (
+    BackendMissingError,
+    UnsupportedModelError,
+    VerificationError,
+)
 from edgecnn_runtime.manifest import Artifact, Manifest, Parity, Run, Yolo
 from edgecnn_runtime.parity import FLOOR, distinctness, parity, snr_db
 from edgecnn_runtime.preprocess import whole
@@ -133,7 +137,13 @@ class Verifier:
         self, artifact: Artifact, name: str, batch: int, truth: Truth
     ) -> tuple[Run, dict[str, Floats], tuple[bool, ...]]:
         manifest, module = self.manifest, backend_module(name)
-        outputs = infer(self.folder / artifact.file, manifest, name, truth.pixels, batch)
+        try:
+            outputs = infer(self.folder / artifact.file, manifest, name, truth.pixels, batch)
+        except UnsupportedModelError as error:
+            raise VerificationError(
+                f"{artifact.file} cannot be verified on {name}: {error}\n"
+                "  try --opset 18, or --backends with the engines you need, without this one"
+            ) from error
         threshold = float(getattr(manifest.decode, "score", 0.0))
         agreed = tuple(
             same_result(one, other, threshold=threshold)
