@@ -17,7 +17,6 @@ SCOPES: dict[Scope, str] = {
     "stream": "stream to result",
 }
 BAR = 12
-EIGHTHS = " ▏▎▍▌▋▊▉"
 NARROW, WIDE = 76, 112
 """Columns of a terminal under which only the median is shown, from which everything is."""
 
@@ -184,10 +183,9 @@ def left_out(report: Report) -> dict[str, str]:
 
 
 def bar(share: float) -> Text:
-    """A bar of BAR cells, in eighths of one."""
-    eighths = max(1, round(share * BAR * 8))
-    full, rest = divmod(eighths, 8)
-    return Text(("█" * full + EIGHTHS[rest].strip()).ljust(BAR), style="cyan")
+    """A line of up to BAR cells, in halves of one."""
+    full, half = divmod(max(1, round(share * BAR * 2)), 2)
+    return Text("━" * full + "╸" * half, style="cyan")
 
 
 def _standing(row: Row) -> Text:
