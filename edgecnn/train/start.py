@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from edgecnn_export.checkpoint import is_checkpoint, parse_checkpoint
@@ -62,8 +61,12 @@ def _read_weights(path: Path) -> dict[str, Tensor]:
         raise UsageError(f"--init-from {path} is {kind}: give a checkpoint or a state dict")
     try:
         if kind == "safetensors":
+            from safetensors.torch import load_file
+
             return load_file(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
+    except ModuleNotFoundError:
+        raise
     except Exception as error:  # whatever the unpickler and the zip reader find to raise
         reason = str(error).partition("\n")[0] or type(error).__name__
         raise CheckpointError(f"--init-from {path} holds more than tensors: {reason}") from None

@@ -17,6 +17,7 @@ from edgecnn.demo.score import compare, read_events, vote
 from edgecnn.demo.teach import TEST_SEEDS, TRAIN_SEEDS, VALID_SEEDS
 from edgecnn_runtime.bundle import open_bundle
 
+pytestmark = pytest.mark.xdist_group("demo")
 COUNT, OTHER_SEED = 20, 11
 
 
