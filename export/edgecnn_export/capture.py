@@ -31,7 +31,7 @@ def capture(
         names = output_names(shown[0])
         flat = module if isinstance(shown[0], Tensor) else _Flat(module).eval()
         try:
-            program = _program(flat, (channels, height, width), len(shown) > 1)
+            program = _program(flat, (channels, height, width), _batch_axes(shown) is not None)
         except Exception as error:
             raise blame.tracing(module, error) from error
         lower(program)
@@ -65,17 +65,18 @@ def capture_script(
     with quiet(), torch.no_grad():
         shown = _show(module, (channels, height, width))
         names = output_names(shown[0])
-        axes = {name: {axis: BATCH} for name, axis in zip(names, _batch_axes(shown), strict=True)}
+        found = _batch_axes(shown)
+        axes = {name: {axis: BATCH} for name, axis in zip(names, found or (), strict=False)}
         buffer = io.BytesIO()
         try:
             torch.onnx.export(
                 module,
-                (torch.zeros(len(shown), channels, height, width),),
+                (torch.zeros(2 if found else 1, channels, height, width),),
                 buffer,  # type: ignore[arg-type]
                 input_names=[INPUT],
                 output_names=names,
                 opset_version=opset,
-                dynamic_axes={INPUT: {0: BATCH}, **axes} if len(shown) > 1 else None,
+                dynamic_axes={INPUT: {0: BATCH}, **axes} if found else None,
                 dynamo=False,
             )
         except Exception as error:
@@ -95,13 +96,16 @@ def _show(module: nn.Module, chw: Sequence[int]) -> list[object]:
         return shown
 
 
-def _batch_axes(shown: Sequence[object]) -> list[int]:
-    """The axis of each output that grows with the batch; the first where none does."""
-    shapes = [[tuple(tensor.shape) for _, tensor in leaves(value)] for value in shown]
-    return [
-        next((i for i, (a, b) in enumerate(zip(one, two, strict=False)) if a != b), 0)
-        for one, two in zip(shapes[0], shapes[-1], strict=True)
+def _batch_axes(shown: Sequence[object]) -> list[int] | None:
+    """The axis of each output that grows with the batch; None where the batch is not free."""
+    if len(shown) < 2:
+        return None
+    one, two = ([tuple(tensor.shape) for _, tensor in leaves(value)] for value in shown)
+    grown = [
+        [i for i, sizes in enumerate(zip(a, b, strict=False)) if sizes == (1, 2)]
+        for a, b in zip(one, two, strict=False)
     ]
+    return [axes[0] for axes in grown] if all(grown) else None
 
 
 class _Flat(nn.Module):

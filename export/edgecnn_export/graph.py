@@ -107,17 +107,17 @@ def convolution(node: ir.Node | None) -> Convolution | None:
 
 
 def replace_constant(node: ir.Node, index: int, values: NDArray[Any], name: str = "") -> None:
-    """Give an input of a node a value of its own, under the old one's name where it is free then.
+    """Give an input of a node a value of its own, named ``name`` or else as the old one was.
 
-    name: where there was none.
+    The old one goes where nobody else reads it; where somebody does, the new name gets a number.
     """
     graph, old = node.graph, node.inputs[index]
     assert isinstance(graph, ir.Graph)
     node.replace_input_with(index, None)
     if old is not None and old.name:
-        name = old.name
-        if not old.uses() and name in graph.initializers:
-            del graph.initializers[name]
+        name = name or old.name
+        if not old.uses() and old.name in graph.initializers:
+            del graph.initializers[old.name]
     node.replace_input_with(index, constant(graph, name, values))
 
 

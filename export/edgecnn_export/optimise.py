@@ -5,7 +5,7 @@ keep outputs equal up to float rounding, the names and shapes of inputs and outp
 default ONNX domain only, so that every engine and the TensorRT parser can read the result.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 import onnx
@@ -36,6 +36,7 @@ def clean(model: ir.Model) -> None:
     Ensures: no functions, no computation on constants alone, no Identity, no dead node, constants
     are initializers, one a distinct value; no doc strings, metadata or intermediate shapes.
     """
+    names = [output.name for output in model.graph.outputs]
     common.InlinePass()(model)
     for _ in range(ROUNDS):
         folded = optimizer.fold_constants(model, onnx_shape_inference=True)
@@ -46,6 +47,7 @@ def clean(model: ir.Model) -> None:
             break
     common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
     sweep(model)
+    restore_outputs(model, names)
 
 
 def sweep(model: ir.Model) -> None:
@@ -61,6 +63,17 @@ def sweep(model: ir.Model) -> None:
     common.ClearMetadataAndDocStringPass()(model)
 
 
+def restore_outputs(model: ir.Model, names: Sequence[str | None]) -> None:
+    """Give every output its name back.
+
+    Requires: names in the order of the outputs. Ensures: a value of its own for each of them, also
+    where passes found out that two are equal.
+    """
+    common.OutputFixPass()(model)
+    for output, name in zip(model.graph.outputs, names, strict=True):
+        output.name = name
+
+
 PASSES: tuple[Pass, ...] = (fold_batchnorm, merge_branches, sweep)
 
 
@@ -70,7 +83,9 @@ def optimise(model: onnx.ModelProto) -> onnx.ModelProto:
     Requires: a float graph from ``trace`` or ``fold_pixels``.
     """
     working = ir.from_proto(model)
+    names = [output.name for output in working.graph.outputs]
     for step in PASSES:
         step(working)
+    restore_outputs(working, names)
     optimised: onnx.ModelProto = ir.to_proto(working)
     return optimised
