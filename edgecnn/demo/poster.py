@@ -1,6 +1,8 @@
-"""The README's picture, from what ``make demo`` left in out/.
+"""The README's picture and plot, from what ``make demo`` left in out/.
 
-python -m edgecnn.demo.poster out docs/images/demo.jpg
+python -m edgecnn.demo.poster out docs/images
+
+writes demo.jpg and demo-timeline.svg there.
 """
 
 import argparse
@@ -10,7 +12,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from edgecnn.demo.report import THUMBNAIL, still, window
+from edgecnn.demo.report import THUMBNAIL, still, timeline, window
 from edgecnn.demo.scene import WIDTH, Scene
 from edgecnn.demo.score import Score, compare, is_right, read_events, vote
 from edgecnn_runtime.errors import EdgecnnError
@@ -20,20 +22,32 @@ from edgecnn_runtime.types import Pixels
 PAPER, GREEN, RED = (32, 27, 24), (150, 205, 80), (96, 96, 240)
 CAPTION = 30
 QUALITY = 88
+STYLE = (
+    "text{fill:#6a727b;font:12px system-ui,sans-serif}line,.grid,.axis{stroke:#8884}"
+    ".seen{fill:#2b6cb8}.seen.none{fill:#8886}"
+    ".truth{fill:none;stroke:#0f8a6c;stroke-width:1.5}.truth.missed{stroke:#c01f2e;stroke-width:2}"
+    "@media(prefers-color-scheme:dark){text{fill:#97a1ab}.seen{fill:#6aa9f0}.truth{stroke:#45c8a0}}"
+)
+"""The report's colours, for a drawing that stands alone in light and in dark."""
 
 
 def main() -> None:
     """Draw and write it."""
     parser = argparse.ArgumentParser(prog="python -m edgecnn.demo.poster", description=__doc__)
     parser.add_argument("out", type=Path, help="what the demo wrote")
-    parser.add_argument("picture", type=Path, help="the .jpg to write")
+    parser.add_argument("images", type=Path, help="the folder to write into")
     args = parser.parse_args()
     truth = json.loads((args.out / "truth.json").read_text())
     scene = Scene(truth["seed"], len(truth["tiles"]))
-    score = compare(vote(read_events(args.out / "events.jsonl")), scene.tiles)
+    looks = read_events(args.out / "events.jsonl")
+    score = compare(vote(looks), scene.tiles)
     poster = draw(scene, score, args.out / "annotated.mp4")
-    if not cv2.imwrite(str(args.picture), poster, [cv2.IMWRITE_JPEG_QUALITY, QUALITY]):
-        raise EdgecnnError(f"cannot write {args.picture}")
+    if not cv2.imwrite(str(args.images / "demo.jpg"), poster, [cv2.IMWRITE_JPEG_QUALITY, QUALITY]):
+        raise EdgecnnError(f"cannot write into {args.images}")
+    drawing = timeline(looks, score, scene.length)
+    drawing = drawing.replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1)
+    drawing = drawing.replace(">", f"><style>{STYLE}</style>", 1)
+    (args.images / "demo-timeline.svg").write_text(drawing + "\n", "utf-8")
 
 
 def draw(scene: Scene, score: Score, annotated: Path) -> Pixels:

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from xml.etree import ElementTree
 
 import cv2
 import pytest
@@ -90,3 +91,15 @@ def test_the_report_needs_nothing_else(out: Path) -> None:
     for name in re.findall(r'href="([^"]+)"', page):
         assert (out / name).exists(), name
     assert json.loads((out / "bench.json").read_text())["rows"]
+
+
+@pytest.mark.slow
+def test_the_readme_pictures_are_made_from_it(out: Path, tmp_path: Path) -> None:
+    words = [sys.executable, "-m", "edgecnn.demo.poster", str(out), str(tmp_path)]
+    subprocess.run(words, check=True)
+    poster = cv2.imread(str(tmp_path / "demo.jpg"))
+    assert poster is not None
+    assert poster.shape[1] == 960
+    drawing = (tmp_path / "demo-timeline.svg").read_text()
+    assert drawing.count('class="truth') == COUNT
+    ElementTree.fromstring(drawing)
