@@ -67,7 +67,7 @@ def main() -> int:
     total = sum(disk.values())
     import_ms = float(np.median(imports[:, 1]))
     rows = [
-        ("pip install ./runtime[cpu]", total, WANTED["disk_mb"], "MB"),
+        ("pip install ./runtime\\[cpu]", total, WANTED["disk_mb"], "MB"),
         ("import, beyond numpy and cv2", import_ms, WANTED["import_ms"], "ms"),
     ]
     for engine, runs in loads.items():
@@ -99,24 +99,20 @@ def main() -> int:
 
 def install(folder: Path) -> Path:
     """A bare environment with the runtime and ONNX Runtime in it; its python."""
-    venv.create(folder, with_pip=True)
+    venv.create(folder)
     python = folder / "bin" / "python"
-    command = [python, "-m", "pip", "install", "-q", "--no-cache-dir", f"{RUNTIME}[cpu]"]
-    subprocess.run(command, check=True)
+    pip = [sys.executable, "-m", "pip", "--python", python, "install", "-q", "--no-cache-dir"]
+    subprocess.run([*pip, f"{RUNTIME}[cpu]"], check=True)
     return python
 
 
 def sizes(folder: Path) -> dict[str, float]:
-    """Megabytes on disk by top package, pip and setuptools left out."""
+    """Megabytes on disk by top package."""
     site = next(folder.glob("lib/python*/site-packages"))
     found = {}
     for entry in site.iterdir():
-        if entry.name.startswith(("pip", "setuptools", "_distutils", "distutils")):
-            continue
-        files = (
-            [entry] if entry.is_file() else [path for path in entry.rglob("*") if path.is_file()]
-        )
-        found[entry.name] = sum(path.stat().st_size for path in files) / 1e6
+        files = [entry] if entry.is_file() else [f for f in entry.rglob("*") if f.is_file()]
+        found[entry.name] = sum(file.stat().st_size for file in files) / 1e6
     return found
 
 
