@@ -29,6 +29,10 @@ NEW_STORAGE = frozenset(
     }
 )  # fmt: skip
 """Operators whose result never shares memory with another tensor that is still in use."""
+VIEWS = frozenset(
+    {"contiguous", "dropout", "flatten", "permute", "reshape", "slice", "transpose", "view"}
+)
+"""Operators whose result may be their input's memory."""
 
 
 def lower(program: ExportedProgram) -> None:
@@ -116,18 +120,17 @@ def _functional(target: Any) -> Any:
 
 
 def _own_memory(node: Node) -> bool:
-    if node.target is operator.getitem:
-        source = node.args[0]
-        return (
-            isinstance(source, Node)
-            and source.target is aten._native_batch_norm_legit_no_training.default
-        )
-    target = node.target
-    return (
-        isinstance(target, torch._ops.OpOverload)
-        and target.namespace == "aten"
-        and target._schema.name.split("::")[1] in NEW_STORAGE
-    )
+    """Whether nobody else reads or holds the memory of a result, other than by its name."""
+    target, source = node.target, node.args[0] if node.args else None
+    if target is operator.getitem:
+        made = source.target if isinstance(source, Node) else None
+        return made is aten._native_batch_norm_legit_no_training.default
+    if not isinstance(target, torch._ops.OpOverload) or target.namespace != "aten":
+        return False
+    name = target._schema.name.split("::")[1]
+    if name in VIEWS:
+        return isinstance(source, Node) and len(source.users) == 1 and _own_memory(source)
+    return name in NEW_STORAGE
 
 
 def _position(node: Node) -> int:

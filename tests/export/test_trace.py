@@ -137,6 +137,12 @@ def writes_under_a_view(y: Tensor, x: Tensor) -> Tensor:
     return z + row[:, :, None]
 
 
+def writes_into_the_only_view(y: Tensor, x: Tensor) -> Tensor:
+    z = torch.cat([y, y * 2], 1)[:, 1:4]
+    z += x
+    return z
+
+
 def writes_its_own_output(y: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
     z = y + 1
     return z, F.relu_(z)
@@ -151,6 +157,7 @@ IN_PLACE = {
     "written after reading": writes_after_reading,
     "written through a view": writes_into_a_view,
     "written under a view": writes_under_a_view,
+    "written into the only view": writes_into_the_only_view,
     "returned and written": writes_its_own_output,
     "pooled": lambda y, x: F.adaptive_avg_pool2d(y, 1).flatten(1),
     "pooled to two": lambda y, x: F.adaptive_avg_pool2d(y, (2, 2)),
