@@ -10,17 +10,20 @@ SCORE_MARGIN = 0.05
 """How far scores of the same box may differ; a box so close to the threshold may be missing."""
 SAME_VECTOR = 0.99
 """Cosine from which two embeddings are the same vector."""
+TOSS_UP = 0.01
+"""Scores of two classes that differ by less are no decision: either of them may come first."""
 
 
 def same_result(one: Result, other: Result, *, threshold: float = 0.0) -> bool:
     """Whether two results for the same picture agree.
 
-    The best label is the same; the text is the same; the vectors point the same way; every box
-    has a partner with its label, an IoU of at least 0.8 and a score within 0.05.
+    The best label is the same, or both give the two labels scores within 0.01; the text is the
+    same; the vectors point the same way; every box has a partner with its label, an IoU of at
+    least 0.8 and a score within 0.05.
     threshold: the detector's own; boxes that barely pass it need no partner.
     """
     if isinstance(one, Classification) and isinstance(other, Classification):
-        return one.index == other.index
+        return one.index == other.index or _toss_up(one, other)
     if isinstance(one, Reading) and isinstance(other, Reading):
         return one.text == other.text
     if isinstance(one, Embedding) and isinstance(other, Embedding):
@@ -39,6 +42,13 @@ def iou(one: Box, other: Box) -> float:
         return 0.0
     both = width * height
     return both / (_area(one) + _area(other) - both)
+
+
+def _toss_up(one: Classification, other: Classification) -> bool:
+    if one.scores.shape != other.scores.shape:
+        return False
+    pairs = (scores[[one.index, other.index]] for scores in (one.scores, other.scores))
+    return all(abs(float(first) - float(second)) <= TOSS_UP for first, second in pairs)
 
 
 def _all_matched(needy: list[Detection], others: list[Detection], sure: float) -> bool:

@@ -1,0 +1,192 @@
+"""The gate: whether an INT8 graph still does the float model's work, on every engine it is for."""
+
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnx
+
+from edgecnn_export.int8.evaluation import EvaluationSet
+from edgecnn_export.int8.metrics import Score, score
+from edgecnn_export.int8.repair import Verdict
+from edgecnn_export.parts import parts
+from edgecnn_export.verify import Gate, decode_all, infer
+from edgecnn_runtime.agreement import same_result
+from edgecnn_runtime.backends import Options, backend_module
+from edgecnn_runtime.decode import make_decoder
+from edgecnn_runtime.manifest import Manifest, Quality
+from edgecnn_runtime.parity import parity, snr_db
+from edgecnn_runtime.preprocess import Geometry, Preprocessor
+from edgecnn_runtime.types import Floats, Pixels, Result
+
+GATE = Gate(cosine=0.99, agreement=0.99)
+"""Where no evaluation data is given."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One graph on one engine. quality: None without evaluation data."""
+
+    engine: str
+    cosine: float
+    agreement: float
+    snr_db: float
+    quality: Score | None = None
+
+
+@dataclass
+class Judge:
+    """Measures graphs against the float one, on pictures and, where given, labelled data.
+
+    manifest: of the bundle in the making. pixels: uint8[N,H,W,3], not used for calibration.
+    engines: backends to run on. max_drop: of the task's metric, in points of a hundred.
+    """
+
+    manifest: Manifest
+    float_model: onnx.ModelProto
+    pixels: Pixels
+    engines: Sequence[str]
+    evaluation: EvaluationSet | None = None
+    max_drop: float = 0.5
+
+    def __post_init__(self) -> None:
+        with _file(self.float_model) as path:
+            self.outputs = infer(path, self.manifest, self.engines[0], self.pixels, self._batch)
+            self.results = decode_all(self.manifest, self.outputs)
+            self.reference = self._evaluate(path, self.engines[0])
+
+    def measure(self, model: onnx.ModelProto, engines: Sequence[str] = ()) -> tuple[Measured, ...]:
+        """A graph on each engine."""
+        with _file(model) as path:
+            return tuple(self._measure(path, engine) for engine in engines or self.engines)
+
+    def verdict(self, measured: Sequence[Measured]) -> Verdict:
+        """Whether the worst engine passes, and how far from the gate it is."""
+        worst = min(measured, key=self._margin)
+        margin = self._margin(worst)
+        return Verdict(margin >= 0, margin, f"{worst.engine}: {self._says(worst)}")
+
+    def quality(self, measured: Sequence[Measured]) -> Quality | None:
+        """The task's metric on the worst engine, for the manifest."""
+        if self.reference is None or self.evaluation is None:
+            return None
+        worst = min((one.quality for one in measured if one.quality), key=lambda one: one.value)
+        return Quality(
+            metric=worst.metric,
+            value=worst.value,
+            reference=self.reference.value,
+            low=worst.low,
+            high=worst.high,
+            samples=worst.samples,
+            data=self.evaluation.name,
+        )
+
+    def compare(self, expected: Mapping[str, Floats], got: Mapping[str, Floats]) -> float:
+        """Error power over the expected's centred power, summed over outputs and their parts."""
+        return sum(
+            10 ** (-snr_db(one, other) / 10)
+            for name, values in expected.items()
+            for one, other in zip(
+                self._parts(name, values), self._parts(name, got[name]), strict=True
+            )
+        )
+
+    @property
+    def batch_axes(self) -> dict[str, int]:
+        """By output name."""
+        return {output.name: output.batch_axis for output in self.manifest.outputs}
+
+    @property
+    def key(self) -> str:
+        """What a verdict depends on besides graph and pictures."""
+        versions = [f"{name} {backend_module(name).version()}" for name in self.engines]
+        data = [str(sample) for sample in self.evaluation.samples] if self.evaluation else []
+        return repr((versions, data, self.max_drop, self.manifest.input, self.manifest.decode))
+
+    @property
+    def _batch(self) -> int:
+        return min(self.manifest.batch) if self.manifest.batch else 1
+
+    def _parts(self, name: str, values: Floats) -> list[Floats]:
+        return parts(self.manifest.decode, name, values)
+
+    def _measure(self, path: Path, engine: str) -> Measured:
+        got = infer(path, self.manifest, engine, self.pixels, self._batch)
+        pairs = [
+            pair
+            for name, values in self.outputs.items()
+            for pair in zip(self._parts(name, values), self._parts(name, got[name]), strict=True)
+        ]
+        threshold = float(getattr(self.manifest.decode, "score", 0.0))
+        results = decode_all(self.manifest, got)
+        same = [
+            same_result(one, other, threshold=threshold)
+            for one, other in zip(self.results, results, strict=True)
+        ]
+        return Measured(
+            engine=engine,
+            cosine=min(parity(one, other).cosine for one, other in pairs),
+            agreement=sum(same) / len(same),
+            snr_db=min(snr_db(one, other) for one, other in pairs),
+            quality=self._evaluate(path, engine),
+        )
+
+    def _evaluate(self, path: Path, engine: str) -> Score | None:
+        if self.evaluation is None:
+            return None
+        results = list(results_on(self.manifest, path, engine, self.evaluation, self._batch))
+        return score(self.evaluation.samples, results, self.manifest)
+
+    def _margin(self, one: Measured) -> float:
+        if self.reference is not None and one.quality is not None:
+            return self.max_drop / 100 - (self.reference.value - one.quality.value) + 1e-9
+        # a picture that decodes differently weighs like a hundredth of cosine
+        return min(one.cosine - GATE.cosine, one.agreement - GATE.agreement)
+
+    def _says(self, one: Measured) -> str:
+        if self.reference is not None and one.quality is not None:
+            drop = 100 * (self.reference.value - one.quality.value)
+            return (
+                f"{one.quality.metric} {100 * one.quality.value:.2f} % instead of "
+                f"{100 * self.reference.value:.2f} %, a drop of {drop:.2f} points "
+                f"(allowed {self.max_drop:g})"
+            )
+        return (
+            f"centred cosine {one.cosine:.4f} (at least {GATE.cosine}), "
+            f"{100 * one.agreement:.1f} % of results equal (at least {100 * GATE.agreement:.0f} %)"
+        )
+
+
+def results_on(
+    manifest: Manifest, path: Path, engine: str, evaluation: EvaluationSet, batch: int
+) -> Iterator[Result]:
+    """Decoded results on every labelled picture, in its own pixels, as the runtime gives them."""
+    module = backend_module(engine)
+    backend = module.open(path, Options(batch=batch, precision=module.precisions()[0]))
+    decoder = make_decoder(manifest)
+    preprocessor = Preprocessor(manifest.input, backend.pixels)
+    waiting: list[Geometry] = []
+    try:
+        for _, frame in evaluation.frames():
+            waiting.append(preprocessor.put(frame, len(waiting)))
+            if len(waiting) == batch:
+                outputs = backend.run()
+                for slot, geometry in enumerate(waiting):
+                    yield decoder.decode(outputs, slot, geometry)
+                waiting = []
+        outputs = backend.run() if waiting else {}
+        for slot, geometry in enumerate(waiting):
+            yield decoder.decode(outputs, slot, geometry)
+    finally:
+        backend.close()
+
+
+@contextmanager
+def _file(model: onnx.ModelProto) -> Iterator[Path]:
+    """A graph as a file for as long as the block lasts: engines load by path."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.onnx"
+        path.write_bytes(model.SerializeToString())
+        yield path

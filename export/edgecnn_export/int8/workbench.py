@@ -1,0 +1,289 @@
+"""One target's search: choose ranges and biases, then give layers back to float as needed."""
+
+import hashlib
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import onnx
+
+from edgecnn_export.calibrate import Calibration, Tap
+from edgecnn_export.int8.bias import Biases, bias_taps, correct_biases, with_biases
+from edgecnn_export.int8.dialects import Dialect, Target, insert_qdq
+from edgecnn_export.int8.layers import (
+    Layer,
+    Quantisers,
+    find_layers,
+    left_in_float,
+    moved,
+    read_quantisers,
+)
+from edgecnn_export.int8.quality import Judge, Measured
+from edgecnn_export.int8.ranges import METHODS, Method
+from edgecnn_export.int8.raw_pixels import Entry, close_entry, open_entry
+from edgecnn_export.int8.repair import Attempt, Outcome, Verdict, repair
+from edgecnn_export.int8.sensitivity import Noise, measure_noise
+from edgecnn_export.int8.switchboard import Switchboard
+from edgecnn_export.progress import Progress
+from edgecnn_runtime.cache import recall, remember
+from edgecnn_runtime.types import Pixels
+
+TUNING = 16
+"""Pictures on which methods are compared and biases corrected."""
+SHOWN = 8
+"""Pictures for the SQNR of every layer."""
+
+
+class LayerReport(msgspec.Struct, frozen=True, kw_only=True):
+    """One layer in the report.
+
+    noise: error power at the output while only this layer is INT8, as a share of the signal's;
+    None where nothing had to be repaired. before_db, after_db: SQNR of what it gives, with
+    everything in INT8 and in the graph that was chosen. cost: share of the network's operations.
+    """
+
+    name: str
+    operator: str
+    in_float: bool
+    cost: float
+    noise: float | None
+    before_db: float
+    after_db: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class TargetResult:
+    """One target's graph and how it was found.
+
+    model: None where no graph passed the gate. measured: the best graph on every engine.
+    methods: error power at the output by method, as a share of the signal's. constant: tensors
+    that were 0 in every calibration picture. float_operators: what stays in float, by how often.
+    """
+
+    target: Target
+    model: onnx.ModelProto | None
+    method: Method
+    methods: Mapping[Method, float]
+    bias_corrected: bool
+    best: Attempt
+    attempts: tuple[Attempt, ...]
+    measured: tuple[Measured, ...]
+    layers: tuple[LayerReport, ...]
+    float_operators: Mapping[str, int]
+    constant: tuple[str, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether there is a graph to emit."""
+        return self.model is not None
+
+    @property
+    def returned(self) -> tuple[str, ...]:
+        """Layers that went back to float, the worst first."""
+        return self.best.floats
+
+
+@dataclass(kw_only=True)
+class Workbench:
+    """Everything one target's search needs; ``make`` is the search."""
+
+    model: onnx.ModelProto
+    dialect: Dialect
+    entry: Entry | None
+    calibration: Calibration
+    pixels: Pixels
+    judge: Judge
+    engines: Sequence[str]
+    folder: Path
+    progress: Progress
+    _quantisers: Quantisers = field(init=False)
+    _board: Switchboard = field(init=False)
+    _layers: tuple[Layer, ...] = field(init=False)
+    _method: Method = field(init=False)
+    _correct: bool = field(init=False, default=False)
+    _kept: dict[tuple[str, ...], tuple[onnx.ModelProto, tuple[Measured, ...]]] = field(
+        init=False, default_factory=dict
+    )
+
+    def make(self, method: Method | None) -> TargetResult:
+        """Choose ranges and biases, then return layers to float until the gate holds."""
+        target = self.dialect.target
+        with self.progress.step(f"{target}: choose ranges"):
+            methods = self._choose_method(method)
+            self._layers = find_layers(self.model, self.dialect, self._quantisers, self.pixels)
+            self._choose_biases()
+        noise: list[Noise] = []
+
+        def sensitivity() -> Noise:
+            noise.append(self._noise())
+            return noise[0]
+
+        outcome = repair(self._layers, sensitivity, self._judge)
+        with self.progress.step(f"{target}: SQNR of every layer"):
+            layers = self._report(outcome, noise[0] if noise else None)
+        best, measured = self._built(outcome.best.floats)
+        return TargetResult(
+            target=target,
+            model=best if outcome.best.verdict.passed else None,
+            method=self._method,
+            methods=methods,
+            bias_corrected=self._correct,
+            best=outcome.best,
+            attempts=outcome.attempts,
+            measured=measured,
+            layers=layers,
+            float_operators=left_in_float(self.model, self.dialect, outcome.best.floats),
+            constant=self.calibration.constant,
+        )
+
+    def emit(self, floats: Collection[str]) -> onnx.ModelProto:
+        """The graph with these layers in float."""
+        tensors, weights = self._on(floats)
+        biases: Biases = {}
+        if self._correct:
+            biases = self._biases(tensors, weights)
+        model = with_biases(self.model, biases)
+        entry = self.entry
+        if entry is None or set(entry.convs) & set(floats):
+            return insert_qdq(model, self.dialect, self.calibration.ranges(self._method), floats)
+        opened = open_entry(model, entry, self.dialect.levels)
+        ranges = {**self.calibration.ranges(self._method), entry.tensor: entry.range}
+        made = insert_qdq(opened, self.dialect, ranges, floats)
+        close_entry(made, entry, model.graph.input[0])
+        return made
+
+    def _choose_method(self, asked: Method | None) -> dict[Method, float]:
+        """The method that adds the least error, all of them in INT8; errors by method."""
+        candidates: list[Method] = [asked] if asked else list(METHODS)
+        quantisers = {name: self._quantisers_by(name) for name in candidates}
+        first = quantisers[candidates[0]]
+        taps = bias_taps(self.model, first)
+        self._board = Switchboard(self.model, first, taps, batch_axes=self.judge.batch_axes)
+        pixels = self.judge.pixels[:TUNING]
+        reference = self._board.run(pixels)
+        errors: dict[Method, float] = {}
+        for name in candidates:
+            self._board.set(quantisers[name].activations)
+            found = self._board.run(
+                pixels, tensors=self._board.tensors, weights=self._board.weights
+            )
+            errors[name] = self.judge.compare(reference.outputs, found.outputs)
+        self._method = min(errors, key=errors.__getitem__)
+        self._quantisers = quantisers[self._method]
+        self._board.set(self._quantisers.activations)
+        return errors
+
+    def _choose_biases(self) -> None:
+        """Keep the correction only where it helps on other pictures than it was made from."""
+        tensors, weights = self._on(())
+        pixels = self.judge.pixels[:TUNING]
+        reference = self._board.run(pixels)
+        plain = self._board.run(pixels, tensors=tensors, weights=weights)
+        original = dict(self._board.biases)
+        self._board.biases.update(self._biases(tensors, weights))
+        corrected = self._board.run(pixels, tensors=tensors, weights=weights)
+        self._board.biases = original
+        error = self.judge.compare(reference.outputs, corrected.outputs)
+        self._correct = error < self.judge.compare(reference.outputs, plain.outputs)
+
+    def _biases(self, tensors: Collection[str], weights: Collection[str]) -> Biases:
+        pixels = self.pixels[:: max(1, len(self.pixels) // TUNING)][:TUNING]
+        before = self._board.run(pixels)
+        after = self._board.run(pixels, tensors=tensors, weights=weights)
+        return correct_biases(
+            self.model, self._quantisers, self._board, before=before, after=after, weights=weights
+        )
+
+    def _judge(self, floats: tuple[str, ...]) -> Verdict:
+        done = f", {len(floats)} layers in float" if floats else ""
+        with self.progress.step(f"{self.dialect.target}: measure INT8{done}"):
+            key = (*self._key(), *floats)
+            known = recall(self.folder, "verdict", key, Verdict)
+            if known is not None:
+                return known
+            verdict = self.judge.verdict(self._built(floats)[1])
+            remember(self.folder, "verdict", key, verdict)
+            return verdict
+
+    def _built(self, floats: tuple[str, ...]) -> tuple[onnx.ModelProto, tuple[Measured, ...]]:
+        if floats not in self._kept:
+            made = self.emit(floats)
+            self._kept = {floats: (made, self.judge.measure(made, self.engines))}
+        return self._kept[floats]
+
+    def _noise(self) -> Noise:
+        return measure_noise(
+            self._board,
+            self._quantisers,
+            self.judge.pixels,
+            self.judge.compare,
+            folder=self.folder,
+            key=self._key(),
+            progress=self.progress,
+        )
+
+    def _report(self, outcome: Outcome, noise: Noise | None) -> tuple[LayerReport, ...]:
+        total = sum(layer.cost for layer in self._layers) or 1.0
+        before = self._sqnr(self.emit(()))
+        floats = outcome.best.floats
+        after = self._sqnr(self._built(floats)[0]) if floats else before
+        return tuple(
+            LayerReport(
+                name=layer.name,
+                operator=layer.operator,
+                in_float=layer.name in floats,
+                cost=layer.cost / total,
+                noise=noise.of(layer) if noise else None,
+                before_db=before[layer.output],
+                after_db=after[layer.output],
+            )
+            for layer in self._layers
+        )
+
+    def _sqnr(self, quantised: onnx.ModelProto) -> dict[str, float]:
+        """10·log10 of signal over error power of what every layer gives, by tensor."""
+        names = list(dict.fromkeys(layer.output for layer in self._layers))
+        power = dict.fromkeys(names, 0.0)
+        error = dict.fromkeys(names, 0.0)
+        pixels = self.judge.pixels[:SHOWN]
+        runs = zip(
+            Tap(self.model, names).run(pixels), Tap(quantised, names).run(pixels), strict=True
+        )
+        for expected, got in runs:
+            for name in names:
+                power[name] += float(np.square(expected[name], dtype=np.float64).sum())
+                error[name] += float(np.square(expected[name] - got[name], dtype=np.float64).sum())
+        return {name: _decibel(power[name], error[name]) for name in names}
+
+    def _on(self, floats: Collection[str]) -> tuple[set[str], set[str]]:
+        """Tensors and weights that are quantised while these layers are in float."""
+        active = [layer for layer in self._layers if layer.name not in floats]
+        tensors = {name for layer in active for name in layer.tensors}
+        weights = {name for layer in active for name in layer.weights}
+        return tensors & set(self._board.tensors), weights & set(self._board.weights)
+
+    def _quantisers_by(self, method: Method) -> Quantisers:
+        made = insert_qdq(self.model, self.dialect, self.calibration.ranges(method))
+        found = read_quantisers(made)
+        exact = {self.entry.tensor} if self.entry else set()
+        shared = {
+            name
+            for name, origin in moved(self.model, self.dialect).items()
+            if origin in found.activations
+        }
+        kept = {n: q for n, q in found.activations.items() if n not in exact | shared}
+        return Quantisers(kept, found.weights)
+
+    def _key(self) -> tuple[str, ...]:
+        digest = hashlib.sha256(self.model.SerializeToString(deterministic=True))
+        digest.update(self.judge.pixels.tobytes())
+        digest.update(repr((self.engines, self.judge.key, self._correct)).encode())
+        return digest.hexdigest(), self.dialect.target, self._quantisers.digest
+
+
+def _decibel(power: float, error: float) -> float:
+    if error == 0:
+        return 200.0
+    return float(np.clip(10 * np.log10(max(power, 1e-30) / error), -200, 200))

@@ -1,0 +1,216 @@
+"""What each dialect promises an engine, read off the graphs; and that TensorRT takes its own."""
+
+from collections.abc import Callable
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, numpy_helper
+
+from edgecnn_export.calibrate import calibrate
+from edgecnn_export.int8.dialects import DIALECTS, Target, insert_qdq
+from edgecnn_export.int8.layers import find_layers, left_in_float, read_quantisers
+from edgecnn_export.int8.raw_pixels import close_entry, find_entry, open_entry
+from edgecnn_export.progress import Silent
+from edgecnn_runtime.parity import snr_db
+from edgecnn_runtime.types import Pixels
+
+Build = Callable[..., onnx.ModelProto]
+Run = Callable[[onnx.ModelProto, Pixels], np.ndarray]
+
+
+def quantised(
+    model: onnx.ModelProto, target: Target, pixels: Pixels, *floats: str
+) -> onnx.ModelProto:
+    dialect = DIALECTS[target]
+    tensors = list(read_quantisers(insert_qdq(model, dialect)).activations)
+    ranges = dict(calibrate(model, tensors, pixels, Silent()).ranges("minmax"))
+    entry = find_entry(model) if dialect.everywhere else None
+    if entry is None or set(entry.convs) & set(floats):
+        made = insert_qdq(model, dialect, ranges, floats)
+    else:
+        opened = open_entry(model, entry, dialect.levels)
+        made = insert_qdq(opened, dialect, ranges | {entry.tensor: entry.range}, floats)
+        close_entry(made, entry, model.graph.input[0])
+    onnx.checker.check_model(made, full_check=True)
+    return made
+
+
+def constants(model: onnx.ModelProto) -> dict[str, np.ndarray]:
+    return {i.name: numpy_helper.to_array(i) for i in model.graph.initializer}
+
+
+def nodes(model: onnx.ModelProto, operator: str) -> list[onnx.NodeProto]:
+    return [node for node in model.graph.node if node.op_type == operator]
+
+
+@pytest.mark.parametrize("target", list(DIALECTS))
+def test_a_quantised_graph_does_what_the_float_one_does(
+    network: Build, pictures: Pixels, run: Run, target: Target
+) -> None:
+    made = quantised(network(), target, pictures[:32])
+    assert snr_db(run(network(), pictures[32:]), run(made, pictures[32:])) > 20
+    assert {entry.domain for entry in made.opset_import} <= {"", "ai.onnx"}
+    assert made.ir_version == 10
+
+
+@pytest.mark.parametrize("target", ["cpu", "cpu-rr"])
+def test_cpu_activations_are_unsigned_and_weights_signed_per_channel(
+    network: Build, pictures: Pixels, target: Target
+) -> None:
+    made = quantised(network(), target, pictures)
+    values = constants(made)
+    for node in nodes(made, "QuantizeLinear"):
+        assert values[node.input[2]].dtype == np.uint8
+    weights = {n.input[0]: n for n in nodes(made, "DequantizeLinear") if n.input[0] in values}
+    kernels = {name: n for name, n in weights.items() if values[name].dtype == np.int8}
+    assert len(kernels) == 5
+    for name, node in kernels.items():
+        assert values[node.input[1]].shape == (values[name].shape[0],)
+        assert not values[node.input[2]].any()
+        assert np.abs(values[name].astype(int)).max() <= DIALECTS[target].levels
+        assert np.abs(values[name].astype(int)).max() >= DIALECTS[target].levels - 1
+    assert not nodes(made, "Relu"), "a ReLU is the end of an unsigned range"
+
+
+@pytest.mark.parametrize("target", ["cpu", "cpu-rr"])
+def test_the_cameras_bytes_are_dequantised_with_one_scalar(
+    network: Build, pictures: Pixels, target: Target
+) -> None:
+    made = quantised(network(), target, pictures)
+    assert not nodes(made, "Cast")
+    assert not nodes(made, "Sub")
+    transpose = nodes(made, "Transpose")[0]
+    reader = next(node for node in made.graph.node if transpose.output[0] in node.input)
+    values = constants(made)
+    assert reader.op_type == "DequantizeLinear"
+    assert values[reader.input[1]] == 1.0
+    assert values[reader.input[2]] == 114
+    assert made.graph.input[0].type.tensor_type.elem_type == TensorProto.UINT8
+
+
+def test_padding_at_the_border_stays_exact(network: Build, pictures: Pixels, run: Run) -> None:
+    """Without the mask the border would be off by the mean's distance from the zero-point."""
+    model = network()
+    entry = find_entry(model)
+    assert entry is not None
+    assert entry.masked
+    opened = open_entry(model, entry, 127)
+    planes = pictures[:4].astype(np.float32).transpose(0, 3, 1, 2) - entry.zero
+    mask = np.full_like(planes[:, :1], 255 - entry.zero)
+    got = run(opened, np.concatenate([planes, mask], 1))
+    expected = run(model, pictures[:4])
+    assert snr_db(expected, got) > 45, "only the mask's rounding remains"
+    unmasked = run(opened, np.concatenate([planes, 0 * mask], 1))
+    assert snr_db(expected, unmasked) < 20
+
+
+def test_an_unpadded_first_layer_needs_no_mask(network: Build, pictures: Pixels, run: Run) -> None:
+    model = network(padded=False)
+    # the residual needs equal sizes, so the picture's border is cut from nowhere else
+    entry = find_entry(model)
+    assert entry is not None
+    assert not entry.masked
+    assert not any(node.op_type == "Pad" for node in quantised(model, "cpu", pictures).graph.node)
+
+
+def test_layers_given_back_are_float_and_the_rest_is_not(
+    network: Build, pictures: Pixels, run: Run
+) -> None:
+    made = quantised(network(), "cpu", pictures, "first", "depth")
+    values = constants(made)
+    assert {"first.w", "depth.w"} <= set(values)
+    assert not {"second.w", "third.w", "head.w"} & set(values)
+    assert len(nodes(made, "Cast")) == 1, "the exact entry comes back with the first layer"
+    assert snr_db(run(network(), pictures[32:]), run(made, pictures[32:])) > 20
+
+
+def test_all_float_is_the_float_graph(network: Build, pictures: Pixels, run: Run) -> None:
+    model = network()
+    dialect = DIALECTS["cpu"]
+    everything = find_layers(model, dialect, read_quantisers(insert_qdq(model, dialect)), pictures)
+    made = quantised(model, "cpu", pictures, *(layer.name for layer in everything))
+    assert not nodes(made, "QuantizeLinear")
+    np.testing.assert_allclose(run(made, pictures[:4]), run(model, pictures[:4]), rtol=1e-5)
+
+
+def test_trt_is_signed_and_symmetric_on_inputs_only(network: Build, pictures: Pixels) -> None:
+    made = quantised(network(), "trt", pictures)
+    values = constants(made)
+    for node in [*nodes(made, "QuantizeLinear"), *nodes(made, "DequantizeLinear")]:
+        assert values[node.input[2]].dtype == np.int8
+        assert not values[node.input[2]].any()
+    for node in nodes(made, "QuantizeLinear"):
+        assert values[node.input[1]].shape == (), "activations are per tensor"
+    assert values["first.b"].dtype == np.float32
+    assert [node.op_type for node in made.graph.node if "pixels" in node.input] == ["Cast"]
+    makers = {name: node.op_type for node in made.graph.node for name in node.output}
+    readers = {
+        n.op_type
+        for n in made.graph.node
+        if any(makers.get(i) == "DequantizeLinear" for i in n.input)
+    }
+    assert readers == {"Conv", "Gemm", "Add"}
+
+
+def test_what_stays_in_float_is_listed(network: Build) -> None:
+    model = network()
+    model.graph.node[4].op_type = "HardSwish"
+    assert left_in_float(model, DIALECTS["cpu"], ["third"]) == {"Sub": 1, "HardSwish": 1, "Conv": 1}
+
+
+@pytest.fixture(scope="session")
+def tensorrt_rtx() -> object:
+    return pytest.importorskip("tensorrt_rtx", reason="pip install -e '.[trt-check]'")
+
+
+def parse(rtx: object, model: onnx.ModelProto) -> tuple[bool, list[str]]:
+    """Build an engine for compute capability 8.9; whether it worked, and every complaint."""
+
+    class Logger(rtx.ILogger):  # type: ignore[name-defined,misc]
+        def __init__(self) -> None:
+            rtx.ILogger.__init__(self)  # type: ignore[attr-defined]
+            self.complaints: list[str] = []
+
+        def log(self, severity: object, message: str) -> None:
+            foreign = "logger passed into" in message
+            if severity <= rtx.ILogger.WARNING and not foreign:  # type: ignore[operator,attr-defined]
+                self.complaints.append(message)
+
+    global _logger  # TensorRT keeps the first logger of the process for good
+    logger = _logger = _logger or Logger()
+    logger.complaints.clear()
+    builder = rtx.Builder(logger)  # type: ignore[attr-defined]
+    network = builder.create_network(0)
+    parser = rtx.OnnxParser(network, logger)  # type: ignore[attr-defined]
+    if not parser.parse(model.SerializeToString()):
+        return False, list(logger.complaints)
+    config = builder.create_builder_config()
+    config.num_compute_capabilities = 1
+    config.set_compute_capability(rtx.ComputeCapability.SM89, 0)  # type: ignore[attr-defined]
+    profile = builder.create_optimization_profile()
+    pixels = network.get_input(0)
+    shape = tuple(pixels.shape)[1:]
+    profile.set_shape(pixels.name, (1, *shape), (1, *shape), (4, *shape))
+    config.add_optimization_profile(profile)
+    engine = builder.build_serialized_network(network, config)
+    return engine is not None and engine.nbytes > 0, list(logger.complaints)
+
+
+_logger = None
+
+
+def test_tensorrt_takes_the_trt_form_without_a_complaint(
+    tensorrt_rtx: object, network: Build, pictures: Pixels
+) -> None:
+    built, complaints = parse(tensorrt_rtx, quantised(network(), "trt", pictures))
+    assert built
+    assert not complaints
+
+
+def test_tensorrt_would_misread_the_cpu_form(
+    tensorrt_rtx: object, network: Build, pictures: Pixels
+) -> None:
+    """Unsigned zero-points are read as signed ones with no more than a warning: it must count."""
+    built, complaints = parse(tensorrt_rtx, quantised(network(), "cpu", pictures))
+    assert not built or complaints

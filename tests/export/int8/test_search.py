@@ -1,0 +1,225 @@
+"""Sensitivity, repair and all of quantise: accurate or not emitted, and never worked twice."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edgecnn_export.calibrate import calibrate
+from edgecnn_export.int8.dialects import DIALECTS, insert_qdq
+from edgecnn_export.int8.equalise import equalise
+from edgecnn_export.int8.layers import Layer, read_quantisers
+from edgecnn_export.int8.quality import Judge
+from edgecnn_export.int8.repair import TRIES, Verdict, repair, return_order
+from edgecnn_export.int8.sensitivity import Noise, measure_noise
+from edgecnn_export.int8.switchboard import Switchboard
+from edgecnn_export.progress import Silent
+from edgecnn_export.quantise import quantise
+from edgecnn_runtime.manifest import Manifest
+from edgecnn_runtime.parity import snr_db
+from edgecnn_runtime.types import Pixels
+
+Build = Callable[..., onnx.ModelProto]
+Run = Callable[[onnx.ModelProto, Pixels], np.ndarray]
+
+
+def layer(name: str, *tensors: str, cost: float = 1.0) -> Layer:
+    return Layer(name, "Conv", tensors, (f"{name}.w",), name, cost)
+
+
+def chain(count: int) -> list[Layer]:
+    """conv0 → t1 → conv1 → t2 …"""
+    return [layer(f"conv{i}", f"t{i}", f"t{i + 1}") for i in range(count)]
+
+
+def test_the_board_does_what_the_quantised_graph_does(
+    network: Build, pictures: Pixels, run: Run
+) -> None:
+    model = network()
+    ranges = calibrate(model, _tensors(model)[1:], pictures, Silent()).ranges("minmax")
+    made = insert_qdq(model, DIALECTS["cpu"], ranges)
+    quantisers = read_quantisers(made)
+    board = Switchboard(model, quantisers)
+    on = board.run(pictures, tensors=board.tensors, weights=board.weights).outputs["logits"]
+    off = board.run(pictures).outputs["logits"]
+    assert snr_db(run(model, pictures), off) > 90
+    assert snr_db(run(made, pictures), on) > snr_db(off, on) + 10, "it is the same error"
+
+
+def test_noise_is_each_quantisers_own_and_adds_up(judge: Judge, work: Path) -> None:
+    model, dialect = judge.float_model, DIALECTS["cpu"]
+    ranges = calibrate(model, _tensors(model)[1:], judge.pixels, Silent()).ranges("minmax")
+    quantisers = read_quantisers(insert_qdq(model, dialect, ranges))
+    board = Switchboard(model, quantisers)
+    options = {"folder": work, "key": ("k",), "progress": Silent()}
+    noise = measure_noise(board, quantisers, judge.pixels, judge.compare, **options)  # type: ignore[arg-type]
+    assert set(noise.tensors) == set(quantisers.activations)
+    assert set(noise.weights) == set(quantisers.weights)
+    everything = board.run(judge.pixels[:8], tensors=board.tensors, weights=board.weights)
+    total = judge.compare(board.run(judge.pixels[:8]).outputs, everything.outputs)
+    alone = sum(noise.tensors.values()) + sum(noise.weights.values())
+    assert 0.3 * total < alone < 3 * total
+
+    class Broken:
+        tensors, weights = board.tensors, board.weights
+
+        def run(self, *_: object, **__: object) -> None:
+            raise AssertionError("measured a second time")
+
+    again = measure_noise(Broken(), quantisers, judge.pixels, judge.compare, **options)  # type: ignore[arg-type]
+    assert again == noise
+
+
+def test_the_noisiest_layer_goes_first_and_neighbours_go_together() -> None:
+    layers = chain(5)
+    noise = Noise({"t3": 1.0}, {"conv0.w": 0.1})
+    steps = return_order(layers, noise)
+    assert set(steps[0]) == {"conv2", "conv3"}, "t3 stays quantised while either of them is INT8"
+    assert steps[1] == ("conv0",)
+
+
+def test_of_equally_noisy_layers_the_cheap_one_goes_first() -> None:
+    layers = [layer("dear", cost=100.0), layer("cheap", cost=1.0)]
+    assert return_order(layers, Noise({}, {"dear.w": 1.0, "cheap.w": 1.0}))[0] == ("cheap",)
+
+
+@given(st.integers(1, 60), st.data())
+def test_repair_finds_the_fewest_layers_that_pass(count: int, data: st.DataObject) -> None:
+    layers = [layer(f"conv{i}") for i in range(count)]
+    noise = Noise({}, {f"conv{i}.w": 1.0 / (i + 1) for i in range(count)})
+    needed = data.draw(st.integers(0, count - 1))
+    asked: list[tuple[str, ...]] = []
+
+    def judge(floats: tuple[str, ...]) -> Verdict:
+        asked.append(floats)
+        return Verdict(len(floats) >= needed, len(floats) - needed, "")
+
+    outcome = repair(layers, lambda: noise, judge)
+    assert outcome.best.floats == tuple(f"conv{i}" for i in range(needed))
+    assert len(asked) == len(set(asked)) <= TRIES
+
+
+def test_what_cannot_be_met_ends_with_the_nearest(work: Path) -> None:
+    layers = chain(20)
+    noise = Noise({}, {f"conv{i}.w": float(i) for i in range(20)})
+    tried: list[float] = []
+
+    def judge(floats: tuple[str, ...]) -> Verdict:
+        tried.append(-abs(len(floats) - 7.0) - 1)
+        return Verdict(False, tried[-1], "")
+
+    outcome = repair(layers, lambda: noise, judge)
+    assert not outcome.best.verdict.passed
+    assert outcome.best.verdict.score == max(tried)
+    assert len(tried) <= TRIES + 4
+
+
+def test_sensitivity_is_not_measured_where_the_gate_holds_at_once() -> None:
+    def never() -> Noise:
+        raise AssertionError("measured for nothing")
+
+    outcome = repair(chain(3), never, lambda _: Verdict(True, 1.0, ""))
+    assert outcome.best.floats == ()
+    assert len(outcome.attempts) == 1
+
+
+def test_equalising_computes_the_same_and_loses_less(
+    network: Build, pictures: Pixels, run: Run
+) -> None:
+    model = network(outlier=12.0)
+    other = equalise(model, pictures)
+    assert other is not model
+    assert snr_db(run(model, pictures), run(other, pictures)) > 90
+
+
+def test_equalising_leaves_an_even_network_alone(network: Build, pictures: Pixels) -> None:
+    model = network()
+    one = next(n for n in model.graph.node if n.name == "depth")
+    one.op_type = "MaxPool"
+    del one.input[1:], one.attribute[:]
+    assert equalise(model, pictures) is model, "no convolution is read by convolutions alone"
+
+
+@pytest.mark.parametrize("method", [None, "minmax"])
+def test_quantise_emits_what_passed(
+    network: Build, pictures: Pixels, judge: Judge, work: Path, run: Run, method: str | None
+) -> None:
+    before = network().SerializeToString()
+    model = network()
+    results = quantise(
+        model,
+        pictures[:32],
+        judge,
+        targets=("cpu", "cpu-rr", "trt"),
+        method=method,  # type: ignore[arg-type]
+        folder=work,
+        progress=Silent(),
+    )
+    assert model.SerializeToString() == before
+    assert [result.target for result in results] == ["cpu", "cpu-rr", "trt"]
+    for result in results:
+        assert result.passed, result.best.verdict
+        assert result.model is not None
+        assert snr_db(run(model, pictures[32:]), run(result.model, pictures[32:])) > 15
+        assert set(result.methods) == (
+            {method} if method else {"minmax", "percentile", "entropy", "mse"}
+        )
+        assert result.methods[result.method] == min(result.methods.values())
+        assert {layer.name for layer in result.layers} >= {"first", "depth", "second", "third"}
+        assert sum(layer.cost for layer in result.layers) == pytest.approx(1)
+
+
+def test_a_sensitive_layer_returns_to_float_and_an_interrupted_search_goes_on(
+    network: Build,
+    classifier: Manifest,
+    pictures: Pixels,
+    work: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model = network(outlier=20.0)
+    strict = Judge(classifier, model, pictures[32:], ["onnxruntime"])
+    measured: list[int] = []
+    original = Judge.measure
+
+    def counted(self: Judge, *args: object) -> object:
+        measured.append(1)
+        if len(measured) == 3:
+            raise KeyboardInterrupt
+        return original(self, *args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Judge, "measure", counted)
+    monkeypatch.setattr("edgecnn_export.int8.quality.GATE", _gate(0.9995))
+    with pytest.raises(KeyboardInterrupt):
+        quantise(model, pictures[:32], strict, folder=work, progress=Silent())
+    (result,) = quantise(model, pictures[:32], strict, folder=work, progress=Silent())
+    assert result.passed
+    assert result.returned
+    assert any(layer.noise for layer in result.layers)
+    assert not result.attempts[0].verdict.passed
+    assert {layer.name for layer in result.layers if layer.in_float} == set(result.returned)
+
+
+def test_a_gate_that_cannot_be_met_emits_nothing_and_says_how_far_off(
+    judge: Judge, pictures: Pixels, work: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edgecnn_export.int8.quality.GATE", _gate(1.1))
+    (result,) = quantise(judge.float_model, pictures[:32], judge, folder=work, progress=Silent())
+    assert not result.passed
+    assert result.model is None
+    assert "centred cosine" in result.best.verdict.text
+    assert result.best.verdict.score < 0
+    assert result.layers
+
+
+def _gate(cosine: float) -> object:
+    from edgecnn_export.verify import Gate
+
+    return Gate(cosine=cosine, agreement=0.0)
+
+
+def _tensors(model: onnx.ModelProto) -> list[str]:
+    return [name for node in model.graph.node for name in node.output]
