@@ -38,9 +38,11 @@ class Steps:
         try:
             yield
         except BaseException:
+            self._live.update("")
             self._console.print(f"[red]✗[/] {name}", highlight=False)
             raise
         took = time.perf_counter() - start
+        self._live.update("")
         self._console.print(f"[green]✓[/] {name:<24}[dim]{took:6.1f} s[/]", highlight=False)
 
 
