@@ -12,7 +12,7 @@ import msgspec
 
 from edgecnn.cli.flags import add_flags, read_flags
 from edgecnn_bench.config import BenchConfig
-from edgecnn_runtime.errors import UsageError
+from edgecnn_runtime.errors import EdgecnnError, UsageError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -23,6 +23,7 @@ EXAMPLE = """\
   edgecnn bench digits.edge --threads 1,2 --out now.json    keep the figures too
   edgecnn bench plates.edge --source clip.mp4               video decoding included
   edgecnn bench old.edge new.edge                           two bundles, interleaved
+  edgecnn bench digits.edge --select                        choose what load() will use here
   edgecnn bench compare base.json now.json --fail-if 10%    exit code 3 if anything got slower
   edgecnn bench report *.json --out report.html             one page to look at
   edgecnn bench report now.json --markdown                  a table for a README"""
@@ -35,6 +36,8 @@ INTERRUPTED = 130
 TOO_SLOW = 3
 """Measured, and not good enough: the exit code of a verification that failed."""
 
+SELECT = ("backends", "precisions", "artifacts", "threads", "batch", "seconds", "warmup", "seed",
+          "select", "cache_dir")  # fmt: skip
 COMPARE = ("fail_if", "any_host", "any_model")
 REPORT = ("markdown",)
 
@@ -43,6 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the flags of ``edgecnn bench``, ``bench compare`` and ``bench report``."""
     parser.usage = (
         "edgecnn bench BUNDLE… [flags]\n"
+        "       edgecnn bench BUNDLE --select [--cache-dir DIR]\n"
         "       edgecnn bench compare BASE.json NEW.json [--fail-if 10%%]\n"
         "       edgecnn bench compare RUN.json     (of two bundles)\n"
         "       edgecnn bench report FILE.json… [--out report.html | --markdown]"
@@ -54,6 +58,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     output = parser.add_argument_group("output")
     output.add_argument("--json", action="store_true", help="print JSON instead of tables")
     output.add_argument("--out", type=Path, help="also write it: FILE.json, report.html, FILE.md")
+    select = parser.add_argument_group("bench --select")
+    select.add_argument(
+        "--select",
+        action="store_true",
+        default=None,
+        help="measure who is fastest here; load() and `edgecnn run` then use it",
+    )
+    select.add_argument(
+        "--cache-dir",
+        type=Path,
+        metavar="DIR",
+        help="where the choice is kept (default: the user's or service's state folder)",
+    )
     compare = parser.add_argument_group("bench compare")
     compare.add_argument(
         "--fail-if", type=_share, metavar="10%", help="exit code 3 if a row got that much slower"
@@ -79,8 +96,42 @@ def run(args: argparse.Namespace) -> int:
     if verb == "report":
         _only(args, "bench report", REPORT)
         return _report(args, files)
+    if args.select:
+        _only(args, "bench BUNDLE --select", SELECT)
+        return _select(args)
     _only(args, "bench BUNDLE", tuple(field.name for field in msgspec.structs.fields(BenchConfig)))
     return _measure(args)
+
+
+def _select(args: argparse.Namespace) -> int:
+    from rich.console import Console
+
+    from edgecnn_bench.results import as_json, write_json
+    from edgecnn_bench.selecting import select
+    from edgecnn_bench.selecting_table import selection_table
+    from edgecnn_runtime.cache import default_cache_dir
+
+    if len(args.words) != 1:
+        raise UsageError("--select takes one bundle")
+    _check_out(args.out, ".json")
+    cache = args.cache_dir or default_cache_dir()
+    with Live(Console(stderr=True)) as live:
+        selection = select(
+            args.words[0],
+            read_flags(args, BenchConfig),
+            cache,
+            command=_command(),
+            progress=live,
+        )
+    if args.out:
+        write_json(args.out, selection)
+    if args.json:
+        print(as_json(selection), end="")
+    else:
+        Console().print(selection_table(selection))
+    if not selection.kept:
+        raise EdgecnnError(f"the choice could not be kept in {cache}: name another --cache-dir")
+    return 0
 
 
 def _measure(args: argparse.Namespace) -> int:

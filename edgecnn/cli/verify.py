@@ -2,12 +2,15 @@
 
 import argparse
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from edgecnn.cli.drift import print_drift, run_transform
 from edgecnn.cli.words import safe
 from edgecnn_runtime.errors import UsageError, VerificationError
 
 if TYPE_CHECKING:
+    from edgecnn_export.differential import Drift
+    from edgecnn_runtime.bundle import Bundle
     from edgecnn_runtime.crosscheck import Verdict
     from edgecnn_runtime.types import Pixels
 
@@ -18,8 +21,11 @@ EXAMPLE = """\
       compare the engines with each other on pictures of yours, too
   edgecnn verify plate-reader.edge --precision all --json
       the faster, less exact precisions as well; for a script
+  edgecnn verify plate-reader.edge --transform mytrain:transform --images photos/
+      is the network shown what it was trained on? mytrain.py, in this folder:
+      def transform(path): return tf(Image.open(path).convert("RGB"))
 
-exit code 3 when any engine does not reproduce the model"""
+exit code 3 when any engine does not reproduce the model, or the transform disagrees"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,6 +39,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--precision", default="", help="f32, bf16 … or all (default: each engine's exact one)"
     )
+    parser.add_argument(
+        "--transform",
+        metavar="PKG.MOD:NAME",
+        help="run this training-time transform (picture's path → tensor) beside the bundle",
+    )
+    parser.add_argument(
+        "--max-drift",
+        type=float,
+        metavar="LEVELS",
+        help="grey levels the transform may differ by, in the median picture (default: 6)",
+    )
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
 
 
@@ -43,6 +60,8 @@ def run(args: argparse.Namespace) -> int:
 
     if args.count < 1:
         raise UsageError("--count is at least 1")
+    if args.max_drift is not None and not (args.transform and args.max_drift >= 0):
+        raise UsageError("--max-drift is at least 0, and goes with --transform")
     frames: list[Pixels] = []
     if args.images:
         from edgecnn_export.pictures import list_pictures, read_pictures
@@ -51,15 +70,30 @@ def run(args: argparse.Namespace) -> int:
         frames = list(album.frames) if album else []
     bundle = open_bundle(args.bundle)
     verdicts = crosscheck(bundle, backend=args.backend, precision=args.precision, frames=frames)
-    failed = [verdict for verdict in verdicts if not verdict.passed]
+    drift = run_transform(args, bundle) if args.transform else None
+    passed = all(verdict.passed for verdict in verdicts) and (drift is None or drift.passed)
     if args.json:
-        import msgspec
-
-        plain = [msgspec.to_builtins(v) | {"passed": v.passed} for v in verdicts]
-        print(json.dumps({"bundle": args.bundle, "digest": bundle.digest, "verdicts": plain}))
+        print(json.dumps(_as_json(args.bundle, bundle, verdicts, drift)))
     else:
         _print(verdicts, len(frames))
-    return VerificationError.exit_code if failed else 0
+        if drift is not None:
+            print_drift(drift)
+    return 0 if passed else VerificationError.exit_code
+
+
+def _as_json(
+    path: str, bundle: "Bundle", verdicts: "list[Verdict]", drift: "Drift | None"
+) -> dict[str, Any]:
+    import msgspec
+
+    found: dict[str, Any] = {
+        "bundle": path,
+        "digest": bundle.digest,
+        "verdicts": [msgspec.to_builtins(v) | {"passed": v.passed} for v in verdicts],
+    }
+    if drift is not None:
+        found["transform"] = msgspec.to_builtins(drift) | {"passed": drift.passed}
+    return found
 
 
 def _print(verdicts: "list[Verdict]", pictures: int) -> None:

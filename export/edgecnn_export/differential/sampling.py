@@ -1,0 +1,74 @@
+"""Other ways to resize, to find out which of them a transform uses; slow, and for that only."""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, TypeAlias
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edgecnn_runtime.types import Floats, Pixels
+
+Sampler: TypeAlias = Callable[[Pixels, int, int], Floats]
+"""uint8[H,W,3], width, height → float32[height,width,3]."""
+
+
+def smooth(pixels: Pixels, width: int, height: int) -> Floats:
+    """Bilinear with the filter widened by the scale, as PIL and torchvision's antialias do."""
+    rows, columns = _triangle(pixels.shape[0], height), _triangle(pixels.shape[1], width)
+    lines = pixels.transpose(0, 2, 1).reshape(-1, pixels.shape[1]).astype(np.float32)
+    across = (lines @ columns.T).reshape(pixels.shape[0], -1)
+    return (rows @ across).reshape(height, 3, width).transpose(0, 2, 1)
+
+
+def _triangle(source: int, target: int) -> NDArray[np.float32]:
+    """float32[target,source]: the weight of each source pixel in each target pixel."""
+    scale = source / target
+    reach = max(scale, 1.0)
+    centres = (np.arange(target) + 0.5) * scale
+    distance = np.abs(np.arange(source)[None] + 0.5 - centres[:, None]) / reach
+    weights = np.maximum(0.0, 1.0 - distance)
+    found: NDArray[np.float32] = (weights / weights.sum(1, keepdims=True)).astype(np.float32)
+    return found
+
+
+def _opencv(interpolation: int, pixels: Pixels, width: int, height: int) -> Floats:
+    resized = cv2.resize(pixels, (width, height), interpolation=interpolation)
+    return np.asarray(resized, np.float32)
+
+
+def _mapped(kind: str, pixels: Pixels, width: int, height: int) -> Floats:
+    """Bilinear with another idea of where pixels lie."""
+    place = _aligned if kind == "aligned" else _asymmetric
+    x = place(pixels.shape[1], width)
+    y = place(pixels.shape[0], height)
+    grid = np.meshgrid(x, y)
+    across, down = (np.asarray(part, np.float32) for part in grid)
+    found = cv2.remap(
+        pixels.astype(np.float32), across, down, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+    )
+    return np.asarray(found, np.float32)
+
+
+def _aligned(source: int, target: int) -> NDArray[np.floating[Any]]:
+    return np.linspace(0, source - 1, target)
+
+
+def _asymmetric(source: int, target: int) -> NDArray[np.floating[Any]]:
+    return np.arange(target) * (source / target)
+
+
+SAMPLERS: Mapping[str, Sampler] = {
+    "shrinks smoothly, as PIL and torchvision's antialias do": smooth,
+    "takes the nearest pixel": partial(_opencv, cv2.INTER_NEAREST),
+    "resizes with bicubic interpolation": partial(_opencv, cv2.INTER_CUBIC),
+    "resizes with Lanczos interpolation": partial(_opencv, cv2.INTER_LANCZOS4),
+    "aligns the corner pixels (align_corners=True), which is half a pixel off": partial(
+        _mapped, "aligned"
+    ),
+    "resizes from the corner, half a pixel off (half_pixel_centers=False)": partial(
+        _mapped, "asymmetric"
+    ),
+}
+"""What a transform might do that no setting of a bundle does, in words."""
