@@ -77,24 +77,21 @@ def compare(
     )
 
 
-def compare_models(report: Report) -> Comparison:
+def compare_models(report: Report) -> Comparison | None:
     """The first bundle of one run as the base, the second as the new, paired round by round.
 
     Interleaved in one process, so it tells much smaller differences apart than two runs can.
-    Raises UsageError unless the report has exactly two models with a row in common.
+    None unless the report has exactly two models with a row in common.
     """
     if len(report.models) != 2:
-        raise UsageError(
-            f"this report has {len(report.models)} model(s); comparing within one run needs "
-            "two: edgecnn bench BASE.edge NEW.edge --out run.json"
-        )
+        return None
     base, new = (
         {_work(row): row for row in report.rows if row.model == model.name}
         for model in report.models
     )
     shared = [work for work in base if work in new and _common(base[work], new[work])]
     if not shared:
-        raise UsageError("the two bundles have no row in common: nothing to compare")
+        return None
     return Comparison(
         changes=tuple(_paired_change(base[work], new[work]) for work in shared),
         gone=tuple(row.key for work, row in base.items() if work not in new),

@@ -130,7 +130,8 @@ def _select(args: argparse.Namespace) -> int:
     else:
         Console().print(selection_table(selection))
     if not selection.kept:
-        raise EdgecnnError(f"the choice could not be kept in {cache}: name another --cache-dir")
+        print(f"not kept: {cache} cannot be written; name another --cache-dir", file=sys.stderr)
+        return EdgecnnError.exit_code
     return 0
 
 
@@ -147,16 +148,16 @@ def _measure(args: argparse.Namespace) -> int:
     config = read_flags(args, BenchConfig)
     with Live(Console(stderr=True)) as live:
         report = bench(args.words, config, command=_command(), progress=live)
-    if args.out:
-        write_report(args.out, report)
     if args.json:
         print(as_json(report), end="")
-        return INTERRUPTED if report.partial else 0
-    console = Console()
-    console.print(report_table(report, width=console.width))
-    if len(report.models) == 2:
-        console.print(f"\n[bold]{report.models[1].name}[/bold] against {report.models[0].name}")
-        console.print(comparison_table(compare_models(report)))
+    else:
+        console = Console()
+        console.print(report_table(report, width=console.width))
+        if pair := compare_models(report):
+            base, new = (model.name for model in report.models)
+            console.print(f"\n[bold]{new}[/bold] against {base}", comparison_table(pair), sep="\n")
+    if args.out:  # after printing: a full disk may not cost what was measured
+        write_report(args.out, report)
     return INTERRUPTED if report.partial else 0
 
 
@@ -173,7 +174,13 @@ def _compare(args: argparse.Namespace, files: list[str]) -> int:
         raise UsageError("edgecnn bench compare BASE.json NEW.json, or one file of two bundles")
     reports = [read_report(Path(file)) for file in files]
     if len(reports) == 1:
-        found = compare_models(reports[0])
+        pair = compare_models(reports[0])
+        if pair is None:
+            raise UsageError(
+                f"{files[0]} holds no two bundles with a row in common: "
+                "edgecnn bench BASE.edge NEW.edge --out run.json makes one that does"
+            )
+        found = pair
     else:
         found = compare(*reports, any_host=bool(args.any_host), any_model=bool(args.any_model))
     if args.out:

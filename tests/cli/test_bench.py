@@ -80,6 +80,29 @@ def test_compare_fails_on_a_planted_slowdown(
     assert capsys.readouterr().err.count("slower by") == 2 * len(report["rows"])
 
 
+def test_one_report_compares_its_two_bundles(
+    tiny_bundle: Path, measured: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "run.json"
+    words = [str(tiny_bundle)] * 2
+    assert main(["bench", *words, *QUICK, "--scopes", "engine", "--out", str(out)]) == 0
+    assert main(["bench", "compare", str(out)]) == 0
+    capsys.readouterr()
+    assert main(["bench", "compare", str(measured)]) == 2
+    assert "BASE.edge NEW.edge" in capsys.readouterr().err
+
+
+def test_a_file_that_cannot_be_written_does_not_cost_the_figures(
+    tiny_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("")
+    out = tmp_path / "file" / "now.json"
+    assert main(["bench", str(tiny_bundle), *QUICK, "--out", str(out)]) == 1
+    said = capsys.readouterr()
+    assert "engine only" in said.out
+    assert "cannot write" in said.err
+
+
 def test_report_writes_a_page_and_markdown(
     measured: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
