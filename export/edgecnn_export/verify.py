@@ -126,19 +126,28 @@ class Verifier:
         runs = [self._measure(artifact, name, batch, truth) for batch in batches]
         if more and manifest.batch is None:
             runs.append(self._measure(artifact, name, EXTRA_BATCH, truth.some(EXTRA_BATCH)))
-        gate = _gate(manifest, artifact)
+        gate = _gate(manifest, GATES[artifact.precision])
         for run, outputs, agreed in runs:
             if failed := _failed(run, gate):
                 return Check(artifact, run, gate, outputs, agreed, failed)
         run, outputs, agreed = runs[0]
         return Check(artifact, run, gate, outputs, agreed, ())
 
+    def check_reduced(self, artifact: Artifact, name: str, precision: str, gate: Gate) -> Check:
+        """One artifact on one engine at a precision below its exact one."""
+        batch = min(self.manifest.batch or (1,))
+        run, outputs, agreed = self._measure(artifact, name, batch, self.truth, precision)
+        gate = _gate(self.manifest, gate)
+        return Check(artifact, run, gate, outputs, agreed, _failed(run, gate))
+
     def _measure(
-        self, artifact: Artifact, name: str, batch: int, truth: Truth
+        self, artifact: Artifact, name: str, batch: int, truth: Truth, precision: str = ""
     ) -> tuple[Run, dict[str, Floats], tuple[bool, ...]]:
         manifest, module = self.manifest, backend_module(name)
+        precision = precision or module.precisions()[0]
+        path = self.folder / artifact.file
         try:
-            outputs = infer(self.folder / artifact.file, manifest, name, truth.pixels, batch)
+            outputs = infer(path, manifest, name, truth.pixels, batch, precision=precision)
         except UnsupportedModelError as error:
             raise VerificationError(
                 f"{artifact.file} cannot be verified on {name}: {error}\n"
@@ -150,7 +159,7 @@ class Verifier:
             for one, other in zip(truth.results, decode_all(manifest, outputs), strict=True)
         )
         run = Run(
-            engine=f"{name}/{module.precisions()[0]}",
+            engine=f"{name}/{precision}",
             version=module.version(),
             parity={
                 output: _worst_part(manifest, output, expected, outputs[output])
@@ -175,11 +184,20 @@ def make_truth(manifest: Manifest, pixels: Pixels, outputs: Mapping[str, Floats]
 
 
 def infer(
-    path: Path, manifest: Manifest, backend: str, pixels: Pixels, batch: int
+    path: Path,
+    manifest: Manifest,
+    backend: str,
+    pixels: Pixels,
+    batch: int,
+    *,
+    precision: str = "",
 ) -> dict[str, Floats]:
-    """All pictures through one engine, ``batch`` at a time: float32[N,…] by name, new arrays."""
+    """All pictures through one engine, ``batch`` at a time: float32[N,…] by name, new arrays.
+
+    precision: "" is the engine's exact one.
+    """
     module = backend_module(backend)
-    engine = module.open(path, Options(batch=batch, precision=module.precisions()[0]))
+    engine = module.open(path, Options(batch=batch, precision=precision))
     try:
         return run_pictures(engine, GoldenData(pixels, {}), manifest)
     finally:
@@ -251,10 +269,10 @@ def _worst_part(manifest: Manifest, name: str, expected: Floats, got: Floats) ->
     )
 
 
-def _gate(manifest: Manifest, artifact: Artifact) -> Gate:
+def _gate(manifest: Manifest, gate: Gate) -> Gate:
     decode = manifest.decode
     rows_may_swap = isinstance(decode, Yolo) and decode.layout == "nms"
-    return NMS_GATE if rows_may_swap else GATES[artifact.precision]
+    return NMS_GATE if rows_may_swap else gate
 
 
 def _failed(run: Run, gate: Gate) -> tuple[str, ...]:
