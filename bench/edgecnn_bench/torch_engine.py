@@ -1,21 +1,25 @@
 """The checkpoint in torch, given the same bytes as an artifact: what exporting saves.
 
-Needs the export extra; imported only when a checkpoint is to be timed.
+Needs the export extra, which a device does not have: torch is imported when a checkpoint is timed.
 """
 
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from edgecnn_runtime.errors import UsageError
 from edgecnn_runtime.manifest import Input
 from edgecnn_runtime.types import Pixels, Tensors
 
+if TYPE_CHECKING:
+    from torch.nn import Module
+
 LUMA = (0.114, 0.587, 0.299)
 """Weights of B, G, R in grey, ITU-R BT.601."""
 
 
-def load_checkpoint(path: str, arch: str) -> torch.nn.Module:
+def load_checkpoint(path: str, arch: str) -> "Module":
     """The network of a checkpoint, in evaluation mode. Raises what export's loader raises."""
     from edgecnn_export.config import ExportConfig
     from edgecnn_export.load import load_model
@@ -30,8 +34,11 @@ class Torch:
     """The network fed with camera bytes, which torch itself makes float, normalised, planar."""
 
     def __init__(
-        self, module: torch.nn.Module, spec: Input, *, threads: int, batch: int, compiled: bool
+        self, module: "Module", spec: Input, *, threads: int, batch: int, compiled: bool
     ) -> None:
+        import torch
+
+        self._torch: Any = torch
         self._pixels = np.zeros((batch, spec.height, spec.width, 3), np.uint8)
         self._network = torch.compile(module) if compiled else module
         self._threads = threads
@@ -39,6 +46,7 @@ class Torch:
         shape = (1, -1, 1, 1)
         self._mean = torch.tensor(spec.normalization.mean).view(shape)
         self._scale = 1.0 / torch.tensor(spec.normalization.std).view(shape)
+        self._luma = torch.tensor(LUMA).view(shape)
         self._color = spec.color
         self.run()
 
@@ -49,23 +57,22 @@ class Torch:
 
     def run(self) -> Tensors:
         """Infer what ``pixels`` holds now; the arrays are new every time."""
-        if torch.get_num_threads() != self._threads:
-            torch.set_num_threads(self._threads)
-        with torch.inference_mode():
+        if self._torch.get_num_threads() != self._threads:
+            self._torch.set_num_threads(self._threads)
+        with self._torch.inference_mode():
             planes = self._bytes.permute(0, 3, 1, 2).float()
             if self._color == "rgb":
                 planes = planes.flip(1)
             elif self._color == "gray":
-                planes = (planes * torch.tensor(LUMA).view(1, 3, 1, 1)).sum(1, keepdim=True)
+                planes = (planes * self._luma).sum(1, keepdim=True)
             return _arrays(self._network(planes.sub_(self._mean).mul_(self._scale)))
 
 
-def _arrays(outputs: object) -> dict[str, NDArray[np.float32]]:
+def _arrays(outputs: Any) -> dict[str, NDArray[np.float32]]:
     """Whatever a network returns, flattened to arrays."""
-    if isinstance(outputs, torch.Tensor):
+    if hasattr(outputs, "numpy"):
         return {"output": outputs.numpy()}
     values = outputs.values() if isinstance(outputs, dict) else outputs
-    assert hasattr(values, "__iter__")
     found: dict[str, NDArray[np.float32]] = {}
     for index, value in enumerate(values):
         found |= {f"{index}.{name}": array for name, array in _arrays(value).items()}
