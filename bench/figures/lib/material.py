@@ -48,6 +48,7 @@ def export_yunet(folder: Path, frames: list[Pixels]) -> Path:
         head="yunet",
         score=SCORE,
         iou=IOU,
+        resize="stretch",
         preset="raw",
         color="bgr",
         labels=("face",),

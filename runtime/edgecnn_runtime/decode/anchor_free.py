@@ -20,14 +20,13 @@ def anchor_free_decoder(spec: AnchorFree, model: Manifest) -> "YunetDecoder | Ce
 
 @dataclass(frozen=True, slots=True)
 class _Level:
-    """One stride of YuNet: its outputs' names, its cells float32[A,2] and scratch."""
+    """One stride of YuNet: its outputs' names, where its cells begin, and scratch."""
 
     cls: str
     obj: str
     bbox: str
     kps: str
-    stride: int
-    cells: Floats
+    start: int
     product: Floats
     over: NDArray[np.bool_]
 
@@ -37,37 +36,46 @@ class YunetDecoder:
 
     def __init__(self, spec: AnchorFree, model: Manifest) -> None:
         self._spec = spec
-        self._levels = [_level(spec, model, stride) for stride in spec.strides]
+        self._levels: list[_Level] = []
+        cells, strides = [np.empty((0, 2), np.float32)], [np.empty((0, 1), np.float32)]
+        for stride in spec.strides:
+            columns, rows = model.input.width // stride, model.input.height // stride
+            self._levels.append(_level(spec, model, stride, columns * rows, sum(map(len, cells))))
+            cells.append(_cells(columns, rows))
+            strides.append(np.full((columns * rows, 1), stride, np.float32))
+        self._cells, self._strides = np.concatenate(cells), np.concatenate(strides)
         self._suppression = _suppression(spec, model)
 
     def decode(self, outputs: Tensors, item: int, geometry: Geometry, /) -> list[Detection]:
         """One item's detections, best first."""
         squared = self._spec.score**2
-        boxes, scores, points = [], [], []
+        found, scores, shapes, marks = [], [], [], []
         for level in self._levels:
             cls, obj = outputs[level.cls][item].reshape(-1), outputs[level.obj][item].reshape(-1)
             # of numbers that may leave 0..1 the product bounds the clamped one from above
             np.multiply(cls, obj, out=level.product)
             np.greater(level.product, squared, out=level.over)
-            found = np.flatnonzero(level.over)
-            if not len(found):
+            over = np.flatnonzero(level.over)
+            if not len(over):
                 continue
-            cells, stride = level.cells[found], np.float32(level.stride)
-            shape = outputs[level.bbox][item][found].astype(np.float32)
-            sizes = np.exp(shape[:, 2:]) * stride
-            boxes.append(corners((cells + shape[:, :2]) * stride, sizes))
-            scores.append(np.sqrt(np.clip(cls[found], 0, 1) * np.clip(obj[found], 0, 1)))
-            if self._spec.points:
-                marks = outputs[level.kps][item][found].reshape(len(found), -1, 2)
-                points.append((marks + cells[:, None]) * stride)
-        if not boxes:
+            found.append(over + level.start)
+            scores.append(np.stack((cls[over], obj[over])))
+            shapes.append(outputs[level.bbox][item][over])
+            if level.kps:
+                marks.append(outputs[level.kps][item][over])
+        if not found:
             return []
-        marks = np.concatenate(points) if points else None
-        score = np.concatenate(scores)
-        kept = score > self._spec.score
-        return self._suppression.detections(
-            np.concatenate(boxes), np.where(kept, score, np.nan), None, marks, geometry
-        )
+        anchors = np.concatenate(found)
+        cells, strides = self._cells[anchors], self._strides[anchors]
+        shape = np.concatenate(shapes).astype(np.float32)
+        boxes = corners((cells + shape[:, :2]) * strides, np.exp(shape[:, 2:]) * strides)
+        points = None
+        if marks:
+            pairs = np.concatenate(marks).reshape(len(anchors), -1, 2)
+            points = (pairs + cells[:, None]) * strides[:, None]
+        score = np.sqrt(np.clip(np.concatenate(scores, axis=1), 0, 1).prod(axis=0))
+        kept = np.where(score > self._spec.score, score, np.nan)
+        return self._suppression.detections(boxes, kept, None, points, geometry)
 
 
 class CenterfaceDecoder:
@@ -118,22 +126,20 @@ class CenterfaceDecoder:
         return tensor.reshape(tensor.shape[0], -1)
 
 
-def _level(spec: AnchorFree, model: Manifest, stride: int) -> _Level:
-    columns, rows = model.input.width // stride, model.input.height // stride
+def _level(spec: AnchorFree, model: Manifest, stride: int, cells: int, start: int) -> _Level:
     widths = {"cls": 1, "obj": 1, "bbox": 4, "kps": 2 * spec.points}
     roles = {role: f"{role}_{stride}" for role, width in widths.items() if width}
     names = _names(spec, model, tuple(roles.values()))
     for role, name in roles.items():
-        expect(model, names[name], columns * rows, widths[role])
+        expect(model, names[name], cells, widths[role])
     return _Level(
         cls=names[roles["cls"]],
         obj=names[roles["obj"]],
         bbox=names[roles["bbox"]],
         kps=names[roles["kps"]] if spec.points else "",
-        stride=stride,
-        cells=_cells(columns, rows),
-        product=np.empty(columns * rows, np.float32),
-        over=np.empty(columns * rows, bool),
+        start=start,
+        product=np.empty(cells, np.float32),
+        over=np.empty(cells, bool),
     )
 
 
