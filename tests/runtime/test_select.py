@@ -6,15 +6,16 @@ import pytest
 from edgecnn_runtime import manifest as m
 from edgecnn_runtime.backends import backend_module
 from edgecnn_runtime.bundle import Bundle
-from edgecnn_runtime.cpu import cpu_features, cpu_model, usable_cores
+from edgecnn_runtime.cpu import usable_cores
 from edgecnn_runtime.errors import BackendMissingError, UsageError
-from edgecnn_runtime.select import Choice, candidates
+from edgecnn_runtime.select import Candidate, Choice, candidates
 from edgecnn_runtime.selftest import SelfTest
 
 VNNI = frozenset({"avx2", "avx512f", "avx512_vnni"})
 AVX2 = frozenset({"avx2"})
 DOTPROD = frozenset({"neon", "dotprod"})
 OLD_ARM = frozenset({"neon"})
+SSE = frozenset({"sse41"})
 
 
 @pytest.fixture
@@ -47,6 +48,7 @@ def files(bundle, features, **wishes):
         (DOTPROD, "model.int8-cpu.onnx"),
         (AVX2, "model.int8-cpu-rr.onnx"),
         (OLD_ARM, "model.fp32.onnx"),
+        (SSE, "model.fp32.onnx"),
         (frozenset(), "model.fp32.onnx"),
     ],
 )
@@ -56,8 +58,9 @@ def test_the_processor_decides_which_form_comes_first(bundle, features, first):
     assert sorted(found) == ["model.fp32.onnx", "model.int8-cpu-rr.onnx", "model.int8-cpu.onnx"]
 
 
-def test_the_full_range_comes_last_where_it_saturates(bundle):
-    assert files(bundle, AVX2)[-1] == "model.int8-cpu.onnx"
+@pytest.mark.parametrize("features", [AVX2, SSE])
+def test_the_full_range_comes_last_where_it_saturates(bundle, features):
+    assert files(bundle, features)[-1] == "model.int8-cpu.onnx"
 
 
 def test_every_engine_is_a_candidate_and_the_reason_is_said(bundle):
@@ -115,34 +118,17 @@ def test_a_choice_prints_as_a_person_would_say_it(bundle):
     ]
 
 
-# --- the processor ----------------------------------------------------------------------------
-
-
-def test_x86(tmp_path):
-    path = tmp_path / "cpuinfo"
-    path.write_text(
-        "processor\t: 0\nmodel name\t: Intel(R)  Core(TM) i5\nflags\t\t: fpu avx2 avx_vnni ht\n"
-    )
-    assert cpu_features(path) == {"avx2", "avx_vnni"}
-    assert cpu_model(path) == "Intel(R) Core(TM) i5"
-
-
-def test_arm(tmp_path):
-    path = tmp_path / "cpuinfo"
-    path.write_text(
-        "processor\t: 0\nFeatures\t: fp asimd asimddp i8mm\nCPU implementer\t: 0x41\n"
-        "CPU part\t: 0xd42\n"
-    )
-    assert cpu_features(path) == {"neon", "dotprod", "i8mm"}
-    assert cpu_model(path) == "Cortex-A78AE"
-
-
-def test_where_the_kernel_says_nothing(tmp_path):
-    assert cpu_features(tmp_path / "absent") == frozenset()
-    assert cpu_model(tmp_path / "absent") == "unknown"
-
-
-def test_cores_are_at_least_one_and_no_more_than_there_are():
-    import os
-
-    assert 1 <= usable_cores() <= (os.cpu_count() or 1)
+def test_only_what_export_saw_pass_is_proven(bundle):
+    """A reduced precision needs a run of the same precision; the exact one needs none."""
+    run = m.Run(engine="openvino/bf16", version="1", parity={}, golden_snr_db={})
+    float_, *_ = bundle.manifest.artifacts
+    seen = msgspec.structs.replace(float_, runs=(run,))
+    for artifact, precision, proven in (
+        (float_, "f32", True),
+        (float_, "bf16", False),
+        (seen, "bf16", True),
+        (seen, "f16", False),
+    ):
+        candidate = Candidate(artifact, "openvino", precision, 1, "")
+        assert candidate.proven is proven, candidate
+        assert candidate.exact is (precision == "f32")
