@@ -66,12 +66,38 @@ class Skips(nn.Module):
         return self.conv(x) + x
 
 
+class Token(nn.Module):
+    """Reads the batch size of the picture besides the picture, as vision transformers do."""
+
+    def __init__(self, channels: int = 3) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(channels, 4, 4, stride=4)
+        self.token = nn.Parameter(torch.randn(1, 4, 1))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        rows = self.conv(x).flatten(2)
+        return torch.cat([self.token.expand(x.shape[0], -1, -1), rows], 2)
+
+
+class Normalises(nn.Module):
+    """Part of the normalisation is in the network itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3, padding=1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.conv((x - 0.5) / 0.25)
+
+
 NETWORKS = {
     "conv": (lambda: nn.Conv2d(3, 5, 3, padding=1), True),
     "stride and no padding": (lambda: nn.Conv2d(3, 5, 3, stride=2), True),
     "no bias": (lambda: nn.Conv2d(3, 5, 3, padding=2, bias=False), True),
     "conv and batch norm": (lambda: nn.Sequential(nn.Conv2d(3, 5, 3), nn.BatchNorm2d(5)), True),
     "several readers": (Several, True),
+    "batch size read": (Token, True),
+    "normalises by itself": (Normalises, False),
     "grouped": (lambda: nn.Conv2d(3, 6, 3, groups=3, padding=1), False),
     "pooling first": (lambda: nn.Sequential(nn.AvgPool2d(2), nn.Conv2d(3, 5, 3)), False),
     "space to depth": (
@@ -133,6 +159,36 @@ def test_any_normalisation(color, means, stds, padding, dilation) -> None:
     module = nn.Conv2d(channels, 4, 3, padding=padding, dilation=dilation).eval()
     given = spec(color, means[:channels], stds[:channels])
     assert difference(module, fold_pixels(plain(module), given), given) < 1e-4
+
+
+GRAY = {
+    "conv": (lambda: nn.Conv2d(1, 4, 3, padding=1), []),
+    "batch size read": (lambda: Token(1), []),
+    "pooling first": (lambda: nn.Sequential(nn.MaxPool2d(2), nn.Conv2d(1, 4, 3)), ["Mul"]),
+    "linear": (lambda: nn.Sequential(nn.Flatten(), nn.Linear(SIZE * SIZE, 4)), ["Mul"]),
+}
+
+
+@pytest.mark.parametrize("name", GRAY)
+def test_grey_is_the_unrounded_luma(name: str, tmp_path) -> None:
+    make, steps = GRAY[name]
+    torch.manual_seed(0)
+    module = make().eval()
+    given = spec("gray", (33.3,), (78.6,))
+    folded = fold_pixels(traced(module, 1, tmp_path), given)
+    onnx.checker.check_model(folded, full_check=True)
+    assert difference(module, folded, given) < 1e-4
+    operators = [node.op_type for node in folded.graph.node]
+    assert [op for op in operators if op in {"Mul", "Gather"}] == steps
+
+
+def test_any_number_of_pictures(tmp_path) -> None:
+    folded = fold_pixels(traced(Token().eval(), 3, tmp_path), spec("rgb", (1, 2, 3), (4, 5, 6)))
+    pixels = np.random.default_rng(0).integers(0, 256, (5, SIZE, SIZE, 3), dtype=np.uint8)
+    session = ort.InferenceSession(folded.SerializeToString(), providers=["CPUExecutionProvider"])
+    together = session.run(None, {"pixels": pixels})[0]
+    alone = [session.run(None, {"pixels": pixels[i : i + 1]})[0] for i in range(5)]
+    np.testing.assert_allclose(together, np.concatenate(alone), atol=1e-5)
 
 
 def test_raw_pixels_cost_no_arithmetic(tmp_path) -> None:
