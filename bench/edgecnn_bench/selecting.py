@@ -201,7 +201,7 @@ def _open(
 
 
 def _measured(candidates: Mapping[str, Candidate], race: Race, batch: int) -> Measured:
-    chosen = _chosen(candidates, race)
+    chosen = choose(candidates, race)
     ratios = {key: race.ratio(key, chosen) for key in candidates}
     order = sorted(candidates, key=lambda key: (key != chosen, ratios[key].value))
     standings = tuple(_standing(candidates[key], race, key, ratios[key]) for key in order)
@@ -217,7 +217,7 @@ def _measured(candidates: Mapping[str, Candidate], race: Race, batch: int) -> Me
     )
 
 
-def _chosen(candidates: Mapping[str, Candidate], race: Race) -> str:
+def choose(candidates: Mapping[str, Candidate], race: Race) -> str:
     """The fastest of those that stayed to the end; of equally fast ones the most exact."""
     longest = max(len(rounds) for rounds in race.p50.values())
     last = [key for key, rounds in race.p50.items() if len(rounds) == longest]

@@ -10,7 +10,7 @@ import pytest
 
 from edgecnn.cli import main
 from edgecnn_bench.config import BenchConfig
-from edgecnn_bench.selecting import Race, Selection, _chosen, select
+from edgecnn_bench.selecting import Race, Selection, choose, select
 from edgecnn_runtime import load
 from edgecnn_runtime import manifest as m
 from edgecnn_runtime.bundle import open_bundle
@@ -64,9 +64,9 @@ def test_of_equally_fast_ones_the_most_exact_is_chosen() -> None:
         "wide": candidate("fp32", threads=2),
         "float": candidate("fp32"),
     }
-    assert _chosen(candidates, race(0, dict.fromkeys(candidates, 5.0), 60)) == "float"
+    assert choose(candidates, race(0, dict.fromkeys(candidates, 5.0), 60)) == "float"
     faster = {"int8": 4.5, "bf16": 5.0, "wide": 5.0, "float": 5.0}
-    assert _chosen(candidates, race(0, faster, 60)) == "int8"
+    assert choose(candidates, race(0, faster, 60)) == "int8"
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -74,7 +74,7 @@ def test_who_left_early_is_not_chosen_and_still_has_a_ratio(seed: int) -> None:
     made = race(seed, {"a": 10.0, "b": 20.0}, 30)
     made.p50["b"] = made.p50["b"][:6]
     candidates = {"a": candidate("fp32"), "b": candidate("fp32", threads=2)}
-    assert _chosen(candidates, made) == "a"
+    assert choose(candidates, made) == "a"
     assert made.ratio("b", "a").value == pytest.approx(2.0, rel=0.05)
 
 
