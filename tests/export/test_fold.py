@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import helper, numpy_helper
 from torch import nn
+from torch.nn import functional as F
 
 from edgecnn_export.fold import fold_pixels
 from edgecnn_export.kinds import Kind
@@ -145,20 +146,49 @@ def plain(module: nn.Conv2d) -> onnx.ModelProto:
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
 
 
-@settings(deadline=None, max_examples=60)
+def one_convolution(weight: np.ndarray, **attributes: object) -> onnx.ModelProto:
+    """float32[N,C,12,12] through one Conv."""
+    channels = weight.shape[1] * int(attributes.get("group", 1))  # type: ignore[call-overload]
+    float32, shape = onnx.TensorProto.FLOAT, ["N", channels, SIZE, SIZE]
+    graph = helper.make_graph(
+        [helper.make_node("Conv", ["input", "weight"], ["output"], **attributes)],
+        "conv",
+        [helper.make_tensor_value_info("input", float32, shape)],
+        [helper.make_tensor_value_info("output", float32, None)],
+        [numpy_helper.from_array(weight, "weight")],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+
+
+@settings(deadline=None, max_examples=150)
 @given(
     color=st.sampled_from(["rgb", "bgr", "gray"]),
     means=st.tuples(*[st.floats(0, 255)] * 3),
     stds=st.tuples(*[st.floats(1, 255)] * 3),
-    padding=st.integers(0, 3),
+    pads=st.tuples(*[st.integers(0, 3)] * 4),
+    stride=st.integers(1, 3),
     dilation=st.integers(1, 2),
+    grouped=st.booleans(),
+    kernel=st.integers(1, 3),
 )
-def test_any_normalisation(color, means, stds, padding, dilation) -> None:
+def test_any_normalisation(color, means, stds, pads, stride, dilation, grouped, kernel) -> None:
     channels = 1 if color == "gray" else 3
-    torch.manual_seed(padding)
-    module = nn.Conv2d(channels, 4, 3, padding=padding, dilation=dilation).eval()
+    group = channels if grouped else 1
+    rng = np.random.default_rng(kernel)
+    weight = rng.standard_normal((6, channels // group, kernel, kernel)).astype(np.float32)
+    model = one_convolution(
+        weight, pads=pads, strides=[stride] * 2, dilations=[dilation] * 2, group=group
+    )
     given = spec(color, means[:channels], stds[:channels])
-    assert difference(module, fold_pixels(plain(module), given), given) < 1e-4
+
+    class Truth(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            top, left, bottom, right = pads
+            padded = F.pad(x, (left, right, top, bottom))
+            kernels = torch.from_numpy(weight)
+            return F.conv2d(padded, kernels, stride=stride, dilation=dilation, groups=group)
+
+    assert difference(Truth(), fold_pixels(model, given), given) < 1e-4
 
 
 GRAY = {
