@@ -1,5 +1,7 @@
 """Passes that turn several linear layers into one convolution."""
 
+from typing import TypeAlias
+
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
@@ -13,22 +15,22 @@ from edgecnn_export.graph import (
     replace_constant,
 )
 
+Affine: TypeAlias = tuple[NDArray[np.float64], NDArray[np.float64]]
+"""Scale and shift, one value a channel."""
 
-def fold_batchnorm(model: ir.Model) -> None:
+
+def fold_affine(model: ir.Model) -> None:
     """Scale and shift a convolution's (or Gemm's) weights instead of its output.
 
-    Requires: BatchNormalization with constant statistics.
-    Ensures: none is left behind a Conv or Gemm that it alone reads.
+    Requires: BatchNormalization with constant statistics; Add and Mul with one constant a channel.
+    Ensures: none is left behind a Conv (BatchNormalization: or Gemm) that it alone reads.
     """
     for node in list(model.graph):
-        if node.op_type != "BatchNormalization" or (affine := _affine(node)) is None:
+        before, affine = _affine(node)
+        if before is None or affine is None or only_user(before) is not node:
             continue
-        scale, shift = affine
-        before = node.inputs[0]
-        assert before is not None
-        if only_user(before) is not node or not _scale(before.producer(), scale, shift):
-            continue
-        _replace(node, before)
+        if _scale(before.producer(), *affine):
+            _replace(node, before)
 
 
 def merge_branches(model: ir.Model) -> None:
@@ -36,7 +38,7 @@ def merge_branches(model: ir.Model) -> None:
 
     RepVGG, MobileOne, RepGhost and FastViT train blocks of several convolutions (and a batch
     normalisation of the input itself) over one input, added up; they are one convolution.
-    Requires: ``fold_batchnorm`` ran.
+    Requires: ``fold_affine`` ran.
     Ensures: no Add is left of two convolutions that differ only in kernel and padding.
     """
     for node in list(model.graph):
@@ -59,8 +61,29 @@ def merge_branches(model: ir.Model) -> None:
         _replace(node, large.output)
 
 
-def _affine(node: ir.Node) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
-    """Batch normalisation as scale and shift a channel: y = x·scale + shift."""
+def _affine(node: ir.Node) -> tuple[ir.Value | None, Affine | None]:
+    """What a node scales and shifts, and by how much a channel: y = x·scale + shift."""
+    if node.op_type == "BatchNormalization":
+        return node.inputs[0], _normalisation(node)
+    if node.op_type not in {"Add", "Mul"}:
+        return None, None
+    for value, other in (node.inputs, reversed(node.inputs)):
+        found = convolution(value.producer()) if value is not None else None
+        constant = array(other)
+        if found is None or constant is None or constant.ndim > found.weight.ndim:
+            continue
+        shape = (1,) * (found.weight.ndim - constant.ndim) + constant.shape
+        channels = found.weight.shape[0]
+        if constant.size != 1 and shape != (1, channels, *[1] * (found.weight.ndim - 2)):
+            continue
+        column = np.broadcast_to(constant.astype(np.float64).reshape(-1), (channels,))
+        if node.op_type == "Add":
+            return value, (np.ones(channels), column)
+        return value, (column, np.zeros(channels))
+    return None, None
+
+
+def _normalisation(node: ir.Node) -> Affine | None:
     values = [array(value) for value in node.inputs[1:5]]
     if any(value is None for value in values) or attribute(node, "training_mode", 0):
         return None
@@ -91,7 +114,8 @@ def _scale(node: ir.Node | None, scale: NDArray[np.float64], shift: NDArray[np.f
 
 def _as_convolution(node: ir.Node | None, like: Convolution) -> Convolution | None:
     """A batch normalisation of the same input, as a 1x1 convolution in as many groups."""
-    if node is None or node.op_type != "BatchNormalization" or (affine := _affine(node)) is None:
+    affine = _normalisation(node) if node and node.op_type == "BatchNormalization" else None
+    if node is None or affine is None:
         return None
     scale, shift = affine
     if node.inputs[0] is not like.node.inputs[0] or len(scale) != like.channels:

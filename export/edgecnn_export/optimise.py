@@ -14,7 +14,7 @@ from onnx_ir.passes import common
 from onnxscript import optimizer, rewriter
 from onnxscript.rewriter.rules import common as rules
 
-from edgecnn_export.merge import fold_batchnorm, merge_branches
+from edgecnn_export.merge import fold_affine, merge_branches
 
 Pass: TypeAlias = Callable[[ir.Model], None]
 
@@ -74,7 +74,7 @@ def restore_outputs(model: ir.Model, names: Sequence[str | None]) -> None:
         output.name = name
 
 
-PASSES: tuple[Pass, ...] = (fold_batchnorm, merge_branches, sweep)
+PASSES: tuple[Pass, ...] = (fold_affine, merge_branches, sweep)
 
 
 def optimise(model: onnx.ModelProto) -> onnx.ModelProto:

@@ -37,6 +37,19 @@ def conv(kernel: int, out: int = 6, *, norm: bool = True, **options: int) -> nn.
     return nn.Sequential(layer, nn.BatchNorm2d(out)) if norm else layer
 
 
+class Affine(nn.Module):
+    """Scales and shifts after a convolution, some of them one a channel."""
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(6, 6, 3)
+        self.scale = nn.Parameter(torch.randn(shape))
+        self.shift = nn.Parameter(torch.randn(shape))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.shift + 0.5 + self.scale * self.conv(x)
+
+
 class Twice(nn.Module):
     """A convolution whose output is read before and after normalisation."""
 
@@ -94,6 +107,10 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], dict[str, int]]] = {
     ),
     "other groups": (lambda: Block(conv(3, groups=2), conv(3)), {"Conv": 2, "Add": 1, "Relu": 1}),
     "the picture itself": (lambda: Block(conv(3), nn.Identity()), {"Conv": 1, "Add": 1, "Relu": 1}),
+    "layer scale": (lambda: Affine((6, 1, 1)), {"Conv": 1}),
+    "one scale for all": (lambda: Affine((1,)), {"Conv": 1}),
+    "a scale a column": (lambda: Affine((SIZE - 2,)), {"Conv": 1, "Mul": 1, "Add": 1}),
+    "a scale a picture cell": (lambda: Affine((1, 1, 10, 10)), {"Conv": 1, "Mul": 1, "Add": 1}),
     "read twice": (Twice, {"Conv": 1, "BatchNormalization": 1, "Mul": 1}),
     "shared weights": (Shared, {"Conv": 2, "Relu": 1}),
     "dense": (embedder, {"Reshape": 1, "Gemm": 1}),
