@@ -10,6 +10,7 @@ import onnx
 from edgecnn_export.config import ExportConfig
 from edgecnn_export.diagnose import Suspects, explain_failure
 from edgecnn_export.draft import draft_manifest
+from edgecnn_export.finish import finish
 from edgecnn_export.fold import fold_pixels
 from edgecnn_export.golden import most_distinct, write_golden
 from edgecnn_export.load import load_model
@@ -105,7 +106,7 @@ def export(config: ExportConfig, progress: Progress | None = None) -> ExportResu
 
             with timed.step("optimise"):
                 model = optimise(folded)
-                artifact = write_artifact(folder, model)
+                artifact = write_artifact(folder, finish(model))
                 manifest = draft_manifest(plan, loaded, artifact, config)
 
             with timed.step("run the reference"):
