@@ -7,7 +7,9 @@ import sys
 from typing import TYPE_CHECKING
 
 from edgecnn.cli.flags import add_flags, read_flags
+from edgecnn.cli.tables import plain_table
 from edgecnn.cli.words import safe
+from edgecnn_runtime.errors import VerificationError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -23,6 +25,8 @@ EXAMPLE = """\
       a detector, for a 16:9 camera
   edgecnn export yunet.onnx --input 640x352 --preset raw --color bgr --images faces/
       a model trained on raw pixels
+  edgecnn export model.pt --int8 --calib photos/ --eval-data labelled/
+      INT8 too, for CPUs and TensorRT, losing at most half a point of accuracy
   edgecnn export --spec model.yaml --out gate.edge --overwrite
       the same settings as YAML keys (crop-pct is crop_pct); flags go before them"""
 TERMINATED = 143
@@ -34,7 +38,8 @@ GROUPS = {
         "pad_position",
     ),
     "what it says": ("task", "head", "labels", "score", "iou", "decode"),
-    "verification": ("images", "backends"),
+    "verification": ("images", "backends", "reduced"),
+    "INT8": ("int8", "calib", "eval_data", "targets", "max_drop", "method", "work_dir"),
     "the bundle": ("out", "name", "overwrite", "batch", "opset"),
 }  # fmt: skip
 
@@ -64,17 +69,15 @@ def run(args: argparse.Namespace) -> int:
         print(json.dumps(_as_json(result), indent=2))
     else:
         _print(result, Console())
-    return 0
+    return VerificationError.exit_code if result.int8.unmet else 0
 
 
 def _print(result: "ExportResult", console: "Console") -> None:
-    from rich.box import SIMPLE_HEAD
     from rich.filesize import decimal
-    from rich.table import Table
 
     from edgecnn_runtime.parity import cosine_text
 
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    table = plain_table()
     for heading in ("artifact", "engine"):
         table.add_column(heading, no_wrap=True)
     for heading in ("size", "cosine", "SNR", "agree"):
@@ -90,6 +93,11 @@ def _print(result: "ExportResult", console: "Console") -> None:
             f"{check.run.agreement:.0%}",
         )
     console.print(table)
+    for unmet in result.int8.unmet:
+        console.print(
+            f"[red]✗[/] int8-{unmet.target} is not in the bundle: {safe(unmet.best.verdict.text)}",
+            highlight=False,
+        )
     for warning in result.warnings:
         style = "bold yellow" if warning.startswith("ASSUMED") else "yellow"
         console.print(f"[{style}]![/] {safe(warning)}", highlight=False)
@@ -113,4 +121,5 @@ def _as_json(result: "ExportResult") -> dict[str, object]:
         "warnings": list(result.warnings),
         "seconds": result.seconds,
         "manifest": msgspec.to_builtins(manifest),
+        "unmet": {one.target: one.best.verdict.text for one in result.int8.unmet},
     }

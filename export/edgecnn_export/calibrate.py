@@ -13,12 +13,14 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from edgecnn_export.int8.ranges import BINS, Histogram, Method, Range, choose_range
+from edgecnn_export.config import Method
+from edgecnn_export.int8.ranges import BINS, Histogram, Range, choose_range
 from edgecnn_export.progress import Progress
 from edgecnn_runtime.errors import UnsupportedModelError
 from edgecnn_runtime.types import Pixels
 
 BATCH = 16
+SLACK = 0.1
 MEMORY = 128 << 20
 """Bytes of activations that may exist at once."""
 
@@ -68,6 +70,22 @@ def calibrate(
     histograms = {name: Histogram(counts[name], low[name], high[name]) for name in tensors}
     flat = tuple(name for name in tensors if low[name] == high[name] == 0)
     return Calibration(histograms, flat)
+
+
+def covered(model: onnx.ModelProto, calibration: Calibration, pixels: Pixels) -> float:
+    """Share of the calibrated tensors that stay inside their range on other pictures.
+
+    A tenth of the range is allowed beyond either end: extremes of new pictures differ a little.
+    """
+    names = list(calibration.histograms)
+    inside = dict.fromkeys(names, True)
+    for values in Tap(model, names).run(pixels):
+        for name, found in values.items():
+            known = calibration.histograms[name]
+            slack = SLACK * (known.high - known.low)
+            low, high = float(found.min(initial=0)), float(found.max(initial=0))
+            inside[name] &= known.low - slack <= low and high <= known.high + slack
+    return sum(inside.values()) / max(len(inside), 1)
 
 
 class Tap:

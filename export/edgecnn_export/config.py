@@ -20,6 +20,9 @@ Head = Literal[
 Size = Annotated[str, Meta(pattern=r"^[1-9][0-9]{0,4}(x[1-9][0-9]{0,4})?$")]
 Opset = Annotated[int, Meta(ge=18, le=20)]
 Share = Annotated[float, Meta(gt=0.0, le=1.0)]
+Points = Annotated[float, Meta(ge=0.0, le=100.0)]
+Target = Literal["cpu", "cpu-rr", "trt"]
+Method = Literal["minmax", "percentile", "entropy", "mse"]
 Numbers = tuple[float, ...]
 Whole = tuple[int, ...]
 
@@ -91,6 +94,32 @@ class ExportConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         tuple[str, ...] | None,
         about("engines to verify on (default: every one installed here)", "NAME,…"),
     ] = None
+
+    reduced: Annotated[
+        bool, about("also verify bf16 and f16, for devices to choose from (on with --int8)")
+    ] = False
+
+    int8: Annotated[bool, about("also make INT8 artifacts, as accurate as the gate asks")] = False
+    calib: Annotated[
+        str,
+        about("pictures like those the camera will see, to calibrate INT8 on; 100 to 300", "DIR"),
+    ] = ""
+    eval_data: Annotated[
+        str, about("labelled pictures: the INT8 gate becomes the task's own metric", "DIR|FILE")
+    ] = ""
+    targets: Annotated[
+        tuple[Target, ...] | None,
+        about("INT8 forms to make (default: cpu,cpu-rr,trt)", "cpu,cpu-rr,trt"),
+    ] = None
+    max_drop: Annotated[
+        Points | None, about("points of the metric INT8 may lose (default: 0.5)", "POINTS")
+    ] = None
+    method: Annotated[
+        Method | None, about("how ranges are chosen (default: the best of all, measured)")
+    ] = None
+    work_dir: Annotated[
+        str, about("where an interrupted INT8 search is taken up (default: the user's)", "DIR")
+    ] = ""
 
     out: Annotated[str, about("bundle to write (default: NAME.edge here)", "DIR")] = ""
     name: Annotated[str, about("the bundle's name (default: the model file's stem)")] = ""

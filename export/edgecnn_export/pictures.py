@@ -49,14 +49,14 @@ class Album:
     skipped: tuple[str, ...]
 
 
-def list_pictures(folder: str) -> list[Path]:
+def list_pictures(folder: str, flag: str = "--images") -> list[Path]:
     """The picture files in a folder and its subfolders, sorted by name; none for "".
 
-    Raises UsageError where there is no folder, or no picture file in it.
+    flag: what named the folder. Raises UsageError where there is no folder, or no picture in it.
     """
-    files = sorted(_find(Path(folder))) if folder else []
+    files = sorted(_find(Path(folder), flag)) if folder else []
     if folder and not files:
-        raise UsageError(f"--images {folder}: holds no picture ({', '.join(sorted(SUFFIXES))})")
+        raise UsageError(f"{flag} {folder}: holds no picture ({', '.join(sorted(SUFFIXES))})")
     return files
 
 
@@ -133,9 +133,9 @@ def _warnings(album: Album, spec: Input, count: int) -> tuple[str, ...]:
     return tuple(warnings)
 
 
-def _find(folder: Path) -> Iterator[Path]:
+def _find(folder: Path, flag: str) -> Iterator[Path]:
     if not folder.is_dir():
-        raise UsageError(f"--images {folder}: no such folder")
+        raise UsageError(f"{flag} {folder}: no such folder")
     for number, path in enumerate(folder.rglob("*")):
         if number == FILES_LIMIT:
             return

@@ -1,4 +1,4 @@
-"""The story of an export: load → trace → fold → optimise → verify → pack."""
+"""The story of an export: load → trace → fold → optimise → verify → quantise → pack."""
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -13,11 +13,13 @@ from edgecnn_export.draft import draft_manifest
 from edgecnn_export.finish import finish
 from edgecnn_export.fold import fold_pixels
 from edgecnn_export.golden import most_distinct, write_golden
+from edgecnn_export.int8.stage import Int8, add_int8, calibrated, check_int8
 from edgecnn_export.load import load_model
 from edgecnn_export.loaded import input_channels, input_shape
 from edgecnn_export.optimise import optimise
 from edgecnn_export.pictures import collect, list_pictures, read_pictures
 from edgecnn_export.progress import Progress, Silent, Timed
+from edgecnn_export.reduced import NONE, check_reduced
 from edgecnn_export.reference import make_reference, textbook
 from edgecnn_export.report import Facts, write_report
 from edgecnn_export.resolve import check_early, network_size, resolve
@@ -53,13 +55,15 @@ class ExportResult:
     """What an export made.
 
     bundle: as it was written. checks: every artifact on every engine. warnings: in plain words,
-    the gravest first. seconds: how long each step took, in order.
+    the gravest first. seconds: how long each step took, in order. int8: its ``unmet`` are the
+    targets whose gate nothing passed, which are not in the bundle.
     """
 
     bundle: Bundle
     checks: tuple[Check, ...]
     warnings: tuple[str, ...]
     seconds: dict[str, float]
+    int8: Int8
 
 
 def export(config: ExportConfig, progress: Progress | None = None) -> ExportResult:
@@ -72,6 +76,7 @@ def export(config: ExportConfig, progress: Progress | None = None) -> ExportResu
     timed = Timed(progress or Silent())
     settings = read_settings(config)
     backends = engines(settings.config.backends)
+    check_int8(settings.config)
     folder_of_pictures = settings.config.images
     files = list_pictures(folder_of_pictures)
 
@@ -112,10 +117,17 @@ def export(config: ExportConfig, progress: Progress | None = None) -> ExportResu
             with timed.step("run the reference"):
                 truth = make_truth(manifest, pictures.pixels, answers.result())
 
-            checks = Verifier(folder, manifest, truth).run(backends, timed)
+            verifier = Verifier(folder, manifest, truth)
+            checks = verifier.run(backends, timed)
             if any(check.failed for check in checks):
                 suspects = Suspects(loaded.module, traced, folder)
                 raise VerificationError(explain_failure(checks, suspects, truth.pixels, plan.input))
+
+            int8 = add_int8(model, verifier, settings.config, backends, timed)
+            manifest = calibrated(manifest, int8)
+            checks += Verifier(folder, manifest, truth).run(backends, timed)
+            reduced = check_reduced(verifier, checks, timed) if settings.config.reduced else NONE
+            checks += reduced.passed
 
             with timed.step("pack"):
                 golden = most_distinct(truth.outputs, reliable(checks))
@@ -124,7 +136,13 @@ def export(config: ExportConfig, progress: Progress | None = None) -> ExportResu
                     artifacts=measured(checks, truth, golden),
                     golden=write_golden(folder, pictures, truth.outputs, golden),
                 )
-                warnings = (*plan.warnings, *pictures.warnings, *standing_still(truth))
+                warnings = (
+                    *plan.warnings,
+                    *pictures.warnings,
+                    *standing_still(truth),
+                    *reduced.left_out,
+                    *int8.warnings,
+                )
                 facts = Facts(
                     manifest=manifest,
                     warnings=warnings,
@@ -135,13 +153,14 @@ def export(config: ExportConfig, progress: Progress | None = None) -> ExportResu
                     golden=golden,
                     checks=checks,
                     seconds=timed.seconds,
+                    int8=int8,
                 )
                 reports = write_report(folder, facts)
                 manifest = msgspec.structs.replace(manifest, files=reports)
                 write_manifest(folder, manifest)
 
     bundle = Bundle(out, manifest, sha256_file(out / MANIFEST))
-    return ExportResult(bundle, tuple(checks), warnings, timed.seconds)
+    return ExportResult(bundle, tuple(checks), warnings, timed.seconds, int8)
 
 
 def write_artifact(folder: Path, model: onnx.ModelProto) -> Artifact:

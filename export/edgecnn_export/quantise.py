@@ -5,16 +5,17 @@ measured, on every engine it is for, to do the float model's work.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import onnx
 
-from edgecnn_export.calibrate import calibrate, check_weights
-from edgecnn_export.int8.dialects import DIALECTS, Dialect, Target, insert_qdq
+from edgecnn_export.calibrate import Calibration, calibrate, check_weights
+from edgecnn_export.config import Method, Target
+from edgecnn_export.int8.dialects import DIALECTS, Dialect, insert_qdq
 from edgecnn_export.int8.equalise import equalise
 from edgecnn_export.int8.layers import read_quantisers
 from edgecnn_export.int8.quality import Judge
-from edgecnn_export.int8.ranges import Method
 from edgecnn_export.int8.raw_pixels import find_entry
 from edgecnn_export.int8.switchboard import Switchboard
 from edgecnn_export.int8.workbench import TargetResult, Workbench
@@ -23,6 +24,16 @@ from edgecnn_runtime.types import Pixels
 
 TRIAL = 16
 """Pictures on which two forms of the graph are compared."""
+
+
+@dataclass(frozen=True)
+class Quantised:
+    """results: one a target. model: the float graph they were made from, every node named and
+    its channels equalised where that helps. calibration: of it."""
+
+    results: tuple[TargetResult, ...]
+    model: onnx.ModelProto
+    calibration: Calibration
 
 
 def quantise(
@@ -35,7 +46,7 @@ def quantise(
     engines: Mapping[Target, Sequence[str]] | None = None,
     folder: Path,
     progress: Progress,
-) -> tuple[TargetResult, ...]:
+) -> Quantised:
     """Make an INT8 graph for every target.
 
     model: float, folded and optimised; it is not changed. pixels: uint8[N,H,W,3] BGR to calibrate
@@ -67,7 +78,7 @@ def quantise(
             progress=progress,
         )
         results.append(bench.make(method))
-    return tuple(results)
+    return Quantised(tuple(results), model, calibration)
 
 
 def _easier(

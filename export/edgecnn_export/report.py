@@ -6,6 +6,8 @@ from pathlib import Path
 
 import msgspec
 
+from edgecnn_export.int8.stage import Int8
+from edgecnn_export.int8.told import Int8Report, tell
 from edgecnn_export.page import render
 from edgecnn_export.pictures import Pictures
 from edgecnn_export.traced import Graph
@@ -34,8 +36,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     """All of report.json.
 
     bundle: the manifest, without the list of files this report is itself in. warnings: in plain
-    words. gate: the centred cosine every output had to reach. before, after: the graph as traced
-    and as emitted. seconds: how long each step of the export took.
+    words. gate: the centred cosine every float output had to reach. before, after: the graph as
+    traced and as emitted. seconds: how long each step of the export took. int8: how it was made.
     """
 
     schema: int
@@ -47,6 +49,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     pictures: tuple[Picture, ...]
     skipped: tuple[str, ...]
     seconds: dict[str, float]
+    int8: Int8Report | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +65,7 @@ class Facts:
     golden: Sequence[int]
     checks: Sequence[Check]
     seconds: dict[str, float]
+    int8: Int8
 
 
 def write_report(folder: Path, facts: Facts) -> dict[str, str]:
@@ -88,7 +92,7 @@ def in_words(result: Result) -> str:
 
 
 def _report(facts: Facts) -> Report:
-    checks = {check.run.engine: check for check in facts.checks}
+    checks = {_where(check): check for check in facts.checks}
     return Report(
         schema=SCHEMA,
         bundle=facts.manifest,
@@ -107,4 +111,11 @@ def _report(facts: Facts) -> Report:
         ),
         skipped=facts.pictures.skipped,
         seconds=facts.seconds,
+        int8=tell(facts.int8) if facts.int8.results else None,
     )
+
+
+def _where(check: Check) -> str:
+    """What a person calls one artifact on one engine."""
+    target = check.artifact.target
+    return check.run.engine if target == "any" else f"{check.run.engine} int8-{target}"

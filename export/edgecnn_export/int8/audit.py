@@ -4,7 +4,8 @@ INT8 is only as good as the pictures its ranges come from, and a folder of them 
 small, all of one scene, or part of the very data it is later measured on.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 import cv2
 import msgspec
@@ -15,9 +16,12 @@ from edgecnn_runtime.errors import UsageError
 from edgecnn_runtime.types import Pixels
 
 ENOUGH = 100
-HASH_SIZE = 8
-SAME_PICTURE = 4
-"""Bits of 64 by which two hashes of one picture, stored or scaled differently, may differ."""
+CELLS = 8
+DETAIL = 24
+SAME_BITS = 6
+"""Bits of 64 by which one picture, stored or scaled differently, may differ from itself."""
+SAME_DETAILS = 0.995
+"""Correlation of the small copies from which they show the same."""
 DARK = 2.0
 """Grey levels of standard deviation under which a picture shows nothing."""
 FAR = 4.0
@@ -44,19 +48,53 @@ class Audit(msgspec.Struct, frozen=True, kw_only=True):
     warnings: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class Signatures:
+    """What pictures are recognised by: scaled and recompressed copies have nearly the same.
+
+    bits: uint64[N], whether each of 8 x 8 cells is brighter than the one to its left (a difference
+    hash). details: float32[N,D], a small grey copy, centred and of unit length.
+    """
+
+    bits: NDArray[np.uint64]
+    details: NDArray[np.float32]
+
+    def near(self, others: "Signatures") -> NDArray[np.bool_]:
+        """bool[N]: whether each of these pictures is among the others."""
+        found = np.zeros(len(self.bits), bool)
+        for index, bits in enumerate(self.bits):
+            differing = np.unpackbits((others.bits ^ bits).view(np.uint8).reshape(-1, 8), axis=1)
+            close = np.flatnonzero(differing.sum(1) <= SAME_BITS)
+            alike = others.details[close] @ self.details[index]
+            found[index] = bool((alike >= SAME_DETAILS).any())
+        return found
+
+
+def signatures(pictures: Iterable[Pixels]) -> Signatures:
+    """Of any number of pictures, uint8[H,W,3] BGR, each looked at once."""
+    bits, details = [], []
+    for picture in pictures:
+        grey = cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY)
+        cells = cv2.resize(grey, (CELLS + 1, CELLS), interpolation=cv2.INTER_AREA).astype(np.int16)
+        bits.append(np.packbits(cells[:, 1:] > cells[:, :-1]).view(np.uint64)[0])
+        small = cv2.resize(grey, (DETAIL, DETAIL), interpolation=cv2.INTER_AREA).astype(np.float32)
+        centred = small.ravel() - small.mean()
+        details.append(centred / max(float(np.linalg.norm(centred)), 1e-6))
+    return Signatures(np.array(bits, np.uint64), np.array(details, np.float32))
+
+
 def audit_pictures(
     pixels: Pixels,
     names: Sequence[str],
     *,
-    evaluation: NDArray[np.uint64] | None = None,
-    coverage: float | None = None,
+    evaluation: Signatures | None = None,
 ) -> Audit:
     """Look at the pictures a model is calibrated on.
 
-    pixels: uint8[N,H,W,3] BGR at network input. evaluation: ``hashes`` of the evaluation data.
+    pixels: uint8[N,H,W,3] BGR at network input. evaluation: ``signatures`` of that data.
     Raises UsageError where every picture is blank: no range can come from that.
     """
-    fingerprints = hashes(pixels)
+    seen = signatures(pixels)
     brightness = pixels.mean((1, 2, 3))
     contrast = np.array([picture.std() for picture in pixels])
     blank = contrast < DARK
@@ -66,31 +104,21 @@ def audit_pictures(
             "from them; give --calib pictures like those the camera will see"
         )
     odd = (_distance(brightness) > FAR) | (_distance(contrast) > FAR)
-    leaked = np.zeros(len(pixels), bool) if evaluation is None else _near(fingerprints, evaluation)
+    leaked = np.zeros(len(pixels), bool) if evaluation is None else seen.near(evaluation)
     found = Audit(
         count=len(pixels),
-        different=_clusters(fingerprints),
+        different=_clusters(seen),
         blank=_named(names, blank),
         outliers=_named(names, odd & ~blank),
         leaked=_named(names, leaked & ~blank),
-        coverage=coverage,
     )
     return msgspec.structs.replace(found, warnings=tuple(_warnings(found)))
 
 
-def hashes(pixels: Pixels) -> NDArray[np.uint64]:
-    """uint64[N]: a difference hash of each picture, the same for scaled and recompressed copies.
-
-    Each bit says whether one of 8 x 8 cells is brighter than the one to its left.
-    """
-    size = (HASH_SIZE + 1, HASH_SIZE)
-    small = [
-        cv2.resize(cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY), size, interpolation=cv2.INTER_AREA)
-        for picture in pixels
-    ]
-    grey = np.stack(small).astype(np.int16)
-    bits = (grey[:, :, 1:] > grey[:, :, :-1]).reshape(len(grey), -1)
-    return np.packbits(bits, axis=1).view(np.uint64).ravel()
+def with_coverage(audit: Audit, coverage: float) -> Audit:
+    """The audit with how far the calibrated ranges cover the evaluation data."""
+    found = msgspec.structs.replace(audit, coverage=coverage)
+    return msgspec.structs.replace(found, warnings=tuple(_warnings(found)))
 
 
 def _warnings(audit: Audit) -> list[str]:
@@ -125,22 +153,14 @@ def _warnings(audit: Audit) -> list[str]:
     return warnings
 
 
-def _clusters(fingerprints: NDArray[np.uint64]) -> int:
+def _clusters(found: Signatures) -> int:
     """How many pictures remain when each near-duplicate of an earlier one is left out."""
-    kept = np.empty(0, np.uint64)
-    for fingerprint in fingerprints:
-        if not len(kept) or not _near(np.array([fingerprint]), kept)[0]:
-            kept = np.append(kept, fingerprint)
+    kept: list[int] = []
+    for index in range(len(found.bits)):
+        one = Signatures(found.bits[index : index + 1], found.details[index : index + 1])
+        if not kept or not one.near(Signatures(found.bits[kept], found.details[kept]))[0]:
+            kept.append(index)
     return len(kept)
-
-
-def _near(some: NDArray[np.uint64], others: NDArray[np.uint64]) -> NDArray[np.bool_]:
-    """bool[N]: whether each of ``some`` has a near-duplicate among ``others``."""
-    found = np.zeros(len(some), bool)
-    for index, fingerprint in enumerate(some):
-        differing = np.unpackbits((others ^ fingerprint).view(np.uint8).reshape(-1, 8), axis=1)
-        found[index] = bool((differing.sum(1) <= SAME_PICTURE).any())
-    return found
 
 
 def _distance(values: NDArray[np.floating]) -> NDArray[np.floating]:

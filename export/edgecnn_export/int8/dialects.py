@@ -9,14 +9,13 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 import numpy as np
 import onnx
 
+from edgecnn_export.config import Target
 from edgecnn_export.int8.ranges import Range
-
-Target: TypeAlias = Literal["cpu", "cpu-rr", "trt"]
 
 WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 ELEMENTWISE = ("Add", "Mul", "Concat", "GlobalAveragePool", "Sigmoid", "LeakyRelu")

@@ -7,12 +7,13 @@ one picture from another. That is why they are compared by measurement.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-Method: TypeAlias = Literal["minmax", "percentile", "entropy", "mse"]
+from edgecnn_export.config import Method
+
 Range: TypeAlias = tuple[float, float]
 """The smallest and the largest value that is represented; 0 lies between them."""
 

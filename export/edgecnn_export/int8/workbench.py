@@ -10,8 +10,9 @@ import numpy as np
 import onnx
 
 from edgecnn_export.calibrate import Calibration, Tap
+from edgecnn_export.config import Method, Target
 from edgecnn_export.int8.bias import Biases, bias_taps, correct_biases, with_biases
-from edgecnn_export.int8.dialects import Dialect, Target, insert_qdq
+from edgecnn_export.int8.dialects import Dialect, insert_qdq
 from edgecnn_export.int8.layers import (
     Layer,
     Quantisers,
@@ -21,7 +22,7 @@ from edgecnn_export.int8.layers import (
     read_quantisers,
 )
 from edgecnn_export.int8.quality import Judge, Measured
-from edgecnn_export.int8.ranges import METHODS, Method
+from edgecnn_export.int8.ranges import METHODS
 from edgecnn_export.int8.raw_pixels import Entry, close_entry, open_entry
 from edgecnn_export.int8.repair import Attempt, Outcome, Verdict, repair
 from edgecnn_export.int8.sensitivity import Noise, measure_noise

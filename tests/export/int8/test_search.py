@@ -150,7 +150,7 @@ def test_quantise_emits_what_passed(
 ) -> None:
     before = network().SerializeToString()
     model = network()
-    results = quantise(
+    quantised = quantise(
         model,
         pictures[:32],
         judge,
@@ -160,6 +160,7 @@ def test_quantise_emits_what_passed(
         progress=Silent(),
     )
     assert model.SerializeToString() == before
+    results = quantised.results
     assert [result.target for result in results] == ["cpu", "cpu-rr", "trt"]
     for result in results:
         assert result.passed, result.best.verdict
@@ -195,7 +196,8 @@ def test_a_sensitive_layer_returns_to_float_and_an_interrupted_search_goes_on(
     monkeypatch.setattr("edgecnn_export.int8.quality.GATE", _gate(0.9995))
     with pytest.raises(KeyboardInterrupt):
         quantise(model, pictures[:32], strict, folder=work, progress=Silent())
-    (result,) = quantise(model, pictures[:32], strict, folder=work, progress=Silent())
+    made = quantise(model, pictures[:32], strict, folder=work, progress=Silent())
+    (result,) = made.results
     assert result.passed
     assert result.returned
     assert any(layer.noise for layer in result.layers)
@@ -207,7 +209,8 @@ def test_a_gate_that_cannot_be_met_emits_nothing_and_says_how_far_off(
     judge: Judge, pictures: Pixels, work: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("edgecnn_export.int8.quality.GATE", _gate(1.1))
-    (result,) = quantise(judge.float_model, pictures[:32], judge, folder=work, progress=Silent())
+    made = quantise(judge.float_model, pictures[:32], judge, folder=work, progress=Silent())
+    (result,) = made.results
     assert not result.passed
     assert result.model is None
     assert "centred cosine" in result.best.verdict.text

@@ -1,0 +1,275 @@
+"""INT8 as a step of an export: from pictures in folders to artifacts in the bundle."""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import msgspec
+import numpy as np
+import onnx
+
+from edgecnn_export.calibrate import covered
+from edgecnn_export.config import ExportConfig, Target
+from edgecnn_export.int8.audit import (
+    Audit,
+    Signatures,
+    audit_pictures,
+    signatures,
+    with_coverage,
+)
+from edgecnn_export.int8.evaluation import EvaluationSet, read_evaluation
+from edgecnn_export.int8.quality import Judge
+from edgecnn_export.int8.workbench import TargetResult
+from edgecnn_export.pictures import list_pictures
+from edgecnn_export.progress import Progress
+from edgecnn_export.quantise import quantise
+from edgecnn_export.verify import Verifier, engines_for
+from edgecnn_runtime.bundle import sha256_file
+from edgecnn_runtime.cache import default_cache_dir
+from edgecnn_runtime.errors import UsageError
+from edgecnn_runtime.manifest import Artifact, Input, Manifest
+from edgecnn_runtime.preprocess import Preprocessor
+from edgecnn_runtime.types import Pixels
+
+TARGETS: tuple[Target, ...] = ("cpu", "cpu-rr", "trt")
+MAX_DROP = 0.5
+LIMIT = 300
+"""Calibration pictures used at most, spread over the folder: more of them change no range."""
+HELD_OUT = 64
+"""Of these, how many are kept for measuring at most."""
+EVERY = 5
+"""One in so many calibration pictures is held out."""
+FEW = 40
+"""Under so many none is held out: they are measured on as well."""
+COVERAGE_PICTURES = 64
+"""Labelled pictures whose activations are compared with the calibrated ranges, about."""
+NAMED = 3
+
+
+@dataclass(frozen=True)
+class CalibrationSet:
+    """pixels: uint8[N,H,W,3] BGR at network input. names: of their files. skipped: files that
+    could not be read."""
+
+    pixels: Pixels
+    names: tuple[str, ...]
+    skipped: tuple[str, ...]
+
+    @property
+    def sha256(self) -> str:
+        """Of every pixel, in order."""
+        return hashlib.sha256(self.pixels.tobytes()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Int8:
+    """What the step made. artifacts: of the targets that passed, written into the bundle.
+
+    results: every target. calibration: the pictures. warnings: in plain words.
+    """
+
+    artifacts: tuple[Artifact, ...]
+    results: tuple[TargetResult, ...]
+    audit: Audit
+    calibration: CalibrationSet
+    warnings: tuple[str, ...]
+
+    @property
+    def unmet(self) -> tuple[TargetResult, ...]:
+        """The targets whose gate no graph passed."""
+        return tuple(result for result in self.results if not result.passed)
+
+
+NOTHING = Int8(
+    (), (), Audit(count=0, different=0), CalibrationSet(np.empty(0, np.uint8), (), ()), ()
+)
+"""Where INT8 was not asked for."""
+
+
+def check_int8(config: ExportConfig) -> None:
+    """Raise UsageError early for settings that cannot be meant, before anything takes time."""
+    said = [
+        "--" + name.replace("_", "-")
+        for name in ("calib", "eval_data", "targets", "max_drop", "method", "work_dir")
+        if getattr(config, name)
+    ]
+    if not config.int8:
+        if said:
+            raise UsageError(f"{', '.join(said)}: only with --int8")
+        return
+    if not config.calib:
+        raise UsageError(
+            "--int8 needs --calib DIR: 100 to 300 pictures like those the camera will see; "
+            "they need no labels"
+        )
+    list_pictures(config.calib, "--calib")
+    if config.eval_data and not Path(config.eval_data).exists():
+        raise UsageError(f"--eval-data {config.eval_data}: no such file or folder")
+
+
+def add_int8(
+    model: onnx.ModelProto,
+    verifier: Verifier,
+    config: ExportConfig,
+    engines: Sequence[str],
+    progress: Progress,
+) -> Int8:
+    """Quantise a float graph for every target asked for, and write what passed into the bundle.
+
+    model: folded and optimised. verifier: of the float artifact; its pictures are measured on too.
+    Raises UsageError for pictures or labels that cannot be used.
+    """
+    if not config.int8:
+        return NOTHING
+    manifest = verifier.manifest
+    with progress.step("read the calibration pictures"):
+        calibration = read_calibration(config.calib, manifest.input)
+        evaluation = None
+        if config.eval_data:
+            evaluation = read_evaluation(Path(config.eval_data), manifest)
+        known, some = _survey(evaluation, manifest.input) if evaluation else (None, None)
+        found = audit_pictures(calibration.pixels, calibration.names, evaluation=known)
+    targets = config.targets or TARGETS
+    used, held_out = split(calibration.pixels)
+    takers = {target: engines_for(target, engines) for target in targets}
+    with progress.step("measure the float model"):
+        judge = Judge(
+            manifest,
+            model,
+            np.concatenate([held_out, verifier.truth.pixels]),
+            list(engines),
+            evaluation,
+            MAX_DROP if config.max_drop is None else config.max_drop,
+        )
+    quantised = quantise(
+        model,
+        used,
+        judge,
+        targets=targets,
+        method=config.method,
+        engines=takers,
+        folder=Path(config.work_dir) if config.work_dir else default_cache_dir(),
+        progress=progress,
+    )
+    if some is not None:
+        found = with_coverage(found, covered(quantised.model, quantised.calibration, some))
+    written = tuple(
+        _write(verifier.folder, result, judge) for result in quantised.results if result.passed
+    )
+    warnings = (*_skipped(calibration), *found.warnings, *_notes(quantised.results))
+    return Int8(written, quantised.results, found, calibration, warnings)
+
+
+def calibrated(manifest: Manifest, made: Int8) -> Manifest:
+    """The manifest of what the step made: its artifacts, and what they were calibrated on."""
+    if not made.results:
+        return msgspec.structs.replace(manifest, artifacts=())
+    provenance = msgspec.structs.replace(
+        manifest.provenance,
+        calibration_sha256=made.calibration.sha256,
+        calibration_count=len(made.calibration.pixels),
+    )
+    return msgspec.structs.replace(manifest, artifacts=made.artifacts, provenance=provenance)
+
+
+def read_calibration(folder: str, spec: Input, limit: int = LIMIT) -> CalibrationSet:
+    """Up to ``limit`` pictures of a folder, prepared as the runtime does, one in memory at a time.
+
+    Raises UsageError where none can be read.
+    """
+    files = list_pictures(folder, "--calib")
+    chosen = [files[i * len(files) // limit] for i in range(limit)] if len(files) > limit else files
+    pixels = np.empty((len(chosen), spec.height, spec.width, 3), np.uint8)
+    slot = np.empty((1, spec.height, spec.width, 3), np.uint8)
+    preprocessor = Preprocessor(spec, slot)
+    names: list[str] = []
+    skipped: list[str] = []
+    for file in chosen:
+        frame = cv2.imread(str(file), cv2.IMREAD_COLOR)
+        if frame is None:
+            skipped.append(str(file.relative_to(folder)))
+            continue
+        preprocessor.put(np.asarray(frame, np.uint8))
+        pixels[len(names)] = slot[0]
+        names.append(str(file.relative_to(folder)))
+    if not names:
+        raise UsageError(f"--calib {folder}: none of {len(chosen)} files is a readable picture")
+    return CalibrationSet(pixels[: len(names)], tuple(names), tuple(skipped))
+
+
+def split(pixels: Pixels) -> tuple[Pixels, Pixels]:
+    """Pictures to calibrate on, and others to measure on; the same ones where they are few."""
+    if len(pixels) < FEW:
+        return pixels, pixels
+    stride = max(EVERY, -(-len(pixels) // HELD_OUT))
+    kept = np.arange(len(pixels)) % stride == stride - 1
+    return pixels[~kept], pixels[kept]
+
+
+def _survey(evaluation: EvaluationSet, spec: Input) -> tuple[Signatures, Pixels]:
+    """What every labelled picture is recognised by, and some of them at network input."""
+    slot = np.empty((1, spec.height, spec.width, 3), np.uint8)
+    preprocessor = Preprocessor(spec, slot)
+    stride = max(1, len(evaluation.samples) // COVERAGE_PICTURES)
+    kept: list[Pixels] = []
+
+    def prepared() -> Iterator[Pixels]:
+        for index, (_, frame) in enumerate(evaluation.frames()):
+            preprocessor.put(frame)
+            if index % stride == 0:
+                kept.append(slot[0].copy())
+            yield slot[0]
+
+    return signatures(prepared()), np.stack(kept)
+
+
+def _write(folder: Path, result: TargetResult, judge: Judge) -> Artifact:
+    assert result.model is not None
+    path = folder / f"model.int8-{result.target}.onnx"
+    path.write_bytes(result.model.SerializeToString())
+    return Artifact(
+        file=path.name,
+        precision="int8",
+        target=result.target,
+        sha256=sha256_file(path),
+        bytes=path.stat().st_size,
+        quality=judge.quality(result.measured),
+    )
+
+
+def _skipped(calibration: CalibrationSet) -> list[str]:
+    if not calibration.skipped:
+        return []
+    names = ", ".join(calibration.skipped[:NAMED])
+    more = " …" if len(calibration.skipped) > NAMED else ""
+    count = len(calibration.skipped)
+    return [f"{count} files in the calibration folder are no readable pictures: {names}{more}"]
+
+
+def _notes(results: Sequence[TargetResult]) -> list[str]:
+    notes = []
+    for result in results:
+        name = f"int8-{result.target}"
+        if not result.passed:
+            worst = ", ".join(result.returned[:NAMED]) or "every layer"
+            notes.append(
+                f"{name} was not made: the nearest of {len(result.attempts)} tries still misses "
+                f"the gate ({result.best.verdict.text}); the worst layers are {worst}. More and "
+                "more varied --calib pictures help, or a larger --max-drop with --eval-data"
+            )
+        elif result.returned:
+            share = sum(layer.cost for layer in result.layers if layer.in_float)
+            notes.append(
+                f"{name}: {len(result.returned)} of {len(result.layers)} layers "
+                f"({share:.0%} of the operations) went back to float to pass the gate"
+            )
+    constant = {name for result in results for name in result.constant}
+    if constant:
+        listed = ", ".join(sorted(constant)[:NAMED])
+        notes.append(
+            f"{len(constant)} tensors were 0 in every calibration picture ({listed}): a dead "
+            "layer, or pictures that never excite it"
+        )
+    return notes

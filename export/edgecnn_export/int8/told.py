@@ -1,0 +1,99 @@
+"""What report.json and report.html tell of INT8: plain values, layers ranked by what they cost."""
+
+import math
+
+import msgspec
+
+from edgecnn_export.config import Method, Target
+from edgecnn_export.int8.audit import Audit
+from edgecnn_export.int8.stage import Int8
+from edgecnn_export.int8.workbench import LayerReport, TargetResult
+
+
+class Try(msgspec.Struct, frozen=True, kw_only=True):
+    """One graph that was built and measured. in_float: how many layers were."""
+
+    in_float: int
+    passed: bool
+    text: str
+
+
+class OnEngine(msgspec.Struct, frozen=True, kw_only=True):
+    """The best graph on one engine, against the float graph. quality: the metric, if evaluated."""
+
+    engine: str
+    cosine: float
+    snr_db: float
+    agreement: float
+    quality: float | None
+
+
+class TargetReport(msgspec.Struct, frozen=True, kw_only=True):
+    """One target. methods_db: SNR of the output by method, with everything in INT8.
+
+    layers: the most sensitive first where sensitivity was measured, else the noisiest first.
+    float_operators: what stays in float, by how often.
+    """
+
+    target: Target
+    passed: bool
+    verdict: str
+    method: Method
+    methods_db: dict[str, float]
+    bias_corrected: bool
+    tries: tuple[Try, ...]
+    engines: tuple[OnEngine, ...]
+    layers: tuple[LayerReport, ...]
+    float_operators: dict[str, int]
+
+
+class Int8Report(msgspec.Struct, frozen=True, kw_only=True):
+    """All targets, and the calibration pictures."""
+
+    audit: Audit
+    calibration: tuple[str, ...]
+    targets: tuple[TargetReport, ...]
+
+
+def tell(made: Int8) -> Int8Report:
+    """The report's part on INT8."""
+    return Int8Report(
+        audit=made.audit,
+        calibration=made.calibration.names,
+        targets=tuple(_target(result) for result in made.results),
+    )
+
+
+def _target(result: TargetResult) -> TargetReport:
+    return TargetReport(
+        target=result.target,
+        passed=result.passed,
+        verdict=result.best.verdict.text,
+        method=result.method,
+        methods_db={name: _decibel(error) for name, error in result.methods.items()},
+        bias_corrected=result.bias_corrected,
+        tries=tuple(
+            Try(in_float=len(one.floats), passed=one.verdict.passed, text=one.verdict.text)
+            for one in result.attempts
+        ),
+        engines=tuple(
+            OnEngine(
+                engine=one.engine,
+                cosine=one.cosine,
+                snr_db=one.snr_db,
+                agreement=one.agreement,
+                quality=one.quality.value if one.quality else None,
+            )
+            for one in result.measured
+        ),
+        layers=tuple(sorted(result.layers, key=_rank)),
+        float_operators=dict(result.float_operators),
+    )
+
+
+def _rank(layer: LayerReport) -> float:
+    return layer.before_db if layer.noise is None else -layer.noise
+
+
+def _decibel(error: float) -> float:
+    return -10 * math.log10(max(error, 1e-20))
