@@ -2,6 +2,8 @@
 
 import argparse
 
+from edgecnn.cli.tables import plain_table
+
 EXAMPLE = """\
   edgecnn doctor            CPU, GPU, engines, cameras; what is missing and how to get it
   edgecnn doctor --json     the same, for a script"""
@@ -38,14 +40,14 @@ def run(args: argparse.Namespace) -> int:
     machine.add_row("video", reads or "nothing: OpenCV was built without any reader")
     console.print(machine)
 
-    engines = Table("engine", "version", "precisions", title="\nengines", title_justify="left")
+    engines = plain_table("engine", "version", "precisions", title="\nengines")
     for engine in diagnosis.engines:
         shown = engine.version or f"[yellow]{engine.problem}[/]"
         engines.add_row(engine.name, shown, ", ".join(engine.precisions))
     console.print(engines)
 
     if diagnosis.cameras:
-        cameras = Table("camera", "name", "usable", title="\ncameras", title_justify="left")
+        cameras = plain_table("camera", "name", "usable", title="\ncameras")
         for camera in diagnosis.cameras:
             cameras.add_row(camera.device, camera.name, "yes" if camera.usable else "no")
         console.print(cameras)

@@ -4,6 +4,7 @@ import argparse
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from edgecnn.cli.tables import plain_table
 from edgecnn.cli.words import safe
 
 if TYPE_CHECKING:
@@ -64,12 +65,10 @@ def print_drift(drift: "Drift") -> None:
 
 
 def _print_table(drift: "Drift", console: "Console") -> None:
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
 
     measured = [one for one in drift.pictures if not one.problem]
     worst = sorted(measured, key=lambda one: one.mean)[-SHOWN:]
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    table = plain_table()
     table.add_column("picture", overflow="ellipsis", no_wrap=True)
     for heading in ("size", "mean drift", "largest", "same result"):
         table.add_column(heading, justify="right", no_wrap=True)

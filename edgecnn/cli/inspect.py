@@ -4,6 +4,7 @@ import argparse
 import json
 from typing import TYPE_CHECKING, Any
 
+from edgecnn.cli.tables import plain_table
 from edgecnn.cli.words import safe
 
 if TYPE_CHECKING:
@@ -102,13 +103,11 @@ def _output(bundle: "Bundle") -> list[tuple[str, str]]:
 
 
 def _artifacts(bundle: "Bundle") -> "Table":
-    from rich.box import SIMPLE_HEAD
     from rich.filesize import decimal
-    from rich.table import Table
 
     from edgecnn_runtime.parity import cosine_text
 
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    table = plain_table()
     for heading in ("artifact", "form", "size", "verified on", "cosine", "agree"):
         table.add_column(heading, no_wrap=True)
     for artifact in bundle.manifest.artifacts:

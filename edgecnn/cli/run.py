@@ -11,6 +11,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+from edgecnn.cli.tables import plain_table
 from edgecnn_runtime.errors import UsageError
 
 if TYPE_CHECKING:
@@ -248,7 +249,6 @@ def _saved(args: argparse.Namespace, number: int, job: "Job") -> str | None:
 def _print(args: argparse.Namespace, jobs: "list[Job]", choice: str) -> None:
     from rich.console import Console
     from rich.markup import escape
-    from rich.table import Table
 
     found = [(job, job.meter.read()) for job in jobs]
     if not any(figures.frames for _, figures in found):
@@ -256,7 +256,7 @@ def _print(args: argparse.Namespace, jobs: "list[Job]", choice: str) -> None:
     console = Console(highlight=False)
     console.print(f"{args.model}: {choice}", markup=False)
     aged = any(figures.age_p50 is not None for _, figures in found)
-    table = Table()
+    table = plain_table()
     table.add_column("source", overflow="fold")
     headings = ["frames", "found", "fps", "result p50 / p95"]
     for heading in headings + (["age p50 / p95", "dropped"] if aged else []):

@@ -4,6 +4,7 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from edgecnn.cli.flags import add_flags, read_flags
+from edgecnn.cli.tables import plain_table
 from edgecnn.train.config import TrainConfig
 
 if TYPE_CHECKING:
@@ -138,10 +139,9 @@ def _listed(names: tuple[str, ...]) -> str:
 
 def _scores(trained: "Trained") -> "Table":
     from rich.markup import escape
-    from rich.table import Table
 
     metrics = trained.metrics
-    table = Table(title="\non the test pictures", title_justify="left")
+    table = plain_table(title="\non the test pictures")
     table.add_column("class")
     for heading in ("precision", "recall", "F1", "pictures"):
         table.add_column(heading, justify="right")
@@ -156,10 +156,9 @@ def _scores(trained: "Trained") -> "Table":
 
 def _confusion(trained: "Trained") -> "Table":
     from rich.markup import escape
-    from rich.table import Table
 
     labels = [escape(label) for label in trained.data.labels]
-    table = Table(title="\nconfusion: rows are the truth", title_justify="left")
+    table = plain_table(title="\nconfusion: rows are the truth")
     table.add_column("")
     for label in labels:
         table.add_column(label, justify="right")

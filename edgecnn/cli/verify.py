@@ -5,6 +5,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from edgecnn.cli.drift import print_drift, run_transform
+from edgecnn.cli.tables import plain_table
 from edgecnn.cli.words import safe
 from edgecnn_runtime.errors import UsageError, VerificationError
 
@@ -97,12 +98,10 @@ def _as_json(
 
 
 def _print(verdicts: "list[Verdict]", pictures: int) -> None:
-    from rich.box import SIMPLE_HEAD
     from rich.console import Console
-    from rich.table import Table
 
     console = Console()
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    table = plain_table()
     for heading in ("", "artifact", "engine"):
         table.add_column(heading, no_wrap=True)
     compared = (f"{pictures} more", "agree") if pictures else ()
