@@ -74,7 +74,7 @@ def restore_outputs(model: ir.Model, names: Sequence[str | None]) -> None:
         output.name = name
 
 
-PASSES: tuple[Pass, ...] = (fold_affine, merge_branches, sweep)
+PASSES: tuple[Pass, ...] = (fold_affine, merge_branches, fold_affine, sweep)
 
 
 def optimise(model: onnx.ModelProto) -> onnx.ModelProto:
