@@ -126,7 +126,11 @@ def export(config: ExportConfig, progress: Progress | None = None) -> ExportResu
             int8 = add_int8(model, verifier, settings.config, backends, timed)
             manifest = calibrated(manifest, int8)
             checks += Verifier(folder, manifest, truth).run(backends, timed)
-            reduced = check_reduced(verifier, checks, timed) if settings.config.reduced else NONE
+            reduced = (
+                check_reduced(verifier, checks, timed)
+                if settings.config.reduced or settings.config.int8
+                else NONE
+            )
             checks += reduced.passed
 
             with timed.step("pack"):

@@ -33,7 +33,10 @@ def check_reduced(verifier: Verifier, exact: Sequence[Check], progress: Progress
     """Every artifact and engine that passed at its exact precision, at the others it offers."""
     passed, left_out = [], []
     for check in exact:
-        for precision in backend_module(check.backend).precisions()[1:]:
+        module = backend_module(check.backend)
+        if check.artifact.target not in module.TARGETS:
+            continue
+        for precision in module.precisions()[1:]:
             engine = f"{check.backend}/{precision}"
             with progress.step(f"verify on {engine}"):
                 gate = _gate(check)
