@@ -21,7 +21,6 @@ from edgecnn_bench.reference import Reference
 from edgecnn_bench.results import write_result
 from edgecnn_runtime import Model, load
 from edgecnn_runtime.backends.fake import Fake
-from edgecnn_runtime.bundle import open_bundle
 from edgecnn_runtime.manifest import Output, Yolo
 from edgecnn_runtime.select import Candidate, Choice
 from edgecnn_runtime.types import Floats, Pixels, Tensors
@@ -37,7 +36,7 @@ def main() -> int:
     frames = video_frames(60)
     with tempfile.TemporaryDirectory() as folder:
         yunet = load(export_yunet(Path(folder), frames), precision="f32", cache_dir=folder)
-        models = dict(zip(WANTED, (yolo_after(yunet, folder), yunet), strict=True))
+        models = dict(zip(WANTED, (yolo_after(yunet), yunet), strict=True))
         found = measure(models, frames)
     rows = {
         name: {
@@ -89,10 +88,9 @@ def measure(models: dict[str, Model], frames: list[Pixels]) -> dict[str, Any]:
     return times | {"reference": np.array(work) / 1e6}
 
 
-def yolo_after(engine: Model, folder: str) -> Model:
+def yolo_after(engine: Model) -> Model:
     """A model with a YOLOv8n head at 640x384; where its engine would run, ``engine`` does."""
-    seen = open_bundle(Path(folder) / "yunet.edge").manifest
-    head = street()
+    seen, head = engine.manifest, street()
     anchors = head.shape[2]
     manifest = msgspec.structs.replace(
         seen,
