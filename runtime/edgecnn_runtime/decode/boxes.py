@@ -13,7 +13,7 @@ MAX_CANDIDATES = 5000
 """Boxes that enter suppression, best first; as in OpenCV's FaceDetectorYN."""
 
 FAR = 1 << 17
-"""No input is larger than half of this: what lies farther out overlaps nothing inside."""
+"""No input is larger than half of this; a box that reaches beyond it comes from no picture."""
 
 
 class Suppression:
@@ -43,14 +43,16 @@ class Suppression:
     ) -> list[Detection]:
         """Finish candidates; may write into the arrays.
 
-        boxes: float32[K,4] x1, y1, x2, y2 in input pixels. scores: float32[K]. classes: int[K],
-        None means 0. points: float32[K,P,2] in input pixels. What is not finite is dropped.
+        boxes: float32[K,4] x1, y1, x2, y2 in input pixels. scores: float32[K], 0..1. classes:
+        int[K], None means 0. points: float32[K,P,2] in input pixels. What is empty, far off or
+        not a number is dropped.
         """
-        good = np.isfinite(boxes).all(axis=1) & np.isfinite(scores)
-        good &= (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
-        if points is not None:
-            good &= np.isfinite(points).all(axis=(1, 2))
-        keep = self._best(boxes, scores, classes, np.flatnonzero(good))
+        good = _usable(boxes, scores, points)
+        if not good.all():
+            boxes, scores = boxes[good], scores[good]
+            classes = None if classes is None else classes[good]
+            points = None if points is None else points[good]
+        keep = self._best(boxes, scores, classes)
         boxes = geometry.boxes_to_frame(boxes[keep])
         marks = [()] * len(keep) if points is None else _pairs(points[keep], geometry)
         indices = [0] * len(keep) if classes is None else classes[keep].tolist()
@@ -63,28 +65,33 @@ class Suppression:
         ]
 
     def _best(
-        self,
-        boxes: Floats,
-        scores: Floats,
-        classes: NDArray[np.intp] | None,
-        good: NDArray[np.intp],
+        self, boxes: Floats, scores: Floats, classes: NDArray[np.intp] | None
     ) -> NDArray[np.intp]:
         """Indices of the boxes that stay, best first."""
-        if self._iou is None or len(good) < 2:
-            order = np.argsort(-scores[good], kind="stable")
-            return good[order[: self._max]]
-        rectangles = np.clip(boxes[good], -FAR, FAR).astype(np.float64)
+        if self._iou is None or len(boxes) < 2:
+            return np.argsort(-scores, kind="stable")[: self._max]
+        rectangles = boxes.astype(np.float64)
         rectangles[:, 2:] -= rectangles[:, :2]
         if classes is not None and not self._agnostic:
-            rectangles[:, 0] += classes[good] * (4.0 * FAR)  # classes never meet
+            rectangles[:, 0] += classes * (4.0 * FAR)  # classes never meet
         # lists: OpenCV reads an array one NumPy scalar after the other, several times slower
         kept = cv2.dnn.NMSBoxes(
-            rectangles.tolist(), scores[good].tolist(), 0.0, self._iou, 1.0, MAX_CANDIDATES
+            rectangles.tolist(), scores.tolist(), 0.0, self._iou, 1.0, MAX_CANDIDATES
         )
-        return good[np.asarray(kept, np.intp)[: self._max]]
+        return np.asarray(kept, np.intp)[: self._max]
 
     def _label(self, index: int) -> str:
         return self._labels[index] if index < len(self._labels) else str(index)
+
+
+def _usable(boxes: Floats, scores: Floats, points: Floats | None) -> NDArray[np.bool_]:
+    """Which candidates are boxes at all; every comparison with NaN is false."""
+    good = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
+    good &= np.abs(boxes).max(axis=1) < FAR
+    good &= scores > 0
+    if points is not None:
+        good &= np.abs(points).max(axis=(1, 2)) < FAR
+    return good
 
 
 def corners(centers: Floats, sizes: Floats) -> Floats:
