@@ -44,7 +44,10 @@ def _read_array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> NDArray[An
     with archive.open(member) as file:
         if np.lib.format.read_magic(file) != (1, 0):
             raise ValueError(f"{member.filename} is of another .npy version than 1.0")
-        shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
+        try:
+            shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
+        except Exception as error:  # NumPy tokenizes and evaluates it: anything may come of that
+            raise ValueError(f"the header of {member.filename}: {error}") from None
         size = math.prod(shape) * dtype.itemsize
         if dtype.hasobject or min(shape, default=0) < 0 or size != member.file_size - file.tell():
             raise ValueError(f"{member.filename} holds pickled objects, or not what it claims")

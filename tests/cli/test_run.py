@@ -102,8 +102,9 @@ def test_a_picture_becomes_a_picture(model: str, tmp_path: Path) -> None:
 
 def test_a_camera(model: str, camera: Camera, capsys: pytest.CaptureFixture[str]) -> None:
     url = camera("--user", "admin", "--password", "s3cret").url(user="admin:s3cret@")
-    assert main(["run", model, url, "--max-frames", "10"]) == 0
+    code = main(["run", model, url, "--max-frames", "10"])
     captured = capsys.readouterr()
+    assert code == 0, captured.err
     assert "age p50 / p95" in captured.out
     assert "s3cret" not in captured.out + captured.err
 

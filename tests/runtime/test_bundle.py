@@ -289,9 +289,17 @@ def test_a_zip_bomb_is_refused_unpacked(bundle):
         load_golden(open_bundle(bundle))
 
 
-def test_an_array_that_claims_to_be_huge_is_refused(bundle):
-    """Few bytes in the file, a header that says terabytes."""
-    header = b"{'descr': '|u1', 'fortran_order': False, 'shape': (9999999999999,), }"
+@pytest.mark.parametrize(
+    "header",
+    [
+        b"{'descr': '|u1', 'fortran_order': False, 'shape': (9999999999999,), }",
+        b"{'descr': '|u1', 'shape': (1,), \xb7",
+        b"(((((",
+        b"[" * 5000,
+    ],
+    ids=["terabytes", "no Python", "no end", "too deep"],
+)
+def test_an_array_whose_header_lies_is_refused(bundle, header):
     header += b" " * (64 - (10 + len(header) + 1) % 64) + b"\n"
     raw = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header
     with zipfile.ZipFile(bundle / "golden.npz", "w") as archive:

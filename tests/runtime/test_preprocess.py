@@ -5,7 +5,7 @@ import tracemalloc
 import cv2
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import given
 from hypothesis import strategies as st
 
 from edgecnn_runtime.errors import UsageError
@@ -22,11 +22,11 @@ def spec(width=64, height=48, **fields) -> Input:
 
 
 @st.composite
-def inputs(draw, side=sizes) -> Input:
+def inputs(draw, side=sizes, resizes=("stretch", "letterbox", "crop")) -> Input:
     return spec(
         draw(side),
         draw(side),
-        resize=draw(st.sampled_from(("stretch", "letterbox", "crop"))),
+        resize=draw(st.sampled_from(resizes)),
         interpolation=draw(st.sampled_from(("linear", "area"))),
         crop_pct=draw(st.floats(0.05, 1.0)),
         pad_position=draw(st.sampled_from(("center", "corner"))),
@@ -83,9 +83,8 @@ def test_boxes_end_at_the_frame(spec, width, height, box):
     assert 0 <= y2 <= height
 
 
-@given(inputs(small), small, small)
+@given(inputs(small, ("letterbox",)), small, small)
 def test_letterbox_keeps_the_aspect_ratio_and_fills_one_side(spec, width, height):
-    assume(spec.resize == "letterbox")
     left, top, right, bottom = fit(spec, width, height).target
     assert right - left == spec.width or bottom - top == spec.height
     scale = min(spec.width / width, spec.height / height)

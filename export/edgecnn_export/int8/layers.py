@@ -18,6 +18,8 @@ ELEMENT_COST = 32
 """Multiply-accumulates a CPU does in the time it moves one float of an elementwise operator."""
 TAIL = "_QuantizeLinear_Input"
 """What the quantiser appends to the name of a graph output it has to rename."""
+DEQUANTISED = "_DequantizeLinear_Output"
+"""What it appends to the name of a tensor that has been through its quantiser."""
 
 
 @dataclass(frozen=True)

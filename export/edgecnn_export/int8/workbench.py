@@ -14,6 +14,7 @@ from edgecnn_export.config import Method, Target
 from edgecnn_export.int8.bias import Biases, bias_taps, correct_biases, with_biases
 from edgecnn_export.int8.dialects import Dialect, insert_qdq
 from edgecnn_export.int8.layers import (
+    DEQUANTISED,
     Layer,
     Quantisers,
     find_layers,
@@ -38,13 +39,14 @@ SHOWN = 8
 
 
 class LayerReport(msgspec.Struct, frozen=True, kw_only=True):
-    """One layer in the report.
+    """One layer in the report; index: its place in the network.
 
     noise: error power at the output while only this layer is INT8, as a share of the signal's;
     None where nothing had to be repaired. before_db, after_db: SQNR of what it gives, with
     everything in INT8 and in the graph that was chosen. cost: share of the network's operations.
     """
 
+    index: int
     name: str
     operator: str
     in_float: bool
@@ -232,6 +234,7 @@ class Workbench:
         after = self._sqnr(self._built(floats)[0]) if floats else before
         return tuple(
             LayerReport(
+                index=index,
                 name=layer.name,
                 operator=layer.operator,
                 in_float=layer.name in floats,
@@ -240,22 +243,25 @@ class Workbench:
                 before_db=before[layer.output],
                 after_db=after[layer.output],
             )
-            for layer in self._layers
+            for index, layer in enumerate(self._layers)
         )
 
     def _sqnr(self, quantised: onnx.ModelProto) -> dict[str, float]:
         """10·log10 of signal over error power of what every layer gives, by tensor."""
         names = list(dict.fromkeys(layer.output for layer in self._layers))
+        made = {output for node in quantised.graph.node for output in node.output}
+        # where a ReLU became the end of a range, only what is dequantised has been through it
+        ends = {name: name + DEQUANTISED if name + DEQUANTISED in made else name for name in names}
         power = dict.fromkeys(names, 0.0)
         error = dict.fromkeys(names, 0.0)
         pixels = self.judge.pixels[:SHOWN]
-        runs = zip(
-            Tap(self.model, names).run(pixels), Tap(quantised, names).run(pixels), strict=True
-        )
-        for expected, got in runs:
-            for name in names:
-                power[name] += float(np.square(expected[name], dtype=np.float64).sum())
-                error[name] += float(np.square(expected[name] - got[name], dtype=np.float64).sum())
+        expected = Tap(self.model, names).run(pixels)
+        found = Tap(quantised, list(ends.values())).run(pixels)
+        for one, other in zip(expected, found, strict=True):
+            for name, end in ends.items():
+                difference = one[name] - other[end]
+                power[name] += float(np.square(one[name], dtype=np.float64).sum())
+                error[name] += float(np.square(difference, dtype=np.float64).sum())
         return {name: _decibel(power[name], error[name]) for name in names}
 
     def _on(self, floats: Collection[str]) -> tuple[set[str], set[str]]:

@@ -43,12 +43,12 @@ class Suppression:
     ) -> list[Detection]:
         """Finish candidates; may write into the arrays.
 
-        boxes: float32[K,4] x1, y1, x2, y2 in input pixels. scores: float32[K], 0..1. classes:
-        int[K], None means 0. points: float32[K,P,2] in input pixels. What is empty, far off or
-        not a number is dropped.
+        boxes: float32[K,4] x1, y1, x2, y2 in input pixels. scores: float32[K] over 0; what is
+        over 1 counts as 1. classes: int[K], None means 0. points: float32[K,P,2] in input pixels.
+        What is empty, far off or not a number is dropped.
         """
-        good = _usable(boxes, scores, points)
-        if not good.all():
+        if not _all_usable(boxes, scores, points):
+            good = _usable(boxes, scores, points)
             boxes, scores = boxes[good], scores[good]
             classes = None if classes is None else classes[good]
             points = None if points is None else points[good]
@@ -57,7 +57,7 @@ class Suppression:
         marks = [()] * len(keep) if points is None else _pairs(points[keep], geometry)
         indices = [0] * len(keep) if classes is None else classes[keep].tolist()
         return [
-            Detection(Box(*box), score, self._label(index), index, mark)
+            Detection(Box(*box), min(score, 1.0), self._label(index), index, mark)
             for box, score, index, mark in zip(
                 boxes.tolist(), scores[keep].tolist(), indices, marks, strict=True
             )
@@ -84,11 +84,27 @@ class Suppression:
         return self._labels[index] if index < len(self._labels) else str(index)
 
 
+def _all_usable(boxes: Floats, scores: Floats, points: Floats | None) -> bool:
+    """Whether nothing has to be dropped, as nearly always: a few reductions instead of masks."""
+    return bool(
+        len(boxes)
+        and _near(boxes)
+        and (boxes[:, 2:] - boxes[:, :2]).min() > 0
+        and scores.min() > 0
+        and scores.max() < FAR
+        and (points is None or _near(points))
+    )
+
+
+def _near(values: Floats) -> bool:
+    return bool(values.min() > -FAR and values.max() < FAR)  # NaN is neither
+
+
 def _usable(boxes: Floats, scores: Floats, points: Floats | None) -> NDArray[np.bool_]:
     """Which candidates are boxes at all; every comparison with NaN is false."""
     good = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
     good &= np.abs(boxes).max(axis=1) < FAR
-    good &= scores > 0
+    good &= (scores > 0) & (scores < FAR)
     if points is not None:
         good &= np.abs(points).max(axis=(1, 2)) < FAR
     return good

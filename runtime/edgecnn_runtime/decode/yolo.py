@@ -27,8 +27,8 @@ class YoloDecoder:
         self._threshold = raw_threshold(spec.values, spec.score)
         self._classes_over = np.empty((spec.classes if spec.layout == "v8" else 0, anchors), bool)
         self._over = np.empty(anchors, bool)
-        size = (model.input.width, model.input.height) if spec.normalized else (1, 1)
-        self._unit = np.array((*size, *size), np.float32)
+        size = (model.input.width, model.input.height)
+        self._unit = np.array((*size, *size), np.float32) if spec.normalized else None
         self._suppression = Suppression(
             model.labels,
             iou=None if spec.layout == "nms" else spec.iou,
@@ -50,17 +50,17 @@ class YoloDecoder:
         if not len(found):
             return []
         # take walks row by row, as the head lies in memory; head[:, found] does not
-        rows = head.take(found, axis=1).T.astype(np.float32)
-        scores = independent(self._spec.values, rows[:, 4:stop].max(axis=1))
+        rows = head.take(found, axis=1).T.astype(np.float32, copy=False)
+        scores = self._scores(rows[:, 4:stop].max(axis=1))
         return self._finish(rows[:, :4], scores, rows[:, 4:stop], rows, geometry)
 
     def _v5(self, head: Floats, geometry: Geometry) -> list[Detection]:
         """[A,5+C+P]: a row an anchor; the score is objectness times the best class."""
         np.greater(head[:, 4], self._threshold, out=self._over)
         rows = head[np.flatnonzero(self._over)].astype(np.float32)
-        objects = independent(self._spec.values, rows[:, 4])
+        objects = self._scores(rows[:, 4])
         best = rows[:, 5 : 5 + self._spec.classes].max(axis=1)
-        scores = objects * independent(self._spec.values, best)
+        scores = objects * self._scores(best)
         found = np.flatnonzero(scores > self._spec.score)
         if not len(found):
             return []
@@ -71,7 +71,7 @@ class YoloDecoder:
     def _finish(
         self, boxes: Floats, scores: Floats, classes: Floats, rows: Floats, geometry: Geometry
     ) -> list[Detection]:
-        boxes = boxes * self._unit
+        boxes = self._pixels(boxes)
         return self._suppression.detections(
             corners(boxes[:, :2], boxes[:, 2:]),
             scores,
@@ -86,8 +86,8 @@ class YoloDecoder:
         rows = head[np.flatnonzero(self._over)].astype(np.float32)
         rows = rows[(rows[:, 5] >= 0) & (rows[:, 5] < 65536)]
         return self._suppression.detections(
-            rows[:, :4] * self._unit,
-            independent(self._spec.values, rows[:, 4]),
+            self._pixels(rows[:, :4]),
+            self._scores(rows[:, 4]),
             rows[:, 5].astype(np.intp),
             self._points(rows),
             geometry,
@@ -98,7 +98,13 @@ class YoloDecoder:
         if not count:
             return None
         marks = rows[:, -count * dims :].reshape(len(rows), count, dims)[..., :2]
-        return marks * self._unit[:2]
+        return marks if self._unit is None else marks * self._unit[:2]
+
+    def _pixels(self, boxes: Floats) -> Floats:
+        return boxes if self._unit is None else boxes * self._unit
+
+    def _scores(self, raw: Floats) -> Floats:
+        return raw if self._spec.values == "probabilities" else independent(self._spec.values, raw)
 
 
 READERS: Mapping[str, Callable[[YoloDecoder, Floats, Geometry], list[Detection]]] = {

@@ -21,7 +21,7 @@ def open_source(
     rotate: Rotation = 0,
     flip: Flip = "",
     transport: str = "tcp",
-    open_timeout: float = 5.0,
+    open_timeout: float = 10.0,
     read_timeout: float = 10.0,
     realtime: bool = False,
     loop: bool = False,

@@ -1,0 +1,188 @@
+"""INT8 from the command line: what it makes, what it refuses, what is left where it fails."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import onnx
+import pytest
+
+from edgecnn.cli import main
+from edgecnn_export.config import ExportConfig
+from edgecnn_export.int8.stage import read_calibration, split
+from edgecnn_export.pipeline import ExportResult, export
+from edgecnn_export.verify import Gate
+from edgecnn_runtime import load
+from edgecnn_runtime.bundle import open_bundle
+from edgecnn_runtime.errors import UsageError
+from edgecnn_runtime.manifest import Input, Normalization
+from edgecnn_runtime.types import Classification, Pixels
+
+Build = Callable[..., onnx.ModelProto]
+SPEC = Input(
+    width=24,
+    height=24,
+    color="bgr",
+    normalization=Normalization(mean=(0.0,) * 3, std=(1.0,) * 3, origin="flag"),
+)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory, pictures: Pixels) -> Path:
+    """Pictures as files, and one file that is none."""
+    where = tmp_path_factory.mktemp("photos")
+    for index, picture in enumerate(pictures):
+        cv2.imwrite(str(where / f"{index:02d}.png"), picture)
+    (where / "torn.jpg").write_bytes(b"\xff\xd8\xff torn")
+    return where
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory, network: Build) -> Path:
+    """The network before folding: an ONNX file with a float input."""
+    path = tmp_path_factory.mktemp("model") / "net.onnx"
+    graph = network()
+    kept = [node for node in graph.graph.node if node.op_type not in {"Cast", "Transpose", "Sub"}]
+    del graph.graph.node[:], graph.graph.input[:]
+    graph.graph.node.extend(kept)
+    value = onnx.helper.make_tensor_value_info("centred", onnx.TensorProto.FLOAT, ["N", 3, 24, 24])
+    graph.graph.input.append(value)
+    onnx.save(graph, path)
+    return path
+
+
+def config(model: Path, folder: Path, out: Path, **more: object) -> ExportConfig:
+    return ExportConfig(
+        model=str(model),
+        task="classify",
+        mean=(103.5, 116.3, 123.7),
+        std=(1.0, 1.0, 1.0),
+        color="bgr",
+        images=str(folder),
+        int8=True,
+        calib=str(folder),
+        work_dir=str(out.parent / "work"),
+        out=str(out),
+        **more,  # type: ignore[arg-type]
+    )
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory, model: Path, folder: Path) -> ExportResult:
+    return export(config(model, folder, tmp_path_factory.mktemp("out") / "net.edge"))
+
+
+def test_the_bundle_holds_every_target_measured_on_every_engine(made: ExportResult) -> None:
+    bundle = open_bundle(made.bundle.path)
+    found = {a.target: a for a in bundle.manifest.artifacts}
+    assert set(found) == {"any", "cpu", "cpu-rr", "trt"}
+    assert not made.int8.unmet
+    for target in ("cpu", "cpu-rr"):
+        assert {r.engine for r in found[target].runs} >= {"onnxruntime/f32", "openvino/f32"}
+        assert all(run.golden_snr_db["logits"] > 10 for run in found[target].runs)
+    assert [run.engine for run in found["trt"].runs] == ["onnxruntime/f32"]
+    assert bundle.manifest.provenance.calibration_count == 48
+    assert bundle.manifest.provenance.calibration_sha256
+
+
+@pytest.mark.parametrize("backend", ["onnxruntime", "openvino"])
+def test_int8_artifacts_load_and_answer_like_the_float_one(
+    made: ExportResult, pictures: Pixels, backend: str, tmp_path: Path
+) -> None:
+    answers = {}
+    for precision in ("fp32", "int8"):
+        artifact = {"fp32": "model.fp32.onnx", "int8": "model.int8-cpu.onnx"}[precision]
+        with load(made.bundle.path, backend=backend, artifact=artifact, cache_dir=tmp_path) as one:
+            results = [one(picture) for picture in pictures[:8]]
+        answers[precision] = [r.index for r in results if isinstance(r, Classification)]
+    same = np.mean([a == b for a, b in zip(*answers.values(), strict=True)])
+    assert same >= 0.75
+
+
+def test_the_report_ranks_layers_and_draws_their_sqnr(made: ExportResult) -> None:
+    report = json.loads((made.bundle.path / "report.json").read_text())["int8"]
+    assert [target["target"] for target in report["targets"]] == ["cpu", "cpu-rr", "trt"]
+    for target in report["targets"]:
+        assert len(target["layers"]) >= 5
+        assert all(layer["before_db"] > 15 for layer in target["layers"])
+        assert target["tries"]
+        key = "before_db" if target["layers"][0]["noise"] is None else "noise"
+        values = [layer[key] for layer in target["layers"]]
+        assert values == sorted(values, reverse=key == "noise")
+    page = (made.bundle.path / "report.html").read_text()
+    assert page.count('class="sqnr"') == 3
+    assert "int8-cpu-rr" in page
+
+
+def test_few_and_unreadable_pictures_are_warned_of(made: ExportResult) -> None:
+    text = "\n".join(made.warnings)
+    assert "torn.jpg" in text
+    assert "calibrated on 48 pictures" in text
+
+
+def test_an_unmet_gate_ends_with_3_and_a_float_bundle_that_works(
+    model: Path,
+    folder: Path,
+    tmp_path: Path,
+    pictures: Pixels,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("edgecnn_export.int8.quality.GATE", Gate(cosine=1.1, agreement=0.0))
+    out = tmp_path / "net.edge"
+    words = ["export", str(model), "--task", "classify", "--color", "bgr", "--int8"]
+    words += ["--mean", "103.5,116.3,123.7", "--std", "1,1,1", "--images", str(folder)]
+    words += ["--calib", str(folder), "--targets", "cpu", "--method", "minmax"]
+    words += ["--work-dir", str(tmp_path / "work"), "--out", str(out), "--json"]
+    assert main(words) == 3
+    told = json.loads(capsys.readouterr().out)
+    assert "centred cosine" in told["unmet"]["cpu"]
+    assert any("int8-cpu was not made" in w and "worst layers are" in w for w in told["warnings"])
+    assert [a.target for a in open_bundle(out).manifest.artifacts] == ["any"]
+    with load(out, cache_dir=tmp_path) as one:
+        assert isinstance(one(pictures[0]), Classification)
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ({"calib": ""}, "--int8 needs --calib DIR"),
+        ({"calib": "nowhere"}, "--calib nowhere: no such folder"),
+        ({"eval_data": "nowhere"}, "--eval-data nowhere: no such file"),
+        ({"int8": False, "method": "mse"}, "--calib, --method, --work-dir: only with --int8"),
+    ],
+)
+def test_settings_that_cannot_be_meant_are_refused_before_anything_is_loaded(
+    tmp_path: Path, folder: Path, more: dict[str, object], words: str
+) -> None:
+    said = config(tmp_path / "absent.onnx", folder, tmp_path / "net.edge")
+    import msgspec
+
+    with pytest.raises(UsageError, match=words):
+        export(msgspec.structs.replace(said, images="", **more))
+
+
+def test_no_picture_and_none_readable(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"--calib .* holds no picture"):
+        read_calibration(str(tmp_path), SPEC)
+    (tmp_path / "1.png").write_text("no picture")
+    with pytest.raises(UsageError, match="none of 1 files is a readable picture"):
+        read_calibration(str(tmp_path), SPEC)
+
+
+def test_a_large_folder_is_sampled_all_over(folder: Path) -> None:
+    found = read_calibration(str(folder), SPEC, limit=10)
+    assert len(found.pixels) == 10
+    assert found.names[0] == "00.png"
+    assert found.names[-1] >= "40.png"
+
+
+def test_measured_pictures_are_not_calibrated_on_where_there_are_enough() -> None:
+    pixels = np.arange(300, dtype=np.uint8)[:, None, None, None] * np.ones((1, 2, 2, 3), np.uint8)
+    used, held_out = split(pixels)
+    assert len(used) + len(held_out) == 300
+    assert 40 <= len(held_out) <= 64
+    few = pixels[:12]
+    assert split(few)[0] is split(few)[1] is few
