@@ -65,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError("--max-drift is at least 0, and goes with --transform")
     frames: list[Pixels] = []
     if args.images:
-        from edgecnn_export.pictures import list_pictures, read_pictures
+        from edgecnn_export.verifying.pictures import list_pictures, read_pictures
 
         album = read_pictures(args.images, list_pictures(args.images), args.count)
         frames = list(album.frames) if album else []

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from edgecnn_export.checkpoint import is_checkpoint, parse_checkpoint
-from edgecnn_export.kinds import detect
-from edgecnn_export.weights import find_state_dict
+from edgecnn_export.loading.kinds import detect
+from edgecnn_export.loading.weights import find_state_dict
 from edgecnn_runtime.errors import CheckpointError, UsageError
 
 

@@ -8,25 +8,25 @@ import msgspec
 import onnx
 
 from edgecnn_export.config import ExportConfig
-from edgecnn_export.diagnose import Suspects, explain_failure
-from edgecnn_export.draft import draft_manifest
-from edgecnn_export.finish import finish
-from edgecnn_export.fold import fold_pixels
-from edgecnn_export.golden import most_distinct, write_golden
+from edgecnn_export.graph.finish import finish
+from edgecnn_export.graph.fold import fold_pixels
+from edgecnn_export.graph.optimise import optimise
 from edgecnn_export.int8.stage import Int8, add_int8, calibrated, check_int8
-from edgecnn_export.load import load_model
-from edgecnn_export.loaded import input_channels, input_shape
-from edgecnn_export.optimise import optimise
-from edgecnn_export.pictures import collect, list_pictures, read_pictures
+from edgecnn_export.loading.load import load_model
+from edgecnn_export.loading.loaded import input_channels, input_shape
+from edgecnn_export.planning.draft import draft_manifest
+from edgecnn_export.planning.resolve import check_early, network_size, resolve
+from edgecnn_export.planning.settings import over_checkpoint, read_settings
+from edgecnn_export.planning.traced import describe, look_at
 from edgecnn_export.progress import Progress, Silent, Timed
-from edgecnn_export.reduced import NONE, check_reduced
-from edgecnn_export.reference import make_reference, textbook
 from edgecnn_export.report import Facts, write_report
-from edgecnn_export.resolve import check_early, network_size, resolve
-from edgecnn_export.settings import over_checkpoint, read_settings
-from edgecnn_export.trace import trace
-from edgecnn_export.traced import describe, look_at
-from edgecnn_export.verify import (
+from edgecnn_export.tracing.trace import trace
+from edgecnn_export.verifying.diagnose import Suspects, explain_failure
+from edgecnn_export.verifying.golden import most_distinct, write_golden
+from edgecnn_export.verifying.pictures import collect, list_pictures, read_pictures
+from edgecnn_export.verifying.reduced import NONE, check_reduced
+from edgecnn_export.verifying.reference import make_reference, textbook
+from edgecnn_export.verifying.verify import (
     Check,
     Verifier,
     engines,

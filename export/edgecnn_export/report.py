@@ -9,9 +9,9 @@ import msgspec
 from edgecnn_export.int8.stage import Int8
 from edgecnn_export.int8.told import Int8Report, tell
 from edgecnn_export.page import render
-from edgecnn_export.pictures import Pictures
-from edgecnn_export.traced import Graph
-from edgecnn_export.verify import Check, Truth
+from edgecnn_export.planning.traced import Graph
+from edgecnn_export.verifying.pictures import Pictures
+from edgecnn_export.verifying.verify import Check, Truth
 from edgecnn_runtime.bundle import sha256_file
 from edgecnn_runtime.manifest import Manifest
 from edgecnn_runtime.types import Classification, Embedding, Reading, Result

@@ -15,7 +15,7 @@ from edgecnn_export.checkpoint import (
     save_checkpoint,
 )
 from edgecnn_export.config import ExportConfig
-from edgecnn_export.load import load_model
+from edgecnn_export.loading.load import load_model
 from edgecnn_runtime.errors import CheckpointError, EdgecnnError, UntrustedError, UsageError
 
 ARCH = "edgecnn.models.mnist_cnn2:MnistCnn2"

@@ -18,7 +18,7 @@ from edgecnn_export.differential.diagnose import Finding, Sample, diagnose, leve
 from edgecnn_export.differential.outputs import OutputDrift, output_drift
 from edgecnn_export.differential.readings import as_told, model_planes
 from edgecnn_export.differential.transform import TensorError, Transform, load_transform, tensor
-from edgecnn_export.pictures import list_pictures
+from edgecnn_export.verifying.pictures import list_pictures
 from edgecnn_runtime.bundle import Bundle
 from edgecnn_runtime.manifest import Input
 from edgecnn_runtime.preprocess import prepare

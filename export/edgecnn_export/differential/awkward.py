@@ -6,7 +6,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from edgecnn_export.synthetic import synthetic_pictures
+from edgecnn_export.verifying.synthetic import synthetic_pictures
 from edgecnn_runtime.errors import EdgecnnError, UsageError
 from edgecnn_runtime.types import Pixels
 

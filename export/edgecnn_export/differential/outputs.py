@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import msgspec
 import numpy as np
 
-from edgecnn_export.verify import decode_all
+from edgecnn_export.verifying.verify import decode_all
 from edgecnn_runtime.agreement import same_result
 from edgecnn_runtime.backends import Options, backend_module
 from edgecnn_runtime.bundle import Bundle, GoldenData

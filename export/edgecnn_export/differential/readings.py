@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 
 from edgecnn_export.differential.sampling import SAMPLERS, Sampler
-from edgecnn_export.normalization import IMAGENET, PRESETS
+from edgecnn_export.planning.normalization import IMAGENET, PRESETS
 from edgecnn_runtime.manifest import Input, Normalization
 from edgecnn_runtime.preprocess import fit, prepare
 from edgecnn_runtime.types import Floats, Pixels

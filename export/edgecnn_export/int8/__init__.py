@@ -1,1 +1,1 @@
-"""What ``edgecnn_export.quantise`` is made of: ranges, dialects, the gate and its repair."""
+"""What ``edgecnn_export.int8.quantise`` is made of: ranges, dialects, the gate and its repair."""

@@ -14,7 +14,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
-from edgecnn_export.calibrate import Tap
+from edgecnn_export.int8.calibrate import Tap
 from edgecnn_runtime.types import Pixels
 
 PICTURES = 48

@@ -20,7 +20,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from edgecnn_export.pictures import SUFFIXES
+from edgecnn_export.verifying.pictures import SUFFIXES
 from edgecnn_runtime.errors import UsageError
 from edgecnn_runtime.manifest import Manifest, Task
 from edgecnn_runtime.types import Box, Pixels

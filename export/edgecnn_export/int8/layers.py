@@ -10,7 +10,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
-from edgecnn_export.calibrate import Tap
+from edgecnn_export.int8.calibrate import Tap
 from edgecnn_export.int8.dialects import ELEMENTWISE, FOLLOWERS, FUSED, WEIGHTED, Dialect
 from edgecnn_runtime.types import Pixels
 

@@ -11,8 +11,8 @@ import onnx
 from edgecnn_export.int8.evaluation import EvaluationSet
 from edgecnn_export.int8.metrics import Score, score
 from edgecnn_export.int8.repair import Verdict
-from edgecnn_export.parts import parts
-from edgecnn_export.verify import Gate, decode_all, infer
+from edgecnn_export.verifying.parts import parts
+from edgecnn_export.verifying.verify import Gate, decode_all, infer
 from edgecnn_runtime.agreement import same_result
 from edgecnn_runtime.backends import Options, backend_module
 from edgecnn_runtime.decode import make_decoder

@@ -10,7 +10,6 @@ import msgspec
 import numpy as np
 import onnx
 
-from edgecnn_export.calibrate import covered
 from edgecnn_export.config import ExportConfig, Target
 from edgecnn_export.int8.audit import (
     Audit,
@@ -19,13 +18,14 @@ from edgecnn_export.int8.audit import (
     signatures,
     with_coverage,
 )
+from edgecnn_export.int8.calibrate import covered
 from edgecnn_export.int8.evaluation import EvaluationSet, read_evaluation
 from edgecnn_export.int8.quality import Judge
+from edgecnn_export.int8.quantise import quantise
 from edgecnn_export.int8.workbench import TargetResult
-from edgecnn_export.pictures import list_pictures
 from edgecnn_export.progress import Progress
-from edgecnn_export.quantise import quantise
-from edgecnn_export.verify import Verifier, engines_for
+from edgecnn_export.verifying.pictures import list_pictures
+from edgecnn_export.verifying.verify import Verifier, engines_for
 from edgecnn_runtime.bundle import sha256_file
 from edgecnn_runtime.cache import default_cache_dir
 from edgecnn_runtime.errors import UsageError

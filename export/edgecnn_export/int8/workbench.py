@@ -9,9 +9,9 @@ import msgspec
 import numpy as np
 import onnx
 
-from edgecnn_export.calibrate import Calibration, Tap
 from edgecnn_export.config import Method, Target
 from edgecnn_export.int8.bias import Biases, bias_taps, correct_biases, with_biases
+from edgecnn_export.int8.calibrate import Calibration, Tap
 from edgecnn_export.int8.dialects import Dialect, insert_qdq
 from edgecnn_export.int8.layers import (
     DEQUANTISED,

@@ -8,8 +8,8 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from edgecnn_export.draft import NO_GOLDEN
 from edgecnn_export.int8.quality import Judge
+from edgecnn_export.planning.draft import NO_GOLDEN
 from edgecnn_runtime.manifest import (
     SCHEMA_VERSION,
     Artifact,

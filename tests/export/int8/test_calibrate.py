@@ -7,8 +7,8 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from edgecnn_export import calibrate as module
-from edgecnn_export.calibrate import Tap, calibrate
+from edgecnn_export.int8 import calibrate as module
+from edgecnn_export.int8.calibrate import Tap, calibrate
 from edgecnn_export.progress import Silent
 from edgecnn_runtime.errors import UnsupportedModelError
 from edgecnn_runtime.types import Pixels

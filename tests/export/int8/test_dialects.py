@@ -7,7 +7,7 @@ import onnx
 import pytest
 from onnx import TensorProto, numpy_helper
 
-from edgecnn_export.calibrate import calibrate
+from edgecnn_export.int8.calibrate import calibrate
 from edgecnn_export.int8.dialects import DIALECTS, Target, insert_qdq
 from edgecnn_export.int8.layers import find_layers, left_in_float, read_quantisers
 from edgecnn_export.int8.raw_pixels import close_entry, find_entry, open_entry

@@ -9,16 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgecnn_export.calibrate import calibrate
+from edgecnn_export.int8.calibrate import calibrate
 from edgecnn_export.int8.dialects import DIALECTS, insert_qdq
 from edgecnn_export.int8.equalise import equalise
 from edgecnn_export.int8.layers import Layer, read_quantisers
 from edgecnn_export.int8.quality import Judge
+from edgecnn_export.int8.quantise import quantise
 from edgecnn_export.int8.repair import TRIES, Verdict, repair, return_order
 from edgecnn_export.int8.sensitivity import Noise, measure_noise
 from edgecnn_export.int8.switchboard import Switchboard
 from edgecnn_export.progress import Silent
-from edgecnn_export.quantise import quantise
 from edgecnn_runtime.manifest import Manifest
 from edgecnn_runtime.parity import snr_db
 from edgecnn_runtime.types import Pixels
@@ -219,7 +219,7 @@ def test_a_gate_that_cannot_be_met_emits_nothing_and_says_how_far_off(
 
 
 def _gate(cosine: float) -> object:
-    from edgecnn_export.verify import Gate
+    from edgecnn_export.verifying.verify import Gate
 
     return Gate(cosine=cosine, agreement=0.0)
 

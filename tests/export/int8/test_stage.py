@@ -13,7 +13,7 @@ from edgecnn.cli import main
 from edgecnn_export.config import ExportConfig
 from edgecnn_export.int8.stage import read_calibration, split
 from edgecnn_export.pipeline import ExportResult, export
-from edgecnn_export.verify import Gate
+from edgecnn_export.verifying.verify import Gate
 from edgecnn_runtime import load
 from edgecnn_runtime.bundle import open_bundle
 from edgecnn_runtime.errors import UsageError

@@ -1,0 +1,1 @@
+"""A float graph → the graph that ships: pixels in, the same numbers in fewer steps."""

@@ -1,0 +1,140 @@
+"""``package.module:factory`` → nn.Module, and what a timm model says of its own input."""
+
+import contextlib
+import difflib
+import importlib
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from edgecnn_export.checkpoint import ARCH
+from edgecnn_export.loading.loaded import first_conv_channels
+from edgecnn_runtime.errors import UsageError
+
+EXAMPLE = "--arch timm.models:resnet18 --arch-args '{\"num_classes\": 10}'"
+TIMM_RESIZE = {"center": "crop", "squash": "stretch", "border": "letterbox"}
+
+
+def is_own(arch: str) -> bool:
+    """Whether an architecture is one of edgecnn.models: a checkpoint may name those itself."""
+    return arch in set(importlib.import_module("edgecnn.models").MODELS.values())
+
+
+def build(arch: str, arch_args: Mapping[str, Any]) -> nn.Module:
+    """Import a factory and call it with keyword arguments.
+
+    The current folder is searched last, as ``python -m`` would search it first. This runs the
+    code that ``arch`` names. Raises UsageError where it cannot be imported or called.
+    """
+    if not ARCH.fullmatch(arch):
+        raise UsageError(f"--arch {arch!r} is not package.module:factory, e.g. {EXAMPLE}")
+    module_name, _, attribute = arch.partition(":")
+    with _current_folder():
+        factory = _attribute(_import(arch, module_name), arch, attribute)
+        model = _call(factory, arch, arch_args)
+    if not isinstance(model, nn.Module):
+        raise UsageError(f"--arch {arch} gives a {type(model).__name__}, not a torch.nn.Module")
+    return model
+
+
+def _call(factory: Any, arch: str, arch_args: Mapping[str, Any]) -> Any:
+    if isinstance(factory, nn.Module) and not arch_args:
+        return factory
+    if isinstance(factory, nn.Module) or not callable(factory):
+        raise UsageError(
+            f"--arch {arch} names a {type(factory).__name__}, which takes no arguments"
+        )
+    try:
+        return factory(**arch_args)
+    except Exception as error:
+        given = json.dumps(dict(arch_args)) if arch_args else "no arguments"
+        raise UsageError(
+            f"--arch {arch} called with {given} failed: {type(error).__name__}: {error}; "
+            "give its keyword arguments with --arch-args '{\"name\": value}'"
+        ) from error
+
+
+def timm_spec(module: nn.Module) -> dict[str, Any]:
+    """ExportConfig keys from a timm model's ``pretrained_cfg``; empty for any other module.
+
+    Empty too where it was built for another number of channels than the configuration is for.
+    timm's mean and std are fractions of 1; here they are in 0..255 pixel units. Its bicubic and
+    bilinear both become linear, the closest that a uint8 resize in real time offers.
+    """
+    config = getattr(module, "pretrained_cfg", None)
+    if not isinstance(config, dict) or len(config.get("mean") or ()) != 3:
+        return {}
+    if first_conv_channels(module) in {1, 2, 4}:
+        return {}
+    height, width = _timm_size(module, config)
+    spec: dict[str, Any] = {
+        "input": f"{width}x{height}",
+        "mean": tuple(round(255.0 * value, 6) for value in config["mean"]),
+        "std": tuple(round(255.0 * value, 6) for value in config["std"]),
+        "color": "rgb",
+        "resize": TIMM_RESIZE.get(config.get("crop_mode") or "center", "crop"),
+        "interpolation": "linear",
+        "crop_pct": float(config.get("crop_pct") or 0.875),
+    }
+    if isinstance(classes := getattr(module, "num_classes", None), int):
+        spec["task"] = "classify" if classes > 0 else "embed"
+    return spec
+
+
+def _timm_size(module: nn.Module, config: Mapping[str, Any]) -> tuple[int, int]:
+    """(height, width): what a transformer was built for, else what the weights were made for."""
+    size = getattr(getattr(module, "patch_embed", None), "img_size", None)
+    height, width = size or config["input_size"][-2:]
+    return int(height), int(width)
+
+
+def _import(arch: str, name: str) -> Any:
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        package = name.partition(".")[0]
+        if error.name and error.name.partition(".")[0] == package:
+            hint = (
+                f"install it (pip install {package}), or type the command in the folder that "
+                f"holds {package}.py"
+            )
+        else:
+            hint = f"pip install {error.name}"
+        raise UsageError(f"--arch {arch}: no module named {error.name}: {hint}") from None
+    except Exception as error:
+        hint = (
+            f"; this torchvision was built for another torch than {torch.__version__}: install "
+            "the two together, from one index"
+            if "torchvision::" in str(error)
+            else ""
+        )
+        raise UsageError(
+            f"--arch {arch}: importing {name} failed: {type(error).__name__}: {error}{hint}"
+        ) from error
+
+
+def _attribute(module: Any, arch: str, attribute: str) -> Any:
+    value = module
+    for name in attribute.split("."):
+        if not hasattr(value, name):
+            close = difflib.get_close_matches(name, dir(value), n=1)
+            hint = f"; did you mean {close[0]}?" if close else ""
+            raise UsageError(f"--arch {arch}: {module.__name__} has no {attribute}{hint}")
+        value = getattr(value, name)
+    return value
+
+
+@contextlib.contextmanager
+def _current_folder() -> Iterator[None]:
+    """Let imports find the user's own modules, behind everything that is installed."""
+    folder = str(Path.cwd())
+    sys.path.append(folder)
+    try:
+        yield
+    finally:
+        sys.path.remove(folder)

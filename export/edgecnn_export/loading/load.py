@@ -1,0 +1,288 @@
+"""A trained model's file → a model in memory, without running what came with the file.
+
+What can run code (a pickle, an exported program, TorchScript) is scanned first and refused
+unless it holds only tensors and plain data, or the person says --trust-pickle.
+"""
+
+import contextlib
+import dataclasses
+import pickle
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import nn
+from torch.export import ExportedProgram
+
+from edgecnn_export.checkpoint import is_checkpoint, parse_checkpoint
+from edgecnn_export.config import ExportConfig
+from edgecnn_export.loading.arch import build, is_own, timm_spec
+from edgecnn_export.loading.archive import check_size, read_archive, write_archive
+from edgecnn_export.loading.foreign import framework_of
+from edgecnn_export.loading.kinds import Kind, detect
+from edgecnn_export.loading.load_onnx import read_onnx
+from edgecnn_export.loading.loaded import (
+    Loaded,
+    declared_size,
+    first_conv_channels,
+    input_channels,
+    input_shape,
+)
+from edgecnn_export.loading.scan import SuspectError, beyond_data, check_torchscript, imports_of
+from edgecnn_export.loading.scan_pt2 import clean_pt2
+from edgecnn_export.loading.weights import check_finite, find_state_dict, load_into
+from edgecnn_runtime.bundle import sha256_file
+from edgecnn_runtime.errors import (
+    CheckpointError,
+    UnsupportedModelError,
+    UntrustedError,
+    UsageError,
+)
+
+__all__ = ["Loaded", "first_conv_channels", "input_channels", "input_shape", "load_model"]
+
+NORMALIZATION = {"mean", "std", "preset"}
+
+
+def load_model(config: ExportConfig) -> Loaded:
+    """Load ``config.model``, whatever it is; its name does not matter.
+
+    Uses ``arch``, ``arch_args`` and ``trust_pickle`` of the configuration. Raises UsageError
+    for a missing file or architecture, CheckpointError for a file that is damaged or does not
+    fit, UntrustedError for one that could run code, UnsupportedModelError for another
+    framework's.
+    """
+    path = Path(config.model)
+    kind = detect(path)
+    if config.arch and kind not in {"weights", "safetensors"}:
+        raise UsageError(f"{path} brings its own architecture: leave --arch out")
+    return LOADERS[kind](path, config)
+
+
+def _load_weights(path: Path, config: ExportConfig) -> Loaded:
+    content = _unpickle(path, trust=config.trust_pickle)
+    if is_checkpoint(content):
+        return _load_checkpoint(path, config, content)
+    if (module := _module_in(content, path)) is not None:
+        if config.arch:
+            raise UsageError(f"{path} holds a whole network: leave --arch out")
+        return _loaded(path, "weights", _at_rest(module, path))
+    return _load_state_dict(path, config, "weights", content)
+
+
+def _load_safetensors(path: Path, config: ExportConfig) -> Loaded:
+    try:
+        content = safetensors.torch.load_file(path)
+    except (safetensors.SafetensorError, ValueError, OSError) as error:
+        raise CheckpointError(f"{path} is damaged: {error}; copy or download it again") from None
+    return _load_state_dict(path, config, "safetensors", content)
+
+
+def _load_checkpoint(path: Path, config: ExportConfig, content: Mapping[str, Any]) -> Loaded:
+    checkpoint = parse_checkpoint(content, path)
+    arch = config.arch or checkpoint.arch
+    if not config.arch and not is_own(arch):
+        raise UntrustedError(
+            f"{path} asks to be built by {arch}, code outside edgecnn: if you know it, repeat it: "
+            f"edgecnn export {path} --arch {arch}"
+        )
+    same = arch == checkpoint.arch
+    module = build(arch, config.arch_args or (checkpoint.arch_args if same else {}))
+    load_into(module, checkpoint.state_dict, path)
+    spec, origin = checkpoint.spec, "checkpoint"
+    if not NORMALIZATION & spec.keys():
+        spec, origin = timm_spec(module) | spec, "timm"
+    return _loaded(
+        path,
+        "weights",
+        _at_rest(module, path),
+        spec=spec,
+        origin=origin if NORMALIZATION & spec.keys() else None,
+        samples=checkpoint.samples,
+    )
+
+
+def _load_state_dict(path: Path, config: ExportConfig, kind: Kind, content: object) -> Loaded:
+    state = find_state_dict(content, path)
+    if not config.arch:
+        raise UsageError(
+            f"{path} holds weights only ({len(state)} tensors, the first is {next(iter(state))}): "
+            "say which network they belong to with --arch package.module:factory, "
+            "e.g. --arch timm.models:resnet18"
+        )
+    module = build(config.arch, config.arch_args)
+    load_into(module, state, path)
+    spec = timm_spec(module)
+    return _loaded(path, kind, _at_rest(module, path), spec=spec, origin="timm" if spec else None)
+
+
+def _load_torchscript(path: Path, config: ExportConfig) -> Loaded:
+    members = read_archive(path)
+    if not config.trust_pickle:
+        with _refusal(path):
+            check_torchscript(members)
+    with _damage(path):
+        module: nn.Module = torch.jit.load(write_archive(members), map_location="cpu")  # type: ignore[no-untyped-call]
+        training = _scripted_training(module)
+    _refuse_training(path, training, "torch.jit.trace")
+    return _loaded(path, "torchscript", _at_rest(module, path))
+
+
+def _load_pt2(path: Path, config: ExportConfig) -> Loaded:
+    members = read_archive(path)
+    if not config.trust_pickle:
+        with _refusal(path):
+            members = clean_pt2(members)
+    with _damage(path):
+        program: ExportedProgram = torch.export.load(write_archive(members))
+        module = program.module().requires_grad_(False)
+    _refuse_training(path, _exported_training(program), "torch.export.export")
+    _refuse_half(path, module)
+    check_finite(module, path)
+    loaded = _loaded(path, "pt2", module, program=program)
+    return dataclasses.replace(loaded, spec=declared_size(loaded))
+
+
+def _load_onnx(path: Path, _: ExportConfig) -> Loaded:
+    model = read_onnx(path)
+    loaded = Loaded(path=path, sha256=sha256_file(path), kind="onnx", onnx=model)
+    return dataclasses.replace(loaded, spec=declared_size(loaded))
+
+
+LOADERS: Mapping[Kind, Callable[[Path, ExportConfig], Loaded]] = {
+    "weights": _load_weights,
+    "safetensors": _load_safetensors,
+    "torchscript": _load_torchscript,
+    "pt2": _load_pt2,
+    "onnx": _load_onnx,
+}
+
+
+def _loaded(path: Path, kind: Kind, module: nn.Module, **rest: Any) -> Loaded:
+    return Loaded(path=path, sha256=sha256_file(path), kind=kind, module=module, **rest)
+
+
+def _at_rest(module: nn.Module, path: Path) -> nn.Module:
+    check_finite(module, path)
+    module = module.float().cpu().eval()
+    for parameter in module.parameters():
+        parameter.requires_grad_(False)
+    return module
+
+
+def _unpickle(path: Path, *, trust: bool) -> object:
+    """What torch.save wrote. Only with ``trust`` is anything read that could run code."""
+    if zipfile.is_zipfile(path):
+        check_size(path)
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        imports = imports_of(path.read_bytes())
+        strange = beyond_data(imports)
+        if not strange:
+            raise _damaged(path, error) from None
+    except Exception as error:
+        raise _damaged(path, error) from None
+    if message := framework_of(imports, path):
+        raise UnsupportedModelError(message)
+    if not trust:
+        raise _untrusted(path, f"it imports {', '.join(strange[:4])}")
+    try:
+        return torch.load(path, map_location="cpu", weights_only=False)
+    except (ImportError, AttributeError) as error:
+        raise CheckpointError(
+            f"{path} needs code that is not here: {error}. Make it importable (pip install it, or "
+            "PYTHONPATH=folder edgecnn export …), or save the state dict and use --arch"
+        ) from error
+    except Exception as error:
+        raise _damaged(path, error) from error
+
+
+def _module_in(content: object, path: Path) -> nn.Module | None:
+    """A pickled network: the object itself, or the only one in a dict of training state."""
+    values = content if isinstance(content, Mapping) else {"": content}
+    modules = {key: value for key, value in values.items() if isinstance(value, nn.Module)}
+    if len(modules) > 1:
+        raise CheckpointError(
+            f"{path} holds several networks ({', '.join(map(str, modules))}): save the one you "
+            "mean: torch.save(network.state_dict(), 'weights.pt')"
+        )
+    return next(iter(modules.values()), None)
+
+
+def _exported_training(program: ExportedProgram) -> list[str]:
+    return [
+        str(node.target)
+        for node in program.graph.nodes
+        for position in [TRAINING_ARGUMENT.get(str(node.target).removesuffix(".default"))]
+        if position is not None and len(node.args) > position and node.args[position] is True
+    ]
+
+
+def _scripted_training(module: Any) -> list[str]:
+    graph = module.inlined_graph
+    return [
+        operator
+        for operator, position in TRAINING_ARGUMENT.items()
+        for node in graph.findAllNodes(operator.replace(".", "::"))
+        if node.inputsAt(position).toIValue() is True
+    ]
+
+
+TRAINING_ARGUMENT = {"aten.batch_norm": 5, "aten.dropout": 2}
+"""Which argument of these operators says that the network was in training mode."""
+
+
+def _refuse_training(path: Path, operators: list[str], maker: str) -> None:
+    if operators:
+        raise UnsupportedModelError(
+            f"{path} was made in training mode ({len(operators)} x {operators[0]}): its results "
+            f"change from run to run. Call model.eval() before {maker}, and make it again"
+        )
+
+
+def _refuse_half(path: Path, module: nn.Module) -> None:
+    """An exported program has its dtypes in the graph: its weights cannot simply be converted."""
+    for name, value in module.state_dict().items():
+        if value.is_floating_point() and value.dtype != torch.float32:
+            raise UnsupportedModelError(
+                f"{path} was exported in {str(value.dtype).removeprefix('torch.')} ({name}): call "
+                "model.float() before torch.export.export, and make it again"
+            )
+
+
+@contextlib.contextmanager
+def _refusal(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except SuspectError as error:
+        raise _untrusted(path, str(error)) from None
+
+
+@contextlib.contextmanager
+def _damage(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        raise _damaged(path, error) from error
+
+
+def _untrusted(path: Path, reason: str) -> UntrustedError:
+    return UntrustedError(
+        f"{path} could run code that came with it: {reason}. Take its weights alone: "
+        "torch.save(model.state_dict(), 'weights.pt') where it was trained, then "
+        "edgecnn export weights.pt --arch package.module:factory. Only if you made this file "
+        "yourself: add --trust-pickle"
+    )
+
+
+def _damaged(path: Path, error: Exception) -> CheckpointError:
+    first = str(error).strip().splitlines()
+    return CheckpointError(
+        f"{path} is damaged or not what it seems ({first[0] if first else type(error).__name__}): "
+        "copy or download it again"
+    )

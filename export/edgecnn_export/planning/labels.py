@@ -1,0 +1,73 @@
+"""Class names and characters, and whether there is one for every class."""
+
+from pathlib import Path
+
+from edgecnn_export.config import ExportConfig
+from edgecnn_export.planning.heads import Outputs
+from edgecnn_runtime.errors import UsageError
+from edgecnn_runtime.manifest import AnchorFree, Classify, Ctc, Decode, Embed, Ssd, Yolo
+
+LABELS_LIMIT = 4 << 20
+
+
+def read_labels(config: ExportConfig) -> tuple[str, ...] | None:
+    """Class names, or characters: one a line. None when nobody gave any."""
+    if config.labels is None or isinstance(config.labels, tuple):
+        return config.labels
+    path = Path(config.labels)
+    try:
+        if path.stat().st_size > LABELS_LIMIT:
+            raise UsageError(f"--labels {path}: over {LABELS_LIMIT >> 20} MiB: not a list of names")
+        text = path.read_text("utf-8-sig")
+    except OSError as error:
+        raise UsageError(f"--labels {path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise UsageError(f"--labels {path}: is not UTF-8 text, one name a line") from None
+    lines = text.replace("\r\n", "\n").removesuffix("\n").split("\n")
+    for number, line in enumerate(lines, 1):
+        if not line:
+            raise UsageError(f"--labels {path}:{number}: an empty line; every line is one name")
+    return tuple(lines)
+
+
+def class_names(
+    decode: Decode, outputs: Outputs, labels: tuple[str, ...] | None
+) -> tuple[str, ...]:
+    """One name a class; raises UsageError naming both numbers when they differ."""
+    if isinstance(decode, Embed):
+        return ()
+    if isinstance(decode, Ctc):
+        axis = {"NTC": 2, "NCT": 1, "TNC": 2}[decode.layout]
+        classes = outputs.shapes[decode.output][axis]
+        if len(decode.charset) + 1 != classes:
+            raise UsageError(
+                f"{len(decode.charset)} characters (--labels) for {classes} classes of output "
+                f"{decode.output}: there must be one a class besides the blank, {classes - 1}"
+            )
+        return ()
+    count = _class_count(decode, outputs)
+    if labels is None:
+        return ("face",) if _is_face_head(decode) else numbered(count)
+    if len(labels) != count:
+        raise UsageError(f"--labels has {len(labels)} names, but the model has {count} classes")
+    return labels
+
+
+def _class_count(decode: Classify | Yolo | AnchorFree | Ssd, outputs: Outputs) -> int:
+    if isinstance(decode, Classify):
+        columns = outputs.shapes[decode.output][1]
+        return columns if columns > 1 else 2
+    if isinstance(decode, Yolo):
+        return decode.classes
+    if isinstance(decode, Ssd):
+        return outputs.shapes[decode.scores][2] - 1
+    return 1
+
+
+def _is_face_head(decode: Decode) -> bool:
+    return isinstance(decode, AnchorFree) or (isinstance(decode, Ssd) and decode.points == 5)
+
+
+def numbered(count: int) -> tuple[str, ...]:
+    """0, 1, 2, …: what classes are called when nobody named them."""
+    return tuple(str(index) for index in range(count))

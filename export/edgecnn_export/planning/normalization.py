@@ -1,0 +1,81 @@
+"""Mean and std in pixel units, from whoever said them; never guessed in silence."""
+
+import math
+from collections.abc import Mapping
+
+from edgecnn_export.config import ExportConfig
+from edgecnn_export.planning.settings import Settings
+from edgecnn_runtime.errors import UsageError
+from edgecnn_runtime.manifest import Color, Normalization, Task
+
+IMAGENET = ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375))
+PRESETS: Mapping[str, tuple[float, float]] = {
+    "unit": (0.0, 255.0),
+    "signed": (127.5, 127.5),
+    "raw": (0.0, 1.0),
+}
+
+
+def normalization(
+    settings: Settings, color: Color, task: Task | None
+) -> tuple[Normalization, list[str]]:
+    """Mean and std in the order of ``color``, and who said them; assumed ones come with a warning.
+
+    Raises UsageError for a detect or embed model whose normalisation nobody said: their outputs
+    degrade quietly, and no later check can see it.
+    """
+    config, origin = settings.config, settings.normalization
+    channels = 1 if color == "gray" else 3
+    assumed = f"ASSUMED colour order: {color}. Nobody said it: say --color"
+    warnings = [] if config.color or channels == 1 else [assumed]
+    if origin == "assumed":
+        if task in {"detect", "embed"}:
+            raise UsageError(
+                f"how were the pixels of this {task} model normalised? A wrong guess loses "
+                "accuracy without any error: say --mean and --std (in 0..255), or --preset unit "
+                "(pixels / 255, most YOLO models), raw (0..255), signed (-1..1) or imagenet"
+            )
+        preset = "unit" if channels == 1 else "imagenet"
+        mean, std = _preset(preset, color)
+        numbers = [",".join(f"{value:g}" for value in values) for values in (mean, std)]
+        warnings.insert(
+            0,
+            f"ASSUMED normalisation: {preset} (mean {numbers[0]} std {numbers[1]}). "
+            "Nobody said how the model was trained: say --mean and --std, or --preset",
+        )
+    elif config.preset:
+        mean, std = _preset(config.preset, color)
+    else:
+        mean, std = _numbers(config, channels)
+    return Normalization(mean=mean, std=std, origin=origin), warnings
+
+
+def _preset(name: str, color: Color) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    if name != "imagenet":
+        mean, std = PRESETS[name]
+        channels = 1 if color == "gray" else 3
+        return (mean,) * channels, (std,) * channels
+    if color == "gray":
+        raise UsageError("--preset imagenet is for colour; a grey model takes --mean X --std Y")
+    order = 1 if color == "rgb" else -1
+    return IMAGENET[0][::order], IMAGENET[1][::order]
+
+
+def _numbers(config: ExportConfig, channels: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    if config.mean is None or config.std is None:
+        raise UsageError("--mean and --std belong together: say both (raw pixels: --preset raw)")
+    for flag, values in (("--mean", config.mean), ("--std", config.std)):
+        if len(values) not in {1, channels}:
+            raise UsageError(f"{flag} has {len(values)} numbers for {channels} channels")
+        if not all(math.isfinite(value) for value in values):
+            raise UsageError(f"{flag} must be finite numbers")
+    if any(value <= 0 for value in config.std):
+        raise UsageError("--std must be over 0: it divides the pixels")
+    if max(config.std) < 1:
+        scaled = [",".join(f"{v * 255:g}" for v in values) for values in (config.mean, config.std)]
+        raise UsageError(
+            "--mean and --std look like 0..1 units; edgecnn takes 0..255 pixel units: "
+            f"--mean {scaled[0]} --std {scaled[1]}"
+        )
+    mean, std = (v * channels if len(v) == 1 else v for v in (config.mean, config.std))
+    return mean, std

@@ -1,0 +1,172 @@
+"""What the user, the file and the graph say → one plan: input, task, decode, labels.
+
+Nothing is guessed in silence: what nobody said is taken from the graph, or assumed and said so,
+or refused with the flag that says it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from edgecnn_export.config import ExportConfig, Head
+from edgecnn_export.planning import heads
+from edgecnn_export.planning.labels import class_names, numbered, read_labels
+from edgecnn_export.planning.normalization import normalization
+from edgecnn_export.planning.settings import Settings
+from edgecnn_export.planning.traced import Seen
+from edgecnn_runtime.errors import ConfigError, UsageError
+from edgecnn_runtime.manifest import (
+    Color,
+    Decode,
+    Input,
+    Normalization,
+    Output,
+    Resize,
+    Task,
+)
+
+
+@dataclass(frozen=True)
+class Size:
+    """What the network takes: one picture's width, height and channels."""
+
+    width: int
+    height: int
+    channels: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """All that the manifest says besides files and measurements.
+
+    warnings: what a person has to know, in plain words, the gravest first.
+    """
+
+    name: str
+    task: Task
+    input: Input
+    outputs: tuple[Output, ...]
+    decode: Decode
+    labels: tuple[str, ...]
+    batch: tuple[int, ...] | None
+    warnings: tuple[str, ...]
+
+
+def network_size(
+    config: ExportConfig, channels: int | None, shape: Sequence[int | None] | None
+) -> Size:
+    """Width, height and channels: from --input and --color, else what the model says of itself.
+
+    channels: of the model's picture, None where it is not certain. shape: of its input,
+    N, C, H, W, None where it does not say.
+    """
+    _, _, height, width = shape or (None,) * 4
+    if config.input:
+        numbers = [int(number) for number in config.input.split("x")]
+        width, height = numbers[0], numbers[-1]
+    if not width or not height:
+        raise UsageError(
+            "how large is the network's input? Nothing in the file says it: "
+            "add --input WIDTHxHEIGHT, for instance --input 224x224"
+        )
+    if channels not in {None, 1, 3}:
+        raise UsageError(
+            f"the model's input has {channels} channels; a camera gives 3, or 1 with --color gray"
+        )
+    asked = {"gray": 1, "rgb": 3, "bgr": 3, None: channels}[config.color]
+    if channels is not None and asked != channels:
+        raise UsageError(
+            f"--color {config.color} does not fit: the model's input has {channels} "
+            f"channel{'s' if channels > 1 else ''}"
+        )
+    return Size(width, height, asked or 3)
+
+
+def check_early(settings: Settings, size: Size) -> None:
+    """Refuse before the long work what would be refused after it."""
+    task = settings.config.task or _head_task(settings.config.head)
+    normalization(settings, _color(settings.config, size), task)
+    read_labels(settings.config)
+
+
+def resolve(settings: Settings, size: Size, seen: Seen) -> Plan:
+    """The plan of one export, for a graph of this size and looks.
+
+    Raises UsageError naming the flag that would settle what cannot be known.
+    """
+    config = settings.config
+    labels = read_labels(config)
+    options = _options(config)
+    shapes = {o.name: tuple(1 if d is None else d for d in o.shape) for o in seen.outputs}
+    outputs = heads.Outputs(shapes, seen.tails, size.width, size.height, len(labels or ()), options)
+    said = config.head if config.head != "auto" else None
+    head = said or heads.guess(outputs, config.task)
+    task = heads.HEADS[head][1]
+    if config.task not in {None, task}:
+        raise UsageError(f"--task {config.task} and --head {head} do not go together")
+    color = _color(config, size)
+    numbers, warnings = normalization(settings, color, task)
+    if labels and task == "ocr":
+        options = {"charset": labels, **options}
+    if task == "ocr" and "charset" not in options:
+        name = outputs.one(3, "a text reader")
+        options = {"charset": numbered(shapes[name][2] - 1), **options}
+    decode = heads.decoder(head, outputs, options)
+    names = class_names(decode, outputs, labels)
+    if labels is None and len(names) > 1 and task in {"classify", "detect", "ocr"}:
+        warnings.append("no --labels: the classes are called 0, 1, 2, …")
+    return Plan(
+        name=config.bundle_name(),
+        task=task,
+        input=_input(config, size, color, numbers, task),
+        outputs=seen.outputs,
+        decode=decode,
+        labels=names,
+        batch=seen.batch,
+        warnings=tuple(warnings),
+    )
+
+
+def _head_task(head: Head | None) -> Task | None:
+    return heads.HEADS[head][1] if head and head != "auto" else None
+
+
+def _options(config: ExportConfig) -> dict[str, Any]:
+    thresholds = {"score": config.score, "iou": config.iou}
+    return {k: v for k, v in thresholds.items() if v is not None} | config.decode
+
+
+def _color(config: ExportConfig, size: Size) -> Color:
+    return config.color or ("gray" if size.channels == 1 else "rgb")
+
+
+def _input(
+    config: ExportConfig, size: Size, color: Color, numbers: Normalization, task: Task
+) -> Input:
+    default: Resize = "letterbox" if task == "detect" else "stretch"
+    fields = {
+        "width": size.width,
+        "height": size.height,
+        "color": color,
+        "normalization": numbers,
+        "resize": config.resize or default,
+        "interpolation": config.interpolation,
+        "crop_pct": config.crop_pct,
+        "pad": _pad(config.pad),
+        "pad_position": config.pad_position,
+    }
+    given = {key: value for key, value in fields.items() if value is not None}
+    try:
+        return msgspec.convert(given, Input)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"input settings: {error}") from None
+
+
+def _pad(pad: tuple[int, ...] | None) -> tuple[int, ...] | None:
+    if pad is None:
+        return None
+    if len(pad) not in {1, 3} or not all(0 <= value <= 255 for value in pad):
+        raise UsageError("--pad is one grey value or B,G,R, each 0..255, for instance --pad 114")
+    return pad * 3 if len(pad) == 1 else pad

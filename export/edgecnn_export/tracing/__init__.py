@@ -1,0 +1,1 @@
+"""Whatever was loaded → one float NCHW graph."""

@@ -1,0 +1,49 @@
+"""Whatever was loaded becomes one float NCHW graph: input ``input``, dynamic batch, tidy."""
+
+import onnx
+import onnx_ir as ir
+import torch
+
+from edgecnn_export.graph.optimise import clean
+from edgecnn_export.loading.loaded import Loaded, input_shape
+from edgecnn_export.tracing.adapt import adapt
+from edgecnn_export.tracing.capture import capture, capture_program, capture_script
+from edgecnn_export.tracing.naming import name_batch
+
+IR_VERSION = 10
+"""What ONNX Runtime 1.23 (JetPack 6.1) still reads."""
+
+
+def trace(loaded: Loaded, *, height: int, width: int, channels: int, opset: int) -> onnx.ModelProto:
+    """The model as a float graph, float32[batch,channels,height,width] → its outputs.
+
+    Batch is dynamic wherever the model allows it, else the one size it takes. All tensors are
+    inside; operators are of the default domain only.
+    Raises UnsupportedModelError for a size, channel count, operator or Python that cannot be taken.
+    """
+    size = {"height": height, "width": width, "channels": channels}
+    if loaded.onnx is not None:
+        model = adapt(loaded.onnx, **size, opset=opset)
+    elif loaded.program is not None:
+        model = adapt(_from_program(loaded, **size, opset=opset), **size, opset=opset)
+    elif isinstance(loaded.module, torch.jit.ScriptModule):
+        model = adapt(capture_script(loaded.module, **size, opset=opset), **size, opset=opset)
+    else:
+        assert loaded.module is not None
+        model = capture(loaded.module, **size, opset=opset)
+    name_batch(model)
+    working = ir.from_proto(model)
+    clean(working)
+    working.ir_version = IR_VERSION
+    traced: onnx.ModelProto = ir.to_proto(working)
+    return traced
+
+
+def _from_program(
+    loaded: Loaded, *, height: int, width: int, channels: int, opset: int
+) -> onnx.ModelProto:
+    assert loaded.program is not None
+    assert loaded.module is not None
+    batch = (input_shape(loaded) or (None,))[0] or 1
+    sample = torch.zeros(batch, channels, height, width)
+    return capture_program(loaded.program, loaded.module, sample, opset=opset)

@@ -1,0 +1,193 @@
+"""ONNX files: by themselves, valid, finite, and of the standard's own operators."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from edgecnn_export.config import ExportConfig
+from edgecnn_export.loading.load import input_channels, input_shape, load_model
+from edgecnn_runtime.errors import CheckpointError, UnsupportedModelError
+
+WEIGHT = np.arange(4 * 3 * 3 * 3, dtype=np.float32).reshape(4, 3, 3, 3)
+
+
+def model(weight: np.ndarray = WEIGHT, shape: Any = ("n", 3, 16, 24)) -> onnx.ModelProto:
+    graph = helper.make_graph(
+        [helper.make_node("Conv", ["x", "w"], ["y"])],
+        "net",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", "c", "h", "w"])],
+        [numpy_helper.from_array(weight, "w")],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+
+
+def load(path: Path) -> Any:
+    return load_model(ExportConfig(model=str(path)))
+
+
+def test_a_graph_as_it_came(tmp_path: Path) -> None:
+    onnx.save(model(), tmp_path / "model.bin")
+    loaded = load(tmp_path / "model.bin")
+    assert loaded.kind == "onnx"
+    assert loaded.module is None
+    assert loaded.onnx == model()
+    assert loaded.spec == {"input": "24x16"}
+    assert input_channels(loaded) == 3
+
+
+@pytest.mark.parametrize(
+    ("shape", "spec", "channels"),
+    [
+        ((1, 3, 16, 24), {"input": "24x16"}, 3),
+        (("n", 1, 16, 24), {"input": "24x16"}, 1),
+        (("n", 3, "h", "w"), {}, 3),
+        ((1, 16, 24, 3), {}, None),
+        ((1, 3), {}, None),
+    ],
+)
+def test_what_the_input_says(
+    tmp_path: Path, shape: Any, spec: dict[str, str], channels: int | None
+) -> None:
+    graph = model(shape=shape)
+    graph.graph.node[0].CopyFrom(helper.make_node("Relu", ["x"], ["y"]))
+    onnx.save(graph, tmp_path / "model.onnx")
+    loaded = load(tmp_path / "model.onnx")
+    assert (loaded.spec, input_channels(loaded)) == (spec, channels)
+
+
+def test_two_inputs_are_left_to_others(tmp_path: Path) -> None:
+    graph = model()
+    graph.graph.input.append(helper.make_tensor_value_info("z", TensorProto.FLOAT, [1]))
+    onnx.save(graph, tmp_path / "model.onnx")
+    assert input_shape(load(tmp_path / "model.onnx")) is None
+
+
+def test_an_output_of_no_declared_shape(tmp_path: Path) -> None:
+    """Engines take such files; the checker alone would not."""
+    graph = model()
+    graph.graph.output[0].type.tensor_type.ClearField("shape")
+    onnx.save(graph, tmp_path / "model.onnx")
+    assert load(tmp_path / "model.onnx").onnx.graph.output[0].type.tensor_type.HasField("shape")
+
+
+@pytest.mark.parametrize("location", ["weights.bin", "../secret", "/etc/passwd"])
+def test_tensors_in_other_files_are_not_followed(tmp_path: Path, location: str) -> None:
+    graph = model()
+    tensor = graph.graph.initializer[0]
+    tensor.ClearField("raw_data")
+    tensor.data_location = TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value=location)
+    (tmp_path / "model.onnx").write_bytes(graph.SerializeToString())
+    with pytest.raises(UnsupportedModelError, match=rf"tensor w .*'{location}'.*onnx.save"):
+        load(tmp_path / "model.onnx")
+
+
+def in_a_branch(tensor: TensorProto) -> onnx.NodeProto:
+    constant = helper.make_node("Constant", [], ["b"], value=tensor)
+    output = helper.make_tensor_value_info("b", TensorProto.FLOAT, None)
+    branch = helper.make_graph([constant], "branch", [], [output])
+    return helper.make_node("If", ["c"], ["z"], then_branch=branch, else_branch=branch)
+
+
+def test_tensors_in_other_files_are_found_in_branches(tmp_path: Path) -> None:
+    tensor = numpy_helper.from_array(np.zeros(3, np.float32), "deep")
+    tensor.data_location = TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value="elsewhere")
+    graph = model()
+    graph.graph.initializer.append(numpy_helper.from_array(np.array(True), "c"))
+    graph.graph.node.append(in_a_branch(tensor))
+    (tmp_path / "model.onnx").write_bytes(graph.SerializeToString())
+    with pytest.raises(UnsupportedModelError, match="deep"):
+        load(tmp_path / "model.onnx")
+
+
+def test_weights_that_are_not_numbers(tmp_path: Path) -> None:
+    weight = WEIGHT.copy()
+    weight.reshape(-1)[:2] = np.nan
+    onnx.save(model(weight), tmp_path / "model.onnx")
+    with pytest.raises(CheckpointError, match="tensor w holds 2 values that are NaN"):
+        load(tmp_path / "model.onnx")
+
+
+def test_weights_shorter_than_their_shape(tmp_path: Path) -> None:
+    graph = model()
+    graph.graph.initializer[0].raw_data = b"1234"
+    onnx.save(graph, tmp_path / "model.onnx")
+    with pytest.raises(CheckpointError, match="tensor w is damaged"):
+        load(tmp_path / "model.onnx")
+
+
+def test_operators_outside_the_standard_are_named(tmp_path: Path) -> None:
+    graph = model()
+    graph.graph.node[0].domain = "com.microsoft"
+    graph.graph.node[0].op_type = "FusedConv"
+    graph.opset_import.append(helper.make_opsetid("com.microsoft", 1))
+    onnx.save(graph, tmp_path / "model.onnx")
+    with pytest.raises(UnsupportedModelError, match=r"com\.microsoft::FusedConv"):
+        load(tmp_path / "model.onnx")
+
+
+def test_functions_of_its_own_are_inlined(tmp_path: Path) -> None:
+    graph = model()
+    body = [helper.make_node("Conv", ["a", "b"], ["c"])]
+    opsets = [helper.make_opsetid("", 20)]
+    function = helper.make_function("mine", "Twice", ["a", "b"], ["c"], body, opsets)
+    graph.functions.append(function)
+    graph.graph.node[0].domain, graph.graph.node[0].op_type = "mine", "Twice"
+    graph.opset_import.append(helper.make_opsetid("mine", 1))
+    onnx.save(graph, tmp_path / "model.onnx")
+    assert [node.op_type for node in load(tmp_path / "model.onnx").onnx.graph.node] == ["Conv"]
+
+
+def no_input(graph: onnx.ModelProto) -> None:
+    graph.graph.node[0].input[0] = "nowhere"
+
+
+def no_operator(graph: onnx.ModelProto) -> None:
+    graph.graph.node[0].op_type = "Convolve"
+
+
+def no_graph(graph: onnx.ModelProto) -> None:
+    graph.ClearField("graph")
+
+
+@pytest.mark.parametrize("damage", [no_input, no_operator, no_graph])
+def test_a_graph_that_is_not_valid(
+    tmp_path: Path, damage: Callable[[onnx.ModelProto], None]
+) -> None:
+    graph = model()
+    damage(graph)
+    (tmp_path / "model.onnx").write_bytes(graph.SerializeToString())
+    with pytest.raises(CheckpointError, match="not valid ONNX"):
+        load(tmp_path / "model.onnx")
+
+
+@pytest.mark.parametrize("share", [0.2, 0.5, 0.9, 0.99])
+def test_a_truncated_file(tmp_path: Path, share: float) -> None:
+    content = model().SerializeToString()
+    (tmp_path / "model.onnx").write_bytes(content[: int(len(content) * share)])
+    with pytest.raises(CheckpointError):
+        load(tmp_path / "model.onnx")
+
+
+def test_a_file_too_large_for_one_message(tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    with path.open("wb") as file:
+        file.write(b"\x08\x0a")
+        file.truncate(1 << 31)
+    with pytest.raises(UnsupportedModelError, match="over 2 GB"):
+        load(path)
+
+
+def test_a_real_detector(assets: Path) -> None:
+    fixed = load(assets / "yunet" / "yunet_n_640_640.onnx")
+    assert fixed.spec == {"input": "640x640"}
+    dynamic = load(assets / "yunet" / "yunet_n_dynamic.onnx")
+    assert dynamic.spec == {}
+    assert input_channels(dynamic) == 3
