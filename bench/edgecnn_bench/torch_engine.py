@@ -22,7 +22,7 @@ LUMA = (0.114, 0.587, 0.299)
 def load_checkpoint(path: str, arch: str) -> "Module":
     """The network of a checkpoint, in evaluation mode. Raises what export's loader raises."""
     from edgecnn_export.config import ExportConfig
-    from edgecnn_export.load import load_model
+    from edgecnn_export.loading.load import load_model
 
     module = load_model(ExportConfig(model=path, arch=arch)).module
     if module is None:

@@ -8,7 +8,7 @@ from edgecnn.train.config import TrainConfig
 from edgecnn.train.loop import Epoch, normalizer, outputs_of
 from edgecnn.train.trainer import Trained, train
 from edgecnn_export.config import ExportConfig
-from edgecnn_export.load import load_model
+from edgecnn_export.loading.load import load_model
 from edgecnn_runtime.errors import EdgecnnError, UsageError
 
 
