@@ -9,8 +9,15 @@ from pathlib import Path
 import msgspec
 
 from edgecnn_bench.host import Host, fingerprint, read
-from edgecnn_runtime.backends import BACKENDS, backend_module
-from edgecnn_runtime.errors import EdgecnnError
+from edgecnn_runtime.backends import BACKENDS, backend_module, why_absent
+
+JETSON = {
+    "onnxruntime-cuda": "install onnxruntime-gpu from NVIDIA's index for this JetPack, and: "
+    "pip install 'cuda-bindings<13'",
+    "tensorrt": "sudo apt install python3-libnvinfer && pip install 'cuda-bindings<13', "
+    "in an environment made with --system-site-packages",
+}
+"""Where a Jetson gets what the package index does not have for it."""
 
 
 class Engine(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,12 +68,9 @@ def diagnose() -> Diagnosis:
 
 def _engine(name: str) -> Engine:
     module = backend_module(name)
-    try:
-        version, precisions = module.version(), tuple(module.precisions())
-    except (ImportError, EdgecnnError, OSError) as error:
-        problem = "" if isinstance(error, ModuleNotFoundError) else str(error)
-        return Engine(name=name, problem=problem or "not installed", install=module.INSTALL)
-    return Engine(name=name, version=version, precisions=precisions)
+    if problem := why_absent(name):
+        return Engine(name=name, problem=problem, install=module.INSTALL)
+    return Engine(name=name, version=module.version(), precisions=tuple(module.precisions()))
 
 
 def _video() -> dict[str, bool]:
@@ -99,11 +103,16 @@ def _cameras() -> tuple[Camera, ...]:
 
 
 def engine_advice(host: Host, engines: tuple[Engine, ...]) -> list[Advice]:
-    """What to install, by the engines found; TensorRT only where there is an NVIDIA GPU."""
+    """What to install, by the engines found; those for a GPU only where there is an NVIDIA one."""
+    board = JETSON if any(gpu.name == "Tegra" for gpu in host.gpus) else {}
     advice = [
-        Advice(what=engine.name, why=f"{engine.problem}: one engine fewer", fix=engine.install)
+        Advice(
+            what=engine.name,
+            why=f"{engine.problem}: one engine fewer",
+            fix=board.get(engine.name, engine.install),
+        )
         for engine in engines
-        if not engine.version and (engine.name != "tensorrt" or _has_nvidia(host))
+        if not engine.version and (backend_module(engine.name).DEVICE == "cpu" or _has_nvidia(host))
     ]
     both = {"onnxruntime", "onnxruntime-gpu"}
     if both <= _installed(both):

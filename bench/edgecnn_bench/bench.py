@@ -54,7 +54,7 @@ def bench(
     tell = progress or (lambda _phase, _done, _total: None)
     host = fingerprint()
     named = open_bundles(bundles)
-    engines, absent = find_engines(config.backends, host, checkpoint=bool(config.checkpoint))
+    engines, absent = find_engines(config.backends, checkpoint=bool(config.checkpoint))
     plan = make_plan(named, engines, config)
     with _meters() as meters:
         with Opened(config) as opened:

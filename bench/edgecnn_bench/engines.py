@@ -4,10 +4,9 @@ import importlib.util
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from edgecnn_bench.host import Host
 from edgecnn_bench.schema import Absent
-from edgecnn_runtime.backends import BACKENDS, backend_module
-from edgecnn_runtime.errors import BackendMissingError, EdgecnnError, UsageError
+from edgecnn_runtime.backends import BACKENDS, backend_module, why_absent
+from edgecnn_runtime.errors import BackendMissingError, UsageError
 
 TORCH: Mapping[str, str] = {
     "torch": "the checkpoint itself, eager",
@@ -15,41 +14,37 @@ TORCH: Mapping[str, str] = {
 }
 """Not backends of the runtime: what people have before they export. Timed with --checkpoint."""
 
-NVIDIA: Mapping[str, tuple[str, str]] = {
-    "onnxruntime-cuda": ("onnxruntime", "pip install 'edgecnn-runtime[gpu]'"),
-    "onnxruntime-tensorrt": ("onnxruntime", "pip install 'edgecnn-runtime[gpu]'"),
-    "tensorrt": ("tensorrt", "pip install 'edgecnn-runtime[tensorrt]'"),
-    "tensorrt-rtx": ("tensorrt_rtx", "pip install tensorrt-rtx-cu13"),
-}
-"""Engines for NVIDIA GPUs: the module they come in, and what installs it."""
-
 TORCH_INSTALL = "pip install 'edgecnn[export]'"
 
 
 @dataclass(frozen=True, slots=True)
 class Engine:
-    """One engine that is here, and the precisions it computes in on this processor."""
+    """One engine that is here, and the precisions it computes in on this machine.
+
+    device: "cpu" or "gpu".
+    """
 
     name: str
     version: str
     precisions: tuple[str, ...]
+    device: str = "cpu"
 
 
 def find_engines(
-    wanted: Sequence[str] | None, host: Host, *, checkpoint: bool
+    wanted: Sequence[str] | None, *, checkpoint: bool
 ) -> tuple[list[Engine], list[Absent]]:
     """The engines to time and those that are absent.
 
     wanted: only these. Raises UsageError for a name that means no engine, and
     BackendMissingError where one that was asked for is absent.
     """
-    names = list(dict.fromkeys([*BACKENDS, *NVIDIA, *TORCH]))
+    names = [*BACKENDS, *TORCH]
     for name in wanted or ():
         if name not in names:
             backend_module(name)  # raises, with the nearest name
     found, absent = [], []
     for name in wanted or (name for name in names if name != "fake"):
-        engine = _find(name, host, checkpoint=checkpoint)
+        engine = _find(name, checkpoint=checkpoint)
         if isinstance(engine, Engine):
             found.append(engine)
         else:
@@ -73,24 +68,13 @@ def check_precisions(wanted: Sequence[str] | None, engines: Sequence[Engine]) ->
             )
 
 
-def _find(name: str, host: Host, *, checkpoint: bool) -> Engine | Absent:
+def _find(name: str, *, checkpoint: bool) -> Engine | Absent:
     if name in TORCH:
         return _find_torch(name, checkpoint=checkpoint)
-    if name in BACKENDS:
-        module = backend_module(name)
-        try:
-            return Engine(name, module.version(), tuple(module.precisions()))
-        except (ImportError, EdgecnnError, OSError) as error:
-            missing = isinstance(error, ModuleNotFoundError)
-            why = "not installed" if missing else " ".join(str(error).split())
-            return Absent(backend=name, why=why, install=module.INSTALL)
-    module_name, install = NVIDIA[name]
-    if not any("nvidia" in gpu.name.lower() or gpu.name == "Tegra" for gpu in host.gpus):
-        return Absent(backend=name, why="no NVIDIA GPU", install=install)
-    if importlib.util.find_spec(module_name) is None:
-        return Absent(backend=name, why="not installed", install=install)
-    why = "installed, but this edgecnn has no backend for it yet"
-    return Absent(backend=name, why=why, install="pip install -U edgecnn")
+    module = backend_module(name)
+    if why := why_absent(name):
+        return Absent(backend=name, why=why, install=module.INSTALL)
+    return Engine(name, module.version(), tuple(module.precisions()), module.DEVICE)
 
 
 def _find_torch(name: str, *, checkpoint: bool) -> Engine | Absent:

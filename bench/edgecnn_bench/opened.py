@@ -2,6 +2,7 @@
 
 from contextlib import ExitStack
 from dataclasses import replace
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -31,10 +32,13 @@ REFUSALS = (SelfTestError, UnsupportedModelError, BackendMissingError)
 
 
 class Opened:
-    """A context in which rows are opened; leaving it closes their engines and sources."""
+    """A context in which rows are opened; leaving it closes their engines and sources.
 
-    def __init__(self, config: BenchConfig) -> None:
-        self._config = config
+    cache: where what was learnt here is kept; None is the default place.
+    """
+
+    def __init__(self, config: BenchConfig, cache: Path | None = None) -> None:
+        self._config, self._cache = config, cache
         self._stack = ExitStack()
         self._models: dict[tuple[Any, ...], tuple[Model, str]] = {}
         self._golden: dict[str, Pixels] = {}
@@ -87,12 +91,20 @@ class Opened:
         if key not in self._models:
             failure = ""
             try:
-                model = open_model(planned.bundle, candidate, batch=job.batch)
+                model = open_model(
+                    planned.bundle, candidate, batch=job.batch, cache_dir=self._cache
+                )
             except SelfTestError as error:
                 if not self._config.unverified:
                     raise
                 failure = str(error)
-                model = open_model(planned.bundle, candidate, batch=job.batch, self_test=False)
+                model = open_model(
+                    planned.bundle,
+                    candidate,
+                    batch=job.batch,
+                    cache_dir=self._cache,
+                    self_test=False,
+                )
             self._stack.callback(model.close)
             self._models[key] = (model, failure)
         return self._models[key]

@@ -1,6 +1,6 @@
 """What to time: every artifact × engine × precision × threads × batch × scope that makes sense."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -61,7 +61,7 @@ def make_plan(
         planned
         for each in named
         for engine in engines
-        for threads in config.threads or dict.fromkeys((1, usable_cores()))
+        for threads in _threads(engine, config)
         for planned in _planned(each, engine, threads, config)
     ]
     if not found:
@@ -96,6 +96,12 @@ def model_of(named: Named) -> Model:
 def artifact_name(artifact: Artifact) -> str:
     """``model.int8-cpu.onnx`` → ``int8-cpu``."""
     return artifact.file.removeprefix("model.").removesuffix(".onnx")
+
+
+def _threads(engine: Engine, config: BenchConfig) -> Iterable[int]:
+    if engine.device == "gpu":
+        return (1,)  # one feeds it
+    return config.threads or dict.fromkeys((1, usable_cores()))
 
 
 def _planned(named: Named, engine: Engine, threads: int, config: BenchConfig) -> Iterator[Planned]:

@@ -84,9 +84,9 @@ def select(
     config = msgspec.structs.replace(config, scopes=("engine",), unverified=False)
     host = fingerprint()
     (named,) = open_bundles([bundle])
-    engines, _ = find_engines(config.backends, host, checkpoint=False)
+    engines, _ = find_engines(config.backends, checkpoint=False)
     plan = make_plan([named], engines, config)
-    with Opened(config) as opened:
+    with Opened(config, cache) as opened:
         ready, left_out = _open(plan, opened, tell)
         race = Race([subject for _, subject in ready], config)
         race.run(tell)

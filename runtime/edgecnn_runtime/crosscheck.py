@@ -11,6 +11,7 @@ import msgspec
 
 from edgecnn_runtime.backends import Backend, Options, backend_module
 from edgecnn_runtime.bundle import Bundle, GoldenData
+from edgecnn_runtime.cache import default_cache_dir
 from edgecnn_runtime.errors import BackendMissingError, EdgecnnError
 from edgecnn_runtime.manifest import Parity
 from edgecnn_runtime.parity import parity
@@ -84,7 +85,12 @@ def _verdict(
     model, artifact, engine = bundle.manifest, candidate.artifact, candidate.engine
     module = backend_module(candidate.backend)
     batch = min(model.batch) if model.batch else 1
-    options = Options(threads=candidate.threads, batch=batch, precision=candidate.precision)
+    options = Options(
+        threads=candidate.threads,
+        batch=batch,
+        precision=candidate.precision,
+        cache_dir=default_cache_dir(),
+    )
     version = ""
     try:
         version = str(module.version())

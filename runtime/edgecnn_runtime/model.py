@@ -102,18 +102,18 @@ def open_model(
     if allowed is not None and batch not in allowed:
         sizes = ", ".join(map(str, allowed))
         raise UsageError(f"{bundle.path} takes batches of {sizes}, not {batch}")
+    cache = cache_dir or default_cache_dir()
     options = Options(
         threads=candidate.threads,
         batch=batch,
         precision=candidate.precision,
-        cache_dir=cache_dir,
+        cache_dir=cache,
     )
     engine = backend_module(candidate.backend)
     backend: Backend = engine.open(bundle.file(candidate.artifact), options)
     try:
         _check_outputs(bundle.manifest, backend, candidate)
         tested = self_test and candidate.backend != "fake"  # a fake reproduces nothing
-        cache = cache_dir or default_cache_dir()
         test = (
             check(bundle, candidate.artifact, candidate.engine, backend, cache) if tested else None
         )

@@ -19,6 +19,7 @@ from edgecnn_runtime.measured import recall_measured
 from edgecnn_runtime.selftest import SelfTest
 
 ALL = "all"
+EXACT = "f32"
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +42,12 @@ class Candidate:
     @property
     def exact(self) -> bool:
         """Whether the engine rounds nothing that the artifact does not."""
-        return bool(self.precision == backend_module(self.backend).precisions()[0])
+        return self.precision == EXACT
+
+    @property
+    def builds(self) -> bool:
+        """Whether opening it may take minutes: its engine is built here, once."""
+        return bool(backend_module(self.backend).BUILDS)
 
     @property
     def proven(self) -> bool:
@@ -96,17 +102,15 @@ def candidates(
     """
     here = cpu_features() if features is None else features
     names = _backends(backend, list(installed()) if engines is None else engines)
-    ranked = sorted(
-        ((_rank(entry, here), entry) for entry in _artifacts(bundle, artifact)),
-        key=lambda pair: pair[0],
-    )
-    found = [
-        Candidate(entry, name, offered, threads or usable_cores(), why)
-        for (_, why), entry in ranked
+    placed = [
+        (rank, Candidate(entry, name, offered, _threads(name, threads), why))
+        for entry in _artifacts(bundle, artifact)
         for name in names
         if entry.target in backend_module(name).TARGETS
+        for rank, why in [_rank(entry, name, here)]
         for offered in _precisions(name, precision)
     ]
+    found = [candidate for _, candidate in sorted(placed, key=lambda pair: pair[0])]
     if not found:
         what = artifact or precision or "any of its artifacts"
         raise BackendMissingError(
@@ -130,15 +134,17 @@ def ranked(
 
     cache: where measurements are kept. batch: frames an inference; each is measured by itself.
     backend, artifact, precision, threads: only these, also of what was measured; "" and 0 are any.
-    A measured candidate that is no longer there is left out with a warning.
-    Raises what ``candidates`` raises.
+    A measured candidate that is no longer there is left out with a warning. Whatever has to build
+    an engine for minutes is only here if it was measured, which built it, or named.
+    Raises what ``candidates`` raises, BackendMissingError also where only such are left.
     """
-    by_rule = candidates(
+    offered_here = candidates(
         bundle, backend=backend, artifact=artifact, precision=precision, threads=threads
     )
+    by_rule = [each for each in offered_here if backend or not each.builds]
     measured = recall_measured(bundle, cache, batch)
     if measured is None:
-        return by_rule
+        return by_rule or _only_builders(bundle, offered_here)
     offered = candidates(bundle, precision=ALL)
     known = {(c.artifact.file, c.backend, c.precision): c for c in offered if c.proven}
     found: list[Candidate] = []
@@ -154,12 +160,26 @@ def ranked(
             backend in {"", candidate.backend}
             and artifact in {"", candidate.artifact.file, _middle(candidate.artifact.file)}
             and precision in {"", ALL, candidate.precision}
-            and threads in {0, standing.threads}
+            and _threads(candidate.backend, threads or standing.threads) == standing.threads
         ):
             why = measured.why(standing)
             found.append(replace(candidate, threads=standing.threads, reason=why))
     tried = {(c.artifact.file, c.engine, c.threads) for c in found}
-    return [*found, *(c for c in by_rule if (c.artifact.file, c.engine, c.threads) not in tried)]
+    found += (c for c in by_rule if (c.artifact.file, c.engine, c.threads) not in tried)
+    return found or _only_builders(bundle, offered_here)
+
+
+def _only_builders(bundle: Bundle, offered: Sequence[Candidate]) -> list[Candidate]:
+    names = list(dict.fromkeys(candidate.backend for candidate in offered))
+    raise BackendMissingError(
+        f"{bundle.path}: here is only {', '.join(names)}, which builds its engine for minutes: "
+        f"`edgecnn bench {bundle.path} --select` builds and measures, backend={names[0]!r} builds"
+    )
+
+
+def _threads(name: str, wanted: int) -> int:
+    """Of a candidate on this backend; one thread feeds a GPU."""
+    return 1 if backend_module(name).DEVICE == "gpu" else wanted or usable_cores()
 
 
 def _backends(named: str, engines: Sequence[str]) -> list[str]:
@@ -188,8 +208,16 @@ def _middle(file: str) -> str:
     return file.removeprefix("model.").removesuffix(".onnx")
 
 
-def _rank(artifact: Artifact, features: frozenset[str]) -> tuple[int, str]:
-    """Where an artifact stands on this processor, lowest first, and why."""
+def _rank(artifact: Artifact, name: str, features: frozenset[str]) -> tuple[tuple[int, int], str]:
+    """Where an artifact on a backend stands on this machine, lowest first, and why."""
+    module = backend_module(name)
+    if module.DEVICE == "gpu":
+        return (0, module.TARGETS.index(artifact.target)), "there is a GPU; nothing was measured"
+    place, why = _cpu_rank(artifact, features)
+    return (1, place), why
+
+
+def _cpu_rank(artifact: Artifact, features: frozenset[str]) -> tuple[int, str]:
     if artifact.precision != "int8":
         half = artifact.precision == "fp16"
         return (2, "half precision") if half else (1, "float, exact on every processor")

@@ -5,9 +5,14 @@ nothing and breaks nothing. It provides
 
     PACKAGE: str                         the distribution to look for, e.g. "onnxruntime"
     INSTALL: str                         the line that installs it
-    TARGETS: tuple[str, ...]             the artifacts it is for, by ``manifest.Artifact.target``
-    def precisions() -> tuple[str, ...]  what it can compute in here, the exact one first
-    def version() -> str                 of the engine; raises ImportError when it is absent
+    TARGETS: tuple[str, ...]             the artifacts it is for, by ``manifest.Artifact.target``;
+                                         on a GPU the one to try first comes first
+    DEVICE: str                          "cpu" or "gpu"
+    BUILDS: bool                         whether opening an artifact the first time takes minutes
+    def precisions() -> tuple[str, ...]  what it can compute in here, the most exact first;
+                                         "f32" rounds nothing that the artifact does not
+    def version() -> str                 of the engine, without importing it; raises ImportError
+                                         when it is absent, BackendMissingError when its GPU is
     def open(path, options) -> Backend   loads an artifact
 """
 
@@ -23,6 +28,10 @@ from edgecnn_runtime.types import Pixels, Tensors
 BACKENDS: Mapping[str, str] = {
     "onnxruntime": "edgecnn_runtime.backends.onnxruntime",
     "openvino": "edgecnn_runtime.backends.openvino",
+    "onnxruntime-cuda": "edgecnn_runtime.backends.onnxruntime_cuda",
+    "onnxruntime-tensorrt": "edgecnn_runtime.backends.onnxruntime_tensorrt",
+    "tensorrt": "edgecnn_runtime.backends.tensorrt",
+    "tensorrt-rtx": "edgecnn_runtime.backends.tensorrt_rtx",
     "fake": "edgecnn_runtime.backends.fake",
 }
 
@@ -31,7 +40,7 @@ BACKENDS: Mapping[str, str] = {
 class Options:
     """How to open an artifact.
 
-    threads: intra-op threads; 0 means every core this process may use.
+    threads: intra-op threads; 0 means every core this process may use. On a GPU without meaning.
     batch: the N of uint8[N,H,W,3] that ``run`` will be called with, fixed for the life of the
         backend so that every buffer can be allocated once.
     precision: one of the backend's ``precisions()``; "" means its first, the exact one.
@@ -85,14 +94,33 @@ def backend_module(name: str) -> ModuleType:
 
 
 def installed() -> dict[str, str]:
-    """The engines installed here and their versions, in the order of BACKENDS; imports none."""
+    """The engines usable here and their versions, in the order of BACKENDS; imports none."""
+    from edgecnn_runtime.errors import BackendMissingError
+
     found = {}
     for name in BACKENDS:
         if name == "fake":
             continue
-        with contextlib.suppress(ImportError):
+        with contextlib.suppress(ImportError, BackendMissingError):
             found[name] = str(backend_module(name).version())
     return found
+
+
+def why_absent(name: str) -> str:
+    """Why a backend cannot be used here; "" where it can. Imports no engine."""
+    from edgecnn_runtime.errors import BackendMissingError
+    from edgecnn_runtime.nvidia.driver import gpu
+
+    module = backend_module(name)
+    try:
+        if module.DEVICE == "gpu":
+            gpu()  # first: without one, installing the package would not help
+        module.version()
+    except ImportError:
+        return "not installed"
+    except BackendMissingError as error:
+        return str(error)
+    return ""
 
 
 def check_options(options: Options, precisions: tuple[str, ...], engine: str) -> None:

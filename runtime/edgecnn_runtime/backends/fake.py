@@ -17,6 +17,7 @@ from edgecnn_runtime.types import Pixels, Tensors
 PACKAGE = "edgecnn-runtime"
 INSTALL = "pip install edgecnn-runtime"
 TARGETS = ("any", "cpu", "cpu-rr", "trt")
+DEVICE, BUILDS = "cpu", False
 
 Function: TypeAlias = Callable[[Pixels], Tensors]
 """uint8[N,H,W,3] → the outputs by name, the batch first."""

@@ -16,6 +16,7 @@ from edgecnn_runtime.types import Pixels, Tensors
 PACKAGE = "onnxruntime"
 INSTALL = "pip install 'edgecnn-runtime[cpu]'"
 TARGETS = ("any", "cpu", "cpu-rr")
+DEVICE, BUILDS = "cpu", False
 
 WHEELS = ("onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino", "onnxruntime-qnn")
 """Distributions of the one package ``onnxruntime``: side by side they overwrite each other."""
@@ -58,7 +59,7 @@ class OnnxRuntime:
     """One InferenceSession, with input and outputs bound to buffers that stay."""
 
     def __init__(self, path: Path, options: Options) -> None:
-        ort = _import()
+        ort = import_onnxruntime()
         settings = ort.SessionOptions()
         settings.intra_op_num_threads = options.threads or usable_cores()
         settings.inter_op_num_threads = 1
@@ -108,16 +109,20 @@ class OnnxRuntime:
         self._session = self._binding = None
 
 
-def _import() -> Any:
+def import_onnxruntime(install: str = INSTALL) -> Any:
+    """The package ``onnxruntime``; a warning names wheels that overwrote each other.
+
+    install: what brings the one that is wanted. Raises BackendMissingError where it is absent.
+    """
     installed = wheels()
     clash = (
         f"{' and '.join(installed)} are installed side by side and overwrite each other's files: "
-        f"pip uninstall -y {' '.join(installed)} && {INSTALL}"
+        f"pip uninstall -y {' '.join(installed)} && {install}"
     )
     try:
         import onnxruntime
     except ImportError as error:
-        fix = clash if len(installed) > 1 else INSTALL
+        fix = clash if len(installed) > 1 else install
         raise BackendMissingError(f"ONNX Runtime cannot be used here ({error}): {fix}") from error
     if len(installed) > 1:
         log.warning(clash)

@@ -1,0 +1,109 @@
+"""Which GPU is here, asked of NVIDIA's driver and of nothing else.
+
+ctypes on libcuda.so.1 rather than a package: it comes with the driver, so where there is a GPU
+there is this. Names and values: CUDA driver API reference.
+"""
+
+import ctypes
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib import metadata
+
+from edgecnn_runtime.errors import BackendMissingError
+
+LIBRARY = "libcuda.so.1"
+NO_DEVICE = 100
+CAPABILITY_MAJOR, CAPABILITY_MINOR = 75, 76
+TENSOR_CORES_FOR_FLOAT = (8, 0)
+"""From this compute capability on, float products can be taken in TF32 (10 bits of mantissa)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gpu:
+    """The GPU that CUDA calls 0.
+
+    capability: its compute capability. uuid: of this very card, 32 hexadecimal digits.
+    cuda: the newest CUDA its driver takes, (major, minor).
+    """
+
+    name: str
+    capability: tuple[int, int]
+    uuid: str
+    cuda: tuple[int, int]
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """What an engine that was built on it depends on."""
+        return (self.name, f"sm {self.capability}", self.uuid, f"cuda {self.cuda}")
+
+
+def gpu() -> Gpu:
+    """The GPU of this machine. Raises BackendMissingError where there is none, and says why."""
+    found = find_gpu(LIBRARY)
+    if isinstance(found, str):
+        raise BackendMissingError(found)
+    return found
+
+
+def float_precisions() -> tuple[str, ...]:
+    """How a GPU multiplies floats, the exact way first. Raises what ``gpu`` raises."""
+    return ("f32", "tf32") if gpu().capability >= TENSOR_CORES_FOR_FLOAT else ("f32",)
+
+
+def version_with_gpu(*packages: str) -> str:
+    """Of the first of the packages that is installed, on a machine with a GPU; imports none.
+
+    Raises ImportError where none is installed, BackendMissingError where there is no GPU.
+    """
+    for package in packages[:-1]:
+        if any(metadata.distributions(name=package)):
+            break
+    else:
+        package = packages[-1]
+    version = metadata.version(package)
+    gpu()
+    return version
+
+
+@lru_cache(maxsize=2)
+def find_gpu(library: str) -> Gpu | str:
+    """The first GPU that the driver's ``library`` knows, or why there is none.
+
+    Looked for once a process: starting the driver takes tens of milliseconds.
+    """
+    try:
+        cuda = ctypes.CDLL(library)
+    except OSError:
+        return "no NVIDIA GPU: its driver is not installed"
+    status = cuda.cuInit(0)
+    count = ctypes.c_int()
+    if status == 0:
+        status = cuda.cuDeviceGetCount(ctypes.byref(count))
+    if status == NO_DEVICE or (status == 0 and count.value == 0):
+        return "no NVIDIA GPU: its driver is installed and finds none that this process may use"
+    if status:
+        return f"no NVIDIA GPU: its driver does not start ({_words(cuda, status)})"
+    name, uuid = ctypes.create_string_buffer(256), (ctypes.c_ubyte * 16)()
+    cuda.cuDeviceGetName(name, len(name), 0)
+    cuda.cuDeviceGetUuid(uuid, 0)
+    version = ctypes.c_int()
+    cuda.cuDriverGetVersion(ctypes.byref(version))
+    return Gpu(
+        name=name.value.decode("utf-8", "replace"),
+        capability=(_attribute(cuda, CAPABILITY_MAJOR), _attribute(cuda, CAPABILITY_MINOR)),
+        uuid=bytes(uuid).hex(),
+        cuda=(version.value // 1000, version.value % 1000 // 10),
+    )
+
+
+def _attribute(cuda: ctypes.CDLL, which: int) -> int:
+    value = ctypes.c_int()
+    cuda.cuDeviceGetAttribute(ctypes.byref(value), which, 0)
+    return value.value
+
+
+def _words(cuda: ctypes.CDLL, status: int) -> str:
+    text = ctypes.c_char_p()
+    if cuda.cuGetErrorString(status, ctypes.byref(text)) or text.value is None:
+        return f"error {status}"
+    return f"error {status}: {text.value.decode()}"
