@@ -51,7 +51,7 @@ def unpacked(package: Package, cache: Path) -> Path:
         archive = _archive(package, cache)
         if archive.suffix == ".whl":
             with zipfile.ZipFile(archive) as wheel:
-                wheel.extractall(folder)  # noqa: S202: it is the archive that was pinned
+                wheel.extractall(folder)  # noqa: S202
         else:
             with tarfile.open(archive) as packed:
                 packed.extractall(folder, filter="data")

@@ -1,0 +1,91 @@
+"""Does INT8 say what float says? Trained networks, on real pictures that it was not made from.
+
+Each is exported with ``--int8`` and its calibration pictures, nothing else; the gate knows no
+labels. Then every other picture goes through the INT8 form on each engine and through the float
+form on ONNX Runtime, and decoded results are compared: the class, the text, and every box that
+either finds (equal: IoU ≥ 0.8 and scores within 0.05).
+Reached: ≥ 99 % equal on ONNX Runtime and on OpenVINO.
+"""
+
+import sys
+import tempfile
+from typing import Any
+
+import torch
+from lib.material import need_assets
+from lib.options import Options, options
+from lib.quantised import ENGINES, export_int8, in_float, open_artifact
+from lib.trained import TRAINED, Trained
+from rich.console import Console
+from rich.table import Table
+
+from edgecnn_bench.results import write_result
+from edgecnn_runtime.agreement import same_result, share_equal
+from edgecnn_runtime.types import Result
+
+WANTED = 0.99
+TARGET = "cpu"
+QUICK = 200
+"""Pictures of a short try."""
+
+
+def main() -> int:
+    """Measure, print, write; 0 when everything is reached."""
+    need_assets()
+    torch.set_num_threads(2)
+    asked = options(__doc__, list(TRAINED))
+    console = Console()
+    rows = []
+    for name in asked.names:
+        rows.append(measure(TRAINED[name](asked.cache), asked))
+        console.print(rows[-1], highlight=False)
+    console.print(table(rows))
+    if asked.whole(list(TRAINED)):
+        write_result("int8_agreement", {"wanted": WANTED, "target": TARGET, "rows": rows})
+    return 0 if all(row["reached"] for row in rows) else 1
+
+
+def measure(network: Trained, asked: Options) -> dict[str, Any]:
+    """One network on both engines."""
+    with tempfile.TemporaryDirectory() as scratch:
+        config = network.config(
+            int8=True, calib=str(network.calibration), targets=(TARGET,),
+            out=f"{scratch}/model.edge", work_dir=f"{scratch}/work",
+        )  # fmt: skip
+        made = export_int8(config)
+        row = {"network": network.name, "task": network.task, **made.row(TARGET)}
+        if not row["passed"]:
+            return row | {"reached": False}
+        count = QUICK if asked.quick else None
+        frames = list(network.frames())[:count]
+
+        def results(artifact: str, engine: str) -> list[Result]:
+            with open_artifact(made, artifact, engine) as model:
+                return model.batch(frames)
+
+        expected = results("fp32", ENGINES[0])
+        threshold = float(getattr(made.bundle.manifest.decode, "score", 0.0))
+        row["pictures"] = len(frames)
+        row["results"] = sum(len(one) if isinstance(one, list) else 1 for one in expected)
+        for engine in ENGINES:
+            pairs = list(zip(expected, results(f"int8-{TARGET}", engine), strict=True))
+            same = [same_result(one, other, threshold=threshold) for one, other in pairs]
+            row[engine] = share_equal(pairs, threshold=threshold)
+            row[f"{engine}_whole_pictures"] = sum(same) / len(same)
+    return row | {"reached": min(row[engine] for engine in ENGINES) >= WANTED}
+
+
+def table(rows: list[dict[str, Any]]) -> Table:
+    """One line a network."""
+    drawn = Table(title=f"INT8 results equal to float's (wanted ≥ {WANTED:.0%})")
+    for heading in ("network", "pictures", "results", "ONNX Runtime", "OpenVINO", "in float"):
+        drawn.add_column(heading, justify="left" if heading == "network" else "right")
+    for row in rows:
+        shares = [f"{row[e]:.2%}" for e in ENGINES] if row["passed"] else ["gate", "not met"]
+        counts = [f"{row.get(key, 0):,}" for key in ("pictures", "results")]
+        drawn.add_row(row["network"], *counts, *shares, in_float(row))
+    return drawn
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,58 @@
+"""INT8 bundles of figures: made, and read back as what a table says of them."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from edgecnn_export.config import ExportConfig
+from edgecnn_export.pipeline import ExportResult, export
+from edgecnn_runtime.bundle import Bundle
+from edgecnn_runtime.model import Model, open_model
+from edgecnn_runtime.select import Candidate
+
+ENGINES = ("onnxruntime", "openvino")
+
+
+@dataclass(frozen=True)
+class Int8Made:
+    """An export with INT8, and how much of each target went back to float."""
+
+    result: ExportResult
+
+    @property
+    def bundle(self) -> Bundle:
+        """As it was written."""
+        return self.result.bundle
+
+    def row(self, target: str) -> dict[str, Any]:
+        """layers and those of them in float, their share of the operations, how it was made."""
+        (found,) = (one for one in self.result.int8.results if one.target == target)
+        return {
+            "passed": found.passed,
+            "verdict": found.best.verdict.text,
+            "method": found.method,
+            "layers": len(found.layers),
+            "in_float": len(found.returned),
+            "operations_in_float": sum(layer.cost for layer in found.layers if layer.in_float),
+            "seconds": sum(self.result.seconds.values()),
+        }
+
+
+def export_int8(config: ExportConfig) -> Int8Made:
+    """Run the export that ``config`` says, INT8 among it."""
+    return Int8Made(export(config))
+
+
+def open_artifact(made: Int8Made, artifact: str, engine: str) -> Model:
+    """One artifact, ``fp32`` or ``int8-cpu``, on one engine in f32, self-tested; 2 threads.
+
+    Also on an engine that would not choose it: ONNX Runtime computes what TensorRT's form says.
+    """
+    file = f"model.{artifact}.onnx"
+    (entry,) = (one for one in made.bundle.manifest.artifacts if one.file == file)
+    candidate = Candidate(entry, engine, "f32", 2, "it is what is measured")
+    return open_model(made.bundle, candidate, cache_dir=made.bundle.path.parent / "cache")
+
+
+def in_float(row: dict[str, Any]) -> str:
+    """``3 of 21 (12 %)``: layers in float and their share of the operations."""
+    return f"{row['in_float']} of {row['layers']} ({row['operations_in_float']:.0%})"
