@@ -39,7 +39,7 @@ def open(path: Path, options: Options) -> Backend:  # noqa: A001
     def providers(stream: int, graph: bool) -> Sequence[Provider]:
         return [cuda_provider(stream, exact=exact, graph=graph)]
 
-    return open_session(ort, path, options, providers)
+    return open_session(ort, path, options, providers, INSTALL)
 
 
 def cuda_provider(stream: int, *, exact: bool, graph: bool) -> Provider:

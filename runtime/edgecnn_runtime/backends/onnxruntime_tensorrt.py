@@ -15,7 +15,7 @@ from edgecnn_runtime.nvidia.session import Provider, import_with, open_session
 from edgecnn_runtime.nvidia.tensorrt_engine import announce, engine_key
 
 PACKAGE = "onnxruntime-gpu"
-INSTALL = "pip install 'edgecnn-runtime[gpu]' 'tensorrt-cu13<11'"
+INSTALL = "pip install 'edgecnn-runtime[gpu-tensorrt]'"
 LIBRARY = "libnvinfer.so.10"  # what the provider is linked to
 TARGETS = ("trt", "any")
 DEVICE, BUILDS = "gpu", True
@@ -62,7 +62,7 @@ def open(path: Path, options: Options) -> Backend:  # noqa: A001
 
         if found is None:
             announce(path, LABEL, here, options)
-        session = open_session(ort, path, options, providers)
+        session = open_session(ort, path, options, providers, INSTALL)
         if found is None and options.cache_dir:
             built = {file.name: file.read_bytes() for file in folder.iterdir()}
             keep(options.cache_dir, key, built)

@@ -74,15 +74,15 @@ def find_gpu(library: str) -> Gpu | str:
     try:
         cuda = ctypes.CDLL(library)
     except OSError:
-        return "no NVIDIA GPU: its driver is not installed"
+        return "no NVIDIA driver"
     status = cuda.cuInit(0)
     count = ctypes.c_int()
     if status == 0:
         status = cuda.cuDeviceGetCount(ctypes.byref(count))
     if status == NO_DEVICE or (status == 0 and count.value == 0):
-        return "no NVIDIA GPU: its driver is installed and finds none that this process may use"
+        return "NVIDIA's driver finds no GPU that this process may use"
     if status:
-        return f"no NVIDIA GPU: its driver does not start ({_words(cuda, status)})"
+        return f"NVIDIA's driver does not start ({_words(cuda, status)})"
     name, uuid = ctypes.create_string_buffer(256), (ctypes.c_ubyte * 16)()
     cuda.cuDeviceGetName(name, len(name), 0)
     cuda.cuDeviceGetUuid(uuid, 0)

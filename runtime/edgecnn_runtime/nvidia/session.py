@@ -69,21 +69,23 @@ def open_session(
     path: Path,
     options: Options,
     providers: Callable[[int, bool], Sequence[Provider]],
+    install: str,
 ) -> "GpuSession":
     """A session whose first provider does the work, with a CUDA graph where there can be one.
 
     providers: from the address of a stream and whether to record a graph, to ONNX Runtime's
-    providers, the fastest first. Raises BackendMissingError where the first one cannot be loaded,
-    UnsupportedModelError where the file or the batch is not taken.
+    providers, the fastest first. install: what brings the first one.
+    Raises BackendMissingError where that cannot be loaded, UnsupportedModelError where the file
+    or the batch is not taken.
     """
     try:
         try:
-            return GpuSession(ort, path, options, providers, Stream(), graph=True)
+            return GpuSession(ort, path, options, providers, Stream(), graph=True, install=install)
         except BackendMissingError:
             raise
         except Exception as error:
             log.info("%s: no CUDA graph: %s", path, error)
-            return GpuSession(ort, path, options, providers, Stream(), graph=False)
+            return GpuSession(ort, path, options, providers, Stream(), graph=False, install=install)
     except BackendMissingError:
         raise
     except Exception as error:  # the engine's exceptions share no base class
@@ -106,6 +108,7 @@ class GpuSession:
         stream: Stream,
         *,
         graph: bool,
+        install: str,
         device: str = "cuda",
     ) -> None:
         """stream: the session's own from now on. device: where its memory is, for ONNX Runtime."""
@@ -113,7 +116,7 @@ class GpuSession:
         try:
             signature = read_signature(ort, path, options.batch)
             wanted = providers(stream.handle, graph)
-            self._session = _session(ort, path, signature, wanted)
+            self._session = _session(ort, path, signature, wanted, install)
             self._binding = self._session.io_binding()
             self._pixels = stream.twin(signature.shape, np.uint8)
             self._binding.bind_input(
@@ -183,7 +186,9 @@ def read_signature(ort: Any, path: Path, batch: int) -> Signature:
     return Signature(given.name, shape, outputs, free)
 
 
-def _session(ort: Any, path: Path, signature: Signature, providers: Sequence[Provider]) -> Any:
+def _session(
+    ort: Any, path: Path, signature: Signature, providers: Sequence[Provider], install: str
+) -> Any:
     settings = ort.SessionOptions()
     settings.log_severity_level = 4  # what it would print is raised below
     settings.intra_op_num_threads = settings.inter_op_num_threads = 1
@@ -196,12 +201,12 @@ def _session(ort: Any, path: Path, signature: Signature, providers: Sequence[Pro
         )
     except Exception as error:
         if why := _not_loadable(ort, wanted):
-            raise BackendMissingError(why) from error
+            raise BackendMissingError(f"{why}: {install}") from error
         raise
     # a provider that cannot be loaded is left out by ONNX Runtime with a line in its log
     if wanted not in session.get_providers():
         why = _not_loadable(ort, wanted) or "ONNX Runtime left it out and gave no reason"
-        raise BackendMissingError(why)
+        raise BackendMissingError(f"{why}: {install}")
     return session
 
 

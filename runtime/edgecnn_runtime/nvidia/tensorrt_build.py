@@ -12,6 +12,9 @@ from typing import Any
 
 from edgecnn_runtime.errors import UnsupportedModelError
 
+MOST = 100
+"""Different complaints that are remembered."""
+
 log = logging.getLogger(__name__)
 
 
@@ -52,7 +55,7 @@ def build_engine(
 def listener(trt: ModuleType) -> Any:
     """The logger of one TensorRT: it takes one for the life of the process.
 
-    Its ``complaints`` are the warnings and errors since they were last cleared.
+    Its ``complaints`` are the warnings and errors since they were last cleared, each once.
     """
 
     class Listener(trt.ILogger):  # type: ignore[misc, name-defined]
@@ -62,9 +65,10 @@ def listener(trt: ModuleType) -> Any:
 
         def log(self, severity: Any, words: str) -> None:
             log.debug("%s: %s", severity, words)
-            if severity <= trt.ILogger.WARNING:
-                self.complaints.append(" ".join(words.split()))
-                del self.complaints[:-20]
+            words = " ".join(words.split())
+            room = len(self.complaints) < MOST and words not in self.complaints
+            if severity <= trt.ILogger.WARNING and room:
+                self.complaints.append(words)
 
     return Listener()
 
