@@ -361,6 +361,18 @@ def test_tensorrt_replays_one_graph_and_rtx_records_its_own(cuda, file):
     assert rtx.engine.config.cuda_graph_strategy == "whole"
 
 
+def test_an_engine_that_cannot_be_recorded_runs_all_the_same(cuda, file, build, monkeypatch):
+    monkeypatch.setattr(
+        HostContext, "execute_async_v3",
+        lambda self, _stream: cuda.recording is None and not cuda.give(self.compute),
+    )  # fmt: skip
+    engine = TensorRtEngine(HostTensorRt(cuda), file.read_bytes(), b"", 1, Stream(cuda))
+    engine.pixels[:] = 77
+    expected = build.run_onnx(build.classifier(), engine.pixels)["scores"]
+    assert engine.run()["scores"] == pytest.approx(expected, rel=1e-4, abs=1e-4)
+    assert not cuda.launches
+
+
 def test_what_the_gpu_refuses_is_an_error_and_leaks_nothing(cuda, build, tmp_path):
     onnx.save(build.classifier(width=4096, height=4096), tmp_path / "huge.onnx")
     plan = (tmp_path / "huge.onnx").read_bytes()

@@ -3,6 +3,7 @@
 import hashlib
 import logging
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -105,9 +106,7 @@ class TensorRtEngine:
             # the first run allocates what is allocated once, and compiles what is compiled late
             self._work()
             self._stream.wait()
-            # TensorRT-RTX records its own graph; in TensorRT all of a run becomes one
-            jit = self._kernels is not None
-            self._enqueue = self._work if jit else self._stream.record(self._work)
+            self._enqueue = self._recorded()
             self.run()
         except BaseException:
             self.close()
@@ -174,6 +173,16 @@ class TensorRtEngine:
             else:
                 self._results.append(twin)
                 self._outputs[name] = twin.array
+
+    def _recorded(self) -> Callable[[], object]:
+        """All of a run as one CUDA graph, where TensorRT allows it; TensorRT-RTX makes its own."""
+        if self._kernels is not None:
+            return self._work
+        try:
+            return self._stream.record(self._work)
+        except EdgecnnError as error:
+            log.info("no CUDA graph: %s", error)
+            return self._work
 
     def _work(self) -> None:
         self._stream.upload(self._pixels)
