@@ -63,7 +63,7 @@ def test_a_run_allocates_no_picture(cuda, build, tmp_path, host):
     assert peak < 20_000
 
 
-def test_closing_releases_the_gpu_and_arrays_outlive_it(opened, cuda, host):
+def test_closing_releases_the_gpu_and_arrays_outlive_it(opened, cuda):
     scores = opened.outputs["scores"]
     opened.close()
     opened.close()
@@ -76,7 +76,7 @@ def test_closing_releases_the_gpu_and_arrays_outlive_it(opened, cuda, host):
     gc.collect()
 
 
-def test_host_memory_goes_with_the_last_array(cuda, host):
+def test_host_memory_goes_with_the_last_array(cuda):
     stream = Stream(cuda)
     view = stream.twin((2, 3), np.float32).array[1]
     assert view.tolist() == [0, 0, 0]
