@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import numpy as np
 
 from edgecnn_runtime.types import Pixels
 
@@ -30,6 +31,21 @@ def video_frames(limit: int = 1000) -> list[Pixels]:
         frames.append(read[1])
     capture.release()
     return frames
+
+
+def photographs_apart() -> tuple[list[Pixels], list[Pixels]]:
+    """Photographs uint8[H,W,3] BGR of any sizes: streets and cars from near and far, people.
+
+    Three quarters of them to calibrate with, and of the rest those that no picture of
+    ``timm_models.photographs`` is among.
+    """
+    files = sorted((ASSETS / "plates" / "scenes").glob("*/*.jpg"))
+    scenes = [np.asarray(cv2.imread(str(file)), np.uint8) for file in files]
+    halves = [half for scene in scenes for half in np.array_split(scene, 2, axis=1)]
+    frames = video_frames()
+    known, rest = len(scenes) * 3 // 4, len(frames) * 3 // 4
+    calibration = [*halves[: 2 * known], *scenes[:known], *frames[:rest]]
+    return calibration, [*scenes[known + 1 :: 2], *frames[rest + 5 :: 2]]  # it takes even ones
 
 
 def export_yunet(folder: Path, frames: list[Pixels]) -> Path:

@@ -2,7 +2,7 @@
 
 import functools
 import importlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from edgecnn_export.config import ExportConfig
 from edgecnn_runtime.types import Floats, Pixels
 from lib.material import ASSETS
 
@@ -66,6 +67,28 @@ def import_timm() -> tuple[Any, torch.library.Library]:
     return importlib.import_module("timm"), library
 
 
+def int8_network(
+    name: str, folder: Path, calibration: Iterable[Pixels]
+) -> tuple[nn.Module, ExportConfig]:
+    """The module with statistics of the photographs, and what exports it with ``--int8``.
+
+    folder: where weights, pictures, the bundle and what is learnt on the way go.
+    """
+    module = random_model(name)
+    config: Any = module.pretrained_cfg
+    _, height, width = config["input_size"]
+    pixels = photographs(width, height)
+    set_statistics(module, textbook(pixels, **normalisation(module)))
+    save_weights(module, folder / "weights.pt")
+    write_pictures(pixels, folder / "pictures")
+    write_pictures(calibration, folder / "calibration")
+    return module, ExportConfig(
+        model=str(folder / "weights.pt"), arch=arch_of(name), name=name,
+        images=str(folder / "pictures"), int8=True, calib=str(folder / "calibration"),
+        targets=("cpu",), out=str(folder / f"{name}.edge"), work_dir=str(folder / "work"),
+    )  # fmt: skip
+
+
 def photographs(width: int, height: int) -> Pixels:
     """uint8[16,height,width,3] BGR: cars, plates and faces."""
     scenes = sorted((ASSETS / "plates" / "scenes").glob("*/*.jpg"))[::12][:9]
@@ -85,6 +108,12 @@ def textbook(pixels: Pixels, mean: Sequence[float], std: Sequence[float]) -> tor
     return torch.from_numpy(normal.transpose(0, 3, 1, 2).copy())
 
 
+def normalisation(module: nn.Module) -> dict[str, Sequence[float]]:
+    """timm's own mean and std, as ``textbook`` takes them."""
+    config: Any = module.pretrained_cfg
+    return {"mean": config["mean"], "std": config["std"]}
+
+
 def set_statistics(module: nn.Module, planes: torch.Tensor) -> None:
     """Batch normalisation as after training on these pictures; dropout stays off."""
     for part in module.modules():
@@ -102,11 +131,11 @@ def save_weights(module: nn.Module, path: Path) -> None:
     torch.save(module.state_dict(), path)
 
 
-def write_pictures(pixels: Pixels, folder: Path) -> None:
+def write_pictures(pixels: Iterable[Pixels], folder: Path) -> None:
     """PNGs, to be given as --images."""
     folder.mkdir()
     for number, picture in enumerate(pixels):
-        cv2.imwrite(str(folder / f"{number:02d}.png"), picture)
+        cv2.imwrite(str(folder / f"{number:03d}.png"), picture)
 
 
 def centred_cosine(found: NDArray[Any], wanted: Floats) -> float:
