@@ -1,5 +1,8 @@
 """Whether two results say the same: what a person would call equal, and not bit by bit."""
 
+import math
+from collections.abc import Iterable
+
 import numpy as np
 
 from edgecnn_runtime.types import Box, Classification, Detection, Embedding, Reading, Result
@@ -8,6 +11,9 @@ OVERLAP = 0.8
 """IoU from which two boxes are the same box."""
 SCORE_MARGIN = 0.05
 """How far scores of the same box may differ; a box so close to the threshold may be missing."""
+POINT_MARGIN = 0.25
+"""How far a landmark may be off, as a share of the box's side (the square root of its area): by
+more it is on another feature; the eyes of a face are about 0.4 apart."""
 SAME_VECTOR = 0.99
 """Cosine from which two embeddings are the same vector."""
 TOSS_UP = 0.01
@@ -19,18 +25,39 @@ def same_result(one: Result, other: Result, *, threshold: float = 0.0) -> bool:
 
     The best label is the same, or both give the two labels scores within 0.01; the text is the
     same; the vectors point the same way; every box has a partner with its label, an IoU of at
-    least 0.8 and a score within 0.05.
+    least 0.8, a score within 0.05 and landmarks within a quarter of its side.
     threshold: the detector's own; boxes that barely pass it need no partner.
     """
+    equal, total = _equal(one, other, threshold)
+    return equal == total
+
+
+def share_equal(pairs: Iterable[tuple[Result, Result]], *, threshold: float = 0.0) -> float:
+    """The share of findings two runs agree on: of the boxes of both, else of the pictures.
+
+    A picture in which both find nothing counts as one finding.
+    """
+    counts = [_equal(one, other, threshold) for one, other in pairs]
+    return sum(equal for equal, _ in counts) / sum(total for _, total in counts)
+
+
+def _equal(one: Result, other: Result, threshold: float) -> tuple[int, int]:
+    """How many findings agree, of how many."""
+    if isinstance(one, list) and isinstance(other, list):
+        sure = threshold + SCORE_MARGIN
+        ours, theirs = _matched(one, other, sure), _matched(other, one, sure)
+        total = ours[1] + theirs[1]
+        return (ours[0] + theirs[0], total) if total else (1, 1)
+    return int(_same(one, other)), 1
+
+
+def _same(one: Result, other: Result) -> bool:
     if isinstance(one, Classification) and isinstance(other, Classification):
         return one.index == other.index or _toss_up(one, other)
     if isinstance(one, Reading) and isinstance(other, Reading):
         return one.text == other.text
     if isinstance(one, Embedding) and isinstance(other, Embedding):
         return _cosine(one.vector, other.vector) >= SAME_VECTOR
-    if isinstance(one, list) and isinstance(other, list):
-        sure = threshold + SCORE_MARGIN
-        return _all_matched(one, other, sure) and _all_matched(other, one, sure)
     return False
 
 
@@ -51,15 +78,17 @@ def _toss_up(one: Classification, other: Classification) -> bool:
     return all(abs(float(first) - float(second)) <= TOSS_UP for first, second in pairs)
 
 
-def _all_matched(needy: list[Detection], others: list[Detection], sure: float) -> bool:
+def _matched(needy: list[Detection], others: list[Detection], sure: float) -> tuple[int, int]:
+    """How many boxes have a partner, of those that have or need one."""
     free = list(others)
+    equal = total = 0
     for found in needy:
         partners = [candidate for candidate in free if _same_box(found, candidate)]
         if partners:
             free.remove(max(partners, key=lambda candidate: iou(found.box, candidate.box)))
-        elif found.score >= sure:
-            return False
-    return True
+            equal += 1
+        total += bool(partners) or found.score >= sure
+    return equal, total
 
 
 def _same_box(one: Detection, other: Detection) -> bool:
@@ -67,6 +96,17 @@ def _same_box(one: Detection, other: Detection) -> bool:
         one.index == other.index
         and abs(one.score - other.score) <= SCORE_MARGIN
         and iou(one.box, other.box) >= OVERLAP
+        and _same_points(one, other)
+    )
+
+
+def _same_points(one: Detection, other: Detection) -> bool:
+    if len(one.points) != len(other.points):
+        return False
+    allowed = POINT_MARGIN * _area(one.box) ** 0.5
+    return all(
+        math.dist(mine, theirs) <= allowed
+        for mine, theirs in zip(one.points, other.points, strict=True)
     )
 
 

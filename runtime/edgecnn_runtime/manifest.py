@@ -200,7 +200,7 @@ class Run(Part, frozen=True, kw_only=True):
     parity: by output name, against torch, on the verification pictures.
     golden_snr_db: by output name, against the stored golden outputs: what a device must reach
         again, less the tolerance.
-    agreement: share of verification pictures whose decoded result equals the reference's.
+    agreement: share of decoded results (of a detector's boxes) that equal the reference's.
     """
 
     engine: str

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from edgecnn_runtime.agreement import iou, same_result
+from edgecnn_runtime.agreement import iou, same_result, share_equal
 from edgecnn_runtime.parity import LIMIT_DB, cosine_text, distinctness, parity, snr_db
 from edgecnn_runtime.types import Box, Classification, Detection, Embedding, Reading, Result
 
@@ -133,6 +133,26 @@ def test_equal_results_are_what_a_person_would_call_equal(
 ) -> None:
     assert same_result(one, other, threshold=0.5) is same
     assert same_result(other, one, threshold=0.5) is same
+
+
+def test_boxes_are_counted_one_by_one_and_pictures_where_there_are_none() -> None:
+    pairs = [
+        ([found(0), found(50), found(99)], [found(0), found(50)]),  # 4 of 5
+        ([], []),  # 1 of 1
+        ([found(0)], [found(0), found(80, 0.53)]),  # 2 of 2: what barely passes needs no partner
+    ]
+    assert share_equal(pairs, threshold=0.5) == pytest.approx(7 / 8)
+    texts = [(Reading("A", 1.0), Reading("A", 1.0)), (Reading("A", 1.0), Reading("B", 1.0))]
+    assert share_equal(texts) == 0.5
+
+
+@pytest.mark.parametrize(("off", "same"), [(2.4, True), (2.6, False)])
+def test_a_landmark_may_move_a_quarter_of_the_side(off: float, same: bool) -> None:
+    one, other = (
+        Detection(Box(0, 0, 10, 10), 0.9, "face", 0, ((4.0, 4.0), (4.0 + x, 8.0))) for x in (0, off)
+    )
+    assert same_result([one], [other]) is same
+    assert not same_result([one], [found(0)])
 
 
 def test_iou() -> None:

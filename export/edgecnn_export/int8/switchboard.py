@@ -18,12 +18,17 @@ from onnx import TensorProto, helper, numpy_helper
 from edgecnn_export.int8.layers import Quantiser, Quantisers
 from edgecnn_runtime.types import Floats, Pixels
 
-BATCH = 8
+BATCH = 4
+"""With the arena, which keeps what every layer needed, larger batches only cost memory."""
+
+
+MEANS = "means/on"
 
 
 @dataclass(frozen=True)
 class Observed:
-    """outputs: new arrays by name, the batch first. means: float64[C] by tapped tensor."""
+    """outputs: new arrays by name, the batch first. means: float64[C] by tapped tensor, if asked
+    for."""
 
     outputs: Mapping[str, Floats]
     means: Mapping[str, NDArray[np.float64]]
@@ -59,7 +64,6 @@ class Switchboard:
         self.biases.update(board.biases)
         options = ort.SessionOptions()
         options.log_severity_level = 3
-        options.enable_cpu_mem_arena = False
         self._session = ort.InferenceSession(
             board.model.SerializeToString(), options, ["CPUExecutionProvider"]
         )
@@ -81,15 +85,17 @@ class Switchboard:
         *,
         tensors: Collection[str] = (),
         weights: Collection[str] = (),
+        means: bool = False,
     ) -> "Observed":
-        """Run with just these switches on."""
-        feed = dict(self._feed)
+        """Run with just these switches on. means: of the taps; they cost as much again."""
+        feed = {**self._feed, MEANS: np.array(means)}
         feed |= {f"{name}/on": np.array(name in tensors) for name in self.tensors}
         feed |= {f"{name}/on": np.array(name in weights) for name in self.weights}
         feed |= {f"{name}/bias": value for name, value in self.biases.items()}
-        wanted = [*self._final.values(), *self._taps.values()]
+        taps = self._taps if means else {}
+        wanted = [*self._final.values(), *taps.values()]
         kinds = len(self._final)
-        axes = [*self._axes, *(0 for _ in self._taps)]
+        axes = [*self._axes, *(0 for _ in taps)]
         parts: list[list[NDArray[Any]]] = []
         for at in range(0, len(pixels), self._batch):
             chunk = pixels[at : at + self._batch]
@@ -100,10 +106,10 @@ class Switchboard:
             placed = [np.moveaxis(v, axis, 0) for v, axis in zip(values, axes, strict=True)]
             parts.append([value[:size] for value in placed])
         joined = [np.concatenate(values) for values in zip(*parts, strict=True)]
-        means = [values.mean(0, dtype=np.float64) for values in joined[kinds:]]
+        averages = [values.mean(0, dtype=np.float64) for values in joined[kinds:]]
         return Observed(
             dict(zip(self._final, joined[:kinds], strict=True)),
-            dict(zip(self._taps, means, strict=True)),
+            dict(zip(taps, averages, strict=True)),
         )
 
 
@@ -126,6 +132,7 @@ class _Board:
         for name, rounded in quantisers.weights.items():
             nodes.append(self._weight(name, rounded))
             renamed[name] = f"{name}/now"
+        self._graph.input.append(helper.make_tensor_value_info(MEANS, TensorProto.BOOL, []))
         original = list(self._graph.node)
         for tensor in [value.name for value in self._graph.input]:
             if tensor in quantisers.activations:
@@ -188,9 +195,19 @@ class _Board:
         self.biases[node.name] = value
 
     def _mean(self, tensor: str, name: str) -> onnx.NodeProto:
-        axes = f"{tensor}/axes"
+        axes, mean, nothing = f"{tensor}/axes", f"{tensor}/average", f"{tensor}/no average"
         self._graph.initializer.append(numpy_helper.from_array(np.array([2, 3]), axes))
-        return helper.make_node("ReduceMean", [tensor, axes], [name], keepdims=0)
+        average = helper.make_node("ReduceMean", [tensor, axes], [mean], keepdims=0)
+        empty = numpy_helper.from_array(np.empty((0, 0), np.float32))
+        return helper.make_node(
+            "If",
+            [MEANS],
+            [name],
+            then_branch=_branch("then", [average], mean),
+            else_branch=_branch(
+                "else", [helper.make_node("Constant", [], [nothing], value=empty)], nothing
+            ),
+        )
 
 
 def _switch(
@@ -201,15 +218,20 @@ def _switch(
     constants: Collection[TensorProto] = (),
 ) -> onnx.NodeProto:
     """``otherwise`` as it is, or through ``then`` where ``on``; named otherwise/now."""
-    untyped = onnx.ValueInfoProto(name=result)
-    untyped.type.tensor_type.elem_type = TensorProto.FLOAT
-    kept = onnx.ValueInfoProto(name=f"{otherwise}/kept")
-    kept.type.tensor_type.elem_type = TensorProto.FLOAT
-    copy = helper.make_node("Identity", [otherwise], [kept.name])
+    kept = f"{otherwise}/kept"
+    copy = helper.make_node("Identity", [otherwise], [kept])
     return helper.make_node(
         "If",
         [on],
         [f"{otherwise}/now"],
-        then_branch=helper.make_graph(then, "then", [], [untyped], list(constants)),
-        else_branch=helper.make_graph([copy], "else", [], [kept]),
+        then_branch=_branch("then", then, result, constants),
+        else_branch=_branch("else", [copy], kept),
     )
+
+
+def _branch(
+    name: str, nodes: list[onnx.NodeProto], result: str, constants: Collection[TensorProto] = ()
+) -> onnx.GraphProto:
+    value = onnx.ValueInfoProto(name=result)
+    value.type.tensor_type.elem_type = TensorProto.FLOAT
+    return helper.make_graph(nodes, name, [], [value], list(constants))

@@ -29,7 +29,8 @@ class OnEngine(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TargetReport(msgspec.Struct, frozen=True, kw_only=True):
-    """One target. methods_db: SNR of the output by method, with everything in INT8.
+    """One target. methods_db: SNR of the output by method, with everything in INT8; of a detector
+    that is judged by its boxes, how far they stay under what makes another box.
 
     layers: the most sensitive first where sensitivity was measured, else the noisiest first.
     float_operators: what stays in float, by how often.

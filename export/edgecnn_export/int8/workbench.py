@@ -27,7 +27,7 @@ from edgecnn_export.int8.ranges import METHODS
 from edgecnn_export.int8.raw_pixels import Entry, close_entry, open_entry
 from edgecnn_export.int8.repair import Attempt, Outcome, Verdict, repair
 from edgecnn_export.int8.sensitivity import Noise, measure_noise
-from edgecnn_export.int8.switchboard import Switchboard
+from edgecnn_export.int8.switchboard import Observed, Switchboard
 from edgecnn_export.progress import Progress
 from edgecnn_runtime.cache import recall, remember
 from edgecnn_runtime.types import Pixels
@@ -106,6 +106,7 @@ class Workbench:
     _layers: tuple[Layer, ...] = field(init=False)
     _method: Method = field(init=False)
     _correct: bool = field(init=False, default=False)
+    _float: Observed | None = field(init=False, default=None)
     _kept: dict[tuple[str, ...], tuple[onnx.ModelProto, tuple[Measured, ...]]] = field(
         init=False, default_factory=dict
     )
@@ -193,10 +194,16 @@ class Workbench:
 
     def _biases(self, tensors: Collection[str], weights: Collection[str]) -> Biases:
         pixels = self.pixels[:: max(1, len(self.pixels) // TUNING)][:TUNING]
-        before = self._board.run(pixels)
-        after = self._board.run(pixels, tensors=tensors, weights=weights)
+        if self._float is None:
+            self._float = self._board.run(pixels, means=True)
+        after = self._board.run(pixels, tensors=tensors, weights=weights, means=True)
         return correct_biases(
-            self.model, self._quantisers, self._board, before=before, after=after, weights=weights
+            self.model,
+            self._quantisers,
+            self._board,
+            before=self._float,
+            after=after,
+            weights=weights,
         )
 
     def _judge(self, floats: tuple[str, ...]) -> Verdict:

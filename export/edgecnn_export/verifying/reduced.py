@@ -46,9 +46,8 @@ def check_reduced(verifier: Verifier, exact: Sequence[Check], progress: Progress
                     left_out.append(f"{engine} is no candidate: {error}")
                     continue
             if found.failed:
-                left_out.append(
-                    f"{check.artifact.file} is no candidate in {engine}: {_says(found)}"
-                )
+                said = found.gate.says(_cosine(found), found.run.agreement)
+                left_out.append(f"{check.artifact.file} is no candidate in {engine}: {said}")
             else:
                 passed.append(found)
     return Reduced(tuple(passed), tuple(left_out))
@@ -62,10 +61,3 @@ def _gate(exact: Check) -> Gate:
 
 def _cosine(check: Check) -> float:
     return min(parity.cosine for parity in check.run.parity.values())
-
-
-def _says(found: Check) -> str:
-    return (
-        f"centred cosine {_cosine(found):.4f} (at least {found.gate.cosine:.4f}), "
-        f"{found.run.agreement:.0%} of results equal (at least {found.gate.agreement:.0%})"
-    )

@@ -16,10 +16,11 @@ from edgecnn_export.config import ExportConfig
 from edgecnn_export.pipeline import ExportResult, export
 from edgecnn_export.progress import Timed
 from edgecnn_export.verifying.parts import parts
-from edgecnn_export.verifying.verify import engines
+from edgecnn_export.verifying.verify import Gate, engines, fitting
 from edgecnn_runtime.errors import BackendMissingError, UsageError, VerificationError
 from edgecnn_runtime.manifest import Classify, Yolo
 from edgecnn_runtime.parity import parity
+from edgecnn_runtime.types import Box, Detection
 
 SIDE = 64
 CELLS = 84  # of strides 8, 16 and 32 together
@@ -130,6 +131,23 @@ def test_rows_that_may_swap_are_judged_by_what_they_decode_to(
     tamper(monkeypatch, "scores.weight", lambda weight: -weight)
     with pytest.raises(VerificationError, match="of the decoded results agree"):
         exported(Suppressed, labels=("a", "b", "c"), overwrite=True)
+
+
+def test_a_detector_below_full_precision_is_judged_by_its_boxes(exported: Exported) -> None:
+    manifest = exported(Detector, labels=("a", "b", "c")).bundle.manifest
+    box = Detection(Box(0, 0, 9, 9), 0.9, "a", 0)
+    lower, exact = Gate(0.99, 0.98), Gate(0.9999, 0.0)
+    assert fitting(lower, manifest, [[box] * 10] * 3) == Gate(-1.0, 0.98)
+    assert fitting(lower, manifest, [[box] * 29, []]) == lower  # too few to prove anything
+    assert fitting(exact, manifest, [[box] * 10] * 3) == exact
+
+
+def test_a_gate_says_what_was_reached() -> None:
+    assert Gate(0.99, 0.99).says(0.98, 0.5) == (
+        "centred cosine 0.9800 (at least 0.99), 50.0% of results equal (at least 99%)"
+    )
+    assert Gate(-1.0, 0.99).says(0.5, 1.0) == "100.0% of results equal (at least 99%)"
+    assert Gate(0.5, 0.9).margin(0.75, 1.0) == pytest.approx(0.1)
 
 
 def test_a_head_that_does_not_fit_is_a_usage_error(exported: Exported) -> None:
