@@ -21,7 +21,7 @@ from edgecnn_runtime.types import Pixels
 
 BATCH = 16
 SLACK = 0.1
-MEMORY = 128 << 20
+MEMORY = 32 << 20
 """Bytes of activations that may exist at once."""
 
 
