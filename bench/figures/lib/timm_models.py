@@ -95,10 +95,10 @@ def photographs(width: int, height: int) -> Pixels:
     plates = sorted((ASSETS / "plates" / "crops").glob("*.jpg"))[::60][:3]
     faces = sorted((ASSETS / "faces" / "people").glob("*/1.jpg"))[:3]
     files = [*scenes, *plates, *faces, ASSETS / "faces" / "multiface.jpg"][:PHOTOGRAPHS]
-    pictures = [cv2.imread(str(file)) for file in files]
-    return np.stack(
-        [cv2.resize(p, (width, height), interpolation=cv2.INTER_AREA) for p in pictures]
-    )
+    pictures = [np.asarray(cv2.imread(str(file)), np.uint8) for file in files]
+    size = (width, height)
+    small = [cv2.resize(picture, size, interpolation=cv2.INTER_AREA) for picture in pictures]
+    return np.asarray(np.stack(small), np.uint8)
 
 
 def textbook(pixels: Pixels, mean: Sequence[float], std: Sequence[float]) -> torch.Tensor:

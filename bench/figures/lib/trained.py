@@ -131,11 +131,11 @@ TRAINED: Mapping[str, Callable[[Path], Trained]] = {
 
 def _faces(name: str, model: Path, said: Mapping[str, Any], cache: Path) -> Trained:
     folder = made(cache / "faces-pictures", _write_faces)
-    common = {
+    common: dict[str, Any] = {
         "model": str(model), "input": f"{WIDTH}x{HEIGHT}", "preset": "raw", "task": "detect",
         "resize": "stretch", "score": SCORE, "iou": IOU,
     }  # fmt: skip
-    return Trained(name, "detect", common | said, folder / "calibrate", folder / "measure")
+    return Trained(name, "detect", {**common, **said}, folder / "calibrate", folder / "measure")
 
 
 def _mnist(name: str, said: Mapping[str, Any], cache: Path) -> Trained:
@@ -170,11 +170,11 @@ def _write_faces(folder: Path) -> None:
 def _write_plates(folder: Path) -> None:
     """Every other crop and every other scene's plate to calibrate with, the rest to measure on."""
     files = sorted((ASSETS / "plates" / "crops").glob("*.jpg"))
-    found = [(cv2.imread(str(file)), file.stem) for file in files]
+    found = [(np.asarray(cv2.imread(str(file))), file.stem) for file in files]
     for table in sorted((ASSETS / "plates" / "scenes").glob("*/labels.tsv")):
         with table.open(newline="", encoding="utf-8") as lines:
             for row in csv.DictReader(lines, delimiter="\t"):
-                scene = cv2.imread(str(table.parent / row["file"]))
+                scene = np.asarray(cv2.imread(str(table.parent / row["file"])))
                 x, y, w, h = (int(row[key]) for key in "xywh")
                 found.append((scene[max(y, 0) : y + h, max(x, 0) : x + w], row["text"]))
     _write(folder / "calibrate", [picture for picture, _ in found[::2]])
