@@ -126,7 +126,7 @@ def test_both_reports_tell_the_same(made: ExportResult) -> None:
     assert len(report["pictures"]) == 16
     assert sum(picture["golden"] for picture in report["pictures"]) == 4
     page = (made.bundle.path / "report.html").read_text()
-    assert "2 of 2 verified" in page
+    assert "2 of 2</b>" in page
     assert report["bundle"]["provenance"]["source_sha256"] in page
 
 

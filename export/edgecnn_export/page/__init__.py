@@ -101,6 +101,7 @@ def _row(report: "Report", artifact: Artifact, run: Run) -> dict[str, Any]:
         "worst": run.parity[worst],
         "bar": nines(run.parity[worst].cosine) / NINES_SHOWN,
         "gate": nines(gate) / NINES_SHOWN,
+        "exact": exact,
         "passed": run.parity[worst].cosine >= gate or not exact,
         "outputs": [(name, _parity_bar(value)) for name, value in run.parity.items()],
     }
