@@ -1,5 +1,5 @@
 """``python -m edgecnn`` is the ``edgecnn`` command."""
 
-from edgecnn.cli import main
+from edgecnn.cli import entry
 
-raise SystemExit(main())
+entry()

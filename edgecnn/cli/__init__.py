@@ -14,8 +14,11 @@ import argparse
 import difflib
 import importlib
 import json
+import os
 import sys
+import threading
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import NoReturn
 
 from edgecnn_runtime import __version__
@@ -71,6 +74,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("edgecnn: interrupted", file=sys.stderr)
         return 130
+
+
+def entry() -> NoReturn:
+    """The ``edgecnn`` command: ``main``, and out.
+
+    A read from a camera that does not answer cannot be ended, only abandoned. An interpreter that
+    takes itself apart around a thread inside FFmpeg may crash, so then the process just ends.
+    """
+    code = main()
+    if any(thread.daemon for thread in threading.enumerate()):
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError, ValueError):  # closed by whoever read it, or by us
+                stream.flush()
+        os._exit(code)
+    raise SystemExit(code)
 
 
 def _parse(words: Sequence[str]) -> argparse.Namespace:
