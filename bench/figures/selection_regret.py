@@ -16,7 +16,7 @@ import msgspec
 import numpy as np
 from lib.material import need_assets, photographs_apart
 from lib.options import options
-from lib.quantised import export_int8
+from lib.quantised import export_int8, ungated
 from lib.timm_models import int8_network
 from rich.console import Console
 from rich.table import Table
@@ -43,11 +43,12 @@ def main() -> int:
     rows = []
     calibration, _ = photographs_apart()
     with tempfile.TemporaryDirectory() as scratch:
-        _, config = int8_network(NAME, Path(scratch), calibration[:: 10 if asked.quick else 3])
-        made = export_int8(config)
+        folder = Path(scratch)
+        _, config = int8_network(NAME, folder, calibration[:: 10 if asked.quick else 3])
+        made = export_int8(ungated(config, folder))
         bundle = made.bundle.path
         for number in range(1 if asked.quick else REPEATS):
-            cache = Path(scratch) / f"cache{number}"
+            cache = folder / f"cache{number}"
             chosen = select(bundle, BenchConfig(seed=number), cache).measured
             with load(bundle, cache_dir=cache) as model:
                 words = model.choice.candidate.reason
