@@ -21,6 +21,9 @@ check: $(VENV)/ready  ## ruff, mypy --strict and the import rules
 bench: $(VENV)/ready  ## every figure the README quotes, measured here, into bench/results
 	@for figure in bench/figures/*.py; do echo; echo $$figure; $(BIN)/python $$figure || exit 1; done
 
+peers: $(VENV)/ready  ## what people use today, each in an environment of its own, against ours
+	$(BIN)/python bench/peers/compare.py ALL
+
 docs: $(VENV)/ready   ## docs/commands.md, from the commands themselves
 	$(BIN)/python docs/commands.py
 
@@ -36,4 +39,4 @@ $(VENV)/ready: pyproject.toml runtime/pyproject.toml constraints.txt
 	$(BIN)/pip install -q -c constraints.txt -e "./runtime[cpu,openvino,stream]" -e ".[export,train,dev]"
 	@touch $@
 
-.PHONY: help demo docs test quick check bench compat
+.PHONY: help demo docs test quick check bench peers compat

@@ -1,0 +1,67 @@
+"""RapidOCR's recogniser against a bundle of the same ONNX file, on 200 real plate crops.
+
+PP-OCRv6's small recogniser, from the wheel; one crop a call, all cores, 320x48 on both sides as
+RapidOCR has it. A plate needs less: the bundle is raced at 192x48 too.
+"""
+
+import msgspec
+from lib.fetch import CACHE
+from lib.material import ASSETS
+from lib.trained import TRAINED
+from runner.exports import export, select
+from runner.race import faster, race
+from runner.rows import Comparison, Row
+from runner.setting import Setting
+
+from edgecnn_export.config import ExportConfig
+
+CROPS = ASSETS / "plates" / "crops"
+SIZES = ("320x48", "192x48")
+WANTED = 1.0
+
+
+def compare(setting: Setting) -> Comparison:
+    """The choice measured here, of float precisions."""
+    network = TRAINED["PP-OCRv6_rec_small"](CACHE)
+    truth = [file.stem for file in sorted(CROPS.iterdir())]
+    rows = []
+    for size in SIZES:
+        config = network.config(out=str(setting.folder / f"rec-{size}.edge"), reduced=True)
+        rows.append(race_at(setting, msgspec.structs.replace(config, input=size), truth))
+    return Comparison(rows=rows)
+
+
+def race_at(setting: Setting, config: ExportConfig, truth: list[str]) -> Row:
+    """One input size."""
+    bundle = export(config)
+    cache = select(bundle, seconds=1 if setting.quick else 4)
+    loading = {"bundle": str(bundle), "cache_dir": str(cache)}
+    with setting.ours() as ours, setting.theirs() as theirs:
+        name = ours.call("choice", **loading)
+        ours.start(source=str(CROPS), memory=len(truth), **loading)
+        theirs.start(pictures=str(CROPS))
+        pace = setting.pace(12, 50)
+        texts = [one["result"] for one in ours.look(len(truth))]
+        their_texts = theirs.look(len(truth))
+        rates = race({name: ours, "RapidOCR": theirs}, pace)
+    return Row(
+        work=f"plate crops, {config.input}",
+        ours=name,
+        theirs="RapidOCR",
+        fps=rates,
+        speed=faster(rates[name], rates["RapidOCR"]),
+        answers=f"{equal(texts, their_texts)} of {len(truth)} texts equal; characters right "
+        f"{right(texts, truth):.1%}, theirs {right(their_texts, truth):.1%}",
+        wanted=WANTED,
+    )
+
+
+def equal(ours: list[str], theirs: list[str]) -> int:
+    """How many are the same."""
+    return sum(a == b for a, b in zip(ours, theirs, strict=True))
+
+
+def right(texts: list[str], truth: list[str]) -> float:
+    """Exactly right but for the dot and the province's character, which it was not made for."""
+    plain = ["".join(c for c in text if c.isascii() and c.isalnum()) for text in texts]
+    return equal(plain, [text[1:] for text in truth]) / len(truth)

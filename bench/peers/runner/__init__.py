@@ -1,0 +1,1 @@
+"""What every comparison shares: environments, workers, races, rows."""

@@ -1,0 +1,44 @@
+"""Workers in turns: blocks of the same pictures, paired round by round."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from edgecnn_bench.stats import Interval, paired_ratio
+from runner.process import Worker
+
+SETTLE = 0.1
+"""Seconds before a block, in which the neighbour's threads go to sleep."""
+AHEAD = 2
+"""Results of a block that do not count: the caches are the neighbour's."""
+
+
+@dataclass(frozen=True)
+class Pace:
+    """rounds: blocks of each. count: results a block."""
+
+    rounds: int
+    count: int
+
+
+def race(workers: Mapping[str, Worker], pace: Pace) -> dict[str, list[float]]:
+    """Results a second by worker, one value a round; who begins changes from round to round."""
+    rates: dict[str, list[float]] = {name: [] for name in workers}
+    names = list(workers)
+    for worker in workers.values():
+        worker.run(AHEAD)
+    for number in range(pace.rounds):
+        first = number % len(names)
+        for name in (*names[first:], *names[:first]):
+            time.sleep(SETTLE)
+            workers[name].run(AHEAD)
+            times = workers[name].run(pace.count)
+            rates[name].append(1e3 * len(times) / float(np.sum(times)))
+    return rates
+
+
+def faster(ours: list[float], theirs: list[float]) -> Interval:
+    """How many times as fast ours is, with the 99 % interval over the rounds."""
+    return paired_ratio(ours, theirs)

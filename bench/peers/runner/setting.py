@@ -1,0 +1,36 @@
+"""What a comparison is given."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from runner.process import PEERS, Worker
+from runner.race import Pace
+
+QUICK_ROUNDS, QUICK_COUNT = 3, 24
+
+
+@dataclass(frozen=True)
+class Setting:
+    """name: of the peer. folder: scratch, gone afterwards. python: of the peer's environment.
+
+    quick: only to see that it works; nothing is written.
+    """
+
+    name: str
+    folder: Path
+    python: Path
+    quick: bool
+
+    def theirs(self) -> Worker:
+        """The peer's worker in its environment."""
+        return Worker(PEERS / self.name / "worker.py", self.python)
+
+    def ours(self) -> Worker:
+        """edgecnn's worker, in this environment."""
+        return Worker(PEERS / "ours.py")
+
+    def pace(self, rounds: int, count: int) -> Pace:
+        """So many blocks of so many results, or a few short ones."""
+        if self.quick:
+            return Pace(QUICK_ROUNDS, min(count, QUICK_COUNT))
+        return Pace(rounds, count)
