@@ -26,6 +26,8 @@ from edgecnn_bench.thermal import throttling
 
 NOISY = 0.10
 """A reference workload that spreads further than this deserves a remark."""
+NAMED = 3
+"""Rows that a remark names; of more it says how many."""
 BUSY = 0.25
 """So do other programs that keep more than this many cores busy."""
 
@@ -217,5 +219,7 @@ def _undecided(rows: Sequence[Row]) -> list[str]:
             for row in members
             if row.standing
         )
+        if len(members) > NAMED:
+            names = f"{len(members)} others, marked so"
         found.append(f"Too noisy to tell {fastest} from {names}. More --seconds may.")
     return found
