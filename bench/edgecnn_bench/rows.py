@@ -26,10 +26,10 @@ from edgecnn_bench.thermal import throttling
 
 NOISY = 0.10
 """A reference workload that spreads further than this deserves a remark."""
-NAMED = 3
-"""Rows that a remark names; of more it says how many."""
 BUSY = 0.25
 """So do other programs that keep more than this many cores busy."""
+NAMED = 3
+"""Rows that a remark names; of more it says how many."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
