@@ -14,12 +14,14 @@ from edgecnn_export.graph.optimise import optimise
 from edgecnn_export.int8.stage import Int8, add_int8, calibrated, check_int8
 from edgecnn_export.loading.load import load_model
 from edgecnn_export.loading.loaded import input_channels, input_shape
+from edgecnn_export.page.files import write_report
 from edgecnn_export.planning.draft import draft_manifest
-from edgecnn_export.planning.resolve import check_early, network_size, resolve
+from edgecnn_export.planning.resolve import check_early, resolve
 from edgecnn_export.planning.settings import over_checkpoint, read_settings
+from edgecnn_export.planning.size import network_size
 from edgecnn_export.planning.traced import describe, look_at
 from edgecnn_export.progress import Progress, Silent, Timed
-from edgecnn_export.report import Facts, write_report
+from edgecnn_export.report import Facts
 from edgecnn_export.tracing.trace import trace
 from edgecnn_export.verifying.diagnose import Suspects, explain_failure
 from edgecnn_export.verifying.golden import most_distinct, write_golden

@@ -1,23 +1,19 @@
-"""report.json and report.html: the same facts, for a script and for a person."""
+"""What an export has to tell, as plain values: all of report.json, all that report.html shows."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import msgspec
 
 from edgecnn_export.int8.stage import Int8
 from edgecnn_export.int8.told import Int8Report, tell
-from edgecnn_export.page import render
 from edgecnn_export.planning.traced import Graph
 from edgecnn_export.verifying.pictures import Pictures
 from edgecnn_export.verifying.verify import Check, Truth
-from edgecnn_runtime.bundle import sha256_file
 from edgecnn_runtime.manifest import Manifest
 from edgecnn_runtime.types import Classification, Embedding, Reading, Result
 
 SCHEMA = 1
-FILES = ("report.json", "report.html")
 
 
 class Picture(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,16 +64,6 @@ class Facts:
     int8: Int8
 
 
-def write_report(folder: Path, facts: Facts) -> dict[str, str]:
-    """Write both files into a bundle; their sha256 by name."""
-    report = _report(facts)
-    raw = msgspec.json.format(msgspec.json.encode(report), indent=2)
-    page = render(report, facts.pictures.pixels, facts.truth.results)
-    for name, content in zip(FILES, (raw + b"\n", page.encode()), strict=True):
-        (folder / name).write_bytes(content)
-    return {name: sha256_file(folder / name) for name in FILES}
-
-
 def in_words(result: Result) -> str:
     """A result in a few words: ``7 98 %``, ``3 × face``, ``AB123``."""
     if isinstance(result, Classification):
@@ -91,7 +77,8 @@ def in_words(result: Result) -> str:
     return ", ".join(counts) or "nothing found"
 
 
-def _report(facts: Facts) -> Report:
+def make_report(facts: Facts) -> Report:
+    """The report as it is written."""
     checks = {_where(check): check for check in facts.checks}
     return Report(
         schema=SCHEMA,

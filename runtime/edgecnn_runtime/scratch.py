@@ -6,8 +6,8 @@ what a killed one left behind is told from what another one is writing right now
 
 import fcntl
 import os
+import secrets
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from glob import escape
@@ -20,13 +20,15 @@ def replacing(out: Path) -> Iterator[Path]:
 
     Raises OSError as the file system does.
     """
-    folder, lock = _neighbour(out, "new")
-    try:
+    folder, lock = _neighbour(out, "new"), None
+    try:  # before there is a folder, because a signal may end the process at any line
+        lock = _make(folder)
         yield folder
         _publish(folder, out)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-        os.close(lock)
+        if lock is not None:
+            os.close(lock)
 
 
 def sweep(out: Path) -> None:
@@ -48,7 +50,8 @@ def _publish(folder: Path, out: Path) -> None:
     for path in folder.iterdir():
         _flush(path)
     if out.exists():
-        old, lock = _neighbour(out, "old")
+        old = _neighbour(out, "old")
+        lock = _make(old)
         out.replace(old / out.name)
         folder.replace(out)
         shutil.rmtree(old, ignore_errors=True)
@@ -58,13 +61,21 @@ def _publish(folder: Path, out: Path) -> None:
     _flush(out.parent)
 
 
-def _neighbour(out: Path, kind: str) -> tuple[Path, int]:
+def _neighbour(out: Path, kind: str) -> Path:
+    return out.parent / f".{out.name}.{kind}.{secrets.token_hex(8)}"
+
+
+def _make(folder: Path) -> int:
+    """Create and lock a folder that nobody else may read; the file descriptor of the lock."""
     while True:
-        folder = Path(tempfile.mkdtemp(prefix=f".{out.name}.{kind}.", dir=out.parent))
+        with suppress(FileExistsError):
+            folder.mkdir(mode=0o700)
         lock = _lock(folder)
         if lock is not None and folder.exists():
-            return folder, lock
-        # swept by another process before it could be locked: make another one
+            return lock
+        if lock is not None:
+            os.close(lock)
+        # swept by another process before it could be locked: once more
 
 
 def _lock(folder: Path) -> int | None:

@@ -6,7 +6,7 @@ The template escapes everything that is put into it: labels and file names come 
 import base64
 from collections.abc import Iterator, Sequence
 from importlib import resources
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import cv2
 import jinja2
@@ -15,12 +15,10 @@ import numpy as np
 
 from edgecnn_export.page.contract import contract
 from edgecnn_export.page.sqnr import Plot, plot
+from edgecnn_export.report import Report
 from edgecnn_runtime.manifest import Artifact, Parity, Run
 from edgecnn_runtime.parity import cosine_text
 from edgecnn_runtime.types import Pixels, Result
-
-if TYPE_CHECKING:
-    from edgecnn_export.report import Report
 
 THUMBNAIL = 240
 """Longest side of a picture in the page, pixels."""
@@ -32,7 +30,7 @@ LOWER_GATE = 0.99
 of their own, which may be the task's metric and not the cosine."""
 
 
-def render(report: "Report", pixels: Pixels, results: Sequence[Result]) -> str:
+def render(report: Report, pixels: Pixels, results: Sequence[Result]) -> str:
     """The whole page. pixels: uint8[N,H,W,3] BGR; results: one a picture, in input pixels."""
     folder = resources.files("edgecnn_export.page")
     environment = jinja2.Environment(
@@ -63,7 +61,7 @@ def render(report: "Report", pixels: Pixels, results: Sequence[Result]) -> str:
     )
 
 
-def _plots(report: "Report") -> dict[str, Plot]:
+def _plots(report: Report) -> dict[str, Plot]:
     """Of every INT8 target, its layers as they follow each other."""
     targets = report.int8.targets if report.int8 else ()
     return {one.target: plot(sorted(one.layers, key=lambda layer: layer.index)) for one in targets}
@@ -84,13 +82,13 @@ def nines(cosine: float) -> float:
     return float(min(NINES_SHOWN, -np.log10(max(1 - cosine, 10**-NINES_SHOWN))))
 
 
-def _rows(report: "Report") -> Iterator[dict[str, Any]]:
+def _rows(report: Report) -> Iterator[dict[str, Any]]:
     for artifact in report.bundle.artifacts:
         for run in artifact.runs:
             yield _row(report, artifact, run)
 
 
-def _row(report: "Report", artifact: Artifact, run: Run) -> dict[str, Any]:
+def _row(report: Report, artifact: Artifact, run: Run) -> dict[str, Any]:
     worst = min(run.parity, key=lambda name: run.parity[name].cosine)
     exact = artifact.precision == "fp32" and run.engine.endswith("/f32")
     gate = report.gate if exact else LOWER_GATE

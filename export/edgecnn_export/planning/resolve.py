@@ -4,7 +4,6 @@ Nothing is guessed in silence: what nobody said is taken from the graph, or assu
 or refused with the flag that says it.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +14,7 @@ from edgecnn_export.planning import heads
 from edgecnn_export.planning.labels import class_names, numbered, read_labels
 from edgecnn_export.planning.normalization import normalization
 from edgecnn_export.planning.settings import Settings
+from edgecnn_export.planning.size import Size
 from edgecnn_export.planning.traced import Seen
 from edgecnn_runtime.errors import ConfigError, UsageError
 from edgecnn_runtime.manifest import (
@@ -26,15 +26,6 @@ from edgecnn_runtime.manifest import (
     Resize,
     Task,
 )
-
-
-@dataclass(frozen=True)
-class Size:
-    """What the network takes: one picture's width, height and channels."""
-
-    width: int
-    height: int
-    channels: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,36 +43,6 @@ class Plan:
     labels: tuple[str, ...]
     batch: tuple[int, ...] | None
     warnings: tuple[str, ...]
-
-
-def network_size(
-    config: ExportConfig, channels: int | None, shape: Sequence[int | None] | None
-) -> Size:
-    """Width, height and channels: from --input and --color, else what the model says of itself.
-
-    channels: of the model's picture, None where it is not certain. shape: of its input,
-    N, C, H, W, None where it does not say.
-    """
-    _, _, height, width = shape or (None,) * 4
-    if config.input:
-        numbers = [int(number) for number in config.input.split("x")]
-        width, height = numbers[0], numbers[-1]
-    if not width or not height:
-        raise UsageError(
-            "how large is the network's input? Nothing in the file says it: "
-            "add --input WIDTHxHEIGHT, for instance --input 224x224"
-        )
-    if channels not in {None, 1, 3}:
-        raise UsageError(
-            f"the model's input has {channels} channels; a camera gives 3, or 1 with --color gray"
-        )
-    asked = {"gray": 1, "rgb": 3, "bgr": 3, None: channels}[config.color]
-    if channels is not None and asked != channels:
-        raise UsageError(
-            f"--color {config.color} does not fit: the model's input has {channels} "
-            f"channel{'s' if channels > 1 else ''}"
-        )
-    return Size(width, height, asked or 3)
 
 
 def check_early(settings: Settings, size: Size) -> None:

@@ -3,19 +3,18 @@
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 import numpy as np
 import onnx
 
 from edgecnn_export.config import ExportConfig
+from edgecnn_export.planning.size import Size
+from edgecnn_export.tracing.batch import batch_axes
+from edgecnn_export.verifying.reference import Reference
 from edgecnn_runtime.errors import UsageError
 from edgecnn_runtime.manifest import Output
-
-if TYPE_CHECKING:
-    from edgecnn_export.planning.resolve import Size
-    from edgecnn_export.verifying.reference import Reference
 
 
 class Graph(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,9 +38,7 @@ class Seen:
     batch: tuple[int, ...] | None = None
 
 
-def look_at(
-    model: onnx.ModelProto, config: ExportConfig, reference: "Reference", size: "Size"
-) -> Seen:
+def look_at(model: onnx.ModelProto, config: ExportConfig, reference: Reference, size: Size) -> Seen:
     """What the settings are resolved with."""
     return Seen(outputs_of(model, reference, size), tails(model), batch_sizes(config, model))
 
@@ -69,7 +66,7 @@ def batch_sizes(config: ExportConfig, model: onnx.ModelProto) -> tuple[int, ...]
     return (fixed,)
 
 
-def outputs_of(model: onnx.ModelProto, reference: "Reference", size: "Size") -> tuple[Output, ...]:
+def outputs_of(model: onnx.ModelProto, reference: Reference, size: Size) -> tuple[Output, ...]:
     """Every output as the manifest describes it: the batch axis is None, all others are sizes.
 
     Where the graph does not say a size, the reference runs once to show it.
@@ -97,19 +94,6 @@ def tails(model: onnx.ModelProto) -> dict[str, str]:
             node = made.get(node.input[0])
         ends[output.name] = node.op_type if node is not None else ""
     return ends
-
-
-def batch_axes(model: onnx.ModelProto) -> dict[str, int]:
-    """Which axis of each output is the batch: the one that bears the input's batch name.
-
-    The first where none does. A reader trained with CTC often puts time before it.
-    """
-    batch = model.graph.input[0].type.tensor_type.shape.dim[0].dim_param
-    axes = {}
-    for output in model.graph.output:
-        names = [dim.dim_param for dim in output.type.tensor_type.shape.dim]
-        axes[output.name] = names.index(batch) if batch and batch in names else 0
-    return axes
 
 
 def _dims(value: Any) -> tuple[int | None, ...]:

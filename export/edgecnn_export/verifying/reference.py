@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from edgecnn_export.loading.loaded import Loaded, input_shape
-from edgecnn_export.planning.traced import batch_axes
+from edgecnn_export.tracing.batch import batch_axes
 from edgecnn_export.tracing.structure import leaves
 from edgecnn_runtime.manifest import Input
 from edgecnn_runtime.types import Floats, Pixels

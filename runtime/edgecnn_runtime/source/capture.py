@@ -104,11 +104,13 @@ class Source:
         try:
             return self._slot.take(self._read_timeout + GRACE)
         except TimeoutError:
-            self.close(wait=0.0)
-            raise SourceLostError(
+            error = SourceLostError(
                 f"{self.name}: no picture for {self._read_timeout:g} s; "
                 "is it connected, and is the network up?"
-            ) from None
+            )
+            self._slot.finish(error)  # the next read says so too
+            self.close(wait=0.0)
+            raise error from None
 
     def __iter__(self) -> Iterator[Frame]:
         while (frame := self.read()) is not None:

@@ -6,8 +6,9 @@ import pytest
 from onnx import TensorProto, helper
 
 from edgecnn_export.config import ExportConfig
-from edgecnn_export.planning.resolve import Plan, Size, network_size, resolve
+from edgecnn_export.planning.resolve import Plan, resolve
 from edgecnn_export.planning.settings import Settings
+from edgecnn_export.planning.size import Size, network_size
 from edgecnn_export.planning.traced import Seen, tails
 from edgecnn_runtime.errors import ConfigError, UsageError
 from edgecnn_runtime.manifest import AnchorFree, Classify, Ctc, Embed, Output, Ssd, Yolo
