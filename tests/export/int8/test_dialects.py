@@ -1,6 +1,8 @@
 """What each dialect promises an engine, read off the graphs; and that TensorRT takes its own."""
 
 from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import onnx
@@ -12,6 +14,8 @@ from edgecnn_export.int8.dialects import DIALECTS, Target, insert_qdq
 from edgecnn_export.int8.layers import find_layers, left_in_float, read_quantisers
 from edgecnn_export.int8.raw_pixels import close_entry, find_entry, open_entry
 from edgecnn_export.progress import Silent
+from edgecnn_runtime.errors import UnsupportedModelError
+from edgecnn_runtime.nvidia.tensorrt_build import build_engine, listener
 from edgecnn_runtime.parity import snr_db
 from edgecnn_runtime.types import Pixels
 
@@ -160,57 +164,23 @@ def test_what_stays_in_float_is_listed(network: Build) -> None:
 
 
 @pytest.fixture(scope="session")
-def tensorrt_rtx() -> object:
-    return pytest.importorskip("tensorrt_rtx", reason="pip install -e '.[trt-check]'")
-
-
-def parse(rtx: object, model: onnx.ModelProto) -> tuple[bool, list[str]]:
-    """Build an engine for compute capability 8.9; whether it worked, and every complaint."""
-
-    class Logger(rtx.ILogger):  # type: ignore[name-defined,misc]
-        def __init__(self) -> None:
-            rtx.ILogger.__init__(self)  # type: ignore[attr-defined]
-            self.complaints: list[str] = []
-
-        def log(self, severity: object, message: str) -> None:
-            foreign = "logger passed into" in message
-            if severity <= rtx.ILogger.WARNING and not foreign:  # type: ignore[operator,attr-defined]
-                self.complaints.append(message)
-
-    global _logger  # TensorRT keeps the first logger of the process for good
-    logger = _logger = _logger or Logger()
-    logger.complaints.clear()
-    builder = rtx.Builder(logger)  # type: ignore[attr-defined]
-    network = builder.create_network(0)
-    parser = rtx.OnnxParser(network, logger)  # type: ignore[attr-defined]
-    if not parser.parse(model.SerializeToString()):
-        return False, list(logger.complaints)
-    config = builder.create_builder_config()
-    config.num_compute_capabilities = 1
-    config.set_compute_capability(rtx.ComputeCapability.SM89, 0)  # type: ignore[attr-defined]
-    profile = builder.create_optimization_profile()
-    pixels = network.get_input(0)
-    shape = tuple(pixels.shape)[1:]
-    profile.set_shape(pixels.name, (1, *shape), (1, *shape), (4, *shape))
-    config.add_optimization_profile(profile)
-    engine = builder.build_serialized_network(network, config)
-    return engine is not None and engine.nbytes > 0, list(logger.complaints)
-
-
-_logger = None
+def rtx() -> ModuleType:
+    module: ModuleType = pytest.importorskip("tensorrt_rtx", reason="pip install -e '.[dev]'")
+    return module
 
 
 def test_tensorrt_takes_the_trt_form_without_a_complaint(
-    tensorrt_rtx: object, network: Build, pictures: Pixels
+    rtx: ModuleType, network: Build, pictures: Pixels, tmp_path: Path
 ) -> None:
-    built, complaints = parse(tensorrt_rtx, quantised(network(), "trt", pictures))
-    assert built
-    assert not complaints
+    onnx.save(quantised(network(), "trt", pictures), tmp_path / "trt.onnx")
+    assert build_engine(rtx, tmp_path / "trt.onnx", batch=1, precision="f32", capability="SM89")
+    assert not listener(rtx).complaints
 
 
 def test_tensorrt_would_misread_the_cpu_form(
-    tensorrt_rtx: object, network: Build, pictures: Pixels
+    rtx: ModuleType, network: Build, pictures: Pixels, tmp_path: Path
 ) -> None:
     """Unsigned zero-points are read as signed ones with no more than a warning: it must count."""
-    built, complaints = parse(tensorrt_rtx, quantised(network(), "cpu", pictures))
-    assert not built or complaints
+    onnx.save(quantised(network(), "cpu", pictures), tmp_path / "cpu.onnx")
+    with pytest.raises(UnsupportedModelError):
+        build_engine(rtx, tmp_path / "cpu.onnx", batch=1, precision="f32", capability="SM89")
