@@ -1,5 +1,6 @@
 """Fixtures every test package shares."""
 
+import os
 import signal
 import subprocess
 import threading
@@ -241,3 +242,15 @@ def make_clip() -> Callable[..., Path]:
         return path
 
     return make
+
+
+@pytest.fixture
+def read_only(tmp_path: Path) -> Iterator[Path]:
+    """A folder in which nothing can be made; for root, to whom modes mean nothing, the kernel's."""
+    if os.geteuid() == 0:
+        yield Path("/sys")
+        return
+    folder = tmp_path / "read-only"
+    folder.mkdir(mode=0o500)
+    yield folder
+    folder.chmod(0o700)

@@ -331,11 +331,9 @@ def test_a_place_that_cannot_be_written(digits: Path, tmp_path: Path) -> None:
         export(ExportConfig(model=str(digits), out=str(tmp_path / "file" / "x.edge")))
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_no_permission(digits: Path, tmp_path: Path) -> None:
-    tmp_path.chmod(0o500)
-    with pytest.raises(EdgecnnError, match="Permission denied"):
-        export(ExportConfig(model=str(digits), out=str(tmp_path / "x.edge")))
+def test_no_permission(digits: Path, read_only: Path) -> None:
+    with pytest.raises(EdgecnnError, match=r"cannot write .*not permitted|Permission denied"):
+        export(ExportConfig(model=str(digits), out=str(read_only / "x.edge")))
 
 
 FULL = """
