@@ -1,6 +1,6 @@
 """How much faster the chosen candidate is than float, on one thread of this processor.
 
-Random weights, batch normalisation set from 16 photographs, 224x224. Everything is in INT8: what
+Random weights, batch normalisation set from photographs, 224x224. Everything is in INT8: what
 the gate returns to float in a trained network is another figure's question. Chosen with
 ``edgecnn bench --select``; then, in turns in one process on one core, a picture
 through

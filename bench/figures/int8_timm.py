@@ -1,6 +1,6 @@
 """How closely INT8 follows PyTorch, for architectures that nobody here wrote or tuned for.
 
-Random weights, batch normalisation set from 16 photographs: nothing a trained network has that
+Random weights, batch normalisation set from photographs: nothing a trained network has that
 makes it forgiving. Exported with ``--int8``; then photographs that took no part in any of it go
 through the INT8 form on each engine. Cosines are of what remains after subtracting PyTorch's mean
 output over the photographs; the smallest over the photographs counts.

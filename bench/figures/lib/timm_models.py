@@ -30,6 +30,8 @@ MORE = (
     "repghostnet_050", "tf_efficientnet_b0",
 )  # fmt: skip
 PHOTOGRAPHS = 16
+STATISTICS = 64
+"""Photographs whose statistics a network gets that is quantised, about."""
 SHUFFLENET = "lib.shufflenet:shufflenet"
 
 
@@ -68,19 +70,21 @@ def import_timm() -> tuple[Any, torch.library.Library]:
 
 
 def int8_network(
-    name: str, folder: Path, calibration: Iterable[Pixels]
+    name: str, folder: Path, calibration: Sequence[Pixels]
 ) -> tuple[nn.Module, ExportConfig]:
-    """The module with statistics of the photographs, and what exports it with ``--int8``.
+    """The module with statistics of ``calibration``, and what exports it with ``--int8``.
 
+    Many photographs and not the sixteen: where a random network has seen too few, others make it
+    give numbers a hundred times as large, which no eight bits hold beside the usual ones.
     folder: where weights, pictures, the bundle and what is learnt on the way go.
     """
     module = random_model(name)
     config: Any = module.pretrained_cfg
     _, height, width = config["input_size"]
-    pixels = photographs(width, height)
-    set_statistics(module, textbook(pixels, **normalisation(module)))
+    some = calibration[:: max(1, len(calibration) // STATISTICS)]
+    set_statistics(module, textbook(_small(some, width, height), **normalisation(module)))
     save_weights(module, folder / "weights.pt")
-    write_pictures(pixels, folder / "pictures")
+    write_pictures(photographs(width, height), folder / "pictures")
     write_pictures(calibration, folder / "calibration")
     return module, ExportConfig(
         model=str(folder / "weights.pt"), arch=arch_of(name), name=name,
@@ -96,6 +100,10 @@ def photographs(width: int, height: int) -> Pixels:
     faces = sorted((ASSETS / "faces" / "people").glob("*/1.jpg"))[:3]
     files = [*scenes, *plates, *faces, ASSETS / "faces" / "multiface.jpg"][:PHOTOGRAPHS]
     pictures = [np.asarray(cv2.imread(str(file)), np.uint8) for file in files]
+    return _small(pictures, width, height)
+
+
+def _small(pictures: Iterable[Pixels], width: int, height: int) -> Pixels:
     size = (width, height)
     small = [cv2.resize(picture, size, interpolation=cv2.INTER_AREA) for picture in pictures]
     return np.asarray(np.stack(small), np.uint8)
