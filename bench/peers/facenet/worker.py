@@ -1,30 +1,13 @@
 """facenet-pytorch's MTCNN on its defaults."""
 
 import itertools
+import runpy
+from pathlib import Path
 
 import cv2
-import numpy as np
-import torch
 
-# facenet_pytorch imports torchvision, which was built for another torch and asks for these two.
-LIBRARY = torch.library.Library("torchvision", "DEF")
-LIBRARY.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-LIBRARY.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-
+KEPT = runpy.run_path(str(Path(__file__).parents[1] / "torchvision_nms.py"))
 from facenet_pytorch import MTCNN  # noqa: E402
-from facenet_pytorch.models.utils import detect_face  # noqa: E402
-
-
-def batched_nms(boxes, scores, images, threshold):
-    """OpenCV's, in C++ as torchvision's is, which needs the torch it was built for."""
-    corners = boxes.numpy().astype(np.float64)
-    sized = np.hstack([corners[:, :2], corners[:, 2:] - corners[:, :2]])
-    owners = images.numpy().astype(np.int32)
-    kept = cv2.dnn.NMSBoxesBatched(sized, scores.numpy(), owners, 0.0, threshold)
-    return torch.as_tensor(np.asarray(kept, np.int64)).flatten()
-
-
-detect_face.batched_nms = batched_nms
 
 
 def results(video, frames, width=0, height=0):
