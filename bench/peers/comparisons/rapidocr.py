@@ -50,8 +50,8 @@ def race_at(setting: Setting, config: ExportConfig, truth: list[str]) -> Row:
         theirs="RapidOCR",
         fps=rates,
         speed=faster(rates[name], rates["RapidOCR"]),
-        answers=f"{equal(texts, their_texts)} of {len(truth)} texts equal; characters right "
-        f"{right(texts, truth):.1%}, theirs {right(their_texts, truth):.1%}",
+        answers=f"{equal(texts, their_texts)} of {len(truth)} texts equal; letters and "
+        f"digits all right in {right(texts, truth):.1%}, theirs {right(their_texts, truth):.1%}",
         wanted=WANTED,
     )
 

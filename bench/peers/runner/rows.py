@@ -50,14 +50,15 @@ def table(name: str, comparison: Comparison) -> Table:
         drawn.add_column(heading, justify="right", no_wrap=True)
     shown = ("", "")
     for row in comparison.rows:
-        if (row.work, row.theirs) != shown:
+        if row.work != shown[0]:
             drawn.add_row(f"[bold]{row.work}")
-            drawn.add_row(f"  {row.theirs}", rate(row.fps[row.theirs]))
+        if (row.work, row.theirs) != shown:
+            drawn.add_row(f"  {row.theirs}", digits(row.fps[row.theirs]))
         shown = (row.work, row.theirs)
         drawn.add_row(
             f"  {row.ours}",
-            rate(row.fps[row.ours]),
-            f"{row.speed.value:.2f} ({row.speed.low:.2f} to {row.speed.high:.2f})",
+            digits(row.fps[row.ours]),
+            f"{digits(row.speed.value)} ({digits(row.speed.low)} to {digits(row.speed.high)})",
             "" if row.wanted is None else f"≥ {row.wanted:.3g}",
         )
     return drawn
@@ -71,7 +72,7 @@ def remarks(comparison: Comparison) -> list[str]:
     ]
 
 
-def rate(fps: Sequence[float]) -> str:
-    """The median, three digits of it."""
-    value = float(np.median(fps))
+def digits(numbers: float | Sequence[float]) -> str:
+    """Three digits of a number, or of the median of several."""
+    value = float(np.median(numbers))
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
