@@ -19,13 +19,17 @@ SAME_VECTOR = 0.99
 TOSS_UP = 0.01
 """Scores of two classes that differ by less are no decision: either of them may come first."""
 
+GUESS = 0.525
+"""The most a character can have while another one comes within 0.05 of it."""
+
 
 def same_result(one: Result, other: Result, *, threshold: float = 0.0) -> bool:
     """Whether two results for the same picture agree.
 
     The best label is the same, or both give the two labels scores within 0.01; the text is the
-    same; the vectors point the same way; every box has a partner with its label, an IoU of at
-    least 0.8, a score within 0.05 and landmarks within a quarter of its side.
+    same but for characters that neither gives more than 0.525; the vectors point the same way;
+    every box has a partner with its label, an IoU of at least 0.8, a score within 0.05 and
+    landmarks within a quarter of its side.
     threshold: the detector's own; boxes that barely pass it need no partner.
     """
     equal, total = _equal(one, other, threshold)
@@ -55,7 +59,7 @@ def _same(one: Result, other: Result) -> bool:
     if isinstance(one, Classification) and isinstance(other, Classification):
         return one.index == other.index or _toss_up(one, other)
     if isinstance(one, Reading) and isinstance(other, Reading):
-        return one.text == other.text
+        return _same_text(one, other)
     if isinstance(one, Embedding) and isinstance(other, Embedding):
         return _cosine(one.vector, other.vector) >= SAME_VECTOR
     return False
@@ -69,6 +73,17 @@ def iou(one: Box, other: Box) -> float:
         return 0.0
     both = width * height
     return both / (_area(one) + _area(other) - both)
+
+
+def _same_text(one: Reading, other: Reading) -> bool:
+    if len(one.text) != len(other.text):
+        return False
+    scores = zip(one.char_scores, other.char_scores, strict=False)
+    sure = [max(pair) > GUESS for pair in scores] or [True] * len(one.text)
+    return all(
+        mine == theirs or not certain
+        for mine, theirs, certain in zip(one.text, other.text, sure, strict=True)
+    )
 
 
 def _toss_up(one: Classification, other: Classification) -> bool:

@@ -90,6 +90,9 @@ def test_the_cameras_bytes_are_dequantised_with_one_scalar(
     assert reader.op_type == "DequantizeLinear"
     assert values[reader.input[1]] == 1.0
     assert values[reader.input[2]] == 114
+    again = next(node for node in made.graph.node if reader.output[0] in node.input)
+    assert again.op_type == "QuantizeLinear"  # what OpenVINO needs to take the layer as INT8
+    assert list(again.input[1:]) == list(reader.input[1:])  # and rounds nothing
     assert made.graph.input[0].type.tensor_type.elem_type == TensorProto.UINT8
 
 
