@@ -1,9 +1,12 @@
 """A worker in an environment of its own, and the lines spoken with it; see serve.py."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -31,7 +34,7 @@ class Worker:
         self._process = subprocess.Popen(
             [python, "-I", PEERS / "serve.py", file],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._said, text=True,
-            encoding="utf-8",
+            encoding="utf-8", start_new_session=True,
         )  # fmt: skip
 
     def call(self, function: str, /, **options: Any) -> Any:
@@ -53,8 +56,9 @@ class Worker:
         return times
 
     def close(self) -> None:
-        """End the process. Idempotent."""
-        self._process.kill()
+        """End the process and whatever it has started: some send telemetry. Idempotent."""
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
         self._process.communicate()
         self._said.close()
 
