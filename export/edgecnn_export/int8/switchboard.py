@@ -18,8 +18,8 @@ from onnx import TensorProto, helper, numpy_helper
 from edgecnn_export.int8.layers import Quantiser, Quantisers
 from edgecnn_runtime.types import Floats, Pixels
 
-BATCH = 4
-"""With the arena, which keeps what every layer needed, larger batches only cost memory."""
+BATCH = 2
+"""With the arena, which keeps what every layer needed, larger ones cost memory and gain nothing."""
 
 
 MEANS = "means/on"
