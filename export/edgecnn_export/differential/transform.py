@@ -1,15 +1,14 @@
 """The training-time transform: imported by name, called with paths, its tensors understood."""
 
-import contextlib
 import importlib
 import re
-import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
 
+from edgecnn_export.loading.user_modules import current_folder
 from edgecnn_runtime.errors import UsageError
 from edgecnn_runtime.manifest import Input
 from edgecnn_runtime.types import Floats
@@ -34,7 +33,7 @@ def load_transform(name: str) -> Transform:
     if not NAME.match(name):
         raise UsageError(f"--transform {name!r} is not package.module:callable")
     module_name, _, attribute = name.partition(":")
-    with _current_folder():
+    with current_folder():
         try:
             found: Any = importlib.import_module(module_name)
         except ModuleNotFoundError as error:
@@ -108,14 +107,3 @@ def _planes(array: Floats, spec: Input) -> Floats:
 
 def _words(shape: tuple[int, ...]) -> str:
     return "x".join(map(str, shape)) or "one number"
-
-
-@contextlib.contextmanager
-def _current_folder() -> Iterator[None]:
-    """Let imports find the user's own modules, behind everything that is installed."""
-    folder = str(Path.cwd())
-    sys.path.append(folder)
-    try:
-        yield
-    finally:
-        sys.path.remove(folder)

@@ -1,12 +1,9 @@
 """``package.module:factory`` → nn.Module, and what a timm model says of its own input."""
 
-import contextlib
 import difflib
 import importlib
 import json
-import sys
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -14,6 +11,7 @@ from torch import nn
 
 from edgecnn_export.checkpoint import ARCH
 from edgecnn_export.loading.loaded import first_conv_channels
+from edgecnn_export.loading.user_modules import current_folder
 from edgecnn_runtime.errors import UsageError
 
 EXAMPLE = "--arch timm.models:resnet18 --arch-args '{\"num_classes\": 10}'"
@@ -34,7 +32,7 @@ def build(arch: str, arch_args: Mapping[str, Any]) -> nn.Module:
     if not ARCH.fullmatch(arch):
         raise UsageError(f"--arch {arch!r} is not package.module:factory, e.g. {EXAMPLE}")
     module_name, _, attribute = arch.partition(":")
-    with _current_folder():
+    with current_folder():
         factory = _attribute(_import(arch, module_name), arch, attribute)
         model = _call(factory, arch, arch_args)
     if not isinstance(model, nn.Module):
@@ -127,14 +125,3 @@ def _attribute(module: Any, arch: str, attribute: str) -> Any:
             raise UsageError(f"--arch {arch}: {module.__name__} has no {attribute}{hint}")
         value = getattr(value, name)
     return value
-
-
-@contextlib.contextmanager
-def _current_folder() -> Iterator[None]:
-    """Let imports find the user's own modules, behind everything that is installed."""
-    folder = str(Path.cwd())
-    sys.path.append(folder)
-    try:
-        yield
-    finally:
-        sys.path.remove(folder)
