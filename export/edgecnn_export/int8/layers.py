@@ -11,13 +11,19 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from edgecnn_export.int8.calibrate import Tap
-from edgecnn_export.int8.dialects import ELEMENTWISE, FOLLOWERS, FUSED, WEIGHTED, Dialect
+from edgecnn_export.int8.dialects import (
+    ELEMENTWISE,
+    FOLLOWERS,
+    FUSED,
+    TAIL,
+    WEIGHTED,
+    Dialect,
+    tail,
+)
 from edgecnn_runtime.types import Pixels
 
 ELEMENT_COST = 32
 """Multiply-accumulates a CPU does in the time it moves one float of an elementwise operator."""
-TAIL = "_QuantizeLinear_Input"
-"""What the quantiser appends to the name of a graph output it has to rename."""
 DEQUANTISED = "_DequantizeLinear_Output"
 """What it appends to the name of a tensor that has been through its quantiser."""
 
@@ -119,10 +125,13 @@ def find_layers(
     constants = {i.name: i for i in model.graph.initializer}
     origin = moved(model, dialect)
     after = {n.input[0]: n.output[0] for n in model.graph.node if n.op_type in FUSED}
+    behind = {node.name for node in tail(model, dialect)[1]}
     candidates = [
         node
         for node in model.graph.node
-        if node.op_type in dialect.operators and node.op_type in WEIGHTED + ELEMENTWISE
+        if node.op_type in dialect.operators
+        and node.op_type in WEIGHTED + ELEMENTWISE
+        and node.name not in behind
     ]
     shapes = next(iter(Tap(model, [node.output[0] for node in candidates]).run(pixels[:1])))
     layers = []
@@ -147,11 +156,13 @@ def find_layers(
 def left_in_float(
     model: onnx.ModelProto, dialect: Dialect, floats: Collection[str] = ()
 ) -> dict[str, int]:
-    """Operators that stay in float, by how often: not in the dialect, or returned to it."""
+    """Operators that stay in float, by how often: not in the dialect, behind the last layer with
+    weights, or returned to it."""
+    out = {*floats, *(node.name for node in tail(model, dialect)[1])}
     ignored = {"Cast", "Constant", "Identity", "Shape"}
     counted: dict[str, int] = {}
     known = {*dialect.operators, *FUSED, *FOLLOWERS} if dialect.everywhere else dialect.operators
     for node in model.graph.node:
-        if node.op_type not in ignored and (node.op_type not in known or node.name in floats):
+        if node.op_type not in ignored and (node.op_type not in known or node.name in out):
             counted[node.op_type] = counted.get(node.op_type, 0) + 1
     return counted
