@@ -40,11 +40,6 @@ class Dialect:
     reduced: bool = False
     everywhere: bool = True
 
-    @property
-    def levels(self) -> int:
-        """The largest integer a weight is rounded to."""
-        return 64 if self.reduced else 127
-
 
 DIALECTS: Mapping[Target, Dialect] = {
     "cpu": Dialect("cpu", WEIGHTED + ELEMENTWISE + FUSED + FOLLOWERS),

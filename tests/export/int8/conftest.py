@@ -47,11 +47,16 @@ def pictures() -> Pixels:
 def network() -> Callable[..., onnx.ModelProto]:
     """Build pixels → Cast → Transpose → Sub → convolutions → pooling → logits, seeded.
 
-    outlier: how much further one channel of the first layer reaches than the others.
+    outlier: how much further one channel of the first layer reaches than the others. pads: of that
+    layer. mean: what is subtracted from the pixels, BGR.
     """
 
     def build(
-        *, outlier: float = 1.0, padded: bool = True, batch: str | int = "N"
+        *,
+        outlier: float = 1.0,
+        pads: tuple[int, int, int, int] = (1, 1, 1, 1),
+        mean: tuple[float, float, float] = MEAN,
+        batch: str | int = "N",
     ) -> onnx.ModelProto:
         random = np.random.default_rng(7)
 
@@ -63,7 +68,7 @@ def network() -> Callable[..., onnx.ModelProto]:
         first[3] *= outlier
         depth = weights("depth.w", 8, 1, 3, 3)
         initializers = [
-            numpy_helper.from_array(np.float32(MEAN).reshape(1, 3, 1, 1), "pixels.mean"),
+            numpy_helper.from_array(np.float32(mean).reshape(1, 3, 1, 1), "pixels.mean"),
             numpy_helper.from_array(first.astype(np.float32), "first.w"),
             numpy_helper.from_array(random.normal(0, 0.1, 8).astype(np.float32), "first.b"),
             depth,
@@ -72,7 +77,6 @@ def network() -> Callable[..., onnx.ModelProto]:
             weights("head.w", CLASSES, 12),
             numpy_helper.from_array(random.normal(0, 0.1, CLASSES).astype(np.float32), "head.b"),
         ]
-        pads = [1, 1, 1, 1] if padded else [0, 0, 0, 0]
         nodes = [
             helper.make_node("Cast", ["pixels"], ["float"], "cast", to=TensorProto.FLOAT),
             helper.make_node("Transpose", ["float"], ["planes"], "planes", perm=[0, 3, 1, 2]),
@@ -138,7 +142,7 @@ def judge(network: Callable[..., onnx.ModelProto], classifier: Manifest, picture
     return Judge(classifier, network(), pictures[32:], ["onnxruntime"])
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def run() -> Callable[[onnx.ModelProto, Pixels], np.ndarray]:
     """The first output of a graph, on ONNX Runtime."""
     import onnxruntime as ort

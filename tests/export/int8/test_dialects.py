@@ -1,5 +1,6 @@
 """What each dialect promises an engine, read off the graphs; and that TensorRT takes its own."""
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -7,12 +8,14 @@ from types import ModuleType
 import numpy as np
 import onnx
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from onnx import TensorProto, numpy_helper
 
 from edgecnn_export.int8.calibrate import calibrate
 from edgecnn_export.int8.dialects import DIALECTS, Target, insert_qdq
 from edgecnn_export.int8.layers import find_layers, left_in_float, read_quantisers
-from edgecnn_export.int8.raw_pixels import close_entry, find_entry, open_entry
+from edgecnn_export.int8.raw_pixels import Entry, Pads, close_entry, find_entry, open_entry
 from edgecnn_export.progress import Silent
 from edgecnn_runtime.errors import UnsupportedModelError
 from edgecnn_runtime.nvidia.tensorrt_build import build_engine, listener
@@ -21,6 +24,9 @@ from edgecnn_runtime.types import Pixels
 
 Build = Callable[..., onnx.ModelProto]
 Run = Callable[[onnx.ModelProto, Pixels], np.ndarray]
+
+LEVELS = {"cpu": 127, "cpu-rr": 64}
+"""The largest integer a weight is rounded to."""
 
 
 def quantised(
@@ -33,7 +39,7 @@ def quantised(
     if entry is None or set(entry.convs) & set(floats):
         made = insert_qdq(model, dialect, ranges, floats)
     else:
-        opened = open_entry(model, entry, dialect.levels)
+        opened = open_entry(model, entry)
         made = insert_qdq(opened, dialect, ranges | {entry.tensor: entry.range}, floats)
         close_entry(made, entry, model.graph.input[0])
     onnx.checker.check_model(made, full_check=True)
@@ -72,8 +78,8 @@ def test_cpu_activations_are_unsigned_and_weights_signed_per_channel(
     for name, node in kernels.items():
         assert values[node.input[1]].shape == (values[name].shape[0],)
         assert not values[node.input[2]].any()
-        assert np.abs(values[name].astype(int)).max() <= DIALECTS[target].levels
-        assert np.abs(values[name].astype(int)).max() >= DIALECTS[target].levels - 1
+        assert np.abs(values[name].astype(int)).max() <= LEVELS[target]
+        assert np.abs(values[name].astype(int)).max() >= LEVELS[target] - 1
     assert not nodes(made, "Relu"), "a ReLU is the end of an unsigned range"
 
 
@@ -84,8 +90,7 @@ def test_the_cameras_bytes_are_dequantised_with_one_scalar(
     made = quantised(network(), target, pictures)
     assert not nodes(made, "Cast")
     assert not nodes(made, "Sub")
-    transpose = nodes(made, "Transpose")[0]
-    reader = next(node for node in made.graph.node if transpose.output[0] in node.input)
+    reader = next(n for n in made.graph.node if n.name == "pixels_are_quantised")
     values = constants(made)
     assert reader.op_type == "DequantizeLinear"
     assert values[reader.input[1]] == 1.0
@@ -96,29 +101,89 @@ def test_the_cameras_bytes_are_dequantised_with_one_scalar(
     assert made.graph.input[0].type.tensor_type.elem_type == TensorProto.UINT8
 
 
+def test_without_a_zero_point_the_quantiser_still_is_one(
+    network: Build, pictures: Pixels, run: Run
+) -> None:
+    """OpenVINO takes pairs of the same numbers away, and with them the layer's INT8."""
+    model = network(mean=(0.0, 0.0, 0.0))
+    made = quantised(model, "cpu", pictures[:32])
+    values = constants(made)
+    (exact,) = (node for node in made.graph.node if node.name == "pixels_are_quantised")
+    (again,) = (node for node in made.graph.node if exact.output[0] in node.input)
+    assert values[exact.input[1]] == 1.0
+    assert values[exact.input[1]] < values[again.input[1]] < 1.000001
+    assert snr_db(run(model, pictures[32:]), run(made, pictures[32:])) > 20
+
+
+def framed(pixels: Pixels, entry: Entry) -> np.ndarray:
+    """float32[N,3,H,W] as ``open_entry``'s graph takes them."""
+    top, left, bottom, right = entry.frame
+    around = ((0, 0), (top, bottom), (left, right))
+    planes = [
+        np.pad(pixels[..., channel], around, constant_values=entry.colour[channel])
+        for channel in range(3)
+    ]
+    return np.stack(planes, 1).astype(np.float32) - entry.zero
+
+
 def test_padding_at_the_border_stays_exact(network: Build, pictures: Pixels, run: Run) -> None:
-    """Without the mask the border would be off by the mean's distance from the zero-point."""
+    """Without the frame the border would be off by the mean's distance from the zero-point."""
     model = network()
     entry = find_entry(model)
     assert entry is not None
-    assert entry.masked
-    opened = open_entry(model, entry, 127)
-    planes = pictures[:4].astype(np.float32).transpose(0, 3, 1, 2) - entry.zero
-    mask = np.full_like(planes[:, :1], 255 - entry.zero)
-    got = run(opened, np.concatenate([planes, mask], 1))
+    assert entry.frame == (1, 1, 1, 1)
+    opened = open_entry(model, entry)
     expected = run(model, pictures[:4])
-    assert snr_db(expected, got) > 45, "only the mask's rounding remains"
-    unmasked = run(opened, np.concatenate([planes, 0 * mask], 1))
-    assert snr_db(expected, unmasked) < 20
+    got = run(opened, framed(pictures[:4], entry))
+    assert snr_db(expected, got) > 45, "only the frame's rounding to bytes remains"
+    plain = dataclasses.replace(entry, mean=np.full(3, entry.zero, np.float32))
+    assert snr_db(expected, run(opened, framed(pictures[:4], plain))) < 35
 
 
-def test_an_unpadded_first_layer_needs_no_mask(network: Build, pictures: Pixels, run: Run) -> None:
-    model = network(padded=False)
+@pytest.mark.parametrize("batch", ["N", 2])
+def test_the_frame_is_put_around_every_picture_of_a_batch(
+    network: Build, pictures: Pixels, run: Run, batch: str | int
+) -> None:
+    made = quantised(network(batch=batch), "cpu", pictures[:32])
+    alone = quantised(network(batch=1), "cpu", pictures[:32])
+    each = np.concatenate([run(alone, pictures[at : at + 1]) for at in (0, 1)])
+    np.testing.assert_allclose(run(made, pictures[:2]), each, rtol=1e-5, atol=1e-5)
+
+
+@given(
+    pads=st.tuples(*[st.integers(0, 3)] * 4),
+    mean=st.tuples(*[st.floats(0, 255, width=32)] * 3),
+)
+def test_any_padding_and_mean_enter_as_bytes(
+    network: Build, pictures: Pixels, run: Run, pads: Pads, mean: tuple[float, float, float]
+) -> None:
+    model = network(mean=mean, pads=pads)
+    entry = find_entry(model)
+    assert entry is not None
+    got = run(open_entry(model, entry), framed(pictures[:4], entry))
+    assert snr_db(run(model, pictures[:4]), got) > 30
+
+
+def test_a_colour_that_is_no_byte_keeps_the_float_entry(network: Build) -> None:
+    assert find_entry(network(mean=(-40.0, 10.0, 300.0))) is None
+    assert find_entry(network(mean=(-40.0, 10.0, 300.0), pads=(0, 0, 0, 0))) is not None
+
+
+def test_an_unpadded_first_layer_needs_no_frame(network: Build, pictures: Pixels) -> None:
+    model = network(pads=(0, 0, 0, 0))
     # the residual needs equal sizes, so the picture's border is cut from nowhere else
     entry = find_entry(model)
     assert entry is not None
-    assert not entry.masked
-    assert not any(node.op_type == "Pad" for node in quantised(model, "cpu", pictures).graph.node)
+    assert not any(entry.frame)
+    made = quantised(model, "cpu", pictures)
+    assert not any(node.op_type == "Concat" for node in made.graph.node)
+
+
+def test_results_are_not_rounded(network: Build, pictures: Pixels) -> None:
+    made = quantised(network(), "cpu", pictures)
+    (output,) = made.graph.output
+    maker = next(node for node in made.graph.node if output.name in node.output)
+    assert maker.op_type == "Gemm"
 
 
 def test_layers_given_back_are_float_and_the_rest_is_not(

@@ -169,7 +169,7 @@ def test_quantise_emits_what_passed(
         assert set(result.methods) == (
             {method} if method else {"minmax", "percentile", "entropy", "mse"}
         )
-        assert result.methods[result.method] == min(result.methods.values())
+        assert result.methods[result.method] <= 1.05 * min(result.methods.values())
         assert {layer.name for layer in result.layers} >= {"first", "depth", "second", "third"}
         assert sum(layer.cost for layer in result.layers) == pytest.approx(1)
 
