@@ -15,11 +15,11 @@ from edgecnn_export.int8.dialects import (
     ELEMENTWISE,
     FOLLOWERS,
     FUSED,
-    TAIL,
     WEIGHTED,
     Dialect,
-    tail,
 )
+from edgecnn_export.int8.insert import TAIL
+from edgecnn_export.int8.spare import spare
 from edgecnn_runtime.types import Pixels
 
 ELEMENT_COST = 32
@@ -125,13 +125,13 @@ def find_layers(
     constants = {i.name: i for i in model.graph.initializer}
     origin = moved(model, dialect)
     after = {n.input[0]: n.output[0] for n in model.graph.node if n.op_type in FUSED}
-    behind = {node.name for node in tail(model, dialect)[1]}
+    spared = spare(model, dialect).nodes
     candidates = [
         node
         for node in model.graph.node
         if node.op_type in dialect.operators
         and node.op_type in WEIGHTED + ELEMENTWISE
-        and node.name not in behind
+        and node.name not in spared
     ]
     shapes = next(iter(Tap(model, [node.output[0] for node in candidates]).run(pixels[:1])))
     layers = []
@@ -156,9 +156,8 @@ def find_layers(
 def left_in_float(
     model: onnx.ModelProto, dialect: Dialect, floats: Collection[str] = ()
 ) -> dict[str, int]:
-    """Operators that stay in float, by how often: not in the dialect, behind the last layer with
-    weights, or returned to it."""
-    out = {*floats, *(node.name for node in tail(model, dialect)[1])}
+    """Operators that stay in float, by how often: not in the dialect, spared, or returned to it."""
+    out = {*floats, *spare(model, dialect).nodes}
     ignored = {"Cast", "Constant", "Identity", "Shape"}
     counted: dict[str, int] = {}
     known = {*dialect.operators, *FUSED, *FOLLOWERS} if dialect.everywhere else dialect.operators

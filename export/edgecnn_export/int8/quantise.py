@@ -12,8 +12,9 @@ import onnx
 
 from edgecnn_export.config import Method, Target
 from edgecnn_export.int8.calibrate import Calibration, calibrate, check_weights
-from edgecnn_export.int8.dialects import DIALECTS, Dialect, insert_qdq
+from edgecnn_export.int8.dialects import DIALECTS, Dialect
 from edgecnn_export.int8.equalise import equalise
+from edgecnn_export.int8.insert import insert_qdq
 from edgecnn_export.int8.layers import read_quantisers
 from edgecnn_export.int8.quality import Judge
 from edgecnn_export.int8.raw_pixels import find_entry

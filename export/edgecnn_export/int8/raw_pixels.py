@@ -9,7 +9,7 @@ mean. Ten grey levels of difference in a ring of three pixels cost an ImageNet R
 where it matters the bytes get a frame of the mean's own colour, and the convolution does not pad.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -86,12 +86,9 @@ def find_entry(model: onnx.ModelProto) -> Entry | None:
     given = {output.name for output in model.graph.output}
     if not readers or tensor in given or not all(_plain(node, weights) for node in readers):
         return None
-    frame: Pads | None = (0, 0, 0, 0)
-    if np.abs(mean - _zero(mean)).max() > CLOSE:
-        pads = {_pads(node) for node in readers}
-        frame = pads.pop() if len(pads) == 1 else None
-        if frame is None or (any(frame) and not _bytes(mean)):
-            return None
+    frame = _frame(readers, mean)
+    if frame is None:
+        return None
     return Entry(tuple(nodes), tensor, mean, tuple(node.name for node in readers), frame)
 
 
@@ -209,6 +206,7 @@ def _readers(model: onnx.ModelProto, tensor: str) -> list[onnx.NodeProto]:
 
 
 def _reader(graph: onnx.GraphProto, operator: str, tensor: str) -> onnx.NodeProto:
+    found: onnx.NodeProto
     (found,) = (n for n in graph.node if n.op_type == operator and n.input[0] == tensor)
     return found
 
@@ -225,6 +223,17 @@ def _pads(node: onnx.NodeProto) -> Pads | None:
         return None
     top, left, bottom, right = attributes["pads"].ints if "pads" in attributes else (0, 0, 0, 0)
     return top, left, bottom, right
+
+
+def _frame(readers: Sequence[onnx.NodeProto], mean: NDArray[np.float32]) -> Pads | None:
+    """What has to be put around the picture; None where no frame would serve."""
+    if np.abs(mean - _zero(mean)).max() <= CLOSE:
+        return 0, 0, 0, 0
+    pads = {_pads(node) for node in readers}
+    frame = pads.pop()
+    if pads or frame is None or (any(frame) and not _bytes(mean)):
+        return None
+    return frame
 
 
 def _zero(mean: NDArray[np.float32]) -> int:

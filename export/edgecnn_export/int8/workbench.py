@@ -12,7 +12,8 @@ import onnx
 from edgecnn_export.config import Method, Target
 from edgecnn_export.int8.bias import Biases, bias_taps, correct_biases, with_biases
 from edgecnn_export.int8.calibrate import Calibration, Tap
-from edgecnn_export.int8.dialects import Dialect, insert_qdq
+from edgecnn_export.int8.dialects import Dialect
+from edgecnn_export.int8.insert import insert_qdq
 from edgecnn_export.int8.layers import (
     DEQUANTISED,
     Layer,

@@ -13,9 +13,11 @@ from hypothesis import strategies as st
 from onnx import TensorProto, numpy_helper
 
 from edgecnn_export.int8.calibrate import calibrate
-from edgecnn_export.int8.dialects import DIALECTS, Target, insert_qdq
+from edgecnn_export.int8.dialects import DIALECTS, Target
+from edgecnn_export.int8.insert import insert_qdq
 from edgecnn_export.int8.layers import find_layers, left_in_float, read_quantisers
 from edgecnn_export.int8.raw_pixels import Entry, Pads, close_entry, find_entry, open_entry
+from edgecnn_export.int8.spare import spare
 from edgecnn_export.progress import Silent
 from edgecnn_runtime.errors import UnsupportedModelError
 from edgecnn_runtime.nvidia.tensorrt_build import build_engine, listener
@@ -228,7 +230,66 @@ def test_trt_is_signed_and_symmetric_on_inputs_only(network: Build, pictures: Pi
 def test_what_stays_in_float_is_listed(network: Build) -> None:
     model = network()
     model.graph.node[4].op_type = "HardSwish"
-    assert left_in_float(model, DIALECTS["cpu"], ["third"]) == {"Sub": 1, "HardSwish": 1, "Conv": 1}
+    spared = {"Add": 1}  # it reads what the HardSwish gives
+    found = left_in_float(model, DIALECTS["cpu"], ["third"])
+    assert found == {"Sub": 1, "HardSwish": 1, "Conv": 1, **spared}
+
+
+def test_islands_in_float_are_not_cut_up(pictures: Pixels, run: Run) -> None:
+    """A GELU's products, and what is scaled between a MatMul and a Tanh: only their ends count."""
+    model = onnx.parser.parse_model(
+        """
+        <ir_version: 10, opset_import: ["": 20]>
+        network (uint8[N,24,24,3] pixels) => (float[N,6] logits)
+        <float root = {1.4142135}, float one = {1}, float half = {0.5}, float scale = {0.3}>
+        {
+            float = Cast<to = 1>(pixels)
+            planes = Transpose<perm = [0, 3, 1, 2]>(float)
+            first = Conv<strides = [2, 2]>(planes, w1)
+            divided = Div(first, root)
+            erf = Erf(divided)
+            raised = Add(erf, one)
+            product = Mul(first, raised)
+            gelu = Mul(product, half)
+            second = Conv<pads = [1, 1, 1, 1]>(gelu, w2)
+            sum = Add(second, first)
+            third = Conv(sum, w3)
+            mean = GlobalAveragePool(third)
+            flat = Flatten(mean)
+            scores = MatMul(flat, w4)
+            scaled = Mul(scores, scale)
+            bent = Tanh(scaled)
+            last = MatMul(bent, w5)
+            logits = Mul(last, scale)
+        }
+        """
+    )
+    random = np.random.default_rng(5)
+    shapes = {
+        "w1": (8, 3, 3, 3),
+        "w2": (8, 8, 3, 3),
+        "w3": (8, 8, 1, 1),
+        "w4": (8, 8),
+        "w5": (8, 6),
+    }
+    for name, shape in shapes.items():
+        values = random.normal(0, 1 / np.sqrt(np.prod(shape[1:])), shape)
+        values *= 0.02 if name == "w1" else 1
+        model.graph.initializer.append(numpy_helper.from_array(values.astype(np.float32), name))
+    for node in model.graph.node:
+        node.name = node.output[0]
+    spared = spare(model, DIALECTS["cpu"])
+    assert spared.nodes >= {"raised", "product", "gelu", "scaled", "logits"}
+    assert not spared.nodes & {"first", "second", "sum", "third", "mean", "flat", "scores", "last"}
+    made = insert_qdq(model, DIALECTS["cpu"])
+    quantised_tensors = set(read_quantisers(made).activations)
+    assert quantised_tensors == {
+        "planes", "first", "gelu", "second", "sum", "third", "mean", "flat", "bent"
+    }  # fmt: skip
+    ranges = calibrate(model, list(quantised_tensors), pictures[:32], Silent()).ranges("minmax")
+    made = insert_qdq(model, DIALECTS["cpu"], ranges)
+    onnx.checker.check_model(made, full_check=True)
+    assert snr_db(run(model, pictures[32:]), run(made, pictures[32:])) > 20
 
 
 @pytest.fixture(scope="session")

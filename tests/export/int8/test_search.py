@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgecnn_export.int8.calibrate import calibrate
-from edgecnn_export.int8.dialects import DIALECTS, insert_qdq
+from edgecnn_export.int8.dialects import DIALECTS
 from edgecnn_export.int8.equalise import equalise
+from edgecnn_export.int8.insert import insert_qdq
 from edgecnn_export.int8.layers import Layer, read_quantisers
 from edgecnn_export.int8.quality import Judge
 from edgecnn_export.int8.quantise import quantise
