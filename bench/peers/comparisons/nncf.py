@@ -178,9 +178,12 @@ def labels(network: Trained) -> list[str]:
 
 
 def says(result: Result) -> str:
-    """The text of a reading, the number of a class."""
+    """The letters and digits of a reading, the number of a class.
+
+    Plates' labels leave out the dots and dashes that are printed on them, and readers read those.
+    """
     if isinstance(result, Reading):
-        return result.text
+        return "".join(filter(str.isalnum, result.text))
     assert isinstance(result, Classification)
     return str(result.index)
 

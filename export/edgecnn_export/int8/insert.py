@@ -81,8 +81,12 @@ def _release(graph: onnx.GraphProto, tensors: Collection[str]) -> None:
             for at, name in enumerate(names):
                 before = instead.get(name, name)
                 names[at] = outputs.get(before, before)
-    del graph.node[:]
+    unread = {name for node in graph.node if node.name in dropped for name in node.input}
+    unread -= {name for node in kept for name in node.input}
+    constants = [constant for constant in graph.initializer if constant.name not in unread]
+    del graph.node[:], graph.initializer[:]
     graph.node.extend(kept)
+    graph.initializer.extend(constants)
 
 
 def _fused_with(model: onnx.ModelProto, floats: Collection[str]) -> list[str]:

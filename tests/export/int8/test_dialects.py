@@ -186,6 +186,8 @@ def test_results_are_not_rounded(network: Build, pictures: Pixels) -> None:
     (output,) = made.graph.output
     maker = next(node for node in made.graph.node if output.name in node.output)
     assert maker.op_type == "Gemm"
+    read = {name for node in made.graph.node for name in node.input}
+    assert set(constants(made)) <= read, "nothing is left over"
 
 
 def test_layers_given_back_are_float_and_the_rest_is_not(
