@@ -22,9 +22,9 @@ from edgecnn_runtime.parity import parity, snr_db
 from edgecnn_runtime.preprocess import Geometry, Preprocessor
 from edgecnn_runtime.types import Floats, Pixels, Result
 
-GATE = Gate(cosine=0.992, agreement=0.99)
-"""Where no evaluation data is given. A cosine of 0.99 is meant, on any picture: a fifth of what may
-be lost is kept for those that nobody has seen."""
+GATE = Gate(cosine=0.994, agreement=0.99)
+"""Where no evaluation data is given. A cosine of 0.99 is meant, on any picture: other pictures than
+those measured on lose up to 1.7 times as much."""
 TIE_BREAKER = 0.25
 
 
