@@ -1,6 +1,7 @@
 """What quantising costs: ResNet-18 with 300 calibration pictures, method by method.
 
-Random weights, batch normalisation set from photographs. Each export runs in a process of its
+Random weights, batch normalisation set from photographs; the gate is set aside, so that nothing
+has to be repaired. Each export runs in a process of its
 own with ``int8``, the method and the target that this processor takes; the clock and the peak of
 resident memory are of the whole process, importing torch and the float export included.
 Reached: ≤ 90 s and ≤ 2 GB each.
@@ -48,11 +49,12 @@ def main() -> int:
 
 def prepare(folder: Path, pictures: int) -> None:
     """Weights, pictures and the export's settings."""
+    from lib.quantised import ungated
     from lib.timm_models import int8_network
 
     calibration, _ = photographs_apart()
     _, config = int8_network(NAME, folder, calibration[:pictures])
-    (folder / SETTINGS).write_bytes(msgspec.json.encode(config))
+    (folder / SETTINGS).write_bytes(msgspec.json.encode(ungated(config, folder)))
 
 
 def quantise(folder: Path, method: str) -> None:
@@ -90,7 +92,7 @@ def measure(folder: Path, method: str) -> dict[str, Any]:
         "passed": made["passed"],
         "verdict": made["verdict"],
         "returned": returned,
-        "reached": seconds <= SECONDS and gigabytes <= GIGABYTES,
+        "reached": seconds <= SECONDS and gigabytes <= GIGABYTES and not returned,
     }
 
 
