@@ -1,9 +1,9 @@
 """What quantising costs: ResNet-18 with 300 calibration pictures, method by method.
 
 Random weights, batch normalisation set from photographs; the gate is set aside, so that nothing
-has to be repaired. Each export runs in a process of its
-own with ``int8``, the method and the target that this processor takes; the clock and the peak of
-resident memory are of the whole process, importing torch and the float export included.
+has to be repaired. Each export runs in a process of its own with ``int8``, the method and the
+target that this processor takes; the clock and the peak of resident memory are of the whole
+process, importing torch and the float export included.
 Reached: ≤ 90 s and ≤ 2 GB each.
 """
 

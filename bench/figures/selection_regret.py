@@ -1,9 +1,10 @@
 """Is the measured choice the right one? MobileNetV3-L, where INT8 does not win everywhere.
 
 Random weights, batch normalisation set from photographs; the gate is set aside, so that all of the
-network is INT8. Float, bf16 and INT8 on every engine here, with one thread and with all cores. Five times: choose with `edgecnn bench --select`, then
-measure every candidate again in a longer run that knows nothing of the choice. The regret is how
-much longer the chosen one takes there than the fastest of that run, round by round.
+network is INT8. Float, bf16 and INT8 on every engine here, with one thread and with all cores.
+Five times: choose with `edgecnn bench --select`, then measure every candidate again in a longer run
+that knows nothing of the choice. The regret is how much longer the chosen one takes there than the
+fastest of that run, round by round.
 Reached: at most 5 % in each of the five.
 """
 
