@@ -11,6 +11,7 @@
 """
 
 import csv
+import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -54,6 +55,15 @@ class EvaluationSet:
             if frame is None:
                 raise UsageError(f"{FLAG}: {sample.file} is no picture that can be read")
             yield sample, np.asarray(frame, np.uint8)
+
+    def sha256(self) -> str:
+        """Of every label and every picture's file, in order: other pictures under the same names
+        are another set."""
+        digest = hashlib.sha256()
+        for sample in self.samples:
+            digest.update(repr(sample).encode())
+            digest.update(hashlib.sha256(sample.file.read_bytes()).digest())
+        return digest.hexdigest()
 
 
 def read_evaluation(path: Path, manifest: Manifest) -> EvaluationSet:

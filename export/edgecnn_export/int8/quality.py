@@ -14,6 +14,7 @@ from edgecnn_export.int8.metrics import Score, score
 from edgecnn_export.int8.repair import Verdict
 from edgecnn_export.verifying.parts import parts
 from edgecnn_export.verifying.verify import ANY_COSINE, Gate, decode_all, fitting, infer
+from edgecnn_runtime import __version__
 from edgecnn_runtime.agreement import share_equal
 from edgecnn_runtime.backends import Options, backend_module
 from edgecnn_runtime.decode import make_decoder
@@ -59,6 +60,7 @@ class Judge:
             self.outputs = infer(path, self.manifest, self.engines[0], self.pixels, self._batch)
             self.results = decode_all(self.manifest, self.outputs)
             self.reference = self._evaluate(path, self.engines[0])
+        self._labelled = self.evaluation.sha256() if self.evaluation else ""
 
     def measure(self, model: onnx.ModelProto, engines: Sequence[str] = ()) -> tuple[Measured, ...]:
         """A graph on each engine."""
@@ -118,9 +120,16 @@ class Judge:
     def key(self) -> str:
         """What a verdict depends on besides graph and pictures."""
         versions = [f"{name} {backend_module(name).version()}" for name in self.engines]
-        data = [str(sample) for sample in self.evaluation.samples] if self.evaluation else []
+        model = self.manifest
         return repr(
-            (versions, data, self.max_drop, self.gate, self.manifest.input, self.manifest.decode)
+            (
+                __version__,
+                versions,
+                self._labelled,
+                self.max_drop,
+                self.gate,
+                (model.input, model.decode, model.labels),
+            )
         )
 
     @property

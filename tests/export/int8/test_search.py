@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import cv2
 import numpy as np
 import onnx
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from edgecnn_export.int8.calibrate import calibrate
 from edgecnn_export.int8.dialects import DIALECTS
 from edgecnn_export.int8.equalise import equalise
+from edgecnn_export.int8.evaluation import EvaluationSet, Sample
 from edgecnn_export.int8.insert import insert_qdq
 from edgecnn_export.int8.layers import Layer, read_quantisers
 from edgecnn_export.int8.quality import Judge
@@ -204,6 +206,32 @@ def test_a_sensitive_layer_returns_to_float_and_an_interrupted_search_goes_on(
     assert any(layer.noise for layer in result.layers)
     assert not result.attempts[0].verdict.passed
     assert {layer.name for layer in result.layers if layer.in_float} == set(result.returned)
+
+
+def test_other_labelled_pictures_under_the_same_names_are_judged_anew(
+    network: Build, classifier: Manifest, pictures: Pixels, work: Path, tmp_path: Path, run: Run
+) -> None:
+    model = network()
+    answers = run(model, pictures[32:]).argmax(1)
+    names = [tmp_path / f"{index}.png" for index in range(len(answers))]
+    labelled = tuple(
+        Sample(name, label=classifier.labels[answer])
+        for name, answer in zip(names, answers, strict=True)
+    )
+
+    def verdict(shown: Pixels) -> str:
+        for name, picture in zip(names, shown, strict=True):
+            cv2.imwrite(str(name), picture)
+        judge = Judge(
+            classifier, model, pictures[32:], ["onnxruntime"], EvaluationSet("set", labelled), 100.0
+        )
+        (result,) = quantise(
+            model, pictures[:32], judge, method="minmax", folder=work, progress=Silent()
+        ).results
+        return result.best.verdict.text
+
+    assert "instead of 100.00 %" in verdict(pictures[32:])
+    assert "instead of 100.00 %" not in verdict(255 - pictures[32:])
 
 
 def test_a_gate_that_cannot_be_met_emits_nothing_and_says_how_far_off(
