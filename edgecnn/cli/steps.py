@@ -7,7 +7,11 @@ from types import TracebackType
 
 from rich.console import Console
 from rich.live import Live
+from rich.progress_bar import ProgressBar
 from rich.spinner import Spinner
+from rich.table import Table
+
+BAR = 24
 
 
 class Steps:
@@ -16,7 +20,7 @@ class Steps:
     def __init__(self, console: Console) -> None:
         self._console = console
         self._live = Live(console=console, transient=True, refresh_per_second=8)
-        self._start = time.perf_counter()
+        self._running: _Running | None = None
 
     def __enter__(self) -> "Steps":
         self._live.start()
@@ -34,7 +38,8 @@ class Steps:
     def step(self, name: str) -> Iterator[None]:
         """Show ``name`` while the block runs, and how long it took when it ends."""
         start = time.perf_counter()
-        self._live.update(_Running(name, start))
+        self._running = _Running(name, start)
+        self._live.update(self._running)
         try:
             yield
         except BaseException:
@@ -45,15 +50,27 @@ class Steps:
         self._live.update("")
         self._console.print(f"[green]✓[/] {name:<24}[dim]{took:6.1f} s[/]", highlight=False)
 
+    def at(self, done: int, total: int) -> None:
+        """Draw a bar of how far the step that runs has come."""
+        if self._running:
+            self._running.done, self._running.total = done, total
+
 
 class _Running:
-    """A spinner whose words carry the time since the step began."""
+    """A spinner whose words carry the time since the step began, and a bar where it is known how
+    far it has come."""
 
     def __init__(self, name: str, start: float) -> None:
         self._name, self._start = name, start
         self._spinner = Spinner("dots")
+        self.done = self.total = 0
 
-    def __rich__(self) -> Spinner:
+    def __rich__(self) -> "Spinner | Table":
         took = time.perf_counter() - self._start
         self._spinner.update(text=f"{self._name:<24}{took:6.1f} s")
-        return self._spinner
+        if not self.total:
+            return self._spinner
+        row = Table.grid(padding=(0, 1))
+        bar = ProgressBar(total=self.total, completed=self.done, width=BAR)
+        row.add_row(self._spinner, bar, f"{self.done} of {self.total}")
+        return row

@@ -12,6 +12,9 @@ class Progress(Protocol):
     def step(self, name: str) -> AbstractContextManager[None]:
         """Begin a step, named as a person would: ``trace``, ``verify on openvino``."""
 
+    def at(self, done: int, total: int) -> None:
+        """How far the step that runs has come; total: of pictures, tries …, at most."""
+
 
 class Silent:
     """Tells nobody."""
@@ -19,6 +22,9 @@ class Silent:
     def step(self, name: str) -> AbstractContextManager[None]:  # noqa: ARG002
         """Nothing."""
         return nullcontext()
+
+    def at(self, done: int, total: int) -> None:
+        """Nothing."""
 
 
 class Timed:
@@ -35,3 +41,7 @@ class Timed:
         with self._progress.step(name):
             yield
         self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
+
+    def at(self, done: int, total: int) -> None:
+        """Passed on."""
+        self._progress.at(done, total)

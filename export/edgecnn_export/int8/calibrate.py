@@ -55,7 +55,7 @@ def calibrate(
     low: dict[str, float] = {}
     high: dict[str, float] = {}
     with progress.step(f"calibrate on {len(pixels)} pictures: ranges"):
-        for values in tap.run(pixels):
+        for values in tap.run(pixels, progress):
             for name, found in values.items():
                 bottom, top = float(found.min(initial=0)), float(found.max(initial=0))
                 if not (np.isfinite(bottom) and np.isfinite(top)):
@@ -64,7 +64,7 @@ def calibrate(
                 high[name] = max(high.get(name, 0.0), top)
     counts = {name: np.zeros(BINS, np.int64) for name in tensors}
     with progress.step(f"calibrate on {len(pixels)} pictures: histograms"):
-        for values in tap.run(pixels):
+        for values in tap.run(pixels, progress):
             for name, found in values.items():
                 counts[name] += _count(found, low[name], high[name])
     histograms = {name: Histogram(counts[name], low[name], high[name]) for name in tensors}
@@ -104,7 +104,9 @@ class Tap:
         self._input = self._session.get_inputs()[0]
         self._tensors = list(tensors)
 
-    def run(self, pixels: Pixels) -> Iterator[dict[str, NDArray[Any]]]:
+    def run(
+        self, pixels: Pixels, progress: Progress | None = None
+    ) -> Iterator[dict[str, NDArray[Any]]]:
         """Values by tensor, batch by batch; as many pictures at once as MEMORY allows."""
         fixed = self._input.shape[0]
         batch = fixed if isinstance(fixed, int) else 1
@@ -118,6 +120,8 @@ class Tap:
             kept = [o[: len(chunk)] if o.shape[:1] == (batch,) else o for o in outputs]
             yield dict(zip(self._tensors, kept, strict=True))
             at += batch
+            if progress:
+                progress.at(min(at, len(pixels)), len(pixels))
             if not isinstance(fixed, int):
                 each = sum(output.nbytes for output in outputs) // len(chunk)
                 batch = int(np.clip(MEMORY // max(each, 1), 1, BATCH))

@@ -62,6 +62,7 @@ def measure_noise(
             tensors, weights = ([name], []) if kept is noise.tensors else ([], [name])
             found = board.run(pixels, tensors=tensors, weights=weights)
             kept[name] = compare(reference, found.outputs)
+            progress.at(number, len(todo))
             if number % SAVE_EVERY == 0 or number == len(todo):
                 remember(folder, KIND, key, noise)
     return noise

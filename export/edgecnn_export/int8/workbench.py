@@ -26,7 +26,7 @@ from edgecnn_export.int8.layers import (
 from edgecnn_export.int8.quality import Judge, Measured
 from edgecnn_export.int8.ranges import METHODS
 from edgecnn_export.int8.raw_pixels import Entry, close_entry, open_entry
-from edgecnn_export.int8.repair import Attempt, Outcome, Verdict, repair
+from edgecnn_export.int8.repair import LAST_TRIES, TRIES, Attempt, Outcome, Verdict, repair
 from edgecnn_export.int8.sensitivity import Noise, measure_noise
 from edgecnn_export.int8.switchboard import Observed, Switchboard
 from edgecnn_export.progress import Progress
@@ -110,6 +110,7 @@ class Workbench:
     _layers: tuple[Layer, ...] = field(init=False)
     _method: Method = field(init=False)
     _correct: bool = field(init=False, default=False)
+    _tries: int = field(init=False, default=0)
     _float: Observed | None = field(init=False, default=None)
     _kept: dict[tuple[str, ...], tuple[onnx.ModelProto, tuple[Measured, ...]]] = field(
         init=False, default_factory=dict
@@ -213,7 +214,10 @@ class Workbench:
 
     def _judge(self, floats: tuple[str, ...]) -> Verdict:
         done = f", {len(floats)} layers in float" if floats else ""
+        self._tries += 1
         with self.progress.step(f"{self.dialect.target}: measure INT8{done}"):
+            if floats:
+                self.progress.at(self._tries, TRIES + LAST_TRIES)
             key = (*self._key(), *floats)
             known = recall(self.folder, "verdict", key, Verdict)
             if known is not None:
@@ -298,6 +302,7 @@ class Workbench:
     def _key(self) -> tuple[str, ...]:
         digest = hashlib.sha256(self.model.SerializeToString(deterministic=True))
         digest.update(self.judge.pixels.tobytes())
+        digest.update(self.pixels.tobytes())
         digest.update(repr((self.engines, self.judge.key, self._correct)).encode())
         return digest.hexdigest(), self.dialect.target, self._quantisers.digest
 

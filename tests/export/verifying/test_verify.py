@@ -177,11 +177,14 @@ def test_steps_are_timed_in_order(exported: Exported) -> None:
             self.steps.append(name)
             return nullcontext()
 
+        def at(self, done: int, total: int) -> None:
+            self.steps.append(f"{done} of {total}")
+
     told = Told()
     timed = Timed(told)
     with timed.step("one"), timed.step("two"):
-        pass
-    assert told.steps == ["one", "two"]
+        timed.at(1, 2)
+    assert told.steps == ["one", "two", "1 of 2"]
     assert set(timed.seconds) == {"one", "two"}
     assert list(exported(Detector).seconds) == [
         "load", "trace", "fold", "optimise", "run the reference", "verify on onnxruntime",
