@@ -23,7 +23,7 @@ from edgecnn_export.planning.traced import describe, look_at
 from edgecnn_export.progress import Progress, Silent, Timed
 from edgecnn_export.report import Facts
 from edgecnn_export.tracing.trace import trace
-from edgecnn_export.verifying.diagnose import Suspects, explain_failure
+from edgecnn_export.verifying.diagnose import Suspects, explain_failure, finite
 from edgecnn_export.verifying.golden import most_distinct, write_golden
 from edgecnn_export.verifying.pictures import collect, list_pictures, read_pictures
 from edgecnn_export.verifying.reduced import NONE, check_reduced
@@ -117,7 +117,9 @@ def export(config: ExportConfig, progress: Progress | None = None) -> ExportResu
                 manifest = draft_manifest(plan, loaded, artifact, config)
 
             with timed.step("run the reference"):
-                truth = make_truth(manifest, pictures.pixels, answers.result())
+                truth = make_truth(
+                    manifest, pictures.pixels, finite(answers.result(), model, pictures.pixels)
+                )
 
             verifier = Verifier(folder, manifest, truth)
             checks = verifier.run(backends, timed)

@@ -7,7 +7,7 @@ values are found.
 """
 
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from edgecnn_export.verifying.reference import open_session, textbook
 from edgecnn_export.verifying.verify import Check
 from edgecnn_runtime.backends import Options, backend_module
+from edgecnn_runtime.errors import VerificationError
 from edgecnn_runtime.manifest import Input
 from edgecnn_runtime.types import Floats, Pixels
 
@@ -72,6 +73,33 @@ def explain_failure(
     if good:
         advice = f"--backends {','.join(good)}, which leaves {backend} out"
     return "\n  ".join([*lines, f"try {advice}"])
+
+
+def finite(
+    outputs: Mapping[str, Floats], model: onnx.ModelProto, pixels: Pixels
+) -> Mapping[str, Floats]:
+    """The reference's outputs as they are, float32[N,…] by name, the batch first.
+
+    model: with the pixels folded in. Raises VerificationError for NaN or infinity in them, naming
+    the first layer that gives such values.
+    """
+    for name, values in outputs.items():
+        broken = ~np.isfinite(values).reshape(len(values), -1).all(1)
+        if broken.any():
+            index = int(broken.argmax())
+            bad = "NaN" if np.isnan(values).any() else "infinity"
+            raise VerificationError(
+                f"the model itself gives {bad} in output {name!r}, before anything was exported"
+                f"{_first_broken(model, pixels[index : index + 1])}: look at its weights, and at "
+                "the mean and std it is fed with"
+            )
+    return outputs
+
+
+def _first_broken(model: onnx.ModelProto, picture: Pixels) -> str:
+    layers = onnx_layers(model, picture)
+    found = next((one.name for one in layers if not np.isfinite(one.values).all()), None)
+    return f"; the first layer whose values are not finite is {found}" if found else ""
 
 
 @dataclass(frozen=True)
@@ -133,14 +161,21 @@ def torch_layers(module: torch.nn.Module, planes: Floats) -> list[Layer]:
     return layers
 
 
-def onnx_layers(model: onnx.ModelProto, planes: Floats) -> list[Layer]:
-    """What every node of a float graph gives for one picture, in order, on ONNX Runtime."""
+def onnx_layers(model: onnx.ModelProto, planes: NDArray[Any]) -> list[Layer]:
+    """What every node of a float graph gives for one picture, in order, on ONNX Runtime.
+
+    planes: as its input takes them.
+    """
     session = open_session(with_all_outputs(model))
     names = [output.name for output in session.get_outputs()]
-    makers = {output: node.op_type for node in model.graph.node for output in node.output}
+    makers = {
+        output: f"{node.name or output} ({node.op_type})"
+        for node in model.graph.node
+        for output in node.output
+    }
     values = session.run(names, {session.get_inputs()[0].name: planes})
     return [
-        Layer(f"{name} ({makers.get(name, 'input')})", array)
+        Layer(makers.get(name, f"{name} (input)"), array)
         for name, array in zip(names, values, strict=True)
     ]
 
