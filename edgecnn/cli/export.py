@@ -61,14 +61,14 @@ def run(args: argparse.Namespace) -> int:
 
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
     config = read_flags(args, ExportConfig)
-    with Steps(Console(stderr=True)) as steps:
+    with Steps(Console(emoji=False, stderr=True)) as steps:
         with steps.step("start"):
             from edgecnn_export.pipeline import export
         result = export(config, steps)
     if args.json:
         print(json.dumps(_as_json(result), indent=2))
     else:
-        _print(result, Console())
+        _print(result, Console(emoji=False))
     return VerificationError.exit_code if result.int8.unmet else 0
 
 
@@ -93,14 +93,18 @@ def _print(result: "ExportResult", console: "Console") -> None:
             f"{check.run.agreement:.0%}",
         )
     console.print(table)
-    for unmet in result.int8.unmet:
-        console.print(
-            f"[red]✗[/] int8-{unmet.target} is not in the bundle: {safe(unmet.best.verdict.text)}",
-            highlight=False,
-        )
+    for one in result.int8.results:
+        if one.passed:
+            console.print(
+                f"[green]✓[/] int8-{one.target}: {safe(one.best.verdict.text)}; "
+                f"{len(one.returned)} of {len(one.layers)} layers in float",
+                highlight=False,
+            )
+    unmet = tuple(f"int8-{one.target} was not made" for one in result.int8.unmet)
     for warning in result.warnings:
         style = "bold yellow" if warning.startswith("ASSUMED") else "yellow"
-        console.print(f"[{style}]![/] {safe(warning)}", highlight=False)
+        mark = "[red]✗[/]" if unmet and warning.startswith(unmet) else f"[{style}]![/]"
+        console.print(f"{mark} {safe(warning)}", highlight=False)
     path = result.bundle.path
     console.print(
         f"\n[bold]{safe(str(path))}[/] verified in {sum(result.seconds.values()):.1f} s; "

@@ -127,23 +127,29 @@ def _warnings(audit: Audit) -> list[str]:
         warnings.append("calibrated on one picture: its ranges are those of one moment")
     elif audit.count < ENOUGH:
         warnings.append(
-            f"calibrated on {audit.count} pictures: {ENOUGH} to 300 give ranges to rely on"
+            f"only {audit.count} calibration pictures: {ENOUGH} to 300 give ranges to rely on"
         )
     if audit.different < 0.5 * audit.count:
         warnings.append(
             f"only {audit.different} of {audit.count} calibration pictures differ from each "
             "other: take them from different times and places"
         )
-    for names, what in (
-        (audit.blank, "show nothing (one flat colour)"),
+    for names, one, many in (
+        (audit.blank, "shows nothing (one flat colour)", "show nothing (one flat colour)"),
         (
             audit.outliers,
+            "is far darker, brighter or flatter than the rest; its range counts too",
             "are far darker, brighter or flatter than the rest; their ranges count too",
         ),
-        (audit.leaked, "are in the evaluation data too: its result is flattered by that"),
+        (
+            audit.leaked,
+            "is in the evaluation data too: that result is flattered by it",
+            "are in the evaluation data too: that result is flattered by them",
+        ),
     ):
         if names:
             listed = ", ".join(names[:LISTED]) + (" …" if len(names) > LISTED else "")
+            what = one if len(names) == 1 else many
             warnings.append(f"{len(names)} of {audit.count} calibration pictures {what}: {listed}")
     if audit.coverage is not None and audit.coverage < COVERED:
         warnings.append(

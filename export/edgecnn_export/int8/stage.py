@@ -1,6 +1,7 @@
 """INT8 as a step of an export: from pictures in folders to artifacts in the bundle."""
 
 import hashlib
+import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ from edgecnn_export.int8.calibrate import covered
 from edgecnn_export.int8.evaluation import EvaluationSet, read_evaluation
 from edgecnn_export.int8.quality import Judge
 from edgecnn_export.int8.quantise import quantise
+from edgecnn_export.int8.remarks import doubts, outcomes, unread
 from edgecnn_export.int8.workbench import TargetResult
 from edgecnn_export.progress import Progress
 from edgecnn_export.verifying.pictures import list_pictures
@@ -45,7 +47,6 @@ FEW = 40
 """Under so many none is held out: they are measured on as well."""
 COVERAGE_PICTURES = 64
 """Labelled pictures whose activations are compared with the calibrated ranges, about."""
-NAMED = 3
 
 
 @dataclass(frozen=True)
@@ -67,13 +68,16 @@ class CalibrationSet:
 class Int8:
     """What the step made. artifacts: of the targets that passed, written into the bundle.
 
-    results: every target. calibration: the pictures. warnings: in plain words.
+    results: every target. calibration: the pictures. calibrated, measured: on how many the ranges
+    were learnt, and the gate was asked. warnings: in plain words.
     """
 
     artifacts: tuple[Artifact, ...]
     results: tuple[TargetResult, ...]
     audit: Audit
     calibration: CalibrationSet
+    calibrated: int
+    measured: int
     warnings: tuple[str, ...]
 
     @property
@@ -83,7 +87,7 @@ class Int8:
 
 
 NOTHING = Int8(
-    (), (), Audit(count=0, different=0), CalibrationSet(np.empty(0, np.uint8), (), ()), ()
+    (), (), Audit(count=0, different=0), CalibrationSet(np.empty(0, np.uint8), (), ()), 0, 0, ()
 )
 """Where INT8 was not asked for."""
 
@@ -107,6 +111,18 @@ def check_int8(config: ExportConfig) -> None:
     list_pictures(config.calib, "--calib")
     if config.eval_data and not Path(config.eval_data).exists():
         raise UsageError(f"--eval-data {config.eval_data}: no such file or folder")
+    if config.work_dir:
+        _check_writable(Path(config.work_dir))
+
+
+def _check_writable(folder: Path) -> None:
+    """A search that was told where to be kept is not lost in silence."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise UsageError(f"--work-dir {folder}: cannot be written to: {error.strerror}") from error
 
 
 def add_int8(
@@ -131,7 +147,7 @@ def add_int8(
             evaluation = read_evaluation(Path(config.eval_data), manifest)
         known, some = _survey(evaluation, manifest.input) if evaluation else (None, None)
         found = audit_pictures(calibration.pixels, calibration.names, evaluation=known)
-    targets = config.targets or TARGETS
+    targets = tuple(dict.fromkeys(config.targets or TARGETS))
     used, held_out = split(calibration.pixels)
     takers = {target: engines_for(target, engines) for target in targets}
     with progress.step("measure the float model"):
@@ -158,8 +174,21 @@ def add_int8(
     written = tuple(
         _write(verifier.folder, result, judge) for result in quantised.results if result.passed
     )
-    warnings = (*_skipped(calibration), *found.warnings, *_notes(quantised.results))
-    return Int8(written, quantised.results, found, calibration, warnings)
+    warnings = (
+        *unread(calibration.skipped),
+        *found.warnings,
+        *doubts(config, judge.reference, len(manifest.labels)),
+        *outcomes(quantised.results),
+    )
+    return Int8(
+        written,
+        quantised.results,
+        found,
+        calibration,
+        calibrated=len(used),
+        measured=len(judge.pixels),
+        warnings=warnings,
+    )
 
 
 def calibrated(manifest: Manifest, made: Int8) -> Manifest:
@@ -237,39 +266,3 @@ def _write(folder: Path, result: TargetResult, judge: Judge) -> Artifact:
         bytes=path.stat().st_size,
         quality=judge.quality(result.measured),
     )
-
-
-def _skipped(calibration: CalibrationSet) -> list[str]:
-    if not calibration.skipped:
-        return []
-    names = ", ".join(calibration.skipped[:NAMED])
-    more = " …" if len(calibration.skipped) > NAMED else ""
-    count = len(calibration.skipped)
-    return [f"{count} files in the calibration folder are no readable pictures: {names}{more}"]
-
-
-def _notes(results: Sequence[TargetResult]) -> list[str]:
-    notes = []
-    for result in results:
-        name = f"int8-{result.target}"
-        if not result.passed:
-            worst = ", ".join(result.returned[:NAMED]) or "every layer"
-            notes.append(
-                f"{name} was not made: the nearest of {len(result.attempts)} tries still misses "
-                f"the gate ({result.best.verdict.text}); the worst layers are {worst}. More and "
-                "more varied --calib pictures help, or a larger --max-drop with --eval-data"
-            )
-        elif result.returned:
-            share = sum(layer.cost for layer in result.layers if layer.in_float)
-            notes.append(
-                f"{name}: {len(result.returned)} of {len(result.layers)} layers "
-                f"({share:.0%} of the operations) went back to float to pass the gate"
-            )
-    constant = {name for result in results for name in result.constant}
-    if constant:
-        listed = ", ".join(sorted(constant)[:NAMED])
-        notes.append(
-            f"{len(constant)} tensors were 0 in every calibration picture ({listed}): a dead "
-            "layer, or pictures that never excite it"
-        )
-    return notes

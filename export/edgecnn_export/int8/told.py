@@ -49,10 +49,16 @@ class TargetReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Int8Report(msgspec.Struct, frozen=True, kw_only=True):
-    """All targets, and the calibration pictures."""
+    """All targets, and the calibration pictures.
+
+    calibrated_on, measured_on: how many pictures. Those measured on are the verification pictures
+    and the calibration pictures kept back for it, or all of them where they are few.
+    """
 
     audit: Audit
     calibration: tuple[str, ...]
+    calibrated_on: int
+    measured_on: int
     targets: tuple[TargetReport, ...]
 
 
@@ -61,6 +67,8 @@ def tell(made: Int8) -> Int8Report:
     return Int8Report(
         audit=made.audit,
         calibration=made.calibration.names,
+        calibrated_on=made.calibrated,
+        measured_on=made.measured,
         targets=tuple(_target(result) for result in made.results),
     )
 

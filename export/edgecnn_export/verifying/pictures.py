@@ -135,7 +135,8 @@ def _warnings(album: Album, spec: Input, count: int) -> tuple[str, ...]:
 
 def _find(folder: Path, flag: str) -> Iterator[Path]:
     if not folder.is_dir():
-        raise UsageError(f"{flag} {folder}: no such folder")
+        what = "is no folder; give the one it lies in" if folder.exists() else "no such folder"
+        raise UsageError(f"{flag} {folder}: {what}")
     for number, path in enumerate(folder.rglob("*")):
         if number == FILES_LIMIT:
             return

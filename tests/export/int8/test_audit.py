@@ -27,7 +27,7 @@ def test_many_varied_pictures_give_no_warning() -> None:
 
 
 @pytest.mark.parametrize(
-    ("count", "words"), [(1, "one picture"), (30, "calibrated on 30 pictures")]
+    ("count", "words"), [(1, "one picture"), (30, "only 30 calibration pictures")]
 )
 def test_few_pictures_are_said_to_be_few(count: int, words: str) -> None:
     pixels = varied(count)
@@ -48,7 +48,7 @@ def test_black_pictures_are_named_and_only_black_ones_refused() -> None:
     pixels[7] = 0
     audit = audit_pictures(pixels, names(pixels))
     assert audit.blank == ("7.png",)
-    assert any("show nothing" in warning and "7.png" in warning for warning in audit.warnings)
+    assert any("shows nothing" in warning and "7.png" in warning for warning in audit.warnings)
     with pytest.raises(UsageError, match="all 5 calibration pictures are one flat colour"):
         audit_pictures(np.zeros((5, 48, 48, 3), np.uint8), names(pixels[:5]))
 

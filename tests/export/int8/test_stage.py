@@ -11,6 +11,8 @@ import pytest
 
 from edgecnn.cli import main
 from edgecnn_export.config import ExportConfig
+from edgecnn_export.int8.metrics import Score
+from edgecnn_export.int8.remarks import doubts
 from edgecnn_export.int8.stage import read_calibration, split
 from edgecnn_export.pipeline import ExportResult, export
 from edgecnn_export.verifying.verify import Gate
@@ -113,13 +115,16 @@ def test_the_report_ranks_layers_and_draws_their_sqnr(made: ExportResult) -> Non
         assert values == sorted(values, reverse=key == "noise")
     page = (made.bundle.path / "report.html").read_text()
     assert page.count('class="sqnr"') == 3
+    whole = json.loads((made.bundle.path / "report.json").read_text())["int8"]
+    assert whole["calibrated_on"] == 39
+    assert whole["measured_on"] >= 9 + 16
     assert "int8-cpu-rr" in page
 
 
 def test_few_and_unreadable_pictures_are_warned_of(made: ExportResult) -> None:
     text = "\n".join(made.warnings)
     assert "torn.jpg" in text
-    assert "calibrated on 48 pictures" in text
+    assert "only 48 calibration pictures" in text
 
 
 def test_an_unmet_gate_ends_with_3_and_a_float_bundle_that_works(
@@ -150,7 +155,9 @@ def test_an_unmet_gate_ends_with_3_and_a_float_bundle_that_works(
     [
         ({"calib": ""}, "--int8 needs --calib DIR"),
         ({"calib": "nowhere"}, "--calib nowhere: no such folder"),
+        ({"calib": __file__}, "--calib .* is no folder; give the one it lies in"),
         ({"eval_data": "nowhere"}, "--eval-data nowhere: no such file"),
+        ({"work_dir": __file__}, "--work-dir .* cannot be written to"),
         ({"int8": False, "method": "mse"}, "--calib, --method, --work-dir: only with --int8"),
     ],
 )
@@ -162,6 +169,37 @@ def test_settings_that_cannot_be_meant_are_refused_before_anything_is_loaded(
 
     with pytest.raises(UsageError, match=words):
         export(msgspec.structs.replace(said, images="", **more))
+
+
+def test_a_target_named_twice_is_made_once_and_a_drop_of_nothing_is_remarked(
+    model: Path, folder: Path, tmp_path: Path
+) -> None:
+    said = config(model, folder, tmp_path / "net.edge", targets=("cpu", "cpu"), max_drop=0.1)
+    made = export(said)
+    assert [a.target for a in made.bundle.manifest.artifacts] == ["any", "cpu"]
+    assert any("--max-drop 0.1 says nothing without --eval-data" in w for w in made.warnings)
+
+
+@pytest.mark.parametrize(
+    ("metric", "value", "classes", "doubted"),
+    [
+        ("top-1", 0.09, 10, True),
+        ("top-1", 0.55, 2, True),
+        ("top-1", 0.90, 2, False),
+        ("top-1", 0.70, 1000, False),
+        ("mAP50", 0.45, 1, False),
+        ("mAP50", 0.02, 1, True),
+        ("exact match", 0.9, 0, False),
+    ],
+)
+def test_labels_of_other_files_are_suspected_where_the_float_model_guesses(
+    metric: str, value: float, classes: int, doubted: bool
+) -> None:
+    reference = Score(metric, value, 0.0, 1.0, 100)
+    found = doubts(ExportConfig(eval_data="labels.tsv"), reference, classes)
+    assert [f"the float model itself reaches {metric}" in text for text in found] == [
+        True
+    ] * doubted
 
 
 def test_no_picture_and_none_readable(tmp_path: Path) -> None:
