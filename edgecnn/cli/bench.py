@@ -115,7 +115,7 @@ def _select(args: argparse.Namespace) -> int:
         raise UsageError("--select takes one bundle")
     _check_out(args.out, ".json")
     cache = args.cache_dir or default_cache_dir()
-    with Live(Console(stderr=True)) as live:
+    with Live(Console(emoji=False, stderr=True)) as live:
         selection = select(
             args.words[0],
             read_flags(args, BenchConfig),
@@ -128,7 +128,7 @@ def _select(args: argparse.Namespace) -> int:
     if args.json:
         print(as_json(selection), end="")
     else:
-        Console().print(selection_table(selection))
+        Console(emoji=False).print(selection_table(selection))
     if not selection.kept:
         print(f"not kept: {cache} cannot be written; name another --cache-dir", file=sys.stderr)
         return EdgecnnError.exit_code
@@ -146,12 +146,12 @@ def _measure(args: argparse.Namespace) -> int:
 
     _check_out(args.out, ".json")
     config = read_flags(args, BenchConfig)
-    with Live(Console(stderr=True)) as live:
+    with Live(Console(emoji=False, stderr=True)) as live:
         report = bench(args.words, config, command=_command(), progress=live)
     if args.json:
         print(as_json(report), end="")
     else:
-        console = Console()
+        console = Console(emoji=False)
         console.print(report_table(report, width=console.width))
         if pair := compare_models(report):
             base, new = (model.name for model in report.models)
@@ -188,7 +188,7 @@ def _compare(args: argparse.Namespace, files: list[str]) -> int:
     if args.json:
         print(as_json(found), end="")
     else:
-        Console().print(comparison_table(found))
+        Console(emoji=False).print(comparison_table(found))
     slower = found.worse(args.fail_if) if args.fail_if is not None else []
     for change in slower:
         print(f"slower by {change.ratio.value - 1:.1%}: {change.key}", file=sys.stderr)

@@ -28,7 +28,7 @@ def run(args: argparse.Namespace) -> int:
     from rich.console import Console
     from rich.table import Table
 
-    console = Console()
+    console = Console(emoji=False)
     host = diagnosis.host
     machine = Table(title="this machine", title_justify="left", show_header=False, box=None)
     machine.add_row("processor", host.short())

@@ -25,7 +25,7 @@ def run_transform(args: argparse.Namespace, bundle: "Bundle") -> "Drift":
     from edgecnn_export.differential import LIMIT, differential
 
     columns = TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}")
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+    with Progress(*columns, console=Console(emoji=False, stderr=True), transient=True) as progress:
         task = progress.add_task("transform", total=None)
         return differential(
             bundle,
@@ -42,7 +42,7 @@ def print_drift(drift: "Drift") -> None:
     """A table of pictures, then what explains it, then the verdict."""
     from rich.console import Console
 
-    console = Console()
+    console = Console(emoji=False)
     _print_table(drift, console)
     _print_problems(drift.pictures, console)
     for line in _remarks(drift):

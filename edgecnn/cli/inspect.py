@@ -42,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
 def _print(bundle: "Bundle") -> None:
     from rich.console import Console
 
-    console = Console()
+    console = Console(emoji=False)
     manifest = bundle.manifest
     console.print(_table("", [("name", manifest.name), ("task", manifest.task),
                               ("digest", bundle.digest)]))  # fmt: skip

@@ -180,7 +180,7 @@ def _wait(runner: "Runner", *, quiet: bool) -> None:
 
     from edgecnn.cli.live import Live
 
-    live = Live(Console(stderr=True), runner.jobs, quiet=quiet)
+    live = Live(Console(emoji=False, stderr=True), runner.jobs, quiet=quiet)
     with stopped_by_signals(runner.stop), runner, live:
         while not runner.wait(REFRESH):
             live.show()
@@ -253,7 +253,7 @@ def _print(args: argparse.Namespace, jobs: "list[Job]", choice: str) -> None:
     found = [(job, job.meter.read()) for job in jobs]
     if not any(figures.frames for _, figures in found):
         return
-    console = Console(highlight=False)
+    console = Console(emoji=False, highlight=False)
     console.print(f"{args.model}: {choice}", markup=False)
     aged = any(figures.age_p50 is not None for _, figures in found)
     table = plain_table()

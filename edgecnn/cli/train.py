@@ -43,14 +43,14 @@ def run(args: argparse.Namespace) -> int:
     from edgecnn.train.trainer import train
 
     config = read_flags(args, TrainConfig)
-    with Display(Console(stderr=True)) as display:
+    with Display(Console(emoji=False, stderr=True)) as display:
         trained = train(config, display)
     if args.json:
         import json
 
         print(json.dumps(_as_json(trained), indent=2))
     else:
-        show(trained, Console())
+        show(trained, Console(emoji=False))
     return INTERRUPTED if trained.history.stopped == "interrupted" else 0
 
 

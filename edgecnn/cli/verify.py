@@ -77,6 +77,8 @@ def run(args: argparse.Namespace) -> int:
         print(json.dumps(_as_json(args.bundle, bundle, verdicts, drift)))
     else:
         _print(verdicts, len(frames))
+        if not (args.backend or args.precision):
+            _print_untried(bundle, verdicts)
         if drift is not None:
             print_drift(drift)
     return 0 if passed else VerificationError.exit_code
@@ -100,7 +102,7 @@ def _as_json(
 def _print(verdicts: "list[Verdict]", pictures: int) -> None:
     from rich.console import Console
 
-    console = Console()
+    console = Console(emoji=False)
     table = plain_table()
     for heading in ("", "artifact", "engine"):
         table.add_column(heading, no_wrap=True)
@@ -119,6 +121,17 @@ def _print(verdicts: "list[Verdict]", pictures: int) -> None:
     failed = sum(not verdict.passed for verdict in verdicts)
     if not failed:
         console.print(f"verified: {len(verdicts)} of {len(verdicts)} reproduce the model here")
+
+
+def _print_untried(bundle: "Bundle", verdicts: "list[Verdict]") -> None:
+    """What nothing here can say anything about."""
+    from rich.console import Console
+
+    tried = {verdict.artifact for verdict in verdicts}
+    files = [one.file for one in bundle.manifest.artifacts if one.file not in tried]
+    if files:
+        console = Console(emoji=False)
+        console.print(f"not tried: {safe(', '.join(files))}, for engines that are not here")
 
 
 def _golden(verdict: "Verdict") -> list[str]:

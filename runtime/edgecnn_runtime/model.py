@@ -86,6 +86,10 @@ def load(
         model.choice = Choice(candidate, model.choice.test, tuple(refused))
         return model
     assert last is not None
+    if len(refused) > 1 and isinstance(last, SelfTestError):
+        raise SelfTestError(
+            f"{opened.path}: none of {len(refused)} candidates can be used here; the last: {last}"
+        ) from last
     raise last
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from edgecnn.cli import main
+from edgecnn_runtime.backends import installed
 from edgecnn_runtime.bundle import open_bundle
 from edgecnn_runtime.manifest import Manifest
 
@@ -112,6 +113,21 @@ def test_verify_passes_on_every_engine(tiny_bundle: Path, capsys: Captured) -> N
     assert all(verdict["passed"] for verdict in shown["verdicts"])
     assert main(["verify", str(tiny_bundle)]) == 0
     assert "verified" in capsys.readouterr().out
+
+
+@pytest.mark.skipif(any("tensorrt" in name for name in installed()), reason="it is tried here")
+def test_verify_says_what_nothing_here_can_try(own: Path, capsys: Captured) -> None:
+    shutil.copy(own / "model.fp32.onnx", own / "model.int8-trt.onnx")
+
+    def add(manifest: dict[str, Any]) -> None:
+        more = {"file": "model.int8-trt.onnx", "precision": "int8", "target": "trt"}
+        manifest["artifacts"].append(manifest["artifacts"][0] | more)
+
+    rewrite(own, add)
+    assert main(["verify", str(own)]) == 0
+    assert (
+        "not tried: model.int8-trt.onnx, for engines that are not here" in capsys.readouterr().out
+    )
 
 
 def test_verify_fails_with_3_and_says_by_how_much(wrong_bundle: Path, capsys: Captured) -> None:

@@ -107,3 +107,14 @@ def test_what_cannot_be_meant(
 ) -> None:
     assert main(["verify", str(tiny_bundle), *words]) == 2
     assert says in capsys.readouterr().err
+
+
+def test_names_between_colons_are_no_emoji(
+    typed: Callable[..., list[str]], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    words = typed("right")
+    module = tmp_path / "train_boom.py"
+    module.write_text((tmp_path / "train_right.py").read_text() + "\nboom = transform\n")
+    words[words.index("--transform") + 1] = "train_boom:boom"
+    assert main(words) == 0
+    assert "verified train_boom:boom: the median" in capsys.readouterr().out

@@ -198,6 +198,15 @@ def test_what_does_not_reproduce_is_refused_loudly_and_the_next_one_tried(
     with pytest.raises(SelfTestError, match=r"model\.fast\.onnx.*edgecnn verify"):
         load(path, artifact="fast", cache_dir=tmp_path)
     load(path, artifact="fast", self_test=False, cache_dir=tmp_path).close()
+    both = build.bundle(
+        tmp_path / "b.edge",
+        {"model.fast.onnx": wrong, "model.fp32.onnx": wrong},
+        classifier(build),
+        pictures,
+        reference=build.run_onnx(good, pictures),
+    )
+    with pytest.raises(SelfTestError, match=r"b\.edge: none of \d+ candidates can be used here"):
+        load(both, cache_dir=tmp_path)
 
 
 def classifier(build, **fields):
