@@ -3,8 +3,9 @@
 ``--eval-data`` takes
 
 - a folder with one subfolder a class (``classify``) or a person (``embed``);
-- a folder of pictures with a YOLO text file each, beside them or in ``labels/`` next to
-  ``images/``: ``class centre_x centre_y width height`` in fractions of the picture (``detect``);
+- a folder of pictures with a YOLO text file each, beside them or in ``labels/`` where the pictures
+  are in ``images/``: ``class centre_x centre_y width height`` in fractions of the picture
+  (``detect``); pictures without one are left out;
 - a ``.tsv`` or ``.csv`` with a header, or ``.jsonl``: ``file`` and ``label`` (classify, embed), or
   ``x``, ``y``, ``w``, ``h`` in pixels with an optional ``label`` (detect, one row a box; a file
   without boxes has empty ones), or ``text`` (ocr). Files are relative to the table.
@@ -13,6 +14,8 @@
 import csv
 import hashlib
 import json
+import math
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +31,8 @@ from edgecnn_runtime.types import Box, Pixels
 
 FLAG = "--eval-data"
 LISTED = 3
+OUTSIDE = 0.01
+"""Of the picture: how far rounding may push a fraction out of 0..1."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +84,7 @@ def read_evaluation(path: Path, manifest: Manifest) -> EvaluationSet:
         raise UsageError(f"{FLAG} {path}: no such file or folder")
     if not samples:
         raise UsageError(f"{FLAG} {path}: no labelled picture in it; {_expected(manifest.task)}")
-    absent = [sample.file for sample in samples if not sample.file.is_file()]
+    absent = [sample.file for sample in samples if not os.path.isfile(sample.file)]  # noqa: PTH113  (of any name)
     if absent:
         names = ", ".join(str(file) for file in absent[:LISTED])
         raise UsageError(
@@ -111,23 +116,56 @@ def _folders(path: Path) -> list[Sample]:
 def _yolo(path: Path, manifest: Manifest) -> list[Sample]:
     pictures = path / "images" if (path / "images").is_dir() else path
     samples = []
+    read: set[Path] = set()
     for file in sorted(pictures.rglob("*")):
         if file.suffix.lower() not in SUFFIXES:
             continue
         beside = file.with_suffix(".txt")
-        relative = file.relative_to(pictures).with_suffix(".txt")
-        apart = pictures.parent / "labels" / relative
-        text = next(
-            (where for where in (beside, apart, path / "labels" / relative) if where.is_file()),
-            None,
-        )
+        places = (beside, path / "labels" / beside.relative_to(pictures), _apart(beside))
+        text = next((where for where in places if where.is_file()), None)
         if text is not None:
             samples.append(Sample(file, boxes=tuple(_yolo_boxes(text, file, manifest))))
+            read.add(text)
+    _check_none_left(path, samples, read)
     return samples
 
 
+def _apart(text: Path) -> Path:
+    """a/images/b/1.txt → a/labels/b/1.txt."""
+    parts = list(text.absolute().parts)
+    if "images" in parts:
+        parts[len(parts) - 1 - parts[::-1].index("images")] = "labels"
+    return Path(*parts)
+
+
+def _check_none_left(path: Path, samples: Sequence[Sample], read: set[Path]) -> None:
+    """Label files whose picture is not there; other text may lie among them."""
+    folders = {text.parent for text in read}
+    left = sorted(
+        text
+        for folder in folders
+        for text in folder.glob("*.txt")
+        if text not in read and _looks_like_boxes(text)
+    )
+    if left:
+        names = ", ".join(str(text) for text in left[:LISTED])
+        count = f"{len(left)} of {len(left) + len(samples)}"
+        raise UsageError(f"{FLAG} {path}: {count} label files have no picture: {names}")
+
+
+def _looks_like_boxes(text: Path) -> bool:
+    words = text.read_text("utf-8", "replace").split("\n", 1)[0].split()
+    try:
+        return len([float(word) for word in words]) == 5
+    except ValueError:
+        return False
+
+
 def _yolo_boxes(text: Path, file: Path, manifest: Manifest) -> Iterator[tuple[int, Box]]:
-    lines = [line.split() for line in text.read_text("utf-8").splitlines() if line.strip()]
+    try:
+        lines = [line.split() for line in text.read_text("utf-8").splitlines() if line.strip()]
+    except UnicodeDecodeError:
+        raise UsageError(f"{FLAG}: {text} is no text") from None
     if not lines:
         return
     frame = cv2.imread(str(file))
@@ -136,9 +174,14 @@ def _yolo_boxes(text: Path, file: Path, manifest: Manifest) -> Iterator[tuple[in
     height, width = frame.shape[:2]
     for number, words in enumerate(lines, 1):
         try:
-            index, (cx, cy, w, h) = int(words[0]), map(float, words[1:5])
-        except (ValueError, IndexError):
+            first, *rest = words
+            index, (cx, cy, w, h) = int(first), map(float, rest)
+        except ValueError:
             raise UsageError(f"{FLAG}: {text}:{number}: not `class cx cy w h`") from None
+        if not all(-OUTSIDE <= value <= 1 + OUTSIDE for value in (cx, cy, w, h)):
+            raise UsageError(
+                f"{FLAG}: {text}:{number}: cx, cy, w, h are fractions of the picture, 0 to 1"
+            )
         _check_index(index, manifest, f"{text}:{number}")
         box = Box(
             (cx - w / 2) * width, (cy - h / 2) * height, (cx + w / 2) * width, (cy + h / 2) * height
@@ -150,7 +193,10 @@ def _table(path: Path, manifest: Manifest) -> list[Sample]:
     rows = list(_rows(path))
     for number, row in rows:
         if not row.get("file"):
-            raise UsageError(f"{FLAG} {path}:{number}: no `file`; {_expected(manifest.task)}")
+            columns = ", ".join(str(key) for key in row)
+            raise UsageError(
+                f"{FLAG} {path}:{number}: no `file` in {columns}; {_expected(manifest.task)}"
+            )
     if manifest.task == "detect":
         return _boxes(path, rows, manifest)
     key = "text" if manifest.task == "ocr" else "label"
@@ -177,11 +223,16 @@ def _rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
                     row = None
                 if not isinstance(row, dict):
                     raise UsageError(f"{FLAG} {path}:{number}: not one JSON object a line")
-                yield number, row
+                if odd := [key for key, value in row.items() if isinstance(value, list | dict)]:
+                    raise UsageError(f"{FLAG} {path}:{number}: `{odd[0]}` is no text and no number")
+                yield number, {k: "" if v is None else str(v) for k, v in row.items()}
         return
     delimiter = "," if path.suffix.lower() == ".csv" else "\t"
-    for number, row in enumerate(csv.DictReader(text.splitlines(), delimiter=delimiter), 2):
-        yield number, row
+    try:
+        for number, row in enumerate(csv.DictReader(text.splitlines(), delimiter=delimiter), 2):
+            yield number, row
+    except csv.Error as error:
+        raise UsageError(f"{FLAG} {path}: {error}") from None
 
 
 def _boxes(
@@ -193,17 +244,27 @@ def _boxes(
         given = [row.get(key) for key in "xywh"]
         if all(value in {None, ""} for value in given):
             continue
-        try:
-            x, y, w, h = (float(value) for value in given)  # type: ignore[arg-type]
-        except (TypeError, ValueError):
-            raise UsageError(f"{FLAG} {path}:{number}: x, y, w, h are not four numbers") from None
+        box = _box(given)
+        if box is None:
+            raise UsageError(
+                f"{FLAG} {path}:{number}: x, y, w, h are not four numbers, w and h of at least 0"
+            )
         label = str(row.get("label") or "")
         index = class_index(label, manifest.labels) if label else 0
         if index is None:
             raise UsageError(f"{FLAG} {path}:{number}: {label!r} is none of the model's labels")
         _check_index(index, manifest, f"{path}:{number}")
-        found.append((index, Box(x, y, x + w, y + h)))
+        found.append((index, box))
     return [Sample(path.parent / name, boxes=tuple(found)) for name, found in boxes.items()]
+
+
+def _box(given: Sequence[Any]) -> Box | None:
+    try:
+        x, y, w, h = (float(value) for value in given)
+    except (TypeError, ValueError):
+        return None
+    usable = all(map(math.isfinite, (x, y, w, h))) and w >= 0 and h >= 0
+    return Box(x, y, x + w, y + h) if usable else None
 
 
 def _check_index(index: int, manifest: Manifest, where: str) -> None:

@@ -1,7 +1,9 @@
 """Labelled pictures as people have them, what does not match, and the metrics computed on them."""
 
 import json
+from contextlib import suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import cv2
 import msgspec
@@ -81,14 +83,23 @@ def test_boxes_in_a_table_one_row_each(tmp_path: Path, classifier: Manifest) -> 
     assert found.samples[1].boxes == ()
 
 
-@pytest.mark.parametrize("layout", ["beside", "apart"])
-def test_yolo_text_files(tmp_path: Path, classifier: Manifest, layout: str) -> None:
-    folder = tmp_path / ("images" if layout == "apart" else "")
-    picture(folder / "1.png", width=100, height=50)
-    text = tmp_path / ("labels/1.txt" if layout == "apart" else "1.txt")
-    text.parent.mkdir(exist_ok=True)
-    text.write_text("1 0.5 0.5 0.2 0.4\n")
-    found = read_evaluation(tmp_path, task(classifier, "detect"))
+@pytest.mark.parametrize(
+    ("file", "text", "given"),
+    [
+        ("1.png", "1.txt", "."),
+        ("images/1.png", "labels/1.txt", "."),
+        ("images/val/1.png", "labels/val/1.txt", "images/val"),
+    ],
+)
+def test_yolo_text_files(
+    tmp_path: Path, classifier: Manifest, file: str, text: str, given: str
+) -> None:
+    picture(tmp_path / file, width=100, height=50)
+    label = tmp_path / text
+    label.parent.mkdir(exist_ok=True, parents=True)
+    label.write_text("1 0.5 0.5 0.2 0.4\n")
+    (label.parent / "classes.txt").write_text("car\nbus\n")
+    found = read_evaluation(tmp_path / given, task(classifier, "detect"))
     ((index, box),) = found.samples[0].boxes
     assert index == 1
     assert box == pytest.approx((40, 15, 60, 35))
@@ -101,6 +112,9 @@ def test_yolo_text_files(tmp_path: Path, classifier: Manifest, layout: str) -> N
         ("file\ttext\n1.png\t\n", ":2: no `text`"),
         ("name\ttext\n1.png\tA\n", ":2: no `file`"),
         ("", "no labelled picture"),
+        (f"file\ttext\n{'x' * 5000}\tA\n", "1 of 1 labelled files do not exist"),
+        (f"file\ttext\n{'x' * 200_000}\tA\n", "field larger than"),
+        ("file,text\n1.png,A\n", ":2: no `file` in file,text"),
     ],
 )
 def test_tables_that_do_not_match(
@@ -117,15 +131,72 @@ def test_tables_that_do_not_match(
     [
         ("9 0.5 0.5 0.1 0.1", "class 9, but the model has 2"),
         ("1 0.5 half 0.1 0.1", ":1: not `class cx cy w h`"),
+        ("1 0.1 0.1 0.2 0.1 0.2 0.2", ":1: not `class cx cy w h`"),
+        ("1 0.5 0.5 nan 0.1", ":1: cx, cy, w, h are fractions"),
+        ("1 320 240 40 30", ":1: cx, cy, w, h are fractions"),
+        (b"\xff\xfe\x00", "1.txt is no text"),
     ],
 )
 def test_yolo_files_that_do_not_match(
-    tmp_path: Path, classifier: Manifest, text: str, words: str
+    tmp_path: Path, classifier: Manifest, text: str | bytes, words: str
 ) -> None:
     picture(tmp_path / "1.png")
-    (tmp_path / "1.txt").write_text(text)
+    (tmp_path / "1.txt").write_bytes(text if isinstance(text, bytes) else text.encode())
     with pytest.raises(UsageError, match=words):
         read_evaluation(tmp_path, task(classifier, "detect"))
+
+
+def test_yolo_files_whose_picture_is_missing_are_named(
+    tmp_path: Path, classifier: Manifest
+) -> None:
+    picture(tmp_path / "1.png")
+    for name in ("1", "2"):
+        (tmp_path / f"{name}.txt").write_text("1 0.5 0.5 0.1 0.1\n")
+    with pytest.raises(UsageError, match=r"1 of 2 label files have no picture: .*2\.txt"):
+        read_evaluation(tmp_path, task(classifier, "detect"))
+
+
+@pytest.mark.parametrize(
+    ("row", "words"),
+    [
+        ({"file": ["1.png"], "x": 1, "y": 1, "w": 1, "h": 1}, ":1: `file` is no text"),
+        ({"file": "1.png", "x": {}, "y": 1, "w": 1, "h": 1}, ":1: `x` is no text"),
+        ({"file": "1.png", "x": float("nan"), "y": 1, "w": 1, "h": 1}, ":1: x, y, w, h are not"),
+        ({"file": "1.png", "x": 1, "y": 1, "w": -1, "h": 1}, ":1: x, y, w, h are not"),
+        ({"file": "1.png", "x": 1, "y": 1, "w": 1}, ":1: x, y, w, h are not"),
+        ({"file": 3, "x": 1, "y": 1, "w": 1, "h": 1}, "1 of 1 labelled files do not exist"),
+        ({"file": "1.png", "x": 1, "y": 1, "w": 1, "h": 1, "label": 7}, "'7' is none of"),
+    ],
+)
+def test_rows_that_cannot_be_meant(
+    tmp_path: Path, classifier: Manifest, row: dict[str, object], words: str
+) -> None:
+    picture(tmp_path / "1.png")
+    (tmp_path / "l.jsonl").write_text(json.dumps(row))
+    with pytest.raises(UsageError, match=words):
+        read_evaluation(tmp_path / "l.jsonl", task(classifier, "detect"))
+
+
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.just("1.png"),
+    lambda inner: st.lists(inner, max_size=2),
+    max_leaves=3,
+)
+
+
+@given(
+    st.dictionaries(st.sampled_from(["file", "x", "y", "w", "h", "label", "text"]), ANYTHING),
+    st.sampled_from(["detect", "ocr", "embed"]),
+)
+def test_any_row_is_read_or_refused(
+    classifier: Manifest, row: dict[str, object], name: str
+) -> None:
+    with TemporaryDirectory() as folder:
+        table = Path(folder) / "l.jsonl"
+        table.write_text(json.dumps(row))
+        (Path(folder) / "1.png").touch()
+        with suppress(UsageError):
+            assert read_evaluation(table, task(classifier, name)).samples
 
 
 def test_a_labelled_file_that_is_no_picture(tmp_path: Path, classifier: Manifest) -> None:
