@@ -11,7 +11,8 @@ from rich.progress_bar import ProgressBar
 from rich.spinner import Spinner
 from rich.table import Table
 
-BAR = 24
+WIDTH, BAR = 40, 24
+"""Characters."""
 
 
 class Steps:
@@ -48,7 +49,7 @@ class Steps:
             raise
         took = time.perf_counter() - start
         self._live.update("")
-        self._console.print(f"[green]✓[/] {name:<24}[dim]{took:6.1f} s[/]", highlight=False)
+        self._console.print(f"[green]✓[/] {name:<{WIDTH}}[dim]{took:6.1f} s[/]", highlight=False)
 
     def at(self, done: int, total: int) -> None:
         """Draw a bar of how far the step that runs has come."""
@@ -67,7 +68,7 @@ class _Running:
 
     def __rich__(self) -> "Spinner | Table":
         took = time.perf_counter() - self._start
-        self._spinner.update(text=f"{self._name:<24}{took:6.1f} s")
+        self._spinner.update(text=f"{self._name:<{WIDTH}}{took:6.1f} s")
         if not self.total:
             return self._spinner
         row = Table.grid(padding=(0, 1))

@@ -213,7 +213,7 @@ class Workbench:
         )
 
     def _judge(self, floats: tuple[str, ...]) -> Verdict:
-        done = f", {len(floats)} layers in float" if floats else ""
+        done = f", {len(floats)} of {len(self._layers)} layers in float" if floats else ""
         self._tries += 1
         with self.progress.step(f"{self.dialect.target}: measure INT8{done}"):
             if floats:

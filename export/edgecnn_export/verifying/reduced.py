@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from edgecnn_export.progress import Progress
-from edgecnn_export.verifying.verify import Check, Gate, Verifier
+from edgecnn_export.verifying.verify import Check, Gate, Verifier, step_name
 from edgecnn_runtime.backends import backend_module
 from edgecnn_runtime.errors import VerificationError
 
@@ -38,7 +38,7 @@ def check_reduced(verifier: Verifier, exact: Sequence[Check], progress: Progress
             continue
         for precision in module.precisions()[1:]:
             engine = f"{check.backend}/{precision}"
-            with progress.step(f"verify on {engine}"):
+            with progress.step(step_name(check.artifact, engine)):
                 gate = _gate(check)
                 try:
                     found = verifier.check_reduced(check.artifact, check.backend, precision, gate)

@@ -126,6 +126,12 @@ def engines_for(target: str, names: Iterable[str]) -> list[str]:
     return takers or [STAND_IN]
 
 
+def step_name(artifact: Artifact, engine: str) -> str:
+    """``verify on openvino``, ``verify int8-cpu on openvino``."""
+    form = "" if artifact.target == "any" else f"int8-{artifact.target} "
+    return f"verify {form}on {engine}"
+
+
 @dataclass(frozen=True)
 class Verifier:
     """A bundle being made: where its files are, what they should do, what is true."""
@@ -140,7 +146,7 @@ class Verifier:
         checks = []
         for artifact in self.manifest.artifacts:
             for name in engines_for(artifact.target, names):
-                with progress.step(f"verify on {name}"):
+                with progress.step(step_name(artifact, name)):
                     checks.append(self._check(artifact, name, more=name == names[0]))
         return checks
 

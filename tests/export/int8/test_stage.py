@@ -81,6 +81,7 @@ def test_the_bundle_holds_every_target_measured_on_every_engine(made: ExportResu
     found = {a.target: a for a in bundle.manifest.artifacts}
     assert set(found) == {"any", "cpu", "cpu-rr", "trt"}
     assert not made.int8.unmet
+    assert {"verify on onnxruntime", "verify int8-cpu on onnxruntime"} <= set(made.seconds)
     for target in ("cpu", "cpu-rr"):
         assert {r.engine for r in found[target].runs} >= {"onnxruntime/f32", "openvino/f32"}
         assert all(run.golden_snr_db["logits"] > 10 for run in found[target].runs)
