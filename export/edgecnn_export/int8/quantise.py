@@ -21,6 +21,7 @@ from edgecnn_export.int8.raw_pixels import find_entry
 from edgecnn_export.int8.switchboard import Switchboard
 from edgecnn_export.int8.workbench import TargetResult, Workbench
 from edgecnn_export.progress import Progress, Silent
+from edgecnn_runtime.errors import UnsupportedModelError
 from edgecnn_runtime.types import Pixels
 
 TRIAL = 16
@@ -53,7 +54,8 @@ def quantise(
     model: float, folded and optimised; it is not changed. pixels: uint8[N,H,W,3] BGR to calibrate
     on, as the runtime prepares them. method: None compares them all. engines: to measure a
     target on, where they are not the judge's. folder: where an interrupted search is taken up.
-    Raises UnsupportedModelError for NaN or infinity in weights or activations.
+    Raises UnsupportedModelError for NaN or infinity in weights or activations, and where there is
+    nothing to quantise.
     """
     model = _named(model)
     check_weights(model)
@@ -63,6 +65,11 @@ def quantise(
     tensors: dict[str, None] = {}
     for target in targets:
         template = read_quantisers(insert_qdq(model, DIALECTS[target]))
+        if not template.activations:
+            raise UnsupportedModelError(
+                f"int8-{target}: nothing in this model can be quantised "
+                f"({_operators(model)}): leave --int8 out"
+            )
         tensors |= dict.fromkeys(template.activations)
     calibration = calibrate(model, list(tensors), pixels, progress)
     results = []
@@ -104,6 +111,10 @@ def _easier(
         return judge.compare(reference.outputs, rounded.outputs)
 
     return min((model, other), key=error)
+
+
+def _operators(model: onnx.ModelProto) -> str:
+    return ", ".join(dict.fromkeys(node.op_type for node in model.graph.node))
 
 
 def _named(model: onnx.ModelProto) -> onnx.ModelProto:

@@ -51,8 +51,10 @@ def outcomes(results: Sequence[TargetResult]) -> list[str]:
         if not result.passed:
             loudest = sorted(result.layers, key=lambda layer: -(layer.noise or 0.0))
             worst = ", ".join(layer.name for layer in loudest[:NAMED])
+            tries = len(result.attempts)
+            tried = f"the nearest of {tries} tries" if tries > 1 else "the only try"
             notes.append(
-                f"{name} was not made: the nearest of {len(result.attempts)} tries still misses "
+                f"{name} was not made: {tried} still misses "
                 f"the gate ({result.best.verdict.text}); the worst layers are {worst}. More and "
                 "more varied --calib pictures help, or a larger --max-drop with --eval-data"
             )

@@ -22,6 +22,7 @@ from edgecnn_export.int8.repair import TRIES, Verdict, repair, return_order
 from edgecnn_export.int8.sensitivity import Noise, measure_noise
 from edgecnn_export.int8.switchboard import Switchboard
 from edgecnn_export.progress import Silent
+from edgecnn_runtime.errors import UnsupportedModelError
 from edgecnn_runtime.manifest import Manifest
 from edgecnn_runtime.parity import snr_db
 from edgecnn_runtime.types import Pixels
@@ -232,6 +233,24 @@ def test_other_labelled_pictures_under_the_same_names_are_judged_anew(
 
     assert "instead of 100.00 %" in verdict(pictures[32:])
     assert "instead of 100.00 %" not in verdict(255 - pictures[32:])
+
+
+def test_a_model_without_anything_to_quantise_is_told_so(
+    network: Build, classifier: Manifest, pictures: Pixels, work: Path
+) -> None:
+    model = network()
+    graph = model.graph
+    kept = [node for node in graph.node if node.name in {"cast", "planes", "centre"}]
+    nodes = [
+        onnx.helper.make_node("GlobalAveragePool", ["centred"], ["mean"], "mean"),
+        onnx.helper.make_node("Flatten", ["mean"], ["flat"], "flat"),
+        onnx.helper.make_node("Concat", ["flat", "flat"], ["logits"], "twice", axis=1),
+    ]
+    del graph.node[:]
+    graph.node.extend([*kept, *nodes])
+    judge = Judge(classifier, model, pictures[32:], ["onnxruntime"])
+    with pytest.raises(UnsupportedModelError, match="nothing in this model can be quantised"):
+        quantise(model, pictures[:32], judge, targets=("trt",), folder=work, progress=Silent())
 
 
 def test_a_gate_that_cannot_be_met_emits_nothing_and_says_how_far_off(
