@@ -49,6 +49,8 @@ def _print(bundle: "Bundle") -> None:
     console.print(_table("input", _input(bundle)))
     console.print(_table("output", _output(bundle)))
     console.print(_artifacts(bundle))
+    if judged := _quality(bundle):
+        console.print(_table("judged on labelled pictures", judged))
     made = manifest.provenance
     golden = manifest.golden
     rows = [
@@ -57,6 +59,7 @@ def _print(bundle: "Bundle") -> None:
         ("by", made.command),
         ("with", ", ".join(f"{name} {version}" for name, version in made.versions.items())),
         ("golden", f"{golden.count} pictures, {golden.pictures}"),
+        ("calibrated", _calibration(bundle)),
         ("report", str(bundle.path / "report.html") if "report.html" in manifest.files else "none"),
     ]
     console.print(_table("made", rows))
@@ -120,6 +123,26 @@ def _artifacts(bundle: "Bundle") -> "Table":
         if not artifact.runs:
             table.add_row(*cells, "nothing")
     return table
+
+
+def _quality(bundle: "Bundle") -> list[tuple[str, str]]:
+    """The task's metric of each artifact that export had labelled pictures for."""
+    found = [(one.file, one.quality) for one in bundle.manifest.artifacts if one.quality]
+    return [
+        (
+            file,
+            f"{it.metric} {it.value:.2%} ({it.low:.1%} to {it.high:.1%}), "
+            f"float {it.reference:.2%}, on {it.samples} of {it.data}",
+        )
+        for file, it in found
+    ]
+
+
+def _calibration(bundle: "Bundle") -> str:
+    made = bundle.manifest.provenance
+    if not made.calibration_count:
+        return "no"
+    return f"on {made.calibration_count} pictures, sha256 {made.calibration_sha256}"
 
 
 def _table(title: str, rows: list[tuple[str, str]]) -> "Table":

@@ -181,7 +181,7 @@ class Parity(Part, frozen=True, kw_only=True):
 class Quality(Part, frozen=True, kw_only=True):
     """A task metric on labelled pictures, and the float model's on the same ones.
 
-    low, high: the 95 % interval of value. agreement: share of decoded results equal to float's.
+    low, high: the 95 % interval of value over the choice of pictures. samples: how many pictures.
     """
 
     metric: str

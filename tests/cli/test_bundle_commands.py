@@ -47,6 +47,23 @@ def test_inspect_repeats_what_was_assumed(own: Path, capsys: Captured) -> None:
     assert "ASSUMED" in capsys.readouterr().out
 
 
+def test_inspect_tells_what_int8_was_made_from_and_reaches(own: Path, capsys: Captured) -> None:
+    quality = {
+        "metric": "top-1", "value": 0.981, "reference": 0.984, "low": 0.97, "high": 0.99,
+        "samples": 1000, "data": "labels.tsv",
+    }  # fmt: skip
+
+    def change(manifest: dict[str, Any]) -> None:
+        manifest["artifacts"][0]["quality"] = quality
+        manifest["provenance"] |= {"calibration_count": 120, "calibration_sha256": "c" * 64}
+
+    rewrite(own, change)
+    assert main(["inspect", str(own)]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "top-1 98.10% (97.0% to 99.0%), float 98.40%, on 1000 of" in shown
+    assert "on 120 pictures, sha256 ccc" in shown
+
+
 def test_inspect_gives_the_whole_manifest_to_a_script(tiny_bundle: Path, capsys: Captured) -> None:
     assert main(["inspect", str(tiny_bundle), "--json"]) == 0
     shown = json.loads(capsys.readouterr().out)

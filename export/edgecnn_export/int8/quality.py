@@ -27,6 +27,8 @@ GATE = Gate(cosine=0.994, agreement=0.99)
 """Where no evaluation data is given. A cosine of 0.99 is meant, on any picture: other pictures than
 those measured on lose up to 1.7 times as much."""
 TIE_BREAKER = 0.25
+MANY = 1000
+"""Labelled pictures from which the choice of them hardly matters."""
 
 
 @dataclass(frozen=True)
@@ -169,11 +171,18 @@ class Judge:
 
     def _says(self, one: Measured) -> str:
         if self.reference is not None and one.quality is not None:
-            drop = 100 * (self.reference.value - one.quality.value)
+            found = one.quality
+            drop = 100 * (self.reference.value - found.value)
+            interval = (
+                f"; {100 * found.low:.1f} to {100 * found.high:.1f} % in 95 of 100 choices of "
+                f"{found.samples} pictures"
+                if found.samples < MANY
+                else ""
+            )
             return (
-                f"{one.quality.metric} {100 * one.quality.value:.2f} % instead of "
+                f"{found.metric} {100 * found.value:.2f} % instead of "
                 f"{100 * self.reference.value:.2f} %, a drop of {drop:.2f} points "
-                f"(allowed {self.max_drop:g})"
+                f"(allowed {self.max_drop:g}{interval})"
             )
         return self.gate.says(one.cosine, one.agreement)
 
