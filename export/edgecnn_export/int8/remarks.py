@@ -1,5 +1,6 @@
 """What an INT8 export has to remark, in plain words."""
 
+import math
 from collections.abc import Sequence
 
 from edgecnn_export.config import ExportConfig
@@ -13,10 +14,13 @@ CHANCES = 1.2
 """So many times what guessing a class reaches is as poor."""
 
 
-def doubts(config: ExportConfig, reference: Score | None, classes: int) -> list[str]:
+def doubts(
+    config: ExportConfig, reference: Score | None, classes: int, max_drop: float
+) -> list[str]:
     """Of a gate that proves less than it seems to.
 
     reference: the float model's score on the evaluation data. classes: the model tells apart.
+    max_drop: the points that may be lost.
     """
     if reference is None:
         if config.max_drop is None:
@@ -25,14 +29,21 @@ def doubts(config: ExportConfig, reference: Score | None, classes: int) -> list[
             f"--max-drop {config.max_drop:g} says nothing without --eval-data: INT8 was held to "
             "agree with the float model instead"
         ]
+    notes = []
+    weighs = 100 / reference.samples
+    if weighs > max_drop > 0:
+        notes.append(
+            f"each of the {reference.samples} labelled pictures weighs {weighs:.2g} points, and "
+            f"{max_drop:g} may be lost: {math.ceil(100 / max_drop):,} or more can tell"
+        )
     guessed = 1 / classes if reference.metric == "top-1" and classes > 1 else 0.0
-    if reference.value >= max(POOR, CHANCES * guessed):
-        return []
-    return [
-        f"the float model itself reaches {reference.metric} {reference.value:.1%} on "
-        f"{config.eval_data}: its labels may belong to other files, or to another model. That INT8 "
-        "loses little of that proves nothing"
-    ]
+    if reference.value < max(POOR, CHANCES * guessed):
+        notes.append(
+            f"the float model itself reaches {reference.metric} {reference.value:.1%} on "
+            f"{config.eval_data}: its labels may belong to other files, or to another model. That "
+            "INT8 loses little of that proves nothing"
+        )
+    return notes
 
 
 def unread(skipped: Sequence[str]) -> list[str]:

@@ -177,7 +177,7 @@ def add_int8(
     warnings = (
         *unread(calibration.skipped),
         *found.warnings,
-        *doubts(config, judge.reference, len(manifest.labels)),
+        *doubts(config, judge.reference, len(manifest.labels), judge.max_drop),
         *outcomes(quantised.results),
     )
     return Int8(

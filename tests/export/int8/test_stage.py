@@ -196,11 +196,19 @@ def test_a_target_named_twice_is_made_once_and_a_drop_of_nothing_is_remarked(
 def test_labels_of_other_files_are_suspected_where_the_float_model_guesses(
     metric: str, value: float, classes: int, doubted: bool
 ) -> None:
-    reference = Score(metric, value, 0.0, 1.0, 100)
-    found = doubts(ExportConfig(eval_data="labels.tsv"), reference, classes)
-    assert [f"the float model itself reaches {metric}" in text for text in found] == [
-        True
-    ] * doubted
+    reference = Score(metric, value, 0.0, 1.0, 1000)
+    found = doubts(ExportConfig(eval_data="labels.tsv"), reference, classes, 0.5)
+    assert len(found) == doubted
+    assert all(f"the float model itself reaches {metric}" in text for text in found)
+
+
+def test_too_few_labelled_pictures_for_the_points_that_may_be_lost() -> None:
+    def said(samples: int) -> list[str]:
+        return doubts(ExportConfig(), Score("top-1", 0.9, 0.8, 1.0, samples), 10, 0.5)
+
+    assert said(200) == []
+    (text,) = said(40)
+    assert "each of the 40 labelled pictures weighs 2.5 points, and 0.5 may be lost: 200" in text
 
 
 def test_no_picture_and_none_readable(tmp_path: Path) -> None:
