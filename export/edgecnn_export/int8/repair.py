@@ -19,9 +19,14 @@ LAST_TRIES = 4
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a gate says of a candidate. score: how far above the gate; negative where it fails."""
+    """What a gate says of a candidate.
+
+    ample: passed, with something in hand for pictures nobody has seen. score: how far above the
+    gate; negative where it fails.
+    """
 
     passed: bool
+    ample: bool
     score: float
     text: str
 
@@ -36,7 +41,7 @@ class Attempt:
 
 @dataclass(frozen=True)
 class Outcome:
-    """best: the one that passes with the least in float, else the one nearest to passing."""
+    """best: the one that passes amply with the least in float, else the most accurate one."""
 
     best: Attempt
     attempts: tuple[Attempt, ...]
@@ -54,7 +59,7 @@ def repair(
     measures it. A gate that nothing but an all-float graph passes is not met.
     """
     attempts = [Attempt((), judge(()))]
-    if attempts[0].verdict.passed:
+    if attempts[0].verdict.ample:
         return Outcome(attempts[0], tuple(attempts))
     measured = noise()
     _search(return_order(layers, measured), judge, attempts, tries)
@@ -70,14 +75,14 @@ def _search(
     attempts: list[Attempt],
     tries: int,
 ) -> None:
-    """Bisect for the fewest steps that pass; what is tried goes to the end of ``attempts``."""
+    """Bisect for the fewest steps that pass amply; tries go to the end of ``attempts``."""
     low, high = 0, len(steps)  # none fails; all would be the float graph, which is not asked for
     guess = high // 4
     while high - low > 1 and len(attempts) < tries:
         at = min(max(guess, low + 1), high - 1)
         floats = tuple(name for step in steps[:at] for name in step)
         attempts.append(Attempt(floats, judge(floats)))
-        if attempts[-1].verdict.passed:
+        if attempts[-1].verdict.ample:
             high = at
         else:
             low = at
@@ -118,7 +123,7 @@ def _worth(group: tuple[str, ...], left: dict[str, Layer], noise: Noise) -> floa
 
 
 def _best(attempts: Sequence[Attempt]) -> Attempt:
-    passing = [attempt for attempt in attempts if attempt.verdict.passed]
-    if passing:
-        return min(passing, key=lambda attempt: len(attempt.floats))
+    ample = [attempt for attempt in attempts if attempt.verdict.ample]
+    if ample:
+        return min(ample, key=lambda attempt: len(attempt.floats))
     return max(attempts, key=lambda attempt: attempt.verdict.score)

@@ -16,7 +16,7 @@ from edgecnn_export.int8.equalise import equalise
 from edgecnn_export.int8.evaluation import EvaluationSet, Sample
 from edgecnn_export.int8.insert import insert_qdq
 from edgecnn_export.int8.layers import Layer, read_quantisers
-from edgecnn_export.int8.quality import Judge
+from edgecnn_export.int8.quality import Judge, Measured
 from edgecnn_export.int8.quantise import quantise
 from edgecnn_export.int8.repair import TRIES, Verdict, repair, return_order
 from edgecnn_export.int8.sensitivity import Noise, measure_noise
@@ -100,7 +100,8 @@ def test_repair_finds_the_fewest_layers_that_pass(count: int, data: st.DataObjec
 
     def judge(floats: tuple[str, ...]) -> Verdict:
         asked.append(floats)
-        return Verdict(len(floats) >= needed, len(floats) - needed, "")
+        passed = len(floats) >= needed
+        return Verdict(passed, passed, len(floats) - needed, "")
 
     outcome = repair(layers, lambda: noise, judge)
     assert outcome.best.floats == tuple(f"conv{i}" for i in range(needed))
@@ -114,7 +115,7 @@ def test_what_cannot_be_met_ends_with_the_nearest(work: Path) -> None:
 
     def judge(floats: tuple[str, ...]) -> Verdict:
         tried.append(-abs(len(floats) - 7.0) - 1)
-        return Verdict(False, tried[-1], "")
+        return Verdict(False, False, tried[-1], "")
 
     outcome = repair(layers, lambda: noise, judge)
     assert not outcome.best.verdict.passed
@@ -122,11 +123,35 @@ def test_what_cannot_be_met_ends_with_the_nearest(work: Path) -> None:
     assert len(tried) <= TRIES + 4
 
 
+def test_a_repair_goes_on_until_something_is_in_hand() -> None:
+    noise = Noise({}, {f"conv{i}.w": 1.0 for i in range(8)})
+    layers = [layer(f"conv{i}") for i in range(8)]
+
+    def judge(floats: tuple[str, ...], ample: int) -> Verdict:
+        return Verdict(len(floats) >= 2, len(floats) >= ample, len(floats) - 2, "")
+
+    assert len(repair(layers, lambda: noise, lambda f: judge(f, 5)).best.floats) == 5
+    most = repair(layers, lambda: noise, lambda f: judge(f, 99)).best
+    assert most.verdict.passed, "what only just passes is not thrown away"
+    assert len(most.floats) == 7
+
+
+def test_a_cosine_is_ample_a_little_above_the_gate(judge: Judge) -> None:
+    def verdict(cosine: float, agreement: float = 1.0) -> tuple[bool, bool]:
+        found = judge.verdict([Measured("onnxruntime", cosine, agreement, 20.0)])
+        return found.passed, found.ample
+
+    assert verdict(0.989) == (False, False)
+    assert verdict(0.992) == (True, False)
+    assert verdict(0.995) == (True, True)
+    assert verdict(0.995, 0.991) == (True, True), "results are counted, not extrapolated"
+
+
 def test_sensitivity_is_not_measured_where_the_gate_holds_at_once() -> None:
     def never() -> Noise:
         raise AssertionError("measured for nothing")
 
-    outcome = repair(chain(3), never, lambda _: Verdict(True, 1.0, ""))
+    outcome = repair(chain(3), never, lambda _: Verdict(True, True, 1.0, ""))
     assert outcome.best.floats == ()
     assert len(outcome.attempts) == 1
 
