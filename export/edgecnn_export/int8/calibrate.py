@@ -14,6 +14,7 @@ import onnx
 from numpy.typing import NDArray
 
 from edgecnn_export.config import Method
+from edgecnn_export.int8.dialects import WEIGHTED
 from edgecnn_export.int8.ranges import BINS, Histogram, Range, choose_range
 from edgecnn_export.progress import Progress
 from edgecnn_runtime.errors import UnsupportedModelError
@@ -139,13 +140,17 @@ def with_outputs(model: onnx.ModelProto, tensors: Sequence[str]) -> onnx.ModelPr
 
 
 def check_weights(model: onnx.ModelProto) -> None:
-    """Raise UnsupportedModelError for a weight that is NaN or infinite, naming its layer."""
+    """Raise UnsupportedModelError for a weight that is NaN or infinite, naming its layer.
+
+    Constants of other operators may be infinite: masks are, and the floor of a running maximum.
+    """
     for initializer in model.graph.initializer:
         if initializer.data_type != onnx.TensorProto.FLOAT:
             continue
         values = onnx.numpy_helper.to_array(initializer)
-        if not np.isfinite(values).all():
-            layer = next((n for n in model.graph.node if initializer.name in n.input), None)
+        layer = next((n for n in model.graph.node if initializer.name in n.input), None)
+        strict = layer is None or layer.op_type in WEIGHTED
+        if not (np.isfinite(values) if strict else ~np.isnan(values)).all():
             where = f"layer {layer.name!r} ({layer.op_type})" if layer else "no layer"
             bad = "NaN" if np.isnan(values).any() else "infinity"
             raise UnsupportedModelError(

@@ -65,8 +65,8 @@ def _check_tensor(tensor: onnx.TensorProto, path: Path) -> None:
         raise CheckpointError(f"{path}: the tensor {tensor.name} is damaged: {error}") from None
     if bad:
         raise CheckpointError(
-            f"{path}: the tensor {tensor.name} holds {bad:,} values that are NaN: training "
-            "diverged; give a model from before that"
+            f"{path}: NaN in the tensor {tensor.name}, {bad:,} of its values: training diverged; "
+            "give a model from before that"
         )
 
 

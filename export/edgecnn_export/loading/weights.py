@@ -77,8 +77,8 @@ def check_finite(module: nn.Module, path: Path) -> None:
         bad = ~torch.isfinite(value) if strict else torch.isnan(value)
         if count := int(bad.sum()):
             raise CheckpointError(
-                f"{path}: the weight {name} holds {count:,} values that are NaN or infinite, of "
-                f"{value.numel():,}: training diverged; give a checkpoint from before that"
+                f"{path}: NaN or infinity in the weight {name}, {count:,} of {value.numel():,} "
+                "values: training diverged; give a checkpoint from before that"
             )
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import onnx
 import pytest
-from onnx import numpy_helper
+from onnx import helper, numpy_helper
 
 from edgecnn_export.int8 import calibrate as module
 from edgecnn_export.int8.calibrate import Tap, calibrate
@@ -68,6 +68,20 @@ def test_a_broken_weight_is_named_with_its_layer(
     changed(model, "second.w", weights)
     with pytest.raises(UnsupportedModelError, match=f"second.w.*'second'.*{word}"):
         calibrate(model, TENSORS, pictures, Silent())
+
+
+def test_a_constant_that_is_no_weight_may_be_infinite(network: Build, pictures: Pixels) -> None:
+    model = network()
+    (add,) = (node for node in model.graph.node if node.name == "add")
+    at = list(model.graph.node).index(add)
+    floor = helper.make_node("Max", [add.input[0], "floor"], ["floored"], "keep")
+    add.input[0] = "floored"
+    model.graph.node.insert(at, floor)
+    model.graph.initializer.append(numpy_helper.from_array(np.float32(-np.inf), "floor"))
+    assert calibrate(model, [*TENSORS, "floored"], pictures[:4], Silent()).histograms["floored"]
+    changed(model, "floor", np.array(np.nan))
+    with pytest.raises(UnsupportedModelError, match=r"floor.*'keep'.*NaN"):
+        calibrate(model, TENSORS, pictures[:4], Silent())
 
 
 def test_activations_that_overflow_are_named_with_their_layer(
