@@ -25,9 +25,8 @@ from edgecnn_runtime.types import Floats, Pixels, Result
 
 GATE = Gate(cosine=0.99, agreement=0.99)
 """Where no evaluation data is given."""
-AIM = 0.994
-"""The cosine that a repair goes on for: pictures other than those measured on lose up to 1.7 times
-as much."""
+AIM = Gate(cosine=0.994, agreement=0.995)
+"""What a repair goes on for: pictures other than those measured on lose up to 1.7 times as much."""
 TIE_BREAKER = 0.25
 MANY = 1000
 """Labelled pictures from which the choice of them hardly matters."""
@@ -75,8 +74,7 @@ class Judge:
         """Whether the worst engine passes, and how far from the gate it is."""
         worst = min(measured, key=self._margin)
         margin = self._margin(worst)
-        by_cosine = self.reference is None and self.gate.cosine > ANY_COSINE
-        ample = margin >= 0 and not (by_cosine and worst.cosine < max(AIM, self.gate.cosine))
+        ample = margin >= 0 and all(self._ample(one) for one in measured)
         return Verdict(margin >= 0, ample, margin, f"{worst.engine}: {self._says(worst)}")
 
     def quality(self, measured: Sequence[Measured]) -> Quality | None:
@@ -172,6 +170,12 @@ class Judge:
         if self.reference is not None and one.quality is not None:
             return self.max_drop / 100 - (self.reference.value - one.quality.value) + 1e-9
         return self.gate.margin(one.cosine, one.agreement)
+
+    def _ample(self, one: Measured) -> bool:
+        if self.reference is not None:
+            return True
+        cosine = ANY_COSINE if self.gate.cosine == ANY_COSINE else AIM.cosine
+        return Gate(cosine, AIM.agreement).margin(one.cosine, one.agreement) >= 0
 
     def _says(self, one: Measured) -> str:
         if self.reference is not None and one.quality is not None:

@@ -144,7 +144,8 @@ def test_a_cosine_is_ample_a_little_above_the_gate(judge: Judge) -> None:
     assert verdict(0.989) == (False, False)
     assert verdict(0.992) == (True, False)
     assert verdict(0.995) == (True, True)
-    assert verdict(0.995, 0.991) == (True, True), "results are counted, not extrapolated"
+    assert verdict(0.995, 0.992) == (True, False)
+    assert verdict(0.995, 0.995) == (True, True)
 
 
 def test_sensitivity_is_not_measured_where_the_gate_holds_at_once() -> None:
@@ -198,7 +199,7 @@ def test_quantise_emits_what_passed(
         assert set(result.methods) == (
             {method} if method else {"minmax", "percentile", "entropy", "mse"}
         )
-        assert result.methods[result.method] <= 1.05 * min(result.methods.values())
+        assert result.methods[result.method] <= 1.02 * min(result.methods.values())
         assert {layer.name for layer in result.layers} >= {"first", "depth", "second", "third"}
         assert sum(layer.cost for layer in result.layers) == pytest.approx(1)
 

@@ -13,7 +13,7 @@ from edgecnn.cli import main
 from edgecnn_export.config import ExportConfig
 from edgecnn_export.int8.metrics import Score
 from edgecnn_export.int8.remarks import doubts
-from edgecnn_export.int8.stage import read_calibration, split
+from edgecnn_export.int8.stage import measured_on, read_calibration, split
 from edgecnn_export.pipeline import ExportResult, export
 from edgecnn_export.verifying.verify import Gate
 from edgecnn_runtime import load
@@ -233,3 +233,14 @@ def test_measured_pictures_are_not_calibrated_on_where_there_are_enough() -> Non
     assert 40 <= len(held_out) <= 64
     few = pixels[:12]
     assert split(few)[0] is split(few)[1] is few
+
+
+@pytest.mark.parametrize("count", [12, 40, 100, 300, 1000])
+def test_few_held_out_pictures_are_joined_by_others(count: int) -> None:
+    numbers = np.arange(count, dtype=np.uint16).view(np.uint8).reshape(-1, 1, 1, 2)
+    verified = np.full((16, 1, 1, 2), 255, np.uint8)
+    used, held_out = split(numbers)
+    measured = measured_on(held_out, verified, used)
+    assert (measured[: len(held_out)] == held_out).all(), "methods are compared on the first"
+    assert len(np.unique(measured.reshape(-1, 2), axis=0)) == len(measured) - 15
+    assert min(128, count) // 2 < len(measured) <= max(128, len(held_out) + 16)
