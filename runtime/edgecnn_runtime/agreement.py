@@ -27,9 +27,9 @@ def same_result(one: Result, other: Result, *, threshold: float = 0.0) -> bool:
     """Whether two results for the same picture agree.
 
     The best label is the same, or both give the two labels scores within 0.01; the text is the
-    same but for characters given at most 0.525, which may be others or missing; the vectors point
-    the same way; every box has a partner with its label, an IoU of at least 0.8, a score within
-    0.05 and landmarks within a quarter of its side.
+    same but for characters that neither gives more than 0.525; the vectors point the same way;
+    every box has a partner with its label, an IoU of at least 0.8, a score within 0.05 and
+    landmarks within a quarter of its side.
     threshold: the detector's own; boxes that barely pass it need no partner.
     """
     equal, total = _equal(one, other, threshold)
@@ -76,26 +76,14 @@ def iou(one: Box, other: Box) -> float:
 
 
 def _same_text(one: Reading, other: Reading) -> bool:
-    """Whether the texts are the same once guesses are left out, of either, wherever needed."""
-    if one.text == other.text:
-        return True
-    mine, theirs = _characters(one), _characters(other)
-    # explained[j]: whether what was read of one so far and other's first j characters are the same
-    explained = [True] + [False] * len(theirs)
-    for j, (_, guessed) in enumerate(theirs):
-        explained[j + 1] = explained[j] and guessed
-    for character, guess in mine:
-        before, explained = explained, [explained[0] and guess]
-        for j, (their, guessed) in enumerate(theirs):
-            alike = before[j] and character == their
-            explained.append(alike or (before[j + 1] and guess) or (explained[j] and guessed))
-    return explained[-1]
-
-
-def _characters(reading: Reading) -> list[tuple[str, bool]]:
-    """Characters, and whether each is a guess."""
-    scores = reading.char_scores or [1.0] * len(reading.text)
-    return [(one, score <= GUESS) for one, score in zip(reading.text, scores, strict=False)]
+    if len(one.text) != len(other.text):
+        return False
+    scores = zip(one.char_scores, other.char_scores, strict=False)
+    sure = [max(pair) > GUESS for pair in scores] or [True] * len(one.text)
+    return all(
+        mine == theirs or not certain
+        for mine, theirs, certain in zip(one.text, other.text, sure, strict=True)
+    )
 
 
 def _toss_up(one: Classification, other: Classification) -> bool:
