@@ -21,7 +21,7 @@ Size = Annotated[str, Meta(pattern=r"^[1-9][0-9]{0,4}(x[1-9][0-9]{0,4})?$")]
 Opset = Annotated[int, Meta(ge=18, le=20)]
 Share = Annotated[float, Meta(gt=0.0, le=1.0)]
 Points = Annotated[float, Meta(ge=0.0, le=100.0)]
-Target = Literal["cpu", "cpu-rr", "trt"]
+Target = Literal["cpu", "openvino", "cpu-rr", "trt"]
 Method = Literal["minmax", "percentile", "entropy", "mse"]
 Numbers = tuple[float, ...]
 Whole = tuple[int, ...]
@@ -109,7 +109,7 @@ class ExportConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     ] = ""
     targets: Annotated[
         tuple[Target, ...] | None,
-        about("INT8 forms to make (default: cpu,cpu-rr,trt)", "cpu,cpu-rr,trt"),
+        about("INT8 forms to make (default: all of them)", "cpu,openvino,cpu-rr,trt"),
     ] = None
     max_drop: Annotated[
         Points | None, about("points of the metric INT8 may lose (default: 0.5)", "POINTS")

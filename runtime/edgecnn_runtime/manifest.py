@@ -213,14 +213,15 @@ class Run(Part, frozen=True, kw_only=True):
 class Artifact(Part, frozen=True, kw_only=True):
     """One file an engine can load.
 
-    target: ``any`` (float), ``cpu`` (unsigned activations), ``cpu-rr`` (the same with reduced
-        range weights), ``trt`` (signed, symmetric).
+    target: ``any`` (float), ``cpu`` (unsigned activations), ``openvino`` (the same, not rounded
+        between a layer and its activation), ``cpu-rr`` (reduced range weights), ``trt`` (signed,
+        symmetric).
     """
 
     file: FileName
     format: Literal["onnx"] = "onnx"
     precision: Literal["fp32", "fp16", "int8"]
-    target: Literal["any", "cpu", "cpu-rr", "trt"] = "any"
+    target: Literal["any", "cpu", "openvino", "cpu-rr", "trt"] = "any"
     sha256: Sha256
     bytes: Count
     runs: tuple[Run, ...] = ()

@@ -208,13 +208,19 @@ def _middle(file: str) -> str:
     return file.removeprefix("model.").removesuffix(".onnx")
 
 
-def _rank(artifact: Artifact, name: str, features: frozenset[str]) -> tuple[tuple[int, int], str]:
-    """Where an artifact on a backend stands on this machine, lowest first, and why."""
+def _rank(
+    artifact: Artifact, name: str, features: frozenset[str]
+) -> tuple[tuple[int, int, int], str]:
+    """Where an artifact on a backend stands on this machine, lowest first, and why.
+
+    Of forms that the processor likes as well, the one that the backend names first.
+    """
     module = backend_module(name)
+    preferred = module.TARGETS.index(artifact.target)
     if module.DEVICE == "gpu":
-        return (0, module.TARGETS.index(artifact.target)), "there is a GPU; nothing was measured"
+        return (0, 0, preferred), "there is a GPU; nothing was measured"
     place, why = _cpu_rank(artifact, features)
-    return (1, place), why
+    return (1, place, preferred), why
 
 
 def _cpu_rank(artifact: Artifact, features: frozenset[str]) -> tuple[int, str]:
@@ -234,7 +240,8 @@ def _cpu_rank(artifact: Artifact, features: frozenset[str]) -> tuple[int, str]:
         ),
         ("cpu-rr", "unknown"): (3, "INT8 is not known to be fast here"),
     }
-    return ranks.get((artifact.target, sums), (5, "made for another kind of processor"))
+    kind = "cpu" if artifact.target == "openvino" else artifact.target
+    return ranks.get((kind, sums), (5, "made for another kind of processor"))
 
 
 def _precisions(name: str, wanted: str) -> Iterator[str]:

@@ -22,7 +22,8 @@ SSE = frozenset({"sse41"})
 def bundle(build, tmp_path):
     """One artifact of every kind; the files are not read."""
     made = build.manifest(m.Embed(output="f"), {"f": (None, 4)}, task="embed")
-    kinds = [("fp32", "any"), ("int8", "cpu"), ("int8", "cpu-rr"), ("int8", "trt")]
+    targets = ["cpu", "openvino", "cpu-rr", "trt"]
+    kinds = [("fp32", "any"), *(("int8", target) for target in targets)]
     entries = tuple(
         m.Artifact(
             file=f"model.{kind}{'' if target == 'any' else '-' + target}.onnx",
@@ -70,6 +71,21 @@ def test_every_engine_is_a_candidate_and_the_reason_is_said(bundle):
     assert {c.threads for c in found} == {3}
     assert "avx512_vnni" in found[0].reason
     assert str(found[0]) == "model.int8-cpu.onnx on onnxruntime/f32, 3 threads"
+
+
+@pytest.mark.parametrize("features", [VNNI, DOTPROD])
+def test_openvino_takes_its_own_form_before_the_other(bundle, features):
+    found = candidates(bundle, features=features, engines=["onnxruntime", "openvino"])
+    assert [(c.artifact.target, c.backend) for c in found[:3]] == [
+        ("cpu", "onnxruntime"),
+        ("openvino", "openvino"),
+        ("cpu", "openvino"),
+    ]
+
+
+def test_openvinos_form_saturates_as_the_other_does(bundle):
+    found = candidates(bundle, features=AVX2, engines=["openvino"])
+    assert [c.artifact.target for c in found] == ["cpu-rr", "any", "openvino", "cpu"]
 
 
 def test_threads_default_to_the_cores_this_process_may_use(bundle):

@@ -6,13 +6,16 @@ from typing import Any
 
 import msgspec
 
-from edgecnn_export.config import ExportConfig
+from edgecnn_export.config import ExportConfig, Target
 from edgecnn_export.pipeline import ExportResult, export
+from edgecnn_runtime.backends import backend_module
 from edgecnn_runtime.bundle import Bundle
 from edgecnn_runtime.model import Model, open_model
 from edgecnn_runtime.select import Candidate
 
 ENGINES = ("onnxruntime", "openvino")
+FORMS: tuple[Target, ...] = ("cpu", "openvino")
+"""What they take on a processor with dot products of bytes."""
 
 
 @dataclass(frozen=True)
@@ -26,10 +29,23 @@ class Int8Made:
         """As it was written."""
         return self.result.bundle
 
+    def form(self, engine: str) -> str:
+        """The target whose INT8 graph this engine takes first; "" where none passed its gate."""
+        passed = {one.target for one in self.result.int8.results if one.passed}
+        taken = (name for name in backend_module(engine).TARGETS if name in passed)
+        return next(taken, "")
+
+    def forms(self) -> list[dict[str, Any]]:
+        """A row for each form that ENGINES take, and for what was not made."""
+        taken = [self.form(engine) for engine in ENGINES]
+        unmet = [one.target for one in self.result.int8.unmet]
+        return [self.row(target) for target in dict.fromkeys([*taken, *unmet]) if target]
+
     def row(self, target: str) -> dict[str, Any]:
         """layers and those of them in float, their share of the operations, how it was made."""
         (found,) = (one for one in self.result.int8.results if one.target == target)
         return {
+            "target": target,
             "passed": found.passed,
             "verdict": found.best.verdict.text,
             "method": found.method,
@@ -69,5 +85,5 @@ def open_artifact(made: Int8Made, artifact: str, engine: str) -> Model:
 
 
 def in_float(row: dict[str, Any]) -> str:
-    """``3 of 21 (12 %)``: layers in float and their share of the operations."""
+    """``3 of 21 (12%)``: layers in float and their share of the operations."""
     return f"{row['in_float']} of {row['layers']} ({row['operations_in_float']:.0%})"

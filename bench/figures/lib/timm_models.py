@@ -89,7 +89,8 @@ def int8_network(
     return module, ExportConfig(
         model=str(folder / "weights.pt"), arch=arch_of(name), name=name,
         images=str(folder / "pictures"), int8=True, calib=str(folder / "calibration"),
-        targets=("cpu",), out=str(folder / f"{name}.edge"), work_dir=str(folder / "work"),
+        targets=("cpu", "openvino"), out=str(folder / f"{name}.edge"),
+        work_dir=str(folder / "work"),
     )  # fmt: skip
 
 

@@ -35,7 +35,7 @@ def compare(setting: Setting) -> Comparison:
         config = ExportConfig(
             model=onnx, out=str(folder / f"{network}.edge"), input="224x224", task="classify",
             preset="imagenet", color="rgb", resize="stretch", images=pictures, calib=pictures,
-            int8=True, targets=("cpu",), method="minmax" if setting.quick else None,
+            int8=True, targets=("cpu", "openvino"), method="minmax" if setting.quick else None,
         )  # fmt: skip
         rows += race_with(setting, config)
     return Comparison(rows=rows)

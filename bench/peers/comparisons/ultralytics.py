@@ -89,7 +89,7 @@ def our_bundle(setting: Setting, network: Path) -> tuple[Path, Path]:
         model=str(network), out=str(setting.folder / "yolov8n.edge"), input="640x384",
         task="detect", head="yolov8", preset="unit", color="rgb", score=0.25, iou=0.7,
         labels=tuple(map(str, range(80))), images=pictures, calib=pictures, int8=True,
-        targets=("cpu",), method="minmax" if setting.quick else None,
+        targets=("cpu", "openvino"), method="minmax" if setting.quick else None,
     )  # fmt: skip
     bundle = export(config)
     return bundle, select(bundle, seconds=1 if setting.quick else 4)

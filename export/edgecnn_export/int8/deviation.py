@@ -16,22 +16,35 @@ PARTNER = 0.3
 """IoU from which two boxes may be about the same thing."""
 
 
-def deviation(expected: Sequence[Result], got: Sequence[Result]) -> float:
+def deviation(
+    expected: Sequence[Result], got: Sequence[Result], *, threshold: float = 0.0
+) -> float:
     """Mean square over all boxes: 0 for the same results, about 1 where all are at the limit.
 
     Only what is in ``expected`` or ``got`` as a list of detections counts, by picture.
+    threshold: the detector's own. A box that barely passes it may be missing for a score that
+    differs a little, and counts as that.
     """
     found = [
         value
         for one, other in zip(expected, got, strict=True)
         if isinstance(one, list) and isinstance(other, list)
-        for value in (*_distances(one, other), *_distances(other, one))
+        for value in (*_distances(one, other, threshold), *_distances(other, one, threshold))
     ]
     return sum(found) / len(found) if found else 0.0
 
 
-def _distances(ours: list[Detection], theirs: list[Detection]) -> list[float]:
-    return [min((_distance(one, other) for other in theirs), default=LOST) for one in ours]
+def _distances(ours: list[Detection], theirs: list[Detection], threshold: float) -> list[float]:
+    return [
+        min([_missing(one, threshold), *(_distance(one, other) for other in theirs)])
+        for one in ours
+    ]
+
+
+def _missing(one: Detection, threshold: float) -> float:
+    """The distance to the same box with a score just under the threshold."""
+    score = (one.score - threshold) / SCORE_MARGIN
+    return min(LOST, score**2 / (3 if one.points else 2))
 
 
 def _distance(one: Detection, other: Detection) -> float:

@@ -3,6 +3,9 @@
 ``cpu``     unsigned asymmetric activations, signed per-channel weights, everything quantised but
             results and islands in float: what x86 and Arm kernels are fast at.
 ``cpu-rr``  the same with 7-bit weights, for processors that sum pairs of products in 16 bits.
+``openvino``  as ``cpu``, but Sigmoid and LeakyReLU are float, and so is what reads them and what a
+            convolution gives them: OpenVINO takes an activation into the step of the convolution,
+            and a quantiser between them makes two of it.
 ``trt``     signed symmetric activations, zero-points all 0, float bias, only the inputs of
             Conv, Gemm, MatMul and Add quantised: what TensorRT takes.
 """
@@ -15,7 +18,8 @@ from edgecnn_export.config import Target
 WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 PRODUCTS = ("Gemm", "MatMul")
 """Of them, those that take eight bits and give float in one step everywhere."""
-ELEMENTWISE = ("Add", "Mul", "Concat", "GlobalAveragePool", "Sigmoid", "LeakyRelu")
+ACTIVATIONS = ("Sigmoid", "LeakyRelu")
+ELEMENTWISE = ("Add", "Mul", "Concat", "GlobalAveragePool", *ACTIVATIONS)
 FUSED = ("Relu", "Clip")
 FOLLOWERS = (
     "MaxPool", "AveragePool", "Resize", "Reshape", "Transpose", "Flatten", "Squeeze", "Unsqueeze",
@@ -27,17 +31,22 @@ FOLLOWERS = (
 @dataclass(frozen=True)
 class Dialect:
     """operators: what is quantised. signed: activations, symmetric around 0. reduced: 7-bit
-    weights. everywhere: outputs are quantised too, not only inputs; but see ``spare``."""
+    weights. everywhere: outputs are quantised too, not only inputs; but see ``spare``.
+    gives_float: layers with weights that need not round what only float operators read."""
 
     target: Target
     operators: tuple[str, ...]
     signed: bool = False
     reduced: bool = False
     everywhere: bool = True
+    gives_float: tuple[str, ...] = PRODUCTS
 
 
+_EVERYTHING = WEIGHTED + ELEMENTWISE + FUSED + FOLLOWERS
+_FUSING = tuple(name for name in _EVERYTHING if name not in ACTIVATIONS)
 DIALECTS: Mapping[Target, Dialect] = {
-    "cpu": Dialect("cpu", WEIGHTED + ELEMENTWISE + FUSED + FOLLOWERS),
-    "cpu-rr": Dialect("cpu-rr", WEIGHTED + ELEMENTWISE + FUSED + FOLLOWERS, reduced=True),
+    "cpu": Dialect("cpu", _EVERYTHING),
+    "openvino": Dialect("openvino", _FUSING, gives_float=WEIGHTED),
+    "cpu-rr": Dialect("cpu-rr", _EVERYTHING, reduced=True),
     "trt": Dialect("trt", (*WEIGHTED, "Add"), signed=True, everywhere=False),
 }

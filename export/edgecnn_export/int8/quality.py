@@ -107,7 +107,11 @@ class Judge:
         ]
         if self.gate.cosine > ANY_COSINE:
             return sum(errors)
-        apart = deviation(decode_all(self.manifest, expected), decode_all(self.manifest, got))
+        apart = deviation(
+            decode_all(self.manifest, expected),
+            decode_all(self.manifest, got),
+            threshold=self._threshold,
+        )
         return apart + TIE_BREAKER * sum(min(error, 1.0) for error in errors) / len(errors)
 
     @property
@@ -137,6 +141,10 @@ class Judge:
         )
 
     @property
+    def _threshold(self) -> float:
+        return float(getattr(self.manifest.decode, "score", 0.0))
+
+    @property
     def _batch(self) -> int:
         return min(self.manifest.batch) if self.manifest.batch else 1
 
@@ -150,12 +158,11 @@ class Judge:
             for name, values in self.outputs.items()
             for pair in zip(self._parts(name, values), self._parts(name, got[name]), strict=True)
         ]
-        threshold = float(getattr(self.manifest.decode, "score", 0.0))
         results = zip(self.results, decode_all(self.manifest, got), strict=True)
         return Measured(
             engine=engine,
             cosine=min(parity(one, other).cosine for one, other in pairs),
-            agreement=share_equal(results, threshold=threshold),
+            agreement=share_equal(results, threshold=self._threshold),
             snr_db=min(snr_db(one, other) for one, other in pairs),
             quality=self._evaluate(path, engine),
         )

@@ -52,8 +52,9 @@ def quantise(
     """Make an INT8 graph for every target.
 
     model: float, folded and optimised; it is not changed. pixels: uint8[N,H,W,3] BGR to calibrate
-    on, as the runtime prepares them. method: None compares them all. engines: to measure a
-    target on, where they are not the judge's. folder: where an interrupted search is taken up.
+    on, as the runtime prepares them. targets: ``openvino`` is left out where ``cpu`` is the same.
+    method: None compares them all. engines: to measure a target on, where they are not the
+    judge's. folder: where an interrupted search is taken up.
     Raises UnsupportedModelError for NaN or infinity in weights or activations, and where there is
     nothing to quantise.
     """
@@ -62,18 +63,11 @@ def quantise(
     with progress.step("equalise channels"):
         model = _easier(model, equalise(model, pixels), DIALECTS[targets[0]], pixels, judge)
     entry = find_entry(model)
-    tensors: dict[str, None] = {}
-    for target in targets:
-        template = read_quantisers(insert_qdq(model, DIALECTS[target]))
-        if not template.activations:
-            raise UnsupportedModelError(
-                f"int8-{target}: nothing in this model can be quantised "
-                f"({_operators(model)}): leave --int8 out"
-            )
-        tensors |= dict.fromkeys(template.activations)
+    wanted = _templates(model, targets)
+    tensors = dict.fromkeys(name for names in wanted.values() for name in names)
     calibration = calibrate(model, list(tensors), pixels, progress)
     results = []
-    for target in targets:
+    for target in wanted:
         bench = Workbench(
             model=model,
             dialect=DIALECTS[target],
@@ -87,6 +81,21 @@ def quantise(
         )
         results.append(bench.make(method))
     return Quantised(tuple(results), model, calibration)
+
+
+def _templates(model: onnx.ModelProto, targets: Sequence[Target]) -> dict[Target, list[str]]:
+    """The tensors that each target quantises."""
+    found: dict[Target, list[str]] = {}
+    for target in targets:
+        found[target] = list(read_quantisers(insert_qdq(model, DIALECTS[target])).activations)
+        if not found[target]:
+            raise UnsupportedModelError(
+                f"int8-{target}: nothing in this model can be quantised "
+                f"({_operators(model)}): leave --int8 out"
+            )
+    if found.get("openvino") and found.get("cpu") == found["openvino"]:
+        del found["openvino"]
+    return found
 
 
 def _easier(

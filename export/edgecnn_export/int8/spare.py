@@ -9,7 +9,6 @@ from edgecnn_export.int8.dialects import (
     ELEMENTWISE,
     FOLLOWERS,
     FUSED,
-    PRODUCTS,
     WEIGHTED,
     Dialect,
 )
@@ -48,9 +47,11 @@ def spare(model: onnx.ModelProto, dialect: Dialect) -> Spared:
     tensors = {
         tensor
         for tensor, maker in _makers(model).items()
-        if tensor not in leading or (maker in PRODUCTS and tensor not in wanted)
+        if tensor not in leading or (maker in dialect.gives_float and tensor not in wanted)
     }
-    return Spared(frozenset(beside | unread), frozenset(tensors))
+    # a ReLU whose output is quantised becomes the end of that range; without one it has to stay
+    kept = {n.name for n in model.graph.node if n.op_type in FUSED and n.output[0] in tensors}
+    return Spared(frozenset(beside | unread | kept), frozenset(tensors))
 
 
 def _leading(model: onnx.ModelProto) -> set[str]:

@@ -35,7 +35,7 @@ from edgecnn_runtime.manifest import Artifact, Input, Manifest
 from edgecnn_runtime.preprocess import Preprocessor
 from edgecnn_runtime.types import Pixels
 
-TARGETS: tuple[Target, ...] = ("cpu", "cpu-rr", "trt")
+TARGETS: tuple[Target, ...] = ("cpu", "openvino", "cpu-rr", "trt")
 MAX_DROP = 0.5
 LIMIT = 300
 """Calibration pictures used at most, spread over the folder: more of them change no range."""

@@ -38,6 +38,8 @@ TUNING = 16
 ALIKE = 1.02
 """Methods whose errors differ by less are told apart by chance, or by a layer that goes back to
 float anyway: the one that cuts off least is taken, which METHODS names first."""
+CLOSE = 2.0
+"""How much more error another method may add and be tried where the first does not pass amply."""
 SHOWN = 8
 """Pictures for the SQNR of every layer."""
 
@@ -120,9 +122,17 @@ class Workbench:
         """Choose ranges and biases, then return layers to float until the gate holds."""
         target = self.dialect.target
         with self.progress.step(f"{target}: choose ranges"):
-            methods = self._choose_method(method)
-            self._layers = find_layers(self.model, self.dialect, self._quantisers, self.pixels)
-            self._choose_biases()
+            quantisers = {name: self._quantisers_by(name) for name in _named(method)}
+            methods = self._compare(quantisers)
+            first, *others = in_order(methods)
+            self._take(first, quantisers[first])
+        if others and not (verdict := self._judge(())).ample:
+            verdicts = {first: verdict}
+            for other in others:
+                self._take(other, quantisers[other])
+                verdicts[other] = self._judge(())
+            first = max(verdicts, key=lambda name: verdicts[name].score)
+            self._take(first, quantisers[first])
         noise: list[Noise] = []
 
         def sensitivity() -> Noise:
@@ -163,27 +173,29 @@ class Workbench:
         close_entry(made, entry, model.graph.input[0])
         return made
 
-    def _choose_method(self, asked: Method | None) -> dict[Method, float]:
-        """The method that adds the least error with everything in INT8; errors by method."""
-        candidates: list[Method] = [asked] if asked else list(METHODS)
-        quantisers = {name: self._quantisers_by(name) for name in candidates}
-        first = quantisers[candidates[0]]
+    def _compare(self, quantisers: Mapping[Method, Quantisers]) -> dict[Method, float]:
+        """The error that each method adds with everything in INT8."""
+        first = next(iter(quantisers.values()))
+        self._layers = find_layers(self.model, self.dialect, first, self.pixels)
         taps = bias_taps(self.model, first)
         self._board = Switchboard(self.model, first, taps, batch_axes=self.judge.batch_axes)
         pixels = self.judge.pixels[:TUNING]
         reference = self._board.run(pixels)
         errors: dict[Method, float] = {}
-        for name in candidates:
-            self._board.set(quantisers[name].activations)
+        for name, by_method in quantisers.items():
+            self._board.set(by_method.activations)
             found = self._board.run(
                 pixels, tensors=self._board.tensors, weights=self._board.weights
             )
             errors[name] = self.judge.compare(reference.outputs, found.outputs)
-        least = min(errors.values())
-        self._method = next(name for name, error in errors.items() if error <= ALIKE * least)
-        self._quantisers = quantisers[self._method]
-        self._board.set(self._quantisers.activations)
         return errors
+
+    def _take(self, method: Method, quantisers: Quantisers) -> None:
+        """Go on with this method's ranges."""
+        self._method, self._quantisers = method, quantisers
+        self._board.set(quantisers.activations)
+        self._kept = {}
+        self._choose_biases()
 
     def _choose_biases(self) -> None:
         """Keep the correction only where it helps on other pictures than it was made from."""
@@ -215,7 +227,7 @@ class Workbench:
     def _judge(self, floats: tuple[str, ...]) -> Verdict:
         done = f", {len(floats)} of {len(self._layers)} layers in float" if floats else ""
         self._tries += 1
-        with self.progress.step(f"{self.dialect.target}: measure INT8{done}"):
+        with self.progress.step(f"{self.dialect.target}: measure INT8, {self._method}{done}"):
             if floats:
                 self.progress.at(self._tries, TRIES + LAST_TRIES)
             key = (*self._key(), *floats)
@@ -305,6 +317,20 @@ class Workbench:
         digest.update(self.pixels.tobytes())
         digest.update(repr((self.engines, self.judge.key, self._correct)).encode())
         return digest.hexdigest(), self.dialect.target, self._quantisers.digest
+
+
+def _named(method: Method | None) -> tuple[Method, ...]:
+    return (method,) if method else tuple(METHODS)
+
+
+def in_order(errors: Mapping[Method, float]) -> list[Method]:
+    """The methods worth trying, by the error they add: who is close to the least, the best first.
+
+    Those that are alike come first, in the order of ``errors``.
+    """
+    least = min(errors.values())
+    close = [name for name, error in errors.items() if error <= CLOSE * least]
+    return sorted(close, key=lambda name: max(errors[name], ALIKE * least))
 
 
 def _decibel(power: float, error: float) -> float:

@@ -16,7 +16,7 @@ from edgecnn_runtime.types import Pixels, Tensors
 
 PACKAGE = "edgecnn-runtime"
 INSTALL = "pip install edgecnn-runtime"
-TARGETS = ("any", "cpu", "cpu-rr", "trt")
+TARGETS = ("any", "cpu", "openvino", "cpu-rr", "trt")
 DEVICE, BUILDS = "cpu", False
 
 Function: TypeAlias = Callable[[Pixels], Tensors]

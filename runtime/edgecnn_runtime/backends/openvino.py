@@ -13,7 +13,7 @@ from edgecnn_runtime.types import Pixels, Tensors
 
 PACKAGE = "openvino"
 INSTALL = "pip install 'edgecnn-runtime[openvino]'"
-TARGETS = ("any", "cpu", "cpu-rr")
+TARGETS = ("any", "openvino", "cpu", "cpu-rr")
 DEVICE, BUILDS = "cpu", False
 
 

@@ -43,12 +43,19 @@ def pictures() -> Pixels:
     return np.clip(noisy, 0, 255).astype(np.uint8)
 
 
+SILU = [
+    helper.make_node("Sigmoid", ["c2"], ["s2"], "sigmoid"),
+    helper.make_node("Mul", ["c2", "s2"], ["r2"], "silu"),
+]
+
+
 @pytest.fixture(scope="session")
 def network() -> Callable[..., onnx.ModelProto]:
     """Build pixels → Cast → Transpose → Sub → convolutions → pooling → logits, seeded.
 
     outlier: how much further one channel of the first layer reaches than the others. pads: of that
-    layer. mean: what is subtracted from the pixels, BGR.
+    layer. mean: what is subtracted from the pixels, BGR. silu: x·sigmoid(x) in place of the second
+    ReLU.
     """
 
     def build(
@@ -57,6 +64,7 @@ def network() -> Callable[..., onnx.ModelProto]:
         pads: tuple[int, int, int, int] = (1, 1, 1, 1),
         mean: tuple[float, float, float] = MEAN,
         batch: str | int = "N",
+        silu: bool = False,
     ) -> onnx.ModelProto:
         random = np.random.default_rng(7)
 
@@ -84,7 +92,7 @@ def network() -> Callable[..., onnx.ModelProto]:
             helper.make_node("Conv", ["centred", "first.w", "first.b"], ["c1"], "first", pads=pads),
             helper.make_node("Relu", ["c1"], ["r1"], "relu1"),
             helper.make_node("Conv", ["r1", "depth.w"], ["c2"], "depth", pads=[1] * 4, group=8),
-            helper.make_node("Relu", ["c2"], ["r2"], "relu2"),
+            *(SILU if silu else [helper.make_node("Relu", ["c2"], ["r2"], "relu2")]),
             helper.make_node("Conv", ["r2", "second.w"], ["c3"], "second"),
             helper.make_node("Add", ["c3", "r1"], ["sum"], "add"),
             helper.make_node(

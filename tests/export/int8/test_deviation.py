@@ -32,6 +32,12 @@ def test_a_lost_box_counts_most(other: list[Detection]) -> None:
     assert deviation([[found(0)]], [other]) == LOST
 
 
+def test_a_lost_box_that_barely_passed_counts_as_a_score_that_differs() -> None:
+    barely = deviation([[found(0, 0.3)]], [[]], threshold=0.25)
+    assert barely == pytest.approx(0.5)
+    assert deviation([[found(0, 0.9)]], [[]], threshold=0.25) == LOST
+
+
 def test_a_landmark_that_moves_counts() -> None:
     still = deviation([[found(0, nose=5)]], [[found(0, nose=5)]])
     moved = deviation([[found(0, nose=5)]], [[found(0, nose=7.5)]])

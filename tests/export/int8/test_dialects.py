@@ -27,7 +27,7 @@ from edgecnn_runtime.types import Pixels
 Build = Callable[..., onnx.ModelProto]
 Run = Callable[[onnx.ModelProto, Pixels], np.ndarray]
 
-LEVELS = {"cpu": 127, "cpu-rr": 64}
+LEVELS = {"cpu": 127, "openvino": 127, "cpu-rr": 64}
 """The largest integer a weight is rounded to."""
 
 
@@ -66,7 +66,7 @@ def test_a_quantised_graph_does_what_the_float_one_does(
     assert made.ir_version == 10
 
 
-@pytest.mark.parametrize("target", ["cpu", "cpu-rr"])
+@pytest.mark.parametrize("target", ["cpu", "openvino", "cpu-rr"])
 def test_cpu_activations_are_unsigned_and_weights_signed_per_channel(
     network: Build, pictures: Pixels, target: Target
 ) -> None:
@@ -85,7 +85,7 @@ def test_cpu_activations_are_unsigned_and_weights_signed_per_channel(
     assert not nodes(made, "Relu"), "a ReLU is the end of an unsigned range"
 
 
-@pytest.mark.parametrize("target", ["cpu", "cpu-rr"])
+@pytest.mark.parametrize("target", ["cpu", "openvino", "cpu-rr"])
 def test_the_cameras_bytes_are_dequantised_with_one_scalar(
     network: Build, pictures: Pixels, target: Target
 ) -> None:
@@ -291,6 +291,33 @@ def test_islands_in_float_are_not_cut_up(pictures: Pixels, run: Run) -> None:
     ranges = calibrate(model, list(quantised_tensors), pictures[:32], Silent()).ranges("minmax")
     made = insert_qdq(model, DIALECTS["cpu"], ranges)
     onnx.checker.check_model(made, full_check=True)
+    assert snr_db(run(model, pictures[32:]), run(made, pictures[32:])) > 20
+
+
+def test_openvinos_form_leaves_an_activation_with_its_layer(
+    network: Build, pictures: Pixels, run: Run
+) -> None:
+    model = network(silu=True)
+    cpu = set(read_quantisers(insert_qdq(model, DIALECTS["cpu"])).activations)
+    assert {"c2", "s2", "r2"} <= cpu
+    own = set(read_quantisers(insert_qdq(model, DIALECTS["openvino"])).activations)
+    assert own == cpu - {"c2", "s2"}, "what the next layer reads is rounded once"
+    made = quantised(model, "openvino", pictures[:32])
+    assert snr_db(run(model, pictures[32:]), run(made, pictures[32:])) > 20
+
+
+def test_a_relu_stays_where_nothing_behind_it_is_rounded(
+    network: Build, pictures: Pixels, run: Run
+) -> None:
+    """A quantiser takes a ReLU's place; a tensor that only a float operator reads has none."""
+    model = network()
+    (mean,) = (node for node in model.graph.node if node.name == "mean")
+    mean.op_type = "ReduceMean"  # in no dialect
+    mean.input.append("axes")
+    model.graph.initializer.append(numpy_helper.from_array(np.array([2, 3]), "axes"))
+    made = quantised(model, "openvino", pictures[:32])
+    (relu,) = nodes(made, "Relu")
+    assert relu.name == "relu4"
     assert snr_db(run(model, pictures[32:]), run(made, pictures[32:])) > 20
 
 
