@@ -73,14 +73,14 @@ def ungated(config: ExportConfig, folder: Path) -> ExportConfig:
     return msgspec.structs.replace(config, eval_data=str(table), max_drop=100.0)
 
 
-def open_artifact(made: Int8Made, artifact: str, engine: str) -> Model:
-    """One artifact, ``fp32`` or ``int8-cpu``, on one engine in f32, self-tested; 2 threads.
+def open_artifact(made: Int8Made, artifact: str, engine: str, precision: str = "f32") -> Model:
+    """One artifact, ``fp32`` or ``int8-cpu``, on one engine, self-tested; 2 threads.
 
     Also on an engine that would not choose it: ONNX Runtime computes what TensorRT's form says.
     """
     file = f"model.{artifact}.onnx"
     (entry,) = (one for one in made.bundle.manifest.artifacts if one.file == file)
-    candidate = Candidate(entry, engine, "f32", 2, "it is what is measured")
+    candidate = Candidate(entry, engine, precision, 2, "it is what is measured")
     return open_model(made.bundle, candidate, cache_dir=made.bundle.path.parent / "cache")
 
 

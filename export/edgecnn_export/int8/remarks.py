@@ -62,7 +62,7 @@ def outcomes(results: Sequence[TargetResult]) -> list[str]:
         if not result.passed:
             loudest = sorted(result.layers, key=lambda layer: -(layer.noise or 0.0))
             worst = ", ".join(layer.name for layer in loudest[:NAMED])
-            tries = len(result.attempts)
+            tries = len(result.attempts) + len(result.tried) - 1
             tried = f"the nearest of {tries} tries" if tries > 1 else "the only try"
             notes.append(
                 f"{name} was not made: {tried} still misses "

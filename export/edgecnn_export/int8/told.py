@@ -1,11 +1,13 @@
 """What report.json and report.html tell of INT8: plain values, layers ranked by what they cost."""
 
 import math
+from collections.abc import Iterator
 
 import msgspec
 
 from edgecnn_export.config import Method, Target
 from edgecnn_export.int8.audit import Audit
+from edgecnn_export.int8.repair import Verdict
 from edgecnn_export.int8.stage import Int8
 from edgecnn_export.int8.workbench import LayerReport, TargetResult
 
@@ -13,6 +15,7 @@ from edgecnn_export.int8.workbench import LayerReport, TargetResult
 class Try(msgspec.Struct, frozen=True, kw_only=True):
     """One graph that was built and measured. in_float: how many layers were."""
 
+    method: Method
     in_float: int
     passed: bool
     text: str
@@ -82,8 +85,8 @@ def _target(result: TargetResult) -> TargetReport:
         methods_db={name: _decibel(error) for name, error in result.methods.items()},
         bias_corrected=result.bias_corrected,
         tries=tuple(
-            Try(in_float=len(one.floats), passed=one.verdict.passed, text=one.verdict.text)
-            for one in result.attempts
+            Try(method=method, in_float=floats, passed=verdict.passed, text=verdict.text)
+            for method, floats, verdict in _tries(result)
         ),
         engines=tuple(
             OnEngine(
@@ -98,6 +101,15 @@ def _target(result: TargetResult) -> TargetReport:
         layers=tuple(sorted(result.layers, key=_rank)),
         float_operators=dict(result.float_operators),
     )
+
+
+def _tries(result: TargetResult) -> Iterator[tuple[Method, int, Verdict]]:
+    """Every graph that was measured: method, layers in float, verdict."""
+    for method, verdict in result.tried.items():
+        if method != result.method:
+            yield method, 0, verdict
+    for attempt in result.attempts:
+        yield result.method, len(attempt.floats), attempt.verdict
 
 
 def _rank(layer: LayerReport) -> float:

@@ -1,7 +1,7 @@
 """One target's search: choose ranges and biases, then give layers back to float as needed."""
 
 import hashlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -67,14 +67,16 @@ class TargetResult:
     """One target's graph and how it was found.
 
     model: None where no graph passed the gate. measured: the best graph on every engine.
-    methods: error power at the output by method, as a share of the signal's. constant: tensors
-    that were 0 in every calibration picture. float_operators: what stays in float, by how often.
+    methods: error power at the output by method, as a share of the signal's. tried: what the gate
+    said of a method with everything in INT8, of those it was asked about. constant: tensors that
+    were 0 in every calibration picture. float_operators: what stays in float, by how often.
     """
 
     target: Target
     model: onnx.ModelProto | None
     method: Method
     methods: Mapping[Method, float]
+    tried: Mapping[Method, Verdict]
     bias_corrected: bool
     best: Attempt
     attempts: tuple[Attempt, ...]
@@ -121,18 +123,7 @@ class Workbench:
     def make(self, method: Method | None) -> TargetResult:
         """Choose ranges and biases, then return layers to float until the gate holds."""
         target = self.dialect.target
-        with self.progress.step(f"{target}: choose ranges"):
-            quantisers = {name: self._quantisers_by(name) for name in _named(method)}
-            methods = self._compare(quantisers)
-            first, *others = in_order(methods)
-            self._take(first, quantisers[first])
-        if others and not (verdict := self._judge(())).ample:
-            verdicts = {first: verdict}
-            for other in others:
-                self._take(other, quantisers[other])
-                verdicts[other] = self._judge(())
-            first = max(verdicts, key=lambda name: verdicts[name].score)
-            self._take(first, quantisers[first])
+        methods, tried = self._choose_method(method)
         noise: list[Noise] = []
 
         def sensitivity() -> Noise:
@@ -148,6 +139,7 @@ class Workbench:
             model=best if outcome.best.verdict.passed else None,
             method=self._method,
             methods=methods,
+            tried=tried,
             bias_corrected=self._correct,
             best=outcome.best,
             attempts=outcome.attempts,
@@ -172,6 +164,28 @@ class Workbench:
         made = insert_qdq(opened, self.dialect, ranges, floats)
         close_entry(made, entry, model.graph.input[0])
         return made
+
+    def _choose_method(
+        self, asked: Method | None
+    ) -> tuple[dict[Method, float], dict[Method, Verdict]]:
+        """Take the method of the best verdict; errors, and what the gate said where it was asked.
+
+        It is not asked about others where the one with the least error passes amply.
+        """
+        with self.progress.step(f"{self.dialect.target}: choose ranges"):
+            candidates: Iterable[Method] = [asked] if asked else METHODS
+            quantisers = {name: self._quantisers_by(name) for name in candidates}
+            errors = self._compare(quantisers)
+            first, *others = in_order(errors)
+            self._take(first, quantisers[first])
+        tried = {first: self._judge(())}
+        if others and not tried[first].ample:
+            for other in others:
+                self._take(other, quantisers[other])
+                tried[other] = self._judge(())
+            best = max(tried, key=lambda name: tried[name].score)
+            self._take(best, quantisers[best])
+        return errors, tried
 
     def _compare(self, quantisers: Mapping[Method, Quantisers]) -> dict[Method, float]:
         """The error that each method adds with everything in INT8."""
@@ -317,10 +331,6 @@ class Workbench:
         digest.update(self.pixels.tobytes())
         digest.update(repr((self.engines, self.judge.key, self._correct)).encode())
         return digest.hexdigest(), self.dialect.target, self._quantisers.digest
-
-
-def _named(method: Method | None) -> tuple[Method, ...]:
-    return (method,) if method else tuple(METHODS)
 
 
 def in_order(errors: Mapping[Method, float]) -> list[Method]:

@@ -250,6 +250,7 @@ def test_the_gate_chooses_between_methods_that_are_close(
     second = in_order(result.methods)[1]
     assert result.passed
     assert result.method == second
+    assert set(result.tried) == set(in_order(result.methods))
     assert not result.returned
 
 
