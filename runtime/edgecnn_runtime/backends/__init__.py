@@ -6,7 +6,7 @@ nothing and breaks nothing. It provides
     PACKAGE: str                         the distribution to look for, e.g. "onnxruntime"
     INSTALL: str                         the line that installs it
     TARGETS: tuple[str, ...]             the artifacts it is for, by ``manifest.Artifact.target``;
-                                         on a GPU the one to try first comes first
+                                         of those a device likes as well, the first comes first
     DEVICE: str                          "cpu" or "gpu"
     BUILDS: bool                         whether opening an artifact the first time takes minutes
     def precisions() -> tuple[str, ...]  what it can compute in here, the most exact first;
