@@ -240,9 +240,9 @@ class Workbench:
 
     def _judge(self, floats: tuple[str, ...]) -> Verdict:
         done = f", {len(floats)} of {len(self._layers)} layers in float" if floats else ""
-        self._tries += 1
         with self.progress.step(f"{self.dialect.target}: measure INT8, {self._method}{done}"):
             if floats:
+                self._tries += 1
                 self.progress.at(self._tries, TRIES + LAST_TRIES)
             key = (*self._key(), *floats)
             known = recall(self.folder, "verdict", key, Verdict)
