@@ -36,6 +36,8 @@ AGAIN = 0.05
 """Seconds of warm-up of those that ran in the stage before."""
 SLOWER, CLOSE = 1.01, 1.05
 """Clearly slower: the whole interval beyond the first. Close: no further than the second."""
+REDUCED = "cpu-rr"
+"""Its weights have seven bits."""
 EQUAL = 1.01
 """Candidates within this of the fastest are as fast; the most exact of them is chosen."""
 
@@ -226,9 +228,9 @@ def choose(candidates: Mapping[str, Candidate], race: Race) -> str:
     best = min(ratios.values())
     equal = [key for key in last if ratios[key] <= EQUAL * best]
 
-    def exactness(key: str) -> tuple[bool, bool, int, float]:
-        one = candidates[key]
-        return one.artifact.precision != "fp32", not one.exact, one.threads, ratios[key]
+    def exactness(key: str) -> tuple[bool, bool, bool, int, float]:
+        one, reduced = candidates[key], candidates[key].artifact.target == REDUCED
+        return one.artifact.precision != "fp32", not one.exact, reduced, one.threads, ratios[key]
 
     return min(equal, key=exactness)
 

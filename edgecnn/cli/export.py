@@ -79,7 +79,7 @@ def _print(result: "ExportResult", console: "Console") -> None:
 
     table = plain_table()
     for heading in ("artifact", "engine"):
-        table.add_column(heading, no_wrap=True)
+        table.add_column(heading, overflow="fold")  # where it is narrow, figures stay whole
     for heading in ("size", "cosine", "SNR", "agree"):
         table.add_column(heading, no_wrap=True, justify="right")
     for check in result.checks:

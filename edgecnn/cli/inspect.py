@@ -112,7 +112,7 @@ def _artifacts(bundle: "Bundle") -> "Table":
 
     table = plain_table()
     for heading in ("artifact", "form", "size", "verified on", "cosine", "agree"):
-        table.add_column(heading, no_wrap=True)
+        table.add_column(heading, overflow="fold", no_wrap=heading in {"size", "cosine", "agree"})
     for artifact in bundle.manifest.artifacts:
         form = artifact.precision + (f" {artifact.target}" if artifact.target != "any" else "")
         cells = [artifact.file, form, decimal(artifact.bytes)]

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from edgecnn_runtime.pipeline import Writer
     from edgecnn_runtime.preprocess import Roi
     from edgecnn_runtime.runner import Job, Runner
+    from edgecnn_runtime.select import Candidate
     from edgecnn_runtime.source import Source
 
 EXAMPLE = """\
@@ -80,26 +81,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     engine.add_argument(
         "--threads", metavar="N", type=int, default=0, help="of the engine (default: every core)"
     )
+    engine.add_argument(
+        "--cache-dir",
+        metavar="DIR",
+        type=Path,
+        help="where `bench --select` kept its choice (default: the state folder)",
+    )
     parser.add_argument("--json", action="store_true", help="print the summary as JSON")
     parser.add_argument("--quiet", action="store_true", help="no live line")
 
 
 def run(args: argparse.Namespace) -> int:
     """Run until the sources end or Ctrl-C; 0 then, or the code of what went wrong first."""
-    from edgecnn_runtime.model import load
     from edgecnn_runtime.runner import Runner
 
     roi = parse_roi(args.roi) if args.roi else None
     _check(args)
     with ExitStack() as stack:
-        model = stack.enter_context(load(args.model, backend=args.backend, threads=args.threads))
+        model = stack.enter_context(_load(args))
         shared = _shared_writers(args)
         for writer in shared:
             stack.callback(writer.close)
         jobs = [_job(args, model, number, roi) for number in range(len(args.sources))]
         runner = Runner(model, jobs, shared, roi=roi, max_frames=args.max_frames)
         _wait(runner, quiet=args.quiet or args.json)
-        choice = str(model.choice.candidate)
+        choice = model.choice.candidate
     errors = [job.error for job in jobs if job.error is not None]
     code = errors[0].exit_code if errors else 0
     if args.json:
@@ -111,6 +117,12 @@ def run(args: argparse.Namespace) -> int:
         for error in errors:
             print(f"edgecnn run: {error}", file=sys.stderr)
     return code
+
+
+def _load(args: argparse.Namespace) -> "Model":
+    from edgecnn_runtime.model import load
+
+    return load(args.model, backend=args.backend, threads=args.threads, cache_dir=args.cache_dir)
 
 
 def parse_roi(text: str) -> "Roi":
@@ -207,10 +219,13 @@ def stopped_by_signals(stop: Callable[[], None]) -> Iterator[None]:
         restore()
 
 
-def _summary(args: argparse.Namespace, jobs: "list[Job]", choice: str, code: int) -> dict[str, Any]:
+def _summary(
+    args: argparse.Namespace, jobs: "list[Job]", choice: "Candidate", code: int
+) -> dict[str, Any]:
     return {
         "model": args.model,
-        "engine": choice,
+        "engine": str(choice),
+        "why": choice.reason,
         "exit": code,
         "events": str(args.events) if args.events else None,
         "csv": str(args.csv) if args.csv else None,
@@ -246,7 +261,7 @@ def _saved(args: argparse.Namespace, number: int, job: "Job") -> str | None:
     return str(path) if path.exists() else None
 
 
-def _print(args: argparse.Namespace, jobs: "list[Job]", choice: str) -> None:
+def _print(args: argparse.Namespace, jobs: "list[Job]", choice: "Candidate") -> None:
     from rich.console import Console
     from rich.markup import escape
 
@@ -254,7 +269,7 @@ def _print(args: argparse.Namespace, jobs: "list[Job]", choice: str) -> None:
     if not any(figures.frames for _, figures in found):
         return
     console = Console(emoji=False, highlight=False)
-    console.print(f"{args.model}: {choice}", markup=False)
+    console.print(f"{args.model}: {choice}: {choice.reason}", markup=False)
     aged = any(figures.age_p50 is not None for _, figures in found)
     table = plain_table()
     table.add_column("source", overflow="fold")

@@ -25,7 +25,7 @@ from edgecnn_export.report import Facts
 from edgecnn_export.tracing.trace import trace
 from edgecnn_export.verifying.diagnose import Suspects, explain_failure, finite
 from edgecnn_export.verifying.golden import most_distinct, write_golden
-from edgecnn_export.verifying.pictures import collect, list_pictures, read_pictures
+from edgecnn_export.verifying.pictures import Flag, collect, list_pictures, read_pictures
 from edgecnn_export.verifying.reduced import NONE, check_reduced
 from edgecnn_export.verifying.reference import make_reference, textbook
 from edgecnn_export.verifying.verify import (
@@ -79,11 +79,11 @@ def export(config: ExportConfig, progress: Progress | None = None) -> ExportResu
     settings = read_settings(config)
     backends = engines(settings.config.backends)
     check_int8(settings.config)
-    folder_of_pictures = settings.config.images
-    files = list_pictures(folder_of_pictures)
+    folder_of_pictures, flag = _pictures(settings.config)
+    files = list_pictures(folder_of_pictures, flag)
 
     with ThreadPoolExecutor(max_workers=1) as aside:
-        album = aside.submit(read_pictures, folder_of_pictures, files)
+        album = aside.submit(read_pictures, folder_of_pictures, files, flag=flag)
 
         with timed.step("load"):
             loaded = load_model(settings.config)
@@ -169,6 +169,11 @@ def export(config: ExportConfig, progress: Progress | None = None) -> ExportResu
 
     bundle = Bundle(out, manifest, sha256_file(out / MANIFEST))
     return ExportResult(bundle, tuple(checks), warnings, timed.seconds, int8)
+
+
+def _pictures(config: ExportConfig) -> tuple[str, Flag]:
+    """The folder to verify on, and what named it."""
+    return (config.images, "--images") if config.images else (config.calib, "--calib")
 
 
 def write_artifact(folder: Path, model: onnx.ModelProto) -> Artifact:

@@ -239,7 +239,7 @@ class Golden(Part, frozen=True, kw_only=True):
     sha256: Sha256
     bytes: Count
     count: Positive
-    pictures: Literal["given", "checkpoint", "synthetic"]
+    pictures: Literal["given", "calibration", "checkpoint", "synthetic"]
 
 
 class Provenance(Part, frozen=True, kw_only=True):

@@ -50,9 +50,11 @@ def test_of_many_at_most_half_stay_and_those_who_are_close(seed: int) -> None:
     assert len(race(seed, same).staying(list(same))) >= 4
 
 
-def candidate(precision: str, engine: str = "f32", threads: int = 1) -> Candidate:
+def candidate(
+    precision: str, engine: str = "f32", threads: int = 1, target: str = "any"
+) -> Candidate:
     entry = m.Artifact(
-        file=f"model.{precision}.onnx", precision=precision, sha256="0" * 64, bytes=0  # type: ignore[arg-type]
+        file=f"model.{precision}.onnx", precision=precision, target=target, sha256="0" * 64, bytes=0  # type: ignore[arg-type]
     )  # fmt: skip
     return Candidate(entry, "openvino", engine, threads, "")
 
@@ -67,6 +69,15 @@ def test_of_equally_fast_ones_the_most_exact_is_chosen() -> None:
     assert choose(candidates, race(0, dict.fromkeys(candidates, 5.0), 60)) == "float"
     faster = {"int8": 4.5, "bf16": 5.0, "wide": 5.0, "float": 5.0}
     assert choose(candidates, race(0, faster, 60)) == "int8"
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_seven_bits_are_no_choice_where_eight_are_as_fast(seed: int) -> None:
+    candidates = {
+        "seven": candidate("int8", target="cpu-rr"),
+        "eight": candidate("int8", target="cpu"),
+    }
+    assert choose(candidates, race(seed, {"seven": 4.99, "eight": 5.0}, 60)) == "eight"
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -62,6 +62,20 @@ def test_a_file_is_run_to_its_end(
     assert capture.get(cv2.CAP_PROP_FPS) == pytest.approx(25)
 
 
+def test_a_choice_that_was_kept_elsewhere_is_used(
+    model: str, clip: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kept = str(tmp_path / "state")
+    quick = ("--seconds", "0.2", "--backends", "onnxruntime", "--threads", "1")
+    assert main(["bench", model, "--select", "--cache-dir", kept, *quick]) == 0
+    capsys.readouterr()
+    words = ["run", model, clip, "--max-frames", "2", "--json"]
+    assert main([*words, "--cache-dir", kept]) == 0
+    assert "measured here on" in json.loads(capsys.readouterr().out)["why"]
+    assert main([*words, "--cache-dir", str(tmp_path / "other")]) == 0
+    assert "measured here on" not in json.loads(capsys.readouterr().out)["why"]
+
+
 def test_the_summary_as_json(
     model: str, clip: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -71,6 +85,7 @@ def test_the_summary_as_json(
     summary = json.loads(capsys.readouterr().out)
     assert summary["exit"] == 0
     assert summary["engine"].endswith("1 thread")
+    assert summary["why"]
     (source,) = summary["sources"]
     assert (source["source"], source["frames"], source["found"]) == (clip, 7, 7)
     assert source["saved"] == video

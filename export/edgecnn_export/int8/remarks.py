@@ -3,24 +3,21 @@
 import math
 from collections.abc import Sequence
 
-from edgecnn_export.config import ExportConfig
+from edgecnn_export.config import ExportConfig, Target
 from edgecnn_export.int8.metrics import Score
+from edgecnn_export.int8.quality import ANYTHING, proves_little
 from edgecnn_export.int8.workbench import TargetResult
 
 NAMED = 3
-POOR = 0.2
-"""A metric under which the labels are doubted before the model is."""
-CHANCES = 1.2
-"""So many times what guessing a class reaches is as poor."""
 
 
 def doubts(
-    config: ExportConfig, reference: Score | None, classes: int, max_drop: float
+    config: ExportConfig, reference: Score | None, classes: int, max_drop: float, example: str = ""
 ) -> list[str]:
     """Of a gate that proves less than it seems to.
 
     reference: the float model's score on the evaluation data. classes: the model tells apart.
-    max_drop: the points that may be lost.
+    max_drop: the points that may be lost. example: of an answer that is not the label.
     """
     if reference is None:
         if config.max_drop is None:
@@ -36,12 +33,15 @@ def doubts(
             f"each of the {reference.samples} labelled pictures weighs {weighs:.2g} points, and "
             f"{max_drop:g} may be lost: {math.ceil(100 / max_drop):,} or more can tell"
         )
-    guessed = 1 / classes if reference.metric == "top-1" and classes > 1 else 0.0
-    if reference.value < max(POOR, CHANCES * guessed):
+    if max_drop >= ANYTHING:
+        notes.append(f"--max-drop {max_drop:g} sets the gate aside: INT8 may do anything")
+    elif proves_little(reference, classes):
+        shown = f" ({example})" if example else ""
         notes.append(
             f"the float model itself reaches {reference.metric} {reference.value:.1%} on "
-            f"{config.eval_data}: its labels may belong to other files, or to another model. That "
-            "INT8 loses little of that proves nothing"
+            f"{config.eval_data}: its labels may belong to other files, or to another "
+            f"model{shown}. That INT8 loses little of that proves nothing, so it had to agree with "
+            "the float model as well"
         )
     return notes
 
@@ -52,6 +52,16 @@ def unread(skipped: Sequence[str]) -> list[str]:
         return []
     names = ", ".join(skipped[:NAMED]) + (" …" if len(skipped) > NAMED else "")
     return [f"{len(skipped)} files in the calibration folder are no readable pictures: {names}"]
+
+
+def left_out(named: Sequence[Target], results: Sequence[TargetResult]) -> list[str]:
+    """Of targets that were asked for by name and are no form of their own."""
+    made = {result.target for result in results}
+    return [
+        f"int8-{target} would be int8-cpu over again, which {target} takes: it was left out"
+        for target in named
+        if target not in made
+    ]
 
 
 def outcomes(results: Sequence[TargetResult]) -> list[str]:

@@ -23,7 +23,7 @@ from edgecnn_export.int8.calibrate import covered
 from edgecnn_export.int8.evaluation import EvaluationSet, read_evaluation
 from edgecnn_export.int8.quality import Judge
 from edgecnn_export.int8.quantise import quantise
-from edgecnn_export.int8.remarks import doubts, outcomes, unread
+from edgecnn_export.int8.remarks import doubts, left_out, outcomes, unread
 from edgecnn_export.int8.workbench import TargetResult
 from edgecnn_export.progress import Progress
 from edgecnn_export.verifying.pictures import list_pictures
@@ -143,21 +143,23 @@ def add_int8(
     if not config.int8:
         return NOTHING
     manifest = verifier.manifest
+    evaluation, known, some = None, None, None
+    if config.eval_data:
+        with progress.step("read the labelled pictures"):
+            evaluation = read_evaluation(Path(config.eval_data), manifest)
+            known, some = _survey(evaluation, manifest.input)
     with progress.step("read the calibration pictures"):
         calibration = read_calibration(config.calib, manifest.input)
-        evaluation = None
-        if config.eval_data:
-            evaluation = read_evaluation(Path(config.eval_data), manifest)
-        known, some = _survey(evaluation, manifest.input) if evaluation else (None, None)
         found = audit_pictures(calibration.pixels, calibration.names, evaluation=known)
     targets = tuple(dict.fromkeys(config.targets or TARGETS))
     used, held_out = split(calibration.pixels)
+    others = without(verifier.truth.pixels, calibration.pixels)
     takers = {target: engines_for(target, engines) for target in targets}
     with progress.step("measure the float model"):
         judge = Judge(
             manifest,
             model,
-            measured_on(held_out, verifier.truth.pixels, used),
+            measured_on(held_out, others, used),
             list(engines),
             evaluation,
             MAX_DROP if config.max_drop is None else config.max_drop,
@@ -180,7 +182,8 @@ def add_int8(
     warnings = (
         *unread(calibration.skipped),
         *found.warnings,
-        *doubts(config, judge.reference, len(manifest.labels), judge.max_drop),
+        *doubts(config, judge.reference, len(manifest.labels), judge.max_drop, judge.example),
+        *left_out(config.targets or (), quantised.results),
         *outcomes(quantised.results),
     )
     return Int8(
@@ -238,6 +241,12 @@ def split(pixels: Pixels) -> tuple[Pixels, Pixels]:
     stride = max(EVERY, -(-len(pixels) // HELD_OUT))
     kept = np.arange(len(pixels)) % stride == stride - 1
     return pixels[~kept], pixels[kept]
+
+
+def without(pixels: Pixels, known: Pixels) -> Pixels:
+    """Those of the pictures that are not among the known ones."""
+    seen = {hash(picture.tobytes()) for picture in known}
+    return pixels[[hash(picture.tobytes()) not in seen for picture in pixels]]
 
 
 def measured_on(held_out: Pixels, verified: Pixels, used: Pixels) -> Pixels:

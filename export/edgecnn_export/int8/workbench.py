@@ -115,6 +115,7 @@ class Workbench:
     _method: Method = field(init=False)
     _correct: bool = field(init=False, default=False)
     _tries: int = field(init=False, default=0)
+    _verdicts: dict[tuple[str, ...], Verdict] = field(init=False, default_factory=dict)
     _float: Observed | None = field(init=False, default=None)
     _kept: dict[tuple[str, ...], tuple[onnx.ModelProto, tuple[Measured, ...]]] = field(
         init=False, default_factory=dict
@@ -239,17 +240,21 @@ class Workbench:
         )
 
     def _judge(self, floats: tuple[str, ...]) -> Verdict:
+        """Of the graph with these layers in float; once, also over interrupted exports."""
+        key = (*self._key(), *floats)
+        if key in self._verdicts:
+            return self._verdicts[key]
+        known = recall(self.folder, "verdict", key, Verdict)
         done = f", {len(floats)} of {len(self._layers)} layers in float" if floats else ""
-        with self.progress.step(f"{self.dialect.target}: measure INT8, {self._method}{done}"):
+        kept = ", known from before" if known else ""
+        with self.progress.step(f"{self.dialect.target}: measure INT8, {self._method}{done}{kept}"):
             if floats:
                 self._tries += 1
                 self.progress.at(self._tries, TRIES + LAST_TRIES)
-            key = (*self._key(), *floats)
-            known = recall(self.folder, "verdict", key, Verdict)
-            if known is not None:
-                return known
-            verdict = self.judge.verdict(self._built(floats)[1])
-            remember(self.folder, "verdict", key, verdict)
+            verdict = known or self.judge.verdict(self._built(floats)[1])
+            self._verdicts[key] = verdict
+            if known is None:
+                remember(self.folder, "verdict", key, verdict)
             return verdict
 
     def _built(self, floats: tuple[str, ...]) -> tuple[onnx.ModelProto, tuple[Measured, ...]]:

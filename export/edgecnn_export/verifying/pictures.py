@@ -1,9 +1,10 @@
-"""The pictures an export is verified with: the user's, else the checkpoint's, else synthetic."""
+"""The pictures an export is verified with: the user's, else the checkpoint's, else those to
+calibrate on, else synthetic ones."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Literal, TypeAlias, TypeVar
 
 import cv2
 import numpy as np
@@ -24,6 +25,10 @@ BAD_LIMIT = 200
 """Unreadable files in a row of pictures before the folder is taken for something else."""
 
 
+Origin: TypeAlias = Literal["given", "calibration", "checkpoint", "synthetic"]
+Flag: TypeAlias = Literal["--images", "--calib"]
+
+
 @dataclass(frozen=True)
 class Pictures:
     """pixels: uint8[N,height,width,3] BGR, as the network gets them; names: where each came from.
@@ -33,7 +38,7 @@ class Pictures:
 
     pixels: Pixels
     names: tuple[str, ...]
-    origin: Literal["given", "checkpoint", "synthetic"]
+    origin: Origin
     skipped: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
@@ -41,9 +46,10 @@ class Pictures:
 @dataclass(frozen=True)
 class Album:
     """Pictures as they lie in a folder: frames uint8[H,W,3] BGR of any sizes, the names of their
-    files, and of those that could not be read."""
+    files, and of those that could not be read. flag: what named the folder."""
 
     folder: str
+    flag: Flag
     frames: tuple[Pixels, ...]
     names: tuple[str, ...]
     skipped: tuple[str, ...]
@@ -60,7 +66,9 @@ def list_pictures(folder: str, flag: str = "--images") -> list[Path]:
     return files
 
 
-def read_pictures(folder: str, files: Sequence[Path], count: int = COUNT) -> Album | None:
+def read_pictures(
+    folder: str, files: Sequence[Path], count: int = COUNT, flag: Flag = "--images"
+) -> Album | None:
     """Up to ``count`` of the files, spread over all of them; None where there are no files.
 
     The same folder gives the same pictures. Raises UsageError where none can be read.
@@ -80,10 +88,11 @@ def read_pictures(folder: str, files: Sequence[Path], count: int = COUNT) -> Alb
         else:
             good.append((file, np.asarray(frame, np.uint8)))
     if not good:
-        raise UsageError(f"--images {folder}: none of {len(bad)} files is a readable picture")
+        raise UsageError(f"{flag} {folder}: none of {len(bad)} files is a readable picture")
     good.sort(key=lambda pair: pair[0])
     return Album(
         folder=folder,
+        flag=flag,
         frames=tuple(frame for _, frame in good),
         names=tuple(str(file.relative_to(folder)) for file, _ in good),
         skipped=tuple(str(file.relative_to(folder)) for file in bad),
@@ -95,13 +104,16 @@ def collect(
 ) -> Pictures:
     """``count`` pictures at network input.
 
-    album: the user's, None without. samples: uint8[N,h,w,3] BGR from the checkpoint, or None.
+    album: the user's, None without; of one to calibrate on, only where there are no samples.
+    samples: uint8[N,h,w,3] BGR from the checkpoint, or None.
     Fewer real ones than ``count`` are filled up with crops and mirror images of them.
     """
-    if album is not None:
+    sampled = samples is not None and len(samples) > 0
+    if album is not None and (album.flag == "--images" or not sampled):
         pixels, names = _views(album.frames, album.names, spec, count)
-        return Pictures(pixels, names, "given", album.skipped, _warnings(album, spec, count))
-    if samples is not None and len(samples):
+        origin: Origin = "given" if album.flag == "--images" else "calibration"
+        return Pictures(pixels, names, origin, album.skipped, _warnings(album, spec, count))
+    if samples is not None and sampled:
         frames = _spread(list(samples), count)
         numbers = [f"sample {index}" for index in range(len(frames))]
         pixels, names = _views(frames, numbers, spec, count)

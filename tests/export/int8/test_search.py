@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import cv2
+import msgspec
 import numpy as np
 import onnx
 import pytest
@@ -309,8 +310,33 @@ def test_other_labelled_pictures_under_the_same_names_are_judged_anew(
 
     first = verdict(pictures[32:])
     assert "instead of 100.00 %" in first
-    assert "in 95 of 100 choices of 16 pictures" in first
+    assert "16 pictures leave it open between" in first
     assert "instead of 100.00 %" not in verdict(255 - pictures[32:])
+
+
+def test_labels_that_prove_little_leave_the_other_gate_standing(
+    network: Build, classifier: Manifest, pictures: Pixels, tmp_path: Path
+) -> None:
+    """A float model that is wrong anyway loses nothing, whatever becomes of it."""
+    samples = []
+    for index, picture in enumerate(pictures[32:]):
+        file = tmp_path / f"{index}.png"
+        cv2.imwrite(str(file), picture)
+        samples.append(Sample(file, label="never"))
+    wrong = EvaluationSet("wrong", tuple(samples))
+    labels = msgspec.structs.replace(classifier, labels=(*classifier.labels[:-1], "never"))
+
+    def verdict(max_drop: float, agreement: float) -> Verdict:
+        judge = Judge(labels, network(), pictures[32:], ["onnxruntime"], wrong, max_drop)
+        assert judge.reference is not None
+        assert judge.reference.value < 0.2
+        assert "labelled 'never'" in judge.example
+        measured = Measured("onnxruntime", 0.5, agreement, 3.0, judge.reference)
+        return judge.verdict([measured])
+
+    assert not verdict(0.5, 0.5).passed
+    assert "50.0% of results equal" in verdict(0.5, 0.5).text
+    assert verdict(100.0, 0.5).passed, "the gate was set aside"
 
 
 def test_a_model_without_anything_to_quantise_is_told_so(

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import cv2
+import msgspec
 import numpy as np
 import onnx
 import pytest
@@ -13,7 +14,7 @@ from edgecnn.cli import main
 from edgecnn_export.config import ExportConfig
 from edgecnn_export.int8.metrics import Score
 from edgecnn_export.int8.remarks import doubts
-from edgecnn_export.int8.stage import measured_on, read_calibration, split
+from edgecnn_export.int8.stage import measured_on, read_calibration, split, without
 from edgecnn_export.pipeline import ExportResult, export
 from edgecnn_export.verifying.verify import Gate
 from edgecnn_runtime import load
@@ -202,6 +203,16 @@ def test_labels_of_other_files_are_suspected_where_the_float_model_guesses(
     assert all(f"the float model itself reaches {metric}" in text for text in found)
 
 
+def test_a_doubted_label_is_shown_with_what_was_found_instead() -> None:
+    said = ExportConfig(eval_data="labels.tsv")
+    poor = Score("exact match", 0.1, 0.0, 1.0, 1000)
+    (text,) = doubts(said, poor, 0, 0.5, "1.png reads 'A-1' and is labelled 'A1'")
+    assert "1.png reads 'A-1' and is labelled 'A1'" in text
+    assert "had to agree with the float model as well" in text
+    (text,) = doubts(said, poor, 0, 100.0)
+    assert text == "--max-drop 100 sets the gate aside: INT8 may do anything"
+
+
 def test_too_few_labelled_pictures_for_the_points_that_may_be_lost() -> None:
     def said(samples: int) -> list[str]:
         return doubts(ExportConfig(), Score("top-1", 0.9, 0.8, 1.0, samples), 10, 0.5)
@@ -233,6 +244,23 @@ def test_measured_pictures_are_not_calibrated_on_where_there_are_enough() -> Non
     assert 40 <= len(held_out) <= 64
     few = pixels[:12]
     assert split(few)[0] is split(few)[1] is few
+
+
+def test_verification_pictures_that_were_calibrated_on_do_not_count_twice() -> None:
+    pixels = np.arange(30, dtype=np.uint8)[:, None, None, None] * np.ones((1, 2, 2, 3), np.uint8)
+    assert (without(pixels, pixels[5:]) == pixels[:5]).all()
+    assert len(without(pixels, pixels)) == 0
+
+
+def test_without_pictures_to_verify_on_those_to_calibrate_on_are_used(
+    model: Path, folder: Path, tmp_path: Path
+) -> None:
+    said = config(model, folder, tmp_path / "net.edge", targets=("cpu", "openvino"))
+    made = export(msgspec.structs.replace(said, images="", method="minmax"))
+    assert made.bundle.manifest.golden.pictures == "calibration"
+    assert not any("synthetic" in warning for warning in made.warnings)
+    (said_so,) = (w for w in made.warnings if "int8-openvino" in w)
+    assert "int8-cpu over again" in said_so, "asked for by name, and no form of its own"
 
 
 @pytest.mark.parametrize("count", [12, 40, 100, 300, 1000])

@@ -41,6 +41,15 @@ def test_pictures_are_spread_over_the_folder(tmp_path: Path) -> None:
     assert np.array_equal(found.pixels, again.pixels)
 
 
+def test_pictures_to_calibrate_on_are_better_than_none(tmp_path: Path) -> None:
+    write(tmp_path, 20)
+    album = read_pictures(str(tmp_path), list_pictures(str(tmp_path), "--calib"), flag="--calib")
+    found = collect(album, None, spec())
+    assert (found.origin, found.warnings) == ("calibration", ())
+    samples = synthetic_pictures(16, 28, 28)
+    assert collect(album, samples, spec()).origin == "checkpoint", "they are the model's own"
+
+
 def test_few_pictures_are_filled_up_with_views_of_them(tmp_path: Path) -> None:
     write(tmp_path, 1)
     found = given(tmp_path, spec())
