@@ -18,6 +18,15 @@ EXAMPLE = """\
       the digest names the bundle's whole content: pin it where the bundle is used"""
 
 
+PICTURES = {
+    "given": "given with --images",
+    "calibration": "from the calibration folder",
+    "checkpoint": "carried by the checkpoint",
+    "synthetic": "synthetic",
+}
+"""Where the self-test's come from, in words."""
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the flags of ``edgecnn inspect``."""
     parser.add_argument("bundle", metavar="BUNDLE", help="a folder that export wrote")
@@ -58,7 +67,7 @@ def _print(bundle: "Bundle") -> None:
         ("at", made.created),
         ("by", made.command),
         ("with", ", ".join(f"{name} {version}" for name, version in made.versions.items())),
-        ("golden", f"{golden.count} pictures, {golden.pictures}"),
+        ("golden", f"{golden.count} pictures, {PICTURES[golden.pictures]}"),
         ("calibrated", _calibration(bundle)),
         ("report", str(bundle.path / "report.html") if "report.html" in manifest.files else "none"),
     ]

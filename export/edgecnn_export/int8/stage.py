@@ -104,7 +104,7 @@ def check_int8(config: ExportConfig) -> None:
     ]
     if not config.int8:
         if said:
-            raise UsageError(f"{', '.join(said)}: only with --int8")
+            raise UsageError(f"{', '.join(said)}: only with --int8; add it, or leave them out")
         return
     if not config.calib:
         raise UsageError(
