@@ -44,7 +44,7 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
 def table(name: str, comparison: Comparison) -> Table:
     """For each piece of work theirs, then ours with the ratio."""
     drawn = Table(title=f"edgecnn against {name}", title_justify="left", box=box.SIMPLE_HEAD)
-    drawn.add_column("a second", no_wrap=True)
+    drawn.add_column("a second", overflow="fold")  # where it is narrow, figures stay whole
     drawn.add_column("", justify="right", no_wrap=True)
     for heading in ("times as fast", "wanted"):
         drawn.add_column(heading, justify="right", no_wrap=True)
