@@ -28,7 +28,7 @@ from edgecnn_runtime.bundle import (
 )
 from edgecnn_runtime.errors import BundleError, EdgecnnError, UsageError
 
-SAME_FOLDER = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+SAME_FOLDER = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def rehash(bundle: Path, **changes) -> None:

@@ -110,7 +110,6 @@ def plain_yolo(spec, rows, raw_to_score):
     return kept[: spec.max_detections]
 
 
-@settings(deadline=None)
 @given(
     seed=SEEDS,
     layout=st.sampled_from(("v5", "v8")),
@@ -235,7 +234,6 @@ def plain_priors():
                         yield (column + 0.5) * stride, (row + 0.5) * stride, width, height
 
 
-@settings(deadline=None)
 @given(
     seed=SEEDS,
     values=st.sampled_from(("probabilities", "logits")),
@@ -285,7 +283,6 @@ def test_ssd_with_other_priors_is_refused(build):
 # --- anchor-free ------------------------------------------------------------------------------
 
 
-@settings(deadline=None)
 @given(seed=SEEDS, score=st.floats(0.2, 0.9))
 def test_yunet(build, seed, score):
     """FaceDetectorYN::postProcess, one cell at a time."""
@@ -335,7 +332,6 @@ def centerface(build, points=5):
     return build.manifest(spec, shapes, size=build.input(WIDTH, HEIGHT), labels=("face",))
 
 
-@settings(deadline=None)
 @given(seed=SEEDS)
 def test_centerface(build, seed):
     rng = np.random.default_rng(seed)
@@ -378,7 +374,7 @@ def every_detector(build):
     yield centerface(build)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(seed=SEEDS, share=st.floats(0, 1))
 def test_detections_are_finite_and_inside_whatever_the_output(build, seed, share):
     rng = np.random.default_rng(seed)

@@ -5,7 +5,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from edgecnn_runtime.draw import PALETTE, Painter, font_size, thickness
@@ -45,7 +45,6 @@ def test_anything_is_drawn_on_any_size(result: Any, size: tuple[int, int]) -> No
     st.text(max_size=20),
     st.integers(0, 1000),
 )
-@settings(deadline=None)
 def test_results_outside_the_picture_do_no_harm(
     corners: tuple[float, ...], points: list[tuple[float, float]], label: str, index: int
 ) -> None:

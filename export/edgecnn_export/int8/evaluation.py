@@ -3,47 +3,52 @@
 ``--eval-data`` takes
 
 - a folder with one subfolder a class (``classify``) or a person (``embed``);
-- a folder of pictures with a YOLO text file each, beside them or in ``labels/`` where the pictures
-  are in ``images/``: ``class centre_x centre_y width height`` in fractions of the picture
-  (``detect``); pictures without one are left out;
+- a folder of pictures with a YOLO text file each (``detect``), see ``yolo_texts``;
 - a ``.tsv`` or ``.csv`` with a header, or ``.jsonl``: ``file`` and ``label`` (classify, embed), or
   ``x``, ``y``, ``w``, ``h`` in pixels with an optional ``label`` (detect, one row a box; a file
   without boxes has empty ones), or ``text`` (ocr). Files are relative to the table.
+
+A set on which the task's metric says nothing is refused too: no box at all, a single person.
 """
 
-import csv
 import hashlib
-import json
 import math
 import os
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-import cv2
-import numpy as np
-
+from edgecnn_export.int8.tables import Place, Row, clipped, read_table
+from edgecnn_export.int8.yolo_texts import bad_index, decoded, read_texts
 from edgecnn_export.verifying.pictures import SUFFIXES
-from edgecnn_runtime.errors import UsageError
 from edgecnn_runtime.manifest import Manifest, Task
 from edgecnn_runtime.types import Box, Pixels
 
-FLAG = "--eval-data"
 LISTED = 3
-OUTSIDE = 0.01
-"""Of the picture: how far rounding may push a fraction out of 0..1."""
+OVERHANG = 0.05
+"""Of the picture's side: how far a box may reach out of it, because annotators let it."""
+OVERHANG_PIXELS = 2.0
+NEEDED: Mapping[Task, tuple[str, ...]] = {
+    "classify": ("file", "label"),
+    "embed": ("file", "label"),
+    "detect": ("file", "x", "y", "w", "h"),
+    "ocr": ("file", "text"),
+}
+SIDES = {"w": "width", "h": "height"}
 
 
 @dataclass(frozen=True)
 class Sample:
     """One labelled picture. label: of a class or a person. boxes: (class index, box) in pixels of
-    the file. text: what it reads. What the task has no use for is empty."""
+    the file. text: what it reads. What the task has no use for is empty. places: the rows of a
+    table it comes from, one for each box if it has any; empty where it comes from a folder."""
 
     file: Path
     label: str = ""
     boxes: tuple[tuple[int, Box], ...] = ()
     text: str = ""
+    places: tuple[Place, ...] = field(default=(), repr=False, compare=False)
 
 
 @dataclass(frozen=True)
@@ -54,12 +59,14 @@ class EvaluationSet:
     samples: tuple[Sample, ...]
 
     def frames(self) -> Iterator[tuple[Sample, Pixels]]:
-        """Every sample with its picture, uint8[H,W,3] BGR, read as it is needed."""
+        """Every sample with its picture, uint8[H,W,3] BGR, read as it is needed.
+
+        Raises UsageError for a file that is no picture, and for a table's box that lies outside it.
+        """
         for sample in self.samples:
-            frame = cv2.imread(str(sample.file), cv2.IMREAD_COLOR)
-            if frame is None:
-                raise UsageError(f"{FLAG}: {sample.file} is no picture that can be read")
-            yield sample, np.asarray(frame, np.uint8)
+            frame = decoded(sample.file, *sample.places[:1])
+            _check_inside(sample, frame)
+            yield sample, frame
 
     def sha256(self) -> str:
         """Of every label and every picture's file, in order: other pictures under the same names
@@ -74,25 +81,26 @@ class EvaluationSet:
 def read_evaluation(path: Path, manifest: Manifest) -> EvaluationSet:
     """Read labelled pictures for the model's task.
 
-    Raises UsageError where the labels and the files, or the labels and the model, do not match.
+    Raises UsageError where the labels and the files, or the labels and the model, do not match, and
+    where the task's metric says nothing about them.
     """
     if path.is_file():
-        samples = _table(path, manifest)
+        rows = read_table(path, NEEDED[manifest.task])
+        samples = _boxes(rows, manifest) if manifest.task == "detect" else _labelled(rows, manifest)
     elif path.is_dir():
-        samples = _yolo(path, manifest) if manifest.task == "detect" else _folders(path)
+        samples = _folder(path, manifest)
     else:
-        raise UsageError(f"{FLAG} {path}: no such file or folder")
-    if not samples:
-        raise UsageError(f"{FLAG} {path}: no labelled picture in it; {_expected(manifest.task)}")
-    absent = [sample.file for sample in samples if not os.path.isfile(sample.file)]  # noqa: PTH113  (of any name)
-    if absent:
-        names = ", ".join(str(file) for file in absent[:LISTED])
-        raise UsageError(
-            f"{FLAG} {path}: {len(absent)} of {len(samples)} labelled files do not exist: {names}; "
-            "they are looked for relative to the table"
-        )
+        raise Place(path).wrong("no such file or folder")
+    _check_files(path, samples)
     if manifest.task == "classify":
         _check_classes(path, samples, manifest)
+    elif manifest.task == "embed":
+        _check_people(path, samples)
+    elif manifest.task == "detect" and not any(sample.boxes for sample in samples):
+        raise Place(path).wrong(
+            f"{_pictures(len(samples))} and not one box, and mAP50 of nothing proves nothing; "
+            "add pictures with something to find"
+        )
     return EvaluationSet(path.name, tuple(samples))
 
 
@@ -100,196 +108,184 @@ def class_index(label: str, labels: Sequence[str]) -> int | None:
     """A class by its name, or by its number where the names are not known; None for neither."""
     if label in labels:
         return labels.index(label)
-    return int(label) if label.isdigit() and not labels else None
+    return int(label) if label.isdecimal() and len(label) < 10 and not labels else None
 
 
-def _folders(path: Path) -> list[Sample]:
-    return [
-        Sample(file, label=folder.name)
-        for folder in sorted(path.iterdir())
-        if folder.is_dir()
-        for file in sorted(folder.rglob("*"))
-        if file.suffix.lower() in SUFFIXES
-    ]
-
-
-def _yolo(path: Path, manifest: Manifest) -> list[Sample]:
-    pictures = path / "images" if (path / "images").is_dir() else path
-    samples = []
-    read: set[Path] = set()
-    for file in sorted(pictures.rglob("*")):
-        if file.suffix.lower() not in SUFFIXES:
-            continue
-        beside = file.with_suffix(".txt")
-        places = (beside, path / "labels" / beside.relative_to(pictures), _apart(beside))
-        text = next((where for where in places if where.is_file()), None)
-        if text is not None:
-            samples.append(Sample(file, boxes=tuple(_yolo_boxes(text, file, manifest))))
-            read.add(text)
-    _check_none_left(path, samples, read)
+def _folder(path: Path, manifest: Manifest) -> list[Sample]:
+    if manifest.task == "ocr":
+        raise Place(path).wrong("a folder does not say what its pictures read; give a table")
+    if manifest.task == "detect":
+        samples = [Sample(file, boxes=boxes) for file, boxes in read_texts(path, manifest)]
+    else:
+        samples = [
+            Sample(file, label=folder.name)
+            for folder in sorted(path.iterdir())
+            if folder.is_dir()
+            for file in sorted(folder.rglob("*"))
+            if file.suffix.lower() in SUFFIXES
+        ]
+    if not samples:
+        raise Place(path).wrong(_without_labels(path, manifest.task))
     return samples
 
 
-def _apart(text: Path) -> Path:
-    """a/images/b/1.txt → a/labels/b/1.txt."""
-    parts = list(text.absolute().parts)
-    if "images" in parts:
-        parts[len(parts) - 1 - parts[::-1].index("images")] = "labels"
-    return Path(*parts)
-
-
-def _check_none_left(path: Path, samples: Sequence[Sample], read: set[Path]) -> None:
-    """Label files whose picture is not there; other text may lie among them."""
-    folders = {text.parent for text in read}
-    left = sorted(
-        text
-        for folder in folders
-        for text in folder.glob("*.txt")
-        if text not in read and _looks_like_boxes(text)
-    )
-    if left:
-        names = ", ".join(str(text) for text in left[:LISTED])
-        count = f"{len(left)} of {len(left) + len(samples)}"
-        raise UsageError(f"{FLAG} {path}: {count} label files have no picture: {names}")
-
-
-def _looks_like_boxes(text: Path) -> bool:
-    words = text.read_text("utf-8", "replace").split("\n", 1)[0].split()
-    try:
-        return len([float(word) for word in words]) == 5
-    except ValueError:
-        return False
-
-
-def _yolo_boxes(text: Path, file: Path, manifest: Manifest) -> Iterator[tuple[int, Box]]:
-    try:
-        lines = [line.split() for line in text.read_text("utf-8").splitlines() if line.strip()]
-    except UnicodeDecodeError:
-        raise UsageError(f"{FLAG}: {text} is no text") from None
-    if not lines:
-        return
-    frame = cv2.imread(str(file))
-    if frame is None:
-        raise UsageError(f"{FLAG}: {file} is no picture that can be read")
-    height, width = frame.shape[:2]
-    for number, words in enumerate(lines, 1):
-        try:
-            first, *rest = words
-            index, (cx, cy, w, h) = int(first), map(float, rest)
-        except ValueError:
-            raise UsageError(f"{FLAG}: {text}:{number}: not `class cx cy w h`") from None
-        if not all(-OUTSIDE <= value <= 1 + OUTSIDE for value in (cx, cy, w, h)):
-            raise UsageError(
-                f"{FLAG}: {text}:{number}: cx, cy, w, h are fractions of the picture, 0 to 1"
-            )
-        _check_index(index, manifest, f"{text}:{number}")
-        box = Box(
-            (cx - w / 2) * width, (cy - h / 2) * height, (cx + w / 2) * width, (cy + h / 2) * height
+def _without_labels(path: Path, task: Task) -> str:
+    """What a folder lacks from which no labelled picture was read."""
+    count = sum(file.suffix.lower() in SUFFIXES for file in path.rglob("*"))
+    if not count:
+        return f"holds no picture ({', '.join(sorted(SUFFIXES))})"
+    if task == "detect":
+        return (
+            f"{_pictures(count)} and no label; each needs a YOLO text file, beside it or in labels/"
         )
-        yield index, box
+    kind = "person" if task == "embed" else "class"
+    return f"{_pictures(count)} and no label, none lies in a subfolder; make one for each {kind}"
 
 
-def _table(path: Path, manifest: Manifest) -> list[Sample]:
-    rows = list(_rows(path))
-    for number, row in rows:
-        if not row.get("file"):
-            columns = ", ".join(str(key) for key in row)
-            raise UsageError(
-                f"{FLAG} {path}:{number}: no `file` in {columns}; {_expected(manifest.task)}"
-            )
-    if manifest.task == "detect":
-        return _boxes(path, rows, manifest)
+def _labelled(rows: Sequence[Row], manifest: Manifest) -> list[Sample]:
+    """One picture a row."""
     key = "text" if manifest.task == "ocr" else "label"
-    for number, row in rows:
-        if row.get(key) in {None, ""}:
-            raise UsageError(f"{FLAG} {path}:{number}: no `{key}`; {_expected(manifest.task)}")
-    files = [(path.parent / row["file"], str(row[key])) for _, row in rows]
-    if manifest.task == "ocr":
-        return [Sample(file, text=value) for file, value in files]
-    return [Sample(file, label=value) for file, value in files]
-
-
-def _rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    try:
-        text = path.read_text("utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{FLAG} {path}: cannot be read as text: {error}") from None
-    if path.suffix.lower() in {".jsonl", ".ndjson", ".json"}:
-        for number, line in enumerate(text.splitlines(), 1):
-            if line.strip():
-                try:
-                    row = json.loads(line)
-                except ValueError:
-                    row = None
-                if not isinstance(row, dict):
-                    raise UsageError(f"{FLAG} {path}:{number}: not one JSON object a line")
-                if odd := [key for key, value in row.items() if isinstance(value, list | dict)]:
-                    raise UsageError(f"{FLAG} {path}:{number}: `{odd[0]}` is no text and no number")
-                yield number, {k: "" if v is None else str(v) for k, v in row.items()}
-        return
-    delimiter = "," if path.suffix.lower() == ".csv" else "\t"
-    try:
-        for number, row in enumerate(csv.DictReader(text.splitlines(), delimiter=delimiter), 2):
-            yield number, row
-    except csv.Error as error:
-        raise UsageError(f"{FLAG} {path}: {error}") from None
-
-
-def _boxes(
-    path: Path, rows: Sequence[tuple[int, Mapping[str, Any]]], manifest: Manifest
-) -> list[Sample]:
-    boxes: dict[str, list[tuple[int, Box]]] = {}
-    for number, row in rows:
-        found = boxes.setdefault(str(row["file"]), [])
-        given = [row.get(key) for key in "xywh"]
-        if all(value in {None, ""} for value in given):
-            continue
-        box = _box(given)
-        if box is None:
-            raise UsageError(
-                f"{FLAG} {path}:{number}: x, y, w, h are not four numbers, w and h of at least 0"
+    first: dict[Path, Row] = {}
+    for row in rows:
+        file, value = _file(row), row.cells[key]
+        if not value:
+            raise row.wrong(f"no `{key}` for {clipped(file.name)}; write it, or remove the row")
+        other = first.setdefault(file, row)
+        if other is not row:
+            same = other.cells[key] == value
+            labels = (
+                "" if same else f" as {clipped(other.cells[key])}, and here as {clipped(value)}"
             )
-        label = str(row.get("label") or "")
-        index = class_index(label, manifest.labels) if label else 0
-        if index is None:
-            raise UsageError(f"{FLAG} {path}:{number}: {label!r} is none of the model's labels")
-        _check_index(index, manifest, f"{path}:{number}")
-        found.append((index, box))
-    return [Sample(path.parent / name, boxes=tuple(found)) for name, found in boxes.items()]
+            raise row.wrong(
+                f"{clipped(file.name)} is in line {other.place.line} already{labels}; keep one row"
+            )
+    if key == "text":
+        return [Sample(f, text=row.cells[key], places=(row.place,)) for f, row in first.items()]
+    return [Sample(f, label=row.cells[key], places=(row.place,)) for f, row in first.items()]
 
 
-def _box(given: Sequence[Any]) -> Box | None:
+def _boxes(rows: Sequence[Row], manifest: Manifest) -> list[Sample]:
+    """One box a row, or a picture without any."""
+    listed: dict[Path, Place] = {}
+    found: dict[Path, dict[tuple[int, Box], Place]] = {}
+    for row in rows:
+        file = _file(row)
+        listed.setdefault(file, row.place)
+        boxes = found.setdefault(file, {})
+        if not any(row.cells[key] for key in "xywh"):
+            continue
+        one = _class(row, manifest), _box(row)
+        if one in boxes:
+            raise row.wrong(
+                f"the same box of {clipped(file.name)} is in line {boxes[one].line} already; "
+                "keep one row"
+            )
+        boxes[one] = row.place
+    return [
+        Sample(file, boxes=tuple(boxes), places=tuple(boxes.values()) or (listed[file],))
+        for file, boxes in found.items()
+    ]
+
+
+def _file(row: Row) -> Path:
+    return row.place.path.parent / row.cells["file"]
+
+
+def _class(row: Row, manifest: Manifest) -> int:
+    label = row.cells.get("label", "")
+    index = class_index(label, manifest.labels) if label else 0
+    if index is None:
+        raise row.wrong(
+            f"{clipped(label)!r} is none of the model's labels, {_some(manifest.labels)}"
+        )
+    if wrong := bad_index(index, manifest):
+        raise row.wrong(wrong)
+    return index
+
+
+def _box(row: Row) -> Box:
+    x, y, w, h = (_number(row, key) for key in "xywh")
+    for key, value in (("w", w), ("h", h)):
+        if value <= 0:
+            raise row.wrong(f"`{key}` is {row.cells[key]}; a box has a {SIDES[key]} above 0")
+    return Box(x, y, x + w, y + h)
+
+
+def _number(row: Row, key: str) -> float:
+    cell = row.cells[key]
+    if not cell:
+        raise row.wrong(
+            f"`{key}` is empty; a box has x, y, w and h, a picture without one has none"
+        )
     try:
-        x, y, w, h = (float(value) for value in given)
-    except (TypeError, ValueError):
-        return None
-    usable = all(map(math.isfinite, (x, y, w, h))) and w >= 0 and h >= 0
-    return Box(x, y, x + w, y + h) if usable else None
+        value = float(cell)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise row.wrong(f"`{key}` is {clipped(cell)!r}, which is no number of pixels")
+    return value
 
 
-def _check_index(index: int, manifest: Manifest, where: str) -> None:
-    if manifest.labels and not 0 <= index < len(manifest.labels):
-        raise UsageError(
-            f"{FLAG}: {where}: class {index}, but the model has {len(manifest.labels)}"
+def _check_inside(sample: Sample, frame: Pixels) -> None:
+    """That the boxes of a table lie in their picture, about."""
+    height, width = frame.shape[:2]
+    for (_, box), place in zip(sample.boxes, sample.places, strict=False):  # folders have no places
+        out = max(-box.x1, box.x2 - width), max(-box.y1, box.y2 - height)
+        if any(
+            far > max(OVERHANG_PIXELS, OVERHANG * side)
+            for far, side in zip(out, (width, height), strict=True)
+        ):
+            size = f"w={box.x2 - box.x1:g}, h={box.y2 - box.y1:g}"
+            raise place.wrong(
+                f"the box x={box.x1:g}, y={box.y1:g}, {size} lies outside {sample.file.name}, "
+                f"which is {width} × {height} pixels; x, y are its upper left corner, and w, h its "
+                "width and height, not another corner"
+            )
+
+
+def _check_files(path: Path, samples: Sequence[Sample]) -> None:
+    absent = [sample for sample in samples if not os.path.isfile(sample.file)]  # noqa: PTH113  (of any name)
+    if absent:
+        names = ", ".join(str(sample.file) for sample in absent[:LISTED])
+        raise _first(path, absent).wrong(
+            f"{len(absent)} of {len(samples)} labelled files do not exist: {names}; "
+            "those of a table are looked for relative to it"
         )
 
 
 def _check_classes(path: Path, samples: Sequence[Sample], manifest: Manifest) -> None:
-    unknown = sorted({s.label for s in samples if class_index(s.label, manifest.labels) is None})
+    unknown = [s for s in samples if class_index(s.label, manifest.labels) is None]
     if unknown:
-        names = ", ".join(unknown[:LISTED])
-        raise UsageError(
-            f"{FLAG} {path}: {len(unknown)} of its classes are not among the model's labels: "
-            f"{names}; "
-            f"the model says {', '.join(manifest.labels[:LISTED]) or 'only numbers'} …: "
+        names = sorted({sample.label for sample in unknown})
+        raise _first(path, unknown).wrong(
+            f"{len(names)} of its classes are not among the model's labels: {_some(names)}; "
+            f"the model says {_some(manifest.labels) or 'only numbers'}: "
             "name the classes with --labels FILE"
         )
 
 
-def _expected(task: Task) -> str:
-    return {
-        "classify": "one subfolder a class, or a table with file and label",
-        "embed": "one subfolder a person, or a table with file and label",
-        "detect": "YOLO text files, or a table with file, x, y, w, h",
-        "ocr": "a table with file and text",
-    }[task]
+def _check_people(path: Path, samples: Sequence[Sample]) -> None:
+    """That there is a pair of pictures of one person, and one of two."""
+    people = Counter(sample.label for sample in samples)
+    needed = (
+        "TAR@FAR compares pictures of one person with each other and with those of others: "
+        "two persons are needed, and two pictures of one of them"
+    )
+    if len(people) == 1:
+        (person,) = people
+        raise Place(path).wrong(f"all pictures are of one person, {clipped(person)}; {needed}")
+    if max(people.values()) == 1:
+        raise Place(path).wrong(f"no person in it has two pictures; {needed}")
+
+
+def _first(path: Path, samples: Sequence[Sample]) -> Place:
+    return next(iter(samples[0].places), Place(path))
+
+
+def _pictures(count: int) -> str:
+    return f"{count} picture{'s' if count != 1 else ''}"
+
+
+def _some(names: Sequence[str]) -> str:
+    more = " …" if len(names) > LISTED else ""
+    return ", ".join(clipped(name) for name in names[:LISTED]) + more

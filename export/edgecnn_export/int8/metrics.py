@@ -22,7 +22,10 @@ Z = 1.959964
 
 @dataclass(frozen=True)
 class Score:
-    """A metric in 0..1. low, high: its 95 % interval over the choice of pictures."""
+    """A metric in 0..1. low, high: its 95 % interval over the choice of pictures.
+
+    value: NaN where the labels leave nothing to measure; ``read_evaluation`` refuses those.
+    """
 
     metric: str
     value: float
@@ -75,7 +78,7 @@ def _exact(samples: Sequence[Sample], results: Sequence[Result], _manifest: Mani
 
 
 def _map50(samples: Sequence[Sample], results: Sequence[Result], _manifest: Manifest) -> Score:
-    """Mean over classes of the average precision at an IoU of 0.5."""
+    """Mean over classes of the average precision at an IoU of 0.5; NaN where there is no box."""
     pairs = list(zip(samples, results, strict=True))
     matched = [_match(sample, result) for sample, result in pairs if isinstance(result, list)]
 
@@ -88,7 +91,7 @@ def _map50(samples: Sequence[Sample], results: Sequence[Result], _manifest: Mani
             hits = [row[2] for one in found for row in one.rows if row[0] == index]
             positives = sum(one.positives.get(index, 0) for one in found)
             precisions.append(average_precision(np.array(scores), np.array(hits, bool), positives))
-        return float(np.mean(precisions)) if precisions else 0.0
+        return float(np.mean(precisions)) if precisions else float("nan")
 
     return _bootstrap("mAP50", value, len(matched))
 
@@ -124,7 +127,8 @@ def _match(sample: Sample, found: list[Detection]) -> _Matched:
 def _tar_at_far(samples: Sequence[Sample], results: Sequence[Result], manifest: Manifest) -> Score:
     """True accepts of pairs of one person, at the threshold that accepts FALSE_ACCEPTS of others.
 
-    With fewer pairs of different persons than 1 / FALSE_ACCEPTS the threshold is their best.
+    With fewer pairs of different persons than 1 / FALSE_ACCEPTS the threshold is their best. NaN
+    where there is no pair of one person, or none of two.
     """
     vectors = np.stack([one.vector for one in results if isinstance(one, Embedding)])
     cosine = getattr(manifest.decode, "metric", "cosine") == "cosine"
@@ -141,7 +145,7 @@ def _tar_at_far(samples: Sequence[Sample], results: Sequence[Result], manifest: 
         same = people[chosen[row]] == people[chosen[column]]
         others = np.sort(pairs[~same])[::-1]
         if not same.any() or not len(others):
-            return 0.0
+            return float("nan")
         threshold = others[min(int(FALSE_ACCEPTS * len(others)), len(others) - 1)]
         return float((pairs[same] > threshold).mean())
 
@@ -154,11 +158,15 @@ def _proportion(metric: str, right: int, total: int) -> Score:
 
 
 def _bootstrap(metric: str, value: Callable[[NDArray[np.int64]], float], count: int) -> Score:
-    """The value of all pictures, and the middle 95 % of it over DRAWS resamplings of them."""
+    """The value of all pictures, and the middle 95 % of it over DRAWS resamplings of them.
+
+    A resampling in which the metric has no value is left out. NaN passes no gate.
+    """
     random = np.random.default_rng(0)
     everything = value(np.arange(count))
     draws = [value(random.integers(0, count, count)) for _ in range(DRAWS if count > 1 else 0)]
-    low, high = np.percentile(draws, [2.5, 97.5]) if draws else (0.0, 1.0)
+    known = [draw for draw in draws if not np.isnan(draw)]
+    low, high = np.percentile(known, [2.5, 97.5]) if known else (0.0, 1.0)
     return Score(metric, everything, float(low), float(high), count)
 
 

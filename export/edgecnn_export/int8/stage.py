@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import msgspec
 import numpy as np
 import onnx
@@ -26,7 +25,7 @@ from edgecnn_export.int8.quantise import quantise
 from edgecnn_export.int8.remarks import doubts, left_out, outcomes, unread
 from edgecnn_export.int8.workbench import TargetResult
 from edgecnn_export.progress import Progress
-from edgecnn_export.verifying.pictures import list_pictures
+from edgecnn_export.verifying.pictures import list_pictures, read_picture
 from edgecnn_export.verifying.verify import Verifier, engines_for
 from edgecnn_runtime.bundle import sha256_file
 from edgecnn_runtime.cache import default_cache_dir
@@ -222,11 +221,11 @@ def read_calibration(folder: str, spec: Input, limit: int = LIMIT) -> Calibratio
     names: list[str] = []
     skipped: list[str] = []
     for file in chosen:
-        frame = cv2.imread(str(file), cv2.IMREAD_COLOR)
+        frame = read_picture(file)
         if frame is None:
             skipped.append(str(file.relative_to(folder)))
             continue
-        preprocessor.put(np.asarray(frame, np.uint8))
+        preprocessor.put(frame)
         pixels[len(names)] = slot[0]
         names.append(str(file.relative_to(folder)))
     if not names:

@@ -66,6 +66,16 @@ def list_pictures(folder: str, flag: str = "--images") -> list[Path]:
     return files
 
 
+def read_picture(file: Path) -> Pixels | None:
+    """uint8[H,W,3] BGR, turned as its EXIF says; None for what is no picture."""
+    try:
+        # not imread, which crashes on a name that is no UTF-8
+        frame = cv2.imdecode(np.fromfile(file, np.uint8), cv2.IMREAD_COLOR)
+    except (OSError, cv2.error):
+        return None
+    return None if frame is None else np.asarray(frame, np.uint8)
+
+
 def read_pictures(
     folder: str, files: Sequence[Path], count: int = COUNT, flag: Flag = "--images"
 ) -> Album | None:
@@ -82,11 +92,11 @@ def read_pictures(
     for file in [*chosen, *spare]:
         if len(good) == count or len(bad) == BAD_LIMIT:
             break
-        frame = cv2.imread(str(file), cv2.IMREAD_COLOR)
+        frame = read_picture(file)
         if frame is None:
             bad.append(file)
         else:
-            good.append((file, np.asarray(frame, np.uint8)))
+            good.append((file, frame))
     if not good:
         raise UsageError(f"{flag} {folder}: none of {len(bad)} files is a readable picture")
     good.sort(key=lambda pair: pair[0])

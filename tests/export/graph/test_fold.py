@@ -160,7 +160,7 @@ def one_convolution(weight: np.ndarray, **attributes: object) -> onnx.ModelProto
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(
     color=st.sampled_from(["rgb", "bgr", "gray"]),
     means=st.tuples(*[st.floats(0, 255)] * 3),

@@ -20,7 +20,7 @@ from edgecnn_export.loading.kinds import detect
 from edgecnn_export.loading.load import load_model
 from edgecnn_runtime.errors import CheckpointError, EdgecnnError, UnsupportedModelError, UsageError
 
-SHARED = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+SHARED = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 
@@ -180,9 +180,7 @@ def test_any_bytes_get_an_answer(tmp_path: Path, head: bytes, rest: bytes) -> No
         load(path)
 
 
-@settings(
-    suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None
-)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
 @given(data=st.data())
 def test_any_flipped_byte_gets_an_answer(
     archives: Path, tmp_path: Path, data: st.DataObject

@@ -53,7 +53,7 @@ values = st.recursive(
 )
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(values, st.integers(0, pickle.HIGHEST_PROTOCOL), st.booleans())
 def test_finds_everything_that_unpickling_imports(
     value: object, protocol: int, shorten: bool
@@ -66,7 +66,6 @@ def test_finds_everything_that_unpickling_imports(
     assert set(pickle_imports(data)) == watched.imported
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_any_bytes_are_read_without_an_exception(data: bytes) -> None:
     pickle_imports(data)
