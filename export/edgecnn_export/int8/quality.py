@@ -129,6 +129,13 @@ class Judge:
         return fitting(GATE, self.manifest, self.results)
 
     @property
+    def doubtful(self) -> bool:
+        """Whether labels prove so little that graphs have to agree with the float one as well."""
+        if self.reference is None or self.max_drop >= ANYTHING:
+            return False
+        return proves_little(self.reference, len(self.manifest.labels))
+
+    @property
     def batch_axes(self) -> dict[str, int]:
         """By output name."""
         return {output.name: output.batch_axis for output in self.manifest.outputs}
@@ -199,13 +206,6 @@ class Judge:
             ):
                 return f"{name} is {found.label!r} and labelled {sample.label!r}"
         return ""
-
-    @property
-    def doubtful(self) -> bool:
-        """Whether labels prove so little that graphs have to agree with the float one as well."""
-        if self.reference is None or self.max_drop >= ANYTHING:
-            return False
-        return proves_little(self.reference, len(self.manifest.labels))
 
     def _margin(self, one: Measured) -> float:
         agrees = self.gate.margin(one.cosine, one.agreement)
