@@ -1,5 +1,6 @@
 """Videos and pictures: every frame, in order; whole ones told from damaged ones."""
 
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from edgecnn_runtime.errors import SourceLostError, UsageError
 from edgecnn_runtime.source import open_source
 from edgecnn_runtime.source.container import missing_bytes
+from edgecnn_runtime.source.pictures import Pictures
 
 MakeClip = Callable[..., Path]
 ReadCounter = Callable[[np.ndarray], int]
@@ -240,6 +242,14 @@ def test_a_picture_is_turned(tmp_path: Path) -> None:
         (frame,) = source
     assert frame.pixels.shape == (6, 4, 3)
     assert frame.pixels[5, 3].min() == 255
+
+
+def test_a_picture_whose_name_is_no_utf8(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "a.png"), np.full((4, 6, 3), 90, np.uint8))
+    (tmp_path / "a.png").rename(tmp_path / os.fsdecode(b"\xff.png"))
+    found = Pictures(tmp_path).read()
+    assert found is not None
+    assert found.pixels.shape == (4, 6, 3)
 
 
 def test_an_empty_folder(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import cv2
+import numpy as np
 
 from edgecnn_runtime.errors import SourceLostError, UsageError
 from edgecnn_runtime.source.address import PICTURES
@@ -28,8 +29,10 @@ class Pictures:
         """
         for file in self._unread:
             try:
-                pixels = cv2.imread(str(file), cv2.IMREAD_ANYDEPTH | cv2.IMREAD_ANYCOLOR)
-            except cv2.error:  # over OpenCV's limit on the number of pixels
+                # not imread, which crashes on a name that is no UTF-8
+                stored = np.fromfile(file, np.uint8)
+                pixels = cv2.imdecode(stored, cv2.IMREAD_ANYDEPTH | cv2.IMREAD_ANYCOLOR)
+            except (OSError, cv2.error):  # empty, or over OpenCV's limit on the number of pixels
                 pixels = None
             if pixels is not None:
                 return Picture(pixels, None)
