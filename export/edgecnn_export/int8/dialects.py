@@ -5,7 +5,8 @@
 ``cpu-rr``  the same with 7-bit weights, for processors that sum pairs of products in 16 bits.
 ``openvino``  as ``cpu``, but Sigmoid and LeakyReLU are float, and so is what reads them and what a
             convolution gives them: OpenVINO takes an activation into the step of the convolution,
-            and a quantiser between them makes two of it.
+            and a quantiser between them makes two of it. Nor has it quantisers behind a Transpose
+            or Slice: each would be a step, where ONNX Runtime needs them to stay in INT8.
 ``trt``     signed symmetric activations, zero-points all 0, float bias, only the inputs of
             Conv, Gemm, MatMul and Add quantised: what TensorRT takes.
 """
@@ -32,7 +33,8 @@ FOLLOWERS = (
 class Dialect:
     """operators: what is quantised. signed: activations, symmetric around 0. reduced: 7-bit
     weights. everywhere: outputs are quantised too, not only inputs; but see ``spare``.
-    gives_float: layers with weights that need not round what only float operators read."""
+    gives_float: layers with weights that need not round what only float operators read. carries:
+    a quantiser holds behind what only moves values, so that there is none after it."""
 
     target: Target
     operators: tuple[str, ...]
@@ -40,13 +42,14 @@ class Dialect:
     reduced: bool = False
     everywhere: bool = True
     gives_float: tuple[str, ...] = PRODUCTS
+    carries: bool = False
 
 
 _EVERYTHING = WEIGHTED + ELEMENTWISE + FUSED + FOLLOWERS
 _FUSING = tuple(name for name in _EVERYTHING if name not in ACTIVATIONS)
 DIALECTS: Mapping[Target, Dialect] = {
     "cpu": Dialect("cpu", _EVERYTHING),
-    "openvino": Dialect("openvino", _FUSING, gives_float=WEIGHTED),
+    "openvino": Dialect("openvino", _FUSING, gives_float=WEIGHTED, carries=True),
     "cpu-rr": Dialect("cpu-rr", _EVERYTHING, reduced=True),
     "trt": Dialect("trt", (*WEIGHTED, "Add"), signed=True, everywhere=False),
 }

@@ -8,7 +8,7 @@ import onnx
 
 from edgecnn_export.int8.dialects import FUSED, Dialect
 from edgecnn_export.int8.ranges import Range
-from edgecnn_export.int8.spare import spare
+from edgecnn_export.int8.spare import moved, spare
 
 TAIL = "_QuantizeLinear_Input"
 """What the quantiser appends to the name of a graph output it has to rename."""
@@ -59,6 +59,8 @@ def insert_qdq(
     quantizer.model.topological_sort()
     made: onnx.ModelProto = quantizer.model.model
     _release(made.graph, spared.tensors)
+    if dialect.carries:
+        _release(made.graph, _carried(made.graph, moved(model, dialect)))
     made.ir_version = model.ir_version
     made.producer_name, made.producer_version = model.producer_name, model.producer_version
     return made
@@ -87,6 +89,14 @@ def _release(graph: onnx.GraphProto, tensors: Collection[str]) -> None:
     del graph.node[:], graph.initializer[:]
     graph.node.extend(kept)
     graph.initializer.extend(constants)
+
+
+def _carried(graph: onnx.GraphProto, origins: Mapping[str, str]) -> list[str]:
+    """The tensors whose values have been through a quantiser before they were moved."""
+    quantised = {
+        node.input[0].removesuffix(TAIL) for node in graph.node if node.op_type == "QuantizeLinear"
+    }
+    return [tensor for tensor, origin in origins.items() if origin in quantised]
 
 
 def _fused_with(model: onnx.ModelProto, floats: Collection[str]) -> list[str]:

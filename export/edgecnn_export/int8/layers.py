@@ -19,7 +19,7 @@ from edgecnn_export.int8.dialects import (
     Dialect,
 )
 from edgecnn_export.int8.insert import TAIL
-from edgecnn_export.int8.spare import spare
+from edgecnn_export.int8.spare import moved, spare
 from edgecnn_runtime.types import Pixels
 
 ELEMENT_COST = 32
@@ -101,19 +101,6 @@ def read_quantisers(quantised: onnx.ModelProto) -> Quantisers:
             real = (stored.astype(np.float32) - zero.astype(np.float32)) * scale
             weights[node.input[0].removesuffix("_quantized")] = real.astype(np.float32)
     return Quantisers(activations, weights)
-
-
-def moved(model: onnx.ModelProto, dialect: Dialect) -> dict[str, str]:
-    """Tensors that share another one's quantiser, holding its values elsewhere: name → other's."""
-    if not dialect.everywhere:
-        return {}
-    moves = set(FOLLOWERS) - {"AveragePool", "Resize"}
-    origin: dict[str, str] = {}
-    for node in model.graph.node:
-        if node.op_type in moves:
-            for output in node.output:
-                origin[output] = origin.get(node.input[0], node.input[0])
-    return origin
 
 
 def find_layers(

@@ -18,6 +18,7 @@ from edgecnn_export.int8.insert import insert_qdq
 from edgecnn_export.int8.layers import read_quantisers
 from edgecnn_export.int8.quality import Judge
 from edgecnn_export.int8.raw_pixels import find_entry
+from edgecnn_export.int8.spare import moved
 from edgecnn_export.int8.switchboard import Switchboard
 from edgecnn_export.int8.workbench import TargetResult, Workbench
 from edgecnn_export.progress import Progress, Silent
@@ -96,7 +97,8 @@ def _templates(model: onnx.ModelProto, targets: Sequence[Target]) -> dict[Target
                 f"int8-{target}: nothing in this model can be quantised "
                 f"({_operators(model)}): leave --int8 out"
             )
-    if "cpu" in found and len(found.get("openvino", ())) > FEWER * len(found["cpu"]):
+    roundings = len(set(found.get("cpu", ())) - set(moved(model, DIALECTS["cpu"])))
+    if "cpu" in found and len(found.get("openvino", ())) > FEWER * roundings:
         del found["openvino"]
     return found
 

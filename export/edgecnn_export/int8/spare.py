@@ -54,6 +54,19 @@ def spare(model: onnx.ModelProto, dialect: Dialect) -> Spared:
     return Spared(frozenset(beside | unread | kept), frozenset(tensors))
 
 
+def moved(model: onnx.ModelProto, dialect: Dialect) -> dict[str, str]:
+    """Tensors that share another one's quantiser, holding its values elsewhere: name → other's."""
+    if not dialect.everywhere:
+        return {}
+    moves = set(FOLLOWERS) - {"AveragePool", "Resize"}  # those make new values
+    origin: dict[str, str] = {}
+    for node in model.graph.node:
+        if node.op_type in moves:
+            for output in node.output:
+                origin[output] = origin.get(node.input[0], node.input[0])
+    return origin
+
+
 def _leading(model: onnx.ModelProto) -> set[str]:
     """Tensors with a layer with weights somewhere behind them."""
     leading: set[str] = set()

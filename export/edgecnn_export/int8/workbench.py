@@ -20,7 +20,6 @@ from edgecnn_export.int8.layers import (
     Quantisers,
     find_layers,
     left_in_float,
-    moved,
     read_quantisers,
 )
 from edgecnn_export.int8.quality import Judge, Measured
@@ -28,6 +27,7 @@ from edgecnn_export.int8.ranges import METHODS
 from edgecnn_export.int8.raw_pixels import Entry, close_entry, open_entry
 from edgecnn_export.int8.repair import LAST_TRIES, TRIES, Attempt, Outcome, Verdict, repair
 from edgecnn_export.int8.sensitivity import Noise, measure_noise
+from edgecnn_export.int8.spare import moved
 from edgecnn_export.int8.switchboard import Observed, Switchboard
 from edgecnn_export.progress import Progress
 from edgecnn_runtime.cache import recall, remember

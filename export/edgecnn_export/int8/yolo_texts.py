@@ -22,6 +22,7 @@ Boxes = tuple[tuple[int, Box], ...]
 def read_texts(path: Path, manifest: Manifest) -> list[tuple[Path, Boxes]]:
     """Every picture that has a text, and its boxes: (class index, box in pixels of the file).
 
+    A line that is there twice counts once, as it does in training.
     Raises UsageError for a line that is no box of the model's classes, and for a text whose picture
     is not there.
     """
@@ -35,7 +36,7 @@ def read_texts(path: Path, manifest: Manifest) -> list[tuple[Path, Boxes]]:
         places = (beside, path / "labels" / beside.relative_to(pictures), _apart(beside))
         text = next((where for where in places if where.is_file()), None)
         if text is not None:
-            found.append((file, tuple(_boxes(text, file, manifest))))
+            found.append((file, tuple(dict.fromkeys(_boxes(text, file, manifest)))))
             read.add(text)
     _check_none_left(path, len(found), read)
     return found

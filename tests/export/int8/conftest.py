@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import onnx
 import pytest
@@ -14,11 +15,14 @@ from edgecnn_runtime.manifest import (
     SCHEMA_VERSION,
     Artifact,
     Classify,
+    Ctc,
+    Embed,
     Input,
     Manifest,
     Normalization,
     Output,
     Provenance,
+    Yolo,
 )
 from edgecnn_runtime.types import Pixels
 
@@ -142,6 +146,22 @@ def classifier() -> Manifest:
             source="model.onnx", source_sha256="0" * 64, created="", command="", versions={}
         ),
     )
+
+
+@pytest.fixture(scope="session")
+def task(classifier: Manifest) -> Callable[[str], Manifest]:
+    """The classifier's manifest as one of another task."""
+
+    def change(name: str) -> Manifest:
+        decode = {
+            "detect": Yolo(output="logits", layout="v8", classes=2),
+            "ocr": Ctc(output="logits", charset=("A",)),
+            "embed": Embed(output="logits"),
+        }[name]
+        labels = ("car", "bus") if name == "detect" else ()
+        return msgspec.structs.replace(classifier, task=name, decode=decode, labels=labels)
+
+    return change
 
 
 @pytest.fixture

@@ -301,7 +301,8 @@ def test_openvinos_form_leaves_an_activation_with_its_layer(
     cpu = set(read_quantisers(insert_qdq(model, DIALECTS["cpu"])).activations)
     assert {"c2", "s2", "r2"} <= cpu
     own = set(read_quantisers(insert_qdq(model, DIALECTS["openvino"])).activations)
-    assert own == cpu - {"c2", "s2"}, "what the next layer reads is rounded once"
+    moved = {"half", "flat"}
+    assert own == cpu - {"c2", "s2"} - moved, "what the next layer reads is rounded once"
     made = quantised(model, "openvino", pictures[:32])
     assert snr_db(run(model, pictures[32:]), run(made, pictures[32:])) > 20
 

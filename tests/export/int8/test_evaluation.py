@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,27 +17,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgecnn_export.int8.evaluation import Sample, class_index, read_evaluation
-from edgecnn_export.int8.metrics import average_precision, score, wilson
+from edgecnn_export.int8.metrics import score
 from edgecnn_export.int8.tables import read_table
 from edgecnn_runtime.errors import UsageError
-from edgecnn_runtime.manifest import Ctc, Embed, Manifest, Yolo
-from edgecnn_runtime.types import Box, Classification, Detection, Embedding, Reading
+from edgecnn_runtime.manifest import Manifest
+from edgecnn_runtime.types import Box, Classification
+
+AsTask = Callable[[str], Manifest]
 
 
 def picture(path: Path, width: int = 40, height: int = 20) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     cv2.imwrite(str(path), np.full((height, width, 3), 90, np.uint8))
     return path
-
-
-def task(manifest: Manifest, name: str) -> Manifest:
-    decode = {
-        "detect": Yolo(output="logits", layout="v8", classes=2),
-        "ocr": Ctc(output="logits", charset=("A",)),
-        "embed": Embed(output="logits"),
-    }[name]
-    labels = ("car", "bus") if name == "detect" else ()
-    return msgspec.structs.replace(manifest, task=name, decode=decode, labels=labels)
 
 
 def test_a_folder_a_class(tmp_path: Path, classifier: Manifest) -> None:
@@ -59,11 +52,14 @@ def test_numbered_folders_fit_a_model_without_names(tmp_path: Path, classifier: 
     picture(tmp_path / "3" / "1.png")
     nameless = msgspec.structs.replace(classifier, labels=())
     sample = read_evaluation(tmp_path, nameless).samples[0]
-    assert score([sample], [said(3)], nameless).value == 1.0
+    assert (
+        score([sample], [Classification("3", 3, 0.9, np.zeros(6, np.float32))], nameless).value
+        == 1.0
+    )
 
 
 @pytest.mark.parametrize("form", ["tsv", "csv", "jsonl"])
-def test_tables(tmp_path: Path, classifier: Manifest, form: str) -> None:
+def test_tables(tmp_path: Path, task: AsTask, form: str) -> None:
     picture(tmp_path / "p" / "1.png")
     rows = [("p/1.png", "AB,12")]
     if form == "jsonl":
@@ -72,17 +68,17 @@ def test_tables(tmp_path: Path, classifier: Manifest, form: str) -> None:
         mark = {"tsv": "\t", "csv": ","}[form]
         text = f"file{mark}text\n" + "\n".join(f'{f}{mark}"{t}"' for f, t in rows)
     (tmp_path / f"labels.{form}").write_text(text)
-    found = read_evaluation(tmp_path / f"labels.{form}", task(classifier, "ocr"))
+    found = read_evaluation(tmp_path / f"labels.{form}", task("ocr"))
     assert found.samples == (Sample(tmp_path / "p/1.png", text="AB,12"),)
 
 
-def test_boxes_in_a_table_one_row_each(tmp_path: Path, classifier: Manifest) -> None:
+def test_boxes_in_a_table_one_row_each(tmp_path: Path, task: AsTask) -> None:
     picture(tmp_path / "1.png")
     picture(tmp_path / "2.png")
     (tmp_path / "l.tsv").write_text(
         "file\tx\ty\tw\th\tlabel\n1.png\t1\t2\t10\t5\tbus\n1.png\t20\t2\t10\t5\t\n2.png\t\t\t\t\t\n"
     )
-    found = read_evaluation(tmp_path / "l.tsv", task(classifier, "detect"))
+    found = read_evaluation(tmp_path / "l.tsv", task("detect"))
     assert found.samples[0].boxes == ((1, Box(1, 2, 11, 7)), (0, Box(20, 2, 30, 7)))
     assert found.samples[1].boxes == ()
 
@@ -95,15 +91,13 @@ def test_boxes_in_a_table_one_row_each(tmp_path: Path, classifier: Manifest) -> 
         ("images/val/1.png", "labels/val/1.txt", "images/val"),
     ],
 )
-def test_yolo_text_files(
-    tmp_path: Path, classifier: Manifest, file: str, text: str, given: str
-) -> None:
+def test_yolo_text_files(tmp_path: Path, task: AsTask, file: str, text: str, given: str) -> None:
     picture(tmp_path / file, width=100, height=50)
     label = tmp_path / text
     label.parent.mkdir(exist_ok=True, parents=True)
-    label.write_text("1 0.5 0.5 0.2 0.4\n")
+    label.write_text("1 0.5 0.5 0.2 0.4\n" * 2)
     (label.parent / "classes.txt").write_text("car\nbus\n")
-    found = read_evaluation(tmp_path / given, task(classifier, "detect"))
+    found = read_evaluation(tmp_path / given, task("detect"))
     ((index, box),) = found.samples[0].boxes
     assert index == 1
     assert box == pytest.approx((40, 15, 60, 35))
@@ -137,13 +131,11 @@ def test_yolo_text_files(
         ("\t".join(["c" * 500] * 500), r":1: no .* has (c{40}…, ){11}c{40}… …; needed"),
     ],
 )
-def test_tables_that_do_not_match(
-    tmp_path: Path, classifier: Manifest, text: str, words: str
-) -> None:
+def test_tables_that_do_not_match(tmp_path: Path, task: AsTask, text: str, words: str) -> None:
     picture(tmp_path / "1.png")
     (tmp_path / "l.tsv").write_text(text)
     with pytest.raises(UsageError, match=words):
-        read_evaluation(tmp_path / "l.tsv", task(classifier, "ocr"))
+        read_evaluation(tmp_path / "l.tsv", task("ocr"))
 
 
 @pytest.mark.parametrize(
@@ -161,22 +153,20 @@ def test_tables_that_do_not_match(
     ],
 )
 def test_yolo_files_that_do_not_match(
-    tmp_path: Path, classifier: Manifest, text: str | bytes, words: str
+    tmp_path: Path, task: AsTask, text: str | bytes, words: str
 ) -> None:
     picture(tmp_path / "1.png")
     (tmp_path / "1.txt").write_bytes(text if isinstance(text, bytes) else text.encode())
     with pytest.raises(UsageError, match=words):
-        read_evaluation(tmp_path, task(classifier, "detect"))
+        read_evaluation(tmp_path, task("detect"))
 
 
-def test_yolo_files_whose_picture_is_missing_are_named(
-    tmp_path: Path, classifier: Manifest
-) -> None:
+def test_yolo_files_whose_picture_is_missing_are_named(tmp_path: Path, task: AsTask) -> None:
     picture(tmp_path / "1.png")
     for name in ("1", "2"):
         (tmp_path / f"{name}.txt").write_text("1 0.5 0.5 0.1 0.1\n")
     with pytest.raises(UsageError, match=r"1 of 2 label files have no picture: .*2\.txt"):
-        read_evaluation(tmp_path, task(classifier, "detect"))
+        read_evaluation(tmp_path, task("detect"))
 
 
 @pytest.mark.parametrize(
@@ -204,12 +194,12 @@ def test_yolo_files_whose_picture_is_missing_are_named(
     ],
 )
 def test_rows_that_cannot_be_meant(
-    tmp_path: Path, classifier: Manifest, row: dict[str, object], words: str
+    tmp_path: Path, task: AsTask, row: dict[str, object], words: str
 ) -> None:
     picture(tmp_path / "1.png")
     (tmp_path / "l.jsonl").write_text(json.dumps(row))
     with pytest.raises(UsageError, match=words):
-        read_evaluation(tmp_path / "l.jsonl", task(classifier, "detect"))
+        read_evaluation(tmp_path / "l.jsonl", task("detect"))
 
 
 ANYTHING = st.recursive(
@@ -223,15 +213,13 @@ ANYTHING = st.recursive(
     st.dictionaries(st.sampled_from(["file", "x", "y", "w", "h", "label", "text"]), ANYTHING),
     st.sampled_from(["detect", "ocr", "embed"]),
 )
-def test_any_row_is_read_or_refused(
-    classifier: Manifest, row: dict[str, object], name: str
-) -> None:
+def test_any_row_is_read_or_refused(task: AsTask, row: dict[str, object], name: str) -> None:
     with TemporaryDirectory() as folder:
         table = Path(folder) / "l.jsonl"
         table.write_text(json.dumps(row))
         (Path(folder) / "1.png").touch()
         with suppress(UsageError):
-            assert read_evaluation(table, task(classifier, name)).samples
+            assert read_evaluation(table, task(name)).samples
 
 
 @given(
@@ -273,15 +261,13 @@ PIECES = ["file", "label", "text", "x", "y", "w", "h", "1.png", "5", "-1", "a", 
     st.sampled_from([".csv", ".tsv", ".txt", ".jsonl"]),
     st.sampled_from(["detect", "ocr", "embed"]),
 )
-def test_any_table_is_read_or_refused(
-    classifier: Manifest, content: bytes, suffix: str, name: str
-) -> None:
+def test_any_table_is_read_or_refused(task: AsTask, content: bytes, suffix: str, name: str) -> None:
     with TemporaryDirectory() as folder:
         table = Path(folder) / f"l{suffix}"
         table.write_bytes(content)
         picture(Path(folder) / "1.png")
         with suppress(UsageError):
-            list(read_evaluation(table, task(classifier, name)).frames())
+            list(read_evaluation(table, task(name)).frames())
 
 
 def test_brackets_without_end_are_refused(tmp_path: Path, classifier: Manifest) -> None:
@@ -317,21 +303,19 @@ def refused(path: Path, manifest: Manifest) -> str:
     ],
 )
 def test_tables_of_boxes_that_are_refused(
-    tmp_path: Path, classifier: Manifest, text: str, words: str
+    tmp_path: Path, task: AsTask, text: str, words: str
 ) -> None:
     picture(tmp_path / "1.png")
     (tmp_path / "l.csv").write_text(text)
-    assert words in refused(tmp_path / "l.csv", task(classifier, "detect"))
+    assert words in refused(tmp_path / "l.csv", task("detect"))
 
 
-def test_spaces_and_letter_case_of_a_table_do_not_matter(
-    tmp_path: Path, classifier: Manifest
-) -> None:
+def test_spaces_and_letter_case_of_a_table_do_not_matter(tmp_path: Path, task: AsTask) -> None:
     picture(tmp_path / "1.png")
     (tmp_path / "l.csv").write_text(
         'File, X, y, W , h, Label\n1.png, 1, 2, 10, 5, bus\n"1.png", 1, 2, 10, 5, "car"\n,,,,,\n'
     )
-    (sample,) = read_evaluation(tmp_path / "l.csv", task(classifier, "detect")).samples
+    (sample,) = read_evaluation(tmp_path / "l.csv", task("detect")).samples
     assert sample == Sample(
         tmp_path / "1.png", boxes=((1, Box(1, 2, 11, 7)), (0, Box(1, 2, 11, 7)))
     )
@@ -351,16 +335,14 @@ def test_spaces_and_letter_case_of_a_table_do_not_matter(
         ("1e308,0,1e308,5", False),
     ],
 )
-def test_boxes_outside_their_picture(
-    tmp_path: Path, classifier: Manifest, box: str, inside: bool
-) -> None:
+def test_boxes_outside_their_picture(tmp_path: Path, task: AsTask, box: str, inside: bool) -> None:
     picture(tmp_path / "1.png", width=200, height=40)
     table = tmp_path / "l.csv"
     table.write_text(f"file,x,y,w,h\n1.png,1,1,5,5\n\n1.png,{box}\n")
     if inside:
-        assert list(read_evaluation(table, task(classifier, "detect")).frames())
+        assert list(read_evaluation(table, task("detect")).frames())
     else:
-        said = refused(table, task(classifier, "detect"))
+        said = refused(table, task("detect"))
         x, y = (f"{float(value):g}" for value in box.split(",")[:2])
         assert said.startswith(f"--eval-data: {table}:4: the box x={x}, y={y}, w=")
         assert "lies outside 1.png, which is 200 × 40 pixels" in said
@@ -385,12 +367,12 @@ def test_boxes_outside_their_picture(
     ],
 )
 def test_folders_on_which_a_metric_says_nothing(
-    tmp_path: Path, classifier: Manifest, files: list[str], name: str, words: str
+    tmp_path: Path, classifier: Manifest, files: list[str], name: str, words: str, task: AsTask
 ) -> None:
     for file in files:
         path = tmp_path / file
         path.touch() if path.suffix == ".txt" else picture(path)
-    said = refused(tmp_path, classifier if name == "classify" else task(classifier, name))
+    said = refused(tmp_path, classifier if name == "classify" else task(name))
     assert said.startswith(f"--eval-data {tmp_path}: ")
     assert words in said
 
@@ -406,12 +388,12 @@ def test_folders_on_which_a_metric_says_nothing(
     ],
 )
 def test_tables_of_people_that_are_refused(
-    tmp_path: Path, classifier: Manifest, text: str, words: str
+    tmp_path: Path, task: AsTask, text: str, words: str
 ) -> None:
     for name in ("1.png", "2.png"):
         picture(tmp_path / name)
     (tmp_path / "l.csv").write_text(f"file,label\n{text}")
-    assert words in refused(tmp_path / "l.csv", task(classifier, "embed"))
+    assert words in refused(tmp_path / "l.csv", task("embed"))
 
 
 def test_a_class_in_a_table_that_the_model_does_not_know_is_refused_with_its_line(
@@ -456,82 +438,3 @@ def test_a_labelled_file_that_is_no_picture(tmp_path: Path, classifier: Manifest
     found = read_evaluation(tmp_path / "l.csv", classifier)
     with pytest.raises(UsageError, match=r"^--eval-data: .*l.csv:2: .*1\.png is no picture"):
         list(found.frames())
-
-
-def said(index: int) -> Classification:
-    return Classification(str(index), index, 0.9, np.zeros(6, np.float32))
-
-
-def test_top1_and_its_interval(classifier: Manifest) -> None:
-    samples = [Sample(Path(), label=label) for label in "aabb"]
-    found = score(samples, [said(0), said(0), said(1), said(0)], classifier)
-    assert (found.metric, found.value, found.samples) == ("top-1", 0.75, 4)
-    assert found.low < 0.75 < found.high
-
-
-def test_exact_match(classifier: Manifest) -> None:
-    samples = [Sample(Path(), text="A1"), Sample(Path(), text="B2")]
-    found = score(samples, [Reading("A1", 1.0), Reading("B3", 1.0)], task(classifier, "ocr"))
-    assert (found.metric, found.value) == ("exact match", 0.5)
-
-
-def box(x: float, confidence: float = 0.9, index: int = 0) -> Detection:
-    return Detection(Box(x, 0, x + 10, 10), confidence, "car", index)
-
-
-def test_map50_counts_misses_false_alarms_and_doubles(classifier: Manifest) -> None:
-    detect = task(classifier, "detect")
-    truth = [Sample(Path(), boxes=((0, Box(0, 0, 10, 10)), (0, Box(50, 0, 60, 10))))]
-    assert score(truth, [[box(0), box(51)]], detect).value == 1.0
-    assert score(truth, [[box(0)]], detect).value == pytest.approx(0.5)
-    assert score(truth, [[box(0, 0.8), box(51, 0.7), box(90, 0.9)]], detect).value < 0.7
-    doubled = score(truth, [[box(0, 0.9), box(1, 0.8), box(51, 0.7)]], detect).value
-    assert 0.5 < doubled < 1.0
-    assert score(truth, [[box(0, index=1), box(51, index=1)]], detect).value == 0.0
-
-
-def test_tar_at_far_separates_people(classifier: Manifest) -> None:
-    random = np.random.default_rng(0)
-    people = random.normal(0, 1, (12, 16))
-    samples = [Sample(Path(), label=str(i % 12)) for i in range(48)]
-
-    def vectors(noise: float) -> list[Embedding]:
-        return [
-            Embedding((people[i % 12] + random.normal(0, noise, 16)).astype(np.float32))
-            for i in range(48)
-        ]
-
-    embed = task(classifier, "embed")
-    sharp, blurred = score(samples, vectors(0.05), embed), score(samples, vectors(3.0), embed)
-    assert sharp.value == 1.0
-    assert blurred.value < 0.5
-    assert blurred.low <= blurred.value <= blurred.high
-
-
-def test_metrics_of_nothing_are_not_zero(classifier: Manifest) -> None:
-    detect, embed = task(classifier, "detect"), task(classifier, "embed")
-    assert np.isnan(score([Sample(Path())] * 2, [[], [box(0)]], detect).value)
-    vectors = [Embedding(np.ones(4, np.float32))] * 2
-    assert np.isnan(score([Sample(Path(), label="a")] * 2, vectors, embed).value)
-
-
-def test_choices_of_pictures_that_say_nothing_do_not_widen_the_interval(
-    classifier: Manifest,
-) -> None:
-    samples = [Sample(Path(), label=label) for label in "aabb"]
-    vectors = [Embedding(np.array(v, np.float32)) for v in [(1, 0), (1, 0), (0, 1), (0, 1)]]
-    found = score(samples, vectors, task(classifier, "embed"))
-    assert (found.low, found.value, found.high) == (1.0, 1.0, 1.0)
-
-
-@given(st.integers(1, 5000), st.data())
-def test_wilson_holds_the_share(total: int, data: st.DataObject) -> None:
-    right = data.draw(st.integers(0, total))
-    low, high = wilson(right, total)
-    assert 0 <= low <= right / total + 1e-12
-    assert right / total - 1e-12 <= high <= 1
-
-
-def test_average_precision_of_a_known_ranking() -> None:
-    scores, hits = np.array([0.9, 0.8, 0.7, 0.6]), np.array([True, False, True, False])
-    assert average_precision(scores, hits, 2) == pytest.approx((1 + 2 / 3) / 2)

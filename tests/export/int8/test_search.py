@@ -11,6 +11,7 @@ import onnx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from onnx import numpy_helper
 
 from edgecnn_export.int8.calibrate import calibrate
 from edgecnn_export.int8.dialects import DIALECTS
@@ -142,7 +143,7 @@ def test_a_repair_goes_on_until_something_is_in_hand() -> None:
 
 def test_a_cosine_is_ample_a_little_above_the_gate(judge: Judge) -> None:
     def verdict(cosine: float, agreement: float = 1.0) -> tuple[bool, bool]:
-        found = judge.verdict([Measured("onnxruntime", cosine, agreement, 20.0)])
+        found = judge.verdict([Measured("onnxruntime", cosine, agreement, agreement, 20.0)])
         return found.passed, found.ample
 
     assert verdict(0.989) == (False, False)
@@ -150,6 +151,35 @@ def test_a_cosine_is_ample_a_little_above_the_gate(judge: Judge) -> None:
     assert verdict(0.995) == (True, True)
     assert verdict(0.995, 0.992) == (True, False)
     assert verdict(0.995, 0.995) == (True, True)
+
+
+def test_decisions_that_hang_by_little_are_foreseen_to_change(
+    judge: Judge, network: Build, pictures: Pixels, run: Run
+) -> None:
+    """All stay, and half of what keeps the first one from changing is gone."""
+    logits = run(judge.float_model, pictures[32:])
+    gaps = logits.max(1, keepdims=True) - logits
+    margins = np.where(gaps == 0, np.inf, gaps).min(0)
+    rising = int(np.argmax(np.where(np.isinf(margins), 0, margins)))
+
+    def measured(share: float) -> Measured:
+        graph = network()
+        (bias,) = (one for one in graph.graph.initializer if one.name == "head.b")
+        values = numpy_helper.to_array(bias).copy()
+        values[rising] += share * margins[rising]
+        bias.CopyFrom(numpy_helper.from_array(values, "head.b"))
+        (one,) = judge.measure(graph)
+        return one
+
+    far, near = measured(0.2), measured(0.5)
+    assert far.agreement == far.foreseen == near.agreement == 1.0
+    changed = round(len(logits) * 4 * (1 - near.foreseen))
+    shifted = logits.copy()
+    shifted[:, rising] += 2 * margins[rising]
+    assert changed == (shifted.argmax(1) != logits.argmax(1)).sum() > 0
+    verdict = judge.verdict([near])
+    assert not verdict.passed
+    assert f"of other pictures {near.foreseen:.1%} are expected to be" in verdict.text
 
 
 def test_sensitivity_is_not_measured_where_the_gate_holds_at_once() -> None:
@@ -331,7 +361,7 @@ def test_labels_that_prove_little_leave_the_other_gate_standing(
         assert judge.reference is not None
         assert judge.reference.value < 0.2
         assert "labelled 'never'" in judge.example
-        measured = Measured("onnxruntime", 0.5, agreement, 3.0, judge.reference)
+        measured = Measured("onnxruntime", 0.5, agreement, agreement, 3.0, judge.reference)
         return judge.verdict([measured])
 
     assert not verdict(0.5, 0.5).passed
