@@ -6,6 +6,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from edgecnn_export.verifying.pictures import name_in, read_picture
 from edgecnn_export.verifying.synthetic import synthetic_pictures
 from edgecnn_runtime.errors import EdgecnnError, UsageError
 from edgecnn_runtime.types import Pixels
@@ -61,10 +62,9 @@ def given_pictures(folder: str, files: list[Path], count: int) -> list[Picture]:
     found = []
     for path in files if len(files) <= count else chosen:
         # as most transforms read a file: without turning it by what its EXIF says
-        pixels = cv2.imread(str(path), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+        pixels = read_picture(path, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
         if pixels is not None:
-            name = str(path.relative_to(folder))
-            found.append(Picture(name, path, np.asarray(pixels, np.uint8), given=True))
+            found.append(Picture(name_in(folder, path), path, pixels, given=True))
     if not found:
         raise UsageError(f"--images {folder}: none of its files is a readable picture")
     return found

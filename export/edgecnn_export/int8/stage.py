@@ -25,7 +25,7 @@ from edgecnn_export.int8.quantise import quantise
 from edgecnn_export.int8.remarks import doubts, left_out, outcomes, unread
 from edgecnn_export.int8.workbench import TargetResult
 from edgecnn_export.progress import Progress
-from edgecnn_export.verifying.pictures import list_pictures, read_picture
+from edgecnn_export.verifying.pictures import list_pictures, name_in, read_picture
 from edgecnn_export.verifying.verify import Verifier, engines_for
 from edgecnn_runtime.bundle import sha256_file
 from edgecnn_runtime.cache import default_cache_dir
@@ -223,11 +223,11 @@ def read_calibration(folder: str, spec: Input, limit: int = LIMIT) -> Calibratio
     for file in chosen:
         frame = read_picture(file)
         if frame is None:
-            skipped.append(str(file.relative_to(folder)))
+            skipped.append(name_in(folder, file))
             continue
         preprocessor.put(frame)
         pixels[len(names)] = slot[0]
-        names.append(str(file.relative_to(folder)))
+        names.append(name_in(folder, file))
     if not names:
         raise UsageError(f"--calib {folder}: none of {len(chosen)} files is a readable picture")
     return CalibrationSet(pixels[: len(names)], tuple(names), tuple(skipped))

@@ -70,6 +70,13 @@ def over_checkpoint(settings: Settings, spec: Mapping[str, Any], origin: Origin)
 def _with_model(settings: Settings) -> Settings:
     if not settings.config.model:
         raise UsageError("which model? edgecnn export model.pt (--help has examples)")
+    for value in msgspec.structs.asdict(settings.config).values():
+        try:
+            str(value).encode()
+        except UnicodeEncodeError:
+            raise UsageError(
+                f"{value}: this name is no UTF-8, and the bundle has to tell it; rename it"
+            ) from None
     return settings
 
 

@@ -1,6 +1,7 @@
 """The pictures an export is verified with: the user's, else the checkpoint's, else those to
 calibrate on, else synthetic ones."""
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,14 +67,19 @@ def list_pictures(folder: str, flag: str = "--images") -> list[Path]:
     return files
 
 
-def read_picture(file: Path) -> Pixels | None:
-    """uint8[H,W,3] BGR, turned as its EXIF says; None for what is no picture."""
+def read_picture(file: Path, flags: int = cv2.IMREAD_COLOR) -> Pixels | None:
+    """uint8[H,W,3] BGR, turned as its EXIF says unless ``flags`` say else; None for no picture."""
     try:
         # not imread, which crashes on a name that is no UTF-8
-        frame = cv2.imdecode(np.fromfile(file, np.uint8), cv2.IMREAD_COLOR)
+        frame = cv2.imdecode(np.fromfile(file, np.uint8), flags)
     except (OSError, cv2.error):
         return None
     return None if frame is None else np.asarray(frame, np.uint8)
+
+
+def name_in(folder: str, file: Path) -> str:
+    """What a report calls a file: its path below the folder, with � for what is no UTF-8."""
+    return os.fsencode(file.relative_to(folder)).decode("utf-8", "replace")
 
 
 def read_pictures(
@@ -104,8 +110,8 @@ def read_pictures(
         folder=folder,
         flag=flag,
         frames=tuple(frame for _, frame in good),
-        names=tuple(str(file.relative_to(folder)) for file, _ in good),
-        skipped=tuple(str(file.relative_to(folder)) for file in bad),
+        names=tuple(name_in(folder, file) for file, _ in good),
+        skipped=tuple(name_in(folder, file) for file in bad),
     )
 
 

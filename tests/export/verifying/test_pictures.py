@@ -1,5 +1,6 @@
 """Where verification pictures come from, and what is said about them."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,12 @@ def test_few_pictures_are_filled_up_with_views_of_them(tmp_path: Path) -> None:
     found = given(tmp_path, spec())
     assert len({picture.tobytes() for picture in found.pixels}) == 16
     assert "only 1 pictures" in found.warnings[0]
+
+
+def test_a_name_that_is_no_utf8_can_be_written_in_a_report(tmp_path: Path) -> None:
+    write(tmp_path, 3)
+    (tmp_path / "sub1" / "001.png").rename(tmp_path / "sub1" / os.fsdecode(b"\xff.png"))
+    assert "sub1/\ufffd.png" in given(tmp_path, spec()).names
 
 
 def test_bad_files_are_named_and_replaced(tmp_path: Path) -> None:
