@@ -7,7 +7,7 @@ import csv
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +50,15 @@ class Trained:
         """What ``edgecnn export`` is told; verified on the calibration pictures if on no others."""
         calibration = {"images": str(self.calibration), "name": self.name}
         return ExportConfig(**{**calibration, **self.said, **more})
+
+    def halves(self) -> "tuple[Trained, ...]":
+        """Itself; where pictures are few and any half is like the other, also calibrated on what
+        it is measured on here, and measured on the rest."""
+        if self.task != "ocr":
+            return (self,)
+        return self, replace(
+            self, calibration=self.pictures, pictures=self.calibration, labels=None
+        )
 
     def frames(self) -> Iterator[Pixels]:
         """The pictures to measure on, uint8[H,W,3] BGR, by file name."""
