@@ -15,6 +15,9 @@ TRIES = 12
 """Graphs that are built and measured at most, the first included."""
 LAST_TRIES = 4
 """More of them for a last search, in which what a layer costs no longer counts."""
+FIRST, MOST = 0.25, 0.75
+"""Of the layers, what the first and the last search begin with in float: usually a few do, and
+where those that save most work do not, most of them are too loud."""
 
 
 @dataclass(frozen=True)
@@ -62,10 +65,11 @@ def repair(
     if attempts[0].verdict.ample:
         return Outcome(attempts[0], tuple(attempts))
     measured = noise()
-    _search(return_order(layers, measured), judge, attempts, tries)
-    if not any(attempt.verdict.passed for attempt in attempts):
+    _search(return_order(layers, measured), judge, attempts, tries, FIRST)
+    if not any(attempt.verdict.ample for attempt in attempts):
         quiet = sorted(layers, key=measured.of, reverse=True)
-        _search([(layer.name,) for layer in quiet], judge, attempts, tries + LAST_TRIES)
+        steps = [(layer.name,) for layer in quiet]
+        _search(steps, judge, attempts, tries + LAST_TRIES, MOST)
     return Outcome(_best(attempts), tuple(attempts))
 
 
@@ -74,10 +78,14 @@ def _search(
     judge: Callable[[tuple[str, ...]], Verdict],
     attempts: list[Attempt],
     tries: int,
+    share: float,
 ) -> None:
-    """Bisect for the fewest steps that pass amply; tries go to the end of ``attempts``."""
+    """Bisect for the fewest steps that pass amply; tries go to the end of ``attempts``.
+
+    share: of the steps, to begin with.
+    """
     low, high = 0, len(steps)  # none fails; all would be the float graph, which is not asked for
-    guess = high // 4
+    guess = int(high * share)
     while high - low > 1 and len(attempts) < tries:
         at = min(max(guess, low + 1), high - 1)
         floats = tuple(name for step in steps[:at] for name in step)

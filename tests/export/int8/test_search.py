@@ -141,6 +141,18 @@ def test_a_repair_goes_on_until_something_is_in_hand() -> None:
     assert len(most.floats) == 7
 
 
+def test_a_layer_that_saves_most_work_returns_where_nothing_else_is_ample() -> None:
+    noise = Noise({}, {"large.w": 1.0, **{f"conv{i}.w": 0.01 for i in range(8)}})
+    layers = [*(layer(f"conv{i}") for i in range(8)), layer("large", cost=1e6)]
+
+    def judge(floats: tuple[str, ...]) -> Verdict:
+        return Verdict(passed=True, ample="large" in floats, score=0.0, text="")
+
+    best = repair(layers, lambda: noise, judge).best
+    assert best.verdict.ample
+    assert best.floats == ("large",)
+
+
 def test_a_cosine_is_ample_a_little_above_the_gate(judge: Judge) -> None:
     def verdict(cosine: float, agreement: float = 1.0) -> tuple[bool, bool]:
         found = judge.verdict([Measured("onnxruntime", cosine, agreement, agreement, 20.0)])
