@@ -85,5 +85,6 @@ def open_artifact(made: Int8Made, artifact: str, engine: str, precision: str = "
 
 
 def in_float(row: dict[str, Any]) -> str:
-    """``3 of 21 (12%)``: layers in float and their share of the operations."""
-    return f"{row['in_float']} of {row['layers']} ({row['operations_in_float']:.0%})"
+    """``3 of 21 (12.3%)``: layers in float and their share of the operations."""
+    share = 100 * row["operations_in_float"]
+    return f"{row['in_float']} of {row['layers']} ({share:.3g}%)"

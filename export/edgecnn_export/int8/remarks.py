@@ -9,6 +9,12 @@ from edgecnn_export.int8.quality import ANYTHING, proves_little
 from edgecnn_export.int8.workbench import TargetResult
 
 NAMED = 3
+MOSTLY = 0.9
+"""Of the operations: with so many in float, INT8 is one in name."""
+HARDLY = (
+    ": it will hardly be faster. Where equal results ask too much, labelled pictures "
+    "(--eval-data) let the gate count right ones instead"
+)
 
 
 def doubts(
@@ -83,7 +89,8 @@ def outcomes(results: Sequence[TargetResult]) -> list[str]:
             share = sum(layer.cost for layer in result.layers if layer.in_float)
             notes.append(
                 f"{name}: {len(result.returned)} of {len(result.layers)} layers "
-                f"({share:.0%} of the operations) went back to float to pass the gate"
+                f"({100 * share:.3g}% of the operations) went back to float to pass the gate"
+                + (HARDLY if share > MOSTLY and not result.measured[0].quality else "")
             )
     constant = {name for result in results for name in result.constant}
     if constant:
