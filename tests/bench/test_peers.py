@@ -126,6 +126,23 @@ def test_races_take_turns_and_keep_every_round(imported, tmp_path: Path) -> None
     assert all(rate <= 100 for rate in rates["slow"])
 
 
+@pytest.mark.parametrize(("least", "count"), [(0.0, 5), (3.0, 5), (20.0, 10)])
+def test_a_block_is_long_enough_for_the_quickest(imported, least: float, count: int) -> None:
+    racing = imported("runner.race")
+    asked: list[int] = []
+
+    class Clock:
+        def __init__(self, took: float) -> None:
+            self._took = took
+
+        def run(self, results: int) -> list[float]:
+            asked.append(results)
+            return [self._took] * results
+
+    racing.race({"quick": Clock(2.0), "slow": Clock(9.0)}, racing.Pace(1, 5, least))
+    assert asked[-1] == asked[3] == count
+
+
 def names(peers: Path) -> list[str]:
     return sorted(file.parent.name for file in peers.glob("*/requirements.txt"))
 

@@ -1,5 +1,6 @@
 """Workers in turns: blocks of the same pictures, paired round by round."""
 
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,24 +18,26 @@ AHEAD = 2
 
 @dataclass(frozen=True)
 class Pace:
-    """rounds: blocks of each. count: results a block."""
+    """rounds: blocks of each. count: results a block, or as many more as the quickest worker gives
+    in ``least`` milliseconds."""
 
     rounds: int
     count: int
+    least: float = 0.0
 
 
 def race(workers: Mapping[str, Worker], pace: Pace) -> dict[str, list[float]]:
     """Results a second by worker, one value a round; who begins changes from round to round."""
     rates: dict[str, list[float]] = {name: [] for name in workers}
     names = list(workers)
-    for worker in workers.values():
-        worker.run(AHEAD)
+    quickest = min(min(worker.run(AHEAD)) for worker in workers.values())
+    count = max(pace.count, math.ceil(pace.least / quickest))
     for number in range(pace.rounds):
         first = number % len(names)
         for name in (*names[first:], *names[:first]):
             time.sleep(SETTLE)
             workers[name].run(AHEAD)
-            times = workers[name].run(pace.count)
+            times = workers[name].run(count)
             rates[name].append(1e3 * len(times) / float(np.sum(times)))
     return rates
 
