@@ -147,9 +147,10 @@ def _warnings(album: Album, spec: Input, count: int) -> tuple[str, ...]:
         names = ", ".join(bad[:3]) + (" …" if len(bad) > 3 else "")
         warnings.append(f"{len(bad)} files in {album.folder} are no readable pictures: {names}")
     if len(frames) < count:
+        few = f"only {len(frames)} picture{'s' if len(frames) > 1 else ''} in {album.folder}"
         warnings.append(
-            f"only {len(frames)} pictures in {album.folder}: filled up with crops and mirror "
-            f"images of them; {count} different ones say more"
+            f"{few}: filled up with crops and mirror images of them; "
+            f"{count} different ones say more"
         )
     shrunk = float(np.median([fit(spec, f.shape[1], f.shape[0]).gain[:2].min() for f in frames]))
     if spec.interpolation == "linear" and shrunk > SHRINK_LIMIT:

@@ -55,7 +55,7 @@ def test_few_pictures_are_filled_up_with_views_of_them(tmp_path: Path) -> None:
     write(tmp_path, 1)
     found = given(tmp_path, spec())
     assert len({picture.tobytes() for picture in found.pixels}) == 16
-    assert "only 1 pictures" in found.warnings[0]
+    assert "only 1 picture in" in found.warnings[0]
 
 
 def test_a_name_that_is_no_utf8_can_be_written_in_a_report(tmp_path: Path) -> None:
