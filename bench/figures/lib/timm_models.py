@@ -32,6 +32,8 @@ MORE = (
 PHOTOGRAPHS = 16
 STATISTICS = 64
 """Photographs whose statistics a network gets that is quantised, about."""
+CLOSED = 1e-3
+"""Weights that are all smaller than this let nothing through."""
 SHUFFLENET = "lib.shufflenet:shufflenet"
 
 
@@ -49,7 +51,24 @@ def random_model(name: str) -> nn.Module:
 
         return shufflenet().eval()
     model: nn.Module = timm.create_model(name, pretrained=False).eval()
+    _open_branches(model)
     return model
+
+
+def _open_branches(module: nn.Module) -> None:
+    """Let everything in an untrained network count. In place.
+
+    Many scale each residual branch by 0, or by 1e-6, and leave it to training to open them; some
+    heads are all 0. As they are, half of a ResNet would be compared with itself times 0.
+    """
+    for name, parameter in module.named_parameters():
+        if name.endswith("bias") or parameter.abs().max() >= CLOSED:
+            continue
+        with torch.no_grad():
+            if parameter.dim() == 1:
+                parameter.fill_(1.0)
+            else:
+                parameter.normal_(std=0.02)
 
 
 @functools.cache
