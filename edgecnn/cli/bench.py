@@ -123,12 +123,12 @@ def _select(args: argparse.Namespace) -> int:
             command=_command(),
             progress=live,
         )
-    if args.out:
-        write_json(args.out, selection)
     if args.json:
         print(as_json(selection), end="")
     else:
         Console(emoji=False).print(selection_table(selection))
+    if args.out:  # after printing: a full disk may not cost what was measured
+        write_json(args.out, selection)
     if not selection.kept:
         print(f"not kept: {cache} cannot be written; name another --cache-dir", file=sys.stderr)
         return EdgecnnError.exit_code

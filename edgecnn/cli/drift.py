@@ -17,6 +17,13 @@ SHOWN = 24
 """Rows of the table at most: the pictures that drift most."""
 
 
+def check_transform(name: str) -> None:
+    """Import it, before anything takes time. Raises UsageError where that cannot be done."""
+    from edgecnn_export.differential import load_transform
+
+    load_transform(name)
+
+
 def run_transform(args: argparse.Namespace, bundle: "Bundle") -> "Drift":
     """Run it, with a progress bar on stderr."""
     from rich.console import Console

@@ -4,7 +4,7 @@ import argparse
 import json
 from typing import TYPE_CHECKING, Any
 
-from edgecnn.cli.drift import print_drift, run_transform
+from edgecnn.cli.drift import check_transform, print_drift, run_transform
 from edgecnn.cli.tables import plain_table
 from edgecnn.cli.words import safe
 from edgecnn_runtime.errors import UsageError, VerificationError
@@ -70,6 +70,8 @@ def run(args: argparse.Namespace) -> int:
         album = read_pictures(args.images, list_pictures(args.images), args.count)
         frames = list(album.frames) if album else []
     bundle = open_bundle(args.bundle)
+    if args.transform:
+        check_transform(args.transform)
     verdicts = crosscheck(bundle, backend=args.backend, precision=args.precision, frames=frames)
     drift = run_transform(args, bundle) if args.transform else None
     passed = all(verdict.passed for verdict in verdicts) and (drift is None or drift.passed)

@@ -1,11 +1,16 @@
 """Words of strangers, on their way to a terminal."""
 
 
-def safe(text: str) -> str:
-    """Text as rich prints it literally: no markup, and no control characters for the terminal.
+def plain(text: str) -> str:
+    """Text without control characters for the terminal.
 
     Labels, file names and messages come from files; an escape sequence in them would be obeyed.
     """
+    return "".join(c if c.isprintable() or c == "\n" else "\ufffd" for c in text)
+
+
+def safe(text: str) -> str:
+    """``plain`` text as rich prints it literally: no markup."""
     from rich.markup import escape
 
-    return escape("".join(c if c.isprintable() or c == "\n" else "\ufffd" for c in text))
+    return escape(plain(text))

@@ -14,6 +14,8 @@ from typing import TypeAlias, TypeVar
 
 import msgspec
 
+from edgecnn_runtime.errors import UsageError
+
 T = TypeVar("T")
 Key: TypeAlias = tuple[str, ...]
 """Everything that a value depends on."""
@@ -23,11 +25,21 @@ log = logging.getLogger(__name__)
 
 
 def default_cache_dir() -> Path:
-    """The service's state directory under systemd, else the user's (XDG)."""
+    """The service's state directory under systemd, else the user's (XDG).
+
+    Raises UsageError for a user without a home, as in a container under a number of its own.
+    """
     if service := os.environ.get("STATE_DIRECTORY"):
         return Path(service.split(":")[0])
-    state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
-    return Path(state) / "edgecnn"
+    if state := os.environ.get("XDG_STATE_HOME"):
+        return Path(state) / "edgecnn"
+    try:
+        return Path.home() / ".local" / "state" / "edgecnn"
+    except RuntimeError:
+        raise UsageError(
+            "this user has no home directory to keep measurements in: set HOME, or "
+            "XDG_STATE_HOME to a folder that it may write to"
+        ) from None
 
 
 class Kept(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -12,12 +12,19 @@ import msgspec
 from edgecnn_runtime.backends import Backend, Options, backend_module
 from edgecnn_runtime.bundle import Bundle, GoldenData
 from edgecnn_runtime.cache import default_cache_dir
-from edgecnn_runtime.errors import BackendMissingError, EdgecnnError
+from edgecnn_runtime.errors import BackendMissingError, BundleError, EdgecnnError
 from edgecnn_runtime.manifest import Parity
 from edgecnn_runtime.parity import parity
 from edgecnn_runtime.preprocess import prepare
 from edgecnn_runtime.select import Candidate, candidates
-from edgecnn_runtime.selftest import SelfTest, agreement, replay, required_db, run_pictures
+from edgecnn_runtime.selftest import (
+    SelfTest,
+    agreement,
+    check_outputs,
+    replay,
+    required_db,
+    run_pictures,
+)
 from edgecnn_runtime.types import Floats, Pixels
 
 
@@ -105,8 +112,13 @@ def _verdict(
         )
         return verdict, {}
     try:
+        check_outputs(model, opened, str(candidate))
         test = replay(bundle, artifact, engine, opened)
         outputs = run_pictures(opened, GoldenData(pixels, {}), model) if pixels is not None else {}
+    except BundleError as error:
+        return Verdict(
+            artifact=artifact.file, engine=engine, version=version, problem=str(error)
+        ), {}
     finally:
         opened.close()
     comparison = None

@@ -282,7 +282,7 @@ class Manifest(Part, frozen=True, kw_only=True):
     outputs: tuple[Output, ...]
     decode: Decode
     labels: tuple[str, ...]
-    batch: tuple[Positive, ...] | None
+    batch: Annotated[tuple[Positive, ...], Meta(min_length=1)] | None
     """Batch sizes the artifacts take; None means any."""
     artifacts: Annotated[tuple[Artifact, ...], Meta(min_length=1)]
     golden: Golden

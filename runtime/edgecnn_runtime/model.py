@@ -18,7 +18,6 @@ from edgecnn_runtime.cache import default_cache_dir
 from edgecnn_runtime.decode import make_decoder
 from edgecnn_runtime.errors import (
     BackendMissingError,
-    BundleError,
     EdgecnnError,
     SelfTestError,
     UnsupportedModelError,
@@ -27,7 +26,7 @@ from edgecnn_runtime.errors import (
 from edgecnn_runtime.manifest import Manifest
 from edgecnn_runtime.preprocess import Geometry, Preprocessor, Roi, check_frame
 from edgecnn_runtime.select import Candidate, Choice, ranked
-from edgecnn_runtime.selftest import check
+from edgecnn_runtime.selftest import check, check_outputs
 from edgecnn_runtime.types import Box, Frame, Pixels, Result, Tensors
 
 REFUSALS = (SelfTestError, UnsupportedModelError, BackendMissingError)
@@ -116,7 +115,7 @@ def open_model(
     engine = backend_module(candidate.backend)
     backend: Backend = engine.open(bundle.file(candidate.artifact), options)
     try:
-        _check_outputs(bundle.manifest, backend, candidate)
+        check_outputs(bundle.manifest, backend, str(candidate))
         tested = self_test and candidate.backend != "fake"  # a fake reproduces nothing
         test = (
             check(bundle, candidate.artifact, candidate.engine, backend, cache) if tested else None
@@ -222,18 +221,3 @@ def crop_region(box: Box, width: int, height: int, margin: float = 0.0) -> Roi:
     x2 = min(max(math.ceil(box.x2 + dx), x1 + 1), width)
     y2 = min(max(math.ceil(box.y2 + dy), y1 + 1), height)
     return x1, y1, x2 - x1, y2 - y1
-
-
-def _check_outputs(manifest: Manifest, backend: Backend, candidate: Candidate) -> None:
-    size = (len(backend.pixels), manifest.input.height, manifest.input.width, 3)
-    if backend.pixels.shape != size:
-        raise BundleError(f"{candidate}: takes {list(backend.pixels.shape)}, not {list(size)}")
-    for output in manifest.outputs:
-        expected = tuple(len(backend.pixels) if n is None else n for n in output.shape)
-        found = backend.outputs.get(output.name)
-        if found is None or found.shape != expected:
-            shape = "no such output" if found is None else list(found.shape)
-            raise BundleError(
-                f"{candidate}: output {output.name!r} is {shape}; "
-                f"the manifest says {list(expected)}"
-            )

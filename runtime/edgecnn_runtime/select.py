@@ -98,7 +98,8 @@ def candidates(
     part, "int8-cpu"). precision "" is each backend's exact one, "all" every one it offers here.
     threads: 0 is every core this process may use.
     features, engines: what the processor offers and which backends are installed; None looks.
-    Raises UsageError for a name that does not exist, BackendMissingError where nothing is left.
+    Raises UsageError for a name that does not exist, BackendMissingError where nothing is left,
+    as of a precision that no engine computes in here.
     """
     here = cpu_features() if features is None else features
     names = _backends(backend, list(installed()) if engines is None else engines)
@@ -112,6 +113,7 @@ def candidates(
     ]
     found = [candidate for _, candidate in sorted(placed, key=lambda pair: pair[0])]
     if not found:
+        _check_precision(precision, names)
         what = artifact or precision or "any of its artifacts"
         raise BackendMissingError(
             f"{bundle.path}: no backend here takes {what} (tried {', '.join(names)}); "
@@ -242,6 +244,15 @@ def _cpu_rank(artifact: Artifact, features: frozenset[str]) -> tuple[int, str]:
     }
     kind = "cpu" if artifact.target == "openvino" else artifact.target
     return ranks.get((kind, sums), (5, "made for another kind of processor"))
+
+
+def _check_precision(wanted: str, engines: Sequence[str]) -> None:
+    offered = sorted({each for name in engines for each in backend_module(name).precisions()})
+    if wanted and wanted != ALL and wanted not in offered:
+        raise BackendMissingError(
+            f"no engine here computes in {wanted!r}; {', '.join(engines)} offer "
+            f"{', '.join(offered)}"
+        )
 
 
 def _precisions(name: str, wanted: str) -> Iterator[str]:

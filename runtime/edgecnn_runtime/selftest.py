@@ -15,7 +15,7 @@ from edgecnn_runtime.backends import Backend, backend_module
 from edgecnn_runtime.bundle import Bundle, GoldenData, load_golden
 from edgecnn_runtime.cache import recall, remember
 from edgecnn_runtime.decode import Decoder, make_decoder
-from edgecnn_runtime.errors import SelfTestError
+from edgecnn_runtime.errors import BundleError, SelfTestError
 from edgecnn_runtime.machine import host_key
 from edgecnn_runtime.manifest import Artifact, Manifest
 from edgecnn_runtime.parity import snr_db
@@ -43,6 +43,11 @@ class SelfTest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     required_db: dict[str, float]
     agreement: float
 
+    def of(self, manifest: Manifest) -> bool:
+        """Whether it tells of these outputs, as one that was kept may not if it was damaged."""
+        names = {output.name for output in manifest.outputs}
+        return self.snr_db.keys() == self.required_db.keys() == names
+
     @property
     def passed(self) -> bool:
         """Every output close enough, and every decoded result the same."""
@@ -63,6 +68,24 @@ class SelfTest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         return f"{text}, {self.agreement:.0%} of the decoded results equal"
 
 
+def check_outputs(manifest: Manifest, backend: Backend, who: str) -> None:
+    """That an opened model takes and gives what the manifest says.
+
+    who: the candidate, for messages. Raises BundleError.
+    """
+    size = (len(backend.pixels), manifest.input.height, manifest.input.width, 3)
+    if backend.pixels.shape != size:
+        raise BundleError(f"{who}: takes {list(backend.pixels.shape)}, not {list(size)}")
+    for output in manifest.outputs:
+        expected = tuple(len(backend.pixels) if n is None else n for n in output.shape)
+        found = backend.outputs.get(output.name)
+        if found is None or found.shape != expected:
+            shape = "no such output" if found is None else list(found.shape)
+            raise BundleError(
+                f"{who}: output {output.name!r} is {shape}; the manifest says {list(expected)}"
+            )
+
+
 def check(
     bundle: Bundle, artifact: Artifact, engine: str, backend: Backend, cache: Path
 ) -> SelfTest:
@@ -75,7 +98,7 @@ def check(
     batch = str(len(backend.pixels))
     key = (bundle.digest, artifact.file, engine, batch, version, __version__, *host_key())
     found = recall(cache, "selftest", key, SelfTest)
-    if found is None or not found.passed:
+    if found is None or not found.of(bundle.manifest) or not found.passed:
         found = replay(bundle, artifact, engine, backend)
         if not found.passed:
             raise SelfTestError(

@@ -169,6 +169,21 @@ def test_verify_compares_the_engines_on_pictures(
     assert "reference" in shown
 
 
+def test_verify_refuses_a_model_that_is_not_the_manifests(own: Path, capsys: Captured) -> None:
+    rewrite(own, lambda m: m["input"].update(width=28))
+    assert main(["verify", str(own)]) == 3
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "takes [1, 32, 32, 3], not [1, 32, 28, 3]" in shown
+
+
+def test_errors_let_no_file_talk_to_the_terminal(own: Path, capsys: Captured) -> None:
+    rewrite(own, lambda m: m.update({"\x1b[31mred": 1}))
+    assert main(["verify", str(own)]) != 0
+    said = capsys.readouterr().err
+    assert "\x1b" not in said
+    assert "[31mred" in said
+
+
 @pytest.mark.parametrize(
     ("flags", "code", "words"),
     [

@@ -181,6 +181,26 @@ def test_a_transform_that_augments_is_no_reference(bundle: Bundle) -> None:
     assert not drift.passed
 
 
+def test_a_transform_that_fails_the_second_time_is_no_reference(bundle: Bundle) -> None:
+    known: set[str] = set()
+
+    def once(path: str) -> np.ndarray:
+        if path in known:
+            raise RuntimeError("used up")
+        known.add(path)
+        return transform()(path)
+
+    drift = differential(bundle, once)
+    assert not drift.passed
+    assert drift.problems[0].problem.startswith("called again with the same picture, it raises")
+
+
+def test_a_tensor_without_a_picture_in_it_gets_no_advice(bundle: Bundle) -> None:
+    drift = differential(bundle, lambda _path: np.full((3, SIZE, SIZE), 7e6, np.float32))
+    assert not drift.passed
+    assert "--std" not in said(drift)
+
+
 def test_the_wrong_size_and_what_raises_are_findings_and_no_crash(bundle: Bundle) -> None:
     big = differential(bundle, transform(resize=lambda rgb: cv2.resize(rgb, (40, 30))))
     assert not big.passed
@@ -275,6 +295,9 @@ def test_a_real_torch_tensor(bundle: Bundle, tmp_path: Path) -> None:
     planes = torch.rand(3, SIZE, SIZE, requires_grad=True)
     found = tensor(lambda _: planes, tmp_path / "any.png", bundle.manifest.input)
     np.testing.assert_array_equal(found, planes.detach().numpy())
+    short = planes.detach().to(torch.bfloat16)
+    found = tensor(lambda _: short, tmp_path / "any.png", bundle.manifest.input)
+    np.testing.assert_array_equal(found, short.float().numpy())
 
 
 @pytest.mark.parametrize(
@@ -317,6 +340,34 @@ def test_names_that_cannot_be_imported(tmp_path: Path, monkeypatch: pytest.Monke
     ):
         with pytest.raises(UsageError, match=says):
             load_transform(name)
+
+
+def test_a_training_script_is_kept_off_ours(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    bundle: Bundle,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "ends_train.py").write_text("import sys\nsys.exit(0)\n")
+    (tmp_path / "neighbour_train.py").write_text("def run(path):\n    return None\n")
+    (tmp_path / "script_train.py").write_text(
+        "import argparse, sys\n"
+        "argparse.ArgumentParser().parse_args()\n"
+        "print('loading the data')\n"
+        "def ends(path):\n    sys.exit(0)\n"
+        "def late(path):\n    from neighbour_train import run\n    return run(path)\n"
+    )
+    monkeypatch.setattr(sys, "argv", ["edgecnn", "verify", "a.edge"])
+    with pytest.raises(UsageError, match=r"ends the program \(exit 0\); .*__main__"):
+        load_transform("ends_train:run")
+    ends, late = (load_transform(f"script_train:{name}") for name in ("ends", "late"))
+    assert capsys.readouterr().out == "", "what a script reads is ours alone"
+    assert sys.argv == ["edgecnn", "verify", "a.edge"]
+    with pytest.raises(TensorError, match="ends the program"):
+        tensor(ends, tmp_path / "any.png", bundle.manifest.input)
+    with pytest.raises(TensorError, match="gives None"):  # and finds the module beside its own
+        tensor(late, tmp_path / "any.png", bundle.manifest.input)
 
 
 def test_generated_pictures_are_what_their_files_hold(tmp_path: Path) -> None:

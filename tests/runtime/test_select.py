@@ -113,6 +113,8 @@ def test_what_does_not_exist_is_refused(bundle):
         files(bundle, VNNI, backend="tensorflow")
     with pytest.raises(BackendMissingError, match="no backend here takes int8-trt"):
         files(bundle, VNNI, artifact="int8-trt")
+    with pytest.raises(BackendMissingError, match=r"computes in 'f99'; .* offer .*f32"):
+        candidates(bundle, artifact="fp32", precision="f99")
 
 
 def test_without_any_engine_the_install_lines_are_listed(bundle):

@@ -11,7 +11,7 @@ from edgecnn_runtime import selftest
 from edgecnn_runtime.backends import Options, backend_module, fake, installed
 from edgecnn_runtime.bundle import load_golden, open_bundle
 from edgecnn_runtime.cache import recall, remember
-from edgecnn_runtime.errors import SelfTestError
+from edgecnn_runtime.errors import SelfTestError, UsageError
 from edgecnn_runtime.selftest import check, replay, required_db, run_pictures
 
 
@@ -146,6 +146,16 @@ def test_a_failure_in_the_folder_is_tested_again(opened, tmp_path):
     assert check(opened, entry, "fake/f32", golden_backend(opened), tmp_path).passed
 
 
+def test_what_was_kept_without_an_output_is_tested_again(opened, tmp_path):
+    entry = opened.manifest.artifacts[0]
+    passed = check(opened, entry, "fake/f32", golden_backend(opened), tmp_path)
+    (kept,) = (tmp_path / "selftest").iterdir()
+    for part in ("snr_db", "required_db"):
+        forged = json.loads(kept.read_bytes()) | {"value": {**plain(passed), part: {}}}
+        kept.write_text(json.dumps(forged))
+        assert check(opened, entry, "fake/f32", golden_backend(opened), tmp_path) == passed
+
+
 def test_a_folder_that_cannot_be_written_is_no_error(tmp_path):
     blocked = tmp_path / "file"
     blocked.write_text("not a folder")
@@ -166,3 +176,17 @@ def test_the_state_folder_follows_systemd_and_xdg(monkeypatch):
     assert str(default_cache_dir()) == "/home/a/state/edgecnn"
     monkeypatch.setenv("STATE_DIRECTORY", "/var/lib/edgecnn:/var/lib/other")
     assert str(default_cache_dir()) == "/var/lib/edgecnn"
+
+
+def test_a_user_without_a_home_is_told_what_to_set(monkeypatch):
+    from edgecnn_runtime.cache import default_cache_dir
+
+    for name in ("STATE_DIRECTORY", "XDG_STATE_HOME", "HOME"):
+        monkeypatch.delenv(name, raising=False)
+
+    def nobody(uid):
+        raise KeyError(uid)
+
+    monkeypatch.setattr("pwd.getpwuid", nobody)
+    with pytest.raises(UsageError, match=r"no home directory .* set HOME, or XDG_STATE_HOME"):
+        default_cache_dir()

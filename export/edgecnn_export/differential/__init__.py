@@ -117,7 +117,9 @@ def differential(
             for place, (picture, got) in enumerate(zip(pictures, planes, strict=True))
             if got is not None and picture.ordinary
         ]
-        random = _randomness(decisive, call, spec)
+        random, refused = _second_call(decisive, call, spec)
+        for place, problem in refused.items():
+            found[place] = msgspec.structs.replace(found[place], problem=problem)
     outputs = None
     if decisive:
         shown = prepare(spec, [taken.picture.pixels for taken in decisive])
@@ -166,13 +168,23 @@ def _compare(
     return drift, got
 
 
-def _randomness(taken: Sequence[_Taken], transform: Transform, spec: Input) -> float:
-    """Training transforms often augment; those have nothing to say about deployment."""
+def _second_call(
+    taken: Sequence[_Taken], transform: Transform, spec: Input
+) -> tuple[float, dict[int, str]]:
+    """By how much it differs from the first, and what it did not take again, by place.
+
+    Training transforms often augment; those have nothing to say about deployment.
+    """
+    refused: dict[int, str] = {}
     for one in taken[:3]:
-        again = tensor(transform, one.picture.path, spec)
+        try:
+            again = tensor(transform, one.picture.path, spec)
+        except TensorError as error:
+            refused[one.place] = f"called again with the same picture, {error}"
+            continue
         if not np.array_equal(one.planes, again):
-            return levels(as_told(spec)(one.planes), as_told(spec)(again))
-    return 0.0
+            return levels(as_told(spec)(one.planes), as_told(spec)(again)), refused
+    return 0.0, refused
 
 
 def _pixels(planes: Floats, spec: Input) -> Floats:

@@ -23,6 +23,8 @@ from edgecnn_runtime.types import Floats, Pixels
 
 BETTER, LEAST = 0.75, 0.3
 """A hypothesis counts where it leaves at most so much of the drift, and takes so many levels."""
+FLAT = 1e-6
+"""A tensor that varies by so little of its values is the same everywhere."""
 STEPS = 4
 MOST_PIXELS, MOST_PICTURES = 1_000_000, 6
 
@@ -65,10 +67,13 @@ def levels(read: Floats, show: Floats) -> float:
 
 
 def diagnose(samples: Sequence[Sample], spec: Input) -> list[Finding]:
-    """What makes the drift, the gravest first; empty where nothing known does.
+    """What makes the drift, the gravest first; empty where nothing known does, or where the
+    tensors hold no picture at all.
 
     Every step takes the hypothesis that leaves the least; the next ones are tried on top of it.
     """
+    if all(np.ptp(sample.planes) <= FLAT * np.abs(sample.planes).max() for sample in samples):
+        return []
     small = [sample for sample in samples if sample.frame.size <= 3 * MOST_PIXELS] or samples
     search = _Search(small[:MOST_PICTURES], spec)
     found: list[Finding] = []
@@ -99,10 +104,10 @@ class _Search:
     def _better_reading(self) -> Finding | None:
         named = [(self._typical(way.read, self._canvases), way) for way in readings(self._spec)]
         drift, way = min(named, key=lambda pair: pair[0])
-        fitted = self._fitted()
-        fit_drift = self._typical(fitted.read, self._canvases)
-        if fit_drift < BETTER * drift - LEAST and fit_drift < self._drift / 2:
-            drift, way = fit_drift, fitted
+        if fitted := self._fitted():
+            fit_drift = self._typical(fitted.read, self._canvases)
+            if fit_drift < BETTER * drift - LEAST and fit_drift < self._drift / 2:
+                drift, way = fit_drift, fitted
         if not self._counts(drift):
             return None
         self._reading, self._read = way, way.read
@@ -136,14 +141,16 @@ class _Search:
         pairs = zip(self._samples, canvases, strict=True)
         return float(np.median([levels(read(sample.planes), canvas) for sample, canvas in pairs]))
 
-    def _fitted(self) -> Reading:
-        """Mean and std by least squares, a channel at a time."""
+    def _fitted(self) -> Reading | None:
+        """Mean and std by least squares, a channel at a time; None where one holds no picture."""
         mean, std = [], []
         for channel in range(len(self._canvases[0])):
             given = np.concatenate([s.planes[channel].ravel() for s in self._samples])
             wanted = np.concatenate([canvas[channel].ravel() for canvas in self._canvases])
-            spread = float(given.std())
-            scale = float(np.cov(given, wanted)[0, 1]) / spread**2 if spread else 0.0
+            spread = float(given.std(dtype=np.float64))
+            if not spread:
+                return None
+            scale = float(np.cov(given, wanted)[0, 1]) / spread**2
             std.append(float(f"{scale:.4g}"))
             mean.append(float(f"{wanted.mean() - scale * float(given.mean()):.4g}"))
         says = scale_words(self._own)

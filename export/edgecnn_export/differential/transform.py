@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from edgecnn_export.loading.user_modules import current_folder
+from edgecnn_export.loading.user_modules import users_code
 from edgecnn_runtime.errors import UsageError
 from edgecnn_runtime.manifest import Input
 from edgecnn_runtime.types import Floats
@@ -33,19 +33,18 @@ def load_transform(name: str) -> Transform:
     if not NAME.match(name):
         raise UsageError(f"--transform {name!r} is not package.module:callable")
     module_name, _, attribute = name.partition(":")
-    with current_folder():
-        try:
+    try:
+        with users_code():
             found: Any = importlib.import_module(module_name)
-        except ModuleNotFoundError as error:
-            raise UsageError(
-                f"--transform {name}: no module named {error.name}; type the command in the "
-                "folder that holds it, or install it"
-            ) from None
-        except Exception as error:
-            raise UsageError(
-                f"--transform {name}: importing {module_name} failed: "
-                f"{type(error).__name__}: {error}"
-            ) from error
+    except ModuleNotFoundError as error:
+        raise UsageError(
+            f"--transform {name}: no module named {error.name}; type the command in the "
+            "folder that holds it, or install it"
+        ) from None
+    except Exception as error:
+        raise UsageError(
+            f"--transform {name}: importing {module_name} failed: {type(error).__name__}: {error}"
+        ) from error
     for part in attribute.split("."):
         if not hasattr(found, part):
             raise UsageError(f"--transform {name}: {module_name} has no {attribute}")
@@ -64,7 +63,8 @@ def tensor(transform: Transform, path: Path, spec: Input) -> Floats:
     transform's own exceptions.
     """
     try:
-        value = transform(str(path))
+        with users_code():
+            value = transform(str(path))
     except Exception as error:  # whatever a stranger's code raises is the finding
         hint = f"; it is called with a path: {EXAMPLE}" if isinstance(error, TypeError) else ""
         raise TensorError(f"it raises {type(error).__name__}: {error}{hint}") from error
@@ -81,7 +81,8 @@ def tensor(transform: Transform, path: Path, spec: Input) -> Floats:
 
 def _numbers(value: Any) -> Any:
     """A tensor's array, by what it can do: no framework is imported for it."""
-    for step in ("detach", "cpu", "numpy"):
+    short = "bfloat16" in str(getattr(value, "dtype", ""))  # NumPy has no such numbers
+    for step in ("detach", "cpu", *(["float"] if short else []), "numpy"):
         method = getattr(value, step, None)
         if callable(method) and not isinstance(value, np.ndarray):
             value = method()

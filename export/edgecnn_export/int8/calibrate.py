@@ -28,7 +28,7 @@ MEMORY = 32 << 20
 
 @dataclass(frozen=True)
 class Calibration:
-    """histograms: by tensor. constant: tensors that had one value in every picture."""
+    """histograms: by tensor. constant: tensors that were 0 in every picture."""
 
     histograms: Mapping[str, Histogram]
     constant: tuple[str, ...] = ()
@@ -162,7 +162,9 @@ def check_weights(model: onnx.ModelProto) -> None:
 def _count(values: NDArray[Any], low: float, high: float) -> NDArray[np.int64]:
     if high <= low:
         return np.bincount([0], [values.size], BINS).astype(np.int64)
-    scaled = (values.ravel() - np.float32(low)) * np.float32(BINS / (high - low))
+    scale = BINS / (high - low)
+    kind = np.float32 if scale < float(np.finfo(np.float32).max) else np.float64
+    scaled = (values.ravel() - kind(low)) * kind(scale)
     bins = np.minimum(scaled.astype(np.int32), BINS - 1)
     return np.bincount(np.maximum(bins, 0, out=bins), minlength=BINS)
 

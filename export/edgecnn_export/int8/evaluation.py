@@ -124,6 +124,12 @@ def _folder(path: Path, manifest: Manifest) -> list[Sample]:
             for file in sorted(folder.rglob("*"))
             if file.suffix.lower() in SUFFIXES
         ]
+        loose = [file.name for file in sorted(path.iterdir()) if file.suffix.lower() in SUFFIXES]
+        if samples and loose:
+            raise Place(path).wrong(
+                f"{_pictures(len(loose))} beside its subfolders and so without a label: "
+                f"{_some(loose)}; move each into the folder of its class, or out"
+            )
     if not samples:
         raise Place(path).wrong(_without_labels(path, manifest.task))
     return samples
@@ -188,7 +194,7 @@ def _boxes(rows: Sequence[Row], manifest: Manifest) -> list[Sample]:
 
 
 def _file(row: Row) -> Path:
-    return row.place.path.parent / row.cells["file"]
+    return Path(os.path.normpath(row.place.path.parent / row.cells["file"]))
 
 
 def _class(row: Row, manifest: Manifest) -> int:
@@ -258,7 +264,8 @@ def _check_classes(path: Path, samples: Sequence[Sample], manifest: Manifest) ->
     if unknown:
         names = sorted({sample.label for sample in unknown})
         raise _first(path, unknown).wrong(
-            f"{len(names)} of its classes are not among the model's labels: {_some(names)}; "
+            f"{len(names)} of its classes {'is' if len(names) == 1 else 'are'} not among the "
+            f"model's labels: {_some(names)}; "
             f"the model says {_some(manifest.labels) or 'only numbers'}: "
             "name the classes with --labels FILE"
         )

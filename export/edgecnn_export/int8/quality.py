@@ -19,6 +19,7 @@ from edgecnn_runtime import __version__
 from edgecnn_runtime.agreement import share_equal
 from edgecnn_runtime.backends import Options, backend_module
 from edgecnn_runtime.decode import make_decoder
+from edgecnn_runtime.machine import host_key
 from edgecnn_runtime.manifest import Manifest, Quality
 from edgecnn_runtime.parity import parity, snr_db
 from edgecnn_runtime.preprocess import Geometry, Preprocessor
@@ -159,6 +160,7 @@ class Judge:
             (
                 __version__,
                 versions,
+                host_key(),  # the same graph saturates on one processor and not on another
                 self._labelled,
                 self.max_drop,
                 self.gate,

@@ -57,7 +57,8 @@ def unread(skipped: Sequence[str]) -> list[str]:
     if not skipped:
         return []
     names = ", ".join(skipped[:NAMED]) + (" …" if len(skipped) > NAMED else "")
-    return [f"{len(skipped)} files in the calibration folder are no readable pictures: {names}"]
+    what = "file is no readable picture" if len(skipped) == 1 else "files are no readable pictures"
+    return [f"{len(skipped)} {what} in the calibration folder: {names}"]
 
 
 def left_out(named: Sequence[Target], results: Sequence[TargetResult]) -> list[str]:

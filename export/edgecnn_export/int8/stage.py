@@ -25,7 +25,7 @@ from edgecnn_export.int8.quantise import quantise
 from edgecnn_export.int8.remarks import doubts, left_out, outcomes, unread
 from edgecnn_export.int8.workbench import TargetResult
 from edgecnn_export.progress import Progress
-from edgecnn_export.verifying.pictures import list_pictures, name_in, read_picture
+from edgecnn_export.verifying.pictures import list_pictures, name_in, read_picture, spread
 from edgecnn_export.verifying.verify import Verifier, engines_for
 from edgecnn_runtime.bundle import sha256_file
 from edgecnn_runtime.cache import default_cache_dir
@@ -211,16 +211,19 @@ def calibrated(manifest: Manifest, made: Int8) -> Manifest:
 def read_calibration(folder: str, spec: Input, limit: int = LIMIT) -> CalibrationSet:
     """Up to ``limit`` pictures of a folder, prepared as the runtime does, one in memory at a time.
 
-    Raises UsageError where none can be read.
+    Others take the place of those that are unreadable. Raises UsageError where none can be read.
     """
     files = list_pictures(folder, "--calib")
-    chosen = [files[i * len(files) // limit] for i in range(limit)] if len(files) > limit else files
+    chosen = spread(files, limit)
+    spare = sorted(set(files).difference(chosen))
     pixels = np.empty((len(chosen), spec.height, spec.width, 3), np.uint8)
     slot = np.empty((1, spec.height, spec.width, 3), np.uint8)
     preprocessor = Preprocessor(spec, slot)
     names: list[str] = []
     skipped: list[str] = []
-    for file in chosen:
+    for file in [*chosen, *spare]:
+        if len(names) == limit:
+            break
         frame = read_picture(file)
         if frame is None:
             skipped.append(name_in(folder, file))
@@ -229,7 +232,7 @@ def read_calibration(folder: str, spec: Input, limit: int = LIMIT) -> Calibratio
         pixels[len(names)] = slot[0]
         names.append(name_in(folder, file))
     if not names:
-        raise UsageError(f"--calib {folder}: none of {len(chosen)} files is a readable picture")
+        raise UsageError(f"--calib {folder}: none of {len(skipped)} files is a readable picture")
     return CalibrationSet(pixels[: len(names)], tuple(names), tuple(skipped))
 
 

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import msgspec
@@ -135,14 +135,15 @@ class Workbench:
         with self.progress.step(f"{target}: SQNR of every layer"):
             layers = self._report(outcome, noise[0] if noise else None)
         best, measured = self._built(outcome.best.floats)
+        verdict = self.judge.verdict(measured)  # what is emitted was measured now, not remembered
         return TargetResult(
             target=target,
-            model=best if outcome.best.verdict.passed else None,
+            model=best if verdict.passed else None,
             method=self._method,
             methods=methods,
             tried=tried,
             bias_corrected=self._correct,
-            best=outcome.best,
+            best=replace(outcome.best, verdict=verdict),
             attempts=outcome.attempts,
             measured=measured,
             layers=layers,

@@ -94,7 +94,7 @@ def _looks_like_boxes(text: Path) -> bool:
 
 def _boxes(text: Path, file: Path, manifest: Manifest) -> Iterator[tuple[int, Box]]:
     try:
-        lines = text.read_text("utf-8").split("\n")
+        lines = text.read_text("utf-8-sig").split("\n")
     except UnicodeDecodeError:
         raise Place(text).wrong("is no text; save it as UTF-8") from None
     given = [(Place(text, at), line.split()) for at, line in enumerate(lines, 1) if line.strip()]

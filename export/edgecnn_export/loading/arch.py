@@ -11,7 +11,7 @@ from torch import nn
 
 from edgecnn_export.checkpoint import ARCH
 from edgecnn_export.loading.loaded import first_conv_channels
-from edgecnn_export.loading.user_modules import current_folder
+from edgecnn_export.loading.user_modules import users_code
 from edgecnn_runtime.errors import UsageError
 
 EXAMPLE = "--arch timm.models:resnet18 --arch-args '{\"num_classes\": 10}'"
@@ -32,9 +32,8 @@ def build(arch: str, arch_args: Mapping[str, Any]) -> nn.Module:
     if not ARCH.fullmatch(arch):
         raise UsageError(f"--arch {arch!r} is not package.module:factory, e.g. {EXAMPLE}")
     module_name, _, attribute = arch.partition(":")
-    with current_folder():
-        factory = _attribute(_import(arch, module_name), arch, attribute)
-        model = _call(factory, arch, arch_args)
+    factory = _attribute(_import(arch, module_name), arch, attribute)
+    model = _call(factory, arch, arch_args)
     if not isinstance(model, nn.Module):
         raise UsageError(f"--arch {arch} gives a {type(model).__name__}, not a torch.nn.Module")
     return model
@@ -48,7 +47,8 @@ def _call(factory: Any, arch: str, arch_args: Mapping[str, Any]) -> Any:
             f"--arch {arch} names a {type(factory).__name__}, which takes no arguments"
         )
     try:
-        return factory(**arch_args)
+        with users_code():
+            return factory(**arch_args)
     except Exception as error:
         given = json.dumps(dict(arch_args)) if arch_args else "no arguments"
         raise UsageError(
@@ -93,7 +93,8 @@ def _timm_size(module: nn.Module, config: Mapping[str, Any]) -> tuple[int, int]:
 
 def _import(arch: str, name: str) -> Any:
     try:
-        return importlib.import_module(name)
+        with users_code():
+            return importlib.import_module(name)
     except ModuleNotFoundError as error:
         package = name.partition(".")[0]
         if error.name and error.name.partition(".")[0] == package:

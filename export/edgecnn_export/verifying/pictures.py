@@ -91,7 +91,7 @@ def read_pictures(
     """
     if not files:
         return None
-    chosen = _spread(files, count)
+    chosen = spread(files, count)
     spare = [file for file in files if file not in set(chosen)]
     good: list[tuple[Path, Pixels]] = []
     bad: list[Path] = []
@@ -130,7 +130,7 @@ def collect(
         origin: Origin = "given" if album.flag == "--images" else "calibration"
         return Pictures(pixels, names, origin, album.skipped, _warnings(album, spec, count))
     if samples is not None and sampled:
-        frames = _spread(list(samples), count)
+        frames = spread(list(samples), count)
         numbers = [f"sample {index}" for index in range(len(frames))]
         pixels, names = _views(frames, numbers, spec, count)
         return Pictures(pixels, names, "checkpoint")
@@ -173,7 +173,8 @@ def _find(folder: Path, flag: str) -> Iterator[Path]:
             yield path
 
 
-def _spread(items: Sequence[T], count: int) -> list[T]:
+def spread(items: Sequence[T], count: int) -> list[T]:
+    """Up to ``count`` of them, from everywhere in their order."""
     if len(items) <= count:
         return list(items)
     return [items[index * len(items) // count] for index in range(count)]

@@ -8,7 +8,7 @@ import pytest
 from onnx import helper, numpy_helper
 
 from edgecnn_export.int8 import calibrate as module
-from edgecnn_export.int8.calibrate import Tap, calibrate
+from edgecnn_export.int8.calibrate import Tap, _count, calibrate
 from edgecnn_export.progress import Silent
 from edgecnn_runtime.errors import UnsupportedModelError
 from edgecnn_runtime.types import Pixels
@@ -90,6 +90,14 @@ def test_activations_that_overflow_are_named_with_their_layer(
     model = changed(network(), "second.w", np.full((8, 8, 1, 1), 1e38))
     with pytest.raises(UnsupportedModelError, match=r"layer 'add'.*infinity"):
         calibrate(model, TENSORS, pictures, Silent())
+
+
+@pytest.mark.filterwarnings("error")
+def test_the_smallest_ranges_are_counted_like_others() -> None:
+    values = np.linspace(0, 1e-38, 1001, dtype=np.float32)
+    counts = _count(values, 0.0, float(values[-1]))
+    assert counts.sum() == values.size
+    assert counts.max() < 3
 
 
 def test_a_layer_that_gives_only_zeros_is_noted(network: Build, pictures: Pixels) -> None:

@@ -48,6 +48,25 @@ def test_folders_that_are_no_labels_of_the_model_are_named(
         read_evaluation(tmp_path, classifier)
 
 
+def test_pictures_beside_the_folders_of_classes_are_refused(
+    tmp_path: Path, classifier: Manifest
+) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        picture(tmp_path / name / "1.png")
+    picture(tmp_path / "loose.png")
+    with pytest.raises(UsageError, match=r"1 picture beside its subfolders .*: loose\.png; move"):
+        read_evaluation(tmp_path, classifier)
+
+
+def test_one_file_spelt_twice_is_one_file(tmp_path: Path, classifier: Manifest) -> None:
+    picture(tmp_path / "1.png")
+    table = tmp_path / "l.csv"
+    table.write_text(f"file,label\n1.png,a\n../{tmp_path.name}/1.png,b\n")
+    with pytest.raises(UsageError, match=r":3: 1\.png is in line 2 already as a, and here as b"):
+        read_evaluation(table, classifier)
+
+
 def test_numbered_folders_fit_a_model_without_names(tmp_path: Path, classifier: Manifest) -> None:
     picture(tmp_path / "3" / "1.png")
     nameless = msgspec.structs.replace(classifier, labels=())
@@ -101,6 +120,8 @@ def test_yolo_text_files(tmp_path: Path, task: AsTask, file: str, text: str, giv
     ((index, box),) = found.samples[0].boxes
     assert index == 1
     assert box == pytest.approx((40, 15, 60, 35))
+    label.write_text("1 0.5 0.5 0.2 0.4\n", "utf-8-sig")
+    assert read_evaluation(tmp_path / given, task("detect")) == found
 
 
 @pytest.mark.parametrize(

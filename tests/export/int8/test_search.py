@@ -1,6 +1,7 @@
 """Sensitivity, repair and all of quantise: accurate or not emitted, and never worked twice."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -281,11 +282,12 @@ def test_the_gate_chooses_between_methods_that_are_close(
     class Partial(Judge):
         """Lets one method's graph through."""
 
-        seen: ClassVar[list[int]] = []
+        seen: ClassVar[list[Sequence[Measured]]] = []
 
         def verdict(self, measured: Sequence[Measured]) -> Verdict:
-            self.seen.append(len(self.seen))
-            good = len(self.seen) == 2
+            if measured not in self.seen:
+                self.seen.append(measured)
+            good = self.seen.index(measured) == 1
             return Verdict(good, good, 1.0 if good else -1.0, "as it is told")
 
     judge = Partial(classifier, network(), pictures[32:], ["onnxruntime"])
@@ -326,6 +328,27 @@ def test_a_sensitive_layer_returns_to_float_and_an_interrupted_search_goes_on(
     assert any(layer.noise for layer in result.layers)
     assert not result.attempts[0].verdict.passed
     assert {layer.name for layer in result.layers if layer.in_float} == set(result.returned)
+
+
+def test_what_is_emitted_was_measured_now_whatever_is_remembered(
+    network: Build, judge: Judge, pictures: Pixels, work: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: dict[str, Any] = {"method": "minmax", "folder": work, "progress": Silent()}
+    model = network()
+    (passed,) = quantise(model, pictures[:32], judge, targets=("cpu",), **asked).results
+    assert passed.passed
+    measured = Judge.measure
+
+    def worse(self: Judge, *args: Any) -> Any:
+        return tuple(replace(one, cosine=0.5) for one in measured(self, *args))
+
+    monkeypatch.setattr(Judge, "measure", worse)
+    (now,) = quantise(model, pictures[:32], judge, targets=("cpu",), **asked).results
+    assert not now.passed
+    assert now.model is None
+    monkeypatch.setattr("edgecnn_export.int8.quality.host_key", lambda: ("another processor",))
+    (there,) = quantise(model, pictures[:32], judge, targets=("cpu",), **asked).results
+    assert not there.attempts[0].verdict.passed, "a verdict is this processor's own"
 
 
 def test_other_labelled_pictures_under_the_same_names_are_judged_anew(

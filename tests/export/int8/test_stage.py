@@ -1,6 +1,7 @@
 """INT8 from the command line: what it makes, what it refuses, what is left where it fails."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -228,6 +229,16 @@ def test_no_picture_and_none_readable(tmp_path: Path) -> None:
     (tmp_path / "1.png").write_text("no picture")
     with pytest.raises(UsageError, match="none of 1 files is a readable picture"):
         read_calibration(str(tmp_path), SPEC)
+
+
+def test_unreadable_pictures_are_replaced(folder: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(folder, tmp_path / "half"))
+    files = sorted(folder.iterdir())
+    for file in files[::2]:
+        file.write_text("no picture")
+    found = read_calibration(str(folder), SPEC, limit=len(files) // 2)
+    assert sorted(found.names) == [file.name for file in files[1::2]]
+    assert set(found.skipped) <= {file.name for file in files[::2]}
 
 
 def test_a_large_folder_is_sampled_all_over(folder: Path) -> None:

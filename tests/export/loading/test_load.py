@@ -222,6 +222,19 @@ def test_an_architecture_that_cannot_be_built(
         load(tmp_path / "weights.pt", arch=arch, arch_args=arch_args)
 
 
+@pytest.mark.parametrize(
+    "text", ["import sys\nsys.exit(0)\n", "import sys\ndef Net():\n    sys.exit(0)\n"]
+)
+def test_code_that_ends_the_program_does_not_end_ours(
+    net: nn.Module, tmp_path: Path, text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.save(net.state_dict(), tmp_path / "weights.pt")
+    (tmp_path / "ends_here.py").write_text(text)
+    monkeypatch.delitem(sys.modules, "ends_here", raising=False)
+    with pytest.raises(UsageError, match=r"ends the program \(exit 0\); .*__main__"):
+        load(tmp_path / "weights.pt", arch="ends_here:Net")
+
+
 def test_a_torchvision_of_another_torch_is_named(net: nn.Module, tmp_path: Path) -> None:
     torch.save(net.state_dict(), tmp_path / "weights.pt")
     error = "operator torchvision::nms does not exist"
