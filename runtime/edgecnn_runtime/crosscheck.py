@@ -112,7 +112,7 @@ def _verdict(
         )
         return verdict, {}
     try:
-        check_outputs(model, opened, str(candidate))
+        check_outputs(model, opened, "it")
         test = replay(bundle, artifact, engine, opened)
         outputs = run_pictures(opened, GoldenData(pixels, {}), model) if pixels is not None else {}
     except BundleError as error:

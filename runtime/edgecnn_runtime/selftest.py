@@ -75,14 +75,18 @@ def check_outputs(manifest: Manifest, backend: Backend, who: str) -> None:
     """
     size = (len(backend.pixels), manifest.input.height, manifest.input.width, 3)
     if backend.pixels.shape != size:
-        raise BundleError(f"{who}: takes {list(backend.pixels.shape)}, not {list(size)}")
+        raise BundleError(
+            f"{who} takes {list(backend.pixels.shape)}; the manifest says {list(size)}"
+        )
     for output in manifest.outputs:
         expected = tuple(len(backend.pixels) if n is None else n for n in output.shape)
         found = backend.outputs.get(output.name)
-        if found is None or found.shape != expected:
-            shape = "no such output" if found is None else list(found.shape)
+        if found is None:
+            raise BundleError(f"{who} gives no {output.name!r}, which the manifest says it does")
+        if found.shape != expected:
             raise BundleError(
-                f"{who}: output {output.name!r} is {shape}; the manifest says {list(expected)}"
+                f"{who} gives {output.name!r} as {list(found.shape)}; "
+                f"the manifest says {list(expected)}"
             )
 
 

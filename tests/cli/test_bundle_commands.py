@@ -173,7 +173,11 @@ def test_verify_refuses_a_model_that_is_not_the_manifests(own: Path, capsys: Cap
     rewrite(own, lambda m: m["input"].update(width=28))
     assert main(["verify", str(own)]) == 3
     shown = " ".join(capsys.readouterr().out.split())
-    assert "takes [1, 32, 32, 3], not [1, 32, 28, 3]" in shown
+    assert "it takes [1, 32, 32, 3]; the manifest says [1, 32, 28, 3]" in shown
+    rewrite(own, lambda m: m["input"].update(width=32))
+    rewrite(own, lambda m: m["outputs"][0].update(shape=[None, 7]))
+    assert main(["verify", str(own)]) == 3
+    assert "; the manifest says [1, 7]" in " ".join(capsys.readouterr().out.split())
 
 
 def test_errors_let_no_file_talk_to_the_terminal(own: Path, capsys: Captured) -> None:

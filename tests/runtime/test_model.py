@@ -168,7 +168,7 @@ def test_an_artifact_that_lies_about_its_outputs_is_refused(build, pictures, tmp
     models = {"model.fp32.onnx": build.classifier(classes=4)}
     zeros = {"scores": np.zeros((3, 7), np.float32)}
     path = build.bundle(tmp_path / "a.edge", models, lying, pictures, reference=zeros)
-    with pytest.raises(BundleError, match=r"'scores' is \[1, 4\]; the manifest says \[1, 7\]"):
+    with pytest.raises(BundleError, match=r"'scores' as \[1, 4\]; the manifest says \[1, 7\]"):
         load(path, cache_dir=tmp_path)
 
 
