@@ -1,6 +1,7 @@
 """``edgecnn export``: a trained model becomes a verified bundle."""
 
 import argparse
+import contextlib
 import json
 import signal
 import sys
@@ -64,7 +65,8 @@ def run(args: argparse.Namespace) -> int:
     with Steps(Console(emoji=False, stderr=True)) as steps:
         with steps.step("start"):
             from edgecnn_export.pipeline import export
-        result = export(config, steps)
+        with contextlib.redirect_stdout(sys.stderr):  # a network may print; stdout may be JSON
+            result = export(config, steps)
     if args.json:
         print(json.dumps(_as_json(result), indent=2))
     else:

@@ -125,6 +125,18 @@ def test_a_wrong_yaml_names_its_line(here: Path, capsys: Captured) -> None:
     assert "model.yaml:2: lables: no such key; did you mean labels?" in capsys.readouterr().err
 
 
+def test_a_network_that_prints_does_not_print_into_json(here: Path, capsys: Captured) -> None:
+    (here / "talks.py").write_text(
+        "from edgecnn.models.mnist_cnn2 import MnistCnn2\n"
+        "class Net(MnistCnn2):\n"
+        "    def forward(self, x):\n        print('forward')\n        return super().forward(x)\n"
+    )
+    assert main(["export", "--spec", "model.yaml", "--arch", "talks:Net", "--json"]) == 0
+    said = capsys.readouterr()
+    assert json.loads(said.out)
+    assert "forward" in said.err
+
+
 def test_errors_are_json_for_a_script(here: Path, capsys: Captured) -> None:
     assert main(["export", "nowhere.pt", "--json"]) == 2
     said = json.loads(capsys.readouterr().out)
