@@ -4,6 +4,7 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from edgecnn.cli.words import safe
 from edgecnn_runtime.meter import Figures
 from edgecnn_runtime.runner import Job
 
@@ -49,14 +50,13 @@ class Live:
                 self._console.print(line, highlight=False, markup=False, soft_wrap=True)
 
     def _table(self) -> "Table":
-        from rich.markup import escape
         from rich.spinner import Spinner
         from rich.table import Table
 
         table = Table.grid(padding=(0, 2))
         for job in self._jobs:
             busy = "✗" if job.error else Spinner("dots", style="green")
-            table.add_row(busy, f"[bold]{escape(job.name)}[/]", *parts(job))
+            table.add_row(busy, f"[bold]{safe(job.name)}[/]", *parts(job))
         return table
 
 

@@ -12,6 +12,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from edgecnn.cli.tables import plain_table
+from edgecnn.cli.words import safe
 from edgecnn_runtime.errors import UsageError
 
 if TYPE_CHECKING:
@@ -263,7 +264,6 @@ def _saved(args: argparse.Namespace, number: int, job: "Job") -> str | None:
 
 def _print(args: argparse.Namespace, jobs: "list[Job]", choice: "Candidate") -> None:
     from rich.console import Console
-    from rich.markup import escape
 
     found = [(job, job.meter.read()) for job in jobs]
     if not any(figures.frames for _, figures in found):
@@ -283,7 +283,7 @@ def _print(args: argparse.Namespace, jobs: "list[Job]", choice: "Candidate") -> 
             cells.append(f"{1000 * figures.age_p50:.0f} / {1000 * figures.age_p95:.0f} ms")
             cells.append(f"{job.source.dropped if job.source else 0:,}")
         name = job.name if "://" in job.name else job.name.rpartition("/")[2] or job.name
-        table.add_row(escape(name), *cells)
+        table.add_row(safe(name), *cells)
     console.print(table)
     kept = [saved for number, job in enumerate(jobs) if (saved := _saved(args, number, job))]
     for path in [*kept, *(str(path) for path in (args.events, args.csv) if path)]:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgecnn.cli.flags import add_flags, read_flags
 from edgecnn.cli.tables import plain_table
+from edgecnn.cli.words import safe
 from edgecnn.train.config import TrainConfig
 
 if TYPE_CHECKING:
@@ -103,12 +104,11 @@ class Display:
 
 def show(trained: "Trained", console: "Console") -> None:
     """Print the figures, the confusion matrix and what to type next."""
-    from rich.markup import escape
 
     data, metrics, started = trained.data, trained.metrics, trained.started
-    path = escape(str(trained.checkpoint))
+    path = safe(str(trained.checkpoint))
     if data.skipped:
-        first = escape(data.skipped[0])
+        first = safe(data.skipped[0])
         console.print(f"[yellow]{len(data.skipped)} files are no pictures:[/] {first} …")
     if started.taken:
         console.print(f"started from {len(started.taken)} weights; new: {_listed(started.fresh)}")
@@ -138,7 +138,6 @@ def _listed(names: tuple[str, ...]) -> str:
 
 
 def _scores(trained: "Trained") -> "Table":
-    from rich.markup import escape
 
     metrics = trained.metrics
     table = plain_table(title="\non the test pictures")
@@ -147,7 +146,7 @@ def _scores(trained: "Trained") -> "Table":
         table.add_column(heading, justify="right")
     rows = zip(trained.data.labels, metrics.precision, metrics.recall, metrics.f1, strict=True)
     for (label, *values), count in zip(rows, metrics.confusion.sum(axis=1), strict=True):
-        table.add_row(escape(label), *(f"{value:.2%}" for value in values), f"{count:,}")
+        table.add_row(safe(label), *(f"{value:.2%}" for value in values), f"{count:,}")
     means = (metrics.precision.mean(), metrics.recall.mean(), metrics.f1.mean())
     table.add_section()
     table.add_row("mean", *(f"{value:.2%}" for value in means), f"{metrics.confusion.sum():,}")
@@ -155,9 +154,8 @@ def _scores(trained: "Trained") -> "Table":
 
 
 def _confusion(trained: "Trained") -> "Table":
-    from rich.markup import escape
 
-    labels = [escape(label) for label in trained.data.labels]
+    labels = [safe(label) for label in trained.data.labels]
     table = plain_table(title="\nconfusion: rows are the truth")
     table.add_column("")
     for label in labels:
