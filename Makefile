@@ -19,10 +19,10 @@ check: $(VENV)/ready  ## ruff, mypy --strict and the import rules
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/pytest -q tests/test_imports.py
 
 bench: $(VENV)/ready  ## every figure the README quotes, measured here, into bench/results
-	@for figure in bench/figures/*.py; do echo; echo $$figure; $(BIN)/python $$figure || exit 1; done
+	@for experiment in bench/experiments/*.py; do echo; echo $$experiment; $(BIN)/python $$experiment || exit 1; done
 
-peers: $(VENV)/ready  ## what people use today, each in an environment of its own, against ours
-	$(BIN)/python bench/peers/compare.py ALL
+baselines: $(VENV)/ready  ## what people use today, each in an environment of its own, against ours
+	$(BIN)/python bench/baselines/compare.py ALL
 
 docs: $(VENV)/ready   ## docs/commands.md, from the commands themselves
 	$(BIN)/python docs/commands.py
@@ -39,4 +39,4 @@ $(VENV)/ready: pyproject.toml runtime/pyproject.toml constraints.txt
 	$(BIN)/pip install -q -c constraints.txt -e "./runtime[cpu,openvino,stream]" -e ".[export,train,dev]"
 	@touch $@
 
-.PHONY: help demo docs test quick check bench peers compat
+.PHONY: help demo docs test quick check bench baselines compat

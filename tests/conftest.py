@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
-from edgecnn_runtime import manifest
-from edgecnn_runtime.bundle import new_bundle, sha256_file, write_manifest
+from edgecnn_runtime.bundle import manifest
+from edgecnn_runtime.bundle.bundle import new_bundle, sha256_file, write_manifest
 
 settings.register_profile("untimed", deadline=None)  # a busy machine is no failure
 settings.load_profile("untimed")

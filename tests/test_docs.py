@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from edgecnn.cli import COMMANDS
-from edgecnn_runtime.manifest import Manifest
+from edgecnn_runtime.bundle.manifest import Manifest
 
 
 def struct_keys(kind: Any, seen: set[Any] | None = None) -> Iterator[str]:

@@ -5,12 +5,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
-from edgecnn_bench.cold import Start, cold_start
+from edgecnn_bench.cold_start import Start, cold_start
 from edgecnn_bench.config import BenchConfig
 from edgecnn_bench.engines import find_engines
 from edgecnn_bench.host import fingerprint
 from edgecnn_bench.latency import Measured, Subject, measure
-from edgecnn_bench.opened import REFUSALS, Opened
 from edgecnn_bench.plan import Planned, make_plan, model_of, open_bundles
 from edgecnn_bench.power import Meter, open_meters
 from edgecnn_bench.results import now
@@ -24,6 +23,7 @@ from edgecnn_bench.schema import (
     Skipped,
     Sustained,
 )
+from edgecnn_bench.session_pool import REFUSALS, Opened
 from edgecnn_bench.sustained import sustained
 from edgecnn_runtime import __version__
 from edgecnn_runtime.errors import SelfTestError, UnsupportedModelError

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import msgspec
 
-from edgecnn_runtime.cpu import cpu_features, cpu_model
+from edgecnn_runtime.device.cpu import cpu_features, cpu_model
 
 PACKAGES = (
     "edgecnn", "edgecnn-runtime", "numpy", "opencv-python-headless", "opencv-python",

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecnn_bench.power import Meter
-from edgecnn_bench.reference import Reference
+from edgecnn_bench.reference_workload import Reference
 from edgecnn_bench.schema import Moment, Settings
 from edgecnn_bench.stats import Samples
 from edgecnn_bench.thermal import Condition, condition, others, stolen

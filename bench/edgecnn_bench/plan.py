@@ -8,11 +8,11 @@ from edgecnn_bench.config import BenchConfig
 from edgecnn_bench.engines import TORCH, Engine, check_precisions
 from edgecnn_bench.rows import Job
 from edgecnn_bench.schema import Accuracy, Model, Scope
-from edgecnn_runtime.bundle import Bundle, open_bundle
-from edgecnn_runtime.cpu import usable_cores
+from edgecnn_runtime.bundle.bundle import Bundle, open_bundle
+from edgecnn_runtime.bundle.manifest import Artifact
+from edgecnn_runtime.device.cpu import usable_cores
 from edgecnn_runtime.errors import BackendMissingError, UsageError
-from edgecnn_runtime.manifest import Artifact
-from edgecnn_runtime.select import Candidate, candidates
+from edgecnn_runtime.selection.candidates import Candidate, candidates
 
 CHECKPOINT = "checkpoint"
 """What the artifact of a torch row is called."""

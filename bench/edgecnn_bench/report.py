@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from html import escape
 from importlib import resources
 
-from edgecnn_bench import charts, charts_time
+from edgecnn_bench import charts
+from edgecnn_bench import charts_rounds as charts_time
 from edgecnn_bench.schema import Report, Row, Sustained
 from edgecnn_bench.table import SCOPES, left_out, milliseconds, number
 

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from edgecnn_bench.latency import Measured, Track
 from edgecnn_bench.power import Meter, total
-from edgecnn_bench.reference import NAME, at_scale
+from edgecnn_bench.reference_workload import NAME, at_scale
 from edgecnn_bench.schema import (
     STAGES,
     Accuracy,

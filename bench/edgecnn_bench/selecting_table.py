@@ -5,7 +5,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from edgecnn_bench.selecting import Selection
+from edgecnn_bench.autotune import Selection
 from edgecnn_bench.table import milliseconds
 
 

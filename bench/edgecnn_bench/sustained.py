@@ -6,7 +6,7 @@ import numpy as np
 
 from edgecnn_bench.latency import Subject, timed
 from edgecnn_bench.power import Meter, total
-from edgecnn_bench.reference import TYPICAL_MS, Reference, at_scale
+from edgecnn_bench.reference_workload import TYPICAL_MS, Reference, at_scale
 from edgecnn_bench.schema import Sustained, Window
 from edgecnn_bench.stats import Interval, unpaired_ratio
 from edgecnn_bench.thermal import condition, throttling

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgecnn_runtime.bundle.manifest import Input
 from edgecnn_runtime.errors import UsageError
-from edgecnn_runtime.manifest import Input
 from edgecnn_runtime.types import Pixels, Tensors
 
 if TYPE_CHECKING:

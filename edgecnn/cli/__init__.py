@@ -21,7 +21,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import NoReturn
 
-from edgecnn.cli.words import plain
+from edgecnn.cli.terminal_text import plain
 from edgecnn_runtime import __version__
 from edgecnn_runtime.errors import BackendMissingError, EdgecnnError
 

@@ -106,10 +106,10 @@ def run(args: argparse.Namespace) -> int:
 def _select(args: argparse.Namespace) -> int:
     from rich.console import Console
 
+    from edgecnn_bench.autotune import select
     from edgecnn_bench.results import as_json, write_json
-    from edgecnn_bench.selecting import select
     from edgecnn_bench.selecting_table import selection_table
-    from edgecnn_runtime.cache import default_cache_dir
+    from edgecnn_runtime.device.cache import default_cache_dir
 
     if len(args.words) != 1:
         raise UsageError("--select takes one bundle")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from edgecnn.cli.flags import add_flags, read_flags
 from edgecnn.cli.tables import plain_table
-from edgecnn.cli.words import safe
+from edgecnn.cli.terminal_text import safe
 from edgecnn_runtime.errors import VerificationError
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
     """Export, with live progress on stderr and a summary on stdout."""
     from rich.console import Console
 
-    from edgecnn.cli.steps import Steps
+    from edgecnn.cli.progress import Steps
     from edgecnn_export.config import ExportConfig
 
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))

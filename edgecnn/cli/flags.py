@@ -9,7 +9,7 @@ import msgspec
 from msgspec import inspect
 
 from edgecnn_runtime.errors import UsageError
-from edgecnn_runtime.wanted import description, explain, unwrap
+from edgecnn_runtime.schema_errors import description, explain, unwrap
 
 T = TypeVar("T", bound=msgspec.Struct)
 SHORT_LIST = 5

@@ -5,12 +5,12 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from edgecnn.cli.tables import plain_table
-from edgecnn.cli.words import safe
+from edgecnn.cli.terminal_text import safe
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from edgecnn_runtime.bundle import Bundle
+    from edgecnn_runtime.bundle.bundle import Bundle
 
 EXAMPLE = """\
   edgecnn inspect plate-reader.edge
@@ -37,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
     """Check every file of the bundle and print what it says of itself."""
     import msgspec
 
-    from edgecnn_runtime.bundle import open_bundle
+    from edgecnn_runtime.bundle.bundle import open_bundle
 
     bundle = open_bundle(args.bundle)
     if args.json:

@@ -4,9 +4,9 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from edgecnn.cli.words import safe
-from edgecnn_runtime.meter import Figures
+from edgecnn.cli.terminal_text import safe
 from edgecnn_runtime.runner import Job
+from edgecnn_runtime.stats import Figures
 
 if TYPE_CHECKING:
     from rich.console import Console

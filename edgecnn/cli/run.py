@@ -12,7 +12,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from edgecnn.cli.tables import plain_table
-from edgecnn.cli.words import safe
+from edgecnn.cli.terminal_text import safe
 from edgecnn_runtime.errors import UsageError
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from edgecnn_runtime.pipeline import Writer
     from edgecnn_runtime.preprocess import Roi
     from edgecnn_runtime.runner import Job, Runner
-    from edgecnn_runtime.select import Candidate
+    from edgecnn_runtime.selection.candidates import Candidate
     from edgecnn_runtime.source import Source
 
 EXAMPLE = """\
@@ -141,8 +141,8 @@ def numbered(path: Path, number: int, count: int) -> Path:
 
 
 def _check(args: argparse.Namespace) -> None:
+    from edgecnn_runtime.sinks import DRAWINGS, check_output
     from edgecnn_runtime.source import check_options, parse_address
-    from edgecnn_runtime.writers import DRAWINGS, check_output
 
     if args.max_frames is not None and args.max_frames < 1:
         raise UsageError(f"--max-frames {args.max_frames}: it is 1 or more")
@@ -155,7 +155,7 @@ def _check(args: argparse.Namespace) -> None:
 
 
 def _shared_writers(args: argparse.Namespace) -> "list[Writer]":
-    from edgecnn_runtime.writers import CsvTable, JsonLines
+    from edgecnn_runtime.sinks import CsvTable, JsonLines
 
     writers: list[Writer] = [JsonLines(args.events)] if args.events else []
     return [*writers, CsvTable(args.csv)] if args.csv else writers
@@ -163,8 +163,8 @@ def _shared_writers(args: argparse.Namespace) -> "list[Writer]":
 
 def _job(args: argparse.Namespace, model: "Model", number: int, roi: "Roi | None") -> "Job":
     from edgecnn_runtime.runner import Job
+    from edgecnn_runtime.sinks import open_drawing
     from edgecnn_runtime.source import open_source, redact
-    from edgecnn_runtime.writers import open_drawing
 
     timeouts = {"open_timeout": args.timeout, "read_timeout": args.timeout} if args.timeout else {}
     opened: Callable[[], Source] = partial(

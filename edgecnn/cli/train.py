@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgecnn.cli.flags import add_flags, read_flags
 from edgecnn.cli.tables import plain_table
-from edgecnn.cli.words import safe
+from edgecnn.cli.terminal_text import safe
 from edgecnn.train.config import TrainConfig
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Unpack and check; nothing is left of a bundle that does not hold."""
-    from edgecnn_runtime.bundle import unpack
+    from edgecnn_runtime.bundle.bundle import unpack
 
     bundle = unpack(Path(args.tar), Path(args.into), overwrite=args.overwrite)
     if args.json:

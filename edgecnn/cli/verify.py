@@ -4,16 +4,16 @@ import argparse
 import json
 from typing import TYPE_CHECKING, Any
 
-from edgecnn.cli.drift import check_transform, print_drift, run_transform
 from edgecnn.cli.tables import plain_table
-from edgecnn.cli.words import safe
+from edgecnn.cli.terminal_text import safe
+from edgecnn.cli.verify_transform import check_transform, print_drift, run_transform
 from edgecnn_runtime.errors import UsageError, VerificationError
 
 if TYPE_CHECKING:
-    from edgecnn_export.differential import Drift
-    from edgecnn_runtime.bundle import Bundle
-    from edgecnn_runtime.crosscheck import Verdict
+    from edgecnn_export.transform_check import Drift
+    from edgecnn_runtime.bundle.bundle import Bundle
     from edgecnn_runtime.types import Pixels
+    from edgecnn_runtime.verification.verify import Verdict
 
 EXAMPLE = """\
   edgecnn verify plate-reader.edge
@@ -56,8 +56,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print a verdict an engine; exit code 3 when one failed."""
-    from edgecnn_runtime.bundle import open_bundle
-    from edgecnn_runtime.crosscheck import crosscheck
+    from edgecnn_runtime.bundle.bundle import open_bundle
+    from edgecnn_runtime.verification.verify import crosscheck
 
     if args.count < 1:
         raise UsageError("--count is at least 1")
@@ -65,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError("--max-drift is at least 0, and goes with --transform")
     frames: list[Pixels] = []
     if args.images:
-        from edgecnn_export.verifying.pictures import list_pictures, read_pictures
+        from edgecnn_export.verification.images import list_pictures, read_pictures
 
         album = read_pictures(args.images, list_pictures(args.images), args.count)
         frames = list(album.frames) if album else []

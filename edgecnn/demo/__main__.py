@@ -17,7 +17,7 @@ from edgecnn.demo.report import Told, render
 from edgecnn.demo.scene import FPS, WINDOW, Scene
 from edgecnn.demo.score import Score, compare, is_right, read_events, vote
 from edgecnn_bench.schema import read_report
-from edgecnn_runtime.bundle import open_bundle
+from edgecnn_runtime.bundle.bundle import open_bundle
 from edgecnn_runtime.errors import EdgecnnError
 
 CHECKPOINT = Path(__file__).with_name("digits.pt")

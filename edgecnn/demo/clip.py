@@ -5,7 +5,7 @@ from pathlib import Path
 
 from edgecnn.demo.scene import FPS, HEIGHT, WIDTH, Scene
 from edgecnn_runtime.errors import EdgecnnError
-from edgecnn_runtime.writers.encoders import open_encoder
+from edgecnn_runtime.sinks.encoders import open_encoder
 
 
 def write_clip(scene: Scene, path: Path, frames: Iterable[int]) -> None:

@@ -16,7 +16,7 @@ from edgecnn.demo.scene import FPS, WINDOW, Scene, Tile
 from edgecnn.demo.score import NONE, Look, Score, is_right
 from edgecnn_bench.schema import Report as BenchReport
 from edgecnn_bench.svg import WIDTH, axis_x, linear_scale, rect, svg, text
-from edgecnn_runtime.bundle import Bundle
+from edgecnn_runtime.bundle.bundle import Bundle
 from edgecnn_runtime.errors import SourceLostError
 from edgecnn_runtime.parity import cosine_text
 from edgecnn_runtime.types import Pixels

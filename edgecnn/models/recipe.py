@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from edgecnn_runtime.manifest import Color, Values
+from edgecnn_runtime.bundle.manifest import Color, Values
 
 Loss = Literal["nll", "cross_entropy", "bce"]
 

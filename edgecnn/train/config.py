@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from edgecnn_runtime.manifest import Interpolation, Resize
+from edgecnn_runtime.bundle.manifest import Interpolation, Resize
 
 Augmentation = Literal["rotate", "flip", "scale", "shift"]
 Share = Annotated[float, Meta(ge=0.0, lt=1.0)]

@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecnn.train.config import TrainConfig
-from edgecnn.train.fitting import Fit
 from edgecnn.train.folder import OnPicture, class_folders, read_folders
 from edgecnn.train.idx import read_idx
+from edgecnn.train.resize import Fit
 from edgecnn_runtime.errors import UsageError
 
 HOW_TO_GET = """\

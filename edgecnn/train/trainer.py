@@ -17,10 +17,10 @@ from edgecnn.models import MODELS
 from edgecnn.models.recipe import Recipe
 from edgecnn.train.config import TrainConfig
 from edgecnn.train.data import Data, Pictures, load_data
-from edgecnn.train.fitting import fitter
 from edgecnn.train.loop import History, Watch, decide, learn, outputs_of
 from edgecnn.train.metrics import Metrics, measure
-from edgecnn.train.start import Started, start_from
+from edgecnn.train.pretrained import Started, start_from
+from edgecnn.train.resize import fitter
 from edgecnn_export.checkpoint import save_checkpoint
 from edgecnn_runtime.errors import EdgecnnError, UsageError
 

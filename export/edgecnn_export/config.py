@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from edgecnn_runtime.manifest import Color, Interpolation, Resize, Task, Unit
+from edgecnn_runtime.bundle.manifest import Color, Interpolation, Resize, Task, Unit
 
 Head = Literal[
     "auto", "classify", "yolov5", "yolov8", "yolov11", "nms", "yunet", "centerface",

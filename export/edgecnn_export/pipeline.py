@@ -8,27 +8,27 @@ import msgspec
 import onnx
 
 from edgecnn_export.config import ExportConfig
-from edgecnn_export.graph.finish import finish
 from edgecnn_export.graph.fold import fold_pixels
-from edgecnn_export.graph.optimise import optimise
-from edgecnn_export.int8.stage import Int8, add_int8, calibrated, check_int8
+from edgecnn_export.graph.fuse_float import finish
+from edgecnn_export.graph.optimize import optimise
 from edgecnn_export.loading.load import load_model
 from edgecnn_export.loading.loaded import input_channels, input_shape
-from edgecnn_export.page.files import write_report
-from edgecnn_export.planning.draft import draft_manifest
+from edgecnn_export.planning.graph_info import describe, look_at
+from edgecnn_export.planning.manifest_draft import draft_manifest
 from edgecnn_export.planning.resolve import check_early, resolve
 from edgecnn_export.planning.settings import over_checkpoint, read_settings
 from edgecnn_export.planning.size import network_size
-from edgecnn_export.planning.traced import describe, look_at
 from edgecnn_export.progress import Progress, Silent, Timed
+from edgecnn_export.quantization.step import Int8, add_int8, calibrated, check_int8
 from edgecnn_export.report import Facts
+from edgecnn_export.report_html.files import write_report
 from edgecnn_export.tracing.trace import trace
-from edgecnn_export.verifying.diagnose import Suspects, explain_failure, finite
-from edgecnn_export.verifying.golden import most_distinct, write_golden
-from edgecnn_export.verifying.pictures import Flag, collect, list_pictures, read_pictures
-from edgecnn_export.verifying.reduced import NONE, check_reduced
-from edgecnn_export.verifying.reference import make_reference, textbook
-from edgecnn_export.verifying.verify import (
+from edgecnn_export.verification.divergence import Suspects, explain_failure, finite
+from edgecnn_export.verification.golden import most_distinct, write_golden
+from edgecnn_export.verification.images import Flag, collect, list_pictures, read_pictures
+from edgecnn_export.verification.reduced_precision import NONE, check_reduced
+from edgecnn_export.verification.reference import make_reference, textbook
+from edgecnn_export.verification.verify import (
     Check,
     Verifier,
     engines,
@@ -37,7 +37,7 @@ from edgecnn_export.verifying.verify import (
     reliable,
     standing_still,
 )
-from edgecnn_runtime.bundle import (
+from edgecnn_runtime.bundle.bundle import (
     MANIFEST,
     SUFFIX,
     Bundle,
@@ -45,8 +45,8 @@ from edgecnn_runtime.bundle import (
     sha256_file,
     write_manifest,
 )
+from edgecnn_runtime.bundle.manifest import Artifact
 from edgecnn_runtime.errors import VerificationError
-from edgecnn_runtime.manifest import Artifact
 
 OPSET = 20
 FLOAT_FILE = "model.fp32.onnx"

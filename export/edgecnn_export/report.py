@@ -5,12 +5,12 @@ from dataclasses import dataclass
 
 import msgspec
 
-from edgecnn_export.int8.stage import Int8
-from edgecnn_export.int8.told import Int8Report, tell
-from edgecnn_export.planning.traced import Graph
-from edgecnn_export.verifying.pictures import Pictures
-from edgecnn_export.verifying.verify import Check, Truth
-from edgecnn_runtime.manifest import Manifest
+from edgecnn_export.planning.graph_info import Graph
+from edgecnn_export.quantization.report import Int8Report, tell
+from edgecnn_export.quantization.step import Int8
+from edgecnn_export.verification.images import Pictures
+from edgecnn_export.verification.verify import Check, Truth
+from edgecnn_runtime.bundle.manifest import Manifest
 from edgecnn_runtime.types import Classification, Embedding, Reading, Result
 
 SCHEMA = 1

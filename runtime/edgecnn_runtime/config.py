@@ -16,7 +16,15 @@ import yaml
 from msgspec import inspect
 
 from edgecnn_runtime.errors import ConfigError
-from edgecnn_runtime.wanted import Key, children, dotted, explain, keys_allowed, no_such_key, unwrap
+from edgecnn_runtime.schema_errors import (
+    Key,
+    children,
+    dotted,
+    explain,
+    keys_allowed,
+    no_such_key,
+    unwrap,
+)
 
 SIZE_LIMIT = 1 << 18
 DEPTH_LIMIT = 24

@@ -13,9 +13,10 @@ from pathlib import Path
 from types import TracebackType
 
 from edgecnn_runtime.backends import Backend, Options, backend_module
-from edgecnn_runtime.bundle import Bundle, open_bundle
-from edgecnn_runtime.cache import default_cache_dir
+from edgecnn_runtime.bundle.bundle import Bundle, open_bundle
+from edgecnn_runtime.bundle.manifest import Manifest
 from edgecnn_runtime.decode import make_decoder
+from edgecnn_runtime.device.cache import default_cache_dir
 from edgecnn_runtime.errors import (
     BackendMissingError,
     EdgecnnError,
@@ -23,11 +24,10 @@ from edgecnn_runtime.errors import (
     UnsupportedModelError,
     UsageError,
 )
-from edgecnn_runtime.manifest import Manifest
 from edgecnn_runtime.preprocess import Geometry, Preprocessor, Roi, check_frame
-from edgecnn_runtime.select import Candidate, Choice, ranked
-from edgecnn_runtime.selftest import check, check_outputs
+from edgecnn_runtime.selection.candidates import Candidate, Choice, ranked
 from edgecnn_runtime.types import Box, Frame, Pixels, Result, Tensors
+from edgecnn_runtime.verification.selftest import check, check_outputs
 
 REFUSALS = (SelfTestError, UnsupportedModelError, BackendMissingError)
 """What lets ``load`` go on to the next candidate; a damaged bundle does not."""

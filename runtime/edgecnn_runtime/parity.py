@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecnn_runtime.manifest import Parity
+from edgecnn_runtime.bundle.manifest import Parity
 
 LIMIT_DB = 200.0
 FLOOR = 1e-3

@@ -15,8 +15,8 @@ from typing import Any, TypeAlias
 import cv2
 import numpy as np
 
+from edgecnn_runtime.bundle.manifest import Input
 from edgecnn_runtime.errors import UsageError
-from edgecnn_runtime.manifest import Input
 from edgecnn_runtime.types import Floats, Pixels
 
 Roi: TypeAlias = tuple[int, int, int, int]

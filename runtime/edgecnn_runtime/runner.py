@@ -5,11 +5,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from edgecnn_runtime.errors import EdgecnnError
-from edgecnn_runtime.meter import Meter
 from edgecnn_runtime.model import Model
 from edgecnn_runtime.pipeline import Writer, run
 from edgecnn_runtime.preprocess import Roi
 from edgecnn_runtime.source import Source
+from edgecnn_runtime.stats import Meter
 
 
 @dataclass

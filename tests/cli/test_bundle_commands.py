@@ -14,8 +14,8 @@ import pytest
 
 from edgecnn.cli import main
 from edgecnn_runtime.backends import installed
-from edgecnn_runtime.bundle import open_bundle
-from edgecnn_runtime.manifest import Manifest
+from edgecnn_runtime.bundle.bundle import open_bundle
+from edgecnn_runtime.bundle.manifest import Manifest
 
 Captured = pytest.CaptureFixture[str]
 Rewrite = Callable[[Path, Callable[[dict[str, Any]], None]], None]

@@ -17,7 +17,7 @@ import torch
 from edgecnn import save_checkpoint
 from edgecnn.cli import main
 from edgecnn.models.mnist_cnn2 import MnistCnn2
-from edgecnn_runtime.bundle import open_bundle
+from edgecnn_runtime.bundle.bundle import open_bundle
 
 Captured = pytest.CaptureFixture[str]
 ARCH = "edgecnn.models.mnist_cnn2:MnistCnn2"

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from edgecnn.cli import main
-from edgecnn_runtime.bundle import open_bundle
+from edgecnn_runtime.bundle.bundle import open_bundle
 
 MODULE = """
 import cv2, numpy as np

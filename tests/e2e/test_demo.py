@@ -15,8 +15,8 @@ pytest.importorskip("torch")
 from edgecnn.demo.__main__ import CHECKPOINT, DIGITS, SEED
 from edgecnn.demo.scene import Scene
 from edgecnn.demo.score import compare, read_events, vote
-from edgecnn.demo.teach import TEST_SEEDS, TRAIN_SEEDS, VALID_SEEDS
-from edgecnn_runtime.bundle import open_bundle
+from edgecnn.demo.train_demo import TEST_SEEDS, TRAIN_SEEDS, VALID_SEEDS
+from edgecnn_runtime.bundle.bundle import open_bundle
 
 pytestmark = pytest.mark.xdist_group("demo")
 COUNT, OTHER_SEED = 20, 11

@@ -27,11 +27,11 @@ from edgecnn import save_checkpoint
 from edgecnn.models.mnist_net import MnistNet
 from edgecnn_export.config import ExportConfig
 from edgecnn_export.pipeline import ExportResult, export
-from edgecnn_export.verifying.synthetic import synthetic_pictures
+from edgecnn_export.verification.synthetic import synthetic_pictures
 from edgecnn_runtime import load
-from edgecnn_runtime.bundle import load_golden, open_bundle
+from edgecnn_runtime.bundle.bundle import load_golden, open_bundle
+from edgecnn_runtime.bundle.manifest import Classify, Ctc, Embed
 from edgecnn_runtime.errors import EdgecnnError, UsageError, VerificationError
-from edgecnn_runtime.manifest import Classify, Ctc, Embed
 from edgecnn_runtime.types import Classification, Embedding, Reading
 
 SPEC = {

@@ -11,8 +11,8 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper, version_converter
 
-from edgecnn_runtime import manifest as m
-from edgecnn_runtime.bundle import new_bundle, sha256_file, write_manifest
+from edgecnn_runtime.bundle import manifest as m
+from edgecnn_runtime.bundle.bundle import new_bundle, sha256_file, write_manifest
 from edgecnn_runtime.parity import snr_db
 
 ZERO = "0" * 64

@@ -7,8 +7,8 @@ import pytest
 
 import edgecnn_runtime
 from edgecnn_runtime import Classification, Frame, load
-from edgecnn_runtime import manifest as m
 from edgecnn_runtime.backends import fake
+from edgecnn_runtime.bundle import manifest as m
 from edgecnn_runtime.errors import (
     BackendMissingError,
     BundleError,
@@ -17,7 +17,7 @@ from edgecnn_runtime.errors import (
     UsageError,
 )
 from edgecnn_runtime.model import Model, crop_region
-from edgecnn_runtime.select import Candidate, Choice
+from edgecnn_runtime.selection.candidates import Candidate, Choice
 from edgecnn_runtime.types import Box
 
 
@@ -259,7 +259,7 @@ def test_the_package_offers_what_it_names():
 
 def test_unsupported_files_are_refused_before_the_last_error_is_raised(bundle, tmp_path, caplog):
     """Every candidate is tried; each one's reason is logged; the last is raised."""
-    from edgecnn_runtime import bundle as files
+    from edgecnn_runtime.bundle import bundle as files
 
     path = tmp_path / "copy.edge"
     manifest = files.open_bundle(bundle).manifest

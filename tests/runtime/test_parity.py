@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from edgecnn_runtime.agreement import iou, same_result, share_equal
 from edgecnn_runtime.parity import LIMIT_DB, cosine_text, distinctness, parity, snr_db
 from edgecnn_runtime.types import Box, Classification, Detection, Embedding, Reading, Result
+from edgecnn_runtime.verification.result_matching import iou, same_result, share_equal
 
 RNG = np.random.default_rng(0)
 

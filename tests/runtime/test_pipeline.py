@@ -16,14 +16,14 @@ import numpy as np
 import pytest
 
 from edgecnn_runtime.errors import EdgecnnError, SourceLostError, UsageError
-from edgecnn_runtime.meter import Meter
 from edgecnn_runtime.model import Model, load
 from edgecnn_runtime.pipeline import Seen, Timings, run, stream
 from edgecnn_runtime.runner import Job, Runner
+from edgecnn_runtime.sinks import CsvTable, JsonLines, Snapshot, Video, check_output
+from edgecnn_runtime.sinks.encoders import H264, OpenCvVideo
 from edgecnn_runtime.source import open_source
+from edgecnn_runtime.stats import Meter
 from edgecnn_runtime.types import Box, Classification, Detection, Embedding, Frame, Reading
-from edgecnn_runtime.writers import CsvTable, JsonLines, Snapshot, Video, check_output
-from edgecnn_runtime.writers.encoders import H264, OpenCvVideo
 
 MakeClip = Callable[..., Path]
 SCORES = np.array([0.1, 0.9], np.float32)
@@ -232,7 +232,7 @@ def test_a_file_that_cannot_be_written(tmp_path: Path) -> None:
 @pytest.fixture(params=["H.264", "MPEG-4"])
 def encoder(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Each way to write a video, whatever is installed."""
-    from edgecnn_runtime.writers import video
+    from edgecnn_runtime.sinks import video
 
     if request.param == "H.264":
         pytest.importorskip("av")
@@ -300,7 +300,8 @@ from pathlib import Path
 from edgecnn_runtime.errors import EdgecnnError
 from edgecnn_runtime.pipeline import Seen, Timings
 from edgecnn_runtime.types import Frame
-from edgecnn_runtime.writers import encoders, video
+from edgecnn_runtime.sinks import encoders
+from edgecnn_runtime.sinks import video
 
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
 video.open_encoder = getattr(encoders, sys.argv[1])
@@ -339,7 +340,7 @@ def test_a_video_that_cannot_be_completed_is_said_and_replaces_nothing(
 def test_recording_stops_while_it_can_still_be_completed(
     tmp_path: Path, encoder: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from edgecnn_runtime.writers import video as module
+    from edgecnn_runtime.sinks import video as module
 
     path = tmp_path / "out.mp4"
     video = Video(path, fps=10.0)
@@ -376,8 +377,8 @@ def test_a_meter_counts(tmp_path: Path) -> None:
 
 
 def test_every_key_of_an_event_is_documented(root: Path) -> None:
-    from edgecnn_runtime.writers.lines import COLUMNS
-    from edgecnn_runtime.writers.record import context, results
+    from edgecnn_runtime.sinks.lines import COLUMNS
+    from edgecnn_runtime.sinks.serialize import context, results
 
     text = (root / "docs" / "streams.md").read_text()
     keys = {*COLUMNS, "results", *context(seen([FACE]))}

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edgecnn_runtime.bundle.manifest import Input, Normalization
 from edgecnn_runtime.errors import UsageError
-from edgecnn_runtime.manifest import Input, Normalization
 from edgecnn_runtime.preprocess import Preprocessor, fit, prepare, whole
 
 RAW = Normalization(mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0), origin="graph")

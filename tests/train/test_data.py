@@ -8,7 +8,7 @@ import pytest
 from edgecnn.train import folder as folder_module
 from edgecnn.train.config import TrainConfig
 from edgecnn.train.data import Data, load_data
-from edgecnn.train.fitting import fitter
+from edgecnn.train.resize import fitter
 from edgecnn.train.trainer import resolve
 from edgecnn_runtime.errors import UsageError
 

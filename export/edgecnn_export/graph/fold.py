@@ -8,7 +8,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from edgecnn_export.graph.nodes import Convolution, attribute, constant, convolution
-from edgecnn_runtime.manifest import Input
+from edgecnn_runtime.bundle.manifest import Input
 
 PIXELS = "pixels"
 LUMA_BGR = np.array((0.114, 0.587, 0.299))

@@ -20,10 +20,9 @@ from torch.export import ExportedProgram
 
 from edgecnn_export.checkpoint import is_checkpoint, parse_checkpoint
 from edgecnn_export.config import ExportConfig
-from edgecnn_export.loading.arch import build, is_own, timm_spec
+from edgecnn_export.loading.architecture import build, is_own, timm_spec
 from edgecnn_export.loading.archive import check_size, read_archive, write_archive
-from edgecnn_export.loading.foreign import framework_of
-from edgecnn_export.loading.kinds import Kind, detect
+from edgecnn_export.loading.file_format import Kind, detect
 from edgecnn_export.loading.load_onnx import read_onnx
 from edgecnn_export.loading.loaded import (
     Loaded,
@@ -32,10 +31,16 @@ from edgecnn_export.loading.loaded import (
     input_channels,
     input_shape,
 )
-from edgecnn_export.loading.scan import SuspectError, beyond_data, check_torchscript, imports_of
+from edgecnn_export.loading.pickle_scan import (
+    SuspectError,
+    beyond_data,
+    check_torchscript,
+    imports_of,
+)
 from edgecnn_export.loading.scan_pt2 import clean_pt2
+from edgecnn_export.loading.third_party import framework_of
 from edgecnn_export.loading.weights import check_finite, find_state_dict, load_into
-from edgecnn_runtime.bundle import sha256_file
+from edgecnn_runtime.bundle.bundle import sha256_file
 from edgecnn_runtime.errors import (
     CheckpointError,
     UnsupportedModelError,

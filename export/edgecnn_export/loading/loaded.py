@@ -12,7 +12,7 @@ from onnx import ModelProto
 from torch import nn
 from torch.export import ExportedProgram
 
-from edgecnn_export.loading.kinds import Kind
+from edgecnn_export.loading.file_format import Kind
 
 
 @dataclass(frozen=True, kw_only=True)

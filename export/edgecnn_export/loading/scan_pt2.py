@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from edgecnn_export.loading.scan import SuspectError, beyond_data, imports_of
+from edgecnn_export.loading.pickle_scan import SuspectError, beyond_data, imports_of
 
 PROGRAM = "models/model.json"
 SAMPLE_INPUTS = "data/sample_inputs/model.pt"

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import Any, get_args
 
 from edgecnn_export.config import Head
+from edgecnn_runtime.bundle.manifest import Decode, Task, Values
 from edgecnn_runtime.config import from_plain
 from edgecnn_runtime.errors import UsageError
-from edgecnn_runtime.manifest import Decode, Task, Values
 
 Fields = dict[str, Any]
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 from edgecnn_export.config import ExportConfig
 from edgecnn_export.planning.heads import Outputs
+from edgecnn_runtime.bundle.manifest import AnchorFree, Classify, Ctc, Decode, Embed, Ssd, Yolo
 from edgecnn_runtime.errors import UsageError
-from edgecnn_runtime.manifest import AnchorFree, Classify, Ctc, Decode, Embed, Ssd, Yolo
 
 LABELS_LIMIT = 4 << 20
 

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 
 from edgecnn_export.config import ExportConfig
 from edgecnn_export.planning.settings import Settings
+from edgecnn_runtime.bundle.manifest import Color, Normalization, Task
 from edgecnn_runtime.errors import UsageError
-from edgecnn_runtime.manifest import Color, Normalization, Task
 
 IMAGENET = ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375))
 PRESETS: Mapping[str, tuple[float, float]] = {

@@ -11,13 +11,12 @@ import msgspec
 
 from edgecnn_export.config import ExportConfig, Head
 from edgecnn_export.planning import heads
+from edgecnn_export.planning.graph_info import Seen
 from edgecnn_export.planning.labels import class_names, numbered, read_labels
 from edgecnn_export.planning.normalization import normalization
 from edgecnn_export.planning.settings import Settings
 from edgecnn_export.planning.size import Size
-from edgecnn_export.planning.traced import Seen
-from edgecnn_runtime.errors import ConfigError, UsageError
-from edgecnn_runtime.manifest import (
+from edgecnn_runtime.bundle.manifest import (
     Color,
     Decode,
     Input,
@@ -26,6 +25,7 @@ from edgecnn_runtime.manifest import (
     Resize,
     Task,
 )
+from edgecnn_runtime.errors import ConfigError, UsageError
 
 
 @dataclass(frozen=True, kw_only=True)

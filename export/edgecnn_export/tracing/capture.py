@@ -8,11 +8,11 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
-from edgecnn_export.tracing import blame
-from edgecnn_export.tracing.lower import lower, restore
+from edgecnn_export.tracing import export_errors as blame
+from edgecnn_export.tracing.decomposition import lower, restore
 from edgecnn_export.tracing.naming import BATCH, INPUT, name_by_module
-from edgecnn_export.tracing.quiet import quiet
-from edgecnn_export.tracing.structure import leaves, output_names
+from edgecnn_export.tracing.output_tree import leaves, output_names
+from edgecnn_export.tracing.silence import quiet
 
 
 def capture(

@@ -4,11 +4,11 @@ import onnx
 import onnx_ir as ir
 import torch
 
-from edgecnn_export.graph.optimise import clean
+from edgecnn_export.graph.optimize import clean
 from edgecnn_export.loading.loaded import Loaded, input_shape
-from edgecnn_export.tracing.adapt import adapt
 from edgecnn_export.tracing.capture import capture, capture_program, capture_script
 from edgecnn_export.tracing.naming import name_batch
+from edgecnn_export.tracing.normalize_onnx import adapt
 
 IR_VERSION = 10
 """What ONNX Runtime 1.23 (JetPack 6.1) still reads."""

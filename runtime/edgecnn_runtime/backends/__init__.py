@@ -108,8 +108,8 @@ def installed() -> dict[str, str]:
 
 def why_absent(name: str) -> str:
     """Why a backend cannot be used here; "" where it can. Imports no engine."""
+    from edgecnn_runtime.backends.nvidia.driver import gpu
     from edgecnn_runtime.errors import BackendMissingError
-    from edgecnn_runtime.nvidia.driver import gpu
 
     module = backend_module(name)
     try:

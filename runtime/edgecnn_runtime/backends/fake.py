@@ -37,7 +37,7 @@ def version() -> str:
 
 def open(path: Path, options: Options) -> "Fake":  # noqa: A001
     """A fake with the shapes that the manifest beside ``path`` gives. Raises BundleError."""
-    from edgecnn_runtime.bundle import MANIFEST, parse_manifest
+    from edgecnn_runtime.bundle.bundle import MANIFEST, parse_manifest
 
     check_options(options, precisions(), "fake")
     manifest = path.with_name(MANIFEST)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from edgecnn_runtime.backends import Options, check_options
-from edgecnn_runtime.cpu import cpu_features, usable_cores
+from edgecnn_runtime.device.cpu import cpu_features, usable_cores
 from edgecnn_runtime.errors import BackendMissingError, UnsupportedModelError
 from edgecnn_runtime.types import Pixels, Tensors
 

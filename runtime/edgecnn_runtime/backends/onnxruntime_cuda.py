@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from edgecnn_runtime.backends import Backend, Options, check_options
-from edgecnn_runtime.nvidia.driver import float_precisions, gpu, version_with_gpu
-from edgecnn_runtime.nvidia.session import Provider, import_with, open_session
+from edgecnn_runtime.backends.nvidia.driver import float_precisions, gpu, version_with_gpu
+from edgecnn_runtime.backends.nvidia.session import Provider, import_with, open_session
 
 PACKAGE = "onnxruntime-gpu"
 INSTALL = "pip install 'edgecnn-runtime[gpu]'"

@@ -8,11 +8,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from edgecnn_runtime.backends import Backend, Options, check_options
+from edgecnn_runtime.backends.nvidia.driver import float_precisions, gpu, version_with_gpu
+from edgecnn_runtime.backends.nvidia.engine_cache import keep, kept
+from edgecnn_runtime.backends.nvidia.session import Provider, import_with, open_session
+from edgecnn_runtime.backends.nvidia.tensorrt_engine import announce, engine_key
 from edgecnn_runtime.backends.onnxruntime_cuda import cuda_provider
-from edgecnn_runtime.nvidia.built import keep, kept
-from edgecnn_runtime.nvidia.driver import float_precisions, gpu, version_with_gpu
-from edgecnn_runtime.nvidia.session import Provider, import_with, open_session
-from edgecnn_runtime.nvidia.tensorrt_engine import announce, engine_key
 
 PACKAGE = "onnxruntime-gpu"
 INSTALL = "pip install 'edgecnn-runtime[gpu-tensorrt]'"

@@ -6,9 +6,9 @@ It has no fast INT8 convolutions, so float comes first unless it was measured he
 from pathlib import Path
 
 from edgecnn_runtime.backends import Backend, Options, check_options
+from edgecnn_runtime.backends.nvidia.driver import float_precisions, gpu, version_with_gpu
+from edgecnn_runtime.backends.nvidia.tensorrt_engine import open_engine
 from edgecnn_runtime.errors import BackendMissingError
-from edgecnn_runtime.nvidia.driver import float_precisions, gpu, version_with_gpu
-from edgecnn_runtime.nvidia.tensorrt_engine import open_engine
 
 PACKAGE = "tensorrt-rtx-cu13"
 INSTALL = "pip install 'edgecnn-runtime[tensorrt-rtx]'"

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from edgecnn_runtime import manifest
+from edgecnn_runtime.bundle import manifest
 from edgecnn_runtime.decode.anchor_free import anchor_free_decoder
 from edgecnn_runtime.decode.classify import ClassifyDecoder
 from edgecnn_runtime.decode.ctc import CtcDecoder

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecnn_runtime.decode.boxes import Suppression, corners
+from edgecnn_runtime.bundle.manifest import AnchorFree, Manifest
+from edgecnn_runtime.decode.nms import Suppression, corners
 from edgecnn_runtime.decode.shapes import expect
 from edgecnn_runtime.errors import BundleError
-from edgecnn_runtime.manifest import AnchorFree, Manifest
 from edgecnn_runtime.preprocess import Geometry
 from edgecnn_runtime.types import Detection, Floats, Tensors
 

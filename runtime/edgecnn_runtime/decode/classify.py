@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from edgecnn_runtime.decode.values import exclusive, independent
-from edgecnn_runtime.manifest import Classify, Manifest
+from edgecnn_runtime.bundle.manifest import Classify, Manifest
+from edgecnn_runtime.decode.activations import exclusive, independent
 from edgecnn_runtime.preprocess import Geometry
 from edgecnn_runtime.types import Classification, Tensors
 

@@ -2,10 +2,10 @@
 
 import numpy as np
 
+from edgecnn_runtime.bundle.manifest import Ctc, Manifest
+from edgecnn_runtime.decode.activations import exclusive
 from edgecnn_runtime.decode.shapes import expect
-from edgecnn_runtime.decode.values import exclusive
 from edgecnn_runtime.errors import BundleError
-from edgecnn_runtime.manifest import Ctc, Manifest
 from edgecnn_runtime.preprocess import Geometry
 from edgecnn_runtime.types import Floats, Reading, Tensors
 

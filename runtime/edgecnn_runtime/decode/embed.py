@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from edgecnn_runtime.manifest import Embed, Manifest
+from edgecnn_runtime.bundle.manifest import Embed, Manifest
 from edgecnn_runtime.preprocess import Geometry
 from edgecnn_runtime.types import Embedding, Tensors
 

@@ -1,7 +1,7 @@
 """The output shapes a head needs, checked once when its decoder is made."""
 
+from edgecnn_runtime.bundle.manifest import Manifest
 from edgecnn_runtime.errors import BundleError
-from edgecnn_runtime.manifest import Manifest
 
 
 def expect(

@@ -4,11 +4,11 @@ from itertools import product
 
 import numpy as np
 
-from edgecnn_runtime.decode.boxes import Suppression, corners
+from edgecnn_runtime.bundle.manifest import Input, Manifest, Ssd
+from edgecnn_runtime.decode.activations import exclusive, raw_threshold
+from edgecnn_runtime.decode.nms import Suppression, corners
 from edgecnn_runtime.decode.shapes import expect
-from edgecnn_runtime.decode.values import exclusive, raw_threshold
 from edgecnn_runtime.errors import BundleError
-from edgecnn_runtime.manifest import Input, Manifest, Ssd
 from edgecnn_runtime.preprocess import Geometry
 from edgecnn_runtime.types import Detection, Floats, Tensors
 

@@ -4,10 +4,10 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from edgecnn_runtime.decode.boxes import Suppression, corners
+from edgecnn_runtime.bundle.manifest import Manifest, Yolo
+from edgecnn_runtime.decode.activations import independent, raw_threshold
+from edgecnn_runtime.decode.nms import Suppression, corners
 from edgecnn_runtime.decode.shapes import expect
-from edgecnn_runtime.decode.values import independent, raw_threshold
-from edgecnn_runtime.manifest import Manifest, Yolo
 from edgecnn_runtime.preprocess import Geometry
 from edgecnn_runtime.types import Detection, Floats, Tensors
 

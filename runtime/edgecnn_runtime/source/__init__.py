@@ -10,7 +10,7 @@ from pathlib import Path
 
 from edgecnn_runtime.source.address import Address, parse_address, redact
 from edgecnn_runtime.source.capture import Reader, Source, check_options
-from edgecnn_runtime.source.pixels import Flip, Rotation
+from edgecnn_runtime.source.orientation import Flip, Rotation
 
 __all__ = ["Source", "check_options", "open_source", "parse_address", "redact"]
 

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from edgecnn_runtime.errors import SourceLostError, UsageError
 from edgecnn_runtime.source.clock import StreamClock
-from edgecnn_runtime.source.pixels import Flip, Rotation, orient, to_bgr
-from edgecnn_runtime.source.slot import Slot
+from edgecnn_runtime.source.latest import Slot
+from edgecnn_runtime.source.orientation import Flip, Rotation, orient, to_bgr
 from edgecnn_runtime.types import Frame
 
 GRACE = 1.0

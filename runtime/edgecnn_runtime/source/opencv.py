@@ -8,7 +8,7 @@ import cv2
 from edgecnn_runtime.errors import BackendMissingError, SourceLostError
 from edgecnn_runtime.source.address import Address
 from edgecnn_runtime.source.capture import Picture
-from edgecnn_runtime.source.container import is_iso, missing_bytes
+from edgecnn_runtime.source.truncation import is_iso, missing_bytes
 
 SKIP = 250
 """Packets in a row that may be undecodable before a damaged video is given up."""

@@ -12,12 +12,12 @@ from torch import nn
 from torch.nn import functional as F
 
 from edgecnn_export.graph.fold import fold_pixels
-from edgecnn_export.graph.optimise import optimise
-from edgecnn_export.loading.kinds import Kind
+from edgecnn_export.graph.optimize import optimise
+from edgecnn_export.loading.file_format import Kind
 from edgecnn_export.loading.loaded import Loaded
 from edgecnn_export.tracing.trace import trace
-from edgecnn_export.verifying.reference import textbook
-from edgecnn_runtime.manifest import Input, Normalization
+from edgecnn_export.verification.reference import textbook
+from edgecnn_runtime.bundle.manifest import Input, Normalization
 
 SIZE = 12
 

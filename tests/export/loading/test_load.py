@@ -12,7 +12,7 @@ from torch import nn
 
 from edgecnn_export.config import ExportConfig
 from edgecnn_export.loading.load import input_channels, load_model
-from edgecnn_runtime.bundle import sha256_file
+from edgecnn_runtime.bundle.bundle import sha256_file
 from edgecnn_runtime.errors import CheckpointError, UnsupportedModelError, UsageError
 
 pytestmark = pytest.mark.filterwarnings("ignore")

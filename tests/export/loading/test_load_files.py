@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from edgecnn_export.config import ExportConfig
 from edgecnn_export.loading.archive import read_archive
-from edgecnn_export.loading.kinds import detect
+from edgecnn_export.loading.file_format import detect
 from edgecnn_export.loading.load import load_model
 from edgecnn_runtime.errors import CheckpointError, EdgecnnError, UnsupportedModelError, UsageError
 

@@ -10,7 +10,7 @@ from torch import nn
 
 from edgecnn_export.checkpoint import save_checkpoint
 from edgecnn_export.config import ExportConfig
-from edgecnn_export.loading.arch import timm_spec
+from edgecnn_export.loading.architecture import timm_spec
 from edgecnn_export.loading.load import load_model
 
 CONFIG = {

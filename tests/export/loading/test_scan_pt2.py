@@ -14,7 +14,7 @@ import torch
 from edgecnn_export.config import ExportConfig
 from edgecnn_export.loading.archive import read_archive, write_archive
 from edgecnn_export.loading.load import load_model
-from edgecnn_export.loading.scan import SuspectError
+from edgecnn_export.loading.pickle_scan import SuspectError
 from edgecnn_export.loading.scan_pt2 import PROGRAM, clean_pt2
 from edgecnn_runtime.errors import CheckpointError, UnsupportedModelError, UntrustedError
 

@@ -11,7 +11,7 @@ import torch
 from edgecnn_export.config import ExportConfig
 from edgecnn_export.loading.archive import read_archive
 from edgecnn_export.loading.load import load_model
-from edgecnn_export.loading.scan import check_torchscript
+from edgecnn_export.loading.pickle_scan import check_torchscript
 from edgecnn_runtime.errors import CheckpointError, UntrustedError
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")

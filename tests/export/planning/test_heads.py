@@ -6,12 +6,12 @@ import pytest
 from onnx import TensorProto, helper
 
 from edgecnn_export.config import ExportConfig
+from edgecnn_export.planning.graph_info import Seen, tails
 from edgecnn_export.planning.resolve import Plan, resolve
 from edgecnn_export.planning.settings import Settings
 from edgecnn_export.planning.size import Size, network_size
-from edgecnn_export.planning.traced import Seen, tails
+from edgecnn_runtime.bundle.manifest import AnchorFree, Classify, Ctc, Embed, Output, Ssd, Yolo
 from edgecnn_runtime.errors import ConfigError, UsageError
-from edgecnn_runtime.manifest import AnchorFree, Classify, Ctc, Embed, Output, Ssd, Yolo
 
 N = None
 V8 = {"output0": (N, 84, 5040)}

@@ -9,8 +9,8 @@ from edgecnn_export.config import ExportConfig
 from edgecnn_export.planning.labels import read_labels
 from edgecnn_export.planning.normalization import normalization
 from edgecnn_export.planning.settings import Settings
+from edgecnn_runtime.bundle.manifest import Color, Normalization, Task
 from edgecnn_runtime.errors import UsageError
-from edgecnn_runtime.manifest import Color, Normalization, Task
 
 
 def said(color: Color = "rgb", task: Task = "classify", **fields: Any) -> Normalization:

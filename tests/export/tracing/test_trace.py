@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from edgecnn_export.loading.loaded import Loaded
-from edgecnn_export.tracing.quiet import quiet
+from edgecnn_export.tracing.silence import quiet
 from edgecnn_export.tracing.trace import trace
 from edgecnn_runtime.errors import UnsupportedModelError
 

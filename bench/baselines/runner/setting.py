@@ -1,0 +1,38 @@
+"""What a comparison is given."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from runner.process import BASELINES, Worker
+from runner.race import Pace
+
+QUICK_ROUNDS, QUICK_COUNT = 3, 24
+LEAST = 100.0
+"""Milliseconds of a block: 64 digits are read in four, before a core that slept is awake."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """name: of the peer. folder: scratch, gone afterwards. python: of the peer's environment.
+
+    quick: only to see that it works; nothing is written.
+    """
+
+    name: str
+    folder: Path
+    python: Path
+    quick: bool
+
+    def theirs(self) -> Worker:
+        """The peer's worker in its environment."""
+        return Worker(BASELINES / self.name / "worker.py", self.python)
+
+    def ours(self) -> Worker:
+        """edgecnn's worker, in this environment."""
+        return Worker(BASELINES / "ours.py")
+
+    def pace(self, rounds: int, count: int) -> Pace:
+        """So many blocks of so many results, or a few short ones."""
+        if self.quick:
+            return Pace(QUICK_ROUNDS, min(count, QUICK_COUNT))
+        return Pace(rounds, count, LEAST)

@@ -1,0 +1,132 @@
+"""``edgecnn verify --transform``: the differential test, and how it is told."""
+
+import argparse
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from edgecnn.cli.tables import plain_table
+from edgecnn.cli.terminal_text import safe
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from edgecnn_export.transform_check import Drift, PictureDrift
+    from edgecnn_runtime.bundle.bundle import Bundle
+
+SHOWN = 24
+"""Rows of the table at most: the pictures that drift most."""
+
+
+def check_transform(name: str) -> None:
+    """Import it, before anything takes time. Raises UsageError where that cannot be done."""
+    from edgecnn_export.transform_check import load_transform
+
+    load_transform(name)
+
+
+def run_transform(args: argparse.Namespace, bundle: "Bundle") -> "Drift":
+    """Run it, with a progress bar on stderr."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn
+
+    from edgecnn_export.transform_check import LIMIT, differential
+
+    columns = TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}")
+    with Progress(*columns, console=Console(emoji=False, stderr=True), transient=True) as progress:
+        task = progress.add_task("transform", total=None)
+        return differential(
+            bundle,
+            args.transform,
+            images=args.images or "",
+            count=args.count,
+            limit=LIMIT if args.max_drift is None else args.max_drift,
+            backend=args.backend,
+            progress=lambda done, total: progress.update(task, completed=done, total=total),
+        )
+
+
+def print_drift(drift: "Drift") -> None:
+    """A table of pictures, then what explains it, then the verdict."""
+    from rich.console import Console
+
+    console = Console(emoji=False)
+    _print_table(drift, console)
+    _print_problems(drift.pictures, console)
+    for line in _remarks(drift):
+        console.print(safe(line), highlight=False)
+    for finding in drift.findings:
+        console.print(f"[yellow]![/] {safe(str(finding))}", highlight=False)
+    if drift.random:
+        console.print(
+            f"[red]FAILED[/] {safe(drift.transform)} is random: two calls with one picture differ "
+            f"by {drift.random:.1f} grey levels. Give the transform of evaluation, which does not "
+            "augment",
+            highlight=False,
+        )
+    if drift.outputs is None:
+        said = "no picture could be compared"
+    else:
+        said = f"the median picture drifts by {drift.typical:.1f} of {drift.limit:g} grey levels"
+    word = "[green]verified[/]" if drift.passed else "[red]FAILED[/]"
+    console.print(f"{word} {safe(drift.transform)}: {said}", highlight=False)
+
+
+def _print_table(drift: "Drift", console: "Console") -> None:
+
+    measured = [one for one in drift.pictures if not one.problem]
+    worst = sorted(measured, key=lambda one: one.mean)[-SHOWN:]
+    table = plain_table()
+    table.add_column("picture", overflow="ellipsis", no_wrap=True)
+    for heading in ("size", "mean drift", "largest", "same result"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for one in measured:
+        if one not in worst:
+            continue
+        result = {None: "", True: "yes", False: "[red]no[/]"}[one.same]
+        table.add_row(
+            safe(one.name),
+            f"{one.width}x{one.height}",
+            f"{one.mean:.1f}",
+            f"{one.most:.0f}",
+            result,
+            style="" if one.ordinary else "dim",
+        )
+    if measured:
+        console.print(table)
+    if len(measured) > len(worst):
+        console.print(f"and {len(measured) - len(worst)} pictures that drift less", style="dim")
+
+
+def _print_problems(pictures: "Sequence[PictureDrift]", console: "Console") -> None:
+    """One line a problem, with the pictures that have it."""
+    names: dict[str, list[str]] = {}
+    for one in pictures:
+        if one.problem:
+            names.setdefault(one.problem, []).append(f"{one.name} ({one.width}x{one.height})")
+    for problem, having in names.items():
+        more = f" and {len(having) - 3} more" if len(having) > 3 else ""
+        console.print(
+            f"[red]✗[/] {safe(', '.join(having[:3]))}{more}: {safe(problem)}", highlight=False
+        )
+
+
+def _remarks(drift: "Drift") -> list[str]:
+    outputs = drift.outputs
+    if outputs is None:
+        return []
+    name = min(outputs.parity, key=lambda key: outputs.parity[key].snr_db)
+    lines = [
+        f"outputs on {outputs.engine}: {outputs.parity[name].snr_db:.1f} dB on {name!r}, "
+        f"{outputs.agreement:.0%} of the results equal"
+    ]
+    if outputs.rounded >= 0.01:
+        lines.append(
+            f"the transform's tensor was rounded to bytes, by {outputs.rounded:.2f} grey levels on "
+            f"average: that by itself makes {outputs.rounding[name].snr_db:.1f} dB"
+        )
+    if outputs.clipped >= 0.01:
+        lines.append(
+            f"the transform's tensor means values outside 0..255, by {outputs.clipped:.2f} grey "
+            "levels on average: they were cut off"
+        )
+    return lines

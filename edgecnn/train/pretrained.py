@@ -1,0 +1,79 @@
+"""Transfer learning: weights to begin with, weights to keep."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from edgecnn_export.checkpoint import is_checkpoint, parse_checkpoint
+from edgecnn_export.loading.file_format import detect
+from edgecnn_export.loading.weights import find_state_dict
+from edgecnn_runtime.errors import CheckpointError, UsageError
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """taken: names of the weights that came from the file. fresh: those of which it has none of
+    that name and shape; both empty without a file. frozen: those that training leaves alone.
+    """
+
+    taken: tuple[str, ...] = ()
+    fresh: tuple[str, ...] = ()
+    frozen: tuple[str, ...] = ()
+
+
+def start_from(model: nn.Module, file: str, freeze: Sequence[str]) -> Started:
+    """Copy what fits from the checkpoint or state dict ``file`` and freeze by prefix; in place.
+
+    Raises CheckpointError when nothing fits, UsageError for a prefix no weight begins with.
+    """
+    own = model.state_dict()
+    taken: tuple[str, ...] = ()
+    if file:
+        given = _read_weights(Path(file))
+        fitting = {n: w for n, w in given.items() if n in own and w.shape == own[n].shape}
+        if not fitting:
+            raise CheckpointError(
+                f"{file} has no weight that fits: it has {_listed(given)}; "
+                f"the network wants {_listed(own)}"
+            )
+        model.load_state_dict(fitting, strict=False)
+        taken = tuple(fitting)
+    frozen = []
+    for prefix in freeze:
+        held = [name for name, _ in model.named_parameters() if name.startswith(prefix)]
+        if not held:
+            raise UsageError(f"--freeze {prefix}: no weight begins so; there are {', '.join(own)}")
+        frozen += held
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(name not in frozen)
+    if len(set(frozen)) == len(list(model.parameters())):
+        raise UsageError("--freeze holds every weight: nothing is left to train")
+    fresh = tuple(name for name in own if name not in taken) if file else ()
+    return Started(taken, fresh, tuple(dict.fromkeys(frozen)))
+
+
+def _read_weights(path: Path) -> dict[str, Tensor]:
+    kind = detect(path)
+    if kind not in {"weights", "safetensors"}:
+        raise UsageError(f"--init-from {path} is {kind}: give a checkpoint or a state dict")
+    try:
+        if kind == "safetensors":
+            from safetensors.torch import load_file
+
+            return load_file(path)
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except ModuleNotFoundError:
+        raise
+    except Exception as error:  # whatever the unpickler and the zip reader find to raise
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        raise CheckpointError(f"--init-from {path} holds more than tensors: {reason}") from None
+    if is_checkpoint(content):
+        return parse_checkpoint(content, path).state_dict
+    return find_state_dict(content, path)
+
+
+def _listed(weights: dict[str, Tensor]) -> str:
+    return ", ".join(f"{name} {list(weight.shape)}" for name, weight in weights.items())

@@ -1,0 +1,1 @@
+"""INT8: range estimation, QDQ schemes, the accuracy gate and accuracy restoration."""

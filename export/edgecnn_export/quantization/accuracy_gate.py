@@ -1,0 +1,318 @@
+"""The gate: whether an INT8 graph still does the float model's work, on every engine it is for."""
+
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx
+
+from edgecnn_export.quantization.accuracy_restoration import Verdict
+from edgecnn_export.quantization.detection_distance import deviation
+from edgecnn_export.verification.output_slices import parts
+from edgecnn_export.verification.verify import ANY_COSINE, Gate, decode_all, fitting, infer
+from edgecnn_runtime import __version__
+from edgecnn_runtime.backends import Options, backend_module
+from edgecnn_runtime.bundle.manifest import Manifest, Quality
+from edgecnn_runtime.decode import make_decoder
+from edgecnn_runtime.device.fingerprint import host_key
+from edgecnn_runtime.evaluation.dataset import EvaluationSet, class_index
+from edgecnn_runtime.evaluation.metrics import Score, score
+from edgecnn_runtime.parity import parity, snr_db
+from edgecnn_runtime.preprocess import Geometry, Preprocessor
+from edgecnn_runtime.types import Classification, Floats, Pixels, Reading, Result
+from edgecnn_runtime.verification.result_matching import share_equal
+
+GATE = Gate(cosine=0.99, agreement=0.99)
+"""Where no evaluation data is given."""
+AIM = Gate(cosine=0.994, agreement=0.995)
+"""What a repair goes on for: pictures other than those measured on lose up to 1.7 times as much."""
+STRESS = 4.0
+"""Decisions are asked for once more with the outputs' error so many times as large, and so many
+times as many may change: where none of 128 does, up to 2 % of others may."""
+TIE_BREAKER = 0.25
+MANY = 1000
+"""Labelled pictures from which the choice of them hardly matters."""
+POOR = 0.2
+"""A metric under which the labels are doubted before the model is."""
+CHANCES = 1.2
+"""So many times what guessing a class reaches is as poor."""
+ANYTHING = 100.0
+"""Points of a metric: who may lose them all has set the gate aside."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One graph on one engine.
+
+    agreement: share of the results that are the float graph's. foreseen: the same of pictures
+    nobody has seen, estimated from how near these results came to changing. quality: None without
+    evaluation data.
+    """
+
+    engine: str
+    cosine: float
+    agreement: float
+    foreseen: float
+    snr_db: float
+    quality: Score | None = None
+
+
+@dataclass
+class Judge:
+    """Measures graphs against the float one, on pictures and, where given, labelled data.
+
+    manifest: of the bundle in the making. pixels: uint8[N,H,W,3], not used for calibration.
+    engines: backends to run on. max_drop: of the task's metric, in points of a hundred; 100 lets
+    everything through. example: an answer of the float graph that is not its label, in words.
+    """
+
+    manifest: Manifest
+    float_model: onnx.ModelProto
+    pixels: Pixels
+    engines: Sequence[str]
+    evaluation: EvaluationSet | None = None
+    max_drop: float = 0.5
+
+    def __post_init__(self) -> None:
+        with _file(self.float_model) as path:
+            self.outputs = infer(path, self.manifest, self.engines[0], self.pixels, self._batch)
+            self.results = decode_all(self.manifest, self.outputs)
+            answers = self._answers(path, self.engines[0])
+        self.reference = self._score(answers)
+        self.example = self._unlike(answers)
+        self._labelled = self.evaluation.sha256() if self.evaluation else ""
+
+    def measure(self, model: onnx.ModelProto, engines: Sequence[str] = ()) -> tuple[Measured, ...]:
+        """A graph on each engine."""
+        with _file(model) as path:
+            return tuple(self._measure(path, engine) for engine in engines or self.engines)
+
+    def verdict(self, measured: Sequence[Measured]) -> Verdict:
+        """Whether the worst engine passes, and how far from the gate it is."""
+        worst = min(measured, key=self._margin)
+        margin = self._margin(worst)
+        ample = margin >= 0 and all(self._ample(one) for one in measured)
+        return Verdict(margin >= 0, ample, margin, f"{worst.engine}: {self._says(worst)}")
+
+    def quality(self, measured: Sequence[Measured]) -> Quality | None:
+        """The task's metric on the worst engine, for the manifest."""
+        if self.reference is None or self.evaluation is None:
+            return None
+        worst = min((one.quality for one in measured if one.quality), key=lambda one: one.value)
+        return Quality(
+            metric=worst.metric,
+            value=worst.value,
+            reference=self.reference.value,
+            low=worst.low,
+            high=worst.high,
+            samples=worst.samples,
+            data=self.evaluation.name,
+        )
+
+    def compare(self, expected: Mapping[str, Floats], got: Mapping[str, Floats]) -> float:
+        """Error power over the expected's centred power, summed over outputs and their parts.
+
+        Where the gate asks for results alone: their deviation, and the outputs' error power as a
+        tie-breaker, because a device is held to what the outputs reach at export.
+        """
+        errors = [
+            10 ** (-snr_db(one, other) / 10)
+            for name, values in expected.items()
+            for one, other in zip(
+                self._parts(name, values), self._parts(name, got[name]), strict=True
+            )
+        ]
+        if self.gate.cosine > ANY_COSINE:
+            return sum(errors)
+        apart = deviation(
+            decode_all(self.manifest, expected),
+            decode_all(self.manifest, got),
+            threshold=self._threshold,
+        )
+        return apart + TIE_BREAKER * sum(min(error, 1.0) for error in errors) / len(errors)
+
+    @property
+    def gate(self) -> Gate:
+        """What an engine has to reach without evaluation data."""
+        return fitting(GATE, self.manifest, self.results)
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether labels prove so little that graphs have to agree with the float one as well."""
+        if self.reference is None or self.max_drop >= ANYTHING:
+            return False
+        return proves_little(self.reference, len(self.manifest.labels))
+
+    @property
+    def batch_axes(self) -> dict[str, int]:
+        """By output name."""
+        return {output.name: output.batch_axis for output in self.manifest.outputs}
+
+    @property
+    def key(self) -> str:
+        """What a verdict depends on besides graph and pictures."""
+        versions = [f"{name} {backend_module(name).version()}" for name in self.engines]
+        model = self.manifest
+        return repr(
+            (
+                __version__,
+                versions,
+                host_key(),  # the same graph saturates on one processor and not on another
+                self._labelled,
+                self.max_drop,
+                self.gate,
+                (model.input, model.decode, model.labels),
+            )
+        )
+
+    @property
+    def _threshold(self) -> float:
+        return float(getattr(self.manifest.decode, "score", 0.0))
+
+    @property
+    def _decides(self) -> bool:
+        return all(isinstance(result, Classification | Reading) for result in self.results)
+
+    @property
+    def _batch(self) -> int:
+        return min(self.manifest.batch) if self.manifest.batch else 1
+
+    def _parts(self, name: str, values: Floats) -> list[Floats]:
+        return parts(self.manifest.decode, name, values)
+
+    def _measure(self, path: Path, engine: str) -> Measured:
+        got = infer(path, self.manifest, engine, self.pixels, self._batch)
+        pairs = [
+            pair
+            for name, values in self.outputs.items()
+            for pair in zip(self._parts(name, values), self._parts(name, got[name]), strict=True)
+        ]
+        cosine = min(parity(one, other).cosine for one, other in pairs)
+        snr = min(snr_db(one, other) for one, other in pairs)
+        agreement = self._agreement(got)
+        foreseen = self._foreseen(got) if self._decides else agreement
+        quality = self._score(self._answers(path, engine))
+        return Measured(engine, cosine, agreement, foreseen, snr, quality)
+
+    def _agreement(self, got: Mapping[str, Floats]) -> float:
+        results = zip(self.results, decode_all(self.manifest, got), strict=True)
+        return share_equal(results, threshold=self._threshold)
+
+    def _foreseen(self, got: Mapping[str, Floats]) -> float:
+        """The more error, the more decisions change, and in proportion while they are few: so a
+        few pictures with a larger error tell of many with this one. ``got`` is overwritten.
+        """
+        for name, values in self.outputs.items():
+            error = np.subtract(got[name], values, out=got[name])
+            np.add(values, np.multiply(error, STRESS, out=error), out=error)
+        return 1 - (1 - self._agreement(got)) / STRESS
+
+    def _answers(self, path: Path, engine: str) -> list[Result]:
+        """On the labelled pictures; none where there are none."""
+        if self.evaluation is None:
+            return []
+        return list(results_on(self.manifest, path, engine, self.evaluation, self._batch))
+
+    def _score(self, answers: Sequence[Result]) -> Score | None:
+        if self.evaluation is None:
+            return None
+        return score(self.evaluation.samples, answers, self.manifest)
+
+    def _unlike(self, answers: Sequence[Result]) -> str:
+        """The first answer that is not its label, in words; "" where they are not words."""
+        samples = self.evaluation.samples if self.evaluation else ()
+        for sample, found in zip(samples, answers, strict=True):
+            name = sample.file.name
+            if isinstance(found, Reading) and found.text != sample.text:
+                return f"{name} reads {found.text!r} and is labelled {sample.text!r}"
+            if isinstance(found, Classification) and found.index != class_index(
+                sample.label, self.manifest.labels
+            ):
+                return f"{name} is {found.label!r} and labelled {sample.label!r}"
+        return ""
+
+    def _margin(self, one: Measured) -> float:
+        agrees = self.gate.margin(one.cosine, min(one.agreement, one.foreseen))
+        if self.reference is None or one.quality is None:
+            return agrees
+        keeps = self.max_drop / 100 - (self.reference.value - one.quality.value) + 1e-9
+        return min(keeps, agrees) if self.doubtful else keeps
+
+    def _ample(self, one: Measured) -> bool:
+        if self.reference is not None and not self.doubtful:
+            return True
+        cosine = ANY_COSINE if self.gate.cosine == ANY_COSINE else AIM.cosine
+        agreement = min(one.agreement, one.foreseen)
+        return Gate(cosine, AIM.agreement).margin(one.cosine, agreement) >= 0
+
+    def _says(self, one: Measured) -> str:
+        if self.reference is not None and one.quality is not None:
+            found = one.quality
+            drop = 100 * (self.reference.value - found.value)
+            interval = (
+                f"; {found.samples} pictures leave it open between {100 * found.low:.1f} and "
+                f"{100 * found.high:.1f} %"
+                if found.samples < MANY
+                else ""
+            )
+            change = f"a drop of {drop:.2f}" if drop >= 0 else f"a gain of {-drop:.2f}"
+            said = (
+                f"{found.metric} {100 * found.value:.2f} % instead of "
+                f"{100 * self.reference.value:.2f} %, {change} points "
+                f"(allowed a drop of {self.max_drop:g}{interval})"
+            )
+            if self.doubtful:
+                return f"{said}, and {self._agrees(one)}"
+            return said
+        return self._agrees(one)
+
+    def _agrees(self, one: Measured) -> str:
+        said = self.gate.says(one.cosine, one.agreement)
+        if one.foreseen < one.agreement:
+            return f"{said}; of other pictures {one.foreseen:.1%} are expected to be"
+        return said
+
+
+def results_on(
+    manifest: Manifest, path: Path, engine: str, evaluation: EvaluationSet, batch: int
+) -> Iterator[Result]:
+    """Decoded results on every labelled picture, in its own pixels, as the runtime gives them."""
+    module = backend_module(engine)
+    backend = module.open(path, Options(batch=batch, precision=module.precisions()[0]))
+    decoder = make_decoder(manifest)
+    preprocessor = Preprocessor(manifest.input, backend.pixels)
+    waiting: list[Geometry] = []
+    try:
+        for _, frame in evaluation.frames():
+            waiting.append(preprocessor.put(frame, len(waiting)))
+            if len(waiting) == batch:
+                outputs = backend.run()
+                for slot, geometry in enumerate(waiting):
+                    yield decoder.decode(outputs, slot, geometry)
+                waiting = []
+        outputs = backend.run() if waiting else {}
+        for slot, geometry in enumerate(waiting):
+            yield decoder.decode(outputs, slot, geometry)
+    finally:
+        backend.close()
+
+
+def proves_little(reference: Score, classes: int) -> bool:
+    """Whether a float model scores so badly that to lose little of it is easy.
+
+    classes: that the model tells apart.
+    """
+    guessed = 1 / classes if reference.metric == "top-1" and classes > 1 else 0.0
+    return reference.value < max(POOR, CHANCES * guessed)
+
+
+@contextmanager
+def _file(model: onnx.ModelProto) -> Iterator[Path]:
+    """A graph as a file for as long as the block lasts: engines load by path."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.onnx"
+        path.write_bytes(model.SerializeToString())
+        yield path

@@ -1,0 +1,82 @@
+"""Correct the biases for what rounding adds to the mean of every channel.
+
+Rounded weights times an input that is not zero on average, values cut off at the end of a range:
+both shift a layer's output by a constant, and a constant is what a bias can take back. Nagel et
+al., "Data-Free Quantization Through Weight Equalization and Bias Correction" (ICCV 2019), section
+4.2, with means observed instead of assumed.
+"""
+
+from collections.abc import Collection, Mapping
+from typing import TypeAlias
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import numpy_helper
+
+from edgecnn_export.quantization.fake_quant import Observed, Switchboard
+from edgecnn_export.quantization.layers import Quantisers
+
+Biases: TypeAlias = Mapping[str, NDArray[np.float32]]
+"""By name of the convolution."""
+
+
+def bias_taps(model: onnx.ModelProto, quantisers: Quantisers) -> tuple[str, ...]:
+    """The tensors whose channel means ``correct_biases`` needs."""
+    convs = _convs(model, quantisers)
+    return tuple(dict.fromkeys(name for node in convs for name in (node.input[0], node.output[0])))
+
+
+def correct_biases(
+    model: onnx.ModelProto,
+    quantisers: Quantisers,
+    board: Switchboard,
+    *,
+    before: Observed,
+    after: Observed,
+    weights: Collection[str],
+) -> Biases:
+    """Biases for a graph in which just these weights are quantised.
+
+    before, after: runs of ``board`` in float and so quantised, with ``bias_taps``. A layer takes
+    back what it adds itself: the shift of its output less what the shift of its input explains,
+    so that no layer corrects another one's error again.
+    """
+    corrected = {}
+    for node in _convs(model, quantisers):
+        if node.input[1] not in weights or node.name not in board.biases:
+            continue
+        arrived = after.means[node.input[0]] - before.means[node.input[0]]
+        left = after.means[node.output[0]] - before.means[node.output[0]]
+        own = left - _through(quantisers.weights[node.input[1]], arrived)
+        corrected[node.name] = (board.biases[node.name] - own).astype(np.float32)
+    return corrected
+
+
+def with_biases(model: onnx.ModelProto, biases: Biases) -> onnx.ModelProto:
+    """A copy of the graph with other biases."""
+    changed = onnx.ModelProto()
+    changed.CopyFrom(model)
+    for node in changed.graph.node:
+        if node.name in biases:
+            name = f"{node.name}_bias_corrected"
+            changed.graph.initializer.append(numpy_helper.from_array(biases[node.name], name))
+            del node.input[2:]
+            node.input.append(name)
+    return changed
+
+
+def _convs(model: onnx.ModelProto, quantisers: Quantisers) -> list[onnx.NodeProto]:
+    return [
+        node
+        for node in model.graph.node
+        if node.op_type == "Conv" and node.input[1] in quantisers.weights
+    ]
+
+
+def _through(kernel: NDArray[np.float32], shift: NDArray[np.float64]) -> NDArray[np.float64]:
+    """What a constant shift of every input channel becomes at the output, away from borders."""
+    taps = kernel.sum(tuple(range(2, kernel.ndim)), dtype=np.float64)
+    groups = len(shift) // taps.shape[1]
+    per_group = shift.reshape(groups, -1).repeat(len(taps) // groups, 0)
+    return np.asarray((taps * per_group).sum(1))

@@ -1,0 +1,143 @@
+"""The story of INT8: calibrate once → choose ranges → correct biases → gate → repair → emit.
+
+One set of pictures and one calibration serve every target. Nothing is emitted that was not
+measured, on every engine it is for, to do the float model's work.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnx
+
+from edgecnn_export.config import Method, Target
+from edgecnn_export.progress import Progress, Silent
+from edgecnn_export.quantization.accuracy_gate import Judge
+from edgecnn_export.quantization.calibrate import Calibration, calibrate, check_weights
+from edgecnn_export.quantization.cross_layer_equalization import equalise
+from edgecnn_export.quantization.fake_quant import Switchboard
+from edgecnn_export.quantization.ignored_scope import moved
+from edgecnn_export.quantization.insert_qdq import insert_qdq
+from edgecnn_export.quantization.layers import read_quantisers
+from edgecnn_export.quantization.schemes import DIALECTS, Dialect
+from edgecnn_export.quantization.search import TargetResult, Workbench
+from edgecnn_export.quantization.uint8_input import find_entry
+from edgecnn_runtime.errors import UnsupportedModelError
+from edgecnn_runtime.types import Pixels
+
+FEWER = 0.9
+"""OpenVINO's own form is another where it rounds no more than this share of the tensors."""
+TRIAL = 16
+"""Pictures on which two forms of the graph are compared."""
+
+
+@dataclass(frozen=True)
+class Quantised:
+    """results: one a target. model: the float graph they were made from, every node named and
+    its channels equalised where that helps. calibration: of it."""
+
+    results: tuple[TargetResult, ...]
+    model: onnx.ModelProto
+    calibration: Calibration
+
+
+def quantise(
+    model: onnx.ModelProto,
+    pixels: Pixels,
+    judge: Judge,
+    *,
+    targets: Sequence[Target] = ("cpu",),
+    method: Method | None = None,
+    engines: Mapping[Target, Sequence[str]] | None = None,
+    folder: Path,
+    progress: Progress,
+) -> Quantised:
+    """Make an INT8 graph for every target.
+
+    model: float, folded and optimised; it is not changed. pixels: uint8[N,H,W,3] BGR to calibrate
+    on, as the runtime prepares them. targets: ``openvino`` is left out where ``cpu`` is all but the
+    same.
+    method: None compares them all. engines: to measure a target on, where they are not the
+    judge's. folder: where an interrupted search is taken up.
+    Raises UnsupportedModelError for NaN or infinity in weights or activations, and where there is
+    nothing to quantise.
+    """
+    model = _named(model)
+    check_weights(model)
+    with progress.step("equalise channels"):
+        model = _easier(model, equalise(model, pixels), DIALECTS[targets[0]], pixels, judge)
+    entry = find_entry(model)
+    wanted = _templates(model, targets)
+    tensors = dict.fromkeys(name for names in wanted.values() for name in names)
+    calibration = calibrate(model, list(tensors), pixels, progress)
+    results = []
+    for target in wanted:
+        bench = Workbench(
+            model=model,
+            dialect=DIALECTS[target],
+            entry=entry if DIALECTS[target].everywhere else None,
+            calibration=calibration,
+            pixels=pixels,
+            judge=judge,
+            engines=(engines or {}).get(target, ()),
+            folder=folder,
+            progress=progress,
+        )
+        results.append(bench.make(method))
+    return Quantised(tuple(results), model, calibration)
+
+
+def _templates(model: onnx.ModelProto, targets: Sequence[Target]) -> dict[Target, list[str]]:
+    """The tensors that each target quantises."""
+    found: dict[Target, list[str]] = {}
+    for target in targets:
+        found[target] = list(read_quantisers(insert_qdq(model, DIALECTS[target])).activations)
+        if not found[target]:
+            raise UnsupportedModelError(
+                f"int8-{target}: nothing in this model can be quantised "
+                f"({_operators(model)}): leave --int8 out"
+            )
+    roundings = len(set(found.get("cpu", ())) - set(moved(model, DIALECTS["cpu"])))
+    if "cpu" in found and len(found.get("openvino", ())) > FEWER * roundings:
+        del found["openvino"]
+    return found
+
+
+def _easier(
+    model: onnx.ModelProto,
+    other: onnx.ModelProto,
+    dialect: Dialect,
+    pixels: Pixels,
+    judge: Judge,
+) -> onnx.ModelProto:
+    """The one of two equal graphs that loses less when everything in it is INT8."""
+    if other is model:
+        return model
+    few = pixels[:: max(1, len(pixels) // TRIAL)][:TRIAL]
+
+    def error(graph: onnx.ModelProto) -> float:
+        template = read_quantisers(insert_qdq(graph, dialect))
+        ranges = calibrate(graph, list(template.activations), few, Silent()).ranges("minmax")
+        quantisers = read_quantisers(insert_qdq(graph, dialect, ranges))
+        board = Switchboard(graph, quantisers, batch_axes=judge.batch_axes)
+        reference = board.run(judge.pixels[:TRIAL])
+        rounded = board.run(judge.pixels[:TRIAL], tensors=board.tensors, weights=board.weights)
+        return judge.compare(reference.outputs, rounded.outputs)
+
+    return min((model, other), key=error)
+
+
+def _operators(model: onnx.ModelProto) -> str:
+    return ", ".join(dict.fromkeys(node.op_type for node in model.graph.node))
+
+
+def _named(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A copy in which every node has a name of its own."""
+    named = onnx.ModelProto()
+    named.CopyFrom(model)
+    taken: set[str] = set()
+    for index, node in enumerate(named.graph.node):
+        if not node.name or node.name in taken:
+            node.name = f"{node.op_type}_{index}"
+        taken.add(node.name)
+    return named

@@ -1,0 +1,157 @@
+"""report.html: one self-contained page, light and dark, no network, no script.
+
+The template escapes everything that is put into it: labels and file names come from strangers.
+"""
+
+import base64
+from collections.abc import Iterator, Sequence
+from importlib import resources
+from typing import Any
+
+import cv2
+import jinja2
+import msgspec
+import numpy as np
+
+from edgecnn_export.report import Report
+from edgecnn_export.report_html.input_diagram import contract
+from edgecnn_export.report_html.sqnr_plot import Plot, plot
+from edgecnn_runtime.bundle.manifest import Artifact, Parity, Run
+from edgecnn_runtime.parity import cosine_text
+from edgecnn_runtime.types import Pixels, Result
+
+THUMBNAIL = 240
+"""Longest side of a picture in the page, pixels."""
+OPERATORS_SHOWN = 14
+MARKS_SHOWN = 50
+NINES_SHOWN = 12.0
+LOWER_GATE = 0.99
+"""Where INT8 and reduced precisions are marked. They are in the bundle because they passed a gate
+of their own, which may be the task's metric and not the cosine."""
+
+
+def render(report: Report, pixels: Pixels, results: Sequence[Result]) -> str:
+    """The whole page. pixels: uint8[N,H,W,3] BGR; results: one a picture, in input pixels."""
+    folder = resources.files("edgecnn_export.report_html")
+    environment = jinja2.Environment(
+        loader=jinja2.FunctionLoader(lambda name: (folder / name).read_text("utf-8")),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"size": file_size, "exact": cosine_text}
+    bundle = report.bundle
+    return environment.get_template("report.html").render(
+        report=report,
+        bundle=bundle,
+        int8=report.int8,
+        plots=_plots(report),
+        rows=list(_rows(report)),
+        contract=contract(bundle.input),
+        normalization=_normalization(bundle.input),
+        decode=msgspec.to_builtins(bundle.decode),
+        outputs=[(o.name, ["N" if d is None else d for d in o.shape]) for o in bundle.outputs],
+        pictures=[
+            {"fact": fact, "image": _data_uri(picture), "marks": _marks(result)}
+            for fact, picture, result in zip(report.pictures, pixels, results, strict=True)
+        ],
+        operators=_operators(report.before.operators, report.after.operators),
+        steps=_steps(report.seconds),
+    )
+
+
+def _plots(report: Report) -> dict[str, Plot]:
+    """Of every INT8 target, its layers as they follow each other."""
+    targets = report.int8.targets if report.int8 else ()
+    return {one.target: plot(sorted(one.layers, key=lambda layer: layer.index)) for one in targets}
+
+
+def file_size(count: int) -> str:
+    """Bytes as a person says them: 812 B, 3.4 kB, 44.7 MB."""
+    value, unit = float(count), "B"
+    for larger in ("kB", "MB", "GB"):
+        if value < 1000:
+            break
+        value, unit = value / 1000, larger
+    return f"{value:.0f} {unit}" if unit == "B" or value >= 100 else f"{value:.1f} {unit}"
+
+
+def nines(cosine: float) -> float:
+    """How many nines a cosine begins with: 0.9999 has four."""
+    return float(min(NINES_SHOWN, -np.log10(max(1 - cosine, 10**-NINES_SHOWN))))
+
+
+def _rows(report: Report) -> Iterator[dict[str, Any]]:
+    for artifact in report.bundle.artifacts:
+        for run in artifact.runs:
+            yield _row(report, artifact, run)
+
+
+def _row(report: Report, artifact: Artifact, run: Run) -> dict[str, Any]:
+    worst = min(run.parity, key=lambda name: run.parity[name].cosine)
+    exact = artifact.precision == "fp32" and run.engine.endswith("/f32")
+    gate = report.gate if exact else LOWER_GATE
+    return {
+        "artifact": artifact,
+        "run": run,
+        "name": worst,
+        "worst": run.parity[worst],
+        "bar": nines(run.parity[worst].cosine) / NINES_SHOWN,
+        "gate": nines(gate) / NINES_SHOWN,
+        "exact": exact,
+        "passed": run.parity[worst].cosine >= gate or not exact,
+        "outputs": [(name, _parity_bar(value)) for name, value in run.parity.items()],
+    }
+
+
+def _parity_bar(parity: Parity) -> dict[str, Any]:
+    return {"parity": parity, "bar": nines(parity.cosine) / NINES_SHOWN}
+
+
+def _normalization(spec: Any) -> list[tuple[str, float, float]]:
+    numbers = spec.normalization
+    names = {"rgb": "RGB", "bgr": "BGR", "gray": "Y"}[spec.color]
+    return list(zip(names, numbers.mean, numbers.std, strict=True))
+
+
+def _operators(before: dict[str, int], after: dict[str, int]) -> list[dict[str, Any]]:
+    names = sorted(before | after, key=lambda name: -max(before.get(name, 0), after.get(name, 0)))
+    cut = OPERATORS_SHOWN if len(names) > OPERATORS_SHOWN + 1 else len(names)
+    shown, rest = names[:cut], names[cut:]
+    rows = [(name, before.get(name, 0), after.get(name, 0)) for name in shown]
+    if rest:
+        sums = [sum(counts.get(name, 0) for name in rest) for counts in (before, after)]
+        rows.append((f"{len(rest)} others", sums[0], sums[1]))
+    most = max(max(row[1:]) for row in rows)
+    return [
+        {"name": name, "before": was, "after": now, "was": was / most, "now": now / most}
+        for name, was, now in rows
+    ]
+
+
+def _steps(seconds: dict[str, float]) -> list[dict[str, Any]]:
+    total = sum(seconds.values()) or 1.0
+    return [
+        {"name": name, "seconds": value, "share": value / total} for name, value in seconds.items()
+    ]
+
+
+def _data_uri(picture: Pixels) -> str:
+    height, width = picture.shape[:2]
+    scale = THUMBNAIL / max(height, width)
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    method = cv2.INTER_AREA if scale < 1 else cv2.INTER_NEAREST
+    small = cv2.resize(picture, size, interpolation=method)
+    _, data = cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, 82])
+    return "data:image/jpeg;base64," + base64.b64encode(data.tobytes()).decode()
+
+
+def _marks(result: Result) -> list[dict[str, Any]]:
+    """Boxes and points to draw over a picture, in input pixels."""
+    if not isinstance(result, list):
+        return []
+    return [
+        {"box": found.box, "points": found.points, "label": f"{found.label} {found.score:.2f}"}
+        for found in result[:MARKS_SHOWN]
+    ]

@@ -1,0 +1,224 @@
+"""What a transform's tensor may mean, and what the bundle might have shown the network instead.
+
+Each is a hypothesis: if the drift all but vanishes under it, that is what the two disagree about.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import msgspec
+import numpy as np
+
+from edgecnn_export.planning.normalization import IMAGENET, PRESETS
+from edgecnn_export.transform_check.resamplers import SAMPLERS, Sampler
+from edgecnn_runtime.bundle.manifest import Input, Normalization
+from edgecnn_runtime.preprocess import fit, prepare
+from edgecnn_runtime.types import Floats, Pixels
+
+Read: TypeAlias = Callable[[Floats], Floats]
+"""A transform's float32[C,H,W] → grey levels 0..255, channels in the order of the bundle."""
+Show: TypeAlias = Callable[[Pixels], Floats]
+"""A frame uint8[H,W,3] BGR → what the network sees of it, float32[C,H,W] in grey levels."""
+
+LUMA = (0.114, 0.587, 0.299)
+SAID = {
+    "unit": "to 0..1",
+    "signed": "to -1..1",
+    "raw": "not at all (raw 0..255)",
+    "imagenet": "with ImageNet's mean and std",
+}
+CROPS = (1.0, 0.95, 0.9, 0.875)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """words: what the transform does, if this is it. flags: what would export a bundle that does
+    the same; "" where nothing would."""
+
+    words: str
+    flags: str
+    read: Read
+
+
+@dataclass(frozen=True)
+class Showing:
+    """The same for how a frame is brought to the network's size.
+
+    spec: the input that further hypotheses build upon.
+    """
+
+    words: str
+    flags: str
+    spec: Input
+    show: Show
+
+
+def as_told(spec: Input) -> Read:
+    """The tensor read with the manifest's own mean and std."""
+    return told(spec.normalization.mean, spec.normalization.std)
+
+
+def shown(spec: Input, weights: Sequence[float] = LUMA) -> Show:
+    """What the runtime's own preprocessing and the artifact's colour conversion show."""
+
+    def show(frame: Pixels) -> Floats:
+        return model_planes(prepare(spec, [frame])[0], spec, weights)
+
+    return show
+
+
+def model_planes(pixels: Pixels | Floats, spec: Input, weights: Sequence[float] = LUMA) -> Floats:
+    """uint8 or float32[H,W,3] BGR → float32[C,H,W] in the model's own colours, not normalised."""
+    values = pixels.astype(np.float32)
+    if spec.color == "gray":
+        return (values @ np.array(weights, np.float32))[None]
+    ordered = values if spec.color == "bgr" else values[..., ::-1]
+    return np.ascontiguousarray(ordered.transpose(2, 0, 1))
+
+
+def readings(spec: Input) -> Iterator[Reading]:
+    """Other colour orders, scales and orientations."""
+    own = spec.normalization
+    scales = [("", "", own.mean, own.std), *_scales(spec)]
+    for words, flags, mean, std in scales:
+        read = told(mean, std)
+        if words:
+            yield Reading(words, flags, read)
+        if spec.color != "gray":
+            color = "bgr" if spec.color == "rgb" else "rgb"
+            swapped = f"RGB and BGR swapped (the transform feeds {color.upper()})"
+            joined = f"{swapped}, and {words}" if words else swapped
+            yield Reading(joined, f"--color {color} {flags}".strip(), _then(read, _swap))
+            if len({*mean}) > 1 or len({*std}) > 1:
+                joined += ", mean and std in that order too"
+                swaps = f"--color {color} {numbers(mean[::-1], std[::-1])}"
+                yield Reading(joined, swaps, _after(read, _swap))
+    upright = as_told(spec)
+    yield Reading("the transform mirrors the picture", "", _then(upright, _mirror))
+    yield Reading("the transform turns the picture upside down", "", _then(upright, _flip))
+
+
+def showings(spec: Input) -> Iterator[Showing]:
+    """Other ways to fit a frame: first those that a bundle offers."""
+    for flags, words, changes in _settings(spec):
+        other = msgspec.structs.replace(spec, **changes)
+        yield Showing(words, flags, other, shown(other))
+    for words, sampler in SAMPLERS.items():
+        yield Showing(f"the transform {words}", "", spec, _sampled(spec, sampler))
+    if spec.color == "gray":
+        weights = {
+            "the transform takes its grey from RGB read as BGR": LUMA[::-1],
+            "the transform's grey is the plain mean of the channels": (1 / 3, 1 / 3, 1 / 3),
+        }
+        for words, chosen in weights.items():
+            yield Showing(words, "", spec, shown(spec, chosen))
+
+
+def scale_words(normalization: Normalization) -> str:
+    """``to 0..1``, or the numbers."""
+    own = (normalization.mean, normalization.std)
+    for name, mean, std in _presets(len(normalization.mean)):
+        if np.allclose(mean, own[0], atol=0.5) and np.allclose(std, own[1], rtol=0.01):
+            return SAID[name]
+    return "with " + numbers(*own).replace("--", "").replace(" std", " and std")
+
+
+def numbers(mean: Sequence[float], std: Sequence[float]) -> str:
+    """As flags of export."""
+    said = [",".join(f"{value:.6g}" for value in part) for part in (mean, std)]
+    return f"--mean {said[0]} --std {said[1]}"
+
+
+def _presets(channels: int) -> Iterator[tuple[str, tuple[float, ...], tuple[float, ...]]]:
+    for name, (mean, std) in PRESETS.items():
+        yield name, (mean,) * channels, (std,) * channels
+    if channels == 3:
+        yield "imagenet", *IMAGENET
+
+
+def _scales(
+    spec: Input,
+) -> Iterator[tuple[str, str, tuple[float, ...], tuple[float, ...]]]:
+    own = spec.normalization
+    says = f"the bundle says {scale_words(own)}"
+    for name, mean, std in _presets(len(own.mean)):
+        if SAID[name] not in says:
+            values = (mean[::-1], std[::-1]) if spec.color == "bgr" else (mean, std)
+            yield f"the transform scales {SAID[name]}, {says}", f"--preset {name}", *values
+    zeros = (0.0,) * len(own.mean)
+    ones = (1.0,) * len(own.mean)
+    if any(own.mean):
+        yield f"the transform subtracts no mean, {says}", numbers(zeros, own.std), zeros, own.std
+    if {*own.std} != {1.0}:
+        yield f"the transform divides by no std, {says}", numbers(own.mean, ones), own.mean, ones
+    fractions = tuple(value / 255 for value in own.mean), tuple(value / 255 for value in own.std)
+    words = f"the transform applies a mean and std for 0..1 to pixels in 0..255, {says}"
+    yield words, numbers(*fractions), *fractions
+
+
+def _settings(spec: Input) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    other = "area" if spec.interpolation == "linear" else "linear"
+    does = "averages all pixels" if other == "area" else "reads only the nearest four pixels"
+    words = f"the transform {does} when it shrinks"
+    yield f"--interpolation {other}", words, {"interpolation": other}
+    if spec.resize != "stretch":
+        words = f"the transform stretches the picture, the bundle says {spec.resize}"
+        yield "--resize stretch", words, {"resize": "stretch"}
+    said = f"{spec.crop_pct:.1%}" if spec.resize == "crop" else spec.resize
+    for share in CROPS:
+        if spec.resize != "crop" or abs(spec.crop_pct - share) > 1e-6:
+            kept = f"the transform keeps {share:.1%} of the short side and cuts out the centre"
+            changes: dict[str, Any] = {"resize": "crop", "crop_pct": share}
+            yield f"--resize crop --crop-pct {share:g}", f"{kept}, the bundle says {said}", changes
+    for position in ("center", "corner"):
+        for pad in (114, 0, 128):
+            changes = {"resize": "letterbox", "pad": (pad,) * 3, "pad_position": position}
+            if any(getattr(spec, key) != value for key, value in changes.items()):
+                at = "around" if position == "center" else "right of and below"
+                flags = f"--resize letterbox --pad {pad} --pad-position {position}"
+                words = f"the transform fills with {pad} {at} the picture"
+                yield flags, words, changes
+
+
+def _sampled(spec: Input, sampler: Sampler) -> Show:
+    """The bundle's own geometry, with another way to resize."""
+
+    def show(frame: Pixels) -> Floats:
+        geometry = fit(spec, frame.shape[1], frame.shape[0])
+        x1, y1, x2, y2 = geometry.source
+        left, top, right, bottom = geometry.target
+        canvas = np.empty((spec.height, spec.width, 3), np.float32)
+        canvas[:] = spec.pad
+        part = np.ascontiguousarray(frame[y1:y2, x1:x2])
+        canvas[top:bottom, left:right] = sampler(part, right - left, bottom - top)
+        return model_planes(canvas.clip(0, 255), spec)
+
+    return show
+
+
+def told(mean: Sequence[float], std: Sequence[float]) -> Read:
+    """A tensor read with these, each in grey levels and a channel."""
+    shift = np.array(mean, np.float32)[:, None, None]
+    scale = np.array(std, np.float32)[:, None, None]
+    return lambda planes: planes * scale + shift
+
+
+def _swap(planes: Floats) -> Floats:
+    return planes[::-1]
+
+
+def _mirror(planes: Floats) -> Floats:
+    return planes[..., ::-1]
+
+
+def _flip(planes: Floats) -> Floats:
+    return planes[..., ::-1, :]
+
+
+def _then(read: Read, change: Read) -> Read:
+    return lambda planes: change(read(planes))
+
+
+def _after(read: Read, change: Read) -> Read:
+    return lambda planes: read(change(planes))

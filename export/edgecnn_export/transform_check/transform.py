@@ -1,0 +1,110 @@
+"""The training-time transform: imported by name, called with paths, its tensors understood."""
+
+import importlib
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from edgecnn_export.loading.user_modules import users_code
+from edgecnn_runtime.bundle.manifest import Input
+from edgecnn_runtime.errors import UsageError
+from edgecnn_runtime.types import Floats
+
+Transform: TypeAlias = Callable[[str], Any]
+"""The path of a picture → what the network was fed in training."""
+
+NAME = re.compile(r"^[A-Za-z_][\w.]*:[A-Za-z_][\w.]*$")
+EXAMPLE = "def transform(path): return tf(Image.open(path).convert('RGB'))"
+
+
+class TensorError(ValueError):
+    """What a transform gave for one picture is not what the network takes."""
+
+
+def load_transform(name: str) -> Transform:
+    """Import ``package.module:callable``; the current folder is searched last.
+
+    This runs the code that ``name`` names. Raises UsageError where it cannot be imported, or is
+    nothing that can be called.
+    """
+    if not NAME.match(name):
+        raise UsageError(f"--transform {name!r} is not package.module:callable")
+    module_name, _, attribute = name.partition(":")
+    try:
+        with users_code():
+            found: Any = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        raise UsageError(
+            f"--transform {name}: no module named {error.name}; type the command in the "
+            "folder that holds it, or install it"
+        ) from None
+    except Exception as error:
+        raise UsageError(
+            f"--transform {name}: importing {module_name} failed: {type(error).__name__}: {error}"
+        ) from error
+    for part in attribute.split("."):
+        if not hasattr(found, part):
+            raise UsageError(f"--transform {name}: {module_name} has no {attribute}")
+        found = getattr(found, part)
+    if not callable(found):
+        raise UsageError(f"--transform {name} is a {type(found).__name__}: it must be callable")
+    called: Transform = found
+    return called
+
+
+def tensor(transform: Transform, path: Path, spec: Input) -> Floats:
+    """What the transform gives for one picture: float32[C,H,W], the caller's own copy.
+
+    A tensor of torch, TensorFlow or JAX, an array or a PIL picture; C,H,W or H,W,C, alone or as a
+    batch of one, or under "image" in a dict. Raises TensorError for anything else, and for the
+    transform's own exceptions.
+    """
+    try:
+        with users_code():
+            value = transform(str(path))
+    except Exception as error:  # whatever a stranger's code raises is the finding
+        hint = f"; it is called with a path: {EXAMPLE}" if isinstance(error, TypeError) else ""
+        raise TensorError(f"it raises {type(error).__name__}: {error}{hint}") from error
+    if isinstance(value, Mapping) and "image" in value:
+        value = value["image"]
+    if value is None:
+        raise TensorError("it gives None: does it return its tensor?")
+    try:
+        array = np.array(_numbers(value), dtype=np.float32)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise TensorError(f"it gives a {type(value).__name__}, not a tensor: {error}") from error
+    return _planes(array, spec)
+
+
+def _numbers(value: Any) -> Any:
+    """A tensor's array, by what it can do: no framework is imported for it."""
+    short = "bfloat16" in str(getattr(value, "dtype", ""))  # NumPy has no such numbers
+    for step in ("detach", "cpu", *(["float"] if short else []), "numpy"):
+        method = getattr(value, step, None)
+        if callable(method) and not isinstance(value, np.ndarray):
+            value = method()
+    return value
+
+
+def _planes(array: Floats, spec: Input) -> Floats:
+    shape = array.shape
+    if array.ndim == 4 and shape[0] == 1:
+        array = array[0]
+    if array.ndim == 2:
+        array = array[None]
+    channels = 1 if spec.color == "gray" else 3
+    wanted = (channels, spec.height, spec.width)
+    if array.shape != wanted and array.shape == (*wanted[1:], channels):
+        array = np.ascontiguousarray(array.transpose(2, 0, 1))
+    if array.shape != wanted:
+        raise TensorError(f"it gives {_words(shape)}, the bundle feeds {_words(wanted)}")
+    if not np.isfinite(array).all():
+        raise TensorError("it gives NaN or infinity")
+    return array
+
+
+def _words(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape)) or "one number"

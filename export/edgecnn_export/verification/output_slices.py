@@ -1,0 +1,21 @@
+"""Tensors whose columns mean different things, taken apart, so that none hides the others.
+
+In a YOLO table boxes are hundreds of pixels and scores at most one: with every score wrong, the
+table as a whole still has a cosine of 1.
+"""
+
+from typing import Any
+
+from numpy.typing import NDArray
+
+from edgecnn_runtime.bundle.manifest import Decode, Yolo
+
+
+def parts(decode: Decode, name: str, values: NDArray[Any]) -> list[NDArray[Any]]:
+    """The parts of one output, the batch first in each; the output itself where it has none."""
+    if not isinstance(decode, Yolo) or name != decode.output:
+        return [values]
+    table = values.swapaxes(1, 2) if decode.layout == "v8" else values
+    scores = 4 + (2 if decode.layout == "nms" else decode.classes + (decode.layout == "v5"))
+    cut = [table[..., :4], table[..., 4:scores], table[..., scores:]]
+    return [part for part in cut if part.shape[-1]]

@@ -1,0 +1,131 @@
+"""The model as its author ran it: what every artifact is measured against.
+
+Written without any of the code that it checks: pixels are converted with the textbook's float
+arithmetic, and the network is the PyTorch module (or the original ONNX file) itself.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol, TypeAlias
+
+import numpy as np
+import onnx
+import torch
+from numpy.typing import NDArray
+
+from edgecnn_export.loading.loaded import Loaded, input_shape
+from edgecnn_export.tracing.batch import batch_axes
+from edgecnn_export.tracing.output_tree import leaves
+from edgecnn_runtime.bundle.manifest import Input
+from edgecnn_runtime.types import Floats, Pixels
+
+Outputs: TypeAlias = dict[str, Floats]
+"""float32 outputs by name, the batch first."""
+
+LUMA = (0.114, 0.587, 0.299)
+"""Weights of B, G, R in grey, ITU-R BT.601: what OpenCV, PIL and torchvision use."""
+BATCH_PIXELS = 1 << 21
+"""How much goes through the network at once: sixteen 224x224 pictures, or two 1080p ones."""
+
+
+class Reference(Protocol):
+    """A model that runs."""
+
+    def run(self, planes: Floats) -> Outputs:
+        """float32[N,C,H,W], normalised → outputs by name; new arrays."""
+
+
+def open_session(model: onnx.ModelProto) -> Any:
+    """An ONNX Runtime session that runs the graph as it is written."""
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.log_severity_level = 3
+    return ort.InferenceSession(model.SerializeToString(), options, ["CPUExecutionProvider"])
+
+
+def textbook(pixels: Pixels, spec: Input) -> Floats:
+    """uint8[N,H,W,3] BGR → float32[N,C,H,W] = (pixel - mean) / std in the model's colour order."""
+    numbers = spec.normalization
+    if spec.color == "gray":
+        values = (pixels.astype(np.float32) @ np.array(LUMA, np.float32))[..., None]
+    else:
+        values = (pixels if spec.color == "bgr" else pixels[..., ::-1]).astype(np.float32)
+    values -= np.array(numbers.mean, np.float32)
+    values /= np.array(numbers.std, np.float32)
+    return np.ascontiguousarray(values.transpose(0, 3, 1, 2))
+
+
+class TorchReference:
+    """A module in evaluation mode."""
+
+    def __init__(self, module: torch.nn.Module, axes: Mapping[str, int], *, batch: int) -> None:
+        """axes: its tensors' names, in the order the tracer found them, and their batch axes.
+
+        batch: pictures the module takes at once; 0 for any number.
+        """
+        self._module = module
+        self._axes = axes
+        self._batch = batch
+
+    def run(self, planes: Floats) -> Outputs:
+        """Infer all pictures, a few at a time."""
+        size = self._batch or _batch(planes)
+        with torch.inference_mode():
+            parts = [
+                [t.numpy() for _, t in leaves(self._module(torch.from_numpy(chunk)))]
+                for chunk in _chunks(planes, size)
+            ]
+        return _joined(self._axes, parts)
+
+
+class OnnxReference:
+    """The original ONNX model on ONNX Runtime, without graph optimisation."""
+
+    def __init__(self, model: onnx.ModelProto, axes: Mapping[str, int]) -> None:
+        self._axes = axes
+        self._session = open_session(model)
+        self._input = self._session.get_inputs()[0]
+
+    def run(self, planes: Floats) -> Outputs:
+        """Infer all pictures, as many at a time as the graph takes."""
+        fixed = self._input.shape[0]
+        size = fixed if isinstance(fixed, int) and fixed > 0 else 1
+        parts = [
+            self._session.run(list(self._axes), {self._input.name: chunk})
+            for chunk in _chunks(planes, size)
+        ]
+        return _joined(self._axes, parts)
+
+
+def make_reference(loaded: Loaded, traced: onnx.ModelProto) -> Reference:
+    """The module itself; for an ONNX file the original graph.
+
+    Where that cannot be run (its sizes had to be changed, or it was cut before its
+    NonMaxSuppression) the traced graph stands for it.
+    """
+    axes = batch_axes(traced)
+    dim = traced.graph.input[0].type.tensor_type.shape.dim[0]
+    if loaded.module is not None:
+        return TorchReference(loaded.module, axes, batch=dim.dim_value)
+    assert loaded.onnx is not None
+    uncut = list(axes) == [output.name for output in loaded.onnx.graph.output]
+    batch, *own = input_shape(loaded) or (None,)
+    wanted = [dim.dim_value for dim in traced.graph.input[0].type.tensor_type.shape.dim][1:]
+    fits = batch in {None, 1} and all(a in {None, b} for a, b in zip(own, wanted, strict=True))
+    return OnnxReference(loaded.onnx if uncut and fits else traced, axes)
+
+
+def _batch(planes: Floats) -> int:
+    return max(1, BATCH_PIXELS // int(planes.shape[2] * planes.shape[3]))
+
+
+def _chunks(planes: Floats, size: int) -> list[Floats]:
+    return [planes[at : at + size] for at in range(0, len(planes), size)]
+
+
+def _joined(axes: Mapping[str, int], parts: Sequence[Sequence[NDArray[Any]]]) -> Outputs:
+    return {
+        name: np.concatenate([np.moveaxis(a, axes[name], 0) for a in arrays]).astype(np.float32)
+        for name, *arrays in zip(axes, *parts, strict=True)
+    }

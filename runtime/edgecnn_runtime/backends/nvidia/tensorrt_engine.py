@@ -1,0 +1,192 @@
+"""An engine of TensorRT or TensorRT-RTX as a Backend: found in the cache, or built and kept."""
+
+import hashlib
+import logging
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from edgecnn_runtime import __version__
+from edgecnn_runtime.backends import Options
+from edgecnn_runtime.backends.nvidia.driver import Gpu
+from edgecnn_runtime.backends.nvidia.engine_cache import keep, kept
+from edgecnn_runtime.backends.nvidia.stream import Stream, Twin
+from edgecnn_runtime.backends.nvidia.tensorrt_build import build_engine, listener
+from edgecnn_runtime.device.cache import Key
+from edgecnn_runtime.device.fingerprint import gpu_names
+from edgecnn_runtime.errors import BackendMissingError, EdgecnnError, UnsupportedModelError
+from edgecnn_runtime.types import Pixels, Tensors
+
+PLAN, KERNELS = "plan", "kernels"
+
+log = logging.getLogger(__name__)
+
+
+def open_engine(
+    trt: ModuleType, label: str, path: Path, options: Options, gpu: Gpu
+) -> "TensorRtEngine":
+    """The artifact's engine for this GPU, out of ``options.cache_dir`` if it was built before.
+
+    label: what this TensorRT is called. Raises UnsupportedModelError where it does not take the
+    file or the batch.
+    """
+    precision = options.precision or "f32"
+    try:
+        key = engine_key(path, options, f"{label} {trt.__version__}", gpu)
+        Stream().close()  # what is missing is missed before minutes are spent
+        found = _open_kept(trt, key, options)
+        if found is not None:
+            return found
+        announce(path, label, gpu, options)
+        start = time.monotonic()
+        plan = build_engine(trt, path, batch=options.batch, precision=precision)
+        engine = TensorRtEngine(trt, plan, b"", options.batch, Stream())
+        log.info("built in %.0f s: %s", time.monotonic() - start, path)
+        if options.cache_dir:
+            keep(options.cache_dir, key, {PLAN: plan, KERNELS: engine.kernels()})
+        return engine
+    except BackendMissingError:
+        raise
+    except Exception as error:  # the engine's exceptions share no base class
+        reason = " ".join(str(error).split())
+        raise UnsupportedModelError(
+            f"{path}: {label} {trt.__version__} does not take it with batch {options.batch} on "
+            f"{gpu.name}: {reason}"
+        ) from error
+
+
+def announce(path: Path, label: str, gpu: Gpu, options: Options) -> None:
+    """Say that an engine is being built: as a warning, so that it is seen where nothing is set."""
+    stays = f"once; kept in {options.cache_dir}" if options.cache_dir else "and it is not kept"
+    log.warning("building %s for %s with %s: takes minutes, %s", path, gpu.name, label, stays)
+
+
+def engine_key(path: Path, options: Options, version: str, gpu: Gpu) -> Key:
+    """Everything that an engine depends on."""
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    precision = options.precision or "f32"
+    words = (f"batch {options.batch}", precision, version, f"edgecnn {__version__}")
+    return (digest, *words, *gpu.key, *gpu_names())
+
+
+def _open_kept(trt: ModuleType, key: Key, options: Options) -> "TensorRtEngine | None":
+    folder = kept(options.cache_dir, key) if options.cache_dir else None
+    if folder is None:
+        return None
+    plan, kernels = (folder / PLAN).read_bytes(), (folder / KERNELS).read_bytes()
+    try:
+        return TensorRtEngine(trt, plan, kernels, options.batch, Stream())
+    except EdgecnnError as error:
+        log.warning("the engine in %s does not start, and is built again: %s", folder, error)
+        return None
+
+
+class TensorRtEngine:
+    """One execution context on its own stream; input and outputs are pinned host memory."""
+
+    def __init__(
+        self, trt: ModuleType, plan: bytes, kernels: bytes, batch: int, stream: Stream
+    ) -> None:
+        """plan: the serialized engine. kernels: what ``kernels`` gave before, or nothing.
+
+        stream: the engine's own from now on. Raises EdgecnnError where the engine does not start.
+        """
+        self._stream = stream
+        try:
+            self._said = listener(trt)
+            self._said.complaints.clear()
+            self._runtime = trt.Runtime(self._said)
+            self._engine = self._runtime.deserialize_cuda_engine(plan)
+            if self._engine is None:
+                raise EdgecnnError("; ".join(self._said.complaints) or "no engine came of it")
+            self._context, self._kernels = self._make_context(trt, kernels)
+            self._bind(trt, batch)
+            # the first run allocates what is allocated once, and compiles what is compiled late
+            self._work()
+            self._stream.wait()
+            self._enqueue = self._recorded()
+            self.run()
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def pixels(self) -> Pixels:
+        """uint8[N,H,W,3] in pinned memory; copied to the GPU by ``run``."""
+        return self._pixels.array
+
+    @property
+    def outputs(self) -> Tensors:
+        """In pinned memory, written by ``run``."""
+        return self._outputs
+
+    def run(self) -> Tensors:
+        """Infer what ``pixels`` holds now; the arrays are overwritten by the next run."""
+        self._enqueue()
+        self._stream.wait()
+        return self._outputs
+
+    def close(self) -> None:
+        """Release the engine and the memory on the GPU."""
+        self._stream.close()
+        self._context = self._engine = self._runtime = self._kernels = None
+
+    def kernels(self) -> bytes:
+        """What TensorRT-RTX compiled for this GPU, to be given back at the next start."""
+        return bytes(self._kernels.serialize()) if self._kernels is not None else b""
+
+    def _make_context(self, trt: ModuleType, kernels: bytes) -> tuple[Any, Any]:
+        if not hasattr(trt, "CudaGraphStrategy"):  # TensorRT: everything was compiled before
+            return self._engine.create_execution_context(), None
+        config = self._engine.create_runtime_config()
+        config.cuda_graph_strategy = trt.CudaGraphStrategy.WHOLE_GRAPH_CAPTURE
+        config.dynamic_shapes_kernel_specialization_strategy = (
+            trt.DynamicShapesKernelSpecializationStrategy.EAGER
+        )
+        cache = config.create_runtime_cache()
+        if kernels:
+            cache.deserialize(kernels)
+        config.set_runtime_cache(cache)
+        return self._engine.create_execution_context(config), cache
+
+    def _bind(self, trt: ModuleType, batch: int) -> None:
+        engine, context, stream = self._engine, self._context, self._stream
+        names = [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
+        inputs = [n for n in names if engine.get_tensor_mode(n) == trt.TensorIOMode.INPUT]
+        (given,) = inputs
+        shape = (batch, *tuple(engine.get_tensor_shape(given))[1:])
+        if not context.set_input_shape(given, shape):
+            raise EdgecnnError(f"the engine does not take {list(shape)}")
+        self._results: list[Twin] = []
+        self._outputs: Tensors = {}
+        for name in (given, *(n for n in names if n != given)):
+            dims = tuple(context.get_tensor_shape(name))
+            if min(dims, default=0) < 0:
+                raise EdgecnnError(f"the size of {name!r} depends on the picture: {list(dims)}")
+            twin = stream.twin(dims, trt.nptype(engine.get_tensor_dtype(name)))
+            if not context.set_tensor_address(name, twin.device):
+                raise EdgecnnError(f"the engine refuses the memory for {name!r}")
+            if name == given:
+                self._pixels = twin
+            else:
+                self._results.append(twin)
+                self._outputs[name] = twin.array
+
+    def _recorded(self) -> Callable[[], object]:
+        """All of a run as one CUDA graph, where TensorRT allows it; TensorRT-RTX makes its own."""
+        if self._kernels is not None:
+            return self._work
+        try:
+            return self._stream.record(self._work)
+        except EdgecnnError as error:
+            log.info("no CUDA graph: %s", error)
+            return self._work
+
+    def _work(self) -> None:
+        self._stream.upload(self._pixels)
+        if not self._context.execute_async_v3(self._stream.handle):
+            raise EdgecnnError(f"TensorRT did not run: {'; '.join(self._said.complaints)}")
+        for twin in self._results:
+            self._stream.download(twin)

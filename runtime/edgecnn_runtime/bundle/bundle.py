@@ -1,0 +1,261 @@
+"""A bundle on disk: manifest, artifacts, golden data; hashed, immutable, confined to one folder.
+
+NAME.edge/
+    manifest.json  model.fp32.onnx  model.int8-cpu.onnx …  golden.npz  report.html  report.json
+"""
+
+import errno
+import hashlib
+import os
+import shutil
+import tarfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from edgecnn_runtime.bundle.atomic import replacing, sweep
+from edgecnn_runtime.bundle.external_data import refuse_external_data
+from edgecnn_runtime.bundle.manifest import SCHEMA_VERSION, Artifact, Manifest
+from edgecnn_runtime.bundle.npz import read_npz
+from edgecnn_runtime.errors import BundleError, EdgecnnError, UsageError
+
+MANIFEST = "manifest.json"
+SUFFIX = ".edge"
+MANIFEST_LIMIT = 4 << 20
+GOLDEN_LIMIT = 256 << 20
+CANNOT_WRITE = {
+    errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO,
+    errno.ENOTDIR, errno.ENAMETOOLONG, errno.EEXIST,
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """An opened bundle: its folder, its manifest, and the digest that names this very content."""
+
+    path: Path
+    manifest: Manifest
+    digest: str
+
+    def file(self, artifact: Artifact) -> Path:
+        """Where an artifact lies."""
+        return self.path / artifact.file
+
+
+@dataclass(frozen=True, slots=True)
+class GoldenData:
+    """pixels: uint8[count,H,W,3] BGR; outputs: the PyTorch model's, by name, float32[count,…]."""
+
+    pixels: NDArray[np.uint8]
+    outputs: dict[str, NDArray[np.float32]]
+
+
+def open_bundle(path: str | Path, *, digest: str = "") -> Bundle:
+    """Read a bundle's manifest and check every file against it.
+
+    digest: refuse any other content than this (as ``edgecnn inspect`` prints it).
+    Raises BundleError for a missing, altered, escaping or unreadable file, naming it, and
+    UsageError where there is no bundle at all.
+    """
+    root = Path(path)
+    if root.is_file() and tarfile.is_tarfile(root):
+        raise UsageError(f"{root} is a packed bundle: type `edgecnn unpack {root}` first")
+    if not (root / MANIFEST).is_file():
+        raise UsageError(
+            f"{root} is no bundle: it has no {MANIFEST}. "
+            "`edgecnn export model.pt` makes one; it ends in .edge"
+        )
+    raw = _read_limited(root / MANIFEST, MANIFEST_LIMIT)
+    manifest = parse_manifest(raw, str(root / MANIFEST))
+    for name, expected in manifest_files(manifest).items():
+        _check_file(root, name, expected)
+    for artifact in manifest.artifacts:
+        refuse_external_data(root / artifact.file)
+    found = hashlib.sha256(raw).hexdigest()
+    if digest and digest != found:
+        raise BundleError(f"{root}: its digest is {found}, not the pinned {digest}")
+    return Bundle(root, manifest, found)
+
+
+def parse_manifest(raw: bytes, where: str) -> Manifest:
+    """Validate manifest bytes; ``where`` names them in the error."""
+    try:
+        version = msgspec.json.decode(raw, type=_Versioned).schema
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        raise BundleError(f"{where}: not a manifest: {error}") from None
+    if version != SCHEMA_VERSION:
+        age = "newer than" if version > SCHEMA_VERSION else "older than"
+        raise BundleError(
+            f"{where}: schema version {version} is {age} this edgecnn understands "
+            f"({SCHEMA_VERSION}): upgrade with `pip install -U edgecnn-runtime`, "
+            "or export the model again"
+        )
+    try:
+        manifest = msgspec.json.decode(raw, type=Manifest)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        raise BundleError(f"{where}: {error}") from None
+    _check_sense(manifest, where)
+    return manifest
+
+
+def manifest_files(manifest: Manifest) -> dict[str, str]:
+    """Every file a bundle has besides its manifest, with its sha256."""
+    files = {artifact.file: artifact.sha256 for artifact in manifest.artifacts}
+    files[manifest.golden.file] = manifest.golden.sha256
+    return files | manifest.files
+
+
+def load_golden(bundle: Bundle) -> GoldenData:
+    """Read the golden inputs and outputs; never unpickles, and caps the unpacked size."""
+    path = bundle.path / bundle.manifest.golden.file
+    arrays = read_npz(path, GOLDEN_LIMIT)
+    pixels = arrays.pop("pixels", None)
+    spec = bundle.manifest.input
+    shape = (bundle.manifest.golden.count, spec.height, spec.width, 3)
+    if pixels is None or pixels.dtype != np.uint8 or pixels.shape != shape:
+        raise BundleError(f"{path}: `pixels` is not uint8{list(shape)}")
+    outputs: dict[str, NDArray[np.float32]] = {}
+    for output in bundle.manifest.outputs:
+        value = arrays.get(f"output.{output.name}")
+        sizes = (len(pixels), *output.item_shape)
+        if value is None or value.dtype != np.float32 or value.shape != sizes:
+            raise BundleError(f"{path}: `output.{output.name}` is not float32{list(sizes)}")
+        outputs[output.name] = value
+    return GoldenData(pixels, outputs)
+
+
+@contextmanager
+def new_bundle(out: Path, *, overwrite: bool) -> Iterator[Path]:
+    """A temporary neighbour of ``out`` that becomes it when the block ends well.
+
+    Killed or failed, nothing of it stands at ``out``; what was there before is untouched. What an
+    earlier, killed one left behind is removed.
+    """
+    sweep(out)
+    if out.exists() and not overwrite:
+        raise UsageError(f"{out} exists: add --overwrite, or name another with --out")
+    if out.exists() and not (out / MANIFEST).is_file():
+        raise UsageError(f"{out} exists and is no bundle: it will not be replaced")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(out) as scratch:
+            yield scratch
+    except OSError as error:
+        if out.parent.exists() and not out.parent.is_dir():
+            raise UsageError(f"cannot write {out}: {out.parent} is no folder") from None
+        if error.errno not in CANNOT_WRITE:
+            raise
+        raise EdgecnnError(
+            f"cannot write {out}: {os.strerror(error.errno)}; name another place with --out"
+        ) from error
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Write manifest.json, readable by a person."""
+    raw = msgspec.json.format(msgspec.json.encode(manifest), indent=2)
+    (folder / MANIFEST).write_bytes(raw + b"\n")
+
+
+def sha256_file(path: Path) -> str:
+    """The sha256 of a file's content, in lower-case hexadecimal."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def pack(bundle: Bundle, out: Path) -> Path:
+    """Write a bundle as one tar, the same bytes for the same bundle."""
+    names = [MANIFEST, *sorted(manifest_files(bundle.manifest))]
+    scratch = out.with_name(f".{out.name}.{os.getpid()}")
+    try:
+        with tarfile.open(scratch, "w") as archive:
+            for name in names:
+                info = tarfile.TarInfo(f"{bundle.manifest.name}{SUFFIX}/{name}")
+                info.size = (bundle.path / name).stat().st_size
+                with (bundle.path / name).open("rb") as file:
+                    archive.addfile(info, file)
+        scratch.replace(out)
+    except OSError as error:
+        raise EdgecnnError(f"cannot write {out}: {error.strerror or error}") from None
+    finally:
+        with suppress(OSError):
+            scratch.unlink()
+    return out
+
+
+def unpack(tar: Path, into: Path, *, overwrite: bool = False) -> Bundle:
+    """Unpack a tar made by ``pack`` and check it; refuses members that would leave the folder."""
+    try:
+        with tarfile.open(tar, "r:") as archive:
+            members = [_plain_member(tar, member) for member in archive]
+            top = {member.name.split("/")[0] for member in members}
+            if len(top) != 1:
+                raise BundleError(f"{tar}: holds {len(top)} folders, not one bundle")
+            out = into / top.pop()
+            with new_bundle(out, overwrite=overwrite) as scratch:
+                for member in members:
+                    source = archive.extractfile(member)
+                    assert source is not None
+                    with (scratch / member.name.split("/")[1]).open("xb") as target:
+                        shutil.copyfileobj(source, target)
+                open_bundle(scratch)
+    except (tarfile.TarError, FileExistsError, EOFError) as error:
+        raise BundleError(f"{tar}: not a packed bundle: {error}") from None
+    except FileNotFoundError:
+        raise UsageError(f"{tar}: no such file") from None
+    return open_bundle(out)
+
+
+class _Versioned(msgspec.Struct):
+    schema: int
+
+
+def _check_sense(manifest: Manifest, where: str) -> None:
+    names = {output.name for output in manifest.outputs}
+    channels = 1 if manifest.input.color == "gray" else 3
+    normalization = manifest.input.normalization
+    if not len(normalization.mean) == len(normalization.std) == channels:
+        raise BundleError(f"{where}: input.normalization needs {channels} mean and std values")
+    if not names:
+        raise BundleError(f"{where}: outputs is empty")
+    for name in decode_outputs(manifest):
+        if name not in names:
+            raise BundleError(f"{where}: decode names an output {name!r} that is not in outputs")
+
+
+def decode_outputs(manifest: Manifest) -> tuple[str, ...]:
+    """The names of the output tensors the decoder reads."""
+    spec = msgspec.structs.asdict(manifest.decode)
+    named = [spec[key] for key in ("output", "boxes", "scores", "landmarks") if spec.get(key)]
+    return (*named, *spec.get("outputs", {}).values())
+
+
+def _check_file(root: Path, name: str, expected: str) -> None:
+    path = root / name
+    if path.is_symlink():
+        raise BundleError(f"{path} is a link: a bundle holds its files itself")
+    if not path.is_file():
+        raise BundleError(f"{path} is missing: copy the bundle again, whole")
+    if sha256_file(path) != expected:
+        raise BundleError(f"{path} is not what the manifest says (sha256 differs): copy it again")
+
+
+def _read_limited(path: Path, limit: int) -> bytes:
+    if path.is_symlink() or path.stat().st_size > limit:
+        raise BundleError(f"{path} is a link or over {limit >> 20} MiB")
+    return path.read_bytes()
+
+
+def _plain_member(tar: Path, member: tarfile.TarInfo) -> tarfile.TarInfo:
+    parts = member.name.split("/")
+    plain = len(parts) == 2 and all(part not in {"", ".", ".."} for part in parts)
+    if not member.isreg() or not plain or not parts[0].endswith(SUFFIX):
+        raise BundleError(f"{tar}: refuses member {member.name!r}: it would leave the bundle")
+    return member

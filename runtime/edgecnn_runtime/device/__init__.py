@@ -1,0 +1,1 @@
+"""What this machine is, and where what it learned is stored."""

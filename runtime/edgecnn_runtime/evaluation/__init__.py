@@ -1,0 +1,1 @@
+"""Labeled images and the metrics they are judged by."""

@@ -1,0 +1,1 @@
+"""Which artifact a model runs on: the candidates, and what was measured here."""

@@ -1,0 +1,100 @@
+"""The choice that was measured on this machine: what is kept of it, and what it says.
+
+``edgecnn bench BUNDLE --select`` measures and keeps it; ``load`` only reads it.
+"""
+
+from pathlib import Path
+from typing import Annotated, TypeAlias
+
+import msgspec
+from msgspec import Meta
+
+from edgecnn_runtime import __version__
+from edgecnn_runtime.backends import installed
+from edgecnn_runtime.bundle.bundle import Bundle
+from edgecnn_runtime.device.cache import Key, recall, remember
+from edgecnn_runtime.device.fingerprint import speed_key
+
+KIND = "choice"
+
+Name: TypeAlias = Annotated[str, Meta(pattern=r"^[\w][\w.\-]*$", max_length=128)]
+Factor: TypeAlias = Annotated[float, Meta(gt=0.0)]
+
+
+class Standing(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One way to run the bundle, as it was timed here.
+
+    artifact: its file name. milliseconds: p50 of an inference. relative: the same over the
+    reference workload's time in the same rounds. ratio: its time over the chosen one's, round by
+    round; low, high: the 99 % interval of that. rounds: how many both took part in.
+    """
+
+    artifact: Name
+    backend: Name
+    precision: Name
+    threads: Annotated[int, Meta(ge=1, le=1024)]
+    milliseconds: Factor
+    relative: Factor
+    ratio: Factor
+    low: Factor
+    high: Factor
+    rounds: Annotated[int, Meta(ge=1)]
+
+    @property
+    def name(self) -> str:
+        """``int8-cpu on openvino/f32, 2 threads``."""
+        file = self.artifact.removeprefix("model.").removesuffix(".onnx")
+        threads = "1 thread" if self.threads == 1 else f"{self.threads} threads"
+        return f"{file} on {self.backend}/{self.precision}, {threads}"
+
+
+class Measured(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What was measured here.
+
+    created: UTC, ISO 8601. batch: frames an inference. standings: the chosen one first, then by
+    time. plain: which of them is the fastest float one, on the first engine that has one; what
+    the others are held against. None where float was not measured.
+    """
+
+    created: Annotated[str, Meta(max_length=40)]
+    batch: Annotated[int, Meta(ge=1)]
+    standings: Annotated[tuple[Standing, ...], Meta(min_length=1, max_length=4096)]
+    plain: Annotated[int, Meta(ge=0)] | None = None
+
+    def why(self, standing: Standing) -> str:
+        """One of the standings in words, as ``model.choice`` gives them."""
+        others = [other for other in self.standings if other != standing]
+        found = [
+            f"{times(other.ratio / standing.ratio)} float on {other.backend}"
+            for index, other in enumerate(self.standings)
+            if index == self.plain and other != standing
+        ]
+        if others:
+            place = "the fastest" if standing != self.standings[0] else "the next"
+            found.append(f"{times(others[0].ratio / standing.ratio)} {place}, {others[0].name}")
+        said = ", ".join(found) or "the only candidate"
+        return f"measured here on {self.created[:10]}: {said}"
+
+
+def times(factor: float) -> str:
+    """``2.1 × faster than`` and its like; ``as fast as`` within 2 %."""
+    if abs(factor - 1) < 0.02:
+        return "as fast as"
+    if factor < 1:
+        return f"{1 / factor:.2f} × slower than"
+    return f"{factor:.2f} × faster than" if factor < 1.2 else f"{factor:.1f} × faster than"
+
+
+def recall_measured(bundle: Bundle, cache: Path, batch: int) -> Measured | None:
+    """What was measured of this very bundle with this batch, these engines, on this machine."""
+    return recall(cache, KIND, _key(bundle, batch), Measured)
+
+
+def remember_measured(bundle: Bundle, cache: Path, measured: Measured) -> bool:
+    """Keep it for ``load``; False where the folder cannot be written."""
+    return remember(cache, KIND, _key(bundle, measured.batch), measured)
+
+
+def _key(bundle: Bundle, batch: int) -> Key:
+    versions = (f"{name} {version}" for name, version in installed().items())
+    return (bundle.digest, f"batch {batch}", __version__, *versions, *speed_key())

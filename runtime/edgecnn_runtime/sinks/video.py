@@ -1,0 +1,159 @@
+"""What was seen, drawn into a video or a picture that exists whole or not at all."""
+
+import os
+import shutil
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+
+from edgecnn_runtime.draw import Painter
+from edgecnn_runtime.errors import EdgecnnError
+from edgecnn_runtime.pipeline import Seen
+from edgecnn_runtime.preprocess import Roi
+from edgecnn_runtime.sinks.encoders import Encoder, open_encoder
+
+PICTURE_FPS = 2.0
+"""Pictures a second, for a folder of them."""
+LONGEST_STILL = 10.0
+"""Seconds that a gap in a camera's stream may take in the video."""
+RESERVE = 32 << 20
+"""Bytes of the disk left alone, to complete the video with."""
+SMOOTHING = 0.1
+LOOK_AT_DISK = 25
+"""Frames between two looks at the space left."""
+
+
+class Video:
+    """Writer of an annotated video. Frames keep their distance in time.
+
+    codec: what it is written with, "" before the first frame.
+    """
+
+    def __init__(
+        self, path: Path, *, fps: float, labels: Sequence[str] = (), roi: Roi | None = None
+    ) -> None:
+        """fps: nominal rate of the source, 0 where it has none. Nothing is written yet."""
+        self.path = path
+        self.codec = ""
+        self._part = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+        self._fps = fps if 1 <= fps <= 240 else 0.0
+        self._roi = roi
+        self._painter = Painter(labels)
+        self._encoder: Encoder | None = None
+        self._size = (0, 0)
+        self._captured = self._at = 0.0
+        self._written = self._period = 0.0
+        self._count = 0
+
+    def write(self, seen: Seen) -> None:
+        """Draw what was seen into the frame, and add it; scaled to the first one's size.
+
+        Raises EdgecnnError where the disk is nearly full; what was written can be completed.
+        """
+        pixels = seen.frame.pixels
+        rate = self._pace()
+        self._painter.draw(pixels, seen.result, roi=self._roi, note=note(seen, rate))
+        height, width = pixels.shape[:2]
+        try:
+            if self._count % LOOK_AT_DISK == 0:
+                self._check_space()
+            if self._encoder is None:
+                self._encoder = open_encoder(self._part, width, height, self._fps or 25.0)
+                self._size, self.codec = (width, height), self._encoder.codec
+            if (width, height) != self._size:
+                pixels = cv2.resize(pixels, self._size, interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
+            self._encoder.write(pixels, self._time(seen))
+        except OSError as error:
+            raise EdgecnnError(f"cannot write {self.path}: {error.strerror}") from None
+        self._count += 1
+
+    def close(self) -> None:
+        """Complete the video and put it in its place; idempotent.
+
+        Raises EdgecnnError where it cannot be completed; what stood there before is untouched.
+        """
+        encoder, self._encoder = self._encoder, None
+        if encoder is None:
+            return
+        try:
+            encoder.close()
+            if not _readable(self._part):
+                raise EdgecnnError(
+                    f"cannot write {self.path}: the video could not be completed; is the disk full?"
+                )
+            self._part.replace(self.path)
+        except OSError as error:
+            raise EdgecnnError(f"cannot write {self.path}: {error.strerror}") from None
+        finally:
+            self._part.unlink(missing_ok=True)
+
+    def _pace(self) -> float:
+        """Frames a second, smoothed; 0.0 at first."""
+        now = time.monotonic()
+        period, self._written = now - self._written, now
+        if self._count > 1:
+            self._period += SMOOTHING * (period - self._period)
+        else:
+            self._period = period
+        return 1 / self._period if self._count else 0.0
+
+    def _time(self, seen: Seen) -> float:
+        """Seconds since the first frame, as the video shows it."""
+        if seen.frame.pts is None and seen.age is None:
+            return self._count / PICTURE_FPS
+        since = seen.frame.captured - self._captured
+        self._captured = seen.frame.captured
+        self._at += min(max(since, 0.0), LONGEST_STILL) if self._count else 0.0
+        return self._at
+
+    def _check_space(self) -> None:
+        free = shutil.disk_usage(self.path.parent).free
+        if free < RESERVE:
+            raise EdgecnnError(
+                f"{self.path}: only {free >> 20} MiB are left on its disk; "
+                "what was recorded until now is kept"
+            )
+
+
+class Snapshot:
+    """Writer of an annotated picture, replaced with every frame: the last one stays."""
+
+    def __init__(self, path: Path, *, labels: Sequence[str] = (), roi: Roi | None = None) -> None:
+        self.path = path
+        self._part = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+        self._roi = roi
+        self._painter = Painter(labels)
+
+    def write(self, seen: Seen) -> None:
+        """Draw what was seen, and put the picture in its place. Raises EdgecnnError."""
+        pixels = seen.frame.pixels
+        self._painter.draw(pixels, seen.result, roi=self._roi)
+        try:
+            _, data = cv2.imencode(self.path.suffix, pixels)
+            self._part.write_bytes(data.tobytes())
+            self._part.replace(self.path)
+        except OSError as error:
+            self._part.unlink(missing_ok=True)
+            raise EdgecnnError(f"cannot write {self.path}: {error.strerror}") from None
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+
+def note(seen: Seen, rate: float) -> str:
+    """``24.8 fps   8.1 ms   age 63 ms``: the pace, the time a result takes, and its age."""
+    parts = [f"{rate:.1f} fps"] if rate else []
+    parts.append(f"{1000 * seen.timings.total:.1f} ms")
+    if seen.age is not None:
+        parts.append(f"age {1000 * seen.age:.0f} ms")
+    return "   ".join(parts)
+
+
+def _readable(path: Path) -> bool:
+    capture = cv2.VideoCapture(str(path))
+    try:
+        return bool(capture.isOpened() and capture.grab())
+    finally:
+        capture.release()

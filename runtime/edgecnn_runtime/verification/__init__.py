@@ -1,0 +1,1 @@
+"""Whether a backend reproduces what the bundle promises."""

@@ -1,0 +1,192 @@
+"""Does a backend reproduce the bundle's golden outputs on this machine?
+
+The golden pictures go through the very backend that will serve, and its outputs are compared with
+the PyTorch model's, which the bundle carries: by SNR, and by what they are decoded to.
+"""
+
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from edgecnn_runtime import __version__
+from edgecnn_runtime.backends import Backend, backend_module
+from edgecnn_runtime.bundle.bundle import Bundle, GoldenData, load_golden
+from edgecnn_runtime.bundle.manifest import Artifact, Manifest
+from edgecnn_runtime.decode import Decoder, make_decoder
+from edgecnn_runtime.device.cache import recall, remember
+from edgecnn_runtime.device.fingerprint import host_key
+from edgecnn_runtime.errors import BundleError, SelfTestError
+from edgecnn_runtime.parity import snr_db
+from edgecnn_runtime.preprocess import whole
+from edgecnn_runtime.types import Floats, Result, Tensors
+from edgecnn_runtime.verification.result_matching import same_result
+
+TOLERANCE_DB = 6.0
+"""How much worse than at export a device may be: another processor rounds differently."""
+
+ENOUGH_DB = 60.0
+"""What is asked at most: float engines agree to 100 dB and more, and differ freely beyond this."""
+
+UNMEASURED_DB = 30.0
+"""What is asked where export did not run this precision at all."""
+
+
+class SelfTest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How a backend did on the golden pictures.
+
+    snr_db, required_db: by output name. agreement: share of the golden pictures whose decoded
+    result equals the reference's.
+    """
+
+    snr_db: dict[str, float]
+    required_db: dict[str, float]
+    agreement: float
+
+    def of(self, manifest: Manifest) -> bool:
+        """Whether it tells of these outputs, as one that was kept may not if it was damaged."""
+        names = {output.name for output in manifest.outputs}
+        return self.snr_db.keys() == self.required_db.keys() == names
+
+    @property
+    def passed(self) -> bool:
+        """Every output close enough, and every decoded result the same."""
+        return self.agreement == 1.0 and not self.misses
+
+    @property
+    def misses(self) -> dict[str, float]:
+        """The outputs that are too far off, by how many dB."""
+        return {
+            name: need - self.snr_db[name]
+            for name, need in self.required_db.items()
+            if not self.snr_db[name] >= need
+        }
+
+    def __str__(self) -> str:
+        name = min(self.required_db, key=lambda n: self.snr_db[n] - self.required_db[n])
+        text = f"{self.snr_db[name]:.1f} dB on {name!r} (needs {self.required_db[name]:.1f})"
+        return f"{text}, {self.agreement:.0%} of the decoded results equal"
+
+
+def check_outputs(manifest: Manifest, backend: Backend, who: str) -> None:
+    """That an opened model takes and gives what the manifest says.
+
+    who: the candidate, for messages. Raises BundleError.
+    """
+    size = (len(backend.pixels), manifest.input.height, manifest.input.width, 3)
+    if backend.pixels.shape != size:
+        raise BundleError(
+            f"{who} takes {list(backend.pixels.shape)}; the manifest says {list(size)}"
+        )
+    for output in manifest.outputs:
+        expected = tuple(len(backend.pixels) if n is None else n for n in output.shape)
+        found = backend.outputs.get(output.name)
+        if found is None:
+            raise BundleError(f"{who} gives no {output.name!r}, which the manifest says it does")
+        if found.shape != expected:
+            raise BundleError(
+                f"{who} gives {output.name!r} as {list(found.shape)}; "
+                f"the manifest says {list(expected)}"
+            )
+
+
+def check(
+    bundle: Bundle, artifact: Artifact, engine: str, backend: Backend, cache: Path
+) -> SelfTest:
+    """``replay``, unless it has passed here before with the same bundle, machine and versions.
+
+    engine: ``backend/precision``. Raises SelfTestError, saying by how much, where it fails.
+    """
+    name = engine.partition("/")[0]
+    version = str(backend_module(name).version())
+    batch = str(len(backend.pixels))
+    key = (bundle.digest, artifact.file, engine, batch, version, __version__, *host_key())
+    found = recall(cache, "selftest", key, SelfTest)
+    if found is None or not found.of(bundle.manifest) or not found.passed:
+        found = replay(bundle, artifact, engine, backend)
+        if not found.passed:
+            raise SelfTestError(
+                f"{artifact.file} on {engine} {version} does not reproduce the golden outputs of "
+                f"{bundle.path} here: {found}. It is not used; `edgecnn verify` shows every engine"
+            )
+        remember(cache, "selftest", key, found)
+    return found
+
+
+def replay(bundle: Bundle, artifact: Artifact, engine: str, backend: Backend) -> SelfTest:
+    """Run the golden pictures through ``backend`` and compare; writes into its ``pixels``.
+
+    Raises BundleError where the golden data cannot be read.
+    """
+    model = bundle.manifest
+    golden = load_golden(bundle)
+    found = run_pictures(backend, golden, model)
+    required = required_db(artifact, engine, model)
+    return SelfTest(
+        snr_db={name: snr_db(golden.outputs[name], found[name]) for name in required},
+        required_db=required,
+        agreement=agreement(model, golden.outputs, found),
+    )
+
+
+def required_db(artifact: Artifact, engine: str, model: Manifest) -> dict[str, float]:
+    """The SNR each output must reach: what export measured, less the tolerance.
+
+    Taken from the same engine at the same precision, else from other engines at that precision.
+    """
+    precision = engine.partition("/")[2]
+    same = [run for run in artifact.runs if run.engine == engine]
+    alike = [run for run in artifact.runs if run.engine.partition("/")[2] == precision]
+    names = [output.name for output in model.outputs]
+    measured = {
+        name: min(run.golden_snr_db[name] for run in same or alike if name in run.golden_snr_db)
+        for name in names
+        if any(name in run.golden_snr_db for run in same or alike)
+    }
+    return {
+        name: min(measured[name] - TOLERANCE_DB, ENOUGH_DB) if name in measured else UNMEASURED_DB
+        for name in names
+    }
+
+
+def run_pictures(backend: Backend, golden: GoldenData, model: Manifest) -> dict[str, Floats]:
+    """The backend's outputs for the golden pictures, float32[pictures,…], the batch first."""
+    size = len(backend.pixels)
+    parts: list[Tensors] = []
+    for start in range(0, len(golden.pixels), size):
+        batch = golden.pixels[start : start + size]
+        backend.pixels[: len(batch)] = batch
+        outputs = backend.run()
+        parts.append(
+            {
+                output.name: np.moveaxis(outputs[output.name], output.batch_axis, 0)[
+                    : len(batch)
+                ].astype(np.float32)
+                for output in model.outputs
+            }
+        )
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def agreement(model: Manifest, expected: dict[str, Floats], found: dict[str, Floats]) -> float:
+    """The share of pictures whose decoded result is the same; both as float32[pictures,…]."""
+    decoder = make_decoder(model)
+    threshold = float(getattr(model.decode, "score", 0.0))
+    count = len(next(iter(expected.values())))
+    same = [
+        same_result(
+            _result(model, decoder, expected, item),
+            _result(model, decoder, found, item),
+            threshold=threshold,
+        )
+        for item in range(count)
+    ]
+    return sum(same) / count
+
+
+def _result(model: Manifest, decoder: Decoder, outputs: dict[str, Floats], item: int) -> Result:
+    one = {
+        output.name: np.moveaxis(outputs[output.name][item : item + 1], 0, output.batch_axis)
+        for output in model.outputs
+    }
+    return decoder.decode(one, 0, whole(model.input))

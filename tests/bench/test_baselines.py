@@ -1,0 +1,233 @@
+"""What compares edgecnn with others: workers, protocol, environments, races, verdicts."""
+
+import importlib
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+WORKER = """
+print("imported")  # what a worker prints is no answer
+
+def results(first, step=1):
+    value = first
+    while True:
+        if value == 13:
+            raise ValueError("unlucky")
+        yield value
+        value += step
+
+def plain(value):
+    return {"value": value}
+
+def add(a, b):
+    print("adding")
+    return a + b
+
+def leave():
+    raise SystemExit(3)
+"""
+
+
+@pytest.fixture
+def baselines(root: Path) -> Path:
+    return root / "bench" / "baselines"
+
+
+@pytest.fixture
+def imported(baselines: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], ModuleType]:
+    """Imports what lies in bench/baselines, as its scripts do."""
+    monkeypatch.syspath_prepend(str(baselines))
+    return importlib.import_module
+
+
+@pytest.fixture
+def worker(imported: Callable[[str], ModuleType], tmp_path: Path) -> Iterator:
+    file = tmp_path / "worker.py"
+    file.write_text(WORKER)
+    with imported("runner.process").Worker(file) as started:
+        yield started
+
+
+def test_a_worker_answers_calls_whatever_it_prints(worker) -> None:
+    assert worker.call("add", a=2, b=3) == 5
+    assert worker.call("add", a="päper", b=" ☃") == "päper ☃"
+
+
+def test_looking_and_running_go_through_the_same_stream(worker) -> None:
+    worker.start(first=0, step=2)
+    assert worker.look(2) == [{"value": 0}, {"value": 2}]
+    times = worker.run(3)
+    assert len(times) == 3
+    assert all(time >= 0 for time in times)
+    assert worker.look(1) == [{"value": 10}]
+
+
+def test_a_stream_can_be_started_again(worker) -> None:
+    worker.start(first=5)
+    worker.look(3)
+    worker.start(first=5)
+    assert worker.look(1) == [{"value": 5}]
+
+
+def test_a_worker_that_dies_is_named_with_what_it_printed(imported, worker) -> None:
+    worker.start(first=11)
+    with pytest.raises(imported("runner.process").WorkerDiedError) as caught:
+        worker.run(5)
+    message = str(caught.value)
+    assert "worker.py died with exit code 1 when asked to run" in message
+    assert "imported" in message
+    assert "ValueError: unlucky" in message
+
+
+def test_a_dead_worker_stays_dead(imported, worker) -> None:
+    for _ in range(2):
+        with pytest.raises(imported("runner.process").WorkerDiedError, match="exit code 3"):
+            worker.call("leave")
+
+
+def test_a_worker_that_cannot_be_imported_says_so(imported, tmp_path: Path) -> None:
+    file = tmp_path / "worker.py"
+    file.write_text("import a_package_that_nobody_has")
+    process = imported("runner.process")
+    with (
+        process.Worker(file) as broken,
+        pytest.raises(process.WorkerDiedError, match="a_package_that"),
+    ):
+        broken.start()
+
+
+def test_workers_see_their_own_environment_only(worker, monkeypatch, tmp_path: Path) -> None:
+    """-I: neither PYTHONPATH nor the folder beside serve.py, which has folders of their names."""
+    file = tmp_path / "paths.py"
+    file.write_text("import sys\ndef paths():\n    return sys.path")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with type(worker)(file) as other:
+        paths = other.call("paths")
+    assert str(tmp_path) not in paths
+    assert not any(path.endswith("bench/baselines") for path in paths)
+
+
+def test_races_take_turns_and_keep_every_round(imported, tmp_path: Path) -> None:
+    quick, slow = tmp_path / "quick.py", tmp_path / "slow.py"
+    body = "import time\ndef results():\n    while True:\n        yield time.sleep({})\n"
+    quick.write_text(body.format(0.001))
+    slow.write_text(body.format(0.01))
+    process, racing = imported("runner.process"), imported("runner.race")
+    with process.Worker(quick) as one, process.Worker(slow) as other:
+        one.start()
+        other.start()
+        rates = racing.race({"quick": one, "slow": other}, racing.Pace(rounds=4, count=5))
+    assert {name: len(values) for name, values in rates.items()} == {"quick": 4, "slow": 4}
+    assert all(rate <= 1000 for rate in rates["quick"])
+    assert all(rate <= 100 for rate in rates["slow"])
+
+
+@pytest.mark.parametrize(("least", "count"), [(0.0, 5), (3.0, 5), (20.0, 10)])
+def test_a_block_is_long_enough_for_the_quickest(imported, least: float, count: int) -> None:
+    racing = imported("runner.race")
+    asked: list[int] = []
+
+    class Clock:
+        def __init__(self, took: float) -> None:
+            self._took = took
+
+        def run(self, results: int) -> list[float]:
+            asked.append(results)
+            return [self._took] * results
+
+    racing.race({"quick": Clock(2.0), "slow": Clock(9.0)}, racing.Pace(1, 5, least))
+    assert asked[-1] == asked[3] == count
+
+
+def names(baselines: Path) -> list[str]:
+    return sorted(file.parent.name for file in baselines.glob("*/requirements.txt"))
+
+
+def test_every_peer_has_a_worker_a_comparison_and_a_line(baselines: Path) -> None:
+    found = names(baselines)
+    assert found == sorted(file.parent.name for file in baselines.glob("*/worker.py"))
+    compared = {file.stem for file in (baselines / "comparisons").glob("[a-z]*.py")}
+    assert compared == set(found)
+    command = [sys.executable, str(baselines / "compare.py"), "--help"]
+    words = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert all(name in words for name in found)
+
+
+def test_every_requirement_is_pinned_and_reasoned(imported, baselines: Path) -> None:
+    requirements = imported("runner.environments").requirements
+    for name in names(baselines):
+        assert len(requirements(name)) >= 2
+
+
+def test_peers_that_share_a_package_share_its_version(imported, baselines: Path) -> None:
+    """The same engine, the same OpenCV: a race is between the two sides' own work."""
+    requirements = imported("runner.environments").requirements
+    versions: dict[str, set[str]] = {}
+    for name in names(baselines):
+        for package, version in requirements(name).items():
+            versions.setdefault(package, set()).add(version)
+    assert {package: found for package, found in versions.items() if len(found) > 1} == {}
+
+
+def test_a_requirement_without_a_version_or_a_reason_is_refused(
+    imported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    environments = imported("runner.environments")
+    monkeypatch.setattr(environments, "PEERS", tmp_path)
+    (tmp_path / "peer").mkdir()
+    for line in ("numpy>=2  # arrays", "numpy==2.4.6", "numpy"):
+        (tmp_path / "peer" / "requirements.txt").write_text(f"# the peer\n{line}\n")
+        with pytest.raises(ValueError, match=r"peer/requirements\.txt"):
+            environments.requirements("peer")
+
+
+def test_an_unknown_peer_is_a_usage_error(baselines: Path) -> None:
+    command = [sys.executable, str(baselines / "compare.py"), "nobody"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "ultralytics" in done.stderr
+
+
+def test_rows_say_what_was_missed(imported) -> None:
+    rows, racing = imported("runner.rows"), imported("runner.race")
+    fps = {"ours": [30.0] * 8, "theirs": [10.0] * 8}
+
+    def row(**changes):
+        speed = racing.faster(fps["ours"], fps["theirs"])
+        return rows.Row(
+            work="w", ours="ours", theirs="theirs", fps=fps, speed=speed, answers="", **changes
+        )
+
+    three = [row(wanted=2.5), row(wanted=3.5), row(worse=True), row()]
+    assert three[0].speed.value == pytest.approx(3.0)
+    assert [each.reached for each in three] == [True, False, False, True]
+    said = rows.remarks(rows.Comparison(rows=three))
+    assert ["MISSED" in line for line in said] == [False, True, True, False]
+
+
+def test_boxes_are_found_again_where_they_overlap(imported) -> None:
+    boxes = imported("runner.boxes")
+    theirs = [[[0, 0, 10, 10, 0.9], [50, 50, 60, 60, 0.8]], []]
+    ours = [[[1, 0, 10, 10, 0.7]], [[0, 0, 5, 5, 0.9]]]
+    assert boxes.overlaps(theirs, ours) == pytest.approx([0.9, 0.0])
+    assert boxes.found_again(theirs, ours).startswith("1 of their 2 boxes")
+
+
+@pytest.mark.slow
+def test_opencv_finds_the_faces_of_the_video(imported, baselines: Path, assets: Path) -> None:
+    """One real worker in its real environment, where `make baselines` has made it."""
+    python = baselines.parents[1] / ".baselines" / "opencv" / "bin" / "python"
+    if not python.is_file():
+        pytest.skip("needs .baselines/opencv: `make baselines` makes it")
+    with imported("runner.process").Worker(baselines / "opencv" / "worker.py", python) as worker:
+        worker.start(
+            model=str(assets / "yunet" / "yunet_n_640_640.onnx"),
+            video=str(assets / "faces" / "video.mp4"), frames=2, width=640, height=352,
+            score=0.6, iou=0.3,
+        )  # fmt: skip
+        found = worker.look(2)
+    assert all(6 <= len(faces) <= 10 for faces in found)

@@ -1,0 +1,345 @@
+"""What each dialect promises an engine, read off the graphs; and that TensorRT takes its own."""
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import onnx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from onnx import TensorProto, numpy_helper
+
+from edgecnn_export.progress import Silent
+from edgecnn_export.quantization.calibrate import calibrate
+from edgecnn_export.quantization.ignored_scope import spare
+from edgecnn_export.quantization.insert_qdq import insert_qdq
+from edgecnn_export.quantization.layers import find_layers, left_in_float, read_quantisers
+from edgecnn_export.quantization.schemes import DIALECTS, Target
+from edgecnn_export.quantization.uint8_input import Entry, Pads, close_entry, find_entry, open_entry
+from edgecnn_runtime.backends.nvidia.tensorrt_build import build_engine, listener
+from edgecnn_runtime.errors import UnsupportedModelError
+from edgecnn_runtime.parity import snr_db
+from edgecnn_runtime.types import Pixels
+
+Build = Callable[..., onnx.ModelProto]
+Run = Callable[[onnx.ModelProto, Pixels], np.ndarray]
+
+LEVELS = {"cpu": 127, "openvino": 127, "cpu-rr": 64}
+"""The largest integer a weight is rounded to."""
+
+
+def quantised(
+    model: onnx.ModelProto, target: Target, pixels: Pixels, *floats: str
+) -> onnx.ModelProto:
+    dialect = DIALECTS[target]
+    tensors = list(read_quantisers(insert_qdq(model, dialect)).activations)
+    ranges = dict(calibrate(model, tensors, pixels, Silent()).ranges("minmax"))
+    entry = find_entry(model) if dialect.everywhere else None
+    if entry is None or set(entry.convs) & set(floats):
+        made = insert_qdq(model, dialect, ranges, floats)
+    else:
+        opened = open_entry(model, entry)
+        made = insert_qdq(opened, dialect, ranges | {entry.tensor: entry.range}, floats)
+        close_entry(made, entry, model.graph.input[0])
+    onnx.checker.check_model(made, full_check=True)
+    return made
+
+
+def constants(model: onnx.ModelProto) -> dict[str, np.ndarray]:
+    return {i.name: numpy_helper.to_array(i) for i in model.graph.initializer}
+
+
+def nodes(model: onnx.ModelProto, operator: str) -> list[onnx.NodeProto]:
+    return [node for node in model.graph.node if node.op_type == operator]
+
+
+@pytest.mark.parametrize("target", list(DIALECTS))
+def test_a_quantised_graph_does_what_the_float_one_does(
+    network: Build, pictures: Pixels, run: Run, target: Target
+) -> None:
+    made = quantised(network(), target, pictures[:32])
+    assert snr_db(run(network(), pictures[32:]), run(made, pictures[32:])) > 20
+    assert {entry.domain for entry in made.opset_import} <= {"", "ai.onnx"}
+    assert made.ir_version == 10
+
+
+@pytest.mark.parametrize("target", ["cpu", "openvino", "cpu-rr"])
+def test_cpu_activations_are_unsigned_and_weights_signed_per_channel(
+    network: Build, pictures: Pixels, target: Target
+) -> None:
+    made = quantised(network(), target, pictures)
+    values = constants(made)
+    for node in nodes(made, "QuantizeLinear"):
+        assert values[node.input[2]].dtype == np.uint8
+    weights = {n.input[0]: n for n in nodes(made, "DequantizeLinear") if n.input[0] in values}
+    kernels = {name: n for name, n in weights.items() if values[name].dtype == np.int8}
+    assert len(kernels) == 5
+    for name, node in kernels.items():
+        assert values[node.input[1]].shape == (values[name].shape[0],)
+        assert not values[node.input[2]].any()
+        assert np.abs(values[name].astype(int)).max() <= LEVELS[target]
+        assert np.abs(values[name].astype(int)).max() >= LEVELS[target] - 1
+    assert not nodes(made, "Relu"), "a ReLU is the end of an unsigned range"
+
+
+@pytest.mark.parametrize("target", ["cpu", "openvino", "cpu-rr"])
+def test_the_cameras_bytes_are_dequantised_with_one_scalar(
+    network: Build, pictures: Pixels, target: Target
+) -> None:
+    made = quantised(network(), target, pictures)
+    assert not nodes(made, "Cast")
+    assert not nodes(made, "Sub")
+    reader = next(n for n in made.graph.node if n.name == "pixels_are_quantised")
+    values = constants(made)
+    assert reader.op_type == "DequantizeLinear"
+    assert values[reader.input[1]] == 1.0
+    assert values[reader.input[2]] == 114
+    again = next(node for node in made.graph.node if reader.output[0] in node.input)
+    assert again.op_type == "QuantizeLinear"  # what OpenVINO needs to take the layer as INT8
+    assert list(again.input[1:]) == list(reader.input[1:])  # and rounds nothing
+    assert made.graph.input[0].type.tensor_type.elem_type == TensorProto.UINT8
+
+
+def test_without_a_zero_point_the_quantiser_still_is_one(
+    network: Build, pictures: Pixels, run: Run
+) -> None:
+    """OpenVINO takes pairs of the same numbers away, and with them the layer's INT8."""
+    model = network(mean=(0.0, 0.0, 0.0))
+    made = quantised(model, "cpu", pictures[:32])
+    values = constants(made)
+    (exact,) = (node for node in made.graph.node if node.name == "pixels_are_quantised")
+    (again,) = (node for node in made.graph.node if exact.output[0] in node.input)
+    assert values[exact.input[1]] == 1.0
+    assert values[exact.input[1]] < values[again.input[1]] < 1.000001
+    assert snr_db(run(model, pictures[32:]), run(made, pictures[32:])) > 20
+
+
+def framed(pixels: Pixels, entry: Entry) -> np.ndarray:
+    """float32[N,3,H,W] as ``open_entry``'s graph takes them."""
+    top, left, bottom, right = entry.frame
+    around = ((0, 0), (top, bottom), (left, right))
+    planes = [
+        np.pad(pixels[..., channel], around, constant_values=entry.colour[channel])
+        for channel in range(3)
+    ]
+    return np.stack(planes, 1).astype(np.float32) - entry.zero
+
+
+def test_padding_at_the_border_stays_exact(network: Build, pictures: Pixels, run: Run) -> None:
+    """Without the frame the border would be off by the mean's distance from the zero-point."""
+    model = network()
+    entry = find_entry(model)
+    assert entry is not None
+    assert entry.frame == (1, 1, 1, 1)
+    opened = open_entry(model, entry)
+    expected = run(model, pictures[:4])
+    got = run(opened, framed(pictures[:4], entry))
+    assert snr_db(expected, got) > 45, "only the frame's rounding to bytes remains"
+    plain = dataclasses.replace(entry, mean=np.full(3, entry.zero, np.float32))
+    assert snr_db(expected, run(opened, framed(pictures[:4], plain))) < 35
+
+
+@pytest.mark.parametrize("batch", ["N", 2])
+def test_the_frame_is_put_around_every_picture_of_a_batch(
+    network: Build, pictures: Pixels, run: Run, batch: str | int
+) -> None:
+    made = quantised(network(batch=batch), "cpu", pictures[:32])
+    alone = quantised(network(batch=1), "cpu", pictures[:32])
+    each = np.concatenate([run(alone, pictures[at : at + 1]) for at in (0, 1)])
+    np.testing.assert_allclose(run(made, pictures[:2]), each, rtol=1e-5, atol=1e-5)
+
+
+@given(
+    pads=st.tuples(*[st.integers(0, 3)] * 4),
+    mean=st.tuples(*[st.floats(0, 255, width=32)] * 3),
+)
+def test_any_padding_and_mean_enter_as_bytes(
+    network: Build, pictures: Pixels, run: Run, pads: Pads, mean: tuple[float, float, float]
+) -> None:
+    model = network(mean=mean, pads=pads)
+    entry = find_entry(model)
+    assert entry is not None
+    got = run(open_entry(model, entry), framed(pictures[:4], entry))
+    assert snr_db(run(model, pictures[:4]), got) > 30
+
+
+def test_a_colour_that_is_no_byte_keeps_the_float_entry(network: Build) -> None:
+    assert find_entry(network(mean=(-40.0, 10.0, 300.0))) is None
+    assert find_entry(network(mean=(-40.0, 10.0, 300.0), pads=(0, 0, 0, 0))) is not None
+
+
+def test_an_unpadded_first_layer_needs_no_frame(network: Build, pictures: Pixels) -> None:
+    model = network(pads=(0, 0, 0, 0))
+    # the residual needs equal sizes, so the picture's border is cut from nowhere else
+    entry = find_entry(model)
+    assert entry is not None
+    assert not any(entry.frame)
+    made = quantised(model, "cpu", pictures)
+    assert not any(node.op_type == "Concat" for node in made.graph.node)
+
+
+def test_results_are_not_rounded(network: Build, pictures: Pixels) -> None:
+    made = quantised(network(), "cpu", pictures)
+    (output,) = made.graph.output
+    maker = next(node for node in made.graph.node if output.name in node.output)
+    assert maker.op_type == "Gemm"
+    read = {name for node in made.graph.node for name in node.input}
+    assert set(constants(made)) <= read, "nothing is left over"
+
+
+def test_layers_given_back_are_float_and_the_rest_is_not(
+    network: Build, pictures: Pixels, run: Run
+) -> None:
+    made = quantised(network(), "cpu", pictures, "first", "depth")
+    values = constants(made)
+    assert {"first.w", "depth.w"} <= set(values)
+    assert not {"second.w", "third.w", "head.w"} & set(values)
+    assert len(nodes(made, "Cast")) == 1, "the exact entry comes back with the first layer"
+    assert snr_db(run(network(), pictures[32:]), run(made, pictures[32:])) > 20
+
+
+def test_all_float_is_the_float_graph(network: Build, pictures: Pixels, run: Run) -> None:
+    model = network()
+    dialect = DIALECTS["cpu"]
+    everything = find_layers(model, dialect, read_quantisers(insert_qdq(model, dialect)), pictures)
+    made = quantised(model, "cpu", pictures, *(layer.name for layer in everything))
+    assert not nodes(made, "QuantizeLinear")
+    np.testing.assert_allclose(run(made, pictures[:4]), run(model, pictures[:4]), rtol=1e-5)
+
+
+def test_trt_is_signed_and_symmetric_on_inputs_only(network: Build, pictures: Pixels) -> None:
+    made = quantised(network(), "trt", pictures)
+    values = constants(made)
+    for node in [*nodes(made, "QuantizeLinear"), *nodes(made, "DequantizeLinear")]:
+        assert values[node.input[2]].dtype == np.int8
+        assert not values[node.input[2]].any()
+    for node in nodes(made, "QuantizeLinear"):
+        assert values[node.input[1]].shape == (), "activations are per tensor"
+    assert values["first.b"].dtype == np.float32
+    assert [node.op_type for node in made.graph.node if "pixels" in node.input] == ["Cast"]
+    makers = {name: node.op_type for node in made.graph.node for name in node.output}
+    readers = {
+        n.op_type
+        for n in made.graph.node
+        if any(makers.get(i) == "DequantizeLinear" for i in n.input)
+    }
+    assert readers == {"Conv", "Gemm", "Add"}
+
+
+def test_what_stays_in_float_is_listed(network: Build) -> None:
+    model = network()
+    model.graph.node[4].op_type = "HardSwish"
+    spared = {"Add": 1}  # it reads what the HardSwish gives
+    found = left_in_float(model, DIALECTS["cpu"], ["third"])
+    assert found == {"Sub": 1, "HardSwish": 1, "Conv": 1, **spared}
+
+
+def test_islands_in_float_are_not_cut_up(pictures: Pixels, run: Run) -> None:
+    """A GELU's products, and what is scaled between a MatMul and a Tanh: only their ends count."""
+    model = onnx.parser.parse_model(
+        """
+        <ir_version: 10, opset_import: ["": 20]>
+        network (uint8[N,24,24,3] pixels) => (float[N,6] logits)
+        <float root = {1.4142135}, float one = {1}, float half = {0.5}, float scale = {0.3}>
+        {
+            float = Cast<to = 1>(pixels)
+            planes = Transpose<perm = [0, 3, 1, 2]>(float)
+            first = Conv<strides = [2, 2]>(planes, w1)
+            divided = Div(first, root)
+            erf = Erf(divided)
+            raised = Add(erf, one)
+            product = Mul(first, raised)
+            gelu = Mul(product, half)
+            second = Conv<pads = [1, 1, 1, 1]>(gelu, w2)
+            sum = Add(second, first)
+            third = Conv(sum, w3)
+            mean = GlobalAveragePool(third)
+            flat = Flatten(mean)
+            scores = MatMul(flat, w4)
+            scaled = Mul(scores, scale)
+            bent = Tanh(scaled)
+            last = MatMul(bent, w5)
+            logits = Mul(last, scale)
+        }
+        """
+    )
+    random = np.random.default_rng(5)
+    shapes = {
+        "w1": (8, 3, 3, 3),
+        "w2": (8, 8, 3, 3),
+        "w3": (8, 8, 1, 1),
+        "w4": (8, 8),
+        "w5": (8, 6),
+    }
+    for name, shape in shapes.items():
+        values = random.normal(0, 1 / np.sqrt(np.prod(shape[1:])), shape)
+        values *= 0.02 if name == "w1" else 1
+        model.graph.initializer.append(numpy_helper.from_array(values.astype(np.float32), name))
+    for node in model.graph.node:
+        node.name = node.output[0]
+    spared = spare(model, DIALECTS["cpu"])
+    assert spared.nodes >= {"raised", "product", "gelu", "scaled", "logits"}
+    assert not spared.nodes & {"first", "second", "sum", "third", "mean", "flat", "scores", "last"}
+    made = insert_qdq(model, DIALECTS["cpu"])
+    quantised_tensors = set(read_quantisers(made).activations)
+    assert quantised_tensors == {
+        "planes", "first", "gelu", "second", "sum", "third", "mean", "flat", "bent"
+    }  # fmt: skip
+    ranges = calibrate(model, list(quantised_tensors), pictures[:32], Silent()).ranges("minmax")
+    made = insert_qdq(model, DIALECTS["cpu"], ranges)
+    onnx.checker.check_model(made, full_check=True)
+    assert snr_db(run(model, pictures[32:]), run(made, pictures[32:])) > 20
+
+
+def test_openvinos_form_leaves_an_activation_with_its_layer(
+    network: Build, pictures: Pixels, run: Run
+) -> None:
+    model = network(silu=True)
+    cpu = set(read_quantisers(insert_qdq(model, DIALECTS["cpu"])).activations)
+    assert {"c2", "s2", "r2"} <= cpu
+    own = set(read_quantisers(insert_qdq(model, DIALECTS["openvino"])).activations)
+    moved = {"half", "flat"}
+    assert own == cpu - {"c2", "s2"} - moved, "what the next layer reads is rounded once"
+    made = quantised(model, "openvino", pictures[:32])
+    assert snr_db(run(model, pictures[32:]), run(made, pictures[32:])) > 20
+
+
+def test_a_relu_stays_where_nothing_behind_it_is_rounded(
+    network: Build, pictures: Pixels, run: Run
+) -> None:
+    """A quantiser takes a ReLU's place; a tensor that only a float operator reads has none."""
+    model = network()
+    (mean,) = (node for node in model.graph.node if node.name == "mean")
+    mean.op_type = "ReduceMean"  # in no dialect
+    mean.input.append("axes")
+    model.graph.initializer.append(numpy_helper.from_array(np.array([2, 3]), "axes"))
+    made = quantised(model, "openvino", pictures[:32])
+    (relu,) = nodes(made, "Relu")
+    assert relu.name == "relu4"
+    assert snr_db(run(model, pictures[32:]), run(made, pictures[32:])) > 20
+
+
+@pytest.fixture(scope="session")
+def rtx() -> ModuleType:
+    module: ModuleType = pytest.importorskip("tensorrt_rtx", reason="pip install -e '.[dev]'")
+    return module
+
+
+def test_tensorrt_takes_the_trt_form_without_a_complaint(
+    rtx: ModuleType, network: Build, pictures: Pixels, tmp_path: Path
+) -> None:
+    onnx.save(quantised(network(), "trt", pictures), tmp_path / "trt.onnx")
+    assert build_engine(rtx, tmp_path / "trt.onnx", batch=1, precision="f32", capability="SM89")
+    assert not listener(rtx).complaints
+
+
+def test_tensorrt_would_misread_the_cpu_form(
+    rtx: ModuleType, network: Build, pictures: Pixels, tmp_path: Path
+) -> None:
+    """Unsigned zero-points are read as signed ones with no more than a warning: it must count."""
+    onnx.save(quantised(network(), "cpu", pictures), tmp_path / "cpu.onnx")
+    with pytest.raises(UnsupportedModelError):
+        build_engine(rtx, tmp_path / "cpu.onnx", batch=1, precision="f32", capability="SM89")

@@ -1,0 +1,287 @@
+"""INT8 from the command line: what it makes, what it refuses, what is left where it fails."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import msgspec
+import numpy as np
+import onnx
+import pytest
+
+from edgecnn.cli import main
+from edgecnn_export.config import ExportConfig
+from edgecnn_export.pipeline import ExportResult, export
+from edgecnn_export.quantization.step import measured_on, read_calibration, split, without
+from edgecnn_export.quantization.warnings import doubts
+from edgecnn_export.verification.verify import Gate
+from edgecnn_runtime import load
+from edgecnn_runtime.bundle.bundle import open_bundle
+from edgecnn_runtime.bundle.manifest import Input, Normalization
+from edgecnn_runtime.errors import UsageError
+from edgecnn_runtime.evaluation.metrics import Score
+from edgecnn_runtime.types import Classification, Pixels
+
+Build = Callable[..., onnx.ModelProto]
+SPEC = Input(
+    width=24,
+    height=24,
+    color="bgr",
+    normalization=Normalization(mean=(0.0,) * 3, std=(1.0,) * 3, origin="flag"),
+)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory, pictures: Pixels) -> Path:
+    """Pictures as files, and one file that is none."""
+    where = tmp_path_factory.mktemp("photos")
+    for index, picture in enumerate(pictures):
+        cv2.imwrite(str(where / f"{index:02d}.png"), picture)
+    (where / "torn.jpg").write_bytes(b"\xff\xd8\xff torn")
+    return where
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory, network: Build) -> Path:
+    """The network before folding: an ONNX file with a float input."""
+    path = tmp_path_factory.mktemp("model") / "net.onnx"
+    graph = network()
+    kept = [node for node in graph.graph.node if node.op_type not in {"Cast", "Transpose", "Sub"}]
+    del graph.graph.node[:], graph.graph.input[:]
+    graph.graph.node.extend(kept)
+    value = onnx.helper.make_tensor_value_info("centred", onnx.TensorProto.FLOAT, ["N", 3, 24, 24])
+    graph.graph.input.append(value)
+    onnx.save(graph, path)
+    return path
+
+
+def config(model: Path, folder: Path, out: Path, **more: object) -> ExportConfig:
+    return ExportConfig(
+        model=str(model),
+        task="classify",
+        mean=(103.5, 116.3, 123.7),
+        std=(1.0, 1.0, 1.0),
+        color="bgr",
+        images=str(folder),
+        int8=True,
+        calib=str(folder),
+        work_dir=str(out.parent / "work"),
+        out=str(out),
+        **more,  # type: ignore[arg-type]
+    )
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory, model: Path, folder: Path) -> ExportResult:
+    return export(config(model, folder, tmp_path_factory.mktemp("out") / "net.edge"))
+
+
+def test_the_bundle_holds_every_target_measured_on_every_engine(made: ExportResult) -> None:
+    bundle = open_bundle(made.bundle.path)
+    found = {a.target: a for a in bundle.manifest.artifacts}
+    assert set(found) == {"any", "cpu", "cpu-rr", "trt"}
+    assert not made.int8.unmet
+    assert {"verify on onnxruntime", "verify int8-cpu on onnxruntime"} <= set(made.seconds)
+    for target in ("cpu", "cpu-rr"):
+        assert {r.engine for r in found[target].runs} >= {"onnxruntime/f32", "openvino/f32"}
+        assert all(run.golden_snr_db["logits"] > 10 for run in found[target].runs)
+    assert [run.engine for run in found["trt"].runs] == ["onnxruntime/f32"]
+    assert bundle.manifest.provenance.calibration_count == 48
+    assert bundle.manifest.provenance.calibration_sha256
+
+
+@pytest.mark.parametrize("backend", ["onnxruntime", "openvino"])
+def test_int8_artifacts_load_and_answer_like_the_float_one(
+    made: ExportResult, pictures: Pixels, backend: str, tmp_path: Path
+) -> None:
+    answers = {}
+    for precision in ("fp32", "int8"):
+        artifact = {"fp32": "model.fp32.onnx", "int8": "model.int8-cpu.onnx"}[precision]
+        with load(made.bundle.path, backend=backend, artifact=artifact, cache_dir=tmp_path) as one:
+            results = [one(picture) for picture in pictures[:8]]
+        answers[precision] = [r.index for r in results if isinstance(r, Classification)]
+    same = np.mean([a == b for a, b in zip(*answers.values(), strict=True)])
+    assert same >= 0.75
+
+
+def test_the_report_ranks_layers_and_draws_their_sqnr(made: ExportResult) -> None:
+    report = json.loads((made.bundle.path / "report.json").read_text())["int8"]
+    assert [target["target"] for target in report["targets"]] == ["cpu", "cpu-rr", "trt"]
+    for target in report["targets"]:
+        assert len(target["layers"]) >= 5
+        assert all(layer["before_db"] > 15 for layer in target["layers"])
+        assert target["method"] in {one["method"] for one in target["tries"]}
+        key = "before_db" if target["layers"][0]["noise"] is None else "noise"
+        values = [layer[key] for layer in target["layers"]]
+        assert values == sorted(values, reverse=key == "noise")
+    page = (made.bundle.path / "report.html").read_text()
+    assert page.count('class="sqnr"') == 3
+    whole = json.loads((made.bundle.path / "report.json").read_text())["int8"]
+    assert whole["calibrated_on"] == 39
+    assert whole["measured_on"] >= 9 + 16
+    assert "int8-cpu-rr" in page
+
+
+def test_few_and_unreadable_pictures_are_warned_of(made: ExportResult) -> None:
+    text = "\n".join(made.warnings)
+    assert "torn.jpg" in text
+    assert "only 48 calibration pictures" in text
+
+
+def test_an_unmet_gate_ends_with_3_and_a_float_bundle_that_works(
+    model: Path,
+    folder: Path,
+    tmp_path: Path,
+    pictures: Pixels,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(
+        "edgecnn_export.quantization.accuracy_gate.GATE", Gate(cosine=1.1, agreement=0.0)
+    )
+    out = tmp_path / "net.edge"
+    words = ["export", str(model), "--task", "classify", "--color", "bgr", "--int8"]
+    words += ["--mean", "103.5,116.3,123.7", "--std", "1,1,1", "--images", str(folder)]
+    words += ["--calib", str(folder), "--targets", "cpu", "--method", "minmax"]
+    words += ["--work-dir", str(tmp_path / "work"), "--out", str(out), "--json"]
+    assert main(words) == 3
+    told = json.loads(capsys.readouterr().out)
+    assert "centred cosine" in told["unmet"]["cpu"]
+    assert any("int8-cpu was not made" in w and "worst layers are" in w for w in told["warnings"])
+    assert [a.target for a in open_bundle(out).manifest.artifacts] == ["any"]
+    with load(out, cache_dir=tmp_path) as one:
+        assert isinstance(one(pictures[0]), Classification)
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ({"calib": ""}, "--int8 needs --calib DIR"),
+        ({"calib": "nowhere"}, "--calib nowhere: no such folder"),
+        ({"calib": __file__}, "--calib .* is no folder; give the one it lies in"),
+        ({"eval_data": "nowhere"}, "--eval-data nowhere: no such file"),
+        ({"work_dir": __file__}, "--work-dir .* cannot be written to"),
+        ({"int8": False, "method": "mse"}, "--calib, --method, --work-dir: only with --int8"),
+    ],
+)
+def test_settings_that_cannot_be_meant_are_refused_before_anything_is_loaded(
+    tmp_path: Path, folder: Path, more: dict[str, object], words: str
+) -> None:
+    said = config(tmp_path / "absent.onnx", folder, tmp_path / "net.edge")
+    import msgspec
+
+    with pytest.raises(UsageError, match=words):
+        export(msgspec.structs.replace(said, images="", **more))
+
+
+def test_a_target_named_twice_is_made_once_and_a_drop_of_nothing_is_remarked(
+    model: Path, folder: Path, tmp_path: Path
+) -> None:
+    said = config(model, folder, tmp_path / "net.edge", targets=("cpu", "cpu"), max_drop=0.1)
+    made = export(said)
+    assert [a.target for a in made.bundle.manifest.artifacts] == ["any", "cpu"]
+    assert any("--max-drop 0.1 says nothing without --eval-data" in w for w in made.warnings)
+
+
+@pytest.mark.parametrize(
+    ("metric", "value", "classes", "doubted"),
+    [
+        ("top-1", 0.09, 10, True),
+        ("top-1", 0.55, 2, True),
+        ("top-1", 0.90, 2, False),
+        ("top-1", 0.70, 1000, False),
+        ("mAP50", 0.45, 1, False),
+        ("mAP50", 0.02, 1, True),
+        ("exact match", 0.9, 0, False),
+    ],
+)
+def test_labels_of_other_files_are_suspected_where_the_float_model_guesses(
+    metric: str, value: float, classes: int, doubted: bool
+) -> None:
+    reference = Score(metric, value, 0.0, 1.0, 1000)
+    found = doubts(ExportConfig(eval_data="labels.tsv"), reference, classes, 0.5)
+    assert len(found) == doubted
+    assert all(f"the float model itself reaches {metric}" in text for text in found)
+
+
+def test_a_doubted_label_is_shown_with_what_was_found_instead() -> None:
+    said = ExportConfig(eval_data="labels.tsv")
+    poor = Score("exact match", 0.1, 0.0, 1.0, 1000)
+    (text,) = doubts(said, poor, 0, 0.5, "1.png reads 'A-1' and is labelled 'A1'")
+    assert "1.png reads 'A-1' and is labelled 'A1'" in text
+    assert "had to agree with the float model as well" in text
+    (text,) = doubts(said, poor, 0, 100.0)
+    assert text == "--max-drop 100 sets the gate aside: INT8 may do anything"
+
+
+def test_too_few_labelled_pictures_for_the_points_that_may_be_lost() -> None:
+    def said(samples: int) -> list[str]:
+        return doubts(ExportConfig(), Score("top-1", 0.9, 0.8, 1.0, samples), 10, 0.5)
+
+    assert said(200) == []
+    (text,) = said(40)
+    assert "each of the 40 labelled pictures weighs 2.5 points, and 0.5 may be lost: 200" in text
+
+
+def test_no_picture_and_none_readable(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"--calib .* holds no picture"):
+        read_calibration(str(tmp_path), SPEC)
+    (tmp_path / "1.png").write_text("no picture")
+    with pytest.raises(UsageError, match="none of 1 files is a readable picture"):
+        read_calibration(str(tmp_path), SPEC)
+
+
+def test_unreadable_pictures_are_replaced(folder: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(folder, tmp_path / "half"))
+    files = sorted(folder.iterdir())
+    for file in files[::2]:
+        file.write_text("no picture")
+    found = read_calibration(str(folder), SPEC, limit=len(files) // 2)
+    assert sorted(found.names) == [file.name for file in files[1::2]]
+    assert set(found.skipped) <= {file.name for file in files[::2]}
+
+
+def test_a_large_folder_is_sampled_all_over(folder: Path) -> None:
+    found = read_calibration(str(folder), SPEC, limit=10)
+    assert len(found.pixels) == 10
+    assert found.names[0] == "00.png"
+    assert found.names[-1] >= "40.png"
+
+
+def test_measured_pictures_are_not_calibrated_on_where_there_are_enough() -> None:
+    pixels = np.arange(300, dtype=np.uint8)[:, None, None, None] * np.ones((1, 2, 2, 3), np.uint8)
+    used, held_out = split(pixels)
+    assert len(used) + len(held_out) == 300
+    assert 40 <= len(held_out) <= 64
+    few = pixels[:12]
+    assert split(few)[0] is split(few)[1] is few
+
+
+def test_verification_pictures_that_were_calibrated_on_do_not_count_twice() -> None:
+    pixels = np.arange(30, dtype=np.uint8)[:, None, None, None] * np.ones((1, 2, 2, 3), np.uint8)
+    assert (without(pixels, pixels[5:]) == pixels[:5]).all()
+    assert len(without(pixels, pixels)) == 0
+
+
+def test_without_pictures_to_verify_on_those_to_calibrate_on_are_used(
+    model: Path, folder: Path, tmp_path: Path
+) -> None:
+    said = config(model, folder, tmp_path / "net.edge", targets=("cpu", "openvino"))
+    made = export(msgspec.structs.replace(said, images="", method="minmax"))
+    assert made.bundle.manifest.golden.pictures == "calibration"
+    assert not any("synthetic" in warning for warning in made.warnings)
+    (said_so,) = (w for w in made.warnings if "int8-openvino" in w)
+    assert "int8-cpu over again" in said_so, "asked for by name, and no form of its own"
+
+
+@pytest.mark.parametrize("count", [12, 40, 100, 300, 1000])
+def test_few_held_out_pictures_are_joined_by_others(count: int) -> None:
+    numbers = np.arange(count, dtype=np.uint16).view(np.uint8).reshape(-1, 1, 1, 2)
+    verified = np.full((16, 1, 1, 2), 255, np.uint8)
+    used, held_out = split(numbers)
+    measured = measured_on(held_out, verified, used)
+    assert (measured[: len(held_out)] == held_out).all(), "methods are compared on the first"
+    assert len(np.unique(measured.reshape(-1, 2), axis=0)) == len(measured) - 15
+    assert min(128, count) // 2 < len(measured) <= max(128, len(held_out) + 16)

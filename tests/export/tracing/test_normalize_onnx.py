@@ -1,0 +1,306 @@
+"""Graphs from elsewhere come to the size, batch and operator set asked for, or are refused."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from edgecnn_export.tracing.normalize_onnx import adapt
+from edgecnn_runtime.errors import UnsupportedModelError
+
+RNG = np.random.default_rng(0)
+KERNEL = RNG.standard_normal((4, 3, 3, 3)).astype(np.float32)
+
+
+def graph(
+    nodes: Sequence[onnx.NodeProto],
+    *,
+    shape: Sequence[Any] = (1, 3, 16, 16),
+    outputs: Sequence[str] = ("out",),
+    constants: dict[str, Any] | None = None,
+    opset: int = 20,
+    dtype: int = TensorProto.FLOAT,
+) -> onnx.ModelProto:
+    tensors = {"kernel": KERNEL, **(constants or {})}
+    model = helper.make_model(
+        helper.make_graph(
+            nodes,
+            "test",
+            [helper.make_tensor_value_info("picture", dtype, shape)],
+            [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in outputs],
+            [numpy_helper.from_array(np.asarray(value), name) for name, value in tensors.items()],
+        ),
+        opset_imports=[helper.make_opsetid("", opset)],
+        ir_version=10,
+    )
+    return onnx.shape_inference.infer_shapes(model)
+
+
+def conv(**attributes: Any) -> onnx.NodeProto:
+    return helper.make_node("Conv", ["picture", "kernel"], ["conv"], name="conv", **attributes)
+
+
+def run(model: onnx.ModelProto, planes: np.ndarray) -> list[np.ndarray]:
+    session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    return session.run(None, {session.get_inputs()[0].name: planes})
+
+
+def planes(*shape: int) -> np.ndarray:
+    return RNG.standard_normal(shape).astype(np.float32)
+
+
+def shape(value: onnx.ValueInfoProto) -> list[int | str]:
+    return [dim.dim_param or dim.dim_value for dim in value.type.tensor_type.shape.dim]
+
+
+def adapted(model: onnx.ModelProto, height: int = 16, width: int = 16, **more: int):
+    return adapt(model, height=height, width=width, **{"channels": 3, "opset": 20, **more})
+
+
+@pytest.mark.parametrize("height", [32, 16])
+def test_a_fully_convolutional_graph_takes_another_size(height: int) -> None:
+    model = graph([conv(), helper.make_node("Relu", ["conv"], ["out"])], shape=(10, 3, 32, 32))
+    found = adapted(model, height, 48)
+    assert shape(found.graph.input[0]) == ["batch", 3, height, 48]
+    assert shape(found.graph.output[0]) == ["batch", 4, height - 2, 46]
+    given = planes(2, 3, height, 48)
+    free = graph([conv(), helper.make_node("Relu", ["conv"], ["out"])], shape=("n", 3, "h", "w"))
+    np.testing.assert_allclose(run(found, given)[0], run(free, given)[0], atol=1e-6)
+
+
+def test_a_batch_of_one_written_into_reshapes_is_freed() -> None:
+    nodes = [conv(), helper.make_node("Reshape", ["conv", "target"], ["out"])]
+    found = adapted(graph(nodes, constants={"target": np.array([1, -1], np.int64)}))
+    assert [shape(value) for value in (found.graph.input[0], found.graph.output[0])] == [
+        ["batch", 3, 16, 16],
+        ["batch", 4 * 14 * 14],
+    ]
+
+
+def test_a_batch_that_is_not_the_first_axis_of_an_output() -> None:
+    nodes = [
+        conv(),
+        helper.make_node("Reshape", ["conv", "target"], ["rows"]),
+        helper.make_node("Transpose", ["rows"], ["out"], perm=[2, 0, 1]),
+    ]
+    found = adapted(graph(nodes, constants={"target": np.array([0, 4, -1], np.int64)}))
+    assert shape(found.graph.output[0]) == [196, "batch", 4]
+
+
+def test_a_graph_that_mixes_its_batch_keeps_one_picture() -> None:
+    nodes = [
+        conv(),
+        helper.make_node("Softmax", ["conv"], ["out"], axis=0),
+    ]
+    assert shape(adapted(graph(nodes)).graph.input[0])[0] == 1
+
+
+def test_a_larger_fixed_batch_is_kept() -> None:
+    nodes = [conv(), helper.make_node("Reshape", ["conv", "target"], ["out"])]
+    model = graph(nodes, shape=(4, 3, 16, 16), constants={"target": np.array([4, 784], np.int64)})
+    found = adapted(model)
+    assert shape(found.graph.input[0]) == [4, 3, 16, 16]
+    assert shape(found.graph.output[0]) == [4, 784]
+
+
+def test_constants_in_nodes_and_initializers_among_the_inputs() -> None:
+    target = numpy_helper.from_array(np.array([1, -1], np.int64))
+    nodes = [
+        conv(),
+        helper.make_node("Constant", [], ["target"], value=target),
+        helper.make_node("Reshape", ["conv", "target"], ["out"]),
+    ]
+    model = graph(nodes)
+    model.graph.input.append(
+        helper.make_tensor_value_info("kernel", TensorProto.FLOAT, (4, 3, 3, 3))
+    )
+    found = adapted(model)
+    assert [value.name for value in found.graph.input] == ["input"]
+    assert shape(found.graph.output[0]) == ["batch", 784]
+
+
+def test_old_operator_sets_are_converted_and_give_the_same() -> None:
+    nodes = [
+        conv(),
+        helper.make_node("Upsample", ["conv", "scales"], ["up"], mode="nearest"),
+        helper.make_node("Softmax", ["up"], ["out"], axis=1),
+    ]
+    scales = np.array([1, 1, 2, 2], np.float32)
+    model = graph(nodes, constants={"scales": scales}, opset=9)
+    found = adapted(model)
+    assert found.opset_import[0].version == 20
+    given = planes(1, 3, 16, 16)
+    np.testing.assert_allclose(run(found, given)[0], run(model, given)[0], atol=1e-5)
+
+
+@pytest.mark.parametrize(("opset", "asked", "kept"), [(18, 20, 18), (19, 19, 19), (21, 20, 20)])
+def test_recent_operator_sets_stay_and_newer_ones_come_down(opset, asked, kept) -> None:
+    found = adapted(graph([conv(), helper.make_node("Relu", ["conv"], ["out"])], opset=opset))
+    assert found.opset_import[0].version == kept
+
+
+def test_names_that_collide_with_the_input() -> None:
+    nodes = [
+        helper.make_node("Conv", ["picture", "kernel"], ["input"]),
+        helper.make_node("Relu", ["input"], ["out"]),
+    ]
+    found = adapted(graph(nodes))
+    onnx.checker.check_model(found, full_check=True)
+    assert found.graph.input[0].name == "input"
+
+
+def add_input(model: onnx.ModelProto) -> onnx.ModelProto:
+    model.graph.input.append(helper.make_tensor_value_info("size", TensorProto.INT64, (2,)))
+    return model
+
+
+def resizing() -> onnx.ModelProto:
+    nodes = [conv(), helper.make_node("Resize", ["conv", "", "", "sizes"], ["out"], name="up")]
+    return graph(nodes, constants={"sizes": np.array([1, 4, 28, 28], np.int64)})
+
+
+def flattening() -> onnx.ModelProto:
+    nodes = [
+        conv(),
+        helper.make_node("Flatten", ["conv"], ["flat"]),
+        helper.make_node("MatMul", ["flat", "dense"], ["out"]),
+    ]
+    return graph(nodes, constants={"dense": planes(784, 5)})
+
+
+RELU = [conv(), helper.make_node("Relu", ["conv"], ["out"])]
+REFUSED = {
+    "two inputs": (lambda: add_input(graph(RELU)), {}, "2 inputs"),
+    "one channel": (lambda: graph(RELU), {"channels": 1}, "--color gray"),
+    "bytes": (
+        lambda: graph(
+            [
+                helper.make_node("Cast", ["picture"], ["cast"], to=TensorProto.FLOAT),
+                helper.make_node("Conv", ["cast", "kernel"], ["out"]),
+            ],
+            dtype=TensorProto.UINT8,
+        ),
+        {},
+        "uint8",
+    ),
+    "resize to a fixed size": (resizing, {"height": 32}, r"node up\).*--input 16x16"),
+    "dense layer": (flattening, {"height": 32}, "does not run at 16x32.*--input 16x16"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_refused(name: str) -> None:
+    make, asked, message = REFUSED[name]
+    with pytest.raises(UnsupportedModelError, match=message):
+        adapted(make(), **asked)
+
+
+def test_a_fixed_resize_is_no_obstacle_at_the_graphs_own_size() -> None:
+    assert shape(adapted(resizing()).graph.output[0])[1:] == [4, 28, 28]
+
+
+# ── graphs with their own suppression ──
+
+
+def suppressing(*, centered: bool, extra: Sequence[str] = ()) -> onnx.ModelProto:
+    """Boxes [1,8,4] and scores [1,2,8] from the picture, suppressed."""
+    nodes = [
+        helper.make_node("GlobalAveragePool", ["picture"], ["mean"]),
+        helper.make_node("Reshape", ["mean", "as_row"], ["row"]),
+        helper.make_node("MatMul", ["row", "to_boxes"], ["flat_boxes"]),
+        helper.make_node("Reshape", ["flat_boxes", "boxes_shape"], ["boxes"]),
+        helper.make_node("MatMul", ["row", "to_scores"], ["flat_scores"]),
+        helper.make_node("Reshape", ["flat_scores", "scores_shape"], ["scores"]),
+        helper.make_node(
+            "NonMaxSuppression", ["boxes", "scores", "most", "iou", "least"], ["selected"],
+            center_point_box=int(centered),
+        ),
+        helper.make_node("Cast", ["selected"], ["out"], to=TensorProto.FLOAT),
+    ]  # fmt: skip
+    return graph(
+        nodes,
+        outputs=("out", *extra),
+        constants={
+            "as_row": np.array([-1, 3], np.int64),
+            "to_boxes": planes(3, 32),
+            "to_scores": planes(3, 16),
+            "boxes_shape": np.array([-1, 8, 4], np.int64),
+            "scores_shape": np.array([-1, 2, 8], np.int64),
+            "most": np.array([8], np.int64),
+            "iou": np.array([0.5], np.float32),
+            "least": np.array([-10.0], np.float32),
+        },
+    )
+
+
+@pytest.mark.parametrize("centered", [True, False])
+def test_a_suppression_is_cut_off_and_boxes_become_centres_and_sizes(centered: bool) -> None:
+    model = suppressing(centered=centered, extra=("boxes", "scores"))
+    found = adapted(model)
+    assert [output.name for output in found.graph.output] == ["output", "boxes", "scores"]
+    assert shape(found.graph.output[0]) == ["batch", 6, 8]
+    table, boxes, scores = run(found, planes(2, 3, 16, 16))
+    np.testing.assert_array_equal(table[:, 4:], scores)
+    if centered:
+        np.testing.assert_array_equal(table[:, :4], boxes.transpose(0, 2, 1))
+        return
+    y1, x1, y2, x2 = boxes.transpose(2, 0, 1)
+    wanted = [(x1 + x2) / 2, (y1 + y2) / 2, np.abs(x2 - x1), np.abs(y2 - y1)]
+    np.testing.assert_allclose(table[:, :4], np.stack(wanted, 1), atol=1e-6)
+
+
+def test_several_suppressions_are_refused() -> None:
+    model = suppressing(centered=True)
+    again = onnx.NodeProto()
+    again.CopyFrom(next(n for n in model.graph.node if n.op_type == "NonMaxSuppression"))
+    again.output[0] = "twice"
+    model.graph.node.append(again)
+    with pytest.raises(UnsupportedModelError, match="2 places"):
+        adapted(model)
+
+
+def test_a_table_of_fixed_length_keeps_its_suppression() -> None:
+    model = suppressing(centered=True)
+    extra = [
+        helper.make_node("Pad", ["out", "pads"], ["padded"]),
+        helper.make_node("Slice", ["padded", "zero", "eight", "zero"], ["rows"]),
+        helper.make_node("Reshape", ["rows", "table_shape"], ["table"]),
+    ]
+    constants = {
+        "pads": np.array([0, 0, 16, 3], np.int64), "zero": np.array([0], np.int64),
+        "eight": np.array([8], np.int64), "table_shape": np.array([1, 8, 6], np.int64),
+    }  # fmt: skip
+    model.graph.node.extend(extra)
+    model.graph.initializer.extend(
+        numpy_helper.from_array(value, name) for name, value in constants.items()
+    )
+    del model.graph.output[:]
+    model.graph.output.append(helper.make_tensor_value_info("table", TensorProto.FLOAT, (1, 8, 6)))
+    found = adapted(model)
+    assert shape(found.graph.output[0]) == [1, 8, 6]
+    assert "NonMaxSuppression" in {node.op_type for node in found.graph.node}
+
+
+# ── real detectors ──
+
+
+@pytest.mark.parametrize("name", ["yunet_n_dynamic.onnx", "yunet_n_640_640.onnx"])
+def test_yunet_at_the_camera_s_shape(assets: Path, name: str) -> None:
+    free = onnx.load(str(assets / "yunet" / "yunet_n_dynamic.onnx"))
+    found = adapted(onnx.load(str(assets / "yunet" / name)), 96, 160)
+    assert shape(found.graph.input[0]) == ["batch", 3, 96, 160]
+    assert shape(found.graph.output[0]) == ["batch", 12 * 20, 1]
+    given = planes(1, 3, 96, 160) * 255
+    for ours, theirs in zip(run(found, given), run(free, given), strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-3, rtol=1e-3)
+
+
+def test_yunet_at_a_size_its_strides_do_not_divide(assets: Path) -> None:
+    model = onnx.load(str(assets / "yunet" / "yunet_n_640_640.onnx"))
+    with pytest.raises(UnsupportedModelError, match="--input 640x640"):
+        adapted(model, 90, 160)

@@ -1,0 +1,192 @@
+"""What passes the gate, and what must not."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from onnx import numpy_helper
+from torch import nn
+
+import edgecnn_export.pipeline as pipeline
+from edgecnn_export.config import ExportConfig
+from edgecnn_export.pipeline import ExportResult, export
+from edgecnn_export.progress import Timed
+from edgecnn_export.verification.output_slices import parts
+from edgecnn_export.verification.verify import Gate, engines, fitting
+from edgecnn_runtime.bundle.manifest import Classify, Yolo
+from edgecnn_runtime.errors import BackendMissingError, UsageError, VerificationError
+from edgecnn_runtime.parity import parity
+from edgecnn_runtime.types import Box, Detection
+
+SIDE = 64
+CELLS = 84  # of strides 8, 16 and 32 together
+
+
+class Detector(nn.Module):
+    """A YOLO v8 head in miniature: boxes in pixels, scores 0..1, [N,4+C,A]."""
+
+    def __init__(self, classes: int = 3) -> None:
+        super().__init__()
+        self.boxes = nn.Conv2d(3, 4, 8, 8)
+        self.scores = nn.Conv2d(3, classes, 8, 8)
+        self.scores.weight.data *= 6
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        levels = []
+        for stride in (1, 2, 4):
+            small = nn.functional.avg_pool2d(x, stride)
+            table = torch.cat([self.boxes(small).abs() * 30 + 20, self.scores(small).sigmoid()], 1)
+            levels.append(table.flatten(2))
+        return torch.cat(levels, 2)
+
+
+class Suppressed(Detector):
+    """The same with its ten best boxes as rows: x1, y1, x2, y2, score, class."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        table = super().forward(x)
+        scores, classes = table[:, 4:].max(1)
+        best = scores.topk(10).indices
+        centre, size = table[:, :2], table[:, 2:4]
+        rows = [centre - size / 2, centre + size / 2, scores[:, None], classes[:, None].float()]
+        return torch.cat(rows, 1).gather(2, best[:, None].expand(-1, 6, -1)).transpose(1, 2)
+
+
+Exported = Callable[..., ExportResult]
+
+
+@pytest.fixture
+def exported(tmp_path: Path) -> Exported:
+    """Save a module whole and export it."""
+
+    def make(module: type[nn.Module], **said: Any) -> ExportResult:
+        torch.manual_seed(3)
+        torch.save(module().eval(), tmp_path / "model.pt")
+        defaults = {"input": f"{SIDE}x{SIDE}", "preset": "unit", "color": "rgb"}
+        place = {"model": str(tmp_path / "model.pt"), "out": str(tmp_path / "out.edge")}
+        return export(ExportConfig(**{**place, **defaults, "trust_pickle": True, **said}))
+
+    return make
+
+
+def tamper(monkeypatch: pytest.MonkeyPatch, name: str, change: Callable[[Any], Any]) -> None:
+    """Let one weight of what is emitted be changed."""
+    optimise = pipeline.optimise
+
+    def wrong(model: onnx.ModelProto) -> onnx.ModelProto:
+        model = optimise(model)
+        (weight,) = [tensor for tensor in model.graph.initializer if tensor.name == name]
+        changed = change(numpy_helper.to_array(weight)).astype(np.float32)
+        weight.CopyFrom(numpy_helper.from_array(changed, name))
+        return model
+
+    monkeypatch.setattr(pipeline, "optimise", wrong)
+
+
+def test_a_detector_is_verified_and_decoded(exported: Exported) -> None:
+    made = exported(Detector, labels=("a", "b", "c"))
+    assert made.bundle.manifest.decode == Yolo(output="output", layout="v8", classes=3)
+    assert made.bundle.manifest.outputs[0].shape == (None, 7, CELLS)
+    for check in made.checks:
+        assert check.run.parity["output"].cosine > 0.9999
+        assert check.run.agreement == 1.0
+
+
+def test_wrong_scores_do_not_hide_behind_right_boxes(
+    exported: Exported, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tamper(monkeypatch, "scores.bias", lambda bias: bias + 0.5)
+    with pytest.raises(VerificationError, match="first layer that diverges: scores"):
+        exported(Detector)
+
+
+def test_parts_of_a_yolo_table() -> None:
+    rng = np.random.default_rng(0)
+    table = rng.random((16, 7, CELLS)) * ([[600]] * 4 + [[1]] * 3)
+    wrong = table.copy()
+    wrong[:, 4:] = rng.random((16, 3, CELLS))
+    assert parity(table, wrong).cosine > 0.9999
+    decode = Yolo(output="o", layout="v8", classes=3)
+    boxes, scores = zip(parts(decode, "o", table), parts(decode, "o", wrong), strict=True)
+    assert parity(*boxes).cosine == 1.0
+    assert parity(*scores).cosine < 0.5
+    assert len(parts(decode, "other", table)) == 1
+    v5 = Yolo(output="o", layout="v5", classes=1, points=1)
+    assert [part.shape[-1] for part in parts(v5, "o", table.swapaxes(1, 2)[..., :6])] == [4, 2]
+    assert len(parts(Classify(output="o"), "o", table)) == 1
+
+
+def test_rows_that_may_swap_are_judged_by_what_they_decode_to(
+    exported: Exported, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = exported(Suppressed, labels=("a", "b", "c"))
+    decode = made.bundle.manifest.decode
+    assert isinstance(decode, Yolo)
+    assert decode.layout == "nms"
+    assert all(check.run.agreement >= 0.99 for check in made.checks)
+    tamper(monkeypatch, "scores.weight", lambda weight: -weight)
+    with pytest.raises(VerificationError, match="of the decoded results agree"):
+        exported(Suppressed, labels=("a", "b", "c"), overwrite=True)
+
+
+def test_a_detector_below_full_precision_is_judged_by_its_boxes(exported: Exported) -> None:
+    manifest = exported(Detector, labels=("a", "b", "c")).bundle.manifest
+    box = Detection(Box(0, 0, 9, 9), 0.9, "a", 0)
+    lower, exact = Gate(0.99, 0.98), Gate(0.9999, 0.0)
+    assert fitting(lower, manifest, [[box] * 10] * 3) == Gate(-1.0, 0.98)
+    assert fitting(lower, manifest, [[box] * 29, []]) == lower  # too few to prove anything
+    assert fitting(exact, manifest, [[box] * 10] * 3) == exact
+
+
+def test_a_gate_says_what_was_reached() -> None:
+    assert Gate(0.99, 0.99).says(0.98, 0.5) == (
+        "centred cosine 0.9800 (at least 0.99), 50.0% of results equal (at least 99%)"
+    )
+    assert Gate(-1.0, 0.99).says(0.5, 1.0) == "100.0% of results equal (at least 99%)"
+    assert Gate(0.5, 0.9).margin(0.75, 1.0) == pytest.approx(0.1)
+
+
+def test_a_head_that_does_not_fit_is_a_usage_error(exported: Exported) -> None:
+    with pytest.raises(UsageError, match="does not fit"):
+        exported(Detector, head="yolov5", decode={"classes": 9})
+
+
+def test_engines_are_those_installed_here() -> None:
+    assert engines(None) == ["onnxruntime", "openvino"]
+    assert engines(("openvino",)) == ["openvino"]
+    with pytest.raises(UsageError, match="did you mean"):
+        engines(("openvion",))
+    with pytest.raises(BackendMissingError, match="fake is not installed"):
+        engines(("fake",))
+
+
+def test_steps_are_timed_in_order(exported: Exported) -> None:
+    class Told:
+        """A progress that remembers."""
+
+        def __init__(self) -> None:
+            self.steps: list[str] = []
+
+        def step(self, name: str) -> Any:
+            from contextlib import nullcontext
+
+            self.steps.append(name)
+            return nullcontext()
+
+        def at(self, done: int, total: int) -> None:
+            self.steps.append(f"{done} of {total}")
+
+    told = Told()
+    timed = Timed(told)
+    with timed.step("one"), timed.step("two"):
+        timed.at(1, 2)
+    assert told.steps == ["one", "two", "1 of 2"]
+    assert set(timed.seconds) == {"one", "two"}
+    assert list(exported(Detector).seconds) == [
+        "load", "trace", "fold", "optimise", "run the reference", "verify on onnxruntime",
+        "verify on openvino", "pack",
+    ]  # fmt: skip

@@ -1,0 +1,218 @@
+"""The backends for NVIDIA GPUs, as far as a machine without one can tell; the rest where one is.
+
+With a GPU, test_backends.py runs its whole contract on them as well.
+"""
+
+import json
+import subprocess
+import sys
+
+import msgspec
+import numpy as np
+import onnx
+import pytest
+
+from edgecnn_runtime.backends import BACKENDS, Options, backend_module, installed, why_absent
+from edgecnn_runtime.backends import onnxruntime as cpu_backend
+from edgecnn_runtime.backends import onnxruntime_tensorrt as ort_trt
+from edgecnn_runtime.backends.nvidia import driver
+from edgecnn_runtime.backends.nvidia.session import import_with
+from edgecnn_runtime.bundle import manifest as m
+from edgecnn_runtime.bundle.bundle import Bundle
+from edgecnn_runtime.errors import BackendMissingError
+from edgecnn_runtime.selection import candidates as select
+from edgecnn_runtime.selection import record as measured
+from edgecnn_runtime.selection.candidates import candidates, ranked
+
+GPU = [name for name in BACKENDS if backend_module(name).DEVICE == "gpu"]
+NAMES = {"onnxruntime-cuda", "onnxruntime-tensorrt", "tensorrt", "tensorrt-rtx"}
+
+
+@pytest.fixture
+def file(build, tmp_path):
+    path = tmp_path / "model.fp32.onnx"
+    onnx.save(build.classifier(), path)
+    return path
+
+
+@pytest.fixture
+def orin(monkeypatch):
+    """A GPU, as far as the driver's answers go."""
+    found = driver.Gpu(name="Orin", capability=(8, 7), uuid="ab" * 16, cuda=(12, 6))
+    monkeypatch.setattr(driver, "find_gpu", lambda _library: found)
+
+
+@pytest.fixture
+def engines(orin, monkeypatch):
+    """And every engine for it, as far as the package's version goes."""
+    for name in GPU:
+        monkeypatch.setattr(backend_module(name), "version", lambda: "1.0")
+
+
+@pytest.fixture
+def no_gpu(monkeypatch):
+    monkeypatch.setattr(driver, "LIBRARY", "libabsent.so.1")
+
+
+def test_all_four_are_there():
+    assert set(GPU) == NAMES
+    assert [name for name in GPU if not backend_module(name).BUILDS] == ["onnxruntime-cuda"]
+
+
+@pytest.mark.parametrize("name", GPU)
+def test_without_a_gpu_it_is_absent_and_says_so(name, file, no_gpu):
+    module = backend_module(name)
+    assert why_absent(name) == "no NVIDIA driver"
+    assert name not in installed()
+    assert module.INSTALL.startswith("pip install")
+    with pytest.raises(BackendMissingError, match="no NVIDIA driver"):
+        module.open(file, Options())
+    with pytest.raises(BackendMissingError, match="no NVIDIA driver"):
+        module.precisions()
+
+
+@pytest.mark.parametrize("name", GPU)
+def test_without_its_package_it_is_absent(name, orin, monkeypatch):
+    monkeypatch.setattr(driver.metadata, "distributions", lambda **_kwargs: [])
+
+    def missing(name):
+        raise driver.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(driver.metadata, "version", missing)
+    assert why_absent(name) == "not installed"
+
+
+def test_nothing_of_nvidias_is_imported_to_find_that_out(no_gpu):
+    code = (
+        "import json, sys, edgecnn_runtime.backends as b; "
+        "[b.why_absent(n) for n in b.BACKENDS]; b.installed(); "
+        "print(json.dumps([n.split('.')[0] for n in sys.modules]))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+    assert not {"tensorrt", "tensorrt_rtx", "cuda", "onnxruntime"} & set(json.loads(done.stdout))
+
+
+@pytest.mark.parametrize("name", ["tensorrt", "tensorrt-rtx"])
+def test_an_import_that_fails_is_named(name, file, orin, monkeypatch):
+    monkeypatch.setitem(sys.modules, name.replace("-", "_"), None)
+    with pytest.raises(BackendMissingError, match=r"cannot be used here.*pip install"):
+        backend_module(name).open(file, Options())
+
+
+@pytest.mark.parametrize("name", ["onnxruntime-cuda", "onnxruntime-tensorrt"])
+def test_an_onnxruntime_without_the_provider_is_refused(name, file, orin):
+    import onnxruntime
+
+    if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
+        pytest.skip("the onnxruntime installed here has the CUDA provider")
+    with pytest.raises(BackendMissingError, match=r"has no \w+ExecutionProvider.*pip install"):
+        backend_module(name).open(file, Options())
+
+
+def test_two_wheels_side_by_side_are_named(monkeypatch, caplog):
+    monkeypatch.setattr(cpu_backend, "wheels", lambda: ("onnxruntime", "onnxruntime-gpu"))
+    with pytest.raises(BackendMissingError):
+        import_with("NoSuchExecutionProvider", "pip install x")
+    assert "onnxruntime and onnxruntime-gpu are installed side by side" in caplog.text
+    assert "pip uninstall -y onnxruntime onnxruntime-gpu && pip install x" in caplog.text
+
+
+def test_provider_options_are_text_as_onnxruntime_wants_them(tmp_path):
+    from edgecnn_runtime.backends.onnxruntime_cuda import cuda_provider
+
+    name, exact = cuda_provider(4096, exact=True, graph=True)
+    assert name == "CUDAExecutionProvider"
+    assert exact["use_tf32"] == "0"
+    assert exact["enable_cuda_graph"] == "1"
+    assert exact["user_compute_stream"] == "4096"
+    _, trt = ort_trt.tensorrt_provider(1, tmp_path, quantised=True, graph=False)
+    assert trt["trt_int8_enable"] == "1"
+    assert trt["trt_engine_cache_path"] == str(tmp_path)
+    assert all(isinstance(value, str) for value in (*exact.values(), *trt.values()))
+
+
+def test_a_quantised_file_is_told_from_a_float_one(file, tmp_path):
+    assert not ort_trt._is_quantised(file)
+    quantised = tmp_path / "q.onnx"
+    quantised.write_bytes(file.read_bytes() + b"\x0a\x0eQuantizeLinear")
+    assert ort_trt._is_quantised(quantised)
+    quantised.write_bytes(b"")
+    assert not ort_trt._is_quantised(quantised)
+
+
+# --- which is chosen --------------------------------------------------------------------------
+
+
+@pytest.fixture
+def bundle(build, tmp_path):
+    """One artifact of every kind; the files are not read."""
+    made = build.manifest(m.Embed(output="f"), {"f": (None, 4)}, task="embed")
+    kinds = [("fp32", "any"), ("int8", "cpu"), ("int8", "trt")]
+    entries = tuple(
+        m.Artifact(
+            file=f"model.{kind}{'' if target == 'any' else '-' + target}.onnx",
+            precision=kind, target=target, sha256="0" * 64, bytes=1,
+        )
+        for kind, target in kinds
+    )  # fmt: skip
+    return Bundle(tmp_path / "b.edge", msgspec.structs.replace(made, artifacts=entries), "d" * 64)
+
+
+def test_a_gpu_goes_first_and_one_thread_feeds_it(bundle, engines, tmp_path):
+    first, *others = ranked(bundle, tmp_path, threads=2)
+    assert (first.backend, first.precision, first.threads) == ("onnxruntime-cuda", "f32", 1)
+    assert first.artifact.precision == "fp32", "its quantised convolutions are float ones"
+    assert {other.backend for other in others} <= {"onnxruntime", "openvino"}
+    assert {other.threads for other in others} == {2}
+
+
+def test_what_builds_for_minutes_is_never_chosen_by_rule(bundle, engines, tmp_path):
+    assert not any(candidate.builds for candidate in ranked(bundle, tmp_path))
+    named = ranked(bundle, tmp_path, backend="tensorrt")
+    assert [c.artifact.target for c in named] == ["trt", "any"]
+    by_rtx = ranked(bundle, tmp_path, backend="tensorrt-rtx")
+    assert [c.artifact.target for c in by_rtx] == ["any", "trt"]
+
+
+def test_where_everything_builds_nothing_is_built_unasked(bundle, engines, tmp_path, monkeypatch):
+    monkeypatch.setattr(select, "installed", lambda: {"tensorrt": "11.0"})
+    with pytest.raises(BackendMissingError, match=r"bench .* --select` builds and measures"):
+        ranked(bundle, tmp_path)
+
+
+def test_a_measured_engine_is_chosen(bundle, engines, tmp_path):
+    standing = measured.Standing(
+        artifact="model.int8-trt.onnx", backend="tensorrt", precision="f32", threads=1,
+        milliseconds=1.0, relative=1.0, ratio=1.0, low=1.0, high=1.0, rounds=9,
+    )  # fmt: skip
+    found = measured.Measured(created="2026-01-01", batch=1, standings=(standing,))
+    measured.remember_measured(bundle, tmp_path, found)
+    first, *others = ranked(bundle, tmp_path)
+    assert str(first) == "model.int8-trt.onnx on tensorrt/f32, 1 thread"
+    assert not any(candidate.builds for candidate in others)
+    assert ranked(bundle, tmp_path, threads=2)[0] == first, "threads mean the processor's"
+
+
+def test_a_provider_that_cannot_be_exact_does_not_claim_to_be(bundle, engines):
+    found = candidates(bundle, backend="onnxruntime-tensorrt")
+    assert {c.precision for c in found} == {"tf32"}
+    assert not any(c.exact or c.proven for c in found)
+    assert all(c.exact for c in candidates(bundle, backend="tensorrt"))
+
+
+# --- where there is a GPU ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", GPU)
+def test_it_does_on_the_gpu_what_the_cpu_does(name, file, build, tmp_path, caplog):
+    if why := why_absent(name):
+        pytest.skip(f"{name}: {why}")
+    module = backend_module(name)
+    for attempt in ("builds", "finds what it built"):
+        backend = module.open(file, Options(batch=2, cache_dir=tmp_path / "cache"))
+        backend.pixels[:] = np.random.default_rng(5).integers(0, 256, backend.pixels.shape)
+        expected = build.run_onnx(build.classifier(), backend.pixels)["scores"]
+        tolerance = 1e-4 if module.precisions()[0] == "f32" else 2e-2
+        assert backend.run()["scores"] == pytest.approx(expected, rel=tolerance, abs=tolerance)
+        backend.close()
+        assert caplog.text.count("takes minutes") == int(module.BUILDS), attempt

@@ -1,0 +1,192 @@
+"""The golden pictures replayed: what passes, what fails, what is remembered."""
+
+import json
+
+import msgspec
+import numpy as np
+import pytest
+
+from edgecnn_runtime.backends import Options, backend_module, fake, installed
+from edgecnn_runtime.bundle import manifest as m
+from edgecnn_runtime.bundle.bundle import load_golden, open_bundle
+from edgecnn_runtime.device.cache import recall, remember
+from edgecnn_runtime.errors import SelfTestError, UsageError
+from edgecnn_runtime.verification import selftest
+from edgecnn_runtime.verification.selftest import check, replay, required_db, run_pictures
+
+
+@pytest.fixture
+def opened(bundle):
+    return open_bundle(bundle)
+
+
+def golden_backend(opened, change=lambda scores: scores, batch=1):
+    """A backend that gives the golden outputs, changed."""
+    golden = load_golden(opened)
+
+    def answer(pixels):
+        scores = np.zeros((len(pixels), 4), np.float32)
+        for row, picture in zip(scores, pixels, strict=True):
+            for known, output in zip(golden.pixels, golden.outputs["scores"], strict=True):
+                if np.array_equal(picture, known):
+                    row[:] = output
+        return {"scores": change(scores)}
+
+    return fake.Fake((batch, 24, 32, 3), answer)
+
+
+def plain(found):
+    return msgspec.to_builtins(found)
+
+
+def artifact(opened, *runs):
+    entry = opened.manifest.artifacts[0]
+    made = tuple(
+        m.Run(engine=engine, version="1", parity={}, golden_snr_db={"scores": snr})
+        for engine, snr in runs
+    )
+    return msgspec.structs.replace(entry, runs=made)
+
+
+@pytest.mark.parametrize("engine", installed())
+@pytest.mark.parametrize("batch", [1, 2, 4])
+def test_every_engine_here_reproduces_the_golden_outputs(opened, engine, batch):
+    entry = opened.manifest.artifacts[0]
+    backend = backend_module(engine).open(opened.file(entry), Options(batch=batch))
+    found = replay(opened, entry, f"{engine}/f32", backend)
+    assert found.passed
+    assert found.snr_db["scores"] > 80
+
+
+def test_outputs_come_back_in_the_order_of_the_pictures(opened):
+    golden = load_golden(opened)
+    found = run_pictures(golden_backend(opened, batch=2), golden, opened.manifest)
+    assert np.array_equal(found["scores"], golden.outputs["scores"])
+
+
+def test_noise_fails_and_says_by_how_much(opened):
+    rng = np.random.default_rng(0)
+    backend = golden_backend(opened, lambda scores: scores + rng.normal(0, 0.3, scores.shape))
+    found = replay(opened, artifact(opened, ("onnxruntime/f32", 100.0)), "fake/f32", backend)
+    assert not found.passed
+    assert found.misses["scores"] == pytest.approx(60.0 - found.snr_db["scores"])
+
+
+def test_another_result_fails(opened):
+    backend = golden_backend(opened, lambda scores: np.roll(scores, 1, axis=1))
+    found = replay(opened, artifact(opened), "fake/f32", backend)
+    assert found.agreement == 0
+    assert not found.passed
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_outputs_that_are_no_numbers_fail(opened, value):
+    backend = golden_backend(opened, lambda scores: np.full_like(scores, value))
+    found = replay(opened, artifact(opened), "fake/f32", backend)
+    assert found.snr_db["scores"] == -200
+    assert not found.passed
+
+
+@pytest.mark.parametrize(
+    ("runs", "engine", "needs"),
+    [
+        ([("onnxruntime/f32", 40.0)], "onnxruntime/f32", 34.0),
+        ([("onnxruntime/f32", 40.0), ("openvino/f32", 25.0)], "onnxruntime/f32", 34.0),
+        ([("onnxruntime/f32", 40.0), ("openvino/f32", 25.0)], "tensorrt/f32", 19.0),
+        ([("onnxruntime/f32", 120.0), ("openvino/bf16", 40.0)], "openvino/bf16", 34.0),
+        ([("onnxruntime/f32", 120.0)], "onnxruntime/f32", 60.0),
+        ([("onnxruntime/f32", 120.0)], "openvino/bf16", 30.0),
+        ([], "onnxruntime/f32", 30.0),
+    ],
+)
+def test_what_is_asked_of_a_device(opened, runs, engine, needs):
+    found = required_db(artifact(opened, *runs), engine, opened.manifest)
+    assert found == {"scores": needs}
+
+
+# --- remembered -------------------------------------------------------------------------------
+
+
+def test_a_pass_is_remembered_and_a_failure_is_not(opened, tmp_path, monkeypatch):
+    entry = opened.manifest.artifacts[0]
+    calls = []
+    real = replay
+    monkeypatch.setattr(selftest, "replay", lambda *args: calls.append(1) or real(*args))
+    bad = golden_backend(opened, lambda scores: -scores)
+    for _ in range(2):
+        with pytest.raises(SelfTestError, match=r"model\.fp32\.onnx on fake/f32"):
+            check(opened, entry, "fake/f32", bad, tmp_path)
+    assert len(calls) == 2
+    good = golden_backend(opened)
+    first = check(opened, entry, "fake/f32", good, tmp_path)
+    again = check(opened, entry, "fake/f32", bad, tmp_path)
+    assert again == first
+    assert len(calls) == 3
+    check(opened, entry, "fake/f32", golden_backend(opened, batch=2), tmp_path)
+    monkeypatch.setattr(selftest, "host_key", lambda: ("another processor",))
+    check(opened, entry, "fake/f32", good, tmp_path)
+    assert len(calls) == 5, "another batch and another machine are tested for themselves"
+
+
+def test_a_damaged_memory_is_learnt_again(opened, tmp_path):
+    entry = opened.manifest.artifacts[0]
+    check(opened, entry, "fake/f32", golden_backend(opened), tmp_path)
+    (kept,) = (tmp_path / "selftest").iterdir()
+    for damage in (b"", b"{}", b'{"snr_db": 1}', b"\xff\xfe", b"[" * 100_000):
+        kept.write_bytes(damage)
+        assert check(opened, entry, "fake/f32", golden_backend(opened), tmp_path).passed
+
+
+def test_a_failure_in_the_folder_is_tested_again(opened, tmp_path):
+    entry = opened.manifest.artifacts[0]
+    passed = check(opened, entry, "fake/f32", golden_backend(opened), tmp_path)
+    (kept,) = (tmp_path / "selftest").iterdir()
+    forged = json.loads(kept.read_bytes()) | {"value": {**plain(passed), "agreement": 0.0}}
+    kept.write_text(json.dumps(forged))
+    assert check(opened, entry, "fake/f32", golden_backend(opened), tmp_path).passed
+
+
+def test_what_was_kept_without_an_output_is_tested_again(opened, tmp_path):
+    entry = opened.manifest.artifacts[0]
+    passed = check(opened, entry, "fake/f32", golden_backend(opened), tmp_path)
+    (kept,) = (tmp_path / "selftest").iterdir()
+    for part in ("snr_db", "required_db"):
+        forged = json.loads(kept.read_bytes()) | {"value": {**plain(passed), part: {}}}
+        kept.write_text(json.dumps(forged))
+        assert check(opened, entry, "fake/f32", golden_backend(opened), tmp_path) == passed
+
+
+def test_a_folder_that_cannot_be_written_is_no_error(tmp_path):
+    blocked = tmp_path / "file"
+    blocked.write_text("not a folder")
+    remember(blocked, "kind", ("key",), 5)
+    assert recall(blocked, "kind", ("key",), int) is None
+    assert recall(tmp_path, "kind", ("key",), int) is None
+    remember(tmp_path, "kind", ("key",), 5)
+    assert recall(tmp_path, "kind", ("key",), int) == 5
+    assert recall(tmp_path, "kind", ("key", ""), int) is None
+    assert recall(tmp_path, "kind", ("key",), str) is None
+
+
+def test_the_state_folder_follows_systemd_and_xdg(monkeypatch):
+    from edgecnn_runtime.device.cache import default_cache_dir
+
+    monkeypatch.delenv("STATE_DIRECTORY", raising=False)
+    monkeypatch.setenv("XDG_STATE_HOME", "/home/a/state")
+    assert str(default_cache_dir()) == "/home/a/state/edgecnn"
+    monkeypatch.setenv("STATE_DIRECTORY", "/var/lib/edgecnn:/var/lib/other")
+    assert str(default_cache_dir()) == "/var/lib/edgecnn"
+
+
+def test_a_user_without_a_home_is_told_what_to_set(monkeypatch):
+    from edgecnn_runtime.device.cache import default_cache_dir
+
+    for name in ("STATE_DIRECTORY", "XDG_STATE_HOME", "HOME"):
+        monkeypatch.delenv(name, raising=False)
+
+    def nobody(uid):
+        raise KeyError(uid)
+
+    monkeypatch.setattr("pwd.getpwuid", nobody)
+    with pytest.raises(UsageError, match=r"no home directory .* set HOME, or XDG_STATE_HOME"):
+        default_cache_dir()
