@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from edgecnn_bench.host import Host, fingerprint, read
+from edgecnn_bench.host import Host, fingerprint, read_text_or_empty
 from edgecnn_runtime.backends import BACKENDS, backend_module, why_absent
 
 JETSON = {
@@ -20,7 +20,7 @@ JETSON = {
 """Where a Jetson gets what the package index does not have for it."""
 
 
-class Engine(msgspec.Struct, frozen=True, kw_only=True):
+class EngineStatus(msgspec.Struct, frozen=True, kw_only=True):
     """An inference engine: its version here, or "" and why not."""
 
     name: str
@@ -30,7 +30,7 @@ class Engine(msgspec.Struct, frozen=True, kw_only=True):
     install: str = ""
 
 
-class Camera(msgspec.Struct, frozen=True, kw_only=True):
+class CameraDevice(msgspec.Struct, frozen=True, kw_only=True):
     """A video device of the kernel; ``usable`` is whether this user may open it."""
 
     device: str
@@ -50,9 +50,9 @@ class Diagnosis(msgspec.Struct, frozen=True, kw_only=True):
     """The whole of it; ``video`` names what OpenCV here can read from."""
 
     host: Host
-    engines: tuple[Engine, ...]
+    engines: tuple[EngineStatus, ...]
     video: dict[str, bool]
-    cameras: tuple[Camera, ...]
+    cameras: tuple[CameraDevice, ...]
     advice: tuple[Advice, ...]
 
 
@@ -66,11 +66,11 @@ def diagnose() -> Diagnosis:
     return Diagnosis(host=host, engines=engines, video=video, cameras=cameras, advice=advice)
 
 
-def _engine(name: str) -> Engine:
+def _engine(name: str) -> EngineStatus:
     module = backend_module(name)
     if problem := why_absent(name):
-        return Engine(name=name, problem=problem, install=module.INSTALL)
-    return Engine(name=name, version=module.version(), precisions=tuple(module.precisions()))
+        return EngineStatus(name=name, problem=problem, install=module.INSTALL)
+    return EngineStatus(name=name, version=module.version(), precisions=tuple(module.precisions()))
 
 
 def _video() -> dict[str, bool]:
@@ -88,21 +88,21 @@ def _video() -> dict[str, bool]:
     return offers | {"pyav": importlib.util.find_spec("av") is not None}
 
 
-def _cameras() -> tuple[Camera, ...]:
+def _cameras() -> tuple[CameraDevice, ...]:
     nodes = sorted(
         Path("/sys/class/video4linux").glob("video*"), key=lambda node: int(node.name[5:])
     )
     return tuple(
-        Camera(
+        CameraDevice(
             device=f"/dev/{node.name}",
-            name=read(node / "name"),
+            name=read_text_or_empty(node / "name"),
             usable=os.access(f"/dev/{node.name}", os.R_OK | os.W_OK),
         )
         for node in nodes
     )
 
 
-def engine_advice(host: Host, engines: tuple[Engine, ...]) -> list[Advice]:
+def engine_advice(host: Host, engines: tuple[EngineStatus, ...]) -> list[Advice]:
     """What to install, by the engines found; those for a GPU only where there is an NVIDIA one."""
     board = JETSON if any(gpu.name == "Tegra" for gpu in host.gpus) else {}
     advice = [
@@ -134,7 +134,9 @@ def engine_advice(host: Host, engines: tuple[Engine, ...]) -> list[Advice]:
     return advice
 
 
-def video_advice(host: Host, video: dict[str, bool], cameras: tuple[Camera, ...]) -> list[Advice]:
+def video_advice(
+    host: Host, video: dict[str, bool], cameras: tuple[CameraDevice, ...]
+) -> list[Advice]:
     """What keeps a camera from being read, by what OpenCV offers and what the kernel shows."""
     advice = [
         Advice(

@@ -18,12 +18,12 @@ sys.path.append(str(BASELINES.parent / "experiments"))  # their material
 from comparisons import facenet, nncf, opencv, rapidocr, torch_onnx, ultralytics  # noqa: E402
 from lib.material import need_assets  # noqa: E402
 from runner.environments import ensure, requirements  # noqa: E402
-from runner.rows import Comparison, remarks, table  # noqa: E402
+from runner.rows import BaselineComparison, remarks, table  # noqa: E402
 from runner.setting import Setting  # noqa: E402
 
 from edgecnn_bench.results import write_result  # noqa: E402
 
-COMPARISONS: Mapping[str, Callable[[Setting], Comparison]] = {
+COMPARISONS: Mapping[str, Callable[[Setting], BaselineComparison]] = {
     "ultralytics": ultralytics.compare,
     "opencv": opencv.compare,
     "facenet": facenet.compare,

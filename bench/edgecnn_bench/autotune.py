@@ -12,31 +12,31 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from edgecnn_bench.bench import Progress
+from edgecnn_bench.bench import BenchProgress
 from edgecnn_bench.config import BenchConfig
 from edgecnn_bench.engines import find_engines
 from edgecnn_bench.host import Host, fingerprint
-from edgecnn_bench.latency import Subject, measure
+from edgecnn_bench.latency import Workload, measure
 from edgecnn_bench.plan import Planned, make_plan, open_bundles
 from edgecnn_bench.reference_workload import NAME, at_scale
 from edgecnn_bench.results import now
-from edgecnn_bench.schema import SCHEMA_VERSION, Settings, Skipped
-from edgecnn_bench.session_pool import REFUSALS, Opened
-from edgecnn_bench.stats import MIN_ROUNDS, Interval, paired_ratio, typical
+from edgecnn_bench.schema import SCHEMA_VERSION, BenchSettings, Skipped
+from edgecnn_bench.session_pool import REFUSALS, SessionPool
+from edgecnn_bench.stats import MIN_ROUNDS, Interval, median_interval, paired_ratio
 from edgecnn_runtime import __version__
 from edgecnn_runtime.errors import SelfTestError, UnsupportedModelError, UsageError
 from edgecnn_runtime.selection.candidates import Candidate
-from edgecnn_runtime.selection.record import Measured, Standing, remember_measured
+from edgecnn_runtime.selection.record import CandidateTiming, SelectionRecord, write_selection
 
 STAGES = 4
 SLOT = 0.12
 """Seconds a candidate runs in a round."""
 MOST_ROUNDS = 80
-AGAIN = 0.05
+REWARM_SECONDS = 0.05
 """Seconds of warm-up of those that ran in the stage before."""
 SLOWER, CLOSE = 1.01, 1.05
 """Clearly slower: the whole interval beyond the first. Close: no further than the second."""
-REDUCED = "cpu-rr"
+REDUCED_RANGE_TARGET = "cpu-rr"
 """Its weights have seven bits."""
 EQUAL = 1.01
 """Candidates within this of the fastest are as fast; the most exact of them is chosen."""
@@ -58,7 +58,7 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     model: str
     digest: str
     reference: str
-    measured: Measured
+    measured: SelectionRecord
     left_out: tuple[Skipped, ...]
     kept: bool
 
@@ -69,7 +69,7 @@ def select(
     cache: Path,
     *,
     command: str = "",
-    progress: Progress | None = None,
+    progress: BenchProgress | None = None,
 ) -> Selection:
     """Measure every candidate of a bundle that passes its self-test, and keep the choice.
 
@@ -88,9 +88,9 @@ def select(
     (named,) = open_bundles([bundle])
     engines, _ = find_engines(config.backends, checkpoint=False)
     plan = make_plan([named], engines, config)
-    with Opened(config, cache) as opened:
+    with SessionPool(config, cache) as opened:
         ready, left_out = _open(plan, opened, tell)
-        race = Race([subject for _, subject in ready], config)
+        race = SuccessiveHalving([subject for _, subject in ready], config)
         race.run(tell)
     candidates = {subject.key: candidate for candidate, subject in ready}
     measured = _measured(candidates, race, config.batch[0])
@@ -105,24 +105,24 @@ def select(
         reference=NAME,
         measured=measured,
         left_out=tuple(left_out),
-        kept=remember_measured(named.bundle, cache, measured),
+        kept=write_selection(named.bundle, cache, measured),
     )
 
 
 @dataclass
-class Race:
+class SuccessiveHalving:
     """Candidates on the track. p50, relative: milliseconds, and over the reference, by round.
 
     Whoever drops out has taken part in the first rounds, so the first entries of two lists belong
     together.
     """
 
-    subjects: Sequence[Subject]
+    subjects: Sequence[Workload]
     config: BenchConfig
     p50: dict[str, list[float]] = field(default_factory=dict)
     relative: dict[str, list[float]] = field(default_factory=dict)
 
-    def run(self, tell: Progress) -> None:
+    def run(self, tell: BenchProgress) -> None:
         """All stages, or as many as it takes until one is left. Raises KeyboardInterrupt."""
         self.p50 = {subject.key: [] for subject in self.subjects}
         self.relative = {subject.key: [] for subject in self.subjects}
@@ -152,12 +152,14 @@ class Race:
         rounds = min(len(self.p50[key]), len(self.p50[base]))
         return paired_ratio(self.p50[key][:rounds], self.p50[base][:rounds])
 
-    def _stage(self, stage: int, running: Sequence[Subject], share: float, tell: Progress) -> None:
+    def _stage(
+        self, stage: int, running: Sequence[Workload], share: float, tell: BenchProgress
+    ) -> None:
         rounds = min(max(round(share / SLOT / len(running)), MIN_ROUNDS), MOST_ROUNDS)
-        settings = Settings(
+        settings = BenchSettings(
             seconds=SLOT * rounds,
             rounds=rounds,
-            warmup_seconds=AGAIN if stage else self.config.warmup,
+            warmup_seconds=REWARM_SECONDS if stage else self.config.warmup,
             seed=self.config.seed + stage,
             frame="",
             cold_starts=0,
@@ -175,16 +177,16 @@ class Race:
 
 
 def _open(
-    plan: Sequence[Planned], opened: Opened, tell: Progress
-) -> tuple[list[tuple[Candidate, Subject]], list[Skipped]]:
-    ready: list[tuple[Candidate, Subject]] = []
+    plan: Sequence[Planned], opened: SessionPool, tell: BenchProgress
+) -> tuple[list[tuple[Candidate, Workload]], list[Skipped]]:
+    ready: list[tuple[Candidate, Workload]] = []
     left_out: list[Skipped] = []
     failed: SelfTestError | None = None
     for done, planned in enumerate(plan):
         tell("opening", done, len(plan))
         candidate = planned.candidate
         assert candidate is not None
-        if not candidate.proven:
+        if not candidate.verified_at_export:
             why = f"export did not verify {candidate.artifact.file} in {candidate.precision}"
             left_out.append(Skipped(key=planned.job.label, why=why))
             continue
@@ -202,8 +204,10 @@ def _open(
     return ready, left_out
 
 
-def _measured(candidates: Mapping[str, Candidate], race: Race, batch: int) -> Measured:
-    chosen = choose(candidates, race)
+def _measured(
+    candidates: Mapping[str, Candidate], race: SuccessiveHalving, batch: int
+) -> SelectionRecord:
+    chosen = choose_winner(candidates, race)
     ratios = {key: race.ratio(key, chosen) for key in candidates}
     order = sorted(candidates, key=lambda key: (key != chosen, ratios[key].value))
     standings = tuple(_standing(candidates[key], race, key, ratios[key]) for key in order)
@@ -214,12 +218,12 @@ def _measured(candidates: Mapping[str, Candidate], race: Race, batch: int) -> Me
     ]
     engines = list(dict.fromkeys(candidate.backend for candidate in candidates.values()))
     floats.sort(key=lambda index: engines.index(standings[index].backend))  # stable: fastest first
-    return Measured(
+    return SelectionRecord(
         created=now(), batch=batch, standings=standings, plain=floats[0] if floats else None
     )
 
 
-def choose(candidates: Mapping[str, Candidate], race: Race) -> str:
+def choose_winner(candidates: Mapping[str, Candidate], race: SuccessiveHalving) -> str:
     """The fastest of those that stayed to the end; of equally fast ones the most exact."""
     longest = max(len(rounds) for rounds in race.p50.values())
     last = [key for key, rounds in race.p50.items() if len(rounds) == longest]
@@ -229,20 +233,22 @@ def choose(candidates: Mapping[str, Candidate], race: Race) -> str:
     equal = [key for key in last if ratios[key] <= EQUAL * best]
 
     def exactness(key: str) -> tuple[bool, bool, bool, int, float]:
-        one, reduced = candidates[key], candidates[key].artifact.target == REDUCED
+        one, reduced = candidates[key], candidates[key].artifact.target == REDUCED_RANGE_TARGET
         return one.artifact.precision != "fp32", not one.exact, reduced, one.threads, ratios[key]
 
     return min(equal, key=exactness)
 
 
-def _standing(candidate: Candidate, race: Race, key: str, ratio: Interval) -> Standing:
-    return Standing(
+def _standing(
+    candidate: Candidate, race: SuccessiveHalving, key: str, ratio: Interval
+) -> CandidateTiming:
+    return CandidateTiming(
         artifact=candidate.artifact.file,
         backend=candidate.backend,
         precision=candidate.precision,
         threads=candidate.threads,
         milliseconds=float(np.median(race.p50[key])),
-        relative=typical(race.relative[key]).value,
+        relative=median_interval(race.relative[key]).value,
         ratio=ratio.value,
         low=ratio.low,
         high=ratio.high,

@@ -5,31 +5,31 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
-from edgecnn_bench.cold_start import Start, cold_start
+from edgecnn_bench.cold_start import ColdStart, cold_start
 from edgecnn_bench.config import BenchConfig
 from edgecnn_bench.engines import find_engines
 from edgecnn_bench.host import fingerprint
-from edgecnn_bench.latency import Measured, Subject, measure
+from edgecnn_bench.latency import LatencySamples, Workload, measure
 from edgecnn_bench.plan import Planned, make_plan, model_of, open_bundles
-from edgecnn_bench.power import Meter, open_meters
+from edgecnn_bench.power import EnergyMeter, open_meters
 from edgecnn_bench.results import now
-from edgecnn_bench.rows import Job, build_machine, build_remarks, build_rows
+from edgecnn_bench.rows import RowSpec, build_machine, build_rows, build_warnings
 from edgecnn_bench.schema import (
     SCHEMA_VERSION,
+    BenchReport,
+    BenchSettings,
     Cold,
     Memory,
-    Report,
-    Settings,
     Skipped,
     Sustained,
 )
-from edgecnn_bench.session_pool import REFUSALS, Opened
+from edgecnn_bench.session_pool import REFUSALS, SessionPool
 from edgecnn_bench.sustained import sustained
 from edgecnn_runtime import __version__
 from edgecnn_runtime.errors import SelfTestError, UnsupportedModelError
 
 
-class Progress(Protocol):
+class BenchProgress(Protocol):
     """Told how far a benchmark is."""
 
     def __call__(self, phase: str, done: float, total: float) -> None:
@@ -41,8 +41,8 @@ def bench(
     config: BenchConfig,
     *,
     command: str = "",
-    progress: Progress | None = None,
-) -> Report:
+    progress: BenchProgress | None = None,
+) -> BenchReport:
     """Measure bundles side by side on this machine, as ``config`` asks.
 
     command: what was typed, for the report.
@@ -57,7 +57,7 @@ def bench(
     engines, absent = find_engines(config.backends, checkpoint=bool(config.checkpoint))
     plan = make_plan(named, engines, config)
     with _meters() as meters:
-        with Opened(config) as opened:
+        with SessionPool(config) as opened:
             ready, skipped = _open_all(plan, opened, tell)
             settings = _settings(config, opened.frames_name)
             measured = measure(
@@ -73,8 +73,8 @@ def bench(
     if not rows:
         raise KeyboardInterrupt  # before the first slot ended: there is nothing to report
     machine = build_machine(measured)
-    remarks = build_remarks(rows, machine, partial=measured.partial)
-    return Report(
+    remarks = build_warnings(rows, machine, partial=measured.partial)
+    return BenchReport(
         schema=SCHEMA_VERSION,
         created=now(),
         edgecnn=__version__,
@@ -93,9 +93,9 @@ def bench(
 
 
 def _open_all(
-    plan: Sequence[Planned], opened: Opened, tell: Progress
-) -> tuple[list[tuple[Job, Subject]], list[Skipped]]:
-    ready: list[tuple[Job, Subject]] = []
+    plan: Sequence[Planned], opened: SessionPool, tell: BenchProgress
+) -> tuple[list[tuple[RowSpec, Workload]], list[Skipped]]:
+    ready: list[tuple[RowSpec, Workload]] = []
     skipped: list[Skipped] = []
     failed: list[str] = []
     for done, planned in enumerate(plan):
@@ -115,8 +115,8 @@ def _open_all(
     return ready, skipped
 
 
-def _settings(config: BenchConfig, frame: str) -> Settings:
-    return Settings(
+def _settings(config: BenchConfig, frame: str) -> BenchSettings:
+    return BenchSettings(
         seconds=config.seconds,
         rounds=config.rounds,
         warmup_seconds=config.warmup,
@@ -127,11 +127,11 @@ def _settings(config: BenchConfig, frame: str) -> Settings:
 
 
 def _sustained(
-    ready: Sequence[tuple[Job, Subject]],
-    measured: Measured,
+    ready: Sequence[tuple[RowSpec, Workload]],
+    measured: LatencySamples,
     config: BenchConfig,
-    meters: Sequence[Meter],
-    tell: Progress,
+    meters: Sequence[EnergyMeter],
+    tell: BenchProgress,
 ) -> tuple[Sustained, ...]:
     """The fastest verified row, from frame to result if there is such a row."""
     if not config.sustained or measured.partial:
@@ -151,7 +151,7 @@ def _sustained(
 
 
 def _cold_starts(
-    plan: Sequence[Planned], jobs: Sequence[Job], config: BenchConfig, tell: Progress
+    plan: Sequence[Planned], jobs: Sequence[RowSpec], config: BenchConfig, tell: BenchProgress
 ) -> dict[str, tuple[Cold, Memory]]:
     """By key, of the engine rows; of the frame rows where only those are measured."""
     by_key = {job.key: job for job in jobs}
@@ -161,7 +161,7 @@ def _cold_starts(
     for done, planned in enumerate(wanted if config.starts else []):
         tell("cold starts", done, len(wanted))
         job = by_key[planned.job.key]
-        start = Start(
+        start = ColdStart(
             bundle=str(planned.bundle.path.resolve()),
             backend=job.backend,
             artifact=job.artifact,
@@ -175,7 +175,7 @@ def _cold_starts(
 
 
 @contextmanager
-def _meters() -> Iterator[list[Meter]]:
+def _meters() -> Iterator[list[EnergyMeter]]:
     meters = open_meters()
     try:
         yield meters

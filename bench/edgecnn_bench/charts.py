@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from edgecnn_bench.schema import STAGES, Row
+from edgecnn_bench.schema import STAGES, BenchRow
 from edgecnn_bench.stats import GRID
 from edgecnn_bench.svg import (
     WIDTH,
@@ -38,7 +38,7 @@ def colour(name: str, names: Sequence[str] = KNOWN) -> str:
     return f"c{order.index(name) % 8}"
 
 
-def side_by_side(rows: Sequence[Row]) -> str:
+def side_by_side(rows: Sequence[BenchRow]) -> str:
     """A bar a row: p50 with its interval, and p95 as a mark; the fastest on top."""
     x = linear_scale(max(_a_frame(row, row.latency.p95.value) for row in rows), LEFT, WIDTH - RIGHT)
     bottom = STEP * len(rows)
@@ -58,7 +58,7 @@ def side_by_side(rows: Sequence[Row]) -> str:
     return svg(bottom + 40, "".join(parts), "latency of every row, fastest first")
 
 
-def distributions(rows: Sequence[Row]) -> str:
+def distributions(rows: Sequence[BenchRow]) -> str:
     """A ridge a row on one logarithmic axis, with p50, p95 and p99 marked."""
     values = [_a_frame(row, q) for row in rows for q in (row.latency.min, row.latency.p99.value)]
     x = log_scale(values, LEFT, WIDTH - 20)
@@ -77,7 +77,7 @@ def distributions(rows: Sequence[Row]) -> str:
     return svg(bottom + 40, "".join(parts), "distribution of latencies, row by row")
 
 
-def stages(rows: Sequence[Row]) -> str:
+def stages(rows: Sequence[BenchRow]) -> str:
     """A stacked bar a row: where a frame's time goes."""
     shown = [name for name in STAGES if any(name in row.stages_ms for row in rows)]
     longest = max(sum(row.stages_ms.values()) for row in rows)
@@ -103,7 +103,7 @@ def stages(rows: Sequence[Row]) -> str:
     return svg(bottom + 40, "".join(parts), "time by stage")
 
 
-def frontier(rows: Sequence[Row]) -> str:
+def frontier(rows: Sequence[BenchRow]) -> str:
     """Accuracy against latency; the line joins the rows that nothing beats on both."""
     points = [(_a_frame(r, r.latency.p50.value), r.accuracy.value, r) for r in rows if r.accuracy]
     x = log_scale([point[0] for point in points], 70, WIDTH - 180)
@@ -130,7 +130,7 @@ def frontier(rows: Sequence[Row]) -> str:
     return svg(290, "".join(parts), "accuracy against latency")
 
 
-def starts(rows: Sequence[Row]) -> str:
+def starts(rows: Sequence[BenchRow]) -> str:
     """Cold start in its parts, and resident memory beside it."""
     known = [row for row in rows if row.cold and row.memory]
     middle = LEFT + (WIDTH - LEFT) / 2
@@ -165,11 +165,11 @@ def starts(rows: Sequence[Row]) -> str:
     return svg(bottom + 40, "".join(parts), "cold start and memory")
 
 
-def _a_frame(row: Row, value: float) -> float:
+def _a_frame(row: BenchRow, value: float) -> float:
     return value / row.batch
 
 
-def _name(row: Row, y: float) -> str:
+def _name(row: BenchRow, y: float) -> str:
     batch = f", batch {row.batch}" if row.batch != 1 else ""
     threads = "1 thread" if row.threads == 1 else f"{row.threads} threads"
     under = f"{row.precision}, {threads}{batch}"
@@ -182,7 +182,7 @@ def _name(row: Row, y: float) -> str:
     return "".join(parts)
 
 
-def _figures(row: Row, y: float) -> list[str]:
+def _figures(row: BenchRow, y: float) -> list[str]:
     value = _a_frame(row, row.latency.p50.value)
     standing = row.standing
     against = ""
@@ -196,7 +196,7 @@ def _figures(row: Row, y: float) -> list[str]:
     ]
 
 
-def _tip(row: Row) -> str:
+def _tip(row: BenchRow) -> str:
     latency = row.latency
     return (
         f"{row.key}\np50 {milliseconds(latency.p50.value)} ms "
@@ -206,7 +206,7 @@ def _tip(row: Row) -> str:
     )
 
 
-def _ridge(row: Row, x: Scale, base: float) -> str:
+def _ridge(row: BenchRow, x: Scale, base: float) -> str:
     """Density along the axis, from the stored quantiles; the top of each ridge is alike."""
     edges = np.linspace(np.log(x.low), np.log(x.high), 181)
     quantiles = np.maximum.accumulate(np.array(row.latency.quantiles) / row.batch)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from edgecnn_bench.charts import LEFT, STEP, colour
-from edgecnn_bench.schema import Report, Row, Sustained, Window
+from edgecnn_bench.schema import BenchReport, BenchRow, Sustained, Window
 from edgecnn_bench.svg import (
     WIDTH,
     Scale,
@@ -29,7 +29,7 @@ FULL = 0.20
 """A deviation of this share takes the strongest colour."""
 
 
-def rounds(report: Report) -> str:
+def rounds(report: BenchReport) -> str:
     """A cell a row and round: how far its p50 lay from the row's own median.
 
     A column of one colour is the machine; a lone cell is that row. The reference workload is on
@@ -87,10 +87,10 @@ def sustained(run: Sustained) -> str:
     return svg(bottom + 40, "".join(parts), f"{run.key} over {run.minutes:g} minutes")
 
 
-def hosts(reports: Sequence[Report]) -> str:
+def hosts(reports: Sequence[BenchReport]) -> str:
     """The same row on each host, one bar a host; only rows that two hosts or more have."""
     names = host_names(reports)
-    work: dict[str, dict[str, Row]] = {}
+    work: dict[str, dict[str, BenchRow]] = {}
     for report, name in zip(reports, names, strict=True):
         for row in report.rows:
             work.setdefault(_name(row), {})[name] = row
@@ -115,7 +115,7 @@ def hosts(reports: Sequence[Report]) -> str:
     return svg(y + 40, "".join(parts), "the same rows on every host")
 
 
-def energy(rows: Sequence[Row]) -> str:
+def energy(rows: Sequence[BenchRow]) -> str:
     """A bar a row: what a frame costs, with the power it took."""
     known = [row for row in rows if row.energy]
     most = max(row.energy.joules_per_frame for row in known if row.energy)
@@ -132,7 +132,7 @@ def energy(rows: Sequence[Row]) -> str:
     return svg(bottom + 40, "".join(parts), "energy a frame")
 
 
-def host_names(reports: Sequence[Report]) -> list[str]:
+def host_names(reports: Sequence[BenchReport]) -> list[str]:
     """A short name for each report's host; alike hosts are told apart by their id."""
     short = [report.host.board or report.host.cpu for report in reports]
     seen = {(name, report.host.id) for name, report in zip(short, reports, strict=True)}
@@ -156,7 +156,7 @@ def _conditions(windows: Sequence[Window]) -> list[tuple[str, str, list[float]]]
     return found
 
 
-def _name(row: Row) -> str:
+def _name(row: BenchRow) -> str:
     batch = f", b{row.batch}" if row.batch != 1 else ""
     scope = "" if row.scope == "engine" else f"{row.scope}, "
     return f"{scope}{row.artifact} · {row.backend}/{row.precision}, t{row.threads}{batch}"

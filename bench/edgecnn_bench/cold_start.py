@@ -20,7 +20,7 @@ RUNS = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Start:
+class ColdStart:
     """What a fresh process is to load; the fields are ``load()``'s arguments."""
 
     bundle: str
@@ -32,7 +32,7 @@ class Start:
     self_test: bool
 
 
-def cold_start(start: Start, times: int) -> tuple[Cold, Memory]:
+def cold_start(start: ColdStart, times: int) -> tuple[Cold, Memory]:
     """Start that process again and again; medians.
 
     Raises RuntimeError with the child's last words where it fails.
@@ -55,7 +55,7 @@ def cold_start(start: Start, times: int) -> tuple[Cold, Memory]:
     )
 
 
-def _once(start: Start) -> dict[str, float]:
+def _once(start: ColdStart) -> dict[str, float]:
     began = time.monotonic()
     command = [
         sys.executable,

@@ -6,8 +6,8 @@ machine that was busier, warmer or clocked lower in one of the runs does not dec
 
 from typing import Literal, TypeAlias
 
-from edgecnn_bench.schema import Part, Report, Row
-from edgecnn_bench.stats import Interval, Verdict, paired_ratio, unpaired_ratio, verdict
+from edgecnn_bench.schema import BenchReport, BenchRow, ReportStruct
+from edgecnn_bench.stats import Interval, Verdict, equivalence_verdict, paired_ratio, unpaired_ratio
 from edgecnn_runtime.errors import UsageError
 
 FLOOR = 0.05
@@ -17,7 +17,7 @@ core it was. A smaller change is not called one; docs/benchmarking.md says how i
 Identity: TypeAlias = tuple[str, ...]
 
 
-class Change(Part, frozen=True, kw_only=True):
+class Change(ReportStruct, frozen=True, kw_only=True):
     """One row in both reports. key: with the model's name only where there are several.
 
     ratio: new / base, 99 % interval: of p50 over the reference workload's between two runs, of
@@ -31,7 +31,7 @@ class Change(Part, frozen=True, kw_only=True):
     verdict: Verdict
 
 
-class Comparison(Part, frozen=True, kw_only=True):
+class ReportComparison(ReportStruct, frozen=True, kw_only=True):
     """A verdict for each row in both reports.
 
     gone, added: rows that only the base, only the new report has. notes: what differs between
@@ -51,8 +51,8 @@ class Comparison(Part, frozen=True, kw_only=True):
 
 
 def compare(
-    base: Report, new: Report, *, any_host: bool = False, any_model: bool = False
-) -> Comparison:
+    base: BenchReport, new: BenchReport, *, any_host: bool = False, any_model: bool = False
+) -> ReportComparison:
     """Judge every row that both reports have.
 
     any_host, any_model: compare although the machines, the models differ.
@@ -69,7 +69,7 @@ def compare(
             "the two reports have no row in common: measure both with the same "
             "--backends, --threads, --batch and --source"
         )
-    return Comparison(
+    return ReportComparison(
         changes=tuple(_change(old[work], fresh[work], several=several) for work in shared),
         gone=tuple(row.key for identity, row in old.items() if identity not in fresh),
         added=tuple(row.key for identity, row in fresh.items() if identity not in old),
@@ -77,7 +77,7 @@ def compare(
     )
 
 
-def compare_models(report: Report) -> Comparison | None:
+def compare_models(report: BenchReport) -> ReportComparison | None:
     """The first bundle of one run as the base, the second as the new, paired round by round.
 
     Interleaved in one process, so it tells much smaller differences apart than two runs can.
@@ -92,7 +92,7 @@ def compare_models(report: Report) -> Comparison | None:
     shared = [work for work in base if work in new and _common(base[work], new[work])]
     if not shared:
         return None
-    return Comparison(
+    return ReportComparison(
         changes=tuple(_paired_change(base[work], new[work]) for work in shared),
         gone=tuple(row.key for work, row in base.items() if work not in new),
         added=tuple(row.key for work, row in new.items() if work not in base),
@@ -100,26 +100,26 @@ def compare_models(report: Report) -> Comparison | None:
     )
 
 
-def _paired_change(base: Row, new: Row) -> Change:
+def _paired_change(base: BenchRow, new: BenchRow) -> Change:
     before, after = ({slot.round: slot.p50_ms for slot in row.slots} for row in (base, new))
     rounds = _common(base, new)
     ratio = paired_ratio([after[i] for i in rounds], [before[i] for i in rounds])
-    return _judged(_alone(new), base, new, ratio, verdict(ratio, len(rounds)))
+    return _judged(_alone(new), base, new, ratio, equivalence_verdict(ratio, len(rounds)))
 
 
-def _common(base: Row, new: Row) -> list[int]:
+def _common(base: BenchRow, new: BenchRow) -> list[int]:
     """The rounds that both were measured in; an interrupted run may leave none."""
     return sorted({slot.round for slot in base.slots} & {slot.round for slot in new.slots})
 
 
-def _change(base: Row, new: Row, *, several: bool) -> Change:
+def _change(base: BenchRow, new: BenchRow, *, several: bool) -> Change:
     before, after = ([slot.ratio for slot in row.slots] for row in (base, new))
     ratio = unpaired_ratio(after, before)
-    found = verdict(ratio, min(len(before), len(after)), floor=FLOOR)
+    found = equivalence_verdict(ratio, min(len(before), len(after)), floor=FLOOR)
     return _judged(new.key if several else _alone(new), base, new, ratio, found)
 
 
-def _judged(key: str, base: Row, new: Row, ratio: Interval, found: Verdict) -> Change:
+def _judged(key: str, base: BenchRow, new: BenchRow, ratio: Interval, found: Verdict) -> Change:
     return Change(
         key=key,
         base_ms=base.latency.p50.value,
@@ -129,20 +129,20 @@ def _judged(key: str, base: Row, new: Row, ratio: Interval, found: Verdict) -> C
     )
 
 
-def _alone(row: Row) -> str:
+def _alone(row: BenchRow) -> str:
     """The key of a row where no other model is spoken of."""
     return row.key.removeprefix(f"{row.model} ")
 
 
-def _work(row: Row) -> Identity:
+def _work(row: BenchRow) -> Identity:
     """What a row did, whichever model it did it with."""
     words = (row.scope, row.artifact, row.backend, row.precision, row.threads, row.batch)
     return tuple(map(str, words))
 
 
-def _rows(report: Report) -> dict[Identity, Row]:
+def _rows(report: BenchReport) -> dict[Identity, BenchRow]:
     """Rows by what they did; the model's name is part of it only where there are several."""
-    found: dict[Identity, Row] = {}
+    found: dict[Identity, BenchRow] = {}
     for row in report.rows:
         model = row.model if len(report.models) > 1 else ""
         frame = "" if row.scope == "engine" else report.settings.frame
@@ -150,7 +150,7 @@ def _rows(report: Report) -> dict[Identity, Row]:
     return found
 
 
-def _check_reference(base: Report, new: Report) -> None:
+def _check_reference(base: BenchReport, new: BenchReport) -> None:
     if base.machine.reference != new.machine.reference:
         raise UsageError(
             f"measured against different reference workloads ({base.machine.reference}, "
@@ -158,7 +158,7 @@ def _check_reference(base: Report, new: Report) -> None:
         )
 
 
-def _check_host(base: Report, new: Report, any_host: bool) -> list[str]:
+def _check_host(base: BenchReport, new: BenchReport, any_host: bool) -> list[str]:
     if base.host.id == new.host.id:
         return []
     said = f"different hosts: {base.host.short()} / {new.host.short()}"
@@ -167,7 +167,7 @@ def _check_host(base: Report, new: Report, any_host: bool) -> list[str]:
     return [said]
 
 
-def _check_models(base: Report, new: Report, any_model: bool) -> list[str]:
+def _check_models(base: BenchReport, new: BenchReport, any_model: bool) -> list[str]:
     sources = [{model.source_sha256 for model in report.models} for report in (base, new)]
     if sources[0] & sources[1]:
         return []
@@ -178,7 +178,7 @@ def _check_models(base: Report, new: Report, any_model: bool) -> list[str]:
     return [said]
 
 
-def _differences(base: Report, new: Report) -> list[str]:
+def _differences(base: BenchReport, new: BenchReport) -> list[str]:
     notes = []
     old, fresh = base.host.versions, new.host.versions
     for name in sorted(old.keys() | fresh.keys()):

@@ -4,7 +4,7 @@ import importlib.util
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from edgecnn_bench.schema import Absent
+from edgecnn_bench.schema import UnavailableBackend
 from edgecnn_runtime.backends import BACKENDS, backend_module, why_absent
 from edgecnn_runtime.errors import BackendMissingError, UsageError
 
@@ -18,7 +18,7 @@ TORCH_INSTALL = "pip install 'edgecnn[export]'"
 
 
 @dataclass(frozen=True, slots=True)
-class Engine:
+class InstalledEngine:
     """One engine that is here, and the precisions it computes in on this machine.
 
     device: "cpu" or "gpu".
@@ -32,7 +32,7 @@ class Engine:
 
 def find_engines(
     wanted: Sequence[str] | None, *, checkpoint: bool
-) -> tuple[list[Engine], list[Absent]]:
+) -> tuple[list[InstalledEngine], list[UnavailableBackend]]:
     """The engines to time and those that are absent.
 
     wanted: only these. Raises UsageError for a name that means no engine, and
@@ -45,7 +45,7 @@ def find_engines(
     found, absent = [], []
     for name in wanted or (name for name in names if name != "fake"):
         engine = _find(name, checkpoint=checkpoint)
-        if isinstance(engine, Engine):
+        if isinstance(engine, InstalledEngine):
             found.append(engine)
         else:
             absent.append(engine)
@@ -58,7 +58,7 @@ def find_engines(
     return found, absent
 
 
-def check_precisions(wanted: Sequence[str] | None, engines: Sequence[Engine]) -> None:
+def check_precisions(wanted: Sequence[str] | None, engines: Sequence[InstalledEngine]) -> None:
     """Raise UsageError for a precision that no engine here computes in."""
     offered = sorted({precision for engine in engines for precision in engine.precisions})
     for precision in wanted or ():
@@ -68,20 +68,22 @@ def check_precisions(wanted: Sequence[str] | None, engines: Sequence[Engine]) ->
             )
 
 
-def _find(name: str, *, checkpoint: bool) -> Engine | Absent:
+def _find(name: str, *, checkpoint: bool) -> InstalledEngine | UnavailableBackend:
     if name in TORCH:
         return _find_torch(name, checkpoint=checkpoint)
     module = backend_module(name)
     if why := why_absent(name):
-        return Absent(backend=name, why=why, install=module.INSTALL)
-    return Engine(name, module.version(), tuple(module.precisions()), module.DEVICE)
+        return UnavailableBackend(backend=name, why=why, install=module.INSTALL)
+    return InstalledEngine(name, module.version(), tuple(module.precisions()), module.DEVICE)
 
 
-def _find_torch(name: str, *, checkpoint: bool) -> Engine | Absent:
+def _find_torch(name: str, *, checkpoint: bool) -> InstalledEngine | UnavailableBackend:
     from importlib import metadata
 
     if importlib.util.find_spec("torch") is None:
-        return Absent(backend=name, why="not installed", install=TORCH_INSTALL)
+        return UnavailableBackend(backend=name, why="not installed", install=TORCH_INSTALL)
     if not checkpoint:
-        return Absent(backend=name, why=TORCH[name], install="add --checkpoint model.pt")
-    return Engine(name, metadata.version("torch"), ("f32",))
+        return UnavailableBackend(
+            backend=name, why=TORCH[name], install="add --checkpoint model.pt"
+        )
+    return InstalledEngine(name, metadata.version("torch"), ("f32",))

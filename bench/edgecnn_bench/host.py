@@ -116,7 +116,7 @@ def host_id(host: Host) -> str:
     return hashlib.sha256(msgspec.json.encode(values)).hexdigest()[:12]
 
 
-def read(path: str | Path) -> str:
+def read_text_or_empty(path: str | Path) -> str:
     """A small file of /proc or /sys, stripped; "" where it is absent or unreadable."""
     try:
         return Path(path).read_bytes().decode("utf-8", "replace").strip().strip("\0")
@@ -124,7 +124,7 @@ def read(path: str | Path) -> str:
         return ""
 
 
-def ask(*command: str) -> str:
+def run_command(*command: str) -> str:
     """What a tool prints, stripped; "" where it is absent, fails or takes over 5 s."""
     if shutil.which(command[0]) is None:
         return ""
@@ -136,16 +136,16 @@ def ask(*command: str) -> str:
 
 
 def _board() -> str:
-    return read("/proc/device-tree/model")
+    return read_text_or_empty("/proc/device-tree/model")
 
 
 def _cgroup(file_v2: str, file_v1: str) -> str:
-    own = re.search(r"^0::(/.*)$", read("/proc/self/cgroup"), re.MULTILINE)
+    own = re.search(r"^0::(/.*)$", read_text_or_empty("/proc/self/cgroup"), re.MULTILINE)
     folder = "/sys/fs/cgroup" + (own.group(1) if own else "/")
     return (
-        read(f"{folder}/{file_v2}")
-        or read(f"/sys/fs/cgroup/{file_v2}")
-        or read(f"/sys/fs/cgroup/{file_v1}")
+        read_text_or_empty(f"{folder}/{file_v2}")
+        or read_text_or_empty(f"/sys/fs/cgroup/{file_v2}")
+        or read_text_or_empty(f"/sys/fs/cgroup/{file_v1}")
     )
 
 
@@ -153,12 +153,14 @@ def _cpu_quota() -> float | None:
     words = _cgroup("cpu.max", "cpu/cpu.cfs_quota_us").split()
     if not words or not words[0].isdigit():  # "max", or -1 in the first version of cgroups
         return None
-    period = words[1] if len(words) > 1 else read("/sys/fs/cgroup/cpu/cpu.cfs_period_us")
+    period = (
+        words[1] if len(words) > 1 else read_text_or_empty("/sys/fs/cgroup/cpu/cpu.cfs_period_us")
+    )
     return round(int(words[0]) / (int(period) if period.isdigit() else 100_000), 2)
 
 
 def _memory_mib() -> int:
-    total = re.search(r"MemTotal:\s+(\d+) kB", read("/proc/meminfo"))
+    total = re.search(r"MemTotal:\s+(\d+) kB", read_text_or_empty("/proc/meminfo"))
     return int(total.group(1)) // 1024 if total else 0
 
 
@@ -170,30 +172,34 @@ def _memory_limit_mib() -> int | None:
 
 def _governor() -> str:
     cpus = Path("/sys/devices/system/cpu").glob("cpu[0-9]*/cpufreq/scaling_governor")
-    return " + ".join(sorted({read(path) for path in cpus} - {""}))
+    return " + ".join(sorted({read_text_or_empty(path) for path in cpus} - {""}))
 
 
 def _power_mode() -> str:
-    mode = re.search(r"NV Power Mode:\s*(\S+)", ask("nvpmodel", "-q"))
-    return mode.group(1) if mode else read("/sys/firmware/acpi/platform_profile")
+    mode = re.search(r"NV Power Mode:\s*(\S+)", run_command("nvpmodel", "-q"))
+    return mode.group(1) if mode else read_text_or_empty("/sys/firmware/acpi/platform_profile")
 
 
 def _gpus() -> tuple[Gpu, ...]:
     query = "--query-gpu=name,driver_version,memory.total"
     found = []
-    for line in ask("nvidia-smi", query, "--format=csv,noheader,nounits").splitlines():
+    for line in run_command("nvidia-smi", query, "--format=csv,noheader,nounits").splitlines():
         name, driver, memory = ([word.strip() for word in line.split(",")] + ["", ""])[:3]
         found.append(
             Gpu(name=name, driver=driver, memory_mib=int(memory) if memory.isdigit() else 0)
         )
-    if tegra := re.search(r"R(\d+).*REVISION: ([\d.]+)", read("/etc/nv_tegra_release")):
+    if tegra := re.search(
+        r"R(\d+).*REVISION: ([\d.]+)", read_text_or_empty("/etc/nv_tegra_release")
+    ):
         found = [Gpu(name="Tegra", driver=f"L4T {tegra.group(1)}.{tegra.group(2)}")]
     vendors = {"0x8086": "Intel", "0x1002": "AMD"}
     for card in sorted(Path("/sys/class/drm").glob("card[0-9]")):
-        vendor = vendors.get(read(card / "device/vendor"))
+        vendor = vendors.get(read_text_or_empty(card / "device/vendor"))
         if vendor:
             driver = (card / "device/driver").resolve().name
-            found.append(Gpu(name=f"{vendor} {read(card / 'device/device')}", driver=driver))
+            found.append(
+                Gpu(name=f"{vendor} {read_text_or_empty(card / 'device/device')}", driver=driver)
+            )
     return tuple(found)
 
 
@@ -202,19 +208,25 @@ def _container() -> str:
         return "docker"
     if Path("/run/.containerenv").exists():
         return "podman"
-    words = re.findall(r"docker|kubepods|lxc|containerd|podman", read("/proc/1/cgroup"))
-    return words[0] if words else read("/run/systemd/container")
+    words = re.findall(
+        r"docker|kubepods|lxc|containerd|podman", read_text_or_empty("/proc/1/cgroup")
+    )
+    return words[0] if words else read_text_or_empty("/run/systemd/container")
 
 
 def _virtual() -> str:
-    if hypervisor := read("/sys/hypervisor/type"):
+    if hypervisor := read_text_or_empty("/sys/hypervisor/type"):
         return hypervisor
-    flags = re.search(r"^flags\s*:.*\bhypervisor\b", read("/proc/cpuinfo"), re.MULTILINE)
+    flags = re.search(
+        r"^flags\s*:.*\bhypervisor\b", read_text_or_empty("/proc/cpuinfo"), re.MULTILINE
+    )
     return "virtual machine" if flags else ""
 
 
 def _system() -> str:
-    name = re.search(r'^PRETTY_NAME="?([^"\n]*)', read("/etc/os-release"), re.MULTILINE)
+    name = re.search(
+        r'^PRETTY_NAME="?([^"\n]*)', read_text_or_empty("/etc/os-release"), re.MULTILINE
+    )
     return name.group(1) if name else platform.system()
 
 

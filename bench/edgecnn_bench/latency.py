@@ -14,15 +14,15 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecnn_bench.power import Meter
-from edgecnn_bench.reference_workload import Reference
-from edgecnn_bench.schema import Moment, Settings
+from edgecnn_bench.power import EnergyMeter
+from edgecnn_bench.reference_workload import ReferenceWorkload
+from edgecnn_bench.schema import BenchSettings, MachineSample
 from edgecnn_bench.stats import Samples
-from edgecnn_bench.thermal import Condition, condition, others, stolen
+from edgecnn_bench.thermal import Condition, condition, external_load, steal_time
 
-AT_LEAST = 3
+MIN_RUNS_PER_SLOT = 3
 """Runs a slot has however long they take."""
-SETTLE = 0.02
+SLOT_WARMUP = 0.02
 """Seconds of unmeasured runs at the start of a slot: caches and clocks are the neighbour's."""
 GAP = 0.005
 """Seconds of rest between rows: engines' worker threads spin for a while after their last run."""
@@ -30,7 +30,7 @@ BURST, ROUND_REFERENCE = 0.03, 0.15
 """Seconds of the reference workload: at least so long each time, at least so long a round."""
 
 
-class Subject(Protocol):
+class Workload(Protocol):
     """Something to time."""
 
     key: str
@@ -49,7 +49,7 @@ class Subject(Protocol):
 
 
 @dataclass
-class Track:
+class WorkloadSamples:
     """What one subject's slots gave: the round of each, and its runs in milliseconds."""
 
     rounds: list[int] = field(default_factory=list)
@@ -61,36 +61,38 @@ class Track:
 
 
 @dataclass
-class Measured:
+class LatencySamples:
     """What the rounds gave, by subject key.
 
     work: of each round, the reference workload's bursts: nanoseconds of each run in it.
     partial: interrupted before the last round ended.
     """
 
-    tracks: dict[str, Track]
+    tracks: dict[str, WorkloadSamples]
     work: list[list[NDArray[np.int64]]]
-    moments: list[Moment]
+    moments: list[MachineSample]
     conditions: list[Condition]
     partial: bool = False
 
 
 def measure(
-    subjects: Sequence[Subject],
-    settings: Settings,
-    meters: Sequence[Meter] = (),
+    subjects: Sequence[Workload],
+    settings: BenchSettings,
+    meters: Sequence[EnergyMeter] = (),
     progress: Callable[[int], None] = lambda _round: None,
-) -> Measured:
+) -> LatencySamples:
     """Warm every subject up, then run the rounds; Ctrl-C ends it with what there is.
 
     progress: told the number of rounds done.
     """
-    found = Measured({subject.key: Track() for subject in subjects}, [], [], [condition()])
+    found = LatencySamples(
+        {subject.key: WorkloadSamples() for subject in subjects}, [], [], [condition()]
+    )
     rng = np.random.default_rng(settings.seed)
     try:
         for subject in subjects:
-            timed(subject.run, settings.warmup_seconds)
-        rig = _Rig(Reference(), meters, settings.seconds / settings.rounds)
+            time_calls(subject.run, settings.warmup_seconds)
+        rig = _Rig(ReferenceWorkload(), meters, settings.seconds / settings.rounds)
         for number in range(settings.rounds):
             order = [subjects[i] for i in rng.permutation(len(subjects))]
             _round(number, order, found, rig)
@@ -100,7 +102,9 @@ def measure(
     return found
 
 
-def timed(run: Callable[[], object], seconds: float, *, at_least: int = AT_LEAST) -> "array[int]":
+def time_calls(
+    run: Callable[[], object], seconds: float, *, at_least: int = MIN_RUNS_PER_SLOT
+) -> "array[int]":
     """Call ``run`` again and again for that long, and that often; nanoseconds of each call.
 
     Between two calls there is one subtraction, one append and one comparison. The garbage
@@ -127,12 +131,12 @@ def timed(run: Callable[[], object], seconds: float, *, at_least: int = AT_LEAST
 
 @dataclass(frozen=True)
 class _Rig:
-    reference: Reference
-    meters: Sequence[Meter]
+    reference: ReferenceWorkload
+    meters: Sequence[EnergyMeter]
     slot_seconds: float
 
 
-def _round(number: int, order: Sequence[Subject], found: Measured, rig: _Rig) -> None:
+def _round(number: int, order: Sequence[Workload], found: LatencySamples, rig: _Rig) -> None:
     """One slot for each subject, the reference workload before, between and after."""
     share = max(BURST, ROUND_REFERENCE / (len(order) + 1))
     work = [rig.reference.burst(share)]
@@ -152,13 +156,13 @@ def _round(number: int, order: Sequence[Subject], found: Measured, rig: _Rig) ->
         )
 
 
-def _slot(subject: Subject, track: Track, rig: _Rig) -> NDArray[np.int64]:
+def _slot(subject: Workload, track: WorkloadSamples, rig: _Rig) -> NDArray[np.int64]:
     """Nanoseconds of each run of one slot; what else it cost goes into the track."""
-    timed(subject.run, SETTLE, at_least=1)
+    time_calls(subject.run, SLOT_WARMUP, at_least=1)
     subject.begin()
     joules = [meter.joules() for meter in rig.meters]
     cpu, wall = time.process_time(), time.perf_counter()
-    times = timed(subject.run, rig.slot_seconds)
+    times = time_calls(subject.run, rig.slot_seconds)
     track.cpu_seconds += time.process_time() - cpu
     track.wall_seconds += time.perf_counter() - wall
     for meter, before in zip(rig.meters, joules, strict=True):
@@ -169,13 +173,13 @@ def _slot(subject: Subject, track: Track, rig: _Rig) -> NDArray[np.int64]:
     return np.frombuffer(times, dtype=np.int64)
 
 
-def _moment(conditions: Sequence[Condition], reference_ms: float) -> Moment:
+def _moment(conditions: Sequence[Condition], reference_ms: float) -> MachineSample:
     before, after = conditions[-2:]
-    return Moment(
+    return MachineSample(
         at_seconds=round(after.at - conditions[0].at, 2),
         reference_ms=reference_ms,
         mhz=after.mhz,
         celsius=after.celsius,
-        others_cores=round(others(before, after), 3),
-        stolen_cores=round(stolen(before, after), 3),
+        others_cores=round(external_load(before, after), 3),
+        stolen_cores=round(steal_time(before, after), 3),
     )

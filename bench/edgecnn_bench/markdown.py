@@ -2,16 +2,16 @@
 
 from collections.abc import Sequence
 
-from edgecnn_bench.schema import Report, Row
+from edgecnn_bench.schema import BenchReport, BenchRow
 from edgecnn_bench.table import SCOPES, WORDS, milliseconds, number
 
 
-def markdown(reports: Sequence[Report]) -> str:
+def markdown(reports: Sequence[BenchReport]) -> str:
     """Every report in turn; ends with a newline."""
     return "\n".join(_one(report) for report in reports)
 
 
-def _one(report: Report) -> str:
+def _one(report: BenchReport) -> str:
     lines = []
     for model in report.models:
         for scope, heading in SCOPES.items():
@@ -42,7 +42,7 @@ def _one(report: Report) -> str:
 ENGINES = ("onnxruntime", "onnxruntime-gpu", "openvino", "tensorrt", "torch")
 
 
-def _table(rows: Sequence[Row]) -> list[str]:
+def _table(rows: Sequence[BenchRow]) -> list[str]:
     energy = any(row.energy for row in rows)
     cold = any(row.cold for row in rows)
     head = [
@@ -73,7 +73,7 @@ def _table(rows: Sequence[Row]) -> list[str]:
     return lines
 
 
-def _standing(row: Row) -> str:
+def _standing(row: BenchRow) -> str:
     if not row.verified:
         return "**failed self-test**"
     if row.standing is None:

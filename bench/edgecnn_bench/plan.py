@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edgecnn_bench.config import BenchConfig
-from edgecnn_bench.engines import TORCH, Engine, check_precisions
-from edgecnn_bench.rows import Job
-from edgecnn_bench.schema import Accuracy, Model, Scope
+from edgecnn_bench.engines import TORCH, InstalledEngine, check_precisions
+from edgecnn_bench.rows import RowSpec
+from edgecnn_bench.schema import Accuracy, BenchedModel, Scope
 from edgecnn_runtime.bundle.bundle import Bundle, open_bundle
 from edgecnn_runtime.bundle.manifest import Artifact
 from edgecnn_runtime.device.cpu import usable_cores
@@ -43,13 +43,13 @@ def open_bundles(paths: Sequence[str | Path]) -> list[Named]:
 class Planned:
     """A row to be measured, and what to open for it; no candidate means the checkpoint in torch."""
 
-    job: Job
+    job: RowSpec
     bundle: Bundle
     candidate: Candidate | None
 
 
 def make_plan(
-    named: Sequence[Named], engines: Sequence[Engine], config: BenchConfig
+    named: Sequence[Named], engines: Sequence[InstalledEngine], config: BenchConfig
 ) -> list[Planned]:
     """Every row to be measured, engine by engine.
 
@@ -81,10 +81,10 @@ def scopes(config: BenchConfig) -> tuple[Scope, ...]:
     return ("engine", "frame", "stream") if config.source else ("engine", "frame")
 
 
-def model_of(named: Named) -> Model:
+def model_of(named: Named) -> BenchedModel:
     """How the report names a bundle."""
     manifest = named.bundle.manifest
-    return Model(
+    return BenchedModel(
         name=named.name,
         digest=named.bundle.digest,
         source_sha256=manifest.provenance.source_sha256,
@@ -98,13 +98,15 @@ def artifact_name(artifact: Artifact) -> str:
     return artifact.file.removeprefix("model.").removesuffix(".onnx")
 
 
-def _threads(engine: Engine, config: BenchConfig) -> Iterable[int]:
+def _threads(engine: InstalledEngine, config: BenchConfig) -> Iterable[int]:
     if engine.device == "gpu":
         return (1,)  # one feeds it
     return config.threads or dict.fromkeys((1, usable_cores()))
 
 
-def _planned(named: Named, engine: Engine, threads: int, config: BenchConfig) -> Iterator[Planned]:
+def _planned(
+    named: Named, engine: InstalledEngine, threads: int, config: BenchConfig
+) -> Iterator[Planned]:
     torch = engine.name in TORCH
     for candidate in [None] if torch else _candidates(named.bundle, engine, threads, config):
         for scope in scopes(config):
@@ -118,7 +120,7 @@ def _planned(named: Named, engine: Engine, threads: int, config: BenchConfig) ->
 
 
 def _candidates(
-    bundle: Bundle, engine: Engine, threads: int, config: BenchConfig
+    bundle: Bundle, engine: InstalledEngine, threads: int, config: BenchConfig
 ) -> list[Candidate]:
     try:
         found = candidates(bundle, backend=engine.name, precision="all", threads=threads)
@@ -132,8 +134,10 @@ def _candidates(
     ]
 
 
-def _job(named: Named, engine: Engine, candidate: Candidate | None, threads: int) -> Job:
-    return Job(
+def _job(
+    named: Named, engine: InstalledEngine, candidate: Candidate | None, threads: int
+) -> RowSpec:
+    return RowSpec(
         model=named.name,
         scope="engine",
         artifact=artifact_name(candidate.artifact) if candidate else CHECKPOINT,

@@ -13,25 +13,25 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Literal, Protocol
 
-from edgecnn_bench.host import read
+from edgecnn_bench.host import read_text_or_empty
 from edgecnn_bench.nvml import nvml_devices
 
 SYS = Path("/sys")
 PERIOD = 0.1
 
-Covers = Literal["board", "cpu", "gpu", "rail"]
+PowerDomain = Literal["board", "cpu", "gpu", "rail"]
 TOTALS = re.compile(r"VDD_IN|POM_5V_IN|VIN_SYS|power_meter|psys", re.IGNORECASE)
 """Sensors that see the whole board."""
 
 
-class Meter(Protocol):
+class EnergyMeter(Protocol):
     """A cumulative energy counter.
 
     covers: what it sees; "rail" is a part of the board that no total should add up.
     """
 
     name: str
-    covers: Covers
+    covers: PowerDomain
 
     def joules(self) -> float:
         """Joules since the meter was opened."""
@@ -40,16 +40,16 @@ class Meter(Protocol):
         """Stop what reads it. Idempotent."""
 
 
-def open_meters(sys: Path = SYS) -> list[Meter]:
+def open_meters(sys: Path = SYS) -> list[EnergyMeter]:
     """Every meter this process may read; an empty list on most virtual machines."""
     sampled = [*_ina(sys), *_hwmon(sys)]
-    meters: list[Meter] = [*_rapl(sys), *_gpus(), *sampled]
+    meters: list[EnergyMeter] = [*_rapl(sys), *_gpus(), *sampled]
     if not sampled and shutil.which("tegrastats"):
         meters += [Tegrastats()]
     return meters
 
 
-def total(joules: Mapping[str, float], meters: list[Meter]) -> tuple[float, str] | None:
+def total(joules: Mapping[str, float], meters: list[EnergyMeter]) -> tuple[float, str] | None:
     """The best single figure: the board's if a sensor sees it, else processor plus GPU.
 
     Gives joules and what they cover, None without any meter.
@@ -68,7 +68,7 @@ class Counter:
     """A hardware counter that wraps around; read often enough, it counts on."""
 
     def __init__(
-        self, name: str, covers: Covers, count: Callable[[], float], wraps_at: float = 0.0
+        self, name: str, covers: PowerDomain, count: Callable[[], float], wraps_at: float = 0.0
     ) -> None:
         self.name, self.covers = name, covers
         self._count, self._wraps_at = count, wraps_at
@@ -86,10 +86,10 @@ class Counter:
         """Nothing to stop."""
 
 
-class Sampled:
+class PowerIntegrator:
     """A power sensor in watts, integrated over time by a thread of its own."""
 
-    def __init__(self, name: str, covers: Covers, watts: Callable[[], float]) -> None:
+    def __init__(self, name: str, covers: PowerDomain, watts: Callable[[], float]) -> None:
         self.name, self.covers = name, covers
         self._watts, self._sum = watts, 0.0
         self._stop = threading.Event()
@@ -116,7 +116,7 @@ class Sampled:
 class Tegrastats:
     """The board's power as NVIDIA's own tool prints it, where its sensors cannot be read."""
 
-    covers: Covers = "board"
+    covers: PowerDomain = "board"
     name = "tegrastats"
 
     def __init__(self) -> None:
@@ -152,14 +152,14 @@ def tegrastats_watts(line: str) -> float:
     return (totals[0] if totals else sum(rails.values())) / 1000
 
 
-def _rapl(sys: Path) -> list[Meter]:
-    found: list[Meter] = []
+def _rapl(sys: Path) -> list[EnergyMeter]:
+    found: list[EnergyMeter] = []
     for zone in sorted((sys / "class/powercap").glob("intel-rapl:*")):
-        name, count = read(zone / "name"), zone / "energy_uj"
-        if not read(count):  # root only, since CVE-2020-8694
+        name, count = read_text_or_empty(zone / "name"), zone / "energy_uj"
+        if not read_text_or_empty(count):  # root only, since CVE-2020-8694
             continue
-        wraps = int(read(zone / "max_energy_range_uj") or 0) / 1e6
-        covers: Covers = "cpu" if name.startswith(("package", "dram")) else "rail"
+        wraps = int(read_text_or_empty(zone / "max_energy_range_uj") or 0) / 1e6
+        covers: PowerDomain = "cpu" if name.startswith(("package", "dram")) else "rail"
         if TOTALS.search(name):
             covers = "board"
         label = f"rapl {name} {zone.name.partition(':')[2]}"
@@ -167,42 +167,46 @@ def _rapl(sys: Path) -> list[Meter]:
     return found
 
 
-def _ina(sys: Path) -> list[Meter]:
-    found: list[Meter] = []
+def _ina(sys: Path) -> list[EnergyMeter]:
+    found: list[EnergyMeter] = []
     for chip in sorted((sys / "class/hwmon").glob("hwmon*")):
-        if not read(chip / "name").startswith("ina"):
+        if not read_text_or_empty(chip / "name").startswith("ina"):
             continue
         for current in sorted(chip.glob("curr[0-9]_input")):
             number = current.name[4]
             volts = chip / f"in{number}_input"
-            label = read(chip / f"in{number}_label") or f"{chip.name} {number}"
-            if read(current) and read(volts) and label != "NC":
-                covers: Covers = "board" if TOTALS.search(label) else "rail"
-                found.append(Sampled(label, covers, _product(current, volts)))
+            label = read_text_or_empty(chip / f"in{number}_label") or f"{chip.name} {number}"
+            if read_text_or_empty(current) and read_text_or_empty(volts) and label != "NC":
+                covers: PowerDomain = "board" if TOTALS.search(label) else "rail"
+                found.append(PowerIntegrator(label, covers, _product(current, volts)))
     return found
 
 
-def _hwmon(sys: Path) -> list[Meter]:
-    found: list[Meter] = []
+def _hwmon(sys: Path) -> list[EnergyMeter]:
+    found: list[EnergyMeter] = []
     for chip in sorted((sys / "class/hwmon").glob("hwmon*")):
-        name = read(chip / "name")
+        name = read_text_or_empty(chip / "name")
         if name.startswith("ina"):
             continue
         for power in [*chip.glob("power[0-9]_average"), *chip.glob("power[0-9]_input")][:1]:
-            if read(power):
-                covers: Covers = "gpu" if name == "amdgpu" else "rail"
+            if read_text_or_empty(power):
+                covers: PowerDomain = "gpu" if name == "amdgpu" else "rail"
                 watts = _scaled(power, 1e-6)
-                found.append(Sampled(name, "board" if TOTALS.search(name) else covers, watts))
+                found.append(
+                    PowerIntegrator(name, "board" if TOTALS.search(name) else covers, watts)
+                )
     return found
 
 
-def _gpus() -> list[Meter]:
+def _gpus() -> list[EnergyMeter]:
     return [Counter(gpu.name, "gpu", gpu.joules) for gpu in nvml_devices() if gpu.joules() > 0]
 
 
 def _scaled(path: Path, unit: float) -> Callable[[], float]:
-    return lambda: int(read(path) or 0) * unit
+    return lambda: int(read_text_or_empty(path) or 0) * unit
 
 
 def _product(milliamperes: Path, millivolts: Path) -> Callable[[], float]:
-    return lambda: int(read(milliamperes) or 0) * int(read(millivolts) or 0) * 1e-6
+    return lambda: (
+        int(read_text_or_empty(milliamperes) or 0) * int(read_text_or_empty(millivolts) or 0) * 1e-6
+    )

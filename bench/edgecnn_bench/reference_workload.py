@@ -38,7 +38,7 @@ def reference_workload() -> Callable[[], None]:
     return work
 
 
-class Reference:
+class ReferenceWorkload:
     """The reference workload, warmed up."""
 
     def __init__(self) -> None:

@@ -6,11 +6,11 @@ from importlib import resources
 
 from edgecnn_bench import charts
 from edgecnn_bench import charts_rounds as charts_time
-from edgecnn_bench.schema import Report, Row, Sustained
+from edgecnn_bench.schema import BenchReport, BenchRow, Sustained
 from edgecnn_bench.table import SCOPES, left_out, milliseconds, number
 
 
-def html_page(reports: Sequence[Report]) -> str:
+def html_page(reports: Sequence[BenchReport]) -> str:
     """The whole page. At least one report; several are compared first, then shown in turn."""
     names = list(dict.fromkeys(model.name for report in reports for model in report.models))
     folder = resources.files("edgecnn_bench")
@@ -37,7 +37,7 @@ TOGGLE = (
 )
 
 
-def _one(report: Report, *, several: bool) -> str:
+def _one(report: BenchReport, *, several: bool) -> str:
     parts = [_headline(report, several=several)]
     for model in report.models:
         for scope, heading in SCOPES.items():
@@ -57,7 +57,7 @@ def _one(report: Report, *, several: bool) -> str:
     return "".join(parts)
 
 
-def _headline(report: Report, *, several: bool) -> str:
+def _headline(report: BenchReport, *, several: bool) -> str:
     words = f"{report.host.short()} · {report.created[:16].replace('T', ' ')} UTC"
     heading = f"<h2 class=host>{escape(words)}</h2>" if several else f"<p>{escape(words)}</p>"
     remarks = "".join(
@@ -67,7 +67,7 @@ def _headline(report: Report, *, several: bool) -> str:
     return heading + _tiles(report) + (f"<ul class=remarks>{remarks}</ul>" if remarks else "")
 
 
-def _tiles(report: Report) -> str:
+def _tiles(report: BenchReport) -> str:
     tiles = []
     for scope, heading in SCOPES.items():
         best = next((row for row in report.rows if row.scope == scope and row.verified), None)
@@ -89,7 +89,7 @@ def _tiles(report: Report) -> str:
     ])  # fmt: skip
 
 
-def _scope(report: Report, rows: Sequence[Row], heading: str) -> str:
+def _scope(report: BenchReport, rows: Sequence[BenchRow], heading: str) -> str:
     frames = "" if rows[0].scope == "engine" else f" Frames: {report.settings.frame}."
     note = "Bars are p50 with its 95 % interval; the thin line reaches p95." + frames
     parts = [_section(heading.capitalize() if heading.islower() else heading, note,
@@ -134,7 +134,7 @@ COLUMNS = ("scope", "artifact", "backend", "precision", "threads", "batch", "p50
            "p99", "max", "jitter", "fps", "× reference", "cores")  # fmt: skip
 
 
-def _figures(report: Report) -> str:
+def _figures(report: BenchReport) -> str:
     head = "".join(f"<th>{name}</th>" for name in COLUMNS)
     body = []
     for row in report.rows:
@@ -155,7 +155,7 @@ def _figures(report: Report) -> str:
     return _section("All figures", note, table)
 
 
-def _missing(report: Report) -> str:
+def _missing(report: BenchReport) -> str:
     lines = [
         f"<tr><td>{escape(a.backend)}</td><td>{escape(a.why)}</td>"
         f"<td><code>{escape(a.install)}</code></td></tr>"
@@ -170,7 +170,7 @@ def _missing(report: Report) -> str:
     return _section("Not measured", "", f"<table class=text>{''.join(lines)}</table>")
 
 
-def _fingerprint(report: Report) -> str:
+def _fingerprint(report: BenchReport) -> str:
     host = report.host
     facts = {
         "processor": f"{host.cpu}, {host.cores} cores, {host.affinity} usable, {host.arch}",

@@ -6,22 +6,29 @@ from dataclasses import dataclass
 import numpy as np
 from msgspec.structs import replace
 
-from edgecnn_bench.latency import Measured, Track
-from edgecnn_bench.power import Meter, total
+from edgecnn_bench.latency import LatencySamples, WorkloadSamples
+from edgecnn_bench.power import EnergyMeter, total
 from edgecnn_bench.reference_workload import NAME, at_scale
 from edgecnn_bench.schema import (
     STAGES,
     Accuracy,
+    BenchRow,
     Cold,
     Energy,
     Machine,
     Memory,
-    Row,
+    RoundSample,
     Scope,
-    Slot,
-    Standing,
+    VersusFastest,
 )  # fmt: skip
-from edgecnn_bench.stats import Interval, paired_ratio, spread, summarise, typical, verdict
+from edgecnn_bench.stats import (
+    Interval,
+    equivalence_verdict,
+    median_interval,
+    paired_ratio,
+    relative_p10_p90,
+    summarise,
+)
 from edgecnn_bench.thermal import throttling
 
 NOISY = 0.10
@@ -33,7 +40,7 @@ NAMED = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
+class RowSpec:
     """One row before it is measured. artifact: "fp32", "int8-cpu": the file without its frame."""
 
     model: str
@@ -62,11 +69,11 @@ class Job:
 
 
 def build_rows(
-    jobs: Sequence[Job],
-    measured: Measured,
-    meters: Sequence[Meter],
+    jobs: Sequence[RowSpec],
+    measured: LatencySamples,
+    meters: Sequence[EnergyMeter],
     starts: dict[str, tuple[Cold, Memory]],
-) -> tuple[Row, ...]:
+) -> tuple[BenchRow, ...]:
     """Rows of every job that got a slot, the fastest of each model and scope first.
 
     starts: cold start and memory by ``Job.key``, of the jobs that have them.
@@ -81,19 +88,19 @@ def build_rows(
     return _ranked(rows)
 
 
-def build_machine(measured: Measured) -> Machine:
+def build_machine(measured: LatencySamples) -> Machine:
     """How the machine behaved in the rounds."""
     reference = [moment.reference_ms for moment in measured.moments] or [0.0]
     return Machine(
         reference=NAME,
         reference_ms=float(np.median(reference)),
-        spread=spread(reference) if any(reference) else 0.0,
+        spread=relative_p10_p90(reference) if any(reference) else 0.0,
         throttled=throttling(measured.conditions),
         moments=tuple(measured.moments),
     )
 
 
-def build_remarks(rows: Sequence[Row], machine: Machine, *, partial: bool) -> tuple[str, ...]:
+def build_warnings(rows: Sequence[BenchRow], machine: Machine, *, partial: bool) -> tuple[str, ...]:
     """What a reader of the figures must know, most serious first."""
     remarks = _failed(rows)
     if partial:
@@ -114,21 +121,23 @@ def build_remarks(rows: Sequence[Row], machine: Machine, *, partial: bool) -> tu
 
 
 def _row(
-    job: Job,
-    track: Track,
-    measured: Measured,
-    meters: Sequence[Meter],
-) -> Row:
+    job: RowSpec,
+    track: WorkloadSamples,
+    measured: LatencySamples,
+    meters: Sequence[EnergyMeter],
+) -> BenchRow:
     latency = summarise(track.times)
     slots = []
     for number, times in zip(track.rounds, track.times, strict=False):
         p50, p95 = np.percentile(times, (50, 95))
         ratio = float(p50) / at_scale(measured.work[number], float(p50))
         slots.append(
-            Slot(round=number, n=len(times), p50_ms=float(p50), p95_ms=float(p95), ratio=ratio)
+            RoundSample(
+                round=number, n=len(times), p50_ms=float(p50), p95_ms=float(p95), ratio=ratio
+            )
         )
     stages = {name: track.stages[name] for name in STAGES if track.stages.get(name)}
-    return Row(
+    return BenchRow(
         key=job.key,
         model=job.model,
         scope=job.scope,
@@ -143,7 +152,7 @@ def _row(
         accuracy=job.accuracy,
         latency=latency,
         fps=1000 * job.batch / latency.mean,
-        relative=typical([slot.ratio for slot in slots]),
+        relative=median_interval([slot.ratio for slot in slots]),
         cpu_cores=round(track.cpu_seconds / max(track.wall_seconds, 1e-9), 3),
         stages_ms={name: float(np.median(times)) for name, times in stages.items()},
         slots=tuple(slots),
@@ -151,7 +160,7 @@ def _row(
     )
 
 
-def _energy(track: Track, meters: Sequence[Meter], frames: int) -> Energy | None:
+def _energy(track: WorkloadSamples, meters: Sequence[EnergyMeter], frames: int) -> Energy | None:
     best = total(track.joules, list(meters)) if track.joules else None
     if best is None:
         return None
@@ -160,7 +169,7 @@ def _energy(track: Track, meters: Sequence[Meter], frames: int) -> Energy | None
     return Energy(watts=watts, joules_per_frame=joules / frames, covers=covers)
 
 
-def _ranked(rows: Sequence[Row]) -> tuple[Row, ...]:
+def _ranked(rows: Sequence[BenchRow]) -> tuple[BenchRow, ...]:
     """Group by model and scope, fastest first, each row judged against the fastest verified one."""
     ranked = []
     for group in dict.fromkeys((row.model, row.scope) for row in rows):
@@ -174,24 +183,26 @@ def _ranked(rows: Sequence[Row]) -> tuple[Row, ...]:
     return tuple(ranked)
 
 
-def _milliseconds_a_frame(row: Row) -> float:
+def _milliseconds_a_frame(row: BenchRow) -> float:
     return row.latency.p50.value / row.batch
 
 
-def _standing(row: Row, best: Row) -> Standing | None:
+def _standing(row: BenchRow, best: BenchRow) -> VersusFastest | None:
     if row is best:
         one = Interval(value=1.0, low=1.0, high=1.0)
-        return Standing(against=best.key, verdict="fastest", ratio=one)
+        return VersusFastest(against=best.key, verdict="fastest", ratio=one)
     mine = {slot.round: slot.p50_ms / row.batch for slot in row.slots}
     theirs = {slot.round: slot.p50_ms / best.batch for slot in best.slots}
     shared = sorted(mine.keys() & theirs.keys())
     if not shared:
         return None
     ratio = paired_ratio([mine[r] for r in shared], [theirs[r] for r in shared])
-    return Standing(against=best.key, verdict=verdict(ratio, len(shared)), ratio=ratio)
+    return VersusFastest(
+        against=best.key, verdict=equivalence_verdict(ratio, len(shared)), ratio=ratio
+    )
 
 
-def _failed(rows: Sequence[Row]) -> list[str]:
+def _failed(rows: Sequence[BenchRow]) -> list[str]:
     """One remark an artifact; what each row's self-test said in full is in the row."""
     engines: dict[str, list[str]] = {}
     for row in rows:
@@ -205,9 +216,9 @@ def _failed(rows: Sequence[Row]) -> list[str]:
     ]
 
 
-def _undecided(rows: Sequence[Row]) -> list[str]:
+def _undecided(rows: Sequence[BenchRow]) -> list[str]:
     """One remark a group of rows that the fastest cannot be told from."""
-    groups: dict[str, list[Row]] = {}
+    groups: dict[str, list[BenchRow]] = {}
     for row in rows:
         if row.verified and row.standing and row.standing.verdict == "unclear":
             groups.setdefault(row.standing.against, []).append(row)

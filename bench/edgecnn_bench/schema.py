@@ -22,11 +22,11 @@ to a decoded result. stream: a video file, its decoding included, to a decoded r
 STAGES = ("capture", "prepare", "engine", "decode")
 
 
-class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class ReportStruct(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Common settings of every value in a report."""
 
 
-class Settings(Part, frozen=True, kw_only=True):
+class BenchSettings(ReportStruct, frozen=True, kw_only=True):
     """How it was measured.
 
     seconds: measuring time a row, in ``rounds`` slots. frame: size of the frames of the frame
@@ -41,7 +41,7 @@ class Settings(Part, frozen=True, kw_only=True):
     cold_starts: int
 
 
-class Model(Part, frozen=True, kw_only=True):
+class BenchedModel(ReportStruct, frozen=True, kw_only=True):
     """A bundle that was measured. source_sha256 says whether two reports are of one model."""
 
     name: str
@@ -51,7 +51,7 @@ class Model(Part, frozen=True, kw_only=True):
     input: str
 
 
-class Accuracy(Part, frozen=True, kw_only=True):
+class Accuracy(ReportStruct, frozen=True, kw_only=True):
     """How good this artifact is, as its manifest says: measured at export, not here.
 
     metric: the task's own, on labelled pictures; else "agreement" with the PyTorch model.
@@ -63,7 +63,7 @@ class Accuracy(Part, frozen=True, kw_only=True):
     cosine: float | None = None
 
 
-class Cold(Part, frozen=True, kw_only=True):
+class Cold(ReportStruct, frozen=True, kw_only=True):
     """Starting from nothing: medians over fresh processes, files in the page cache.
 
     seconds: process start to first result, of which import_seconds until the runtime is
@@ -77,7 +77,7 @@ class Cold(Part, frozen=True, kw_only=True):
     starts: int
 
 
-class Memory(Part, frozen=True, kw_only=True):
+class Memory(ReportStruct, frozen=True, kw_only=True):
     """Of that fresh process: resident after its runs, and the most it ever was.
 
     base_mib: resident with the runtime imported and nothing loaded.
@@ -88,7 +88,7 @@ class Memory(Part, frozen=True, kw_only=True):
     base_mib: float
 
 
-class Energy(Part, frozen=True, kw_only=True):
+class Energy(ReportStruct, frozen=True, kw_only=True):
     """Average power while the row ran, and energy a frame, of what ``covers`` names.
 
     Everything drawn is counted, idle power too: it is what the battery or the fan sees.
@@ -99,7 +99,7 @@ class Energy(Part, frozen=True, kw_only=True):
     covers: str
 
 
-class Slot(Part, frozen=True, kw_only=True):
+class RoundSample(ReportStruct, frozen=True, kw_only=True):
     """One row in one round. ratio: p50 over the reference workload's in that round, the latter
     seen over stretches as long as p50 (``reference.at_scale``)."""
 
@@ -110,7 +110,7 @@ class Slot(Part, frozen=True, kw_only=True):
     ratio: float
 
 
-class Standing(Part, frozen=True, kw_only=True):
+class VersusFastest(ReportStruct, frozen=True, kw_only=True):
     """A row against the fastest of its model and scope, paired round by round.
 
     ratio: a frame's time over the fastest row's, with a 99 % interval; 1 for the fastest itself.
@@ -121,7 +121,7 @@ class Standing(Part, frozen=True, kw_only=True):
     ratio: Interval
 
 
-class Row(Part, frozen=True, kw_only=True):
+class BenchRow(ReportStruct, frozen=True, kw_only=True):
     """One artifact on one engine at one precision, thread count and batch, in one scope.
 
     key: what it is called in tables and comparisons; unique in a report.
@@ -147,15 +147,15 @@ class Row(Part, frozen=True, kw_only=True):
     relative: Interval
     cpu_cores: float
     stages_ms: dict[str, float]
-    slots: tuple[Slot, ...]
-    standing: Standing | None = None
+    slots: tuple[RoundSample, ...]
+    standing: VersusFastest | None = None
     accuracy: Accuracy | None = None
     cold: Cold | None = None
     memory: Memory | None = None
     energy: Energy | None = None
 
 
-class Absent(Part, frozen=True, kw_only=True):
+class UnavailableBackend(ReportStruct, frozen=True, kw_only=True):
     """A backend that was not measured, why, and what would make it so."""
 
     backend: str
@@ -163,14 +163,14 @@ class Absent(Part, frozen=True, kw_only=True):
     install: str
 
 
-class Skipped(Part, frozen=True, kw_only=True):
+class Skipped(ReportStruct, frozen=True, kw_only=True):
     """A row that was planned and could not be measured, and what it said."""
 
     key: str
     why: str
 
 
-class Moment(Part, frozen=True, kw_only=True):
+class MachineSample(ReportStruct, frozen=True, kw_only=True):
     """The machine in one round. others_cores: busy with other programs; stolen_cores: withheld
     by the hypervisor."""
 
@@ -182,7 +182,7 @@ class Moment(Part, frozen=True, kw_only=True):
     stolen_cores: float
 
 
-class Machine(Part, frozen=True, kw_only=True):
+class Machine(ReportStruct, frozen=True, kw_only=True):
     """How the machine behaved meanwhile.
 
     reference: name of the reference workload; spread: how far its middle 80 % of rounds lie
@@ -193,10 +193,10 @@ class Machine(Part, frozen=True, kw_only=True):
     reference_ms: float
     spread: float
     throttled: tuple[str, ...]
-    moments: tuple[Moment, ...]
+    moments: tuple[MachineSample, ...]
 
 
-class Window(Part, frozen=True, kw_only=True):
+class Window(ReportStruct, frozen=True, kw_only=True):
     """A stretch of a sustained run."""
 
     at_seconds: float
@@ -209,7 +209,7 @@ class Window(Part, frozen=True, kw_only=True):
     watts: float | None
 
 
-class Sustained(Part, frozen=True, kw_only=True):
+class Sustained(ReportStruct, frozen=True, kw_only=True):
     """One row run without a pause.
 
     last_over_first: p50 of the last minute over that of the first (of the last and first tenth
@@ -225,7 +225,7 @@ class Sustained(Part, frozen=True, kw_only=True):
     windows: tuple[Window, ...]
 
 
-class Report(Part, frozen=True, kw_only=True):
+class BenchReport(ReportStruct, frozen=True, kw_only=True):
     """Everything one `edgecnn bench` found. partial: it was interrupted, and this is what was
     measured until then. remarks: what a reader of the numbers must know, most serious first."""
 
@@ -236,21 +236,21 @@ class Report(Part, frozen=True, kw_only=True):
     command: str
     partial: bool
     host: Host
-    settings: Settings
-    models: tuple[Model, ...]
-    rows: tuple[Row, ...]
-    absent: tuple[Absent, ...]
+    settings: BenchSettings
+    models: tuple[BenchedModel, ...]
+    rows: tuple[BenchRow, ...]
+    absent: tuple[UnavailableBackend, ...]
     skipped: tuple[Skipped, ...]
     machine: Machine
     remarks: tuple[str, ...]
     sustained: tuple[Sustained, ...] = ()
 
 
-def write_report(path: Path, report: Report) -> None:
+def write_report(path: Path, report: BenchReport) -> None:
     """Write a report whole or not at all. Raises EdgecnnError where that is impossible."""
     write_json(path, report)
 
 
-def read_report(path: Path) -> Report:
+def read_report(path: Path) -> BenchReport:
     """Read a report. Raises UsageError naming the file and what is wrong with it."""
-    return read_json(path, Report, SCHEMA_VERSION)
+    return read_json(path, BenchReport, SCHEMA_VERSION)

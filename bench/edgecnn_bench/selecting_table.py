@@ -37,5 +37,5 @@ def selection_table(selection: Selection) -> Group:
         parts.append("")
     for skipped in selection.left_out:
         parts.append(f"[yellow]left out[/] {escape(skipped.key)}: {escape(skipped.why)}")
-    parts += ["", f"chosen: {escape(chosen.name)}, {escape(measured.why(chosen))}"]
+    parts += ["", f"chosen: {escape(chosen.name)}, {escape(measured.reason(chosen))}"]
     return Group(*parts)

@@ -7,15 +7,15 @@ from types import TracebackType
 from typing import Any
 
 from edgecnn_bench.config import BenchConfig
-from edgecnn_bench.latency import Subject
+from edgecnn_bench.latency import Workload
 from edgecnn_bench.plan import Planned
-from edgecnn_bench.rows import Job
+from edgecnn_bench.rows import RowSpec
 from edgecnn_bench.workloads import (
     EngineSubject,
-    FrameSubject,
-    StreamSubject,
+    FrameWorkload,
+    StreamWorkload,
     TorchSubject,
-    enlarged,
+    golden_as_frames,
     read_frames,
 )
 from edgecnn_runtime.bundle.bundle import Bundle, load_golden
@@ -31,7 +31,7 @@ REFUSALS = (SelfTestError, UnsupportedModelError, BackendMissingError)
 """What leaves one row out and lets the others go on."""
 
 
-class Opened:
+class SessionPool:
     """A context in which rows are opened; leaving it closes their engines and sources.
 
     cache: where what was learnt here is kept; None is the default place.
@@ -45,7 +45,7 @@ class Opened:
         self._frames: list[Pixels] = read_frames(config.source) if config.source else []
         self._module: Any = None
 
-    def __enter__(self) -> "Opened":
+    def __enter__(self) -> "SessionPool":
         return self
 
     def __exit__(
@@ -64,7 +64,7 @@ class Opened:
         height, width = self._frames[0].shape[:2]
         return f"{width}x{height} {self._config.source.rstrip('/').rpartition('/')[2]}"
 
-    def open(self, planned: Planned) -> tuple[Job, Subject]:
+    def open(self, planned: Planned) -> tuple[RowSpec, Workload]:
         """A row and its work; the job comes back with what the self-test said.
 
         Raises one of REFUSALS where this row cannot be measured.
@@ -75,11 +75,11 @@ class Opened:
         job = replace(planned.job, verified=not failure, self_test=failure)
         if job.scope == "engine":
             return job, EngineSubject(job.key, model, self._golden_pixels(planned.bundle))
-        frames = self._frames or enlarged(self._golden_pixels(planned.bundle))
-        work = FrameSubject(job.key, model, frames)
+        frames = self._frames or golden_as_frames(self._golden_pixels(planned.bundle))
+        work = FrameWorkload(job.key, model, frames)
         if job.scope == "frame":
             return job, work
-        stream = StreamSubject(job.key, work, self._config.source)
+        stream = StreamWorkload(job.key, work, self._config.source)
         self._stack.callback(stream.close)
         return job, stream
 
@@ -109,7 +109,7 @@ class Opened:
             self._models[key] = (model, failure)
         return self._models[key]
 
-    def _torch(self, planned: Planned) -> Subject:
+    def _torch(self, planned: Planned) -> Workload:
         from edgecnn_bench.torch_engine import Torch, load_checkpoint
 
         if self._module is None:

@@ -27,7 +27,7 @@ MIN_ROUNDS = 6
 """Under this many rounds an interval means little, so nothing is called."""
 DRAWS, POOLED_DRAWS = 2000, 400
 """Bootstrap draws, of one value a round and of all samples."""
-THIN = 6_000
+MAX_RESAMPLED = 6_000
 """More samples than this a row are thinned for resampling."""
 
 GRID = np.linspace(0.0, 100.0, 101)
@@ -89,7 +89,9 @@ def summarise(rounds: Sequence[Samples], *, seed: int = 0) -> Summary:
     )
 
 
-def typical(values: Sequence[float], *, seed: int = 0, confidence: float = 0.95) -> Interval:
+def median_interval(
+    values: Sequence[float], *, seed: int = 0, confidence: float = 0.95
+) -> Interval:
     """The median of one value a round, and its bootstrap interval."""
     array = np.asarray(values, dtype=np.float64)
     medians = _resampled_medians(array, seed)
@@ -109,7 +111,7 @@ def unpaired_ratio(new: Sequence[float], base: Sequence[float], *, seed: int = 0
     return _interval_exp(float(np.median(logs[0]) - np.median(logs[1])), draws)
 
 
-def verdict(ratio: Interval, rounds: int, *, floor: float = FLOOR) -> Verdict:
+def equivalence_verdict(ratio: Interval, rounds: int, *, floor: float = FLOOR) -> Verdict:
     """What an interval around new / base allows to be said.
 
     "slower" or "faster" only where the whole interval lies beyond the floor, "same" only where
@@ -126,7 +128,7 @@ def verdict(ratio: Interval, rounds: int, *, floor: float = FLOOR) -> Verdict:
     return "unclear"
 
 
-def spread(values: Sequence[float]) -> float:
+def relative_p10_p90(values: Sequence[float]) -> float:
     """How far the middle 80 % of rounds lie apart, as a share of their median."""
     low, middle, high = np.percentile(np.asarray(values, dtype=np.float64), (10, 50, 90))
     return float((high - low) / middle)
@@ -159,7 +161,7 @@ def _pooled_intervals(
     A draw is a count of how often each round was picked, so the samples are sorted once and each
     draw only weighs them.
     """
-    blocks = [_thinned(samples, THIN // len(rounds)) for samples in rounds]
+    blocks = [_thinned(samples, MAX_RESAMPLED // len(rounds)) for samples in rounds]
     pooled = np.concatenate(blocks)
     order = np.argsort(pooled, kind="stable")
     label = np.repeat(np.arange(len(blocks)), [len(block) for block in blocks])[order]

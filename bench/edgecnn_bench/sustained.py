@@ -4,9 +4,9 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from edgecnn_bench.latency import Subject, timed
-from edgecnn_bench.power import Meter, total
-from edgecnn_bench.reference_workload import TYPICAL_MS, Reference, at_scale
+from edgecnn_bench.latency import Workload, time_calls
+from edgecnn_bench.power import EnergyMeter, total
+from edgecnn_bench.reference_workload import TYPICAL_MS, ReferenceWorkload, at_scale
 from edgecnn_bench.schema import Sustained, Window
 from edgecnn_bench.stats import Interval, unpaired_ratio
 from edgecnn_bench.thermal import condition, throttling
@@ -20,9 +20,9 @@ BURST = 0.015
 
 
 def sustained(
-    subject: Subject,
+    subject: Workload,
     minutes: float,
-    meters: Sequence[Meter] = (),
+    meters: Sequence[EnergyMeter] = (),
     progress: Callable[[float], None] = lambda _seconds: None,
 ) -> Sustained | None:
     """Run ``subject`` for that long; Ctrl-C ends it with what there is, None if that is nothing.
@@ -30,7 +30,7 @@ def sustained(
     progress: told the seconds done.
     """
     length = min(LONGEST, max(SHORTEST, 60 * minutes / WINDOWS))
-    reference = Reference()
+    reference = ReferenceWorkload()
     windows: list[Window] = []
     history = [condition()]
     start = history[0].at
@@ -38,7 +38,7 @@ def sustained(
         while not windows or windows[-1].at_seconds < 60 * minutes:
             joules = {meter.name: meter.joules() for meter in meters}
             work = reference.burst(BURST)
-            times = np.frombuffer(timed(subject.run, length), dtype=np.int64) / 1e6
+            times = np.frombuffer(time_calls(subject.run, length), dtype=np.int64) / 1e6
             subject.begin()
             now = condition()
             used = {meter.name: meter.joules() - joules[meter.name] for meter in meters}

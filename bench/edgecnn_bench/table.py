@@ -8,8 +8,8 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
-from edgecnn_bench.compare import Comparison
-from edgecnn_bench.schema import Report, Row, Scope, Sustained
+from edgecnn_bench.compare import ReportComparison
+from edgecnn_bench.schema import BenchReport, BenchRow, Scope, Sustained
 
 SCOPES: dict[Scope, str] = {
     "engine": "engine only",
@@ -21,7 +21,7 @@ NARROW, WIDE = 76, 112
 """Columns of a terminal under which only the median is shown, from which everything is."""
 
 
-def report_table(report: Report, *, width: int = 80) -> Group:
+def report_table(report: BenchReport, *, width: int = 80) -> Group:
     """Rows grouped by model and scope, then what was absent, then what to know."""
     parts: list[RenderableType] = [_title(report)]
     for model in report.models:
@@ -34,7 +34,7 @@ def report_table(report: Report, *, width: int = 80) -> Group:
     return Group(*parts)
 
 
-def comparison_table(comparison: Comparison) -> Group:
+def comparison_table(comparison: ReportComparison) -> Group:
     """One line a row: both times, the ratio's interval, the verdict."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     table.add_column("")
@@ -90,7 +90,7 @@ def number(value: float) -> str:
     return f"{value:,.0f}" if value >= 100 else f"{value:.1f}"
 
 
-def _title(report: Report) -> Group:
+def _title(report: BenchReport) -> Group:
     names = ", ".join(model.name for model in report.models)
     head = Text.assemble((names, "bold"), "  ", (report.host.short(), "dim"))
     if report.partial:
@@ -98,7 +98,7 @@ def _title(report: Report) -> Group:
     return Group(head)
 
 
-def _rows_table(report: Report, rows: Sequence[Row], width: int) -> Table:
+def _rows_table(report: BenchReport, rows: Sequence[BenchRow], width: int) -> Table:
     heading = SCOPES[rows[0].scope]
     if len(report.models) > 1:
         heading = f"{rows[0].model}, {heading}"
@@ -129,7 +129,7 @@ HEADINGS = {
 }  # fmt: skip
 
 
-def _columns(rows: Sequence[Row], width: int) -> list[str]:
+def _columns(rows: Sequence[BenchRow], width: int) -> list[str]:
     """What there is room for."""
     wide, narrow = width >= WIDE, width < NARROW
     shown = {
@@ -151,7 +151,7 @@ def _columns(rows: Sequence[Row], width: int) -> list[str]:
     return [name for name, yes in shown.items() if yes]
 
 
-def _cell(row: Row, name: str, longest: float) -> RenderableType:
+def _cell(row: BenchRow, name: str, longest: float) -> RenderableType:
     latency = row.latency
     cells: dict[str, Callable[[], RenderableType]] = {
         "artifact": lambda: escape(row.artifact),
@@ -172,7 +172,7 @@ def _cell(row: Row, name: str, longest: float) -> RenderableType:
     return cells[name]()
 
 
-def left_out(report: Report) -> dict[str, str]:
+def left_out(report: BenchReport) -> dict[str, str]:
     """Why → what it kept from being measured, each reason once, threads and scopes aside."""
     found: dict[str, list[str]] = {}
     for skipped in report.skipped:
@@ -188,7 +188,7 @@ def bar(share: float) -> Text:
     return Text("━" * full + "╸" * half, style="cyan")
 
 
-def _standing(row: Row) -> Text:
+def _standing(row: BenchRow) -> Text:
     if not row.verified:
         return Text("FAILED", style="bold white on red")
     if row.standing is None:
@@ -213,7 +213,7 @@ def _sustained_line(run: Sustained) -> Text:
     )
 
 
-def _footnotes(report: Report) -> Iterable[RenderableType]:
+def _footnotes(report: BenchReport) -> Iterable[RenderableType]:
     if report.absent:
         table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=False)
         table.add_column(no_wrap=True)

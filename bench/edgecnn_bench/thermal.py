@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from edgecnn_bench.host import read
+from edgecnn_bench.host import read_text_or_empty
 from edgecnn_bench.nvml import nvml_devices
 
 SYS, PROC = Path("/sys"), Path("/proc")
@@ -53,13 +53,13 @@ def condition(sys: Path = SYS, proc: Path = PROC) -> Condition:
     )
 
 
-def others(before: Condition, after: Condition) -> float:
+def external_load(before: Condition, after: Condition) -> float:
     """Cores that other programs kept busy between two moments."""
     wall = max(after.at - before.at, 1e-9)
     return max(0.0, (after.busy - before.busy) - (after.own - before.own)) / wall
 
 
-def stolen(before: Condition, after: Condition) -> float:
+def steal_time(before: Condition, after: Condition) -> float:
     """Cores that the hypervisor withheld between two moments."""
     return max(0.0, after.steal - before.steal) / max(after.at - before.at, 1e-9)
 
@@ -74,7 +74,7 @@ def throttling(history: list[Condition]) -> tuple[str, ...]:
 
 def _cpu_seconds(proc: Path) -> tuple[float, float]:
     ticks = os.sysconf("SC_CLK_TCK")
-    line = re.match(r"cpu +([\d ]+)", read(proc / "stat"))
+    line = re.match(r"cpu +([\d ]+)", read_text_or_empty(proc / "stat"))
     if not line:
         return 0.0, 0.0
     user, nice, system, _, _, irq, softirq, steal = map(
@@ -85,9 +85,11 @@ def _cpu_seconds(proc: Path) -> tuple[float, float]:
 
 def _mhz(sys: Path, proc: Path) -> float | None:
     files = (sys / "devices/system/cpu").glob("cpu[0-9]*/cpufreq/scaling_cur_freq")
-    clocks = [int(text) / 1000 for path in files if (text := read(path)).isdigit()]
+    clocks = [int(text) / 1000 for path in files if (text := read_text_or_empty(path)).isdigit()]
     if not clocks:
-        found = re.findall(r"^cpu MHz\s*: ([\d.]+)", read(proc / "cpuinfo"), re.MULTILINE)
+        found = re.findall(
+            r"^cpu MHz\s*: ([\d.]+)", read_text_or_empty(proc / "cpuinfo"), re.MULTILINE
+        )
         clocks = [float(text) for text in found]
     return sum(clocks) / len(clocks) if clocks else None
 
@@ -95,28 +97,31 @@ def _mhz(sys: Path, proc: Path) -> float | None:
 def _temperatures(sys: Path) -> list[float]:
     zones = sys / "class/thermal"
     files = [*zones.glob("thermal_zone*/temp"), *(sys / "class/hwmon").glob("hwmon*/temp*_input")]
-    texts = [read(path) for path in files]
+    texts = [read_text_or_empty(path) for path in files]
     degrees = [int(text) / 1000 for text in texts if text.lstrip("-").isdigit()]
     return [value for value in degrees if -50 < value < 150]  # some zones report nonsense
 
 
 def _throttle_count(sys: Path) -> int:
     files = (sys / "devices/system/cpu").glob("cpu[0-9]*/thermal_throttle/*_throttle_count")
-    return sum(int(text) for path in files if (text := read(path)).isdigit())
+    return sum(int(text) for path in files if (text := read_text_or_empty(path)).isdigit())
 
 
 def _held_back(sys: Path) -> list[str]:
     reasons = []
     for device in sorted((sys / "class/thermal").glob("cooling_device*")):
-        kind = read(device / "type")
-        active = read(device / "cur_state") not in {"", "0", "-1"}
+        kind = read_text_or_empty(device / "type")
+        active = read_text_or_empty(device / "cur_state") not in {"", "0", "-1"}
         if active and re.search(r"cpu|gpu|processor|cv|devfreq", kind, re.IGNORECASE):
             reasons.append(f"cooling {kind}")
     for policy in sorted((sys / "devices/system/cpu/cpufreq").glob("policy*")):
-        limit, most = read(policy / "scaling_max_freq"), read(policy / "cpuinfo_max_freq")
+        limit, most = (
+            read_text_or_empty(policy / "scaling_max_freq"),
+            read_text_or_empty(policy / "cpuinfo_max_freq"),
+        )
         if limit.isdigit() and most.isdigit() and int(limit) < int(most):
             reasons.append(f"clock capped at {int(limit) // 1000} of {int(most) // 1000} MHz")
-    firmware = read(sys / "devices/platform/soc/soc:firmware/get_throttled")
+    firmware = read_text_or_empty(sys / "devices/platform/soc/soc:firmware/get_throttled")
     bits = int(firmware, 16) if re.fullmatch(r"(0x)?[0-9a-fA-F]+", firmware) else 0
     reasons += [why for bit, why in PI_BITS.items() if bits >> bit & 1]
     return reasons

@@ -63,7 +63,7 @@ class TorchSubject:
         return {}
 
 
-class FrameSubject:
+class FrameWorkload:
     """One frame in memory → prepared → engine → decoded; each stage on the clock."""
 
     frames = 1
@@ -100,7 +100,7 @@ class FrameSubject:
         return self._clock.milliseconds()
 
 
-class StreamSubject:
+class StreamWorkload:
     """A video or folder of pictures, read and decoded again and again, frame by frame to results.
 
     Reading goes on in the source's own thread while a frame is worked on, so ``capture`` is what
@@ -109,10 +109,10 @@ class StreamSubject:
 
     frames = 1
 
-    def __init__(self, key: str, work: FrameSubject, source: str) -> None:
+    def __init__(self, key: str, work: FrameWorkload, source: str) -> None:
         self.key = key
         self._work = work
-        self._stream = endless(source)
+        self._stream = cycle_frames(source)
         self._clock = StageClock("capture")
 
     def begin(self) -> None:
@@ -158,7 +158,7 @@ class StageClock:
         return {name: [value / 1e6 for value in column] for name, column in self._times.items()}
 
 
-def endless(source: str) -> Generator[Frame, None, None]:
+def cycle_frames(source: str) -> Generator[Frame, None, None]:
     """Frames of a file or folder, from the start again after the last one."""
     while True:
         with open_source(source, loop=True) as stream:
@@ -188,7 +188,7 @@ def read_frames(source: str) -> list[Pixels]:
     return frames
 
 
-def enlarged(golden: Pixels, width: int = 1920, height: int = 1080) -> list[Pixels]:
+def golden_as_frames(golden: Pixels, width: int = 1920, height: int = 1080) -> list[Pixels]:
     """The golden pictures as frames of a camera."""
     import cv2
 

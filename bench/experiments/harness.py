@@ -21,10 +21,10 @@ from lib.mobilenet import export_mobilenet
 from rich.console import Console
 from rich.table import Table
 
-from edgecnn_bench.latency import measure, timed
+from edgecnn_bench.latency import measure, time_calls
 from edgecnn_bench.results import write_result
-from edgecnn_bench.schema import Settings
-from edgecnn_bench.stats import paired_ratio, verdict
+from edgecnn_bench.schema import BenchSettings
+from edgecnn_bench.stats import equivalence_verdict, paired_ratio
 from edgecnn_bench.workloads import StageClock
 from edgecnn_runtime import Model, load
 
@@ -84,12 +84,12 @@ def overhead_us() -> float:
     for _ in range(5):
         clock.clear()
         start = time.perf_counter()
-        runs = len(timed(lambda: clock.note(1, 2, 3), 0.2))
+        runs = len(time_calls(lambda: clock.note(1, 2, 3), 0.2))
         found.append((time.perf_counter() - start) / runs * 1e6)
     return float(np.median(found))
 
 
-class Row:
+class HarnessRow:
     """An engine's run under a name of its own."""
 
     frames = 1
@@ -111,9 +111,12 @@ def verdicts(models: Mapping[str, Model]) -> tuple[list[str], list[str]]:
     for number in range(RUNS):
         rows = []
         for name, model in models.items():
-            rows += [Row(f"{name} base", model.infer), Row(f"{name} same", model.infer)]
-            rows += [Row(f"{name} slow", slow(model.infer))]
-        settings = Settings(
+            rows += [
+                HarnessRow(f"{name} base", model.infer),
+                HarnessRow(f"{name} same", model.infer),
+            ]
+            rows += [HarnessRow(f"{name} slow", slow(model.infer))]
+        settings = BenchSettings(
             seconds=2.0, rounds=30, warmup_seconds=0.3, seed=number, frame="", cold_starts=0
         )
         tracks = measure(rows, settings).tracks
@@ -121,7 +124,7 @@ def verdicts(models: Mapping[str, Model]) -> tuple[list[str], list[str]]:
         for name in models:
             for kind, said in words.items():
                 ratio = paired_ratio(p50[f"{name} {kind}"], p50[f"{name} base"])
-                said.append(verdict(ratio, settings.rounds))
+                said.append(equivalence_verdict(ratio, settings.rounds))
                 interval = f"{ratio.value:.3f} ({ratio.low:.3f} to {ratio.high:.3f})"
                 print(f"run {number + 1}: {name} {kind}: {interval} {said[-1]}", file=sys.stderr)
     return words["same"], words["slow"]
@@ -145,7 +148,7 @@ def against(model: Model, other: Callable[[], float]) -> list[float]:
     """Our p50 over the other's, block by block."""
     ratios = []
     for _ in range(BLOCKS):
-        ours = np.median(np.array(timed(model.infer, BLOCK_SECONDS))) / 1e6
+        ours = np.median(np.array(time_calls(model.infer, BLOCK_SECONDS))) / 1e6
         ratios.append(float(ours / other()))
     return ratios
 

@@ -19,7 +19,7 @@ from typing import Any
 
 import torch
 from lib.material import need_assets
-from lib.options import Options, options
+from lib.options import ExperimentOptions, options
 from lib.quantised import ENGINES, FORMS, export_int8, in_float, open_artifact
 from lib.trained import TRAINED, Trained
 from rich.console import Console
@@ -28,7 +28,7 @@ from rich.table import Table
 from edgecnn_bench.results import write_result
 from edgecnn_runtime.backends import backend_module
 from edgecnn_runtime.types import Result
-from edgecnn_runtime.verification.result_matching import share_equal
+from edgecnn_runtime.verification.result_matching import agreement_rate
 
 WANTED = 0.99
 QUICK = 200
@@ -54,7 +54,7 @@ def main() -> int:
     return 0 if all(row["reached"] for row in rows) else 1
 
 
-def measure(network: Trained, asked: Options) -> dict[str, Any]:
+def measure(network: Trained, asked: ExperimentOptions) -> dict[str, Any]:
     """One network on both engines."""
     with tempfile.TemporaryDirectory() as scratch:
         config = network.config(
@@ -75,7 +75,7 @@ def measure(network: Trained, asked: Options) -> dict[str, Any]:
         def share(found: list[Result], *, landmarks: bool = False) -> float:
             pairs = zip(expected, found, strict=True)
             kept = ((one, other) if landmarks else boxes_of(one, other) for one, other in pairs)
-            return share_equal(kept, threshold=threshold)
+            return agreement_rate(kept, threshold=threshold)
 
         expected = results("fp32", ENGINES[0])
         threshold = float(getattr(made.bundle.manifest.decode, "score", 0.0))

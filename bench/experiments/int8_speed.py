@@ -37,18 +37,18 @@ from edgecnn_bench.autotune import select
 from edgecnn_bench.config import BenchConfig
 from edgecnn_bench.latency import measure as in_turns
 from edgecnn_bench.results import write_result
-from edgecnn_bench.schema import Settings
+from edgecnn_bench.schema import BenchSettings
 from edgecnn_bench.stats import Samples, paired_ratio
 from edgecnn_runtime import load
 from edgecnn_runtime.device.cpu import cpu_features
-from edgecnn_runtime.selection.record import Standing
+from edgecnn_runtime.selection.record import CandidateTiming
 
 WANTED = {"resnet18": {"ort": 3.4, "eager": 6.0}, "mobilenetv2_100": {"ort": 2.1, "eager": 6.0}}
 SLOT, ROUNDS, QUICK = 0.5, 30, 6
 
 
 @dataclass
-class Runner:
+class SpeedRunner:
     """A subject of a measurement: one way to run the network once."""
 
     key: str
@@ -104,21 +104,21 @@ def measure(name: str, quick: bool) -> dict[str, Any]:
 
 def race(
     bundle: Path, module: torch.nn.Module, image: torch.Tensor, plain: Any, quick: bool
-) -> tuple[tuple[Standing, ...], dict[str, list[Samples]]]:
+) -> tuple[tuple[CandidateTiming, ...], dict[str, list[Samples]]]:
     """The selection, and milliseconds of each of the three, round by round."""
     cache = bundle.parent / "cache"
     standings = select(bundle, BenchConfig(threads=(1,)), cache).measured.standings
     fed = {plain.get_inputs()[0].name: image.numpy()}
     rounds = QUICK if quick else ROUNDS
-    settings = Settings(
+    settings = BenchSettings(
         seconds=SLOT * rounds, rounds=rounds, warmup_seconds=0.5, seed=0, frame="", cold_starts=0
     )
     with load(bundle, threads=1, cache_dir=cache) as model, torch.inference_mode():
         model.prepare(photographs(224, 224)[0])
         runners = [
-            Runner("chosen", model.infer),
-            Runner("ort", lambda: plain.run(None, fed)),
-            Runner("eager", lambda: module(image)),
+            SpeedRunner("chosen", model.infer),
+            SpeedRunner("ort", lambda: plain.run(None, fed)),
+            SpeedRunner("eager", lambda: module(image)),
         ]
         found = in_turns(runners, settings)
     return standings, {key: track.times for key, track in found.tracks.items()}

@@ -17,7 +17,7 @@ from lib.material import export_yunet, need_assets, video_frames
 from rich.console import Console
 from rich.table import Table
 
-from edgecnn_bench.reference_workload import Reference
+from edgecnn_bench.reference_workload import ReferenceWorkload
 from edgecnn_bench.results import write_result
 from edgecnn_runtime import Model, load
 from edgecnn_runtime.backends.fake import Fake
@@ -69,7 +69,7 @@ def main() -> int:
 def measure(models: dict[str, Model], frames: list[Pixels]) -> dict[str, Any]:
     """Milliseconds of prepare and decode, float[frames,2] by model, in alternating bursts."""
     found: dict[str, list[tuple[float, float]]] = {name: [] for name in models}
-    reference, work = Reference(), []
+    reference, work = ReferenceWorkload(), []
     clock = time.perf_counter
     for number in range(ROUNDS):
         for name, model in models.items():

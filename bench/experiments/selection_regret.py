@@ -26,10 +26,10 @@ from edgecnn_bench.autotune import select
 from edgecnn_bench.bench import bench
 from edgecnn_bench.config import BenchConfig
 from edgecnn_bench.results import write_result
-from edgecnn_bench.schema import Report
+from edgecnn_bench.schema import BenchReport
 from edgecnn_bench.stats import paired_ratio
 from edgecnn_runtime import load
-from edgecnn_runtime.selection.record import Measured
+from edgecnn_runtime.selection.record import SelectionRecord
 
 NAME = "mobilenetv3_large_100"
 REPEATS, WANTED = 5, 0.05
@@ -66,12 +66,12 @@ def main() -> int:
     return 0 if worst <= WANTED else 1
 
 
-def longer_run(bundle: Path, seed: int) -> Report:
+def longer_run(bundle: Path, seed: int) -> BenchReport:
     """Every candidate in every round, in an order of its own."""
     return bench([bundle], msgspec.structs.replace(LONGER, seed=seed))
 
 
-def regret(chosen: Measured, report: Report) -> dict[str, Any]:
+def regret(chosen: SelectionRecord, report: BenchReport) -> dict[str, Any]:
     """How much longer the chosen one takes than whoever is fastest in the longer run."""
     candidates = {standing.name for standing in chosen.standings}
     times = {

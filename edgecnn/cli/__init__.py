@@ -21,7 +21,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import NoReturn
 
-from edgecnn.cli.terminal_text import plain
+from edgecnn.cli.terminal_text import strip_control
 from edgecnn_runtime import __version__
 from edgecnn_runtime.errors import BackendMissingError, EdgecnnError
 
@@ -127,7 +127,7 @@ def _fail(args: argparse.Namespace, error: Exception, code: int) -> int:
     if getattr(args, "json", False):
         print(json.dumps({"error": type(error).__name__, "message": str(error), "exit": code}))
     else:
-        print(f"edgecnn {args.command}: {plain(str(error))}", file=sys.stderr)
+        print(f"edgecnn {args.command}: {strip_control(str(error))}", file=sys.stderr)
     return code
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from edgecnn.cli.flags import add_flags, read_flags
 from edgecnn.cli.tables import plain_table
-from edgecnn.cli.terminal_text import safe
+from edgecnn.cli.terminal_text import escape_markup
 from edgecnn_runtime.errors import VerificationError
 
 if TYPE_CHECKING:
@@ -57,12 +57,12 @@ def run(args: argparse.Namespace) -> int:
     """Export, with live progress on stderr and a summary on stdout."""
     from rich.console import Console
 
-    from edgecnn.cli.progress import Steps
+    from edgecnn.cli.progress import ProgressPrinter
     from edgecnn_export.config import ExportConfig
 
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
     config = read_flags(args, ExportConfig)
-    with Steps(Console(emoji=False, stderr=True)) as steps:
+    with ProgressPrinter(Console(emoji=False, stderr=True)) as steps:
         with steps.step("start"):
             from edgecnn_export.pipeline import export
         with contextlib.redirect_stdout(sys.stderr):  # a network may print; stdout may be JSON
@@ -98,7 +98,7 @@ def _print(result: "ExportResult", console: "Console") -> None:
     for one in result.int8.results:
         if one.passed:
             console.print(
-                f"[green]✓[/] int8-{one.target}: {safe(one.best.verdict.text)}; "
+                f"[green]✓[/] int8-{one.target}: {escape_markup(one.best.verdict.text)}; "
                 f"{len(one.returned)} of {len(one.layers)} layers in float",
                 highlight=False,
             )
@@ -106,12 +106,12 @@ def _print(result: "ExportResult", console: "Console") -> None:
     for warning in result.warnings:
         style = "bold yellow" if warning.startswith("ASSUMED") else "yellow"
         mark = "[red]✗[/]" if unmet and warning.startswith(unmet) else f"[{style}]![/]"
-        console.print(f"{mark} {safe(warning)}", highlight=False)
+        console.print(f"{mark} {escape_markup(warning)}", highlight=False)
     path = result.bundle.path
     console.print(
-        f"\n[bold]{safe(str(path))}[/] verified in {sum(result.seconds.values()):.1f} s; "
-        f"{safe(str(path / 'report.html'))} shows how well\n"
-        f"next: edgecnn run {safe(str(path))} SOURCE",
+        f"\n[bold]{escape_markup(str(path))}[/] verified in {sum(result.seconds.values()):.1f} s; "
+        f"{escape_markup(str(path / 'report.html'))} shows how well\n"
+        f"next: edgecnn run {escape_markup(str(path))} SOURCE",
         highlight=False,
         soft_wrap=True,
     )

@@ -9,7 +9,7 @@ import msgspec
 from msgspec import inspect
 
 from edgecnn_runtime.errors import UsageError
-from edgecnn_runtime.schema_errors import description, explain, unwrap
+from edgecnn_runtime.schema_errors import description, explain, without_optional
 
 T = TypeVar("T", bound=msgspec.Struct)
 SHORT_LIST = 5
@@ -59,7 +59,7 @@ def read_flags(args: argparse.Namespace, kind: type[T]) -> T:
 def _add_flag(target: Any, name: str, hint: Any, *, required: bool) -> None:
     about = description([inspect.type_info(hint)]).replace("%", "%%")
     flag = "--" + name.replace("_", "-")
-    kinds = unwrap(inspect.type_info(hint))
+    kinds = without_optional(inspect.type_info(hint))
     if any(isinstance(kind, inspect.BoolType) for kind in kinds):
         target.add_argument(flag, dest=name, action="store_true", default=None, help=about)
         return
@@ -73,7 +73,7 @@ def _add_flag(target: Any, name: str, hint: Any, *, required: bool) -> None:
 
 
 def _value(name: str, hint: Any, typed: Any) -> Any:
-    kinds = unwrap(inspect.type_info(hint))
+    kinds = without_optional(inspect.type_info(hint))
     flag = f"--{name.replace('_', '-')}"
     value = typed
     if isinstance(typed, str) and any(isinstance(kind, inspect.DictType) for kind in kinds):

@@ -5,7 +5,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from edgecnn.cli.tables import plain_table
-from edgecnn.cli.terminal_text import safe
+from edgecnn.cli.terminal_text import escape_markup
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -162,7 +162,7 @@ def _table(title: str, rows: list[tuple[str, str]]) -> "Table":
     table.add_column(overflow="fold")
     for name, value in rows:
         style = "[bold yellow]{}[/]" if value.startswith("ASSUMED") else "{}"
-        table.add_row(safe(name), style.format(safe(value)))
+        table.add_row(escape_markup(name), style.format(escape_markup(value)))
     return table
 
 

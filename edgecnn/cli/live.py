@@ -4,9 +4,9 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from edgecnn.cli.terminal_text import safe
-from edgecnn_runtime.runner import Job
-from edgecnn_runtime.stats import Figures
+from edgecnn.cli.terminal_text import escape_markup
+from edgecnn_runtime.runner import CameraJob
+from edgecnn_runtime.stats import StatsSnapshot
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -16,10 +16,10 @@ LOG_EVERY = 5.0
 """Seconds between two lines, where stderr is no terminal."""
 
 
-class Live:
+class StatusLine:
     """Shows how the jobs are doing, each time ``show`` is called."""
 
-    def __init__(self, console: "Console", jobs: Sequence[Job], *, quiet: bool) -> None:
+    def __init__(self, console: "Console", jobs: Sequence[CameraJob], *, quiet: bool) -> None:
         from rich.live import Live as Drawn
 
         self._console = console
@@ -30,7 +30,7 @@ class Live:
         self._quiet = quiet
         self._printed = time.monotonic()
 
-    def __enter__(self) -> "Live":
+    def __enter__(self) -> "StatusLine":
         if self._drawn is not None:
             self._drawn.start()
         return self
@@ -46,7 +46,7 @@ class Live:
         elif not self._quiet and time.monotonic() - self._printed >= LOG_EVERY:
             self._printed = time.monotonic()
             for job in self._jobs:
-                line = f"{job.name}: {', '.join(parts(job))}"
+                line = f"{job.name}: {', '.join(status_fields(job))}"
                 self._console.print(line, highlight=False, markup=False, soft_wrap=True)
 
     def _table(self) -> "Table":
@@ -56,15 +56,15 @@ class Live:
         table = Table.grid(padding=(0, 2))
         for job in self._jobs:
             busy = "✗" if job.error else Spinner("dots", style="green")
-            table.add_row(busy, f"[bold]{safe(job.name)}[/]", *parts(job))
+            table.add_row(busy, f"[bold]{escape_markup(job.name)}[/]", *status_fields(job))
         return table
 
 
-def parts(job: Job) -> list[str]:
+def status_fields(job: CameraJob) -> list[str]:
     """A job's figures, each a few words."""
     if job.source is None:
         return ["connecting"] if job.error is None else ["lost"]
-    figures = job.meter.read()
+    figures = job.meter.snapshot()
     words = [
         f"{figures.fps_now:.1f} fps",
         f"p50 {1000 * figures.p50:.1f} ms",
@@ -79,6 +79,6 @@ def parts(job: Job) -> list[str]:
     return words
 
 
-def age(figures: Figures) -> str:
+def age(figures: StatsSnapshot) -> str:
     """``63 ms``, p50; empty where frames have no age."""
     return "" if figures.age_p50 is None else f"{1000 * figures.age_p50:.0f} ms"

@@ -15,7 +15,7 @@ WIDTH, BAR = 40, 24
 """Characters."""
 
 
-class Steps:
+class ProgressPrinter:
     """Shows steps as they run; where nobody watches (no terminal), a line when each ends."""
 
     def __init__(self, console: Console) -> None:
@@ -23,7 +23,7 @@ class Steps:
         self._live = Live(console=console, transient=True, refresh_per_second=8)
         self._running: _Running | None = None
 
-    def __enter__(self) -> "Steps":
+    def __enter__(self) -> "ProgressPrinter":
         self._live.start()
         return self
 
@@ -51,7 +51,7 @@ class Steps:
         self._live.update("")
         self._console.print(f"[green]✓[/] {name:<{WIDTH}}[dim]{took:6.1f} s[/]", highlight=False)
 
-    def at(self, done: int, total: int) -> None:
+    def update(self, done: int, total: int) -> None:
         """Draw a bar of how far the step that runs has come."""
         if self._running:
             self._running.done, self._running.total = done, total

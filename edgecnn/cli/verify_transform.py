@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from edgecnn.cli.tables import plain_table
-from edgecnn.cli.terminal_text import safe
+from edgecnn.cli.terminal_text import escape_markup
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from edgecnn_export.transform_check import Drift, PictureDrift
+    from edgecnn_export.transform_check import Drift, ImageDrift
     from edgecnn_runtime.bundle.bundle import Bundle
 
 SHOWN = 24
@@ -29,12 +29,12 @@ def run_transform(args: argparse.Namespace, bundle: "Bundle") -> "Drift":
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn
 
-    from edgecnn_export.transform_check import LIMIT, differential
+    from edgecnn_export.transform_check import LIMIT, compare_transform
 
     columns = TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}")
     with Progress(*columns, console=Console(emoji=False, stderr=True), transient=True) as progress:
         task = progress.add_task("transform", total=None)
-        return differential(
+        return compare_transform(
             bundle,
             args.transform,
             images=args.images or "",
@@ -53,12 +53,12 @@ def print_drift(drift: "Drift") -> None:
     _print_table(drift, console)
     _print_problems(drift.pictures, console)
     for line in _remarks(drift):
-        console.print(safe(line), highlight=False)
+        console.print(escape_markup(line), highlight=False)
     for finding in drift.findings:
-        console.print(f"[yellow]![/] {safe(str(finding))}", highlight=False)
+        console.print(f"[yellow]![/] {escape_markup(str(finding))}", highlight=False)
     if drift.random:
         console.print(
-            f"[red]FAILED[/] {safe(drift.transform)} is random: two calls with one picture differ "
+            f"[red]FAILED[/] {escape_markup(drift.transform)} is random: two calls with one picture differ "
             f"by {drift.random:.1f} grey levels. Give the transform of evaluation, which does not "
             "augment",
             highlight=False,
@@ -68,7 +68,7 @@ def print_drift(drift: "Drift") -> None:
     else:
         said = f"the median picture drifts by {drift.typical:.1f} of {drift.limit:g} grey levels"
     word = "[green]verified[/]" if drift.passed else "[red]FAILED[/]"
-    console.print(f"{word} {safe(drift.transform)}: {said}", highlight=False)
+    console.print(f"{word} {escape_markup(drift.transform)}: {said}", highlight=False)
 
 
 def _print_table(drift: "Drift", console: "Console") -> None:
@@ -84,7 +84,7 @@ def _print_table(drift: "Drift", console: "Console") -> None:
             continue
         result = {None: "", True: "yes", False: "[red]no[/]"}[one.same]
         table.add_row(
-            safe(one.name),
+            escape_markup(one.name),
             f"{one.width}x{one.height}",
             f"{one.mean:.1f}",
             f"{one.most:.0f}",
@@ -97,7 +97,7 @@ def _print_table(drift: "Drift", console: "Console") -> None:
         console.print(f"and {len(measured) - len(worst)} pictures that drift less", style="dim")
 
 
-def _print_problems(pictures: "Sequence[PictureDrift]", console: "Console") -> None:
+def _print_problems(pictures: "Sequence[ImageDrift]", console: "Console") -> None:
     """One line a problem, with the pictures that have it."""
     names: dict[str, list[str]] = {}
     for one in pictures:
@@ -106,7 +106,8 @@ def _print_problems(pictures: "Sequence[PictureDrift]", console: "Console") -> N
     for problem, having in names.items():
         more = f" and {len(having) - 3} more" if len(having) > 3 else ""
         console.print(
-            f"[red]✗[/] {safe(', '.join(having[:3]))}{more}: {safe(problem)}", highlight=False
+            f"[red]✗[/] {escape_markup(', '.join(having[:3]))}{more}: {escape_markup(problem)}",
+            highlight=False,
         )
 
 

@@ -15,7 +15,7 @@ from rich.progress import track
 from edgecnn.demo.clip import write_clip
 from edgecnn.demo.report import Told, render
 from edgecnn.demo.scene import FPS, WINDOW, Scene
-from edgecnn.demo.score import Score, compare, is_right, read_events, vote
+from edgecnn.demo.score import DigitScore, compare, is_right, read_events, vote
 from edgecnn_bench.schema import read_report
 from edgecnn_runtime.bundle.bundle import open_bundle
 from edgecnn_runtime.errors import EdgecnnError
@@ -96,7 +96,7 @@ def _near(path: Path) -> Path:
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
-def _say(score: Score, out: Path, files: dict[str, str], console: Console) -> None:
+def _say(score: DigitScore, out: Path, files: dict[str, str], console: Console) -> None:
     read = [
         f"[{'green' if is_right(tile, reading) else 'red'}]{reading.label if reading else '–'}[/]"
         for tile, reading in score.pairs

@@ -14,9 +14,9 @@ import numpy as np
 
 from edgecnn.demo.report import THUMBNAIL, still, timeline, window
 from edgecnn.demo.scene import WIDTH, Scene
-from edgecnn.demo.score import Score, compare, is_right, read_events, vote
+from edgecnn.demo.score import DigitScore, compare, is_right, read_events, vote
 from edgecnn_runtime.errors import EdgecnnError
-from edgecnn_runtime.text import Letters
+from edgecnn_runtime.text import TextRenderer
 from edgecnn_runtime.types import Pixels
 
 PAPER, GREEN, RED = (32, 27, 24), (150, 205, 80), (96, 96, 240)
@@ -50,12 +50,12 @@ def main() -> None:
     (args.images / "demo-timeline.svg").write_text(drawing + "\n", "utf-8")
 
 
-def draw(scene: Scene, score: Score, annotated: Path) -> Pixels:
+def draw(scene: Scene, score: DigitScore, annotated: Path) -> Pixels:
     """uint8[H,WIDTH,3]: an annotated frame over a strip of ten digits and what each was read as."""
     count = WIDTH // THUMBNAIL
     shown = score.pairs[:count]
     strip = np.full((THUMBNAIL + CAPTION, WIDTH, 3), PAPER, np.uint8)
-    letters = Letters()
+    letters = TextRenderer()
     for number, (tile, reading) in enumerate(shown):
         left = number * THUMBNAIL
         strip[:THUMBNAIL, left : left + THUMBNAIL] = window(scene, tile)

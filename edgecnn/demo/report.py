@@ -13,8 +13,8 @@ import jinja2
 import numpy as np
 
 from edgecnn.demo.scene import FPS, WINDOW, Scene, Tile
-from edgecnn.demo.score import NONE, Look, Score, is_right
-from edgecnn_bench.schema import Report as BenchReport
+from edgecnn.demo.score import NONE, DigitScore, Look, is_right
+from edgecnn_bench.schema import BenchReport as BenchReport
 from edgecnn_bench.svg import WIDTH, axis_x, linear_scale, rect, svg, text
 from edgecnn_runtime.bundle.bundle import Bundle
 from edgecnn_runtime.errors import SourceLostError
@@ -37,7 +37,7 @@ class Told:
 
     scene: Scene
     looks: Sequence[Look]
-    score: Score
+    score: DigitScore
     bundle: Bundle
     bench: BenchReport
     annotated: Path
@@ -91,7 +91,7 @@ def window(scene: Scene, tile: Tile) -> Pixels:
     return np.asarray(small, np.uint8)
 
 
-def timeline(looks: Sequence[Look], score: Score, length: int) -> str:
+def timeline(looks: Sequence[Look], score: DigitScore, length: int) -> str:
     """SVG, a lane a label: boxes where digits truly were, bars where the model saw them."""
     x = linear_scale(length / FPS, NAMES, WIDTH - 8)
     bottom = TOP + LANE * len(LANES)

@@ -28,7 +28,7 @@ class Look:
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class DigitReading:
     """One digit passing: ``label`` won the vote of its frames, first to last.
 
     share: its part of all scores cast.
@@ -41,11 +41,11 @@ class Reading:
 
 
 @dataclass(frozen=True, slots=True)
-class Score:
+class DigitScore:
     """pairs: each tile with its reading, None where it was missed. invented: no tile was there."""
 
-    pairs: tuple[tuple[Tile, Reading | None], ...]
-    invented: tuple[Reading, ...]
+    pairs: tuple[tuple[Tile, DigitReading | None], ...]
+    invented: tuple[DigitReading, ...]
 
     @property
     def right(self) -> int:
@@ -53,7 +53,7 @@ class Score:
         return sum(is_right(tile, reading) for tile, reading in self.pairs)
 
 
-def is_right(tile: Tile, reading: Reading | None) -> bool:
+def is_right(tile: Tile, reading: DigitReading | None) -> bool:
     """Whether a tile was read, and as what it is."""
     return reading is not None and reading.label == str(tile.digit)
 
@@ -67,7 +67,7 @@ def read_events(path: Path) -> list[Look]:
     ]
 
 
-def vote(looks: Iterable[Look]) -> list[Reading]:
+def vote(looks: Iterable[Look]) -> list[DigitReading]:
     """Frames, in order → readings, in order."""
     readings, ballot = [], list[Look]()
     for look in looks:
@@ -82,7 +82,7 @@ def vote(looks: Iterable[Look]) -> list[Reading]:
     return [reading for reading in readings if reading.last - reading.first + 1 >= SHORTEST]
 
 
-def compare(readings: Sequence[Reading], tiles: Sequence[Tile]) -> Score:
+def compare(readings: Sequence[DigitReading], tiles: Sequence[Tile]) -> DigitScore:
     """Each reading belongs to the tile that was in the window's middle during it.
 
     A second reading of the same tile counts as invented.
@@ -94,13 +94,13 @@ def compare(readings: Sequence[Reading], tiles: Sequence[Tile]) -> Score:
         if found:
             left.remove(found)
         pairs.append((tile, found))
-    return Score(tuple(pairs), tuple(left))
+    return DigitScore(tuple(pairs), tuple(left))
 
 
-def _count(ballot: Sequence[Look]) -> Reading:
+def _count(ballot: Sequence[Look]) -> DigitReading:
     votes: dict[str, float] = {}
     for look in ballot:
         votes[look.label] = votes.get(look.label, 0.0) + look.score
     winner = max(votes, key=lambda label: votes[label])
     share = votes[winner] / sum(votes.values())
-    return Reading(winner, ballot[0].frame, ballot[-1].frame, share)
+    return DigitReading(winner, ballot[0].frame, ballot[-1].frame, share)

@@ -15,8 +15,8 @@ import numpy as np
 
 from edgecnn.demo.scene import SPEED, WINDOW, Scene
 from edgecnn.train.config import TrainConfig
-from edgecnn.train.data import Data, Pictures, load_data
-from edgecnn.train.resize import Fit, fitter
+from edgecnn.train.data import Data, TrainingImages, load_data
+from edgecnn.train.resize import Fit, make_resizer
 from edgecnn_runtime.types import Pixels
 
 CONFIG = TrainConfig(
@@ -40,15 +40,15 @@ def main() -> None:
     from rich.console import Console
 
     from edgecnn.cli.train import Display, show
-    from edgecnn.train.loop import judge
-    from edgecnn.train.trainer import resolve, train_on
+    from edgecnn.train.loop import evaluate
+    from edgecnn.train.trainer import resolve, train_in_memory
 
     parser = argparse.ArgumentParser(prog="python -m edgecnn.demo.train_demo", description=__doc__)
     parser.add_argument("mnist", help="folder with MNIST's IDX files")
     parser.add_argument("out", help="checkpoint to write")
     args = parser.parse_args()
     config = msgspec.structs.replace(CONFIG, data=args.mnist, out=args.out)
-    fit = fitter(resolve(config), config)
+    fit = make_resizer(resolve(config), config)
     mnist = load_data(config, fit, (SIDE, SIDE, 1))
     data = Data(
         train=_joined(_either_way(mnist.train), rendered(TRAIN_SEEDS, fit)),
@@ -58,17 +58,17 @@ def main() -> None:
     )
     console = Console()
     with Display(Console(stderr=True)) as display:
-        trained = train_on(data, config, display)
+        trained = train_in_memory(data, config, display)
     show(trained, console)
-    accuracy = judge(trained.model, trained.recipe, mnist.test)[1]
+    accuracy = evaluate(trained.model, trained.recipe, mnist.test)[1]
     console.print(f"MNIST's {len(mnist.test):,} test pictures: {accuracy:.2%}")
 
 
-def rendered(seeds: Iterable[int], fit: Fit) -> Pictures:
+def rendered(seeds: Iterable[int], fit: Fit) -> TrainingImages:
     """What the window shows in every other frame of these seeds' scenes."""
     shown = [pair for seed in seeds for pair in _windows(seed)]
     pixels = np.stack([fit(picture) for picture, _ in shown])
-    return Pictures(pixels, np.array([target for _, target in shown], np.int64))
+    return TrainingImages(pixels, np.array([target for _, target in shown], np.int64))
 
 
 def _windows(seed: int) -> Iterator[tuple[Pixels, int]]:
@@ -94,15 +94,17 @@ def _relit(picture: Pixels, random: np.random.Generator) -> Pixels:
     return np.asarray(np.clip(light, 0, 255), np.uint8)
 
 
-def _either_way(pictures: Pictures) -> Pictures:
+def _either_way(pictures: TrainingImages) -> TrainingImages:
     """Every other picture as a negative: tiles have dark digits and light ones."""
     pixels = pictures.pixels.copy()
     pixels[::2] = 255 - pixels[::2]
-    return Pictures(pixels, pictures.targets)
+    return TrainingImages(pixels, pictures.targets)
 
 
-def _joined(a: Pictures, b: Pictures) -> Pictures:
-    return Pictures(np.concatenate([a.pixels, b.pixels]), np.concatenate([a.targets, b.targets]))
+def _joined(a: TrainingImages, b: TrainingImages) -> TrainingImages:
+    return TrainingImages(
+        np.concatenate([a.pixels, b.pixels]), np.concatenate([a.targets, b.targets])
+    )
 
 
 if __name__ == "__main__":

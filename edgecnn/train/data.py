@@ -24,7 +24,7 @@ MAX_CLASSES = 1000
 
 
 @dataclass(frozen=True, slots=True)
-class Pictures:
+class TrainingImages:
     """pixels: uint8[N,H,W,C], C 1 (gray) or 3 (BGR). targets: int64[N], indices into labels."""
 
     pixels: NDArray[np.uint8]
@@ -33,9 +33,9 @@ class Pictures:
     def __len__(self) -> int:
         return len(self.targets)
 
-    def take(self, index: NDArray[np.int64]) -> "Pictures":
+    def take(self, index: NDArray[np.int64]) -> "TrainingImages":
         """Those at the given positions."""
-        return Pictures(self.pixels[index], self.targets[index])
+        return TrainingImages(self.pixels[index], self.targets[index])
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +45,9 @@ class Data:
     labels: class names in target order. skipped: files that were no pictures.
     """
 
-    train: Pictures
-    valid: Pictures
-    test: Pictures
+    train: TrainingImages
+    valid: TrainingImages
+    test: TrainingImages
     labels: tuple[str, ...]
     skipped: tuple[str, ...] = ()
 
@@ -88,7 +88,9 @@ def _idx_file(root: Path, name: str) -> Path:
     return packed if packed.is_file() else root / name
 
 
-def _read_idx_part(root: Path, prefix: str, fit: Fit, shape: tuple[int, int, int]) -> Pictures:
+def _read_idx_part(
+    root: Path, prefix: str, fit: Fit, shape: tuple[int, int, int]
+) -> TrainingImages:
     images = read_idx(_idx_file(root, f"{prefix}-images-idx3-ubyte"), dimensions=3)
     labels = read_idx(_idx_file(root, f"{prefix}-labels-idx1-ubyte"), dimensions=1)
     if len(images) != len(labels) or not len(images) or not images[0].size:
@@ -100,7 +102,7 @@ def _read_idx_part(root: Path, prefix: str, fit: Fit, shape: tuple[int, int, int
         pixels = images[..., None]
     else:
         pixels = np.stack([fit(np.repeat(image[..., None], 3, axis=2)) for image in images])
-    return Pictures(pixels, labels.astype(np.int64))
+    return TrainingImages(pixels, labels.astype(np.int64))
 
 
 def _picture_folders(root: Path) -> dict[str, Path]:
@@ -120,7 +122,7 @@ def _read_folder_parts(
     fit: Fit,
     shape: tuple[int, int, int],
     on_picture: OnPicture,
-) -> tuple[dict[str, Pictures], tuple[str, ...], tuple[str, ...]]:
+) -> tuple[dict[str, TrainingImages], tuple[str, ...], tuple[str, ...]]:
     labels = class_folders(folders["train"])
     skipped: tuple[str, ...] = ()
     parts = {}
@@ -128,7 +130,7 @@ def _read_folder_parts(
         if unknown := sorted(set(class_folders(folder)) - set(labels)):
             raise UsageError(f"{folder / unknown[0]} is no class of {folders['train']}")
         pixels, targets, left_out = read_folders(folder, labels, fit, shape, on_picture)
-        parts[part] = Pictures(pixels, targets)
+        parts[part] = TrainingImages(pixels, targets)
         skipped += left_out
     if absent := set(range(len(labels))) - set(parts["train"].targets.tolist()):
         raise UsageError(f"{folders['train'] / labels[min(absent)]}: no picture can be read")
@@ -148,7 +150,7 @@ def _named(file: str, labels: tuple[str, ...]) -> tuple[str, ...]:
     return names
 
 
-def _check_labels(root: Path, parts: dict[str, Pictures], labels: tuple[str, ...]) -> None:
+def _check_labels(root: Path, parts: dict[str, TrainingImages], labels: tuple[str, ...]) -> None:
     if not 2 <= len(labels) <= MAX_CLASSES:
         raise UsageError(f"{root} has {len(labels)} classes; training needs 2 to {MAX_CLASSES}")
     for part, pictures in parts.items():
@@ -160,7 +162,7 @@ def _check_labels(root: Path, parts: dict[str, Pictures], labels: tuple[str, ...
 
 
 def _split(
-    parts: dict[str, Pictures],
+    parts: dict[str, TrainingImages],
     labels: tuple[str, ...],
     skipped: tuple[str, ...],
     config: TrainConfig,
@@ -182,8 +184,8 @@ def _split(
 
 
 def _set_aside(
-    pictures: Pictures, share: float, random: np.random.Generator
-) -> tuple[Pictures, Pictures]:
+    pictures: TrainingImages, share: float, random: np.random.Generator
+) -> tuple[TrainingImages, TrainingImages]:
     """Two parts, the second with ``share`` of every class."""
     aside = np.zeros(len(pictures), bool)
     for target in np.unique(pictures.targets):

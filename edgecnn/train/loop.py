@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from edgecnn.models.recipe import Loss, Recipe
 from edgecnn.train.augment import augment
 from edgecnn.train.config import TrainConfig
-from edgecnn.train.data import Data, Pictures
+from edgecnn.train.data import Data, TrainingImages
 from edgecnn_runtime.errors import EdgecnnError
 
 EVAL_BATCH = 500
@@ -42,7 +42,7 @@ class History:
     stopped: Stopped
 
 
-class Watch(Protocol):
+class TrainCallbacks(Protocol):
     """Whoever wants to see the training go by."""
 
     def reading(self, done: int, total: int) -> None:
@@ -55,14 +55,14 @@ class Watch(Protocol):
         """An epoch ended."""
 
 
-def learn(
+def fit(
     model: nn.Module,
     recipe: Recipe,
     data: Data,
     config: TrainConfig,
     *,
     keep: Callable[[], None],
-    watch: Watch,
+    watch: TrainCallbacks,
 ) -> History:
     """Train ``model`` in place as ``recipe`` says.
 
@@ -97,16 +97,16 @@ def learn(
     return History(tuple(epochs), kept, stopped)
 
 
-def judge(model: nn.Module, recipe: Recipe, pictures: Pictures) -> tuple[float, float]:
+def evaluate(model: nn.Module, recipe: Recipe, pictures: TrainingImages) -> tuple[float, float]:
     """Mean loss and accuracy on pictures, without learning from them."""
     outputs = outputs_of(model, recipe, pictures)
     targets = torch.from_numpy(pictures.targets)
     loss = LOSSES[recipe.loss](outputs, targets).item()
-    right = (decide(outputs, recipe.loss) == targets).float().mean().item()
+    right = (predict(outputs, recipe.loss) == targets).float().mean().item()
     return loss, right
 
 
-def outputs_of(model: nn.Module, recipe: Recipe, pictures: Pictures) -> Tensor:
+def outputs_of(model: nn.Module, recipe: Recipe, pictures: TrainingImages) -> Tensor:
     """float32[N,…]: what the model says of each picture, in evaluation mode."""
     pixels = torch.from_numpy(pictures.pixels)
     normalize = normalizer(recipe)
@@ -115,7 +115,7 @@ def outputs_of(model: nn.Module, recipe: Recipe, pictures: Pictures) -> Tensor:
         return torch.cat([model(normalize(part)) for part in torch.split(pixels, EVAL_BATCH)])
 
 
-def decide(outputs: Tensor, loss: Loss) -> Tensor:
+def predict(outputs: Tensor, loss: Loss) -> Tensor:
     """int64[N]: the label each output stands for."""
     return (outputs[:, 0] > 0.5).long() if loss == "bce" else outputs.argmax(dim=1)
 
@@ -142,7 +142,7 @@ class _Lesson:
     """What one epoch shares with the next: optimizer state and the stream of random numbers."""
 
     def __init__(
-        self, model: nn.Module, recipe: Recipe, train: Pictures, config: TrainConfig
+        self, model: nn.Module, recipe: Recipe, train: TrainingImages, config: TrainConfig
     ) -> None:
         self.model, self.recipe = model, recipe
         self.augmentation = config.augment
@@ -167,7 +167,7 @@ class _Lesson:
             yield self.pixels[index], self.targets[index]
 
 
-def _epoch(lesson: _Lesson, number: int, valid: Pictures, watch: Watch) -> Epoch:
+def _epoch(lesson: _Lesson, number: int, valid: TrainingImages, watch: TrainCallbacks) -> Epoch:
     model, recipe, total = lesson.model, lesson.recipe, len(lesson.targets)
     normalize, criterion = normalizer(recipe), LOSSES[recipe.loss]
     began, loss_sum, right, done = time.monotonic(), 0.0, 0, 0
@@ -182,12 +182,12 @@ def _epoch(lesson: _Lesson, number: int, valid: Pictures, watch: Watch) -> Epoch
         lesson.schedule.step()
         done += len(targets)
         loss_sum += loss.item() * len(targets)
-        right += int((decide(outputs, recipe.loss) == targets).sum())
+        right += int((predict(outputs, recipe.loss) == targets).sum())
         if not math.isfinite(loss_sum):
             raise EdgecnnError(
                 f"the loss became {loss.item()} in epoch {number}: try --lr {recipe.lr / 10:g}"
             )
         watch.step(number, done, total, loss_sum / done)
-    val_loss, val_accuracy = judge(model, recipe, valid) if len(valid) else (None, None)
+    val_loss, val_accuracy = evaluate(model, recipe, valid) if len(valid) else (None, None)
     seconds = time.monotonic() - began
     return Epoch(number, loss_sum / done, right / done, val_loss, val_accuracy, seconds)

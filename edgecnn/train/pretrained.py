@@ -8,13 +8,13 @@ import torch
 from torch import Tensor, nn
 
 from edgecnn_export.checkpoint import is_checkpoint, parse_checkpoint
-from edgecnn_export.loading.file_format import detect
+from edgecnn_export.loading.file_format import detect_format
 from edgecnn_export.loading.weights import find_state_dict
 from edgecnn_runtime.errors import CheckpointError, UsageError
 
 
 @dataclass(frozen=True, slots=True)
-class Started:
+class Pretrained:
     """taken: names of the weights that came from the file. fresh: those of which it has none of
     that name and shape; both empty without a file. frozen: those that training leaves alone.
     """
@@ -24,7 +24,7 @@ class Started:
     frozen: tuple[str, ...] = ()
 
 
-def start_from(model: nn.Module, file: str, freeze: Sequence[str]) -> Started:
+def load_pretrained(model: nn.Module, file: str, freeze: Sequence[str]) -> Pretrained:
     """Copy what fits from the checkpoint or state dict ``file`` and freeze by prefix; in place.
 
     Raises CheckpointError when nothing fits, UsageError for a prefix no weight begins with.
@@ -52,11 +52,11 @@ def start_from(model: nn.Module, file: str, freeze: Sequence[str]) -> Started:
     if len(set(frozen)) == len(list(model.parameters())):
         raise UsageError("--freeze holds every weight: nothing is left to train")
     fresh = tuple(name for name in own if name not in taken) if file else ()
-    return Started(taken, fresh, tuple(dict.fromkeys(frozen)))
+    return Pretrained(taken, fresh, tuple(dict.fromkeys(frozen)))
 
 
 def _read_weights(path: Path) -> dict[str, Tensor]:
-    kind = detect(path)
+    kind = detect_format(path)
     if kind not in {"weights", "safetensors"}:
         raise UsageError(f"--init-from {path} is {kind}: give a checkpoint or a state dict")
     try:

@@ -16,7 +16,7 @@ Fit = Callable[[Pixels], NDArray[np.uint8]]
 """uint8[H,W,3] BGR → uint8[size,size,C], C 1 for gray, 3 for BGR."""
 
 
-def fitter(recipe: Recipe, config: TrainConfig) -> Fit:
+def make_resizer(recipe: Recipe, config: TrainConfig) -> Fit:
     """The runtime's own resizing, then gray where the network wants it."""
     spec = Input(
         width=recipe.size,

@@ -16,11 +16,11 @@ from torch import nn
 from edgecnn.models import MODELS
 from edgecnn.models.recipe import Recipe
 from edgecnn.train.config import TrainConfig
-from edgecnn.train.data import Data, Pictures, load_data
-from edgecnn.train.loop import History, Watch, decide, learn, outputs_of
+from edgecnn.train.data import Data, TrainingImages, load_data
+from edgecnn.train.loop import History, TrainCallbacks, fit, outputs_of, predict
 from edgecnn.train.metrics import Metrics, measure
-from edgecnn.train.pretrained import Started, start_from
-from edgecnn.train.resize import fitter
+from edgecnn.train.pretrained import Pretrained, load_pretrained
+from edgecnn.train.resize import make_resizer
 from edgecnn_export.checkpoint import save_checkpoint
 from edgecnn_runtime.errors import EdgecnnError, UsageError
 
@@ -28,19 +28,19 @@ SAMPLES = 16
 
 
 @dataclass(frozen=True, slots=True)
-class Trained:
+class TrainResult:
     """A finished training. metrics: on the test pictures, never seen while training."""
 
     checkpoint: Path
     model: nn.Module
     recipe: Recipe
     data: Data
-    started: Started
+    started: Pretrained
     history: History
     metrics: Metrics
 
 
-def train(config: TrainConfig, watch: Watch) -> Trained:
+def train(config: TrainConfig, watch: TrainCallbacks) -> TrainResult:
     """Train a network and write a checkpoint that ``edgecnn export`` needs no flag for.
 
     It is written after every epoch that is kept, so that a crash loses one epoch and no more.
@@ -51,11 +51,11 @@ def train(config: TrainConfig, watch: Watch) -> Trained:
     _check_writable(Path(config.out))
     recipe = resolve(config)
     shape = (recipe.size, recipe.size, recipe.channels)
-    data = load_data(config, fitter(recipe, config), shape, watch.reading)
-    return train_on(data, config, watch)
+    data = load_data(config, make_resizer(recipe, config), shape, watch.reading)
+    return train_in_memory(data, config, watch)
 
 
-def train_on(data: Data, config: TrainConfig, watch: Watch) -> Trained:
+def train_in_memory(data: Data, config: TrainConfig, watch: TrainCallbacks) -> TrainResult:
     """The same from data already in memory, at the network's input size; ``config.data`` is unused.
 
     Sets torch's thread count for the process.
@@ -64,7 +64,7 @@ def train_on(data: Data, config: TrainConfig, watch: Watch) -> Trained:
     recipe = dataclasses.replace(resolve(config), classes=len(data.labels))
     arch_args = {"channels": recipe.channels, "size": recipe.size, "classes": recipe.classes}
     model = _build(config, arch_args)
-    started = start_from(model, config.init_from, config.freeze)
+    started = load_pretrained(model, config.init_from, config.freeze)
 
     def keep() -> None:
         save_checkpoint(
@@ -72,14 +72,14 @@ def train_on(data: Data, config: TrainConfig, watch: Watch) -> Trained:
             model,
             arch=MODELS[config.model],
             arch_args=arch_args,
-            spec=spec_of(recipe, data.labels, config),
+            spec=checkpoint_spec(recipe, data.labels, config),
             samples=_samples(data.test),
         )
 
-    history = learn(model, recipe, data, config, keep=keep, watch=watch)
-    predicted = decide(outputs_of(model, recipe, data.test), recipe.loss).numpy()
+    history = fit(model, recipe, data, config, keep=keep, watch=watch)
+    predicted = predict(outputs_of(model, recipe, data.test), recipe.loss).numpy()
     metrics = measure(data.test.targets, predicted, recipe.classes)
-    return Trained(Path(config.out), model, recipe, data, started, history, metrics)
+    return TrainResult(Path(config.out), model, recipe, data, started, history, metrics)
 
 
 def resolve(config: TrainConfig) -> Recipe:
@@ -96,7 +96,7 @@ def resolve(config: TrainConfig) -> Recipe:
     )
 
 
-def spec_of(recipe: Recipe, labels: tuple[str, ...], config: TrainConfig) -> dict[str, Any]:
+def checkpoint_spec(recipe: Recipe, labels: tuple[str, ...], config: TrainConfig) -> dict[str, Any]:
     """What the checkpoint says of itself, in the keys of ``ExportConfig``."""
     return {
         "task": "classify",
@@ -122,7 +122,7 @@ def _build(config: TrainConfig, arch_args: dict[str, int]) -> nn.Module:
         raise UsageError(str(error)) from None
 
 
-def _samples(pictures: Pictures) -> NDArray[np.uint8]:
+def _samples(pictures: TrainingImages) -> NDArray[np.uint8]:
     """uint8[N,H,W,3] BGR: a few pictures, the classes in turn, for export to verify on."""
     order = np.argsort(pictures.targets, kind="stable")
     grouped = pictures.targets[order]

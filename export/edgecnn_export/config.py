@@ -19,15 +19,15 @@ Head = Literal[
 ]  # fmt: skip
 Size = Annotated[str, Meta(pattern=r"^[1-9][0-9]{0,4}(x[1-9][0-9]{0,4})?$")]
 Opset = Annotated[int, Meta(ge=18, le=20)]
-Share = Annotated[float, Meta(gt=0.0, le=1.0)]
-Points = Annotated[float, Meta(ge=0.0, le=100.0)]
+Fraction = Annotated[float, Meta(gt=0.0, le=1.0)]
+Percent = Annotated[float, Meta(ge=0.0, le=100.0)]
 Target = Literal["cpu", "openvino", "cpu-rr", "trt"]
 Method = Literal["minmax", "percentile", "entropy", "mse"]
 Numbers = tuple[float, ...]
-Whole = tuple[int, ...]
+Integers = tuple[int, ...]
 
 
-def about(words: str, metavar: str = "") -> Meta:
+def cli_help(words: str, metavar: str = "") -> Meta:
     """A field's --help text, and how its value is written there."""
     return Meta(description=words, extra={"metavar": metavar})
 
@@ -35,97 +35,110 @@ def about(words: str, metavar: str = "") -> Meta:
 class ExportConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What one export is told. A field at its default was not said, and asks the next source."""
 
-    model: Annotated[str, about("checkpoint, .safetensors, TorchScript, .pt2 or .onnx")] = ""
+    model: Annotated[str, cli_help("checkpoint, .safetensors, TorchScript, .pt2 or .onnx")] = ""
     spec: Annotated[
-        str, about("YAML file with any of these keys; its paths are relative to it", "FILE")
+        str, cli_help("YAML file with any of these keys; its paths are relative to it", "FILE")
     ] = ""
     arch: Annotated[
-        str, about("what builds the nn.Module of a state dict", "PACKAGE.MODULE:FACTORY")
+        str, cli_help("what builds the nn.Module of a state dict", "PACKAGE.MODULE:FACTORY")
     ] = ""
     arch_args: Annotated[
-        dict[str, Any], about('the factory\'s keyword arguments, as JSON: {"width": 2}')
+        dict[str, Any], cli_help('the factory\'s keyword arguments, as JSON: {"width": 2}')
     ] = {}
     trust_pickle: Annotated[
-        bool, about("load a file that could run code: only if you made it yourself")
+        bool, cli_help("load a file that could run code: only if you made it yourself")
     ] = False
 
     input: Annotated[
-        Size | None, about("size of the network's input, e.g. 640x352", "WIDTHxHEIGHT")
+        Size | None, cli_help("size of the network's input, e.g. 640x352", "WIDTHxHEIGHT")
     ] = None
-    mean: Annotated[Numbers | None, about("per channel, in 0..255 pixel units", "R,G,B")] = None
-    std: Annotated[Numbers | None, about("per channel, in 0..255 pixel units", "R,G,B")] = None
+    mean: Annotated[Numbers | None, cli_help("per channel, in 0..255 pixel units", "R,G,B")] = None
+    std: Annotated[Numbers | None, cli_help("per channel, in 0..255 pixel units", "R,G,B")] = None
     preset: Annotated[
         Literal["imagenet", "unit", "signed", "raw"] | None,
-        about("mean and std by name: unit is 0..1, signed -1..1, raw 0..255"),
+        cli_help("mean and std by name: unit is 0..1, signed -1..1, raw 0..255"),
     ] = None
-    color: Annotated[Color | None, about("channel order the model was trained on")] = None
+    color: Annotated[Color | None, cli_help("channel order the model was trained on")] = None
     resize: Annotated[
-        Resize | None, about("how a frame is fitted (default: letterbox to detect, else stretch)")
+        Resize | None,
+        cli_help("how a frame is fitted (default: letterbox to detect, else stretch)"),
     ] = None
     interpolation: Annotated[
-        Interpolation | None, about("linear (the default) is fast; area when shrinking a lot")
+        Interpolation | None, cli_help("linear (the default) is fast; area when shrinking a lot")
     ] = None
-    crop_pct: Annotated[Share | None, about("share of the short side a crop keeps", "SHARE")] = None
+    crop_pct: Annotated[
+        Fraction | None, cli_help("share of the short side a crop keeps", "SHARE")
+    ] = None
     pad: Annotated[
-        Whole | None, about("letterbox fill, three values or one (default: 114)", "B,G,R")
+        Integers | None, cli_help("letterbox fill, three values or one (default: 114)", "B,G,R")
     ] = None
     pad_position: Annotated[
-        Literal["center", "corner"] | None, about("where the picture sits in a letterbox")
+        Literal["center", "corner"] | None, cli_help("where the picture sits in a letterbox")
     ] = None
 
-    task: Annotated[Task | None, about("what the model does (default: told by its outputs)")] = None
-    head: Annotated[Head | None, about("how its outputs are decoded (default: auto)", "HEAD")] = (
+    task: Annotated[Task | None, cli_help("what the model does (default: told by its outputs)")] = (
         None
     )
+    head: Annotated[
+        Head | None, cli_help("how its outputs are decoded (default: auto)", "HEAD")
+    ] = None
     labels: Annotated[
         str | tuple[str, ...] | None,
-        about("class names (or characters, for ocr), one a line", "FILE"),
+        cli_help("class names (or characters, for ocr), one a line", "FILE"),
     ] = None
-    score: Annotated[Unit | None, about("detections under this score are dropped", "0..1")] = None
-    iou: Annotated[Unit | None, about("boxes overlapping more are suppressed", "0..1")] = None
+    score: Annotated[Unit | None, cli_help("detections under this score are dropped", "0..1")] = (
+        None
+    )
+    iou: Annotated[Unit | None, cli_help("boxes overlapping more are suppressed", "0..1")] = None
     decode: Annotated[
-        dict[str, Any], about('more of the head\'s settings, as JSON: {"points": 4}')
+        dict[str, Any], cli_help('more of the head\'s settings, as JSON: {"points": 4}')
     ] = {}
 
     images: Annotated[
-        str, about("pictures to verify with; some of them go into the self-test", "DIR")
+        str, cli_help("pictures to verify with; some of them go into the self-test", "DIR")
     ] = ""
     backends: Annotated[
         tuple[str, ...] | None,
-        about("engines to verify on (default: every one installed here)", "NAME,…"),
+        cli_help("engines to verify on (default: every one installed here)", "NAME,…"),
     ] = None
 
     reduced: Annotated[
-        bool, about("also verify bf16 and f16, for devices to choose from (on with --int8)")
+        bool, cli_help("also verify bf16 and f16, for devices to choose from (on with --int8)")
     ] = False
 
-    int8: Annotated[bool, about("also make INT8 artifacts, as accurate as the gate asks")] = False
+    int8: Annotated[bool, cli_help("also make INT8 artifacts, as accurate as the gate asks")] = (
+        False
+    )
     calib: Annotated[
         str,
-        about("pictures like those the camera will see, to calibrate INT8 on; 100 to 300", "DIR"),
+        cli_help(
+            "pictures like those the camera will see, to calibrate INT8 on; 100 to 300", "DIR"
+        ),
     ] = ""
     eval_data: Annotated[
-        str, about("labelled pictures: the INT8 gate becomes the task's own metric", "DIR|FILE")
+        str, cli_help("labelled pictures: the INT8 gate becomes the task's own metric", "DIR|FILE")
     ] = ""
     targets: Annotated[
         tuple[Target, ...] | None,
-        about("INT8 forms to make (default: all of them)", "cpu,openvino,cpu-rr,trt"),
+        cli_help("INT8 forms to make (default: all of them)", "cpu,openvino,cpu-rr,trt"),
     ] = None
     max_drop: Annotated[
-        Points | None, about("points of the metric INT8 may lose (default: 0.5)", "POINTS")
+        Percent | None, cli_help("points of the metric INT8 may lose (default: 0.5)", "POINTS")
     ] = None
     method: Annotated[
-        Method | None, about("how ranges are chosen (default: the best of all, measured)")
+        Method | None, cli_help("how ranges are chosen (default: the best of all, measured)")
     ] = None
     work_dir: Annotated[
-        str, about("where an interrupted INT8 search is taken up (default: the user's)", "DIR")
+        str, cli_help("where an interrupted INT8 search is taken up (default: the user's)", "DIR")
     ] = ""
 
-    out: Annotated[str, about("bundle to write (default: NAME.edge here)", "DIR")] = ""
-    name: Annotated[str, about("the bundle's name (default: the model file's stem)")] = ""
-    overwrite: Annotated[bool, about("replace an existing bundle")] = False
-    batch: Annotated[Whole | None, about("batch sizes to allow (default: any)", "N,…")] = None
-    opset: Annotated[Opset | None, about("ONNX operator set, 18 to 20 (default: 20)", "N")] = None
+    out: Annotated[str, cli_help("bundle to write (default: NAME.edge here)", "DIR")] = ""
+    name: Annotated[str, cli_help("the bundle's name (default: the model file's stem)")] = ""
+    overwrite: Annotated[bool, cli_help("replace an existing bundle")] = False
+    batch: Annotated[Integers | None, cli_help("batch sizes to allow (default: any)", "N,…")] = None
+    opset: Annotated[Opset | None, cli_help("ONNX operator set, 18 to 20 (default: 20)", "N")] = (
+        None
+    )
 
     def bundle_name(self) -> str:
         """``name``, or one made from the model file's stem."""

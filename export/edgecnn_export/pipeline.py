@@ -9,33 +9,33 @@ import onnx
 
 from edgecnn_export.config import ExportConfig
 from edgecnn_export.graph.fold import fold_pixels
-from edgecnn_export.graph.fuse_float import finish
-from edgecnn_export.graph.optimize import optimise
+from edgecnn_export.graph.fuse_float import fuse_float
+from edgecnn_export.graph.optimize import optimize
 from edgecnn_export.loading.load import load_model
 from edgecnn_export.loading.loaded import input_channels, input_shape
-from edgecnn_export.planning.graph_info import describe, look_at
+from edgecnn_export.planning.graph_info import inspect_graph, summarize_graph
 from edgecnn_export.planning.manifest_draft import draft_manifest
 from edgecnn_export.planning.resolve import check_early, resolve
-from edgecnn_export.planning.settings import over_checkpoint, read_settings
+from edgecnn_export.planning.settings import read_settings, with_checkpoint_defaults
 from edgecnn_export.planning.size import network_size
-from edgecnn_export.progress import Progress, Silent, Timed
-from edgecnn_export.quantization.step import Int8, add_int8, calibrated, check_int8
-from edgecnn_export.report import Facts
+from edgecnn_export.progress import NullProgress, Progress, Timed
+from edgecnn_export.quantization.step import Int8, check_int8, quantize_step, with_calibration
+from edgecnn_export.report import ReportInputs
 from edgecnn_export.report_html.files import write_report
 from edgecnn_export.tracing.trace import trace
-from edgecnn_export.verification.divergence import Suspects, explain_failure, finite
+from edgecnn_export.verification.divergence import FailureContext, describe_failure, require_finite
 from edgecnn_export.verification.golden import most_distinct, write_golden
 from edgecnn_export.verification.images import Flag, collect, list_pictures, read_pictures
-from edgecnn_export.verification.reduced_precision import NONE, check_reduced
-from edgecnn_export.verification.reference import make_reference, textbook
+from edgecnn_export.verification.reduced_precision import NOT_CHECKED, check_reduced
+from edgecnn_export.verification.reference import make_reference, reference_preprocess
 from edgecnn_export.verification.verify import (
     Check,
     Verifier,
+    artifacts_with_runs,
+    constant_output_warnings,
     engines,
     make_truth,
-    measured,
-    reliable,
-    standing_still,
+    stable_images,
 )
 from edgecnn_runtime.bundle.bundle import (
     MANIFEST,
@@ -75,7 +75,7 @@ def export(config: ExportConfig, progress: Progress | None = None) -> ExportResu
     said wrong, UnsupportedModelError for a model that cannot be taken, VerificationError where an
     artifact does not follow the reference, EdgecnnError where the bundle cannot be written.
     """
-    timed = Timed(progress or Silent())
+    timed = Timed(progress or NullProgress())
     settings = read_settings(config)
     backends = engines(settings.config.backends)
     check_int8(settings.config)
@@ -87,7 +87,9 @@ def export(config: ExportConfig, progress: Progress | None = None) -> ExportResu
 
         with timed.step("load"):
             loaded = load_model(settings.config)
-            settings = over_checkpoint(settings, loaded.spec, loaded.origin or "checkpoint")
+            settings = with_checkpoint_defaults(
+                settings, loaded.spec, loaded.origin or "checkpoint"
+            )
             size = network_size(settings.config, input_channels(loaded), input_shape(loaded))
             check_early(settings, size)
 
@@ -102,60 +104,64 @@ def export(config: ExportConfig, progress: Progress | None = None) -> ExportResu
                     opset=settings.config.opset or OPSET,
                 )
                 reference = make_reference(loaded, traced)
-                seen = look_at(traced, settings.config, reference, size)
+                seen = inspect_graph(traced, settings.config, reference, size)
                 plan = resolve(settings, size, seen)
 
             pictures = collect(album.result(), loaded.samples, plan.input)
-            answers = aside.submit(reference.run, textbook(pictures.pixels, plan.input))
+            answers = aside.submit(reference.run, reference_preprocess(pictures.pixels, plan.input))
 
             with timed.step("fold"):
                 folded = fold_pixels(traced, plan.input)
 
             with timed.step("optimise"):
-                model = optimise(folded)
-                artifact = write_artifact(folder, finish(model))
+                model = optimize(folded)
+                artifact = write_artifact(folder, fuse_float(model))
                 manifest = draft_manifest(plan, loaded, artifact, config)
 
             with timed.step("run the reference"):
                 truth = make_truth(
-                    manifest, pictures.pixels, finite(answers.result(), model, pictures.pixels)
+                    manifest,
+                    pictures.pixels,
+                    require_finite(answers.result(), model, pictures.pixels),
                 )
 
             verifier = Verifier(folder, manifest, truth)
             checks = verifier.run(backends, timed)
             if any(check.failed for check in checks):
-                suspects = Suspects(loaded.module, traced, folder)
-                raise VerificationError(explain_failure(checks, suspects, truth.pixels, plan.input))
+                suspects = FailureContext(loaded.module, traced, folder)
+                raise VerificationError(
+                    describe_failure(checks, suspects, truth.pixels, plan.input)
+                )
 
-            int8 = add_int8(model, verifier, settings.config, backends, timed)
-            manifest = calibrated(manifest, int8)
+            int8 = quantize_step(model, verifier, settings.config, backends, timed)
+            manifest = with_calibration(manifest, int8)
             checks += Verifier(folder, manifest, truth).run(backends, timed)
             reduced = (
                 check_reduced(verifier, checks, timed)
                 if settings.config.reduced or settings.config.int8
-                else NONE
+                else NOT_CHECKED
             )
             checks += reduced.passed
 
             with timed.step("pack"):
-                golden = most_distinct(truth.outputs, reliable(checks))
+                golden = most_distinct(truth.outputs, stable_images(checks))
                 manifest = msgspec.structs.replace(
                     manifest,
-                    artifacts=measured(checks, truth, golden),
+                    artifacts=artifacts_with_runs(checks, truth, golden),
                     golden=write_golden(folder, pictures, truth.outputs, golden),
                 )
                 warnings = (
                     *plan.warnings,
                     *pictures.warnings,
-                    *standing_still(truth),
+                    *constant_output_warnings(truth),
                     *reduced.left_out,
                     *int8.warnings,
                 )
-                facts = Facts(
+                facts = ReportInputs(
                     manifest=manifest,
                     warnings=warnings,
-                    before=describe(traced),
-                    after=describe(model),
+                    before=summarize_graph(traced),
+                    after=summarize_graph(model),
                     pictures=pictures,
                     truth=truth,
                     golden=golden,

@@ -12,18 +12,18 @@ class Progress(Protocol):
     def step(self, name: str) -> AbstractContextManager[None]:
         """Begin a step, named as a person would: ``trace``, ``verify on openvino``."""
 
-    def at(self, done: int, total: int) -> None:
+    def update(self, done: int, total: int) -> None:
         """How far the step that runs has come; total: of pictures, tries …, at most."""
 
 
-class Silent:
+class NullProgress:
     """Tells nobody."""
 
     def step(self, name: str) -> AbstractContextManager[None]:  # noqa: ARG002
         """Nothing."""
         return nullcontext()
 
-    def at(self, done: int, total: int) -> None:
+    def update(self, done: int, total: int) -> None:
         """Nothing."""
 
 
@@ -42,6 +42,6 @@ class Timed:
             yield
         self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
 
-    def at(self, done: int, total: int) -> None:
+    def update(self, done: int, total: int) -> None:
         """Passed on."""
-        self._progress.at(done, total)
+        self._progress.update(done, total)

@@ -5,18 +5,18 @@ from dataclasses import dataclass
 
 import msgspec
 
-from edgecnn_export.planning.graph_info import Graph
-from edgecnn_export.quantization.report import Int8Report, tell
+from edgecnn_export.planning.graph_info import GraphSummary
+from edgecnn_export.quantization.report import Int8Report, make_int8_report
 from edgecnn_export.quantization.step import Int8
-from edgecnn_export.verification.images import Pictures
-from edgecnn_export.verification.verify import Check, Truth
+from edgecnn_export.verification.images import NetworkImages
+from edgecnn_export.verification.verify import Check, ReferenceOutputs
 from edgecnn_runtime.bundle.manifest import Manifest
 from edgecnn_runtime.types import Classification, Embedding, Reading, Result
 
 SCHEMA = 1
 
 
-class Picture(msgspec.Struct, frozen=True, kw_only=True):
+class ReportImage(msgspec.Struct, frozen=True, kw_only=True):
     """A verification picture: where it came from, what the model says of it, which engines agree.
 
     golden: whether it is in the bundle's self-test.
@@ -28,7 +28,7 @@ class Picture(msgspec.Struct, frozen=True, kw_only=True):
     golden: bool
 
 
-class Report(msgspec.Struct, frozen=True, kw_only=True):
+class ExportReport(msgspec.Struct, frozen=True, kw_only=True):
     """All of report.json.
 
     bundle: the manifest, without the list of files this report is itself in. warnings: in plain
@@ -40,31 +40,31 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     bundle: Manifest
     warnings: tuple[str, ...]
     gate: float
-    before: Graph
-    after: Graph
-    pictures: tuple[Picture, ...]
+    before: GraphSummary
+    after: GraphSummary
+    pictures: tuple[ReportImage, ...]
     skipped: tuple[str, ...]
     seconds: dict[str, float]
     int8: Int8Report | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
-class Facts:
+class ReportInputs:
     """What a report is made from."""
 
     manifest: Manifest
     warnings: Sequence[str]
-    before: Graph
-    after: Graph
-    pictures: Pictures
-    truth: Truth
+    before: GraphSummary
+    after: GraphSummary
+    pictures: NetworkImages
+    truth: ReferenceOutputs
     golden: Sequence[int]
     checks: Sequence[Check]
     seconds: dict[str, float]
     int8: Int8
 
 
-def in_words(result: Result) -> str:
+def summarize(result: Result) -> str:
     """A result in a few words: ``7 98 %``, ``3 × face``, ``AB123``."""
     if isinstance(result, Classification):
         return f"{result.label} {result.score:.0%}"
@@ -77,10 +77,10 @@ def in_words(result: Result) -> str:
     return ", ".join(counts) or "nothing found"
 
 
-def make_report(facts: Facts) -> Report:
+def make_report(facts: ReportInputs) -> ExportReport:
     """The report as it is written."""
     checks = {_where(check): check for check in facts.checks}
-    return Report(
+    return ExportReport(
         schema=SCHEMA,
         bundle=facts.manifest,
         warnings=tuple(facts.warnings),
@@ -88,9 +88,9 @@ def make_report(facts: Facts) -> Report:
         before=facts.before,
         after=facts.after,
         pictures=tuple(
-            Picture(
+            ReportImage(
                 name=name,
-                result=in_words(facts.truth.results[index]),
+                result=summarize(facts.truth.results[index]),
                 agreed={engine: check.agreed[index] for engine, check in checks.items()},
                 golden=index in facts.golden,
             )
@@ -98,7 +98,7 @@ def make_report(facts: Facts) -> Report:
         ),
         skipped=facts.pictures.skipped,
         seconds=facts.seconds,
-        int8=tell(facts.int8) if facts.int8.results else None,
+        int8=make_int8_report(facts.int8) if facts.int8.results else None,
     )
 
 

@@ -18,12 +18,12 @@ from msgspec import inspect
 from edgecnn_runtime.errors import ConfigError
 from edgecnn_runtime.schema_errors import (
     Key,
-    children,
-    dotted,
+    allowed_keys,
+    dotted_path,
     explain,
-    keys_allowed,
-    no_such_key,
-    unwrap,
+    types_at,
+    unknown_key_message,
+    without_optional,
 )
 
 SIZE_LIMIT = 1 << 18
@@ -68,7 +68,7 @@ def parse_yaml(text: str, kind: type[T], where: str) -> T:
         return msgspec.convert(value, kind)
     except msgspec.ValidationError as error:
         key, words = explain(error, value, kind)
-        raise ConfigError(f"{where}:{reader.lines[key]}: {dotted(key)}{words}") from None
+        raise ConfigError(f"{where}:{reader.lines[key]}: {dotted_path(key)}{words}") from None
 
 
 def from_plain(value: Any, kind: Any, where: str) -> Any:
@@ -77,7 +77,7 @@ def from_plain(value: Any, kind: Any, where: str) -> Any:
         return msgspec.convert(value, kind)
     except msgspec.ValidationError as error:
         key, words = explain(error, value, kind)
-        raise ConfigError(f"{where}: {dotted(key)}{words}") from None
+        raise ConfigError(f"{where}: {dotted_path(key)}{words}") from None
 
 
 @dataclass
@@ -117,26 +117,26 @@ class _Reader:
             return self._mapping(node, key, kinds)
         if isinstance(node, yaml.SequenceNode):
             return [
-                self._build(item, (*key, index), children(kinds, index))
+                self._build(item, (*key, index), types_at(kinds, index))
                 for index, item in enumerate(node.value)
             ]
         assert isinstance(node, yaml.ScalarNode)
         return node.value if node.style else _scalar(node.value, kinds)
 
     def _mapping(self, node: yaml.MappingNode, key: Key, kinds: list[inspect.Type]) -> Any:
-        known = keys_allowed(kinds)
+        known = allowed_keys(kinds)
         built: dict[str, Any] = {}
         for name, value in node.value:
             if not isinstance(name, yaml.ScalarNode):
-                raise self._error(name.start_mark, f"{dotted(key)}a key must be plain text")
+                raise self._error(name.start_mark, f"{dotted_path(key)}a key must be plain text")
             child = (*key, name.value)
             if name.value in built:
-                problem = f"{dotted(child)}said twice, first in line {self.lines[child]}"
+                problem = f"{dotted_path(child)}said twice, first in line {self.lines[child]}"
                 raise self._error(name.start_mark, problem)
             if known and name.value not in known:
-                problem = dotted(child) + no_such_key(name.value, known)
+                problem = dotted_path(child) + unknown_key_message(name.value, known)
                 raise self._error(name.start_mark, problem)
-            built[name.value] = self._build(value, child, children(kinds, name.value))
+            built[name.value] = self._build(value, child, types_at(kinds, name.value))
             self.lines[child] = name.start_mark.line + 1
         return built
 
@@ -154,7 +154,7 @@ def _scalar(text: str, kinds: list[inspect.Type]) -> Any:
         type(None): (inspect.NoneType,),
         str: (),
     }
-    alternatives = [inner for kind in kinds for inner in unwrap(kind)]
+    alternatives = [inner for kind in kinds for inner in without_optional(kind)]
     if any(isinstance(kind, (inspect.AnyType, *wanted[type(value)])) for kind in alternatives):
         return value
     text_types = (inspect.StrType, inspect.LiteralType)

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from edgecnn_runtime.preprocess import Roi
-from edgecnn_runtime.text import CAPITAL, Colour, Letters
+from edgecnn_runtime.text import CAPITAL, Colour, TextRenderer
 from edgecnn_runtime.types import Box, Classification, Detection, Embedding, Pixels, Reading, Result
 
 PALETTE: tuple[Colour, ...] = (
@@ -24,21 +24,21 @@ SHADE = 0.68
 """How dark a panel makes the picture behind it."""
 FRACTION = 3
 """Binary digits of OpenCV's subpixel coordinates."""
-RUNNERS_UP = 2
+TOP_K = 2
 
 Line: TypeAlias = tuple[str, float | None, Colour]
 """A line of a panel: text, score (or none, and no bar), colour of its bar."""
 
 
-class Painter:
+class Annotator:
     """Draws results into frames. One a thread: its letters are not thread-safe."""
 
     def __init__(self, labels: Sequence[str] = ()) -> None:
         """labels: of every class, to name the runners-up of a classification."""
         self._labels = tuple(labels)
-        self._letters = Letters()
+        self._letters = TextRenderer()
 
-    def draw(
+    def annotate(
         self, pixels: Pixels, result: Result, *, roi: Roi | None = None, note: str = ""
     ) -> None:
         """Draw into ``pixels``, uint8[H,W,3] BGR, in place.
@@ -91,7 +91,7 @@ class Painter:
         if len(self._labels) != len(result.scores):
             return [best]
         order = np.argsort(result.scores)[::-1]
-        others = [int(index) for index in order if index != result.index][:RUNNERS_UP]
+        others = [int(index) for index in order if index != result.index][:TOP_K]
         return [best, *((self._labels[i], float(result.scores[i]), QUIET) for i in others)]
 
     def _panel(self, pixels: Pixels, lines: list[Line], corner: tuple[int, int], size: int) -> None:

@@ -25,11 +25,11 @@ from edgecnn_runtime.errors import (
     UsageError,
 )
 from edgecnn_runtime.preprocess import Geometry, Preprocessor, Roi, check_frame
-from edgecnn_runtime.selection.candidates import Candidate, Choice, ranked
+from edgecnn_runtime.selection.candidates import Candidate, Choice, rank_candidates
 from edgecnn_runtime.types import Box, Frame, Pixels, Result, Tensors
-from edgecnn_runtime.verification.selftest import check, check_outputs
+from edgecnn_runtime.verification.selftest import check_outputs, ensure_selftest
 
-REFUSALS = (SelfTestError, UnsupportedModelError, BackendMissingError)
+FALLBACK_ERRORS = (SelfTestError, UnsupportedModelError, BackendMissingError)
 """What lets ``load`` go on to the next candidate; a damaged bundle does not."""
 
 log = logging.getLogger(__name__)
@@ -66,7 +66,7 @@ def load(
     cache = Path(cache_dir) if cache_dir is not None else default_cache_dir()
     refused: list[tuple[Candidate, str]] = []
     last: EdgecnnError | None = None
-    for candidate in ranked(
+    for candidate in rank_candidates(
         opened,
         cache,
         batch=batch,
@@ -77,7 +77,7 @@ def load(
     ):
         try:
             model = open_model(opened, candidate, batch=batch, cache_dir=cache, self_test=self_test)
-        except REFUSALS as error:
+        except FALLBACK_ERRORS as error:
             log.warning("refused: %s", error)
             refused.append((candidate, str(error)))
             last = error
@@ -118,7 +118,9 @@ def open_model(
         check_outputs(bundle.manifest, backend, str(candidate))
         tested = self_test and candidate.backend != "fake"  # a fake reproduces nothing
         test = (
-            check(bundle, candidate.artifact, candidate.engine, backend, cache) if tested else None
+            ensure_selftest(bundle, candidate.artifact, candidate.engine, backend, cache)
+            if tested
+            else None
         )
         return Model(bundle.manifest, backend, Choice(candidate, test))
     except BaseException:
@@ -173,7 +175,7 @@ class Model:
     def prepare(self, frame: Pixels | Frame, slot: int = 0, roi: Roi | None = None) -> Geometry:
         """The first of three steps: fit a frame into a slot of the backend's input."""
         pixels = frame.pixels if isinstance(frame, Frame) else frame
-        return self._preprocessor.put(pixels, slot, roi)
+        return self._preprocessor.load_frame(pixels, slot, roi)
 
     def infer(self) -> Tensors:
         """The second step: run the engine on what was prepared.

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from edgecnn_runtime.bundle.manifest import Parity
 
 LIMIT_DB = 200.0
-FLOOR = 1e-3
+NOISE_FLOOR = 1e-3
 """A centred output under this share of the mean output is drowned by float32 rounding. Below it,
 errors are held against the floor instead."""
-QUIET = 1e-2
+PER_IMAGE_FLOOR = 1e-2
 """The same for one picture whose output happens to be the mean one, against all pictures."""
 
 
@@ -28,7 +28,9 @@ def parity(reference: NDArray[Any], got: NDArray[Any]) -> Parity:
     if reference.shape != got.shape or not np.isfinite(got).all():
         return Parity(max_abs=float(np.finfo(np.float32).max), cosine=-1.0, snr_db=-LIMIT_DB)
     powers, floor = _powers(reference, got), _floor(reference)
-    quiet = max(floor, QUIET * float(np.sqrt(np.mean([power.signal for power in powers]))))
+    quiet = max(
+        floor, PER_IMAGE_FLOOR * float(np.sqrt(np.mean([power.signal for power in powers])))
+    )
     return Parity(
         max_abs=max(power.max_abs for power in powers),
         cosine=min(_cosine(power, quiet) for power in powers),
@@ -46,13 +48,13 @@ def snr_db(reference: NDArray[Any], got: NDArray[Any]) -> float:
     return _decibels(_powers(reference, got), _floor(reference))
 
 
-def distinctness(reference: NDArray[Any]) -> float:
+def input_sensitivity(reference: NDArray[Any]) -> float:
     """How much an [N,…] output changes with the picture: centred over mean length.
 
     Under ``FLOOR`` it says so little that agreement proves nothing.
     """
     centred = float(np.mean([power.signal**0.5 for power in _powers(reference, reference)]))
-    length = _floor(reference) / FLOOR
+    length = _floor(reference) / NOISE_FLOOR
     return centred / length if length else float(centred > 0)
 
 
@@ -117,4 +119,4 @@ def _decibels(powers: list[_Power], floor: float) -> float:
 
 
 def _floor(reference: NDArray[Any]) -> float:
-    return FLOOR * float(np.linalg.norm(reference.mean(0, dtype=np.float64)))
+    return NOISE_FLOOR * float(np.linalg.norm(reference.mean(0, dtype=np.float64)))

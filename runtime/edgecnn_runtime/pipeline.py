@@ -37,7 +37,7 @@ class Timings:
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class FrameResult:
     """What the model saw in a frame.
 
     age: seconds from the frame's capture to its result; None for a file that is not played in
@@ -50,33 +50,33 @@ class Seen:
     timings: Timings
 
 
-class Writer(Protocol):
+class FrameSink(Protocol):
     """Something that keeps what was seen. Used by one thread at a time."""
 
-    def write(self, seen: Seen) -> None:
+    def write(self, seen: FrameResult) -> None:
         """Keep it. The frame's pixels may be drawn into. Raises EdgecnnError (disk full)."""
 
     def close(self) -> None:
         """Complete what was written; idempotent. Raises EdgecnnError where it cannot."""
 
 
-def stream(
+def infer_frames(
     model: Model,
     source: Source,
     *,
     roi: Roi | None = None,
-    turn: AbstractContextManager[object] | None = None,
-) -> Iterator[Seen]:
+    lock: AbstractContextManager[object] | None = None,
+) -> Iterator[FrameResult]:
     """Run a model on every frame a source hands over, until it ends or is closed.
 
     roi: the part of each frame to look at: x, y, width, height in pixels.
     turn: a lock, where several streams share the model.
     Raises what the source raises (SourceLostError), and UsageError for a roi outside the frame.
     """
-    turn = turn or nullcontext()
+    lock = lock or nullcontext()
     asked = time.monotonic()
     for frame in source:
-        with turn:
+        with lock:
             taken = time.monotonic()
             geometry = model.prepare(frame, 0, roi)
             prepared = time.monotonic()
@@ -85,25 +85,25 @@ def stream(
             result = model.decode(outputs, 0, geometry)
             done = time.monotonic()
         timings = Timings(taken - asked, prepared - taken, inferred - prepared, done - inferred)
-        yield Seen(frame, result, done - frame.captured if source.live else None, timings)
+        yield FrameResult(frame, result, done - frame.captured if source.live else None, timings)
         asked = time.monotonic()
 
 
 def run(
     model: Model,
     source: Source,
-    writers: Sequence[Writer],
+    writers: Sequence[FrameSink],
     *,
     roi: Roi | None = None,
     max_frames: int | None = None,
     turn: AbstractContextManager[object] | None = None,
-    watch: Callable[[Seen], None] = lambda _: None,
+    on_result: Callable[[FrameResult], None] = lambda _: None,
 ) -> None:
     """Everything a source shows, seen by the model and kept by the writers.
 
     watch: told of every frame, before the writers. Raises what ``stream`` and the writers raise.
     """
-    for seen in islice(stream(model, source, roi=roi, turn=turn), max_frames):
-        watch(seen)
+    for seen in islice(infer_frames(model, source, roi=roi, lock=turn), max_frames):
+        on_result(seen)
         for writer in writers:
             writer.write(seen)

@@ -77,9 +77,9 @@ class Preprocessor:
         self._slots = list(pixels)
         self._pad = np.array(spec.pad, np.uint8)
         self._framed: list[Rect] = [(0, 0, 0, 0)] * len(pixels)
-        self._fit = lru_cache(GEOMETRIES)(partial(fit, spec))
+        self._fit = lru_cache(GEOMETRIES)(partial(compute_geometry, spec))
 
-    def put(self, frame: Pixels, slot: int = 0, roi: Roi | None = None) -> Geometry:
+    def load_frame(self, frame: Pixels, slot: int = 0, roi: Roi | None = None) -> Geometry:
         """Fit ``frame``, or its part ``roi``, into a slot.
 
         frame: uint8[H,W,3] BGR; rows may be strided. Read only during the call.
@@ -107,11 +107,11 @@ def prepare(spec: Input, frames: Sequence[Pixels]) -> Pixels:
     pixels = np.empty((len(frames), spec.height, spec.width, 3), np.uint8)
     preprocessor = Preprocessor(spec, pixels)
     for slot, frame in enumerate(frames):
-        preprocessor.put(frame, slot)
+        preprocessor.load_frame(frame, slot)
     return pixels
 
 
-def fit(spec: Input, width: int, height: int, roi: Roi | None = None) -> Geometry:
+def compute_geometry(spec: Input, width: int, height: int, roi: Roi | None = None) -> Geometry:
     """The geometry of a width × height frame, or of its part ``roi``, in the model's input."""
     x, y, w, h = (0, 0, width, height) if roi is None else _inside(roi, width, height)
     source, target = (0, 0, w, h), (0, 0, spec.width, spec.height)
@@ -123,7 +123,7 @@ def fit(spec: Input, width: int, height: int, roi: Roi | None = None) -> Geometr
     return _geometry(spec, width, height, source, target)
 
 
-def whole(spec: Input) -> Geometry:
+def identity_geometry(spec: Input) -> Geometry:
     """The geometry of pixels that are the model's input already, as golden pictures are."""
     size = (0, 0, spec.width, spec.height)
     return _geometry(spec, spec.width, spec.height, size, size)

@@ -6,14 +6,14 @@ from dataclasses import dataclass, field
 
 from edgecnn_runtime.errors import EdgecnnError
 from edgecnn_runtime.model import Model
-from edgecnn_runtime.pipeline import Writer, run
+from edgecnn_runtime.pipeline import FrameSink, run
 from edgecnn_runtime.preprocess import Roi
 from edgecnn_runtime.source import Source
-from edgecnn_runtime.stats import Meter
+from edgecnn_runtime.stats import StreamStats
 
 
 @dataclass
-class Job:
+class CameraJob:
     """One source's way through the model; its figures may be read while it runs.
 
     open, writers: called in the job's own thread; writers are closed when it ends.
@@ -22,8 +22,8 @@ class Job:
 
     name: str
     open: Callable[[], Source]
-    writers: Callable[[Source], Sequence[Writer]]
-    meter: Meter = field(default_factory=Meter)
+    writers: Callable[[Source], Sequence[FrameSink]]
+    meter: StreamStats = field(default_factory=StreamStats)
     source: Source | None = None
     error: EdgecnnError | None = None
 
@@ -34,8 +34,8 @@ class Runner:
     def __init__(
         self,
         model: Model,
-        jobs: Sequence[Job],
-        shared: Sequence[Writer] = (),
+        jobs: Sequence[CameraJob],
+        shared: Sequence[FrameSink] = (),
         *,
         roi: Roi | None = None,
         max_frames: int | None = None,
@@ -90,7 +90,7 @@ class Runner:
             if job.source is not None:
                 job.source.close(wait=0.0)
 
-    def _work(self, job: Job) -> None:
+    def _work(self, job: CameraJob) -> None:
         try:
             with job.open() as source:
                 job.source = source
@@ -101,7 +101,7 @@ class Runner:
         except BaseException as error:  # a defect: the caller is told, not the terminal
             self._crash = error
 
-    def _run(self, job: Job, source: Source) -> None:
+    def _run(self, job: CameraJob, source: Source) -> None:
         writers = job.writers(source)
         try:
             run(
@@ -111,7 +111,7 @@ class Runner:
                 roi=self._roi,
                 max_frames=self._max_frames,
                 turn=self._turn,
-                watch=job.meter.add,
+                on_result=job.meter.add,
             )
         finally:
             for writer in writers:

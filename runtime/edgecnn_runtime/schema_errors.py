@@ -11,7 +11,7 @@ from msgspec import inspect
 Key: TypeAlias = tuple[str | int, ...]
 """Where a value is: mapping keys and list indices from the root."""
 
-WORDS = {
+TYPE_NAMES = {
     "object": "keys and values",
     "array": "a list",
     "str": "text",
@@ -22,19 +22,19 @@ WORDS = {
 }
 
 
-def unwrap(kind: inspect.Type) -> list[inspect.Type]:
+def without_optional(kind: inspect.Type) -> list[inspect.Type]:
     """The alternatives a type allows, without the metadata around them."""
     if isinstance(kind, inspect.Metadata):
-        return unwrap(kind.type)
+        return without_optional(kind.type)
     if isinstance(kind, inspect.UnionType):
-        return [inner for member in kind.types for inner in unwrap(member)]
+        return [inner for member in kind.types for inner in without_optional(member)]
     return [kind]
 
 
-def children(kinds: Iterable[inspect.Type], part: str | int) -> list[inspect.Type]:
+def types_at(kinds: Iterable[inspect.Type], part: str | int) -> list[inspect.Type]:
     """The types allowed under ``part``, with their metadata."""
     found: list[inspect.Type] = []
-    for kind in (inner for outer in kinds for inner in unwrap(outer)):
+    for kind in (inner for outer in kinds for inner in without_optional(outer)):
         if isinstance(kind, inspect.StructType):
             found += [f.type for f in kind.fields if f.encode_name == part]
         elif isinstance(kind, inspect.DictType):
@@ -48,10 +48,10 @@ def children(kinds: Iterable[inspect.Type], part: str | int) -> list[inspect.Typ
     return found
 
 
-def keys_allowed(kinds: Iterable[inspect.Type]) -> list[str]:
+def allowed_keys(kinds: Iterable[inspect.Type]) -> list[str]:
     """Every key a mapping may have; empty where any key is allowed, or none is known."""
     names: list[str] = []
-    for kind in (inner for outer in kinds for inner in unwrap(outer)):
+    for kind in (inner for outer in kinds for inner in without_optional(outer)):
         if isinstance(kind, inspect.DictType | inspect.AnyType):
             return []
         if isinstance(kind, inspect.StructType) and kind.forbid_unknown_fields:
@@ -60,18 +60,18 @@ def keys_allowed(kinds: Iterable[inspect.Type]) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def no_such_key(name: str, known: list[str]) -> str:
+def unknown_key_message(name: str, known: list[str]) -> str:
     """``no such key; did you mean mean?``, or the whole list where nothing is near."""
-    return "no such key" + (did_you_mean(name, known) or f"; known here: {', '.join(known)}")
+    return "no such key" + (suggestion(name, known) or f"; known here: {', '.join(known)}")
 
 
-def did_you_mean(word: str, known: Iterable[str]) -> str:
+def suggestion(word: str, known: Iterable[str]) -> str:
     """``; did you mean X?``, or nothing."""
     close = difflib.get_close_matches(word, list(known), n=1)
     return f"; did you mean {close[0]}?" if close else ""
 
 
-def dotted(key: Key) -> str:
+def dotted_path(key: Key) -> str:
     """``a.b[0]: ``; empty at the root."""
     text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in key)
     return f"{text.lstrip('.')}: " if text else ""
@@ -83,13 +83,13 @@ def explain(error: msgspec.ValidationError, value: Any, kind: Any) -> tuple[Key,
     key = _locate(path.strip("`"), value, kind)
     kinds: list[inspect.Type] = [inspect.type_info(kind)]
     for part in key:
-        kinds = children(kinds, part)
+        kinds = types_at(kinds, part)
     about = description(kinds)
-    words = _plain_words(message, at(value, key), kinds)
+    words = _plain_words(message, value_at(value, key), kinds)
     return key, f"{words} – {about}" if about else words
 
 
-def at(value: Any, key: Key) -> Any:
+def value_at(value: Any, key: Key) -> Any:
     """The value at ``key``."""
     for part in key:
         value = value[part]
@@ -110,11 +110,11 @@ def description(kinds: Iterable[inspect.Type]) -> str:
 
 def _plain_words(message: str, said: Any, kinds: list[inspect.Type]) -> str:
     if unknown := re.fullmatch(r"Object contains unknown field `(.*)`", message, re.DOTALL):
-        return f"{unknown[1]}: {no_such_key(unknown[1], keys_allowed(kinds))}"
-    inner = [member for kind in kinds for member in unwrap(kind)]
+        return f"{unknown[1]}: {unknown_key_message(unknown[1], allowed_keys(kinds))}"
+    inner = [member for kind in kinds for member in without_optional(kind)]
     choices = [str(v) for k in inner if isinstance(k, inspect.LiteralType) for v in k.values]
     if choices and not isinstance(said, dict | list):
-        return f"cannot be {said!r}; one of {', '.join(choices)}{did_you_mean(str(said), choices)}"
+        return f"cannot be {said!r}; one of {', '.join(choices)}{suggestion(str(said), choices)}"
     if "matching regex" in message:
         return f"cannot be {said!r}"
     if missing := re.fullmatch(r"Object missing required field `(.*)`", message):
@@ -123,7 +123,7 @@ def _plain_words(message: str, said: Any, kinds: list[inspect.Type]) -> str:
 
 
 def _type_words(match: re.Match[str]) -> str:
-    words = [WORDS.get(word, word) for word in match[1].split(" | ") if word != "null"]
+    words = [TYPE_NAMES.get(word, word) for word in match[1].split(" | ") if word != "null"]
     return " or ".join(words or ["nothing"])
 
 
@@ -133,11 +133,11 @@ def _locate(path: str, value: Any, kind: Any) -> Key:
     for name, index in re.findall(r"\.([^.\[\]`]+)|\[(\d+|\.\.\.)\]", path):
         part: str | int = name
         if index == "...":
-            part = next((k for k in at(value, key) if _fails(value, key, k, kind)), "")
+            part = next((k for k in value_at(value, key) if _fails(value, key, k, kind)), "")
         elif index:
             part = int(index)
         try:
-            at(value, (*key, part))
+            value_at(value, (*key, part))
         except (KeyError, IndexError, TypeError):
             break
         key = (*key, part)

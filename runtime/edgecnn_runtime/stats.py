@@ -6,16 +6,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edgecnn_runtime.pipeline import Seen
+from edgecnn_runtime.pipeline import FrameResult
 
-KEPT = 4096
+PERCENTILE_WINDOW = 4096
 """The latest frames that percentiles are taken over."""
 RECENT = 2.0
 """Seconds that the current rate is taken over."""
 
 
 @dataclass(frozen=True, slots=True)
-class Figures:
+class StatsSnapshot:
     """What a meter shows. Times in seconds; ages None where frames have none."""
 
     frames: int
@@ -28,40 +28,44 @@ class Figures:
     age_p95: float | None
 
 
-class Meter:
+class StreamStats:
     """Counts frames and results, and keeps the latest times and ages. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._times = np.zeros(KEPT, np.float32)
-        self._ages = np.zeros(KEPT, np.float32)
-        self._stamps = np.zeros(KEPT, np.float64)
+        self._times = np.zeros(PERCENTILE_WINDOW, np.float32)
+        self._ages = np.zeros(PERCENTILE_WINDOW, np.float32)
+        self._stamps = np.zeros(PERCENTILE_WINDOW, np.float64)
         self._frames = self._found = self._aged = 0
         self._began = time.monotonic()
 
-    def add(self, seen: Seen) -> None:
+    def add(self, seen: FrameResult) -> None:
         """Count a frame; the clock of the mean rate starts at the first one."""
         now = time.monotonic()
         with self._lock:
-            at = self._frames % KEPT
+            at = self._frames % PERCENTILE_WINDOW
             if self._frames == 0:
                 self._began = now - seen.timings.total
             self._times[at], self._stamps[at] = seen.timings.total, now
             if seen.age is not None:
-                self._ages[self._aged % KEPT] = seen.age
+                self._ages[self._aged % PERCENTILE_WINDOW] = seen.age
                 self._aged += 1
             self._frames += 1
-            self._found += count_found(seen)
+            self._found += count_results(seen)
 
-    def read(self) -> Figures:
+    def snapshot(self) -> StatsSnapshot:
         """The figures now."""
         with self._lock:
-            kept, now = min(self._frames, KEPT), time.monotonic()
+            kept, now = min(self._frames, PERCENTILE_WINDOW), time.monotonic()
             p50, p95 = _percentiles(self._times[:kept])
-            ages = _percentiles(self._ages[: min(self._aged, KEPT)]) if self._aged else None
+            ages = (
+                _percentiles(self._ages[: min(self._aged, PERCENTILE_WINDOW)])
+                if self._aged
+                else None
+            )
             recent = int(np.count_nonzero(self._stamps[:kept] > now - RECENT))
             since = max(1e-9, now - self._began)
-            return Figures(
+            return StatsSnapshot(
                 frames=self._frames,
                 found=self._found,
                 fps=self._frames / since,
@@ -73,7 +77,7 @@ class Meter:
             )
 
 
-def count_found(seen: Seen) -> int:
+def count_results(seen: FrameResult) -> int:
     """How many things a frame showed: its detections, or whether it could be read at all."""
     if isinstance(seen.result, list):
         return len(seen.result)

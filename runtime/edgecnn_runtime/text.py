@@ -15,12 +15,12 @@ Colour: TypeAlias = tuple[int, int, int]
 
 CAPITAL = 0.75
 """Height of a capital letter, as a share of the font's size."""
-STROKES = 21.0
+HERSHEY_CAP_HEIGHT = 21.0
 """Height in pixels of a capital letter of OpenCV 4's strokes at scale 1."""
 REGULAR, BOLD = 400, 600
 
 
-class Letters:
+class TextRenderer:
     """Measures and draws single lines; sizes are of the font, in pixels.
 
     Not thread-safe: the font keeps what it has drawn. Making one takes 70 ms on first use.
@@ -54,4 +54,4 @@ class Letters:
 
 
 def _strokes(size: int, bold: bool) -> tuple[float, int]:
-    return CAPITAL * size / STROKES, max(1, round(size / (12 if bold else 18)))
+    return CAPITAL * size / HERSHEY_CAP_HEIGHT, max(1, round(size / (12 if bold else 18)))

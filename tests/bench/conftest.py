@@ -8,17 +8,17 @@ import numpy as np
 import pytest
 
 from edgecnn_bench.host import Gpu, Host, fingerprint, host_id
-from edgecnn_bench.latency import Measured, Track
-from edgecnn_bench.rows import Job, build_machine, build_remarks, build_rows
+from edgecnn_bench.latency import LatencySamples, WorkloadSamples
+from edgecnn_bench.rows import RowSpec, build_machine, build_rows, build_warnings
 from edgecnn_bench.schema import (
     SCHEMA_VERSION,
     Accuracy,
+    BenchedModel,
+    BenchReport,
+    BenchSettings,
     Cold,
+    MachineSample,
     Memory,
-    Model,
-    Moment,
-    Report,
-    Settings,
 )
 from edgecnn_bench.thermal import condition
 
@@ -37,9 +37,9 @@ class Planted:
         walk = np.cumsum(self.rng.normal(0, 0.02, rounds))
         self.drift = np.exp(walk + self.rng.normal(0, noise, rounds))
 
-    def track(self, milliseconds: float, runs: int = 60) -> Track:
+    def track(self, milliseconds: float, runs: int = 60) -> WorkloadSamples:
         """One row of that typical latency."""
-        track = Track()
+        track = WorkloadSamples()
         for number, factor in enumerate(self.drift):
             own = np.exp(self.rng.normal(0, 0.01))
             tail = self.rng.exponential(0.04, runs) * (self.rng.random(runs) < 0.3)
@@ -48,10 +48,10 @@ class Planted:
         track.cpu_seconds, track.wall_seconds = 3.8, 2.0
         return track
 
-    def moments(self) -> list[Moment]:
+    def moments(self) -> list[MachineSample]:
         """The reference workload in the same rounds: two milliseconds on a quiet machine."""
         return [
-            Moment(
+            MachineSample(
                 at_seconds=0.5 * number,
                 reference_ms=float(2 * factor * np.exp(self.rng.normal(0, 0.01))),
                 mhz=2600.0,
@@ -63,16 +63,16 @@ class Planted:
         ]
 
 
-def job(scope: str = "engine", **changes: Any) -> Job:
+def job(scope: str = "engine", **changes: Any) -> RowSpec:
     """An ordinary row's description."""
     values: dict[str, Any] = {
         "model": "digits", "scope": scope, "artifact": "fp32", "backend": "onnxruntime",
         "precision": "fp32", "threads": 1, "batch": 1, "version": "1.31.1",
     }  # fmt: skip
-    return Job(**(values | changes))
+    return RowSpec(**(values | changes))
 
 
-ROWS: dict[Job, float] = {
+ROWS: dict[RowSpec, float] = {
     job(): 9.0,
     job(threads=2): 5.2,
     job(backend="openvino", precision="f32"): 7.4,
@@ -88,13 +88,13 @@ def planted() -> type[Planted]:
 
 
 @pytest.fixture
-def new_job() -> Callable[..., Job]:
+def new_job() -> Callable[..., RowSpec]:
     """Makes the description of a row."""
     return job
 
 
 @pytest.fixture
-def usual_rows() -> dict[Job, float]:
+def usual_rows() -> dict[RowSpec, float]:
     """The rows that ``make_report`` plants when none are named, in milliseconds."""
     return dict(ROWS)
 
@@ -117,18 +117,18 @@ def jetson(host: Host) -> Host:
 
 
 @pytest.fixture
-def make_report(host: Host) -> Callable[..., Report]:
+def make_report(host: Host) -> Callable[..., BenchReport]:
     """Makes a report from planted latencies: ``make_report(seed, {job: milliseconds})``."""
 
     def make(
         seed: int = 0,
-        latencies: dict[Job, float] = ROWS,
+        latencies: dict[RowSpec, float] = ROWS,
         *,
         rounds: int = 20,
         noise: float = 0.05,
         models: Sequence[str] = (),
         **changes: Any,
-    ) -> Report:
+    ) -> BenchReport:
         machine = Planted(seed, rounds, noise)
         tracks = {each.key: machine.track(ms) for each, ms in latencies.items()}
         for each, ms in latencies.items():
@@ -137,7 +137,7 @@ def make_report(host: Host) -> Callable[..., Report]:
                 tracks[each.key].stages = {name: [part] * 9 for name, part in parts.items()}
         moments = machine.moments()
         work = [[np.full(20, moment.reference_ms * 1e6)] for moment in moments]
-        measured = Measured(tracks, work, moments, [condition(), condition()])
+        measured = LatencySamples(tracks, work, moments, [condition(), condition()])
         start = (
             Cold(seconds=0.4, import_seconds=0.2, load_seconds=0.15, first_seconds=0.05, starts=3),
             Memory(resident_mib=94.0, peak_mib=101.0, base_mib=48.0),
@@ -146,14 +146,14 @@ def make_report(host: Host) -> Callable[..., Report]:
         rows = build_rows(list(latencies), measured, (), starts)
         state = build_machine(measured)
         names = models or list(dict.fromkeys(each.model for each in latencies))
-        report = Report(
+        report = BenchReport(
             schema=SCHEMA_VERSION,
             created="2026-11-22T08:00:00Z",
             edgecnn="0.1.0",
             command="edgecnn bench digits.edge",
             partial=False,
             host=host,
-            settings=Settings(
+            settings=BenchSettings(
                 seconds=4.0,
                 rounds=rounds,
                 warmup_seconds=0.5,
@@ -162,7 +162,7 @@ def make_report(host: Host) -> Callable[..., Report]:
                 cold_starts=3,
             ),
             models=tuple(
-                Model(
+                BenchedModel(
                     name=name,
                     digest="d" * 64,
                     source_sha256="a" * 64,
@@ -175,7 +175,7 @@ def make_report(host: Host) -> Callable[..., Report]:
             absent=(),
             skipped=(),
             machine=state,
-            remarks=build_remarks(rows, state, partial=False),
+            remarks=build_warnings(rows, state, partial=False),
         )
         return msgspec.structs.replace(report, **changes)
 

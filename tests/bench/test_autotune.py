@@ -9,23 +9,25 @@ import numpy as np
 import pytest
 
 from edgecnn.cli import main
-from edgecnn_bench.autotune import Race, Selection, choose, select
+from edgecnn_bench.autotune import Selection, SuccessiveHalving, choose_winner, select
 from edgecnn_bench.config import BenchConfig
 from edgecnn_runtime import load
 from edgecnn_runtime.bundle import manifest as m
 from edgecnn_runtime.bundle.bundle import open_bundle
 from edgecnn_runtime.errors import SelfTestError, UsageError
 from edgecnn_runtime.selection.candidates import Candidate
-from edgecnn_runtime.selection.record import recall_measured
+from edgecnn_runtime.selection.record import read_selection
 
 QUICK = BenchConfig(seconds=0.05, warmup=0.0, precisions=("f32",))
 
 
-def race(seed: int, times: dict[str, float], rounds: int = 8, noise: float = 0.15) -> Race:
+def race(
+    seed: int, times: dict[str, float], rounds: int = 8, noise: float = 0.15
+) -> SuccessiveHalving:
     """Planted medians: the machine moves all of a round alike, and each a little by itself."""
     rng = np.random.default_rng(seed)
     machine = np.exp(rng.normal(0, noise, rounds))
-    made = Race([], BenchConfig())
+    made = SuccessiveHalving([], BenchConfig())
     for key, milliseconds in times.items():
         own = np.exp(rng.normal(0, 0.01, rounds))
         made.p50[key] = list(milliseconds * machine * own)
@@ -66,9 +68,9 @@ def test_of_equally_fast_ones_the_most_exact_is_chosen() -> None:
         "wide": candidate("fp32", threads=2),
         "float": candidate("fp32"),
     }
-    assert choose(candidates, race(0, dict.fromkeys(candidates, 5.0), 60)) == "float"
+    assert choose_winner(candidates, race(0, dict.fromkeys(candidates, 5.0), 60)) == "float"
     faster = {"int8": 4.5, "bf16": 5.0, "wide": 5.0, "float": 5.0}
-    assert choose(candidates, race(0, faster, 60)) == "int8"
+    assert choose_winner(candidates, race(0, faster, 60)) == "int8"
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -77,7 +79,7 @@ def test_seven_bits_are_no_choice_where_eight_are_as_fast(seed: int) -> None:
         "seven": candidate("int8", target="cpu-rr"),
         "eight": candidate("int8", target="cpu"),
     }
-    assert choose(candidates, race(seed, {"seven": 4.99, "eight": 5.0}, 60)) == "eight"
+    assert choose_winner(candidates, race(seed, {"seven": 4.99, "eight": 5.0}, 60)) == "eight"
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -85,7 +87,7 @@ def test_who_left_early_is_not_chosen_and_still_has_a_ratio(seed: int) -> None:
     made = race(seed, {"a": 10.0, "b": 20.0}, 30)
     made.p50["b"] = made.p50["b"][:6]
     candidates = {"a": candidate("fp32"), "b": candidate("fp32", threads=2)}
-    assert choose(candidates, made) == "a"
+    assert choose_winner(candidates, made) == "a"
     assert made.ratio("b", "a").value == pytest.approx(2.0, rel=0.05)
 
 
@@ -101,7 +103,7 @@ def test_the_choice_is_measured_kept_and_used(path: Path, tmp_path: Path) -> Non
     phases: list[str] = []
     found = select(path, QUICK, tmp_path, progress=lambda phase, *_: phases.append(phase))
     assert found.kept
-    assert found.measured == recall_measured(open_bundle(path), tmp_path, 1)
+    assert found.measured == read_selection(open_bundle(path), tmp_path, 1)
     first = found.measured.standings[0]
     assert first.ratio == 1.0
     assert all(one.rounds >= 6 for one in found.measured.standings)
@@ -125,8 +127,8 @@ def test_a_precision_that_export_did_not_verify_is_left_out(path: Path, tmp_path
 def test_batches_are_chosen_for_by_themselves(path: Path, tmp_path: Path) -> None:
     select(path, msgspec.structs.replace(QUICK, batch=(2,), threads=(1,)), tmp_path)
     opened = open_bundle(path)
-    assert recall_measured(opened, tmp_path, 1) is None
-    assert recall_measured(opened, tmp_path, 2) is not None
+    assert read_selection(opened, tmp_path, 1) is None
+    assert read_selection(opened, tmp_path, 2) is not None
     with pytest.raises(UsageError, match="one --batch"):
         select(path, msgspec.structs.replace(QUICK, batch=(1, 2)), tmp_path)
 

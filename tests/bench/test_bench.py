@@ -9,7 +9,7 @@ import pytest
 from edgecnn_bench.bench import bench
 from edgecnn_bench.config import BenchConfig
 from edgecnn_bench.plan import open_bundles
-from edgecnn_bench.schema import Report
+from edgecnn_bench.schema import BenchReport
 from edgecnn_runtime.errors import (
     BackendMissingError,
     BundleError,
@@ -29,7 +29,7 @@ def quick(**changes: Any) -> BenchConfig:
 
 
 @pytest.fixture(scope="module")
-def report(make_bundle: MakeBundle, tmp_path_factory: pytest.TempPathFactory) -> Report:
+def report(make_bundle: MakeBundle, tmp_path_factory: pytest.TempPathFactory) -> BenchReport:
     """Everything that needs no camera, on one bundle."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
@@ -37,7 +37,7 @@ def report(make_bundle: MakeBundle, tmp_path_factory: pytest.TempPathFactory) ->
         return bench([make_bundle()], config, command="edgecnn bench tiny.edge")
 
 
-def test_every_engine_thread_count_batch_and_scope_has_a_row(report: Report) -> None:
+def test_every_engine_thread_count_batch_and_scope_has_a_row(report: BenchReport) -> None:
     seen = {(r.scope, r.backend, r.threads, r.batch) for r in report.rows}
     assert {
         (scope, "onnxruntime", threads, batch)
@@ -48,7 +48,7 @@ def test_every_engine_thread_count_batch_and_scope_has_a_row(report: Report) -> 
     assert len({row.key for row in report.rows}) == len(report.rows)
 
 
-def test_a_row_is_whole(report: Report) -> None:
+def test_a_row_is_whole(report: BenchReport) -> None:
     for row in report.rows:
         assert row.verified
         assert row.latency.n >= 6
@@ -59,13 +59,13 @@ def test_a_row_is_whole(report: Report) -> None:
         assert row.version
 
 
-def test_stages_are_those_of_the_scope(report: Report) -> None:
+def test_stages_are_those_of_the_scope(report: BenchReport) -> None:
     for row in report.rows:
         expected = {"prepare", "engine", "decode"} if row.scope == "frame" else set()
         assert row.stages_ms.keys() == expected
 
 
-def test_cold_start_and_memory_come_from_a_fresh_process(report: Report) -> None:
+def test_cold_start_and_memory_come_from_a_fresh_process(report: BenchReport) -> None:
     for row in report.rows:
         if row.scope == "engine":
             assert row.cold is not None
@@ -75,7 +75,7 @@ def test_cold_start_and_memory_come_from_a_fresh_process(report: Report) -> None
             assert 0 < row.memory.base_mib < row.memory.resident_mib <= row.memory.peak_mib + 1
 
 
-def test_one_row_of_each_scope_is_the_fastest(report: Report) -> None:
+def test_one_row_of_each_scope_is_the_fastest(report: BenchReport) -> None:
     for scope in ("engine", "frame"):
         rows = [row for row in report.rows if row.scope == scope]
         assert [r.standing.verdict == "fastest" for r in rows if r.standing].count(True) == 1
@@ -83,7 +83,7 @@ def test_one_row_of_each_scope_is_the_fastest(report: Report) -> None:
         assert rows[0].standing.verdict == "fastest"
 
 
-def test_absent_backends_are_listed_with_what_installs_them(report: Report) -> None:
+def test_absent_backends_are_listed_with_what_installs_them(report: BenchReport) -> None:
     absent = {each.backend: each for each in report.absent}
     assert {"tensorrt", "onnxruntime-cuda"} <= absent.keys()
     assert all(each.install.startswith(("pip install", "add ")) for each in report.absent)

@@ -8,12 +8,12 @@ from msgspec.structs import replace
 
 from edgecnn_bench.compare import compare, compare_models
 from edgecnn_bench.host import Host
-from edgecnn_bench.rows import Job
-from edgecnn_bench.schema import Model, Report
+from edgecnn_bench.rows import RowSpec
+from edgecnn_bench.schema import BenchedModel, BenchReport
 from edgecnn_runtime.errors import UsageError
 
-Make = Callable[..., Report]
-NewJob = Callable[..., Job]
+Make = Callable[..., BenchReport]
+NewJob = Callable[..., RowSpec]
 
 
 def verdicts(comparison: Any) -> set[str]:
@@ -73,7 +73,9 @@ def test_different_hosts_are_refused_unless_told(make_report: Make, jetson: Host
 
 
 def test_different_models_are_refused_unless_told(make_report: Make) -> None:
-    other = Model(name="plates", digest="e" * 64, source_sha256="b" * 64, task="ocr", input="94x24")
+    other = BenchedModel(
+        name="plates", digest="e" * 64, source_sha256="b" * 64, task="ocr", input="94x24"
+    )
     base, new = make_report(1), replace(make_report(2), models=(other,))
     with pytest.raises(UsageError, match=r"digits / plates.*--any-model"):
         compare(base, new)

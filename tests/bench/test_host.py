@@ -9,7 +9,7 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from edgecnn_bench.host import Host, ask, fingerprint, host_id, read
+from edgecnn_bench.host import Host, fingerprint, host_id, read_text_or_empty, run_command
 
 
 def test_it_is_the_same_twice(host: Host) -> None:
@@ -47,13 +47,13 @@ def test_it_survives_json(host: Host) -> None:
 
 
 def test_what_is_absent_reads_as_nothing(tmp_path: Path) -> None:
-    assert read(tmp_path / "absent") == ""
-    assert ask("no-such-tool-anywhere") == ""
-    assert ask("false") == ""
+    assert read_text_or_empty(tmp_path / "absent") == ""
+    assert run_command("no-such-tool-anywhere") == ""
+    assert run_command("false") == ""
 
 
 @pytest.mark.parametrize("content", [b"plain\n", b"NVIDIA Jetson\0", b"caf\xe9"])
 def test_odd_bytes_of_the_kernel_are_read(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "model"
     path.write_bytes(content)
-    assert read(path) == content.rstrip(b"\n\0").decode("utf-8", "replace")
+    assert read_text_or_empty(path) == content.rstrip(b"\n\0").decode("utf-8", "replace")

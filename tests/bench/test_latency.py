@@ -5,8 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import pytest
 
-from edgecnn_bench.latency import measure, timed
-from edgecnn_bench.schema import Settings
+from edgecnn_bench.latency import measure, time_calls
+from edgecnn_bench.schema import BenchSettings
 
 
 class Counted:
@@ -33,13 +33,13 @@ class Counted:
 
 
 @pytest.fixture
-def settings() -> Settings:
-    return Settings(
+def settings() -> BenchSettings:
+    return BenchSettings(
         seconds=0.04, rounds=8, warmup_seconds=0.0, seed=3, frame="", cold_starts=0
     )  # fmt: skip
 
 
-def test_every_subject_gets_one_slot_in_every_round(settings: Settings) -> None:
+def test_every_subject_gets_one_slot_in_every_round(settings: BenchSettings) -> None:
     diary: list[str] = []
     subjects = [Counted(key, diary) for key in "abc"]
     found = measure(subjects, settings)
@@ -53,13 +53,13 @@ def test_every_subject_gets_one_slot_in_every_round(settings: Settings) -> None:
     assert all(moment.reference_ms > 0 for moment in found.moments)
 
 
-def test_the_order_changes_from_round_to_round(settings: Settings) -> None:
+def test_the_order_changes_from_round_to_round(settings: BenchSettings) -> None:
     diary: list[str] = []
     measure([Counted(key, diary) for key in "abc"], settings)
     assert len({tuple(diary[i : i + 3]) for i in range(0, len(diary) - 3, 3)}) > 1
 
 
-def test_an_interruption_keeps_what_was_measured(settings: Settings) -> None:
+def test_an_interruption_keeps_what_was_measured(settings: BenchSettings) -> None:
     diary: list[str] = []
     probe = Counted("a", diary)
     measure([probe], settings)
@@ -72,13 +72,13 @@ def test_an_interruption_keeps_what_was_measured(settings: Settings) -> None:
     assert len(found.moments) > max(found.tracks["a"].rounds)
 
 
-def test_an_interruption_in_the_warm_up_leaves_nothing(settings: Settings) -> None:
+def test_an_interruption_in_the_warm_up_leaves_nothing(settings: BenchSettings) -> None:
     found = measure([Counted("a", [], stop_after=1)], settings)
     assert found.partial
     assert not found.tracks["a"].times
 
 
-def test_progress_counts_the_rounds(settings: Settings) -> None:
+def test_progress_counts_the_rounds(settings: BenchSettings) -> None:
     told: list[int] = []
     measure([Counted("a", [])], settings, progress=told.append)
     assert told == list(range(1, 9))
@@ -86,7 +86,7 @@ def test_progress_counts_the_rounds(settings: Settings) -> None:
 
 @pytest.mark.parametrize("at_least", [1, 5])
 def test_a_slow_run_is_still_repeated(at_least: int) -> None:
-    assert len(timed(lambda: None, 0.0, at_least=at_least)) >= at_least
+    assert len(time_calls(lambda: None, 0.0, at_least=at_least)) >= at_least
 
 
 def test_times_are_those_of_the_call(planted: Callable[..., object]) -> None:
@@ -94,7 +94,7 @@ def test_times_are_those_of_the_call(planted: Callable[..., object]) -> None:
     import time
 
     start = time.perf_counter_ns()
-    times = np.array(timed(lambda: sum(range(1000)), 0.01))
+    times = np.array(time_calls(lambda: sum(range(1000)), 0.01))
     assert (times > 0).all()
     assert times.sum() <= time.perf_counter_ns() - start
 
@@ -103,5 +103,5 @@ def test_the_collector_is_left_as_it_was() -> None:
     import gc
 
     with pytest.raises(ZeroDivisionError):
-        timed(lambda: 1 // 0, 0.01)
+        time_calls(lambda: 1 // 0, 0.01)
     assert gc.isenabled()

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgecnn_bench.power import Counter, open_meters, tegrastats_watts, total
-from edgecnn_bench.thermal import condition, others, throttling
+from edgecnn_bench.thermal import condition, external_load, throttling
 
 
 def tree(root: Path, files: dict[str, str]) -> Path:
@@ -138,5 +138,5 @@ def test_other_programs_are_told_from_this_one(tmp_path: Path) -> None:
     proc = tree(tmp_path, {"stat": "cpu  1000 0 0 9000 0 0 0 50 0 0"})
     before = condition(tmp_path, proc)
     after = condition(tmp_path, tree(tmp_path, {"stat": "cpu  100000 0 0 9000 0 0 0 50 0 0"}))
-    assert others(before, after) > 0
-    assert others(before, before) == 0
+    assert external_load(before, after) > 0
+    assert external_load(before, before) == 0

@@ -15,26 +15,26 @@ from edgecnn_bench.compare import compare
 from edgecnn_bench.host import Host
 from edgecnn_bench.markdown import markdown
 from edgecnn_bench.report import html_page
-from edgecnn_bench.rows import Job
+from edgecnn_bench.rows import RowSpec
 from edgecnn_bench.schema import (
-    Absent,
     Accuracy,
+    BenchReport,
     Energy,
-    Report,
     Skipped,
     Sustained,
+    UnavailableBackend,
     Window,
 )
 from edgecnn_bench.stats import Interval
 from edgecnn_bench.svg import linear_scale, log_scale
 from edgecnn_bench.table import comparison_table, report_table
 
-Make = Callable[..., Report]
+Make = Callable[..., BenchReport]
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("chrome")
 
 
 @pytest.fixture
-def full(make_report: Make, accuracy: Accuracy) -> Report:
+def full(make_report: Make, accuracy: Accuracy) -> BenchReport:
     """A report with everything in it that a page can show."""
     report = make_report(1)
     energy = Energy(watts=9.5, joules_per_frame=0.03, covers="board")
@@ -55,7 +55,11 @@ def full(make_report: Make, accuracy: Accuracy) -> Report:
         report,
         rows=tuple(rows),
         sustained=(run,),
-        absent=(Absent(backend="tensorrt", why="no NVIDIA GPU here", install="pip install trt"),),
+        absent=(
+            UnavailableBackend(
+                backend="tensorrt", why="no NVIDIA GPU here", install="pip install trt"
+            ),
+        ),
         skipped=(Skipped(key="digits engine: fp32 on openvino/bf16", why="10.1 dB"),) * 2,
     )
 
@@ -91,14 +95,14 @@ def parsed(page: str) -> Page:
     return found
 
 
-def test_the_page_is_one_file_without_the_network(full: Report, jetson: Host) -> None:
+def test_the_page_is_one_file_without_the_network(full: BenchReport, jetson: Host) -> None:
     page = html_page([full, replace(full, host=jetson)])
     assert len(page.encode()) < 1_000_000
     assert all(link.startswith("data:") for link in parsed(page).links)
     assert not re.search(r"https?://|@import|url\(", page)
 
 
-def test_the_page_draws_everything_there_is(full: Report) -> None:
+def test_the_page_draws_everything_there_is(full: BenchReport) -> None:
     page = html_page([full])
     for heading in (
         "Engine only", "Frame to result", "Distribution", "Accuracy against latency",
@@ -111,7 +115,7 @@ def test_the_page_draws_everything_there_is(full: Report) -> None:
     assert "prefers-color-scheme:dark" in page
 
 
-def test_an_unverified_row_is_marked_in_red(full: Report) -> None:
+def test_an_unverified_row_is_marked_in_red(full: BenchReport) -> None:
     page = html_page([full])
     assert "FAILED SELF-TEST" in page
     assert "<tr class=bad>" in page
@@ -123,7 +127,7 @@ def test_the_page_shows_only_what_was_measured(make_report: Make) -> None:
         assert f">{heading}<" not in page
 
 
-def test_hosts_are_set_side_by_side(full: Report, jetson: Host) -> None:
+def test_hosts_are_set_side_by_side(full: BenchReport, jetson: Host) -> None:
     assert "Hosts side by side" not in html_page([full, full])
     page = html_page([full, replace(full, host=jetson)])
     assert "Hosts side by side" in page
@@ -131,7 +135,7 @@ def test_hosts_are_set_side_by_side(full: Report, jetson: Host) -> None:
 
 
 @pytest.mark.parametrize("evil", ["<script>alert(1)</script>", '"><img src=x>', "a&b", "[red]x"])
-def test_names_are_shown_and_never_run(full: Report, evil: str, tmp_path: Path) -> None:
+def test_names_are_shown_and_never_run(full: BenchReport, evil: str, tmp_path: Path) -> None:
     rows = tuple(replace(row, artifact=evil, model=evil, key=f"{evil} key") for row in full.rows)
     models = tuple(replace(model, name=evil) for model in full.models)
     report = replace(full, rows=rows, models=models, command=evil, remarks=(evil,))
@@ -146,7 +150,7 @@ def test_names_are_shown_and_never_run(full: Report, evil: str, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("width", [60, 80, 120, 200])
-def test_the_table_fits_the_terminal(full: Report, width: int, tmp_path: Path) -> None:
+def test_the_table_fits_the_terminal(full: BenchReport, width: int, tmp_path: Path) -> None:
     console = Console(width=width, record=True, file=(tmp_path / "out").open("w"))
     console.print(report_table(full, width=width))
     said = console.export_text()
@@ -157,7 +161,7 @@ def test_the_table_fits_the_terminal(full: Report, width: int, tmp_path: Path) -
 
 
 def test_a_comparison_says_its_verdicts(
-    make_report: Make, usual_rows: dict[Job, float], tmp_path: Path
+    make_report: Make, usual_rows: dict[RowSpec, float], tmp_path: Path
 ) -> None:
     slower = {job: 1.2 * milliseconds for job, milliseconds in usual_rows.items()}
     found = compare(make_report(1), make_report(2, slower))
@@ -166,7 +170,7 @@ def test_a_comparison_says_its_verdicts(
     assert console.export_text().count("slower") == len(found.changes)
 
 
-def test_markdown_has_a_row_a_row(full: Report) -> None:
+def test_markdown_has_a_row_a_row(full: BenchReport) -> None:
     text = markdown([full])
     table = [line for line in text.splitlines() if line.startswith("| ")]
     assert len(table) == len(full.rows) + 2 * 2  # two scopes, each with a head and a rule
@@ -186,7 +190,7 @@ def test_scales_keep_their_values_inside(values: list[float]) -> None:
 
 @pytest.mark.slow
 @pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
-def test_chromium_opens_it_without_a_word(full: Report, jetson: Host, tmp_path: Path) -> None:
+def test_chromium_opens_it_without_a_word(full: BenchReport, jetson: Host, tmp_path: Path) -> None:
     page = tmp_path / "report.html"
     page.write_text(html_page([full, replace(full, host=jetson)]), "utf-8")
     shot = tmp_path / "shot.png"

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgecnn_bench.results import read_json, read_result, write_result
-from edgecnn_bench.schema import SCHEMA_VERSION, Report, read_report, write_report
+from edgecnn_bench.schema import SCHEMA_VERSION, BenchReport, read_report, write_report
 from edgecnn_runtime.errors import EdgecnnError, UsageError
 
 
@@ -74,4 +74,4 @@ def test_no_bytes_get_past_the_reader(
     path = tmp_path_factory.mktemp("fuzz") / "any.json"
     path.write_bytes(content)
     with pytest.raises(UsageError):
-        read_json(path, Report, SCHEMA_VERSION)
+        read_json(path, BenchReport, SCHEMA_VERSION)

@@ -11,12 +11,12 @@ from edgecnn_bench.stats import (
     FLOOR,
     MIN_ROUNDS,
     Interval,
+    equivalence_verdict,
+    median_interval,
     paired_ratio,
-    spread,
+    relative_p10_p90,
     summarise,
-    typical,
     unpaired_ratio,
-    verdict,
 )
 
 positive = st.floats(0.01, 1000.0)
@@ -71,7 +71,7 @@ def test_a_common_factor_is_found_exactly_when_paired(values: list[float], facto
 @given(st.floats(0.5, 2.0), st.floats(0.0, 0.3), st.integers(0, MIN_ROUNDS + 20))
 def test_a_verdict_never_contradicts_its_interval(value: float, half: float, rounds: int) -> None:
     interval = Interval(value=value, low=value * (1 - half), high=value * (1 + half))
-    said = verdict(interval, rounds)
+    said = equivalence_verdict(interval, rounds)
     if rounds < MIN_ROUNDS:
         assert said == "unclear"
     elif said == "slower":
@@ -89,7 +89,7 @@ def test_nothing_changed_is_never_called_different(
     for seed in range(30):
         machine = planted(seed, noise=noise)
         one, other = ([np.median(t) for t in machine.track(5.0).times] for _ in range(2))
-        said = verdict(paired_ratio(other, one, seed=seed), 20)
+        said = equivalence_verdict(paired_ratio(other, one, seed=seed), 20)
         assert said in {"same", "unclear"}
 
 
@@ -102,7 +102,7 @@ def test_a_planted_change_of_a_fifth_is_always_called(
         machine = planted(seed, noise=noise)
         base = [np.median(t) for t in machine.track(5.0).times]
         new = [np.median(t) for t in machine.track(5.0 * factor).times]
-        assert verdict(paired_ratio(new, base, seed=seed), 20) == expected
+        assert equivalence_verdict(paired_ratio(new, base, seed=seed), 20) == expected
 
 
 def test_ratios_to_the_reference_survive_a_machine_that_halves_its_speed(
@@ -115,12 +115,12 @@ def test_ratios_to_the_reference_survive_a_machine_that_halves_its_speed(
         reference = [moment.reference_ms for moment in machine.moments()]
         times = [np.median(t) for t in machine.track(5.0).times]
         ratios.append([time / ref for time, ref in zip(times, reference, strict=True)])
-    assert verdict(unpaired_ratio(ratios[1], ratios[0]), 20, floor=0.05) == "same"
+    assert equivalence_verdict(unpaired_ratio(ratios[1], ratios[0]), 20, floor=0.05) == "same"
 
 
 def test_intervals_narrow_with_more_rounds(planted: Callable[..., object]) -> None:
     few, many = (
-        typical([np.median(t) for t in planted(3, rounds=rounds).track(5.0).times])
+        median_interval([np.median(t) for t in planted(3, rounds=rounds).track(5.0).times])
         for rounds in (6, 200)
     )
     assert many.halfwidth() < few.halfwidth()
@@ -134,5 +134,5 @@ def test_noise_within_a_round_does_not_pass_for_evidence(planted: Callable[..., 
 
 
 def test_spread_is_the_middle_of_the_rounds() -> None:
-    assert spread([1.0] * 10 + [100.0]) == 0.0
-    assert spread(list(np.linspace(0.9, 1.1, 101))) == pytest.approx(0.16)
+    assert relative_p10_p90([1.0] * 10 + [100.0]) == 0.0
+    assert relative_p10_p90(list(np.linspace(0.9, 1.1, 101))) == pytest.approx(0.16)

@@ -6,7 +6,14 @@ import sys
 
 import msgspec
 
-from edgecnn.doctor import Camera, Diagnosis, Engine, diagnose, engine_advice, video_advice
+from edgecnn.doctor import (
+    CameraDevice,
+    Diagnosis,
+    EngineStatus,
+    diagnose,
+    engine_advice,
+    video_advice,
+)
 from edgecnn_bench.host import Gpu, fingerprint
 
 
@@ -27,7 +34,7 @@ def test_json_is_the_whole_diagnosis() -> None:
 
 
 def test_a_missing_engine_comes_with_its_install_line() -> None:
-    missing = Engine(name="openvino", problem="not installed", install="pip install it")
+    missing = EngineStatus(name="openvino", problem="not installed", install="pip install it")
     found = [
         advice for advice in engine_advice(fingerprint(), (missing,)) if advice.what == "openvino"
     ]
@@ -35,7 +42,7 @@ def test_a_missing_engine_comes_with_its_install_line() -> None:
 
 
 def test_tensorrt_is_only_missed_where_a_gpu_could_use_it() -> None:
-    missing = Engine(name="tensorrt", problem="not installed", install="see NVIDIA")
+    missing = EngineStatus(name="tensorrt", problem="not installed", install="see NVIDIA")
     host = msgspec.structs.replace(fingerprint(), gpus=())
     assert not any(advice.what == "tensorrt" for advice in engine_advice(host, (missing,)))
     host = msgspec.structs.replace(host, gpus=(Gpu(name="NVIDIA L4"),))
@@ -43,7 +50,7 @@ def test_tensorrt_is_only_missed_where_a_gpu_could_use_it() -> None:
 
 
 def test_a_camera_this_user_may_not_open_names_the_group() -> None:
-    camera = Camera(device="/dev/video0", name="UVC", usable=False)
+    camera = CameraDevice(device="/dev/video0", name="UVC", usable=False)
     advice = video_advice(fingerprint(), {"gstreamer": True}, (camera,))
     assert "usermod -aG video" in advice[0].fix
 

@@ -4,15 +4,15 @@ import io
 
 from rich.console import Console
 
-from edgecnn.cli.progress import Steps
+from edgecnn.cli.progress import ProgressPrinter
 
 
 def test_a_step_that_knows_how_far_it_has_come_draws_a_bar() -> None:
     screen = io.StringIO()
     console = Console(file=screen, force_terminal=True, width=100)
-    with Steps(console) as steps:
+    with ProgressPrinter(console) as steps:
         with steps.step("sensitivity"):
-            steps.at(3, 12)
+            steps.update(3, 12)
             steps._live.refresh()
         with steps.step("measure"):
             steps._live.refresh()
@@ -23,7 +23,7 @@ def test_a_step_that_knows_how_far_it_has_come_draws_a_bar() -> None:
 
 def test_a_log_file_gets_a_line_a_step_and_no_bar() -> None:
     screen = io.StringIO()
-    with Steps(Console(file=screen)) as steps, steps.step("sensitivity"):
-        steps.at(3, 12)
+    with ProgressPrinter(Console(file=screen)) as steps, steps.step("sensitivity"):
+        steps.update(3, 12)
     assert screen.getvalue().split()[:2] == ["✓", "sensitivity"]
     assert "12" not in screen.getvalue()

@@ -2,7 +2,7 @@ import json
 from pathlib import Path
 
 from edgecnn.demo.scene import Tile
-from edgecnn.demo.score import Look, Reading, compare, read_events, vote
+from edgecnn.demo.score import DigitReading, Look, compare, read_events, vote
 
 
 def looks(text: str, start: int = 0) -> list[Look]:
@@ -40,10 +40,10 @@ def test_frames_that_were_dropped_do_not_join_two_readings() -> None:
 def test_a_reading_belongs_to_the_tile_that_was_there() -> None:
     tiles = [Tile(7, 0, 5), Tile(4, 0, 30), Tile(1, 0, 50), Tile(2, 0, 70)]
     readings = [
-        Reading("7", 3, 8, 1.0),
-        Reading("9", 28, 33, 0.6),
-        Reading("3", 60, 63, 1.0),
-        Reading("2", 68, 72, 1.0),
+        DigitReading("7", 3, 8, 1.0),
+        DigitReading("9", 28, 33, 0.6),
+        DigitReading("3", 60, 63, 1.0),
+        DigitReading("2", 68, 72, 1.0),
     ]
     score = compare(readings, tiles)
     assert [reading and reading.label for _, reading in score.pairs] == ["7", "9", None, "2"]
@@ -52,7 +52,7 @@ def test_a_reading_belongs_to_the_tile_that_was_there() -> None:
 
 
 def test_reading_one_tile_twice_is_counted() -> None:
-    score = compare([Reading("5", 0, 9, 1.0), Reading("5", 4, 12, 1.0)], [Tile(5, 0, 6)])
+    score = compare([DigitReading("5", 0, 9, 1.0), DigitReading("5", 4, 12, 1.0)], [Tile(5, 0, 6)])
     assert score.right == 1
     assert len(score.invented) == 1
 

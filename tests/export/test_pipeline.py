@@ -288,7 +288,7 @@ def tampered(model: onnx.ModelProto, name: str) -> onnx.ModelProto:
 def test_a_wrong_artifact_is_not_emitted(
     digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    optimise = pipeline.optimise
+    optimise = pipeline.optimize
     monkeypatch.setattr(pipeline, "optimise", lambda m: tampered(optimise(m), "conv2.weight"))
     with pytest.raises(VerificationError) as caught:
         export(ExportConfig(model=str(digits), out=str(tmp_path / "x.edge")))

@@ -11,9 +11,9 @@ import msgspec
 import numpy as np
 import pytest
 
-from edgecnn_export.transform_check import Drift, differential
-from edgecnn_export.transform_check.resamplers import smooth
-from edgecnn_export.transform_check.synthetic_images import Picture, awkward_pictures
+from edgecnn_export.transform_check import Drift, compare_transform
+from edgecnn_export.transform_check.resamplers import antialiased_resize
+from edgecnn_export.transform_check.synthetic_images import Picture, synthetic_test_images
 from edgecnn_export.transform_check.transform import TensorError, load_transform, tensor
 from edgecnn_runtime.bundle.bundle import Bundle, open_bundle
 from edgecnn_runtime.errors import UsageError
@@ -90,7 +90,7 @@ def said(drift: Drift) -> str:
 
 
 def test_the_right_transform_passes_without_a_word(bundle: Bundle) -> None:
-    drift = differential(bundle, transform())
+    drift = compare_transform(bundle, transform())
     assert drift.passed
     assert drift.typical < 1e-4
     assert drift.findings == ()
@@ -125,7 +125,7 @@ def test_the_right_transform_passes_without_a_word(bundle: Bundle) -> None:
         ({"resize": cropped}, "keeps 87.5% of the short side", "--resize crop --crop-pct 0.875"),
         ({"resize": stretched(cv2.INTER_AREA)}, "averages all pixels", "--interpolation area"),
         (
-            {"resize": lambda rgb: smooth(rgb, SIZE, SIZE)},
+            {"resize": lambda rgb: antialiased_resize(rgb, SIZE, SIZE)},
             "shrinks smoothly",
             "--interpolation area comes closest",
         ),
@@ -140,7 +140,7 @@ def test_the_right_transform_passes_without_a_word(bundle: Bundle) -> None:
 def test_what_is_wrong_is_said_and_what_would_be_right(
     bundle: Bundle, wrong: dict[str, Any], words: str, flags: str
 ) -> None:
-    drift = differential(bundle, transform(**wrong))
+    drift = compare_transform(bundle, transform(**wrong))
     first = drift.findings[0]
     assert words in str(first)
     assert flags in str(first)
@@ -152,7 +152,7 @@ def test_what_is_wrong_is_said_and_what_would_be_right(
     [{"rgb": False}, {"scale": lambda v: v / 255}, {"resize": cropped}, {"resize": letterboxed}],
 )
 def test_what_changes_what_the_network_sees_fails(bundle: Bundle, wrong: dict[str, Any]) -> None:
-    drift = differential(bundle, transform(**wrong))
+    drift = compare_transform(bundle, transform(**wrong))
     assert not drift.passed
     assert drift.typical > 10
     assert drift.outputs is not None
@@ -160,7 +160,9 @@ def test_what_changes_what_the_network_sees_fails(bundle: Bundle, wrong: dict[st
 
 
 def test_two_mistakes_are_told_one_upon_the_other(bundle: Bundle) -> None:
-    drift = differential(bundle, transform(rgb=False, scale=lambda v: v / 255, resize=letterboxed))
+    drift = compare_transform(
+        bundle, transform(rgb=False, scale=lambda v: v / 255, resize=letterboxed)
+    )
     assert "--color bgr --preset unit" in said(drift)
     assert "--resize letterbox" in said(drift)
     assert drift.findings[-1].after < 0.05
@@ -168,7 +170,7 @@ def test_two_mistakes_are_told_one_upon_the_other(bundle: Bundle) -> None:
 
 def test_a_crop_half_a_pixel_beside_ours_passes(bundle: Bundle) -> None:
     made = with_input(bundle, resize="crop", crop_pct=0.875)
-    drift = differential(made, transform(resize=cropped))
+    drift = compare_transform(made, transform(resize=cropped))
     assert drift.passed
     assert 0 < drift.typical < drift.limit
 
@@ -176,7 +178,7 @@ def test_a_crop_half_a_pixel_beside_ours_passes(bundle: Bundle) -> None:
 def test_a_transform_that_augments_is_no_reference(bundle: Bundle) -> None:
     rng = np.random.default_rng(0)
     brighten = transform(scale=lambda v: (v + rng.uniform(-2, 2) - MEAN) / STD)
-    drift = differential(bundle, brighten)
+    drift = compare_transform(bundle, brighten)
     assert drift.random > 0
     assert not drift.passed
 
@@ -190,19 +192,19 @@ def test_a_transform_that_fails_the_second_time_is_no_reference(bundle: Bundle) 
         known.add(path)
         return transform()(path)
 
-    drift = differential(bundle, once)
+    drift = compare_transform(bundle, once)
     assert not drift.passed
     assert drift.problems[0].problem.startswith("called again with the same picture, it raises")
 
 
 def test_a_tensor_without_a_picture_in_it_gets_no_advice(bundle: Bundle) -> None:
-    drift = differential(bundle, lambda _path: np.full((3, SIZE, SIZE), 7e6, np.float32))
+    drift = compare_transform(bundle, lambda _path: np.full((3, SIZE, SIZE), 7e6, np.float32))
     assert not drift.passed
     assert "--std" not in said(drift)
 
 
 def test_the_wrong_size_and_what_raises_are_findings_and_no_crash(bundle: Bundle) -> None:
-    big = differential(bundle, transform(resize=lambda rgb: cv2.resize(rgb, (40, 30))))
+    big = compare_transform(bundle, transform(resize=lambda rgb: cv2.resize(rgb, (40, 30))))
     assert not big.passed
     assert big.outputs is None
     assert "gives 3x30x40, the bundle feeds 3x32x32" in big.pictures[0].problem
@@ -212,7 +214,7 @@ def test_the_wrong_size_and_what_raises_are_findings_and_no_crash(bundle: Bundle
             raise RuntimeError("too thin")
         return transform()(path)
 
-    drift = differential(bundle, picky)
+    drift = compare_transform(bundle, picky)
     assert drift.passed, "pictures no training set holds decide nothing"
     thin = next(one for one in drift.pictures if one.name == "one row")
     assert thin.problem == "it raises RuntimeError: too thin"
@@ -224,11 +226,11 @@ def test_pictures_of_ones_own_are_compared_too(bundle: Bundle, tmp_path: Path) -
         picture = cv2.resize(rng.integers(0, 256, (6, 8, 3)).astype(np.uint8), (320, 240))
         cv2.imwrite(str(tmp_path / f"{number}.png"), picture)
     (tmp_path / "broken.jpg").write_bytes(b"not a picture")
-    drift = differential(bundle, transform(), images=str(tmp_path), count=4)
+    drift = compare_transform(bundle, transform(), images=str(tmp_path), count=4)
     own = [one.name for one in drift.pictures if one.name.endswith(".png")]
     assert 3 <= len(own) <= 4
     with pytest.raises(UsageError, match="no such folder"):
-        differential(bundle, transform(), images=str(tmp_path / "absent"))
+        compare_transform(bundle, transform(), images=str(tmp_path / "absent"))
 
 
 def test_a_grey_model(bundle: Bundle) -> None:
@@ -241,10 +243,10 @@ def test_a_grey_model(bundle: Bundle) -> None:
         grey = cv2.cvtColor(cv2.resize(cv2.imread(path), (SIZE, SIZE)), flag)
         return (grey.astype(np.float32) - shift) / 78.6
 
-    assert differential(made, run).typical < 0.5
-    swapped = differential(made, lambda path: run(path, cv2.COLOR_RGB2GRAY))
+    assert compare_transform(made, run).typical < 0.5
+    swapped = compare_transform(made, lambda path: run(path, cv2.COLOR_RGB2GRAY))
     assert "RGB read as BGR" in said(swapped)
-    unit = differential(made, lambda path: run(path, shift=0.0) * 78.6 / 255)
+    unit = compare_transform(made, lambda path: run(path, shift=0.0) * 78.6 / 255)
     assert "--preset unit" in said(unit)
 
 
@@ -371,7 +373,7 @@ def test_a_training_script_is_kept_off_ours(
 
 
 def test_generated_pictures_are_what_their_files_hold(tmp_path: Path) -> None:
-    made: list[Picture] = awkward_pictures(tmp_path, 48, 40)
+    made: list[Picture] = synthetic_test_images(tmp_path, 48, 40)
     for picture in made:
         assert np.array_equal(cv2.imread(str(picture.path)), picture.pixels), picture.name
     assert len({picture.path for picture in made}) == len(made)
@@ -387,7 +389,8 @@ def test_pil_agrees_with_area(bundle: Bundle) -> None:
         return (np.asarray(resized, np.float32) - MEAN) / STD
 
     linear, area = (
-        differential(with_input(bundle, interpolation=name), run) for name in ("linear", "area")
+        compare_transform(with_input(bundle, interpolation=name), run)
+        for name in ("linear", "area")
     )
     assert area.passed
     assert area.typical < linear.typical

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgecnn_runtime.draw import PALETTE, Painter, font_size, thickness
-from edgecnn_runtime.text import Letters
+from edgecnn_runtime.draw import PALETTE, Annotator, font_size, thickness
+from edgecnn_runtime.text import TextRenderer
 from edgecnn_runtime.types import Box, Classification, Detection, Embedding, Reading
 
-PAINTER = Painter(["red", "green", "blue", "grey"])
+PAINTER = Annotator(["red", "green", "blue", "grey"])
 SCORES = np.array([0.1, 0.7, 0.15, 0.05], np.float32)
 ANYTHING = [
     Classification("green", 1, 0.7, SCORES),
@@ -34,7 +34,7 @@ def grey(height: int, width: int) -> np.ndarray:
 @pytest.mark.parametrize("size", [(1, 1), (28, 28), (480, 640), (640, 360), (2160, 3840)])
 def test_anything_is_drawn_on_any_size(result: Any, size: tuple[int, int]) -> None:
     pixels = grey(*size)
-    PAINTER.draw(pixels, result, note="25.0 fps   8.1 ms   age 63 ms")
+    PAINTER.annotate(pixels, result, note="25.0 fps   8.1 ms   age 63 ms")
     assert pixels.shape == (*size, 3)
     assert (pixels != 128).any()
 
@@ -49,13 +49,13 @@ def test_results_outside_the_picture_do_no_harm(
     corners: tuple[float, ...], points: list[tuple[float, float]], label: str, index: int
 ) -> None:
     box = Box(*corners)
-    PAINTER.draw(grey(120, 160), [Detection(box, 0.5, label, index, tuple(points))])
+    PAINTER.annotate(grey(120, 160), [Detection(box, 0.5, label, index, tuple(points))])
 
 
 def test_a_box_is_where_it_was_found_in_the_colour_of_its_class() -> None:
     for index in (0, 1, len(PALETTE)):
         pixels = grey(480, 640)
-        PAINTER.draw(pixels, [Detection(Box(200, 150, 400, 350), 0.9, "x", index)])
+        PAINTER.annotate(pixels, [Detection(Box(200, 150, 400, 350), 0.9, "x", index)])
         coloured = np.abs(pixels.astype(int) - PALETTE[index % len(PALETTE)]).max(axis=2) < 8
         rows, columns = np.nonzero(coloured[151:])  # below its tag
         assert columns.min() == pytest.approx(200, abs=4)
@@ -67,13 +67,13 @@ def test_a_box_is_where_it_was_found_in_the_colour_of_its_class() -> None:
 def test_a_tag_stays_in_the_picture() -> None:
     """Of a box at the upper right corner: inside it, and moved to the left."""
     pixels = grey(480, 640)
-    PAINTER.draw(pixels, [Detection(Box(560, 2, 640, 200), 0.9, "a long class name", 0)])
+    PAINTER.annotate(pixels, [Detection(Box(560, 2, 640, 200), 0.9, "a long class name", 0)])
     assert (pixels[:100, 300:556] != 128).any()
 
 
 def test_a_roi_is_framed_and_its_reading_stands_below() -> None:
     pixels = grey(480, 640)
-    PAINTER.draw(pixels, Reading("123", 0.9), roi=(100, 100, 200, 80))
+    PAINTER.annotate(pixels, Reading("123", 0.9), roi=(100, 100, 200, 80))
     assert (pixels[100, 100:120] == 255).any()
     assert (pixels[130:150, 130:270] == 128).all()
     assert (pixels[190:230, 110:200] != 128).any()
@@ -81,7 +81,7 @@ def test_a_roi_is_framed_and_its_reading_stands_below() -> None:
 
 @pytest.mark.parametrize("text", ["face 0.93", "苏A88888", "ÄÖ", ""])
 def test_text_is_as_wide_as_said(text: str) -> None:
-    letters = Letters()
+    letters = TextRenderer()
     pixels = np.zeros((100, 600, 3), np.uint8)
     letters.put(pixels, text, (50, 70), 32, (255, 255, 255))
     columns = np.nonzero(pixels.any(axis=(0, 2)))[0]
@@ -99,9 +99,9 @@ def test_strokes_stand_in_for_letters_where_opencv_has_none(
     """OpenCV 4, or OpenCV 5 without its fonts."""
     monkeypatch.delattr(cv2, "FontFace", raising=False)
     pixels = grey(480, 640)
-    painter = Painter(["red", "green", "blue", "grey"])
+    painter = Annotator(["red", "green", "blue", "grey"])
     for result in ANYTHING:
-        painter.draw(pixels, result, note="8.1 ms")
+        painter.annotate(pixels, result, note="8.1 ms")
     assert (pixels == 255).any()
 
 

@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from edgecnn_runtime.parity import LIMIT_DB, cosine_text, distinctness, parity, snr_db
+from edgecnn_runtime.parity import LIMIT_DB, cosine_text, input_sensitivity, parity, snr_db
 from edgecnn_runtime.types import Box, Classification, Detection, Embedding, Reading, Result
-from edgecnn_runtime.verification.result_matching import iou, same_result, share_equal
+from edgecnn_runtime.verification.result_matching import agreement_rate, iou, results_match
 
 RNG = np.random.default_rng(0)
 
@@ -77,9 +77,9 @@ def test_another_shape_is_as_far_off_as_can_be() -> None:
 
 
 def test_distinctness_tells_outputs_that_stand_still() -> None:
-    assert distinctness(outputs()) > 1
-    assert distinctness(outputs(common=1e6)) < 1e-3
-    assert distinctness(np.zeros((4, 3), np.float32)) == 0.0
+    assert input_sensitivity(outputs()) > 1
+    assert input_sensitivity(outputs(common=1e6)) < 1e-3
+    assert input_sensitivity(np.zeros((4, 3), np.float32)) == 0.0
 
 
 def test_a_cosine_is_never_rounded_up_to_one() -> None:
@@ -134,8 +134,8 @@ CASES: list[tuple[Result, Result, bool]] = [
 def test_equal_results_are_what_a_person_would_call_equal(
     one: Result, other: Result, same: bool
 ) -> None:
-    assert same_result(one, other, threshold=0.5) is same
-    assert same_result(other, one, threshold=0.5) is same
+    assert results_match(one, other, threshold=0.5) is same
+    assert results_match(other, one, threshold=0.5) is same
 
 
 def test_boxes_are_counted_one_by_one_and_pictures_where_there_are_none() -> None:
@@ -144,9 +144,9 @@ def test_boxes_are_counted_one_by_one_and_pictures_where_there_are_none() -> Non
         ([], []),  # 1 of 1
         ([found(0)], [found(0), found(80, 0.53)]),  # 2 of 2: what barely passes needs no partner
     ]
-    assert share_equal(pairs, threshold=0.5) == pytest.approx(7 / 8)
+    assert agreement_rate(pairs, threshold=0.5) == pytest.approx(7 / 8)
     texts = [(Reading("A", 1.0), Reading("A", 1.0)), (Reading("A", 1.0), Reading("B", 1.0))]
-    assert share_equal(texts) == 0.5
+    assert agreement_rate(texts) == 0.5
 
 
 @pytest.mark.parametrize(("off", "same"), [(2.4, True), (2.6, False)])
@@ -154,8 +154,8 @@ def test_a_landmark_may_move_a_quarter_of_the_side(off: float, same: bool) -> No
     one, other = (
         Detection(Box(0, 0, 10, 10), 0.9, "face", 0, ((4.0, 4.0), (4.0 + x, 8.0))) for x in (0, off)
     )
-    assert same_result([one], [other]) is same
-    assert not same_result([one], [found(0)])
+    assert results_match([one], [other]) is same
+    assert not results_match([one], [found(0)])
 
 
 def test_iou() -> None:

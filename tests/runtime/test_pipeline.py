@@ -17,12 +17,12 @@ import pytest
 
 from edgecnn_runtime.errors import EdgecnnError, SourceLostError, UsageError
 from edgecnn_runtime.model import Model, load
-from edgecnn_runtime.pipeline import Seen, Timings, run, stream
-from edgecnn_runtime.runner import Job, Runner
+from edgecnn_runtime.pipeline import FrameResult, Timings, infer_frames, run
+from edgecnn_runtime.runner import CameraJob, Runner
 from edgecnn_runtime.sinks import CsvTable, JsonLines, Snapshot, Video, check_output
 from edgecnn_runtime.sinks.encoders import H264, OpenCvVideo
 from edgecnn_runtime.source import open_source
-from edgecnn_runtime.stats import Meter
+from edgecnn_runtime.stats import StreamStats
 from edgecnn_runtime.types import Box, Classification, Detection, Embedding, Frame, Reading
 
 MakeClip = Callable[..., Path]
@@ -39,15 +39,15 @@ def model(make_bundle: Callable[..., Path]) -> Iterator[Model]:
 def seen(
     result: Any, *, index: int = 0, pts: float | None = None, age: float | None = None,
     at: float = 0.0, size: tuple[int, int] = (240, 320),
-) -> Seen:  # fmt: skip
+) -> FrameResult:  # fmt: skip
     pixels = np.full((*size, 3), 90, np.uint8)
     frame = Frame(pixels, index, at, pts, "rtsp://u:***@cam/1")
-    return Seen(frame, result, age, Timings(0.0, 0.001, 0.005, 0.001))
+    return FrameResult(frame, result, age, Timings(0.0, 0.001, 0.005, 0.001))
 
 
 def test_every_frame_is_seen(model: Model, tmp_path: Path, make_clip: MakeClip) -> None:
     with open_source(make_clip(tmp_path / "clip.mp4", frames=12)) as source:
-        everything = list(stream(model, source))
+        everything = list(infer_frames(model, source))
     assert [one.frame.index for one in everything] == list(range(12))
     for one in everything:
         direct = model(one.frame)
@@ -60,7 +60,7 @@ def test_every_frame_is_seen(model: Model, tmp_path: Path, make_clip: MakeClip) 
 
 def test_a_live_result_has_an_age(model: Model, tmp_path: Path, make_clip: MakeClip) -> None:
     with open_source(make_clip(tmp_path / "clip.mp4", frames=5), realtime=True) as source:
-        for one in stream(model, source):
+        for one in infer_frames(model, source):
             assert one.age is not None
             assert one.age >= one.timings.infer
 
@@ -68,24 +68,26 @@ def test_a_live_result_has_an_age(model: Model, tmp_path: Path, make_clip: MakeC
 def test_only_the_roi_is_looked_at(model: Model, tmp_path: Path, make_clip: MakeClip) -> None:
     clip = make_clip(tmp_path / "clip.mp4", frames=2)
     with open_source(clip) as source:
-        one = next(stream(model, source, roi=(40, 60, 100, 80)))
+        one = next(infer_frames(model, source, roi=(40, 60, 100, 80)))
     cut = model(np.ascontiguousarray(one.frame.pixels[60:140, 40:140]))
     assert isinstance(one.result, Classification)
     assert isinstance(cut, Classification)
     np.testing.assert_array_equal(one.result.scores, cut.scores)
     with open_source(clip) as source, pytest.raises(UsageError, match="not inside the 320x240"):
-        next(stream(model, source, roi=(300, 0, 100, 80)))
+        next(infer_frames(model, source, roi=(300, 0, 100, 80)))
 
 
 def test_run_stops_after_max_frames(model: Model, tmp_path: Path, make_clip: MakeClip) -> None:
-    meter = Meter()
+    meter = StreamStats()
     with open_source(make_clip(tmp_path / "clip.mp4", frames=30)) as source:
-        run(model, source, [], max_frames=7, watch=meter.add)
-    assert meter.read().frames == 7
+        run(model, source, [], max_frames=7, on_result=meter.add)
+    assert meter.snapshot().frames == 7
 
 
-def job(path: Path, writers: Callable[[Any], list[Any]] = lambda _: [], **options: Any) -> Job:
-    return Job(str(path), lambda: open_source(path, **options), writers)
+def job(
+    path: Path, writers: Callable[[Any], list[Any]] = lambda _: [], **options: Any
+) -> CameraJob:
+    return CameraJob(str(path), lambda: open_source(path, **options), writers)
 
 
 def test_several_sources_share_a_model_and_a_file(
@@ -102,7 +104,7 @@ def test_several_sources_share_a_model_and_a_file(
     for i, clip in enumerate(clips):
         own = [line["index"] for line in lines if line["source"] == str(clip)]
         assert own == list(range(10 + i))
-        assert jobs[i].meter.read().frames == 10 + i
+        assert jobs[i].meter.snapshot().frames == 10 + i
         assert jobs[i].error is None
 
 
@@ -117,7 +119,7 @@ def test_one_lost_source_does_not_stop_the_others(
             pass
     assert isinstance(jobs[0].error, SourceLostError)
     assert jobs[1].error is None
-    assert jobs[1].meter.read().frames == 9
+    assert jobs[1].meter.snapshot().frames == 9
 
 
 def test_stopping_completes_what_was_written(
@@ -133,7 +135,7 @@ def test_stopping_completes_what_was_written(
 
     with Runner(model, [job(clip, writers, loop=True)]) as runner:
         started.wait(20)
-        while runner.jobs[0].meter.read().frames < 5:
+        while runner.jobs[0].meter.snapshot().frames < 5:
             assert not runner.wait(0.01)
         runner.stop()
     assert runner.jobs[0].error is None
@@ -364,12 +366,12 @@ def test_a_snapshot_is_the_latest_frame(tmp_path: Path) -> None:
 
 
 def test_a_meter_counts(tmp_path: Path) -> None:
-    meter = Meter()
-    assert meter.read().frames == 0
+    meter = StreamStats()
+    assert meter.snapshot().frames == 0
     meter.add(seen([FACE, FACE]))
     meter.add(seen([], age=0.2))
     meter.add(seen(Reading("", 1.0), age=0.4))
-    figures = meter.read()
+    figures = meter.snapshot()
     assert (figures.frames, figures.found) == (3, 2)
     assert figures.p50 == pytest.approx(0.007)
     assert figures.age_p50 == pytest.approx(0.3)
@@ -378,11 +380,11 @@ def test_a_meter_counts(tmp_path: Path) -> None:
 
 def test_every_key_of_an_event_is_documented(root: Path) -> None:
     from edgecnn_runtime.sinks.lines import COLUMNS
-    from edgecnn_runtime.sinks.serialize import context, results
+    from edgecnn_runtime.sinks.serialize import frame_record, result_records
 
     text = (root / "docs" / "streams.md").read_text()
-    keys = {*COLUMNS, "results", *context(seen([FACE]))}
+    keys = {*COLUMNS, "results", *frame_record(seen([FACE]))}
     for result in ([FACE], Reading("A", 0.5, (0.5,)), Embedding(SCORES)):
-        keys |= {key for found in results(seen(result)) for key in found}
+        keys |= {key for found in result_records(seen(result)) for key in found}
     assert {"char_scores", "vector", "age_ms"} <= keys
     assert [key for key in sorted(keys) if f"`{key}`" not in text] == []

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from edgecnn_runtime.bundle.manifest import Input, Normalization
 from edgecnn_runtime.errors import UsageError
-from edgecnn_runtime.preprocess import Preprocessor, fit, prepare, whole
+from edgecnn_runtime.preprocess import Preprocessor, compute_geometry, identity_geometry, prepare
 
 RAW = Normalization(mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0), origin="graph")
 sizes = st.integers(1, 4096)
@@ -45,7 +45,7 @@ def rois(draw, width, height):
 @given(st.data(), inputs(), sizes, sizes)
 def test_geometry_stays_inside_frame_and_input(data, spec, width, height):
     roi = data.draw(rois(width, height))
-    geometry = fit(spec, width, height, roi)
+    geometry = compute_geometry(spec, width, height, roi)
     x1, y1, x2, y2 = geometry.source
     x, y, w, h = roi or (0, 0, width, height)
     assert x <= x1 < x2 <= x + w
@@ -57,7 +57,7 @@ def test_geometry_stays_inside_frame_and_input(data, spec, width, height):
 
 @given(st.data(), inputs(), sizes, sizes)
 def test_the_corners_of_the_target_are_the_corners_of_the_source(data, spec, width, height):
-    geometry = fit(spec, width, height, data.draw(rois(width, height)))
+    geometry = compute_geometry(spec, width, height, data.draw(rois(width, height)))
     left, top, right, bottom = geometry.target
     corners = np.array([[left, top], [right, bottom]], np.float32)
     found = geometry.points_to_frame(corners)
@@ -67,7 +67,7 @@ def test_the_corners_of_the_target_are_the_corners_of_the_source(data, spec, wid
 
 @given(st.data(), inputs(), sizes, sizes)
 def test_points_come_back(data, spec, width, height):
-    geometry = fit(spec, width, height, data.draw(rois(width, height)))
+    geometry = compute_geometry(spec, width, height, data.draw(rois(width, height)))
     points = np.array([[0.3 * width, 0.7 * height], [0, 0], [width, height]], np.float32)
     back = geometry.points_to_frame(geometry.points_to_input(points))
     assert np.abs(back - points).max() <= 1e-3 * max(width, height, spec.width, spec.height)
@@ -75,7 +75,7 @@ def test_points_come_back(data, spec, width, height):
 
 @given(inputs(), sizes, sizes, st.lists(st.floats(-1e4, 1e4, width=32), min_size=4, max_size=4))
 def test_boxes_end_at_the_frame(spec, width, height, box):
-    geometry = fit(spec, width, height)
+    geometry = compute_geometry(spec, width, height)
     x1, y1, x2, y2 = geometry.boxes_to_frame(np.array([box], np.float32))[0]
     assert 0 <= x1 <= width
     assert 0 <= x2 <= width
@@ -85,7 +85,7 @@ def test_boxes_end_at_the_frame(spec, width, height, box):
 
 @given(inputs(small, ("letterbox",)), small, small)
 def test_letterbox_keeps_the_aspect_ratio_and_fills_one_side(spec, width, height):
-    left, top, right, bottom = fit(spec, width, height).target
+    left, top, right, bottom = compute_geometry(spec, width, height).target
     assert right - left == spec.width or bottom - top == spec.height
     scale = min(spec.width / width, spec.height / height)
     assert abs((right - left) - width * scale) <= 1
@@ -112,7 +112,7 @@ def test_a_slot_holds_the_resized_part_and_the_pad(data, spec, width, height, se
     frame = np.random.default_rng(seed).integers(0, 256, (height, width, 3)).astype(np.uint8)
     roi = data.draw(rois(width, height))
     buffer = np.full((2, spec.height, spec.width, 3), 77, np.uint8)
-    geometry = Preprocessor(spec, buffer).put(frame, 1, roi)
+    geometry = Preprocessor(spec, buffer).load_frame(frame, 1, roi)
     x1, y1, x2, y2 = geometry.source
     left, top, right, bottom = geometry.target
     size = (right - left, bottom - top)
@@ -134,7 +134,7 @@ def test_the_pad_is_painted_again_when_the_shape_changes():
     preprocessor = Preprocessor(letterbox, buffer)
     wide, tall = np.full((20, 80, 3), 200, np.uint8), np.full((80, 20, 3), 100, np.uint8)
     for frame in (wide, tall, wide, wide, tall):
-        preprocessor.put(frame)
+        preprocessor.load_frame(frame)
         assert (buffer == prepare(letterbox, [frame])).all()
 
 
@@ -152,7 +152,10 @@ def test_strided_frames_are_read_in_place():
 
 def test_whole_is_the_identity():
     points = np.array([[3.0, 4.0]], np.float32)
-    assert (whole(spec(resize="crop", crop_pct=0.5)).points_to_frame(points.copy()) == points).all()
+    assert (
+        identity_geometry(spec(resize="crop", crop_pct=0.5)).points_to_frame(points.copy())
+        == points
+    ).all()
 
 
 def test_nothing_the_size_of_a_picture_is_allocated():
@@ -160,10 +163,10 @@ def test_nothing_the_size_of_a_picture_is_allocated():
         made = spec(320, 256, resize=resize)
         preprocessor = Preprocessor(made, np.empty((1, 256, 320, 3), np.uint8))
         frame = np.zeros((720, 1280, 3), np.uint8)
-        preprocessor.put(frame)
+        preprocessor.load_frame(frame)
         tracemalloc.start()
         for _ in range(5):
-            preprocessor.put(frame)
+            preprocessor.load_frame(frame)
         _, peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()
         assert peak < 20_000, resize
@@ -198,7 +201,7 @@ def test_anything_but_a_picture_is_refused_with_the_remedy(frame, says):
 )
 def test_a_region_outside_the_frame_is_refused(roi):
     with pytest.raises(UsageError, match="not inside the 64x48 frame"):
-        Preprocessor(spec(), np.empty((1, 48, 64, 3), np.uint8)).put(
+        Preprocessor(spec(), np.empty((1, 48, 64, 3), np.uint8)).load_frame(
             np.zeros((48, 64, 3), np.uint8), 0, roi
         )
 

@@ -8,7 +8,7 @@ import pytest
 from edgecnn.train import folder as folder_module
 from edgecnn.train.config import TrainConfig
 from edgecnn.train.data import Data, load_data
-from edgecnn.train.resize import fitter
+from edgecnn.train.resize import make_resizer
 from edgecnn.train.trainer import resolve
 from edgecnn_runtime.errors import UsageError
 
@@ -18,7 +18,9 @@ WriteIdx = Callable[[Path, np.ndarray], None]
 def load(data: Path, model: str = "mnist_cnn3", **settings: object) -> Data:
     config = TrainConfig(model=model, data=str(data), **settings)
     recipe = resolve(config)
-    return load_data(config, fitter(recipe, config), (recipe.size, recipe.size, recipe.channels))
+    return load_data(
+        config, make_resizer(recipe, config), (recipe.size, recipe.size, recipe.channels)
+    )
 
 
 def test_idx_files_keep_their_own_test_part(digits: Path) -> None:
@@ -57,7 +59,7 @@ def test_pictures_are_prepared_as_the_device_prepares_them(two_classes: Path) ->
     data = load(two_classes, model="binary_cnn", resize="letterbox", test_split=0.5)
     config = TrainConfig(model="binary_cnn", data="", resize="letterbox")
     frame = cv2.imread(str(two_classes / "round" / "0.png"))
-    fitted = fitter(resolve(config), config)(np.asarray(frame, np.uint8))
+    fitted = make_resizer(resolve(config), config)(np.asarray(frame, np.uint8))
     known = [*data.train.pixels, *data.valid.pixels, *data.test.pixels]
     assert any(np.array_equal(fitted, pixels) for pixels in known)
 

@@ -6,7 +6,7 @@ from safetensors.torch import save_file
 
 from edgecnn.models.mnist_cnn3 import MnistCnn3
 from edgecnn.models.mnist_net import MnistNet
-from edgecnn.train.pretrained import start_from
+from edgecnn.train.pretrained import load_pretrained
 from edgecnn_export.checkpoint import save_checkpoint
 from edgecnn_runtime.errors import CheckpointError, EdgecnnError, UsageError
 
@@ -24,7 +24,7 @@ def test_what_fits_is_taken_and_the_rest_stays_fresh(given: tuple[Path, MnistCnn
     path, source = given
     model = MnistCnn3(classes=4)
     head = model.fc2.weight.clone()
-    started = start_from(model, str(path), ())
+    started = load_pretrained(model, str(path), ())
     assert started.fresh == ("fc2.weight", "fc2.bias")
     assert len(started.taken) == 8
     assert torch.equal(model.conv2.weight, source.conv2.weight)
@@ -39,7 +39,7 @@ def test_bare_weights_are_taken_too(tmp_path: Path, form: str) -> None:
     else:
         torch.save(source.state_dict(), path)
     model = MnistNet()
-    assert start_from(model, str(path), ()).fresh == ()
+    assert load_pretrained(model, str(path), ()).fresh == ()
     assert torch.equal(model.fc1.weight, source.fc1.weight)
 
 
@@ -47,7 +47,7 @@ def test_nothing_that_fits_is_an_error_that_shows_both_sides(
     given: tuple[Path, MnistCnn3],
 ) -> None:
     with pytest.raises(CheckpointError, match=r"conv1.weight \[32, 1, 3, 3\]") as caught:
-        start_from(MnistNet(classes=4), str(given[0]), ())
+        load_pretrained(MnistNet(classes=4), str(given[0]), ())
     assert "conv1.weight [10, 1, 5, 5]" in str(caught.value)
 
 
@@ -61,7 +61,7 @@ def test_a_pickle_with_code_is_refused_and_nothing_of_it_runs(tmp_path: Path) ->
     path = tmp_path / "evil.pt"
     torch.save({"conv1.weight": Evil()}, path)
     with pytest.raises(CheckpointError, match="more than tensors"):
-        start_from(MnistNet(), str(path), ())
+        load_pretrained(MnistNet(), str(path), ())
     assert not trace.exists()
     torch.load(path, weights_only=False)
     assert trace.exists()
@@ -72,14 +72,14 @@ def test_damaged_files_are_errors(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "bad.pt"
     path.write_bytes(content)
     with pytest.raises(EdgecnnError, match=r"bad\.pt"):
-        start_from(MnistNet(), str(path), ())
+        load_pretrained(MnistNet(), str(path), ())
     with pytest.raises(UsageError, match="no such file"):
-        start_from(MnistNet(), str(tmp_path / "absent.pt"), ())
+        load_pretrained(MnistNet(), str(tmp_path / "absent.pt"), ())
 
 
 def test_frozen_weights_do_not_ask_for_gradients() -> None:
     model = MnistCnn3()
-    started = start_from(model, "", ("conv1", "conv2."))
+    started = load_pretrained(model, "", ("conv1", "conv2."))
     assert started.frozen == ("conv1.weight", "conv1.bias", "conv2.weight", "conv2.bias")
     asking = {name for name, value in model.named_parameters() if value.requires_grad}
     assert not asking & set(started.frozen)
@@ -88,6 +88,6 @@ def test_frozen_weights_do_not_ask_for_gradients() -> None:
 
 def test_a_prefix_that_holds_nothing_or_everything_is_an_error() -> None:
     with pytest.raises(UsageError, match=r"--freeze layer1.*conv1.weight"):
-        start_from(MnistCnn3(), "", ("layer1",))
+        load_pretrained(MnistCnn3(), "", ("layer1",))
     with pytest.raises(UsageError, match="nothing is left"):
-        start_from(MnistCnn3(), "", ("conv", "fc"))
+        load_pretrained(MnistCnn3(), "", ("conv", "fc"))

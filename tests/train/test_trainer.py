@@ -6,7 +6,7 @@ import torch
 
 from edgecnn.train.config import TrainConfig
 from edgecnn.train.loop import Epoch, normalizer, outputs_of
-from edgecnn.train.trainer import Trained, train
+from edgecnn.train.trainer import TrainResult, train
 from edgecnn_export.config import ExportConfig
 from edgecnn_export.loading.load import load_model
 from edgecnn_runtime.errors import EdgecnnError, UsageError
@@ -32,12 +32,12 @@ class Quiet:
         self.epochs.append(epoch)
 
 
-def run(data: Path, out: Path, watch: Quiet | None = None, **settings: object) -> Trained:
+def run(data: Path, out: Path, watch: Quiet | None = None, **settings: object) -> TrainResult:
     settings = {"model": "mnist_cnn3", "epochs": 2} | settings
     return train(TrainConfig(data=str(data), out=str(out), **settings), watch or Quiet())
 
 
-def weights(trained: Trained) -> dict[str, torch.Tensor]:
+def weights(trained: TrainResult) -> dict[str, torch.Tensor]:
     return torch.load(trained.checkpoint, weights_only=True)["state_dict"]
 
 

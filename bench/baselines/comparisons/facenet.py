@@ -8,14 +8,14 @@ frame, and once on frames shrunk to the 640x352 that YuNet sees.
 from lib.material import ASSETS, HEIGHT, WIDTH, export_yunet, video_frames
 from runner.boxes import found_again
 from runner.race import faster, race
-from runner.rows import Comparison, Row
+from runner.rows import BaselineComparison, BaselineRow
 from runner.setting import Setting
 
 VIDEO = ASSETS / "faces" / "video.mp4"
 SHRUNK, WHOLE = "MTCNN on 640x352", "MTCNN on 1920x1080"
 
 
-def compare(setting: Setting) -> Comparison:
+def compare(setting: Setting) -> BaselineComparison:
     """Float on both sides."""
     frames = video_frames()
     bundle = export_yunet(setting.folder, frames)
@@ -31,7 +31,7 @@ def compare(setting: Setting) -> Comparison:
         rates = race(workers, pace)
     ours_found = [one["result"] for one in found[name]]
     rows = [
-        Row(
+        BaselineRow(
             work="faces in 1080p frames",
             ours=name,
             theirs=key,
@@ -42,4 +42,4 @@ def compare(setting: Setting) -> Comparison:
         )
         for key in (SHRUNK, WHOLE)
     ]
-    return Comparison(rows=rows)
+    return BaselineComparison(rows=rows)

@@ -23,7 +23,7 @@ from lib.trained import TRAINED, Trained
 from runner.exports import export
 from runner.process import BASELINES, Worker
 from runner.race import faster, race
-from runner.rows import Comparison, Row
+from runner.rows import BaselineComparison, BaselineRow
 from runner.setting import Setting
 
 from edgecnn_bench.stats import FLOOR
@@ -33,7 +33,7 @@ from edgecnn_runtime.bundle.bundle import Bundle, open_bundle
 from edgecnn_runtime.preprocess import Preprocessor
 from edgecnn_runtime.selection.candidates import Candidate, Choice
 from edgecnn_runtime.types import Classification, Reading, Result
-from edgecnn_runtime.verification.result_matching import same_result
+from edgecnn_runtime.verification.result_matching import results_match
 
 PRESETS = ("performance", "mixed")
 QUICK, QUICK_PICTURES = ("yunet", "digits"), 50
@@ -59,15 +59,15 @@ class Entry:
         return sum(self.right) / len(self.right)
 
 
-def compare(setting: Setting) -> Comparison:
+def compare(setting: Setting) -> BaselineComparison:
     """Every trained network that the figures know, on every engine here."""
-    rows: list[Row] = []
+    rows: list[BaselineRow] = []
     for name in QUICK if setting.quick else TRAINED:
         rows += compare_network(setting, TRAINED[name](CACHE))
-    return Comparison(rows=rows)
+    return BaselineComparison(rows=rows)
 
 
-def compare_network(setting: Setting, network: Trained) -> list[Row]:
+def compare_network(setting: Setting, network: Trained) -> list[BaselineRow]:
     """One row an engine and bundle."""
     config = network.config(
         out=str(setting.folder / f"{network.name}.edge"), int8=True, targets=("cpu", "openvino"),
@@ -92,7 +92,7 @@ def compare_network(setting: Setting, network: Trained) -> list[Row]:
             ours = judge.entry(f"edgecnn {form}{how}", file)
             rates = race_files(setting, engine, raced, ours, best)
             rows.append(
-                Row(
+                BaselineRow(
                     work=f"{network.name}, {engine} alone",
                     ours=ours.name,
                     theirs=best.name,
@@ -141,7 +141,7 @@ def prepared(bundle: Bundle, folder: Path, limit: int | None = None) -> Path:
     pixels = np.empty((len(files), seen.height, seen.width, 3), np.uint8)
     fitting = Preprocessor(seen, pixels)
     for slot, file in enumerate(files):
-        fitting.put(np.asarray(cv2.imread(str(file)), np.uint8), slot)
+        fitting.load_frame(np.asarray(cv2.imread(str(file)), np.uint8), slot)
     out = bundle.path.with_suffix(f".{folder.name}.npy")
     np.save(out, pixels)
     return out
@@ -179,7 +179,7 @@ class Judge:
             return Entry(name, file, [says(result) == label for result, label in pairs])
         score = getattr(self._bundle.manifest.decode, "score", 0.0)
         equal = zip(found, self._float, strict=True)
-        return Entry(name, file, [same_result(a, b, threshold=score) for a, b in equal])
+        return Entry(name, file, [results_match(a, b, threshold=score) for a, b in equal])
 
     def _results(self, file: Path) -> list[Result]:
         manifest = self._bundle.manifest

@@ -7,7 +7,7 @@ cores. Reached: every face that OpenCV is sure of again with IoU ≥ 0.9, at 2.5
 from lib.material import ASSETS, HEIGHT, IOU, SCORE, WIDTH, export_yunet, video_frames
 from runner.boxes import overlaps
 from runner.race import faster, race
-from runner.rows import Comparison, Row
+from runner.rows import BaselineComparison, BaselineRow
 from runner.setting import Setting
 
 VIDEO = ASSETS / "faces" / "video.mp4"
@@ -17,7 +17,7 @@ SURE, OVERLAP, WANTED = 0.8, 0.9, 2.5
 THEIRS = "FaceDetectorYN"
 
 
-def compare(setting: Setting) -> Comparison:
+def compare(setting: Setting) -> BaselineComparison:
     """Float on both sides."""
     frames = video_frames()
     bundle = export_yunet(setting.folder, frames)
@@ -35,7 +35,7 @@ def compare(setting: Setting) -> Comparison:
         rates = race({name: ours, THEIRS: theirs}, pace)
     best = overlaps(sure, ours_found)
     again = sum(value >= OVERLAP for value in best)
-    row = Row(
+    row = BaselineRow(
         work=f"YuNet {WIDTH}x{HEIGHT}, 1080p frames",
         ours=name,
         theirs=THEIRS,
@@ -45,4 +45,4 @@ def compare(setting: Setting) -> Comparison:
         wanted=WANTED,
         worse=again < len(best),
     )
-    return Comparison(rows=[row], found={"smallest_iou": min(best)})
+    return BaselineComparison(rows=[row], found={"smallest_iou": min(best)})

@@ -10,7 +10,7 @@ from lib.material import ASSETS
 from lib.trained import TRAINED
 from runner.exports import export, select
 from runner.race import faster, race
-from runner.rows import Comparison, Row
+from runner.rows import BaselineComparison, BaselineRow
 from runner.setting import Setting
 
 from edgecnn_export.config import ExportConfig
@@ -20,7 +20,7 @@ SIZES = ("320x48", "192x48")
 WANTED = 1.0
 
 
-def compare(setting: Setting) -> Comparison:
+def compare(setting: Setting) -> BaselineComparison:
     """The choice measured here, of float precisions."""
     network = TRAINED["PP-OCRv6_rec_small"](CACHE)
     truth = [file.stem for file in sorted(CROPS.iterdir())]
@@ -28,10 +28,10 @@ def compare(setting: Setting) -> Comparison:
     for size in SIZES:
         config = network.config(out=str(setting.folder / f"rec-{size}.edge"), reduced=True)
         rows.append(race_at(setting, msgspec.structs.replace(config, input=size), truth))
-    return Comparison(rows=rows)
+    return BaselineComparison(rows=rows)
 
 
-def race_at(setting: Setting, config: ExportConfig, truth: list[str]) -> Row:
+def race_at(setting: Setting, config: ExportConfig, truth: list[str]) -> BaselineRow:
     """One input size."""
     bundle = export(config)
     cache = select(bundle, seconds=1 if setting.quick else 4)
@@ -44,7 +44,7 @@ def race_at(setting: Setting, config: ExportConfig, truth: list[str]) -> Row:
         texts = [one["result"] for one in ours.look(len(truth))]
         their_texts = theirs.look(len(truth))
         rates = race({name: ours, "RapidOCR": theirs}, pace)
-    return Row(
+    return BaselineRow(
         work=f"plate crops, {config.input}",
         ours=name,
         theirs="RapidOCR",

@@ -10,7 +10,7 @@ import numpy as np
 from lib.material import ASSETS, video_frames
 from runner.exports import export, select, write_pictures
 from runner.race import faster, race
-from runner.rows import Comparison, Row
+from runner.rows import BaselineComparison, BaselineRow
 from runner.setting import Setting
 
 from edgecnn_export.config import ExportConfig
@@ -22,7 +22,7 @@ THEIRS = "torch.onnx.export + ONNX Runtime"
 FRAMES = 50
 
 
-def compare(setting: Setting) -> Comparison:
+def compare(setting: Setting) -> BaselineComparison:
     """Both networks."""
     frames = video_frames()
     folder = setting.folder
@@ -38,10 +38,10 @@ def compare(setting: Setting) -> Comparison:
             int8=True, targets=("cpu", "openvino"), method="minmax" if setting.quick else None,
         )  # fmt: skip
         rows += race_with(setting, config)
-    return Comparison(rows=rows)
+    return BaselineComparison(rows=rows)
 
 
-def race_with(setting: Setting, config: ExportConfig) -> list[Row]:
+def race_with(setting: Setting, config: ExportConfig) -> list[BaselineRow]:
     """One network: theirs, the choice, and float alone."""
     bundle = export(config)
     cache = select(bundle, seconds=1 if setting.quick else 4, threads=1)
@@ -57,7 +57,7 @@ def race_with(setting: Setting, config: ExportConfig) -> list[Row]:
         found = {name: worker.look(FRAMES) for name, worker in workers.items()}
         rates = race(workers, pace)
     return [
-        Row(
+        BaselineRow(
             work=f"{bundle.stem}, 1080p frames",
             ours=name,
             theirs=THEIRS,

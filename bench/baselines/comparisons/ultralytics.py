@@ -16,7 +16,7 @@ from runner.boxes import found_again
 from runner.environments import requirements
 from runner.exports import export, select, write_pictures
 from runner.race import faster, race
-from runner.rows import Comparison, Row
+from runner.rows import BaselineComparison, BaselineRow
 from runner.setting import Setting
 
 from edgecnn_export.config import ExportConfig
@@ -30,7 +30,7 @@ THEIRS = "Ultralytics, 640x640"
 WANTED = 2.5
 
 
-def compare(setting: Setting) -> Comparison:
+def compare(setting: Setting) -> BaselineComparison:
     """The choice measured here, and float alone."""
     networks = taught(setting)
     bundle, cache = our_bundle(setting, networks / "yolov8n-640x384.onnx")
@@ -51,7 +51,7 @@ def compare(setting: Setting) -> Comparison:
         for name, answers in seen.items()
     }
     rows = [
-        Row(
+        BaselineRow(
             work="YOLOv8n, 1080p video",
             ours=name,
             theirs=THEIRS,
@@ -64,7 +64,9 @@ def compare(setting: Setting) -> Comparison:
         for name in dict.fromkeys(names)
     ]
     a_frame = {name: sum(map(len, found)) / len(found) for name, found in boxes.items()}
-    return Comparison(rows=rows, found={"outside_engine_ms": outside, "boxes_a_frame": a_frame})
+    return BaselineComparison(
+        rows=rows, found={"outside_engine_ms": outside, "boxes_a_frame": a_frame}
+    )
 
 
 def taught(setting: Setting) -> Path:

@@ -11,7 +11,7 @@ from rich.table import Table
 from edgecnn_bench.stats import Interval
 
 
-class Row(msgspec.Struct, frozen=True, kw_only=True):
+class BaselineRow(msgspec.Struct, frozen=True, kw_only=True):
     """Ours against theirs at one piece of work.
 
     ours, theirs: what ran, in words. fps: results a second by round, under the same two words.
@@ -34,14 +34,14 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
         return not self.worse and (self.wanted is None or self.speed.value >= self.wanted)
 
 
-class Comparison(msgspec.Struct, frozen=True, kw_only=True):
+class BaselineComparison(msgspec.Struct, frozen=True, kw_only=True):
     """rows: what was raced. found: whatever else was measured, by name."""
 
-    rows: Sequence[Row]
+    rows: Sequence[BaselineRow]
     found: dict[str, Any] = {}
 
 
-def table(name: str, comparison: Comparison) -> Table:
+def table(name: str, comparison: BaselineComparison) -> Table:
     """For each piece of work theirs, then ours with the ratio."""
     drawn = Table(title=f"edgecnn against {name}", title_justify="left", box=box.SIMPLE_HEAD)
     drawn.add_column("a second", overflow="fold")  # where it is narrow, figures stay whole
@@ -64,7 +64,7 @@ def table(name: str, comparison: Comparison) -> Table:
     return drawn
 
 
-def remarks(comparison: Comparison) -> list[str]:
+def remarks(comparison: BaselineComparison) -> list[str]:
     """What the two answered, and what was missed."""
     return [
         f"{row.work}, {row.ours}: {row.answers}{'' if row.reached else ' [bold red]MISSED'}"

@@ -7,7 +7,7 @@ from pathlib import Path
 from lib.fetch import CACHE
 
 
-class Options(argparse.Namespace):
+class ExperimentOptions(argparse.Namespace):
     """names: rows to measure. quick: a short try. cache: where downloads are kept. whole: whether
     this is the figure itself, which is written; a part or a try is only printed."""
 
@@ -20,7 +20,7 @@ class Options(argparse.Namespace):
         return not self.quick and set(names) <= set(self.names)
 
 
-def options(doc: str | None, names: Sequence[str]) -> Options:
+def options(doc: str | None, names: Sequence[str]) -> ExperimentOptions:
     """Parse the command line. names: of all rows."""
     parser = argparse.ArgumentParser(
         description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -30,7 +30,7 @@ def options(doc: str | None, names: Sequence[str]) -> Options:
     parser.add_argument("--quick", action="store_true", help="a short try; nothing is written")
     parser.add_argument("--cache", type=Path, default=CACHE, metavar="DIR",
                         help=f"folder for downloads (default: {CACHE})")  # fmt: skip
-    found = parser.parse_args(namespace=Options())
+    found = parser.parse_args(namespace=ExperimentOptions())
     if unknown := sorted(set(found.names) - set(names)):
         parser.error(f"no such row: {', '.join(unknown)}; there are {listed}")
     found.names = found.names or list(names)

@@ -13,13 +13,13 @@ import onnx_ir as ir
 
 from edgecnn_export.graph.nodes import (
     Convolution,
-    array,
     attribute,
+    const_value,
     constant,
     convolution,
-    only_user,
+    sole_consumer,
 )
-from edgecnn_export.graph.optimize import sweep
+from edgecnn_export.graph.optimize import remove_unused
 
 BLOCK = 16
 """Channels an engine computes at once; a convolution of fewer computes as many for nothing."""
@@ -28,16 +28,16 @@ UNARY = {"Relu", "Sigmoid", "HardSigmoid", "HardSwish", "LeakyRelu", "Elu", "Tan
 """Operators that treat every number alike."""
 
 
-def finish(model: onnx.ModelProto) -> onnx.ModelProto:
+def fuse_float(model: onnx.ModelProto) -> onnx.ModelProto:
     """Run both passes on a copy. Requires: a graph from ``fold_pixels`` and ``optimise``."""
     working = ir.from_proto(model)
-    for step in (join_heads, keep_interleaved, sweep):
+    for step in (merge_sibling_convs, nhwc_stem, remove_unused):
         step(working)
     finished: onnx.ModelProto = ir.to_proto(working)
     return finished
 
 
-def join_heads(model: ir.Model) -> None:
+def merge_sibling_convs(model: ir.Model) -> None:
     """Let small convolutions over one input be one, and split what comes out.
 
     A detector's heads (YuNet: 1, 1, 4 and 10 channels) each fill a part of a block. What follows
@@ -52,7 +52,7 @@ def join_heads(model: ir.Model) -> None:
     graph.sort()
 
 
-def keep_interleaved(model: ir.Model) -> None:
+def nhwc_stem(model: ir.Model) -> None:
     """Convolve the camera's B, G, R, B, G, R … as one plane three times as wide.
 
     A kernel that is three times as wide and steps three times as far sees the same numbers, so the
@@ -62,14 +62,14 @@ def keep_interleaved(model: ir.Model) -> None:
     """
     graph = model.graph
     pixels = graph.inputs[0]
-    cast = only_user(pixels)
-    planes = only_user(cast.outputs[0]) if cast is not None and cast.op_type == "Cast" else None
+    cast = sole_consumer(pixels)
+    planes = sole_consumer(cast.outputs[0]) if cast is not None and cast.op_type == "Cast" else None
     if planes is None or planes.op_type != "Transpose" or pixels.shape is None:
         return
     read, mean = planes.outputs[0], None
-    sub = only_user(read)
+    sub = sole_consumer(read)
     if sub is not None and sub.op_type == "Sub" and sub.inputs[0] is read:
-        read, mean = sub.outputs[0], array(sub.inputs[1])
+        read, mean = sub.outputs[0], const_value(sub.inputs[1])
         if mean is None or mean.size != 3:
             return
     readers = [convolution(use.node) for use in read.uses()]
@@ -135,7 +135,7 @@ def _join(graph: ir.Graph, heads: Sequence[Convolution]) -> None:
     sizes = [len(head.weight) for head in heads]
     values = [head.output for head in heads]
     joined = _joined(graph, heads, heads[0].node.inputs[0])
-    while (steps := [only_user(value) for value in values]) and (
+    while (steps := [sole_consumer(value) for value in values]) and (
         further := _step(graph, steps, sizes, joined)
     ):
         values, joined = [step.outputs[0] for step in steps if step is not None], further

@@ -8,11 +8,11 @@ from numpy.typing import NDArray
 
 from edgecnn_export.graph.nodes import (
     Convolution,
-    array,
     attribute,
+    const_value,
     convolution,
-    only_user,
     replace_constant,
+    sole_consumer,
 )
 
 Affine: TypeAlias = tuple[NDArray[np.float64], NDArray[np.float64]]
@@ -27,7 +27,7 @@ def fold_affine(model: ir.Model) -> None:
     """
     for node in list(model.graph):
         before, affine = _affine(node)
-        if before is None or affine is None or only_user(before) is not node:
+        if before is None or affine is None or sole_consumer(before) is not node:
             continue
         if _scale(before.producer(), *affine):
             _replace(node, before)
@@ -69,7 +69,7 @@ def _affine(node: ir.Node) -> tuple[ir.Value | None, Affine | None]:
         return None, None
     for value, other in (node.inputs, reversed(node.inputs)):
         found = convolution(value.producer()) if value is not None else None
-        constant = array(other)
+        constant = const_value(other)
         if found is None or constant is None or constant.ndim > found.weight.ndim:
             continue
         shape = (1,) * (found.weight.ndim - constant.ndim) + constant.shape
@@ -84,7 +84,7 @@ def _affine(node: ir.Node) -> tuple[ir.Value | None, Affine | None]:
 
 
 def _normalisation(node: ir.Node) -> Affine | None:
-    values = [array(value) for value in node.inputs[1:5]]
+    values = [const_value(value) for value in node.inputs[1:5]]
     if any(value is None for value in values) or attribute(node, "training_mode", 0):
         return None
     gamma, beta, mean, variance = (np.asarray(value, np.float64) for value in values)
@@ -100,8 +100,8 @@ def _scale(node: ir.Node | None, scale: NDArray[np.float64], shift: NDArray[np.f
         return True
     if node is None or node.op_type != "Gemm" or len(node.inputs) < 2 or node.graph is None:
         return False
-    weight = array(node.inputs[1])
-    bias = array(node.inputs[2]) if len(node.inputs) > 2 else np.zeros_like(scale)
+    weight = const_value(node.inputs[1])
+    bias = const_value(node.inputs[2]) if len(node.inputs) > 2 else np.zeros_like(scale)
     plain = attribute(node, "alpha", 1.0) == attribute(node, "beta", 1.0) == 1.0
     if weight is None or bias is None or not plain:
         return False
@@ -137,8 +137,8 @@ def _parallel(add: ir.Node, first: Convolution, second: Convolution) -> bool:
     return (
         first.node.inputs[0] is second.node.inputs[0]
         and first.output is not second.output
-        and only_user(first.output) is add
-        and only_user(second.output) is add
+        and sole_consumer(first.output) is add
+        and sole_consumer(second.output) is add
         and first.weight.shape[:2] == second.weight.shape[:2]
         and (first.group, first.strides) == (second.group, second.strides)
         and set(first.dilations + second.dilations) == {1}

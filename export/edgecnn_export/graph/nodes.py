@@ -9,7 +9,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 
-def array(value: ir.Value | None) -> NDArray[Any] | None:
+def const_value(value: ir.Value | None) -> NDArray[Any] | None:
     """The constant behind a value, None where it is computed or absent."""
     tensor = ir.convenience.get_const_tensor(value) if value is not None else None
     return None if tensor is None else np.asarray(tensor.numpy())
@@ -39,7 +39,7 @@ def attribute(node: ir.Node, name: str, default: Any) -> Any:
     return found.value
 
 
-def only_user(value: ir.Value) -> ir.Node | None:
+def sole_consumer(value: ir.Value) -> ir.Node | None:
     """The one node that reads a value; None where several do, none does or it is an output."""
     users = list(value.uses())
     if len(users) != 1 or value.is_graph_output():
@@ -87,7 +87,7 @@ def convolution(node: ir.Node | None) -> Convolution | None:
     """Read a node as a Convolution; None where it is none or its weights are computed."""
     if node is None or node.op_type != "Conv" or node.domain:
         return None
-    weight = array(node.inputs[1])
+    weight = const_value(node.inputs[1])
     bias = _bias(node, weight)
     pad = attribute(node, "auto_pad", "NOTSET")
     if weight is None or bias is None or pad not in {"NOTSET", "VALID"}:
@@ -128,5 +128,5 @@ def _bias_name(node: ir.Node) -> str:
 
 def _bias(node: ir.Node, weight: NDArray[Any] | None) -> NDArray[Any] | None:
     if len(node.inputs) > 2 and node.inputs[2] is not None:
-        return array(node.inputs[2])
+        return const_value(node.inputs[2])
     return None if weight is None else np.zeros(weight.shape[0], weight.dtype)

@@ -20,7 +20,7 @@ Pass: TypeAlias = Callable[[ir.Model], None]
 
 ROUNDS = 2
 """Folding shows what can be rewritten, and rewriting what can be folded."""
-SIMPLER = (
+REWRITE_RULES = (
     rules.collapse_slice_rule, rules.collapse_slice2_rule, rules.flatten_to_reshape_rule,
     rules.materialize_reshape_shape_rule, rules.no_op_cast_rule, rules.no_op_expand_rule,
     rules.no_op_transpose_rule, rules.normalize_pad_format_conv_rule,
@@ -41,16 +41,16 @@ def clean(model: ir.Model) -> None:
     for _ in range(ROUNDS):
         folded = optimizer.fold_constants(model, onnx_shape_inference=True)
         common.RemoveUnusedNodesPass()(model)
-        rewriter.rewrite(model, SIMPLER)
+        rewriter.rewrite(model, REWRITE_RULES)
         common.IdentityEliminationPass()(model)
         if not folded.modified:
             break
     common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
-    sweep(model)
+    remove_unused(model)
     restore_outputs(model, names)
 
 
-def sweep(model: ir.Model) -> None:
+def remove_unused(model: ir.Model) -> None:
     """Drop what nobody reads or says twice.
 
     Ensures: no unused node, initializer, function or opset; no two equal initializers or nodes.
@@ -74,10 +74,10 @@ def restore_outputs(model: ir.Model, names: Sequence[str | None]) -> None:
         output.name = name
 
 
-PASSES: tuple[Pass, ...] = (fold_affine, merge_branches, fold_affine, sweep)
+PASSES: tuple[Pass, ...] = (fold_affine, merge_branches, fold_affine, remove_unused)
 
 
-def optimise(model: onnx.ModelProto) -> onnx.ModelProto:
+def optimize(model: onnx.ModelProto) -> onnx.ModelProto:
     """Run every pass on a copy.
 
     Requires: a float graph from ``trace`` or ``fold_pixels``.

@@ -11,19 +11,19 @@ from torch import nn
 
 from edgecnn_export.checkpoint import ARCH
 from edgecnn_export.loading.loaded import first_conv_channels
-from edgecnn_export.loading.user_modules import users_code
+from edgecnn_export.loading.user_modules import running_user_code
 from edgecnn_runtime.errors import UsageError
 
 EXAMPLE = "--arch timm.models:resnet18 --arch-args '{\"num_classes\": 10}'"
 TIMM_RESIZE = {"center": "crop", "squash": "stretch", "border": "letterbox"}
 
 
-def is_own(arch: str) -> bool:
+def is_builtin(arch: str) -> bool:
     """Whether an architecture is one of edgecnn.models: a checkpoint may name those itself."""
     return arch in set(importlib.import_module("edgecnn.models").MODELS.values())
 
 
-def build(arch: str, arch_args: Mapping[str, Any]) -> nn.Module:
+def build_architecture(arch: str, arch_args: Mapping[str, Any]) -> nn.Module:
     """Import a factory and call it with keyword arguments.
 
     The current folder is searched last, as ``python -m`` would search it first. This runs the
@@ -47,7 +47,7 @@ def _call(factory: Any, arch: str, arch_args: Mapping[str, Any]) -> Any:
             f"--arch {arch} names a {type(factory).__name__}, which takes no arguments"
         )
     try:
-        with users_code():
+        with running_user_code():
             return factory(**arch_args)
     except Exception as error:
         given = json.dumps(dict(arch_args)) if arch_args else "no arguments"
@@ -93,7 +93,7 @@ def _timm_size(module: nn.Module, config: Mapping[str, Any]) -> tuple[int, int]:
 
 def _import(arch: str, name: str) -> Any:
     try:
-        with users_code():
+        with running_user_code():
             return importlib.import_module(name)
     except ModuleNotFoundError as error:
         package = name.partition(".")[0]

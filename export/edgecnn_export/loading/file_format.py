@@ -11,14 +11,14 @@ from edgecnn_runtime.errors import CheckpointError, UnsupportedModelError, Usage
 Kind: TypeAlias = Literal["weights", "torchscript", "pt2", "safetensors", "onnx"]
 """``weights`` is anything torch.save wrote: a checkpoint, a state dict or a pickled module."""
 
-TAKEN = (
+SUPPORTED = (
     "a checkpoint (.pt), .safetensors, TorchScript, an exported program (.pt2) "
     "or an ONNX model (.onnx)"
 )
 ONNX_IR_VERSION_FIELD = 0x08
 PICKLE_PROTOCOL = 0x80
 
-NOT_TAKEN: tuple[tuple[int, bytes, str], ...] = (
+UNSUPPORTED: tuple[tuple[int, bytes, str], ...] = (
     (0, b"version https://git-lfs", "a git-lfs pointer, not the model: type `git lfs pull`"),
     (0, b"<?xml", "XML, such as OpenVINO's: give the ONNX model that it was made from"),
     (0, b"<", "a web page, not a model: the download failed; open it in a browser to see why"),
@@ -36,7 +36,7 @@ NOT_TAKEN: tuple[tuple[int, bytes, str], ...] = (
 """Where these bytes stand in files that are often given by mistake, and what to say then."""
 
 
-def detect(path: Path) -> Kind:
+def detect_format(path: Path) -> Kind:
     """Name the kind of a model file.
 
     Raises UsageError where there is no file, CheckpointError for one that is damaged or was
@@ -49,7 +49,7 @@ def detect(path: Path) -> Kind:
         return _zip_kind(path, size)
     if _is_safetensors(head, size):
         return "safetensors"
-    for offset, magic, meaning in NOT_TAKEN:
+    for offset, magic, meaning in UNSUPPORTED:
         if head[offset:].lstrip(b"\xef\xbb\xbf \t\r\n").startswith(magic):
             raise CheckpointError(f"{path} is {meaning}")
     if head[0] == PICKLE_PROTOCOL:
@@ -59,7 +59,7 @@ def detect(path: Path) -> Kind:
     if not any(head):
         raise CheckpointError(f"{path} begins with zeros: the copy is damaged; copy it again")
     raise CheckpointError(
-        f"{path} is no model that edgecnn knows (it begins {head[:12]!r}): give {TAKEN}"
+        f"{path} is no model that edgecnn knows (it begins {head[:12]!r}): give {SUPPORTED}"
     )
 
 
@@ -70,7 +70,7 @@ def _head(path: Path) -> tuple[bytes, int]:
         with path.open("rb") as file:
             return file.read(512), path.stat().st_size
     except FileNotFoundError:
-        raise UsageError(f"{path}: no such file; give {TAKEN}") from None
+        raise UsageError(f"{path}: no such file; give {SUPPORTED}") from None
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}") from None
 
@@ -85,7 +85,7 @@ def _about_folder(path: Path) -> str:
         for file in path.iterdir()
         if file.suffix in {".pt", ".pth", ".safetensors", ".pt2", ".onnx"}
     )
-    hint = f": did you mean {path / inside[0]}?" if inside else f": give {TAKEN}"
+    hint = f": did you mean {path / inside[0]}?" if inside else f": give {SUPPORTED}"
     return f"{path} is a folder{hint}"
 
 
@@ -119,5 +119,5 @@ def _zip_kind(path: Path, size: int) -> Kind:
             "format='onnx')`) and give that"
         )
     raise CheckpointError(
-        f"{path} is a zip, but no model ({json.dumps(sorted(names)[:4])[1:-1]} …): give {TAKEN}"
+        f"{path} is a zip, but no model ({json.dumps(sorted(names)[:4])[1:-1]} …): give {SUPPORTED}"
     )

@@ -20,12 +20,12 @@ from torch.export import ExportedProgram
 
 from edgecnn_export.checkpoint import is_checkpoint, parse_checkpoint
 from edgecnn_export.config import ExportConfig
-from edgecnn_export.loading.architecture import build, is_own, timm_spec
+from edgecnn_export.loading.architecture import build_architecture, is_builtin, timm_spec
 from edgecnn_export.loading.archive import check_size, read_archive, write_archive
-from edgecnn_export.loading.file_format import Kind, detect
+from edgecnn_export.loading.file_format import Kind, detect_format
 from edgecnn_export.loading.load_onnx import read_onnx
 from edgecnn_export.loading.loaded import (
-    Loaded,
+    LoadedModel,
     declared_size,
     first_conv_channels,
     input_channels,
@@ -33,9 +33,9 @@ from edgecnn_export.loading.loaded import (
 )
 from edgecnn_export.loading.pickle_scan import (
     SuspectError,
-    beyond_data,
     check_torchscript,
     imports_of,
+    unsafe_imports,
 )
 from edgecnn_export.loading.scan_pt2 import clean_pt2
 from edgecnn_export.loading.third_party import framework_of
@@ -48,12 +48,12 @@ from edgecnn_runtime.errors import (
     UsageError,
 )
 
-__all__ = ["Loaded", "first_conv_channels", "input_channels", "input_shape", "load_model"]
+__all__ = ["LoadedModel", "first_conv_channels", "input_channels", "input_shape", "load_model"]
 
 NORMALIZATION = {"mean", "std", "preset"}
 
 
-def load_model(config: ExportConfig) -> Loaded:
+def load_model(config: ExportConfig) -> LoadedModel:
     """Load ``config.model``, whatever it is; its name does not matter.
 
     Uses ``arch``, ``arch_args`` and ``trust_pickle`` of the configuration. Raises UsageError
@@ -62,13 +62,13 @@ def load_model(config: ExportConfig) -> Loaded:
     framework's.
     """
     path = Path(config.model)
-    kind = detect(path)
+    kind = detect_format(path)
     if config.arch and kind not in {"weights", "safetensors"}:
         raise UsageError(f"{path} brings its own architecture: leave --arch out")
     return LOADERS[kind](path, config)
 
 
-def _load_weights(path: Path, config: ExportConfig) -> Loaded:
+def _load_weights(path: Path, config: ExportConfig) -> LoadedModel:
     content = _unpickle(path, trust=config.trust_pickle)
     if is_checkpoint(content):
         return _load_checkpoint(path, config, content)
@@ -79,7 +79,7 @@ def _load_weights(path: Path, config: ExportConfig) -> Loaded:
     return _load_state_dict(path, config, "weights", content)
 
 
-def _load_safetensors(path: Path, config: ExportConfig) -> Loaded:
+def _load_safetensors(path: Path, config: ExportConfig) -> LoadedModel:
     try:
         content = safetensors.torch.load_file(path)
     except (safetensors.SafetensorError, ValueError, OSError) as error:
@@ -87,16 +87,16 @@ def _load_safetensors(path: Path, config: ExportConfig) -> Loaded:
     return _load_state_dict(path, config, "safetensors", content)
 
 
-def _load_checkpoint(path: Path, config: ExportConfig, content: Mapping[str, Any]) -> Loaded:
+def _load_checkpoint(path: Path, config: ExportConfig, content: Mapping[str, Any]) -> LoadedModel:
     checkpoint = parse_checkpoint(content, path)
     arch = config.arch or checkpoint.arch
-    if not config.arch and not is_own(arch):
+    if not config.arch and not is_builtin(arch):
         raise UntrustedError(
             f"{path} asks to be built by {arch}, code outside edgecnn: if you know it, repeat it: "
             f"edgecnn export {path} --arch {arch}"
         )
     same = arch == checkpoint.arch
-    module = build(arch, config.arch_args or (checkpoint.arch_args if same else {}))
+    module = build_architecture(arch, config.arch_args or (checkpoint.arch_args if same else {}))
     load_into(module, checkpoint.state_dict, path)
     spec, origin = checkpoint.spec, "checkpoint"
     if not NORMALIZATION & spec.keys():
@@ -111,7 +111,7 @@ def _load_checkpoint(path: Path, config: ExportConfig, content: Mapping[str, Any
     )
 
 
-def _load_state_dict(path: Path, config: ExportConfig, kind: Kind, content: object) -> Loaded:
+def _load_state_dict(path: Path, config: ExportConfig, kind: Kind, content: object) -> LoadedModel:
     state = find_state_dict(content, path)
     if not config.arch:
         raise UsageError(
@@ -119,13 +119,13 @@ def _load_state_dict(path: Path, config: ExportConfig, kind: Kind, content: obje
             "say which network they belong to with --arch package.module:factory, "
             "e.g. --arch timm.models:resnet18"
         )
-    module = build(config.arch, config.arch_args)
+    module = build_architecture(config.arch, config.arch_args)
     load_into(module, state, path)
     spec = timm_spec(module)
     return _loaded(path, kind, _at_rest(module, path), spec=spec, origin="timm" if spec else None)
 
 
-def _load_torchscript(path: Path, config: ExportConfig) -> Loaded:
+def _load_torchscript(path: Path, config: ExportConfig) -> LoadedModel:
     members = read_archive(path)
     if not config.trust_pickle:
         with _refusal(path):
@@ -137,7 +137,7 @@ def _load_torchscript(path: Path, config: ExportConfig) -> Loaded:
     return _loaded(path, "torchscript", _at_rest(module, path))
 
 
-def _load_pt2(path: Path, config: ExportConfig) -> Loaded:
+def _load_pt2(path: Path, config: ExportConfig) -> LoadedModel:
     members = read_archive(path)
     if not config.trust_pickle:
         with _refusal(path):
@@ -152,13 +152,13 @@ def _load_pt2(path: Path, config: ExportConfig) -> Loaded:
     return dataclasses.replace(loaded, spec=declared_size(loaded))
 
 
-def _load_onnx(path: Path, _: ExportConfig) -> Loaded:
+def _load_onnx(path: Path, _: ExportConfig) -> LoadedModel:
     model = read_onnx(path)
-    loaded = Loaded(path=path, sha256=sha256_file(path), kind="onnx", onnx=model)
+    loaded = LoadedModel(path=path, sha256=sha256_file(path), kind="onnx", onnx=model)
     return dataclasses.replace(loaded, spec=declared_size(loaded))
 
 
-LOADERS: Mapping[Kind, Callable[[Path, ExportConfig], Loaded]] = {
+LOADERS: Mapping[Kind, Callable[[Path, ExportConfig], LoadedModel]] = {
     "weights": _load_weights,
     "safetensors": _load_safetensors,
     "torchscript": _load_torchscript,
@@ -167,8 +167,8 @@ LOADERS: Mapping[Kind, Callable[[Path, ExportConfig], Loaded]] = {
 }
 
 
-def _loaded(path: Path, kind: Kind, module: nn.Module, **rest: Any) -> Loaded:
-    return Loaded(path=path, sha256=sha256_file(path), kind=kind, module=module, **rest)
+def _loaded(path: Path, kind: Kind, module: nn.Module, **rest: Any) -> LoadedModel:
+    return LoadedModel(path=path, sha256=sha256_file(path), kind=kind, module=module, **rest)
 
 
 def _at_rest(module: nn.Module, path: Path) -> nn.Module:
@@ -187,7 +187,7 @@ def _unpickle(path: Path, *, trust: bool) -> object:
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         imports = imports_of(path.read_bytes())
-        strange = beyond_data(imports)
+        strange = unsafe_imports(imports)
         if not strange:
             raise _damaged(path, error) from None
     except Exception as error:

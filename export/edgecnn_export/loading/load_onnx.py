@@ -14,7 +14,7 @@ from edgecnn_runtime.errors import CheckpointError, UnsupportedModelError
 SIZE_LIMIT = (1 << 31) - 1
 """protobuf's own limit for one message."""
 STANDARD_DOMAINS = {"", "ai.onnx"}
-SHOWN = 6
+NAMES_LISTED = 6
 
 
 def read_onnx(path: Path) -> onnx.ModelProto:
@@ -80,9 +80,9 @@ def _check_domains(model: onnx.ModelProto, path: Path) -> None:
         if node.domain not in STANDARD_DOMAINS and (node.domain, node.op_type) not in own
     })  # fmt: skip
     if strange:
-        more = " …" if len(strange) > SHOWN else ""
+        more = " …" if len(strange) > NAMES_LISTED else ""
         raise UnsupportedModelError(
-            f"{path} uses operators outside the ONNX standard: {', '.join(strange[:SHOWN])}{more}. "
+            f"{path} uses operators outside the ONNX standard: {', '.join(strange[:NAMES_LISTED])}{more}. "
             "Export it again without the optimiser or plugin that added them"
         )
 

@@ -16,7 +16,7 @@ from edgecnn_export.loading.file_format import Kind
 
 
 @dataclass(frozen=True, kw_only=True)
-class Loaded:
+class LoadedModel:
     """A model in memory, and what its file says of itself.
 
     path, sha256: the file and its content. kind: what it was.
@@ -39,7 +39,7 @@ class Loaded:
     samples: NDArray[np.uint8] | None = None
 
 
-def input_channels(loaded: Loaded) -> int | None:
+def input_channels(loaded: LoadedModel) -> int | None:
     """How many channels the model's picture has: 1 or 3 (4 is told too), None where not certain.
 
     From the declared input of ONNX and exported programs, else from the first convolution; one
@@ -52,7 +52,7 @@ def input_channels(loaded: Loaded) -> int | None:
     return channels if channels is not None and 1 <= channels <= 4 else None
 
 
-def input_shape(loaded: Loaded) -> tuple[int | None, ...] | None:
+def input_shape(loaded: LoadedModel) -> tuple[int | None, ...] | None:
     """The one input's declared shape, None where a size is dynamic; None as a whole if unknown."""
     if loaded.onnx is not None:
         weights = {tensor.name for tensor in loaded.onnx.graph.initializer}
@@ -70,7 +70,7 @@ def input_shape(loaded: Loaded) -> tuple[int | None, ...] | None:
     return tuple(sizes) if len(sizes) == 4 else None
 
 
-def declared_size(loaded: Loaded) -> dict[str, str]:
+def declared_size(loaded: LoadedModel) -> dict[str, str]:
     """``{"input": "WIDTHxHEIGHT"}`` where the declared input is NCHW of a fixed size, else {}."""
     match input_shape(loaded):
         case (_, 1 | 3 | None, int(height), int(width)):

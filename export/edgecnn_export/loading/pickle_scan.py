@@ -93,7 +93,7 @@ def pickle_imports(data: bytes) -> list[str]:
     return list(found)
 
 
-def beyond_data(imports: Iterable[str]) -> list[str]:
+def unsafe_imports(imports: Iterable[str]) -> list[str]:
     """Those imports that are more than tensors and plain data."""
     return [name for name in imports if not PLAIN_GLOBALS.fullmatch(name)]
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from edgecnn_export.loading.pickle_scan import SuspectError, beyond_data, imports_of
+from edgecnn_export.loading.pickle_scan import SuspectError, imports_of, unsafe_imports
 
 PROGRAM = "models/model.json"
 SAMPLE_INPUTS = "data/sample_inputs/model.pt"
@@ -102,7 +102,7 @@ def _plain_pickle(name: str, content: bytes) -> bytes:
     try:
         torch.load(io.BytesIO(content), weights_only=True)
     except Exception:
-        found = ", ".join(beyond_data(imports_of(content))[:3])
+        found = ", ".join(unsafe_imports(imports_of(content))[:3])
         what = f"imports {found}" if found else "cannot be read"
         raise SuspectError(f"its member {name} {what}") from None
     return content

@@ -11,7 +11,7 @@ class ProgramEndedError(RuntimeError):
 
 
 @contextlib.contextmanager
-def users_code() -> Iterator[None]:
+def running_user_code() -> Iterator[None]:
     """Around code of the user's own, imported or called.
 
     Its imports find the current folder behind everything that is installed, what it prints goes to

@@ -17,7 +17,7 @@ from edgecnn_runtime.bundle.manifest import Output
 from edgecnn_runtime.errors import UsageError
 
 
-class Graph(msgspec.Struct, frozen=True, kw_only=True):
+class GraphSummary(msgspec.Struct, frozen=True, kw_only=True):
     """A graph in numbers; operators: how often each is used, the most frequent first."""
 
     nodes: int
@@ -25,11 +25,19 @@ class Graph(msgspec.Struct, frozen=True, kw_only=True):
     operators: dict[str, int]
 
 
-PASSES_VALUES = {"Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Cast"}
+VALUE_PRESERVING_OPS = {
+    "Identity",
+    "Reshape",
+    "Flatten",
+    "Squeeze",
+    "Unsqueeze",
+    "Transpose",
+    "Cast",
+}
 
 
 @dataclass(frozen=True)
-class Seen:
+class GraphInfo:
     """A traced graph from outside: its outputs as the manifest describes them, the op type of the
     activation that ends each, and the batch sizes it takes (None: any)."""
 
@@ -38,16 +46,20 @@ class Seen:
     batch: tuple[int, ...] | None = None
 
 
-def look_at(model: onnx.ModelProto, config: ExportConfig, reference: Reference, size: Size) -> Seen:
+def inspect_graph(
+    model: onnx.ModelProto, config: ExportConfig, reference: Reference, size: Size
+) -> GraphInfo:
     """What the settings are resolved with."""
-    return Seen(outputs_of(model, reference, size), tails(model), batch_sizes(config, model))
+    return GraphInfo(
+        outputs_of(model, reference, size), final_activations(model), batch_sizes(config, model)
+    )
 
 
-def describe(model: onnx.ModelProto) -> Graph:
+def summarize_graph(model: onnx.ModelProto) -> GraphSummary:
     """Count a graph's nodes by operator, and its bytes."""
     counts = Counter(node.op_type for node in model.graph.node)
     nodes, size = sum(counts.values()), model.ByteSize()
-    return Graph(nodes=nodes, bytes=size, operators=dict(counts.most_common()))
+    return GraphSummary(nodes=nodes, bytes=size, operators=dict(counts.most_common()))
 
 
 def batch_sizes(config: ExportConfig, model: onnx.ModelProto) -> tuple[int, ...] | None:
@@ -84,13 +96,13 @@ def outputs_of(model: onnx.ModelProto, reference: Reference, size: Size) -> tupl
     return tuple(Output(name=name, dtype="float32", shape=shape) for name, shape in shapes.items())
 
 
-def tails(model: onnx.ModelProto) -> dict[str, str]:
+def final_activations(model: onnx.ModelProto) -> dict[str, str]:
     """The op type of the activation that ends each output, through ops that only reshape."""
     made = {output: node for node in model.graph.node for output in node.output}
     ends = {}
     for output in model.graph.output:
         node = made.get(output.name)
-        while node is not None and node.op_type in PASSES_VALUES:
+        while node is not None and node.op_type in VALUE_PRESERVING_OPS:
             node = made.get(node.input[0])
         ends[output.name] = node.op_type if node is not None else ""
     return ends

@@ -21,7 +21,7 @@ STRIDE_SETS = ((8, 16, 32), (8, 16, 32, 64), (4, 8, 16, 32))
 YUNET_OUTPUT = re.compile(r"(cls|obj|bbox|kps)_(\d+)")
 RETINAFACE_SIZES = ((16, 32), (64, 128), (256, 512))
 CENTERFACE_STRIDE = 4
-TAILS: Mapping[str, Values] = {
+VALUES_BY_ACTIVATION: Mapping[str, Values] = {
     "Softmax": "probabilities",
     "Sigmoid": "probabilities",
     "LogSoftmax": "log_probabilities",
@@ -45,7 +45,7 @@ class Outputs:
 
     def values(self, name: str) -> Values:
         """What the output holds, by the activation that ends it."""
-        return TAILS.get(self.tails.get(name, ""), "logits")
+        return VALUES_BY_ACTIVATION.get(self.tails.get(name, ""), "logits")
 
     def one(self, rank: int, what: str) -> str:
         """The one output with so many axes, or the one the user named."""
@@ -178,7 +178,7 @@ HEADS: Mapping[str, tuple[str, Task, Callable[[Outputs], Fields]]] = {
 """What the user calls it → the manifest's decode, the task, and the function above."""
 
 
-def guess(outputs: Outputs, task: Task | None) -> Head:
+def guess_head(outputs: Outputs, task: Task | None) -> Head:
     """The head these outputs belong to, by name, shape and task. Raises UsageError."""
     by_task: dict[str, Head] = {"classify": "classify", "embed": "embed", "ocr": "ctc"}
     if task in by_task:

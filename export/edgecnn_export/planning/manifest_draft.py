@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from edgecnn_export.config import ExportConfig
-from edgecnn_export.loading.loaded import Loaded
+from edgecnn_export.loading.loaded import LoadedModel
 from edgecnn_export.planning.resolve import Plan
 from edgecnn_runtime.bundle.manifest import (
     SCHEMA_VERSION,
@@ -30,7 +30,7 @@ NO_GOLDEN = Golden(file="golden.npz", sha256="0" * 64, bytes=0, count=1, picture
 
 
 def draft_manifest(
-    plan: Plan, loaded: Loaded, artifact: Artifact, config: ExportConfig
+    plan: Plan, loaded: LoadedModel, artifact: Artifact, config: ExportConfig
 ) -> Manifest:
     """Put a manifest together; its golden data is still to come.
 

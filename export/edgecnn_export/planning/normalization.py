@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 
 from edgecnn_export.config import ExportConfig
-from edgecnn_export.planning.settings import Settings
+from edgecnn_export.planning.settings import ExportSettings
 from edgecnn_runtime.bundle.manifest import Color, Normalization, Task
 from edgecnn_runtime.errors import UsageError
 
@@ -17,7 +17,7 @@ PRESETS: Mapping[str, tuple[float, float]] = {
 
 
 def normalization(
-    settings: Settings, color: Color, task: Task | None
+    settings: ExportSettings, color: Color, task: Task | None
 ) -> tuple[Normalization, list[str]]:
     """Mean and std in the order of ``color``, and who said them; assumed ones come with a warning.
 

@@ -11,10 +11,10 @@ import msgspec
 
 from edgecnn_export.config import ExportConfig, Head
 from edgecnn_export.planning import heads
-from edgecnn_export.planning.graph_info import Seen
+from edgecnn_export.planning.graph_info import GraphInfo
 from edgecnn_export.planning.labels import class_names, numbered, read_labels
 from edgecnn_export.planning.normalization import normalization
-from edgecnn_export.planning.settings import Settings
+from edgecnn_export.planning.settings import ExportSettings
 from edgecnn_export.planning.size import Size
 from edgecnn_runtime.bundle.manifest import (
     Color,
@@ -45,14 +45,14 @@ class Plan:
     warnings: tuple[str, ...]
 
 
-def check_early(settings: Settings, size: Size) -> None:
+def check_early(settings: ExportSettings, size: Size) -> None:
     """Refuse before the long work what would be refused after it."""
     task = settings.config.task or _head_task(settings.config.head)
     normalization(settings, _color(settings.config, size), task)
     read_labels(settings.config)
 
 
-def resolve(settings: Settings, size: Size, seen: Seen) -> Plan:
+def resolve(settings: ExportSettings, size: Size, seen: GraphInfo) -> Plan:
     """The plan of one export, for a graph of this size and looks.
 
     Raises UsageError naming the flag that would settle what cannot be known.
@@ -63,7 +63,7 @@ def resolve(settings: Settings, size: Size, seen: Seen) -> Plan:
     shapes = {o.name: tuple(1 if d is None else d for d in o.shape) for o in seen.outputs}
     outputs = heads.Outputs(shapes, seen.tails, size.width, size.height, len(labels or ()), options)
     said = config.head if config.head != "auto" else None
-    head = said or heads.guess(outputs, config.task)
+    head = said or heads.guess_head(outputs, config.task)
     task = heads.HEADS[head][1]
     if config.task not in {None, task}:
         raise UsageError(f"--task {config.task} and --head {head} do not go together")

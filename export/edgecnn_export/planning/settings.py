@@ -25,17 +25,17 @@ NORMALIZATION = ("mean", "std", "preset")
 
 
 @dataclass(frozen=True)
-class Settings:
+class ExportSettings:
     """One export's settings after merging; ``normalization``: who said mean and std."""
 
     config: ExportConfig
     normalization: Origin = "assumed"
 
 
-def read_settings(flags: ExportConfig) -> Settings:
+def read_settings(flags: ExportConfig) -> ExportSettings:
     """Flags over the YAML file they name. Raises ConfigError naming file, line and key."""
     if not flags.spec:
-        return _with_model(_layer(flags, "flag", under=Settings(ExportConfig())))
+        return _with_model(_layer(flags, "flag", under=ExportSettings(ExportConfig())))
     said = load_yaml(flags.spec, ExportConfig)
     if said.spec:
         raise ConfigError(f"{flags.spec}: spec: a spec file cannot name another one")
@@ -44,11 +44,13 @@ def read_settings(flags: ExportConfig) -> Settings:
     if isinstance(said.labels, str):
         paths["labels"] = str(folder / said.labels)
     said = msgspec.structs.replace(said, **paths)
-    below = _layer(said, "spec", under=Settings(ExportConfig()))
+    below = _layer(said, "spec", under=ExportSettings(ExportConfig()))
     return _with_model(_layer(flags, "flag", under=below))
 
 
-def over_checkpoint(settings: Settings, spec: Mapping[str, Any], origin: Origin) -> Settings:
+def with_checkpoint_defaults(
+    settings: ExportSettings, spec: Mapping[str, Any], origin: Origin
+) -> ExportSettings:
     """``settings`` over what the model file says of itself, with ExportConfig's keys.
 
     Raises CheckpointError where the file says what no file may decide, or nonsense.
@@ -63,11 +65,11 @@ def over_checkpoint(settings: Settings, spec: Mapping[str, Any], origin: Origin)
         said: ExportConfig = from_plain(plain, ExportConfig, where)
     except ConfigError as error:
         raise CheckpointError(str(error)) from None
-    below = _layer(said, origin, under=Settings(ExportConfig()))
+    below = _layer(said, origin, under=ExportSettings(ExportConfig()))
     return _layer(settings.config, settings.normalization, under=below)
 
 
-def _with_model(settings: Settings) -> Settings:
+def _with_model(settings: ExportSettings) -> ExportSettings:
     if not settings.config.model:
         raise UsageError("which model? edgecnn export model.pt (--help has examples)")
     for value in msgspec.structs.asdict(settings.config).values():
@@ -80,7 +82,7 @@ def _with_model(settings: Settings) -> Settings:
     return settings
 
 
-def _layer(top: ExportConfig, origin: Origin, *, under: Settings) -> Settings:
+def _layer(top: ExportConfig, origin: Origin, *, under: ExportSettings) -> ExportSettings:
     said, below = _said(top), _said(under.config)
     if "preset" in said and ("mean" in said or "std" in said):
         raise UsageError("--preset and --mean/--std say the same thing twice: keep one of them")
@@ -96,7 +98,9 @@ def _layer(top: ExportConfig, origin: Origin, *, under: Settings) -> Settings:
     spoke = any(key in said for key in NORMALIZATION)
     if origin == "flag" and "preset" in said:
         origin = "preset"
-    return Settings(ExportConfig(**{**below, **said}), origin if spoke else under.normalization)
+    return ExportSettings(
+        ExportConfig(**{**below, **said}), origin if spoke else under.normalization
+    )
 
 
 def _said(config: ExportConfig) -> dict[str, Any]:

@@ -9,27 +9,27 @@ from pathlib import Path
 import numpy as np
 import onnx
 
-from edgecnn_export.quantization.accuracy_restoration import Verdict
-from edgecnn_export.quantization.detection_distance import deviation
-from edgecnn_export.verification.output_slices import parts
-from edgecnn_export.verification.verify import ANY_COSINE, Gate, decode_all, fitting, infer
+from edgecnn_export.quantization.accuracy_restoration import GateResult
+from edgecnn_export.quantization.detection_distance import detection_distance
+from edgecnn_export.verification.output_slices import output_slices
+from edgecnn_export.verification.verify import ANY_COSINE, Gate, applicable_gate, decode_all, infer
 from edgecnn_runtime import __version__
 from edgecnn_runtime.backends import Options, backend_module
 from edgecnn_runtime.bundle.manifest import Manifest, Quality
 from edgecnn_runtime.decode import make_decoder
-from edgecnn_runtime.device.fingerprint import host_key
-from edgecnn_runtime.evaluation.dataset import EvaluationSet, class_index
+from edgecnn_runtime.device.fingerprint import numerics_key
+from edgecnn_runtime.evaluation.dataset import LabeledSet, class_index
 from edgecnn_runtime.evaluation.metrics import Score, score
 from edgecnn_runtime.parity import parity, snr_db
 from edgecnn_runtime.preprocess import Geometry, Preprocessor
 from edgecnn_runtime.types import Classification, Floats, Pixels, Reading, Result
-from edgecnn_runtime.verification.result_matching import share_equal
+from edgecnn_runtime.verification.result_matching import agreement_rate
 
 GATE = Gate(cosine=0.99, agreement=0.99)
 """Where no evaluation data is given."""
-AIM = Gate(cosine=0.994, agreement=0.995)
+TARGET = Gate(cosine=0.994, agreement=0.995)
 """What a repair goes on for: pictures other than those measured on lose up to 1.7 times as much."""
-STRESS = 4.0
+STRESS_FACTOR = 4.0
 """Decisions are asked for once more with the outputs' error so many times as large, and so many
 times as many may change: where none of 128 does, up to 2 % of others may."""
 TIE_BREAKER = 0.25
@@ -37,14 +37,14 @@ MANY = 1000
 """Labelled pictures from which the choice of them hardly matters."""
 POOR = 0.2
 """A metric under which the labels are doubted before the model is."""
-CHANCES = 1.2
+CHANCE_FACTOR = 1.2
 """So many times what guessing a class reaches is as poor."""
-ANYTHING = 100.0
+GATE_OFF = 100.0
 """Points of a metric: who may lose them all has set the gate aside."""
 
 
 @dataclass(frozen=True)
-class Measured:
+class GateMeasurement:
     """One graph on one engine.
 
     agreement: share of the results that are the float graph's. foreseen: the same of pictures
@@ -61,7 +61,7 @@ class Measured:
 
 
 @dataclass
-class Judge:
+class AccuracyGate:
     """Measures graphs against the float one, on pictures and, where given, labelled data.
 
     manifest: of the bundle in the making. pixels: uint8[N,H,W,3], not used for calibration.
@@ -73,7 +73,7 @@ class Judge:
     float_model: onnx.ModelProto
     pixels: Pixels
     engines: Sequence[str]
-    evaluation: EvaluationSet | None = None
+    evaluation: LabeledSet | None = None
     max_drop: float = 0.5
 
     def __post_init__(self) -> None:
@@ -85,19 +85,21 @@ class Judge:
         self.example = self._unlike(answers)
         self._labelled = self.evaluation.sha256() if self.evaluation else ""
 
-    def measure(self, model: onnx.ModelProto, engines: Sequence[str] = ()) -> tuple[Measured, ...]:
+    def measure(
+        self, model: onnx.ModelProto, engines: Sequence[str] = ()
+    ) -> tuple[GateMeasurement, ...]:
         """A graph on each engine."""
         with _file(model) as path:
             return tuple(self._measure(path, engine) for engine in engines or self.engines)
 
-    def verdict(self, measured: Sequence[Measured]) -> Verdict:
+    def verdict(self, measured: Sequence[GateMeasurement]) -> GateResult:
         """Whether the worst engine passes, and how far from the gate it is."""
         worst = min(measured, key=self._margin)
         margin = self._margin(worst)
         ample = margin >= 0 and all(self._ample(one) for one in measured)
-        return Verdict(margin >= 0, ample, margin, f"{worst.engine}: {self._says(worst)}")
+        return GateResult(margin >= 0, ample, margin, f"{worst.engine}: {self._says(worst)}")
 
-    def quality(self, measured: Sequence[Measured]) -> Quality | None:
+    def quality(self, measured: Sequence[GateMeasurement]) -> Quality | None:
         """The task's metric on the worst engine, for the manifest."""
         if self.reference is None or self.evaluation is None:
             return None
@@ -127,7 +129,7 @@ class Judge:
         ]
         if self.gate.cosine > ANY_COSINE:
             return sum(errors)
-        apart = deviation(
+        apart = detection_distance(
             decode_all(self.manifest, expected),
             decode_all(self.manifest, got),
             threshold=self._threshold,
@@ -137,14 +139,14 @@ class Judge:
     @property
     def gate(self) -> Gate:
         """What an engine has to reach without evaluation data."""
-        return fitting(GATE, self.manifest, self.results)
+        return applicable_gate(GATE, self.manifest, self.results)
 
     @property
-    def doubtful(self) -> bool:
+    def labels_uninformative(self) -> bool:
         """Whether labels prove so little that graphs have to agree with the float one as well."""
-        if self.reference is None or self.max_drop >= ANYTHING:
+        if self.reference is None or self.max_drop >= GATE_OFF:
             return False
-        return proves_little(self.reference, len(self.manifest.labels))
+        return is_uninformative(self.reference, len(self.manifest.labels))
 
     @property
     def batch_axes(self) -> dict[str, int]:
@@ -160,7 +162,7 @@ class Judge:
             (
                 __version__,
                 versions,
-                host_key(),  # the same graph saturates on one processor and not on another
+                numerics_key(),  # the same graph saturates on one processor and not on another
                 self._labelled,
                 self.max_drop,
                 self.gate,
@@ -181,9 +183,9 @@ class Judge:
         return min(self.manifest.batch) if self.manifest.batch else 1
 
     def _parts(self, name: str, values: Floats) -> list[Floats]:
-        return parts(self.manifest.decode, name, values)
+        return output_slices(self.manifest.decode, name, values)
 
-    def _measure(self, path: Path, engine: str) -> Measured:
+    def _measure(self, path: Path, engine: str) -> GateMeasurement:
         got = infer(path, self.manifest, engine, self.pixels, self._batch)
         pairs = [
             pair
@@ -195,11 +197,11 @@ class Judge:
         agreement = self._agreement(got)
         foreseen = self._foreseen(got) if self._decides else agreement
         quality = self._score(self._answers(path, engine))
-        return Measured(engine, cosine, agreement, foreseen, snr, quality)
+        return GateMeasurement(engine, cosine, agreement, foreseen, snr, quality)
 
     def _agreement(self, got: Mapping[str, Floats]) -> float:
         results = zip(self.results, decode_all(self.manifest, got), strict=True)
-        return share_equal(results, threshold=self._threshold)
+        return agreement_rate(results, threshold=self._threshold)
 
     def _foreseen(self, got: Mapping[str, Floats]) -> float:
         """The more error, the more decisions change, and in proportion while they are few: so a
@@ -207,8 +209,8 @@ class Judge:
         """
         for name, values in self.outputs.items():
             error = np.subtract(got[name], values, out=got[name])
-            np.add(values, np.multiply(error, STRESS, out=error), out=error)
-        return 1 - (1 - self._agreement(got)) / STRESS
+            np.add(values, np.multiply(error, STRESS_FACTOR, out=error), out=error)
+        return 1 - (1 - self._agreement(got)) / STRESS_FACTOR
 
     def _answers(self, path: Path, engine: str) -> list[Result]:
         """On the labelled pictures; none where there are none."""
@@ -234,21 +236,21 @@ class Judge:
                 return f"{name} is {found.label!r} and labelled {sample.label!r}"
         return ""
 
-    def _margin(self, one: Measured) -> float:
+    def _margin(self, one: GateMeasurement) -> float:
         agrees = self.gate.margin(one.cosine, min(one.agreement, one.foreseen))
         if self.reference is None or one.quality is None:
             return agrees
         keeps = self.max_drop / 100 - (self.reference.value - one.quality.value) + 1e-9
-        return min(keeps, agrees) if self.doubtful else keeps
+        return min(keeps, agrees) if self.labels_uninformative else keeps
 
-    def _ample(self, one: Measured) -> bool:
-        if self.reference is not None and not self.doubtful:
+    def _ample(self, one: GateMeasurement) -> bool:
+        if self.reference is not None and not self.labels_uninformative:
             return True
-        cosine = ANY_COSINE if self.gate.cosine == ANY_COSINE else AIM.cosine
+        cosine = ANY_COSINE if self.gate.cosine == ANY_COSINE else TARGET.cosine
         agreement = min(one.agreement, one.foreseen)
-        return Gate(cosine, AIM.agreement).margin(one.cosine, agreement) >= 0
+        return Gate(cosine, TARGET.agreement).margin(one.cosine, agreement) >= 0
 
-    def _says(self, one: Measured) -> str:
+    def _says(self, one: GateMeasurement) -> str:
         if self.reference is not None and one.quality is not None:
             found = one.quality
             drop = 100 * (self.reference.value - found.value)
@@ -264,20 +266,20 @@ class Judge:
                 f"{100 * self.reference.value:.2f} %, {change} points "
                 f"(allowed a drop of {self.max_drop:g}{interval})"
             )
-            if self.doubtful:
+            if self.labels_uninformative:
                 return f"{said}, and {self._agrees(one)}"
             return said
         return self._agrees(one)
 
-    def _agrees(self, one: Measured) -> str:
-        said = self.gate.says(one.cosine, one.agreement)
+    def _agrees(self, one: GateMeasurement) -> str:
+        said = self.gate.requirement(one.cosine, one.agreement)
         if one.foreseen < one.agreement:
             return f"{said}; of other pictures {one.foreseen:.1%} are expected to be"
         return said
 
 
 def results_on(
-    manifest: Manifest, path: Path, engine: str, evaluation: EvaluationSet, batch: int
+    manifest: Manifest, path: Path, engine: str, evaluation: LabeledSet, batch: int
 ) -> Iterator[Result]:
     """Decoded results on every labelled picture, in its own pixels, as the runtime gives them."""
     module = backend_module(engine)
@@ -287,7 +289,7 @@ def results_on(
     waiting: list[Geometry] = []
     try:
         for _, frame in evaluation.frames():
-            waiting.append(preprocessor.put(frame, len(waiting)))
+            waiting.append(preprocessor.load_frame(frame, len(waiting)))
             if len(waiting) == batch:
                 outputs = backend.run()
                 for slot, geometry in enumerate(waiting):
@@ -300,13 +302,13 @@ def results_on(
         backend.close()
 
 
-def proves_little(reference: Score, classes: int) -> bool:
+def is_uninformative(reference: Score, classes: int) -> bool:
     """Whether a float model scores so badly that to lose little of it is easy.
 
     classes: that the model tells apart.
     """
     guessed = 1 / classes if reference.metric == "top-1" and classes > 1 else 0.0
-    return reference.value < max(POOR, CHANCES * guessed)
+    return reference.value < max(POOR, CHANCE_FACTOR * guessed)
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from edgecnn_export.quantization.layers import Layer
-from edgecnn_export.quantization.sensitivity import Noise
+from edgecnn_export.quantization.sensitivity import LayerSensitivity
 
 TRIES = 12
 """Graphs that are built and measured at most, the first included."""
@@ -21,7 +21,7 @@ where those that save most work do not, most of them are too loud."""
 
 
 @dataclass(frozen=True)
-class Verdict:
+class GateResult:
     """What a gate says of a candidate.
 
     ample: passed, with something in hand for pictures nobody has seen. score: how far above the
@@ -35,48 +35,48 @@ class Verdict:
 
 
 @dataclass(frozen=True)
-class Attempt:
+class Trial:
     """floats: names of the layers that were in float. verdict: of the graph made so."""
 
     floats: tuple[str, ...]
-    verdict: Verdict
+    verdict: GateResult
 
 
 @dataclass(frozen=True)
-class Outcome:
+class Restoration:
     """best: the one that passes amply with the least in float, else the most accurate one."""
 
-    best: Attempt
-    attempts: tuple[Attempt, ...]
+    best: Trial
+    attempts: tuple[Trial, ...]
 
 
-def repair(
+def restore_accuracy(
     layers: Sequence[Layer],
-    noise: Callable[[], Noise],
-    judge: Callable[[tuple[str, ...]], Verdict],
+    noise: Callable[[], LayerSensitivity],
+    judge: Callable[[tuple[str, ...]], GateResult],
     tries: int = TRIES,
-) -> Outcome:
+) -> Restoration:
     """Find the fewest layers that have to be float.
 
     noise: measured only if needed. judge: builds the graph with these layers in float and
     measures it. A gate that nothing but an all-float graph passes is not met.
     """
-    attempts = [Attempt((), judge(()))]
+    attempts = [Trial((), judge(()))]
     if attempts[0].verdict.ample:
-        return Outcome(attempts[0], tuple(attempts))
+        return Restoration(attempts[0], tuple(attempts))
     measured = noise()
-    _search(return_order(layers, measured), judge, attempts, tries, FIRST)
+    _search(rank_layers(layers, measured), judge, attempts, tries, FIRST)
     if not any(attempt.verdict.ample for attempt in attempts):
-        quiet = sorted(layers, key=measured.of, reverse=True)
+        quiet = sorted(layers, key=measured.sqnr_of, reverse=True)
         steps = [(layer.name,) for layer in quiet]
         _search(steps, judge, attempts, tries + LAST_TRIES, MOST)
-    return Outcome(_best(attempts), tuple(attempts))
+    return Restoration(_best(attempts), tuple(attempts))
 
 
 def _search(
     steps: Sequence[tuple[str, ...]],
-    judge: Callable[[tuple[str, ...]], Verdict],
-    attempts: list[Attempt],
+    judge: Callable[[tuple[str, ...]], GateResult],
+    attempts: list[Trial],
     tries: int,
     share: float,
 ) -> None:
@@ -89,7 +89,7 @@ def _search(
     while high - low > 1 and len(attempts) < tries:
         at = min(max(guess, low + 1), high - 1)
         floats = tuple(name for step in steps[:at] for name in step)
-        attempts.append(Attempt(floats, judge(floats)))
+        attempts.append(Trial(floats, judge(floats)))
         if attempts[-1].verdict.ample:
             high = at
         else:
@@ -97,7 +97,7 @@ def _search(
         guess = (low + high) // 2
 
 
-def return_order(layers: Sequence[Layer], noise: Noise) -> list[tuple[str, ...]]:
+def rank_layers(layers: Sequence[Layer], noise: LayerSensitivity) -> list[tuple[str, ...]]:
     """Layers in the order in which to give them back to float; some only help together.
 
     Greedy by error removed for what it costs. A tensor stays quantised as long as any layer that
@@ -117,7 +117,7 @@ def return_order(layers: Sequence[Layer], noise: Noise) -> list[tuple[str, ...]]
     return steps
 
 
-def _worth(group: tuple[str, ...], left: dict[str, Layer], noise: Noise) -> float:
+def _worth(group: tuple[str, ...], left: dict[str, Layer], noise: LayerSensitivity) -> float:
     """Error power that goes when a group returns to float, for each operation that comes back."""
     others = [layer for name, layer in left.items() if name not in group]
     still = {tensor for layer in others for tensor in layer.tensors}
@@ -130,7 +130,7 @@ def _worth(group: tuple[str, ...], left: dict[str, Layer], noise: Noise) -> floa
     return removed / (sum(layer.cost for layer in members) + 1.0)
 
 
-def _best(attempts: Sequence[Attempt]) -> Attempt:
+def _best(attempts: Sequence[Trial]) -> Trial:
     ample = [attempt for attempt in attempts if attempt.verdict.ample]
     if ample:
         return min(ample, key=lambda attempt: len(attempt.floats))

@@ -14,14 +14,14 @@ import onnx
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
-from edgecnn_export.quantization.fake_quant import Observed, Switchboard
-from edgecnn_export.quantization.layers import Quantisers
+from edgecnn_export.quantization.fake_quant import ActivationMeans, FakeQuantModel
+from edgecnn_export.quantization.layers import QuantizerMap
 
-Biases: TypeAlias = Mapping[str, NDArray[np.float32]]
+BiasCorrections: TypeAlias = Mapping[str, NDArray[np.float32]]
 """By name of the convolution."""
 
 
-def bias_taps(model: onnx.ModelProto, quantisers: Quantisers) -> tuple[str, ...]:
+def bias_tap_names(model: onnx.ModelProto, quantisers: QuantizerMap) -> tuple[str, ...]:
     """The tensors whose channel means ``correct_biases`` needs."""
     convs = _convs(model, quantisers)
     return tuple(dict.fromkeys(name for node in convs for name in (node.input[0], node.output[0])))
@@ -29,13 +29,13 @@ def bias_taps(model: onnx.ModelProto, quantisers: Quantisers) -> tuple[str, ...]
 
 def correct_biases(
     model: onnx.ModelProto,
-    quantisers: Quantisers,
-    board: Switchboard,
+    quantisers: QuantizerMap,
+    board: FakeQuantModel,
     *,
-    before: Observed,
-    after: Observed,
+    before: ActivationMeans,
+    after: ActivationMeans,
     weights: Collection[str],
-) -> Biases:
+) -> BiasCorrections:
     """Biases for a graph in which just these weights are quantised.
 
     before, after: runs of ``board`` in float and so quantised, with ``bias_taps``. A layer takes
@@ -53,7 +53,7 @@ def correct_biases(
     return corrected
 
 
-def with_biases(model: onnx.ModelProto, biases: Biases) -> onnx.ModelProto:
+def with_biases(model: onnx.ModelProto, biases: BiasCorrections) -> onnx.ModelProto:
     """A copy of the graph with other biases."""
     changed = onnx.ModelProto()
     changed.CopyFrom(model)
@@ -66,7 +66,7 @@ def with_biases(model: onnx.ModelProto, biases: Biases) -> onnx.ModelProto:
     return changed
 
 
-def _convs(model: onnx.ModelProto, quantisers: Quantisers) -> list[onnx.NodeProto]:
+def _convs(model: onnx.ModelProto, quantisers: QuantizerMap) -> list[onnx.NodeProto]:
     return [
         node
         for node in model.graph.node

@@ -21,7 +21,7 @@ from edgecnn_runtime.errors import UnsupportedModelError
 from edgecnn_runtime.types import Pixels
 
 BATCH = 16
-SLACK = 0.1
+RANGE_TOLERANCE = 0.1
 MEMORY = 32 << 20
 """Bytes of activations that may exist at once."""
 
@@ -52,7 +52,7 @@ def calibrate(
     Raises UnsupportedModelError for NaN or infinity, naming the layer that gave it.
     """
     check_weights(model)
-    tap = Tap(model, tensors)
+    tap = ActivationCollector(model, tensors)
     low: dict[str, float] = {}
     high: dict[str, float] = {}
     with progress.step(f"calibrate on {len(pixels)} pictures: ranges"):
@@ -73,23 +73,23 @@ def calibrate(
     return Calibration(histograms, flat)
 
 
-def covered(model: onnx.ModelProto, calibration: Calibration, pixels: Pixels) -> float:
+def range_coverage(model: onnx.ModelProto, calibration: Calibration, pixels: Pixels) -> float:
     """Share of the calibrated tensors that stay inside their range on other pictures.
 
     A tenth of the range is allowed beyond either end: extremes of new pictures differ a little.
     """
     names = list(calibration.histograms)
     inside = dict.fromkeys(names, True)
-    for values in Tap(model, names).run(pixels):
+    for values in ActivationCollector(model, names).run(pixels):
         for name, found in values.items():
             known = calibration.histograms[name]
-            slack = SLACK * (known.high - known.low)
+            slack = RANGE_TOLERANCE * (known.high - known.low)
             low, high = float(found.min(initial=0)), float(found.max(initial=0))
             inside[name] &= known.low - slack <= low and high <= known.high + slack
     return sum(inside.values()) / max(len(inside), 1)
 
 
-class Tap:
+class ActivationCollector:
     """A graph with more outputs: inner tensors by name."""
 
     def __init__(self, model: onnx.ModelProto, tensors: Sequence[str]) -> None:
@@ -122,7 +122,7 @@ class Tap:
             yield dict(zip(self._tensors, kept, strict=True))
             at += batch
             if progress:
-                progress.at(min(at, len(pixels)), len(pixels))
+                progress.update(min(at, len(pixels)), len(pixels))
             if not isinstance(fixed, int):
                 each = sum(output.nbytes for output in outputs) // len(chunk)
                 batch = int(np.clip(MEMORY // max(each, 1), 1, BATCH))

@@ -49,7 +49,7 @@ class Audit(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @dataclass(frozen=True)
-class Signatures:
+class ImageHashes:
     """What pictures are recognised by: scaled and recompressed copies have nearly the same.
 
     bits: uint64[N], whether each of 8 x 8 cells is brighter than the one to its left (a difference
@@ -59,7 +59,7 @@ class Signatures:
     bits: NDArray[np.uint64]
     details: NDArray[np.float32]
 
-    def near(self, others: "Signatures") -> NDArray[np.bool_]:
+    def near(self, others: "ImageHashes") -> NDArray[np.bool_]:
         """bool[N]: whether each of these pictures is among the others."""
         found = np.zeros(len(self.bits), bool)
         for index, bits in enumerate(self.bits):
@@ -70,7 +70,7 @@ class Signatures:
         return found
 
 
-def signatures(pictures: Iterable[Pixels]) -> Signatures:
+def image_hashes(pictures: Iterable[Pixels]) -> ImageHashes:
     """Of any number of pictures, uint8[H,W,3] BGR, each looked at once."""
     bits, details = [], []
     for picture in pictures:
@@ -80,21 +80,21 @@ def signatures(pictures: Iterable[Pixels]) -> Signatures:
         small = cv2.resize(grey, (DETAIL, DETAIL), interpolation=cv2.INTER_AREA).astype(np.float32)
         centred = small.ravel() - small.mean()
         details.append(centred / max(float(np.linalg.norm(centred)), 1e-6))
-    return Signatures(np.array(bits, np.uint64), np.array(details, np.float32))
+    return ImageHashes(np.array(bits, np.uint64), np.array(details, np.float32))
 
 
 def audit_pictures(
     pixels: Pixels,
     names: Sequence[str],
     *,
-    evaluation: Signatures | None = None,
+    evaluation: ImageHashes | None = None,
 ) -> Audit:
     """Look at the pictures a model is calibrated on.
 
     pixels: uint8[N,H,W,3] BGR at network input. evaluation: ``signatures`` of that data.
     Raises UsageError where every picture is blank: no range can come from that.
     """
-    seen = signatures(pixels)
+    seen = image_hashes(pixels)
     brightness = pixels.mean((1, 2, 3))
     contrast = np.array([picture.std() for picture in pixels])
     blank = contrast < DARK
@@ -159,12 +159,12 @@ def _warnings(audit: Audit) -> list[str]:
     return warnings
 
 
-def _clusters(found: Signatures) -> int:
+def _clusters(found: ImageHashes) -> int:
     """How many pictures remain when each near-duplicate of an earlier one is left out."""
     kept: list[int] = []
     for index in range(len(found.bits)):
-        one = Signatures(found.bits[index : index + 1], found.details[index : index + 1])
-        if not kept or not one.near(Signatures(found.bits[kept], found.details[kept]))[0]:
+        one = ImageHashes(found.bits[index : index + 1], found.details[index : index + 1])
+        if not kept or not one.near(ImageHashes(found.bits[kept], found.details[kept]))[0]:
             kept.append(index)
     return len(kept)
 

@@ -14,7 +14,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
-from edgecnn_export.quantization.calibrate import Tap
+from edgecnn_export.quantization.calibrate import ActivationCollector
 from edgecnn_runtime.types import Pixels
 
 PICTURES = 48
@@ -22,7 +22,7 @@ STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
 HOMOGENEOUS = ("Relu", "LeakyRelu")
 LARGEST = 64.0
 """How much a channel is scaled at most, either way."""
-COHERENT = 4.0
+WEIGHT_ERROR_FACTOR = 4.0
 """A weight's error is the same at every position and survives pooling; an activation's is not."""
 
 
@@ -71,7 +71,7 @@ class _Channels:
     power: NDArray[np.float64]
 
 
-def equalise(model: onnx.ModelProto, pixels: Pixels) -> onnx.ModelProto:
+def equalize_cross_layer(model: onnx.ModelProto, pixels: Pixels) -> onnx.ModelProto:
     """A copy that computes the same, easier to quantise; the graph itself where none would be.
 
     pixels: uint8[N,H,W,3] BGR; the first PICTURES show how far each channel reaches.
@@ -132,7 +132,7 @@ def _observe(
 ) -> dict[str, _Channels]:
     reach: dict[str, NDArray[np.float64]] = {}
     power: dict[str, NDArray[np.float64]] = {}
-    for values in Tap(model, tensors).run(pixels):
+    for values in ActivationCollector(model, tensors).run(pixels):
         for name, found in values.items():
             axes = (0, *range(2, found.ndim))
             top = np.maximum(found.max(axes), -found.min(axes)).astype(np.float64)
@@ -163,7 +163,7 @@ def _noise(joint: _Joint, channels: _Channels, scale: NDArray[np.float64]) -> fl
         rows = np.abs(weights).max(2).reshape(conv.group, -1, weights.shape[1]).max(1)
         power = (channels.power / scale**2).reshape(conv.group, -1).sum(1)
         error = float(((rows / 127) ** 2).sum(1) @ power) * weights.shape[2]
-        total += COHERENT * error
+        total += WEIGHT_ERROR_FACTOR * error
     return total
 
 

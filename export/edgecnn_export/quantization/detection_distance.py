@@ -8,7 +8,7 @@ import math
 from collections.abc import Sequence
 
 from edgecnn_runtime.types import Detection, Result
-from edgecnn_runtime.verification.result_matching import OVERLAP, POINT_MARGIN, SCORE_MARGIN, iou
+from edgecnn_runtime.verification.result_matching import MATCH_IOU, POINT_MARGIN, SCORE_MARGIN, iou
 
 LOST = 4.0
 """What a box without a partner counts, and the most that any difference does."""
@@ -16,7 +16,7 @@ PARTNER = 0.3
 """IoU from which two boxes may be about the same thing."""
 
 
-def deviation(
+def detection_distance(
     expected: Sequence[Result], got: Sequence[Result], *, threshold: float = 0.0
 ) -> float:
     """Mean square over all boxes: 0 for the same results, about 1 where all are at the limit.
@@ -51,7 +51,7 @@ def _distance(one: Detection, other: Detection) -> float:
     overlap = iou(one.box, other.box)
     if one.index != other.index or overlap < PARTNER:
         return LOST
-    place = (1 - overlap) / (1 - OVERLAP)
+    place = (1 - overlap) / (1 - MATCH_IOU)
     score = (one.score - other.score) / SCORE_MARGIN
     side = max(one.box.x2 - one.box.x1, one.box.y2 - one.box.y1, 1.0)
     pairs = zip(one.points, other.points, strict=False)

@@ -15,7 +15,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from edgecnn_export.quantization.layers import Quantiser, Quantisers
+from edgecnn_export.quantization.layers import Quantizer, QuantizerMap
 from edgecnn_runtime.types import Floats, Pixels
 
 BATCH = 2
@@ -26,7 +26,7 @@ MEANS = "means/on"
 
 
 @dataclass(frozen=True)
-class Observed:
+class ActivationMeans:
     """outputs: new arrays by name, the batch first. means: float64[C] by tapped tensor, if asked
     for."""
 
@@ -34,7 +34,7 @@ class Observed:
     means: Mapping[str, NDArray[np.float64]]
 
 
-class Switchboard:
+class FakeQuantModel:
     """One ONNX Runtime session over all quantisers; starts with every switch off.
 
     ``biases`` may be changed between runs: float32 by convolution, the value it adds.
@@ -43,7 +43,7 @@ class Switchboard:
     def __init__(
         self,
         model: onnx.ModelProto,
-        quantisers: Quantisers,
+        quantisers: QuantizerMap,
         taps: Collection[str] = (),
         *,
         batch_axes: Mapping[str, int] | None = None,
@@ -71,9 +71,9 @@ class Switchboard:
         fixed = model.graph.input[0].type.tensor_type.shape.dim[0].dim_value
         self._batch, self._fixed = fixed or BATCH, bool(fixed)
         self._feed: dict[str, NDArray[Any]] = {}
-        self.set(quantisers.activations)
+        self.enable(quantisers.activations)
 
-    def set(self, activations: Mapping[str, Quantiser]) -> None:
+    def enable(self, activations: Mapping[str, Quantizer]) -> None:
         """Give the activations' quantisers other scales and zero-points."""
         for name in self.tensors:
             self._feed[f"{name}/scale"] = activations[name].scale
@@ -86,7 +86,7 @@ class Switchboard:
         tensors: Collection[str] = (),
         weights: Collection[str] = (),
         means: bool = False,
-    ) -> "Observed":
+    ) -> "ActivationMeans":
         """Run with just these switches on. means: of the taps; they cost as much again."""
         feed = {**self._feed, MEANS: np.array(means)}
         feed |= {f"{name}/on": np.array(name in tensors) for name in self.tensors}
@@ -107,7 +107,7 @@ class Switchboard:
             parts.append([value[:size] for value in placed])
         joined = [np.concatenate(values) for values in zip(*parts, strict=True)]
         averages = [values.mean(0, dtype=np.float64) for values in joined[kinds:]]
-        return Observed(
+        return ActivationMeans(
             dict(zip(self._final, joined[:kinds], strict=True)),
             dict(zip(taps, averages, strict=True)),
         )
@@ -119,7 +119,7 @@ class _Board:
     def __init__(
         self,
         model: onnx.ModelProto,
-        quantisers: Quantisers,
+        quantisers: QuantizerMap,
         taps: Mapping[str, str],
     ) -> None:
         self.model = onnx.ModelProto()
@@ -165,7 +165,7 @@ class _Board:
         use = helper.make_node("Identity", [constant.name], [f"{name}/then"])
         return _switch(on, [use], f"{name}/then", name, [constant])
 
-    def _activation(self, name: str, quantiser: Quantiser) -> onnx.NodeProto:
+    def _activation(self, name: str, quantiser: Quantizer) -> onnx.NodeProto:
         on, scale, zero = f"{name}/on", f"{name}/scale", f"{name}/zero"
         kind = helper.np_dtype_to_tensor_dtype(quantiser.zero.dtype)
         self._graph.input.extend(

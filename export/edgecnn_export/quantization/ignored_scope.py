@@ -7,17 +7,17 @@ import onnx
 
 from edgecnn_export.quantization.schemes import (
     ELEMENTWISE,
-    FOLLOWERS,
     FUSED,
+    PASSTHROUGH_OPS,
     WEIGHTED,
-    Dialect,
+    QuantScheme,
 )
 
-MOVES = FUSED + FOLLOWERS
+MOVES = FUSED + PASSTHROUGH_OPS
 
 
 @dataclass(frozen=True)
-class Spared:
+class Ignored:
     """nodes: names of those that stay in float. tensors: made by layers with weights, and not
     quantised either."""
 
@@ -25,7 +25,7 @@ class Spared:
     tensors: frozenset[str] = frozenset()
 
 
-def spare(model: onnx.ModelProto, dialect: Dialect) -> Spared:
+def find_ignored(model: onnx.ModelProto, dialect: QuantScheme) -> Ignored:
     """Find what eight bits would only harm.
 
     Results: behind the last layer with weights nothing multiplies them again, and OpenVINO returns
@@ -34,8 +34,8 @@ def spare(model: onnx.ModelProto, dialect: Dialect) -> Spared:
     two float operators gains nothing. A MatMul that only those read gives float itself; a
     convolution cannot, in ONNX Runtime, without being computed in float.
     """
-    if not dialect.everywhere:
-        return Spared()
+    if not dialect.quantize_outputs:
+        return Ignored()
     leading = _leading(model)
     behind = {
         node.name
@@ -47,18 +47,18 @@ def spare(model: onnx.ModelProto, dialect: Dialect) -> Spared:
     tensors = {
         tensor
         for tensor, maker in _makers(model).items()
-        if tensor not in leading or (maker in dialect.gives_float and tensor not in wanted)
+        if tensor not in leading or (maker in dialect.float_output_ops and tensor not in wanted)
     }
     # a ReLU whose output is quantised becomes the end of that range; without one it has to stay
     kept = {n.name for n in model.graph.node if n.op_type in FUSED and n.output[0] in tensors}
-    return Spared(frozenset(beside | unread | kept), frozenset(tensors))
+    return Ignored(frozenset(beside | unread | kept), frozenset(tensors))
 
 
-def moved(model: onnx.ModelProto, dialect: Dialect) -> dict[str, str]:
+def shared_quantizers(model: onnx.ModelProto, dialect: QuantScheme) -> dict[str, str]:
     """Tensors that share another one's quantiser, holding its values elsewhere: name → other's."""
-    if not dialect.everywhere:
+    if not dialect.quantize_outputs:
         return {}
-    moves = set(FOLLOWERS) - {"AveragePool", "Resize"}  # those make new values
+    moves = set(PASSTHROUGH_OPS) - {"AveragePool", "Resize"}  # those make new values
     origin: dict[str, str] = {}
     for node in model.graph.node:
         if node.op_type in moves:
@@ -76,7 +76,7 @@ def _leading(model: onnx.ModelProto) -> set[str]:
     return leading
 
 
-def _beside_float(model: onnx.ModelProto, dialect: Dialect) -> set[str]:
+def _beside_float(model: onnx.ModelProto, dialect: QuantScheme) -> set[str]:
     """Names of elementwise operators that read a float one, or one that does."""
     constants = {i.name for i in model.graph.initializer}
     beside: set[str] = set()
@@ -92,7 +92,7 @@ def _beside_float(model: onnx.ModelProto, dialect: Dialect) -> set[str]:
 
 
 def _wanted(
-    model: onnx.ModelProto, dialect: Dialect, floats: Collection[str]
+    model: onnx.ModelProto, dialect: QuantScheme, floats: Collection[str]
 ) -> tuple[set[str], set[str]]:
     """Tensors that a quantised operator reads; names of elementwise operators that make none."""
     wanted: set[str] = set()

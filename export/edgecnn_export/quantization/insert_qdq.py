@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import onnx
 
-from edgecnn_export.quantization.ignored_scope import moved, spare
+from edgecnn_export.quantization.ignored_scope import find_ignored, shared_quantizers
 from edgecnn_export.quantization.range_estimation import Range
-from edgecnn_export.quantization.schemes import FUSED, Dialect
+from edgecnn_export.quantization.schemes import FUSED, QuantScheme
 
 TAIL = "_QuantizeLinear_Input"
 """What the quantiser appends to the name of a graph output it has to rename."""
@@ -16,7 +16,7 @@ TAIL = "_QuantizeLinear_Input"
 
 def insert_qdq(
     model: onnx.ModelProto,
-    dialect: Dialect,
+    dialect: QuantScheme,
     ranges: Mapping[str, Range] | None = None,
     floats: Collection[str] = (),
 ) -> onnx.ModelProto:
@@ -31,7 +31,7 @@ def insert_qdq(
 
     graph = onnx.ModelProto()
     graph.CopyFrom(model)
-    spared = spare(model, dialect)
+    spared = find_ignored(model, dialect)
     known = {tensor: (0.0, 1.0) for node in graph.graph.node for tensor in node.output}
     known |= {value.name: (0.0, 1.0) for value in graph.graph.input}
     known |= ranges or {}
@@ -40,7 +40,7 @@ def insert_qdq(
         for name, (low, high) in known.items()
     }
     options: dict[str, Any] = {"WeightSymmetric": True, "ActivationSymmetric": dialect.signed}
-    if not dialect.everywhere:
+    if not dialect.quantize_outputs:
         options["OpTypesToExcludeOutputQuantization"] = list(dialect.operators)
         options["QuantizeBias"] = False
     quantizer = QDQQuantizer(
@@ -59,8 +59,8 @@ def insert_qdq(
     quantizer.model.topological_sort()
     made: onnx.ModelProto = quantizer.model.model
     _release(made.graph, spared.tensors)
-    if dialect.carries:
-        _release(made.graph, _carried(made.graph, moved(model, dialect)))
+    if dialect.through_data_movement:
+        _release(made.graph, _carried(made.graph, shared_quantizers(model, dialect)))
     made.ir_version = model.ir_version
     made.producer_name, made.producer_version = model.producer_name, model.producer_version
     return made

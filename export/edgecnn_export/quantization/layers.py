@@ -10,15 +10,15 @@ import onnx
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
-from edgecnn_export.quantization.calibrate import Tap
-from edgecnn_export.quantization.ignored_scope import moved, spare
+from edgecnn_export.quantization.calibrate import ActivationCollector
+from edgecnn_export.quantization.ignored_scope import find_ignored, shared_quantizers
 from edgecnn_export.quantization.insert_qdq import TAIL
 from edgecnn_export.quantization.schemes import (
     ELEMENTWISE,
-    FOLLOWERS,
     FUSED,
+    PASSTHROUGH_OPS,
     WEIGHTED,
-    Dialect,
+    QuantScheme,
 )
 from edgecnn_runtime.types import Pixels
 
@@ -30,7 +30,7 @@ DEQUANTISED = "_DequantizeLinear_Output"
 
 
 @dataclass(frozen=True)
-class Quantiser:
+class Quantizer:
     """scale: float32 scalar. zero: uint8 or int8 scalar."""
 
     scale: NDArray[np.float32]
@@ -55,10 +55,10 @@ class Layer:
 
 
 @dataclass(frozen=True)
-class Quantisers:
+class QuantizerMap:
     """activations: by tensor of the float graph. weights: initializers after quantisation."""
 
-    activations: Mapping[str, Quantiser]
+    activations: Mapping[str, Quantizer]
     weights: Mapping[str, NDArray[np.float32]]
 
     @cached_property
@@ -75,7 +75,7 @@ class Quantisers:
         return digest.hexdigest()
 
 
-def read_quantisers(quantised: onnx.ModelProto) -> Quantisers:
+def read_quantizers(quantised: onnx.ModelProto) -> QuantizerMap:
     """What ``insert_qdq`` did: every tensor it put a quantiser on, every weight it rounded."""
     constants = {i.name: i for i in quantised.graph.initializer}
 
@@ -88,7 +88,7 @@ def read_quantisers(quantised: onnx.ModelProto) -> Quantisers:
         if node.op_type == "QuantizeLinear" and node.input[0] not in constants:
             tensor = node.input[0].removesuffix(TAIL)
             scale = value(node.input[1]).astype(np.float32)
-            activations[tensor] = Quantiser(scale, value(node.input[2]))
+            activations[tensor] = Quantizer(scale, value(node.input[2]))
         elif node.op_type == "DequantizeLinear" and node.input[0].endswith("_quantized"):
             stored = value(node.input[0])
             if stored.dtype not in (np.int8, np.uint8):
@@ -100,20 +100,20 @@ def read_quantisers(quantised: onnx.ModelProto) -> Quantisers:
                 scale, zero = scale.reshape(shape), zero.reshape(shape)
             real = (stored.astype(np.float32) - zero.astype(np.float32)) * scale
             weights[node.input[0].removesuffix("_quantized")] = real.astype(np.float32)
-    return Quantisers(activations, weights)
+    return QuantizerMap(activations, weights)
 
 
 def find_layers(
-    model: onnx.ModelProto, dialect: Dialect, quantisers: Quantisers, pixels: Pixels
+    model: onnx.ModelProto, dialect: QuantScheme, quantisers: QuantizerMap, pixels: Pixels
 ) -> tuple[Layer, ...]:
     """Every operator that the dialect quantises, in the order of the graph.
 
     pixels: one picture, run once to learn the shapes.
     """
     constants = {i.name: i for i in model.graph.initializer}
-    origin = moved(model, dialect)
+    origin = shared_quantizers(model, dialect)
     after = {n.input[0]: n.output[0] for n in model.graph.node if n.op_type in FUSED}
-    spared = spare(model, dialect).nodes
+    spared = find_ignored(model, dialect).nodes
     candidates = [
         node
         for node in model.graph.node
@@ -121,11 +121,13 @@ def find_layers(
         and node.op_type in WEIGHTED + ELEMENTWISE
         and node.name not in spared
     ]
-    shapes = next(iter(Tap(model, [node.output[0] for node in candidates]).run(pixels[:1])))
+    shapes = next(
+        iter(ActivationCollector(model, [node.output[0] for node in candidates]).run(pixels[:1]))
+    )
     layers = []
     for node in candidates:
         read = [name for name in node.input if name and name not in constants]
-        made = [after.get(node.output[0], node.output[0])] if dialect.everywhere else []
+        made = [after.get(node.output[0], node.output[0])] if dialect.quantize_outputs else []
         tensors = dict.fromkeys(origin.get(name, name) for name in [*read, *made])
         weights = tuple(name for name in node.input if name in quantisers.weights)
         output = after.get(node.output[0], node.output[0])
@@ -141,14 +143,18 @@ def find_layers(
     return tuple(layers)
 
 
-def left_in_float(
-    model: onnx.ModelProto, dialect: Dialect, floats: Collection[str] = ()
+def float_nodes(
+    model: onnx.ModelProto, dialect: QuantScheme, floats: Collection[str] = ()
 ) -> dict[str, int]:
     """Operators that stay in float, by how often: not in the dialect, spared, or returned to it."""
-    out = {*floats, *spare(model, dialect).nodes}
+    out = {*floats, *find_ignored(model, dialect).nodes}
     ignored = {"Cast", "Constant", "Identity", "Shape"}
     counted: dict[str, int] = {}
-    known = {*dialect.operators, *FUSED, *FOLLOWERS} if dialect.everywhere else dialect.operators
+    known = (
+        {*dialect.operators, *FUSED, *PASSTHROUGH_OPS}
+        if dialect.quantize_outputs
+        else dialect.operators
+    )
     for node in model.graph.node:
         if node.op_type not in ignored and (node.op_type not in known or node.name in out):
             counted[node.op_type] = counted.get(node.op_type, 0) + 1

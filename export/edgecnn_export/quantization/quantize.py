@@ -11,28 +11,28 @@ from pathlib import Path
 import onnx
 
 from edgecnn_export.config import Method, Target
-from edgecnn_export.progress import Progress, Silent
-from edgecnn_export.quantization.accuracy_gate import Judge
+from edgecnn_export.progress import NullProgress, Progress
+from edgecnn_export.quantization.accuracy_gate import AccuracyGate
 from edgecnn_export.quantization.calibrate import Calibration, calibrate, check_weights
-from edgecnn_export.quantization.cross_layer_equalization import equalise
-from edgecnn_export.quantization.fake_quant import Switchboard
-from edgecnn_export.quantization.ignored_scope import moved
+from edgecnn_export.quantization.cross_layer_equalization import equalize_cross_layer
+from edgecnn_export.quantization.fake_quant import FakeQuantModel
+from edgecnn_export.quantization.ignored_scope import shared_quantizers
 from edgecnn_export.quantization.insert_qdq import insert_qdq
-from edgecnn_export.quantization.layers import read_quantisers
-from edgecnn_export.quantization.schemes import DIALECTS, Dialect
-from edgecnn_export.quantization.search import TargetResult, Workbench
-from edgecnn_export.quantization.uint8_input import find_entry
+from edgecnn_export.quantization.layers import read_quantizers
+from edgecnn_export.quantization.schemes import SCHEMES, QuantScheme
+from edgecnn_export.quantization.search import MixedPrecisionSearch, TargetResult
+from edgecnn_export.quantization.uint8_input import find_stem
 from edgecnn_runtime.errors import UnsupportedModelError
 from edgecnn_runtime.types import Pixels
 
-FEWER = 0.9
+DISTINCT_FORM_RATIO = 0.9
 """OpenVINO's own form is another where it rounds no more than this share of the tensors."""
-TRIAL = 16
+TRIAL_IMAGES = 16
 """Pictures on which two forms of the graph are compared."""
 
 
 @dataclass(frozen=True)
-class Quantised:
+class Quantized:
     """results: one a target. model: the float graph they were made from, every node named and
     its channels equalised where that helps. calibration: of it."""
 
@@ -41,17 +41,17 @@ class Quantised:
     calibration: Calibration
 
 
-def quantise(
+def quantize(
     model: onnx.ModelProto,
     pixels: Pixels,
-    judge: Judge,
+    judge: AccuracyGate,
     *,
     targets: Sequence[Target] = ("cpu",),
     method: Method | None = None,
     engines: Mapping[Target, Sequence[str]] | None = None,
     folder: Path,
     progress: Progress,
-) -> Quantised:
+) -> Quantized:
     """Make an INT8 graph for every target.
 
     model: float, folded and optimised; it is not changed. pixels: uint8[N,H,W,3] BGR to calibrate
@@ -65,17 +65,19 @@ def quantise(
     model = _named(model)
     check_weights(model)
     with progress.step("equalise channels"):
-        model = _easier(model, equalise(model, pixels), DIALECTS[targets[0]], pixels, judge)
-    entry = find_entry(model)
+        model = _easier(
+            model, equalize_cross_layer(model, pixels), SCHEMES[targets[0]], pixels, judge
+        )
+    entry = find_stem(model)
     wanted = _templates(model, targets)
     tensors = dict.fromkeys(name for names in wanted.values() for name in names)
     calibration = calibrate(model, list(tensors), pixels, progress)
     results = []
     for target in wanted:
-        bench = Workbench(
+        bench = MixedPrecisionSearch(
             model=model,
-            dialect=DIALECTS[target],
-            entry=entry if DIALECTS[target].everywhere else None,
+            dialect=SCHEMES[target],
+            entry=entry if SCHEMES[target].quantize_outputs else None,
             calibration=calibration,
             pixels=pixels,
             judge=judge,
@@ -83,22 +85,22 @@ def quantise(
             folder=folder,
             progress=progress,
         )
-        results.append(bench.make(method))
-    return Quantised(tuple(results), model, calibration)
+        results.append(bench.run(method))
+    return Quantized(tuple(results), model, calibration)
 
 
 def _templates(model: onnx.ModelProto, targets: Sequence[Target]) -> dict[Target, list[str]]:
     """The tensors that each target quantises."""
     found: dict[Target, list[str]] = {}
     for target in targets:
-        found[target] = list(read_quantisers(insert_qdq(model, DIALECTS[target])).activations)
+        found[target] = list(read_quantizers(insert_qdq(model, SCHEMES[target])).activations)
         if not found[target]:
             raise UnsupportedModelError(
                 f"int8-{target}: nothing in this model can be quantised "
                 f"({_operators(model)}): leave --int8 out"
             )
-    roundings = len(set(found.get("cpu", ())) - set(moved(model, DIALECTS["cpu"])))
-    if "cpu" in found and len(found.get("openvino", ())) > FEWER * roundings:
+    roundings = len(set(found.get("cpu", ())) - set(shared_quantizers(model, SCHEMES["cpu"])))
+    if "cpu" in found and len(found.get("openvino", ())) > DISTINCT_FORM_RATIO * roundings:
         del found["openvino"]
     return found
 
@@ -106,22 +108,24 @@ def _templates(model: onnx.ModelProto, targets: Sequence[Target]) -> dict[Target
 def _easier(
     model: onnx.ModelProto,
     other: onnx.ModelProto,
-    dialect: Dialect,
+    dialect: QuantScheme,
     pixels: Pixels,
-    judge: Judge,
+    judge: AccuracyGate,
 ) -> onnx.ModelProto:
     """The one of two equal graphs that loses less when everything in it is INT8."""
     if other is model:
         return model
-    few = pixels[:: max(1, len(pixels) // TRIAL)][:TRIAL]
+    few = pixels[:: max(1, len(pixels) // TRIAL_IMAGES)][:TRIAL_IMAGES]
 
     def error(graph: onnx.ModelProto) -> float:
-        template = read_quantisers(insert_qdq(graph, dialect))
-        ranges = calibrate(graph, list(template.activations), few, Silent()).ranges("minmax")
-        quantisers = read_quantisers(insert_qdq(graph, dialect, ranges))
-        board = Switchboard(graph, quantisers, batch_axes=judge.batch_axes)
-        reference = board.run(judge.pixels[:TRIAL])
-        rounded = board.run(judge.pixels[:TRIAL], tensors=board.tensors, weights=board.weights)
+        template = read_quantizers(insert_qdq(graph, dialect))
+        ranges = calibrate(graph, list(template.activations), few, NullProgress()).ranges("minmax")
+        quantisers = read_quantizers(insert_qdq(graph, dialect, ranges))
+        board = FakeQuantModel(graph, quantisers, batch_axes=judge.batch_axes)
+        reference = board.run(judge.pixels[:TRIAL_IMAGES])
+        rounded = board.run(
+            judge.pixels[:TRIAL_IMAGES], tensors=board.tensors, weights=board.weights
+        )
         return judge.compare(reference.outputs, rounded.outputs)
 
     return min((model, other), key=error)

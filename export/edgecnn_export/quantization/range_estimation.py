@@ -20,7 +20,7 @@ Range: TypeAlias = tuple[float, float]
 BINS = 2048
 PERCENTILE = 99.999
 STEPS = 255
-SHARES = np.linspace(0.1, 1.0, 91)
+PERCENTILE_CANDIDATES = np.linspace(0.1, 1.0, 91)
 """Shares of the observed range that the searching methods try."""
 
 
@@ -82,9 +82,9 @@ def _mse(histogram: Histogram) -> Range:
     shares = histogram.rounded
     low, high = histogram.low, histogram.high
     for _ in range(2):
-        ends = [(low, histogram.high * share) for share in SHARES]
+        ends = [(low, histogram.high * share) for share in PERCENTILE_CANDIDATES]
         low, high = min(ends, key=lambda ends: _error(histogram, shares, *ends))
-        ends = [(histogram.low * share, high) for share in SHARES]
+        ends = [(histogram.low * share, high) for share in PERCENTILE_CANDIDATES]
         low, high = min(ends, key=lambda ends: _error(histogram, shares, *ends))
     return low, high
 
@@ -104,7 +104,7 @@ def _entropy(histogram: Histogram) -> Range:
     As in Migacz, "8-bit inference with TensorRT" (GTC 2017), with both ends shrunk alike.
     """
     counts = histogram.rounded
-    ends = [(histogram.low * share, histogram.high * share) for share in SHARES]
+    ends = [(histogram.low * share, histogram.high * share) for share in PERCENTILE_CANDIDATES]
     return min(ends, key=lambda ends: _divergence(histogram, counts, *ends))
 
 

@@ -6,13 +6,13 @@ from collections.abc import Iterator
 import msgspec
 
 from edgecnn_export.config import Method, Target
-from edgecnn_export.quantization.accuracy_restoration import Verdict
+from edgecnn_export.quantization.accuracy_restoration import GateResult
 from edgecnn_export.quantization.calibration_audit import Audit
 from edgecnn_export.quantization.search import LayerReport, TargetResult
 from edgecnn_export.quantization.step import Int8
 
 
-class Try(msgspec.Struct, frozen=True, kw_only=True):
+class TrialReport(msgspec.Struct, frozen=True, kw_only=True):
     """One graph that was built and measured. in_float: how many layers were."""
 
     method: Method
@@ -21,7 +21,7 @@ class Try(msgspec.Struct, frozen=True, kw_only=True):
     text: str
 
 
-class OnEngine(msgspec.Struct, frozen=True, kw_only=True):
+class EngineReport(msgspec.Struct, frozen=True, kw_only=True):
     """The best graph on one engine, against the float graph. quality: the metric, if evaluated."""
 
     engine: str
@@ -45,8 +45,8 @@ class TargetReport(msgspec.Struct, frozen=True, kw_only=True):
     method: Method
     methods_db: dict[str, float]
     bias_corrected: bool
-    tries: tuple[Try, ...]
-    engines: tuple[OnEngine, ...]
+    tries: tuple[TrialReport, ...]
+    engines: tuple[EngineReport, ...]
     layers: tuple[LayerReport, ...]
     float_operators: dict[str, int]
 
@@ -65,7 +65,7 @@ class Int8Report(msgspec.Struct, frozen=True, kw_only=True):
     targets: tuple[TargetReport, ...]
 
 
-def tell(made: Int8) -> Int8Report:
+def make_int8_report(made: Int8) -> Int8Report:
     """The report's part on INT8."""
     return Int8Report(
         audit=made.audit,
@@ -85,11 +85,11 @@ def _target(result: TargetResult) -> TargetReport:
         methods_db={name: _decibel(error) for name, error in result.methods.items()},
         bias_corrected=result.bias_corrected,
         tries=tuple(
-            Try(method=method, in_float=floats, passed=verdict.passed, text=verdict.text)
+            TrialReport(method=method, in_float=floats, passed=verdict.passed, text=verdict.text)
             for method, floats, verdict in _tries(result)
         ),
         engines=tuple(
-            OnEngine(
+            EngineReport(
                 engine=one.engine,
                 cosine=one.cosine,
                 snr_db=one.snr_db,
@@ -103,7 +103,7 @@ def _target(result: TargetResult) -> TargetReport:
     )
 
 
-def _tries(result: TargetResult) -> Iterator[tuple[Method, int, Verdict]]:
+def _tries(result: TargetResult) -> Iterator[tuple[Method, int, GateResult]]:
     """Every graph that was measured: method, layers in float, verdict."""
     for method, verdict in result.tried.items():
         if method != result.method:

@@ -22,7 +22,7 @@ PRODUCTS = ("Gemm", "MatMul")
 ACTIVATIONS = ("Sigmoid", "LeakyRelu")
 ELEMENTWISE = ("Add", "Mul", "Concat", "GlobalAveragePool", *ACTIVATIONS)
 FUSED = ("Relu", "Clip")
-FOLLOWERS = (
+PASSTHROUGH_OPS = (
     "MaxPool", "AveragePool", "Resize", "Reshape", "Transpose", "Flatten", "Squeeze", "Unsqueeze",
     "Slice", "Split", "Pad",
 )  # fmt: skip
@@ -30,7 +30,7 @@ FOLLOWERS = (
 
 
 @dataclass(frozen=True)
-class Dialect:
+class QuantScheme:
     """operators: what is quantised. signed: activations, symmetric around 0. reduced: 7-bit
     weights. everywhere: outputs are quantised too, not only inputs; but see ``spare``.
     gives_float: layers with weights that need not round what only float operators read. carries:
@@ -40,16 +40,18 @@ class Dialect:
     operators: tuple[str, ...]
     signed: bool = False
     reduced: bool = False
-    everywhere: bool = True
-    gives_float: tuple[str, ...] = PRODUCTS
-    carries: bool = False
+    quantize_outputs: bool = True
+    float_output_ops: tuple[str, ...] = PRODUCTS
+    through_data_movement: bool = False
 
 
-_EVERYTHING = WEIGHTED + ELEMENTWISE + FUSED + FOLLOWERS
+_EVERYTHING = WEIGHTED + ELEMENTWISE + FUSED + PASSTHROUGH_OPS
 _FUSING = tuple(name for name in _EVERYTHING if name not in ACTIVATIONS)
-DIALECTS: Mapping[Target, Dialect] = {
-    "cpu": Dialect("cpu", _EVERYTHING),
-    "openvino": Dialect("openvino", _FUSING, gives_float=WEIGHTED, carries=True),
-    "cpu-rr": Dialect("cpu-rr", _EVERYTHING, reduced=True),
-    "trt": Dialect("trt", (*WEIGHTED, "Add"), signed=True, everywhere=False),
+SCHEMES: Mapping[Target, QuantScheme] = {
+    "cpu": QuantScheme("cpu", _EVERYTHING),
+    "openvino": QuantScheme(
+        "openvino", _FUSING, float_output_ops=WEIGHTED, through_data_movement=True
+    ),
+    "cpu-rr": QuantScheme("cpu-rr", _EVERYTHING, reduced=True),
+    "trt": QuantScheme("trt", (*WEIGHTED, "Add"), signed=True, quantize_outputs=False),
 }

@@ -11,38 +11,38 @@ import onnx
 
 from edgecnn_export.config import Method, Target
 from edgecnn_export.progress import Progress
-from edgecnn_export.quantization.accuracy_gate import Judge, Measured
+from edgecnn_export.quantization.accuracy_gate import AccuracyGate, GateMeasurement
 from edgecnn_export.quantization.accuracy_restoration import (
     LAST_TRIES,
     TRIES,
-    Attempt,
-    Outcome,
-    Verdict,
-    repair,
+    GateResult,
+    Restoration,
+    Trial,
+    restore_accuracy,
 )
 from edgecnn_export.quantization.bias_correction import (
-    Biases,
-    bias_taps,
+    BiasCorrections,
+    bias_tap_names,
     correct_biases,
     with_biases,
 )
-from edgecnn_export.quantization.calibrate import Calibration, Tap
-from edgecnn_export.quantization.fake_quant import Observed, Switchboard
-from edgecnn_export.quantization.ignored_scope import moved
+from edgecnn_export.quantization.calibrate import ActivationCollector, Calibration
+from edgecnn_export.quantization.fake_quant import ActivationMeans, FakeQuantModel
+from edgecnn_export.quantization.ignored_scope import shared_quantizers
 from edgecnn_export.quantization.insert_qdq import insert_qdq
 from edgecnn_export.quantization.layers import (
     DEQUANTISED,
     Layer,
-    Quantisers,
+    QuantizerMap,
     find_layers,
-    left_in_float,
-    read_quantisers,
+    float_nodes,
+    read_quantizers,
 )
 from edgecnn_export.quantization.range_estimation import METHODS
-from edgecnn_export.quantization.schemes import Dialect
-from edgecnn_export.quantization.sensitivity import Noise, measure_noise
-from edgecnn_export.quantization.uint8_input import Entry, close_entry, open_entry
-from edgecnn_runtime.device.cache import recall, remember
+from edgecnn_export.quantization.schemes import QuantScheme
+from edgecnn_export.quantization.sensitivity import LayerSensitivity, measure_sensitivity
+from edgecnn_export.quantization.uint8_input import InputStem, attach_uint8_input, strip_stem
+from edgecnn_runtime.device.cache import read_entry, write_entry
 from edgecnn_runtime.types import Pixels
 
 TUNING = 16
@@ -52,7 +52,7 @@ ALIKE = 1.02
 float anyway: the one that cuts off least is taken, which METHODS names first."""
 CLOSE = 2.0
 """How much more error another method may add and be tried where the first does not pass amply."""
-SHOWN = 8
+SQNR_IMAGES = 8
 """Pictures for the SQNR of every layer."""
 
 
@@ -88,11 +88,11 @@ class TargetResult:
     model: onnx.ModelProto | None
     method: Method
     methods: Mapping[Method, float]
-    tried: Mapping[Method, Verdict]
+    tried: Mapping[Method, GateResult]
     bias_corrected: bool
-    best: Attempt
-    attempts: tuple[Attempt, ...]
-    measured: tuple[Measured, ...]
+    best: Trial
+    attempts: tuple[Trial, ...]
+    measured: tuple[GateMeasurement, ...]
     layers: tuple[LayerReport, ...]
     float_operators: Mapping[str, int]
     constant: tuple[str, ...]
@@ -109,41 +109,41 @@ class TargetResult:
 
 
 @dataclass(kw_only=True)
-class Workbench:
+class MixedPrecisionSearch:
     """Everything one target's search needs; ``make`` is the search."""
 
     model: onnx.ModelProto
-    dialect: Dialect
-    entry: Entry | None
+    dialect: QuantScheme
+    entry: InputStem | None
     calibration: Calibration
     pixels: Pixels
-    judge: Judge
+    judge: AccuracyGate
     engines: Sequence[str]
     folder: Path
     progress: Progress
-    _quantisers: Quantisers = field(init=False)
-    _board: Switchboard = field(init=False)
+    _quantisers: QuantizerMap = field(init=False)
+    _board: FakeQuantModel = field(init=False)
     _layers: tuple[Layer, ...] = field(init=False)
     _method: Method = field(init=False)
     _correct: bool = field(init=False, default=False)
     _tries: int = field(init=False, default=0)
-    _verdicts: dict[tuple[str, ...], Verdict] = field(init=False, default_factory=dict)
-    _float: Observed | None = field(init=False, default=None)
-    _kept: dict[tuple[str, ...], tuple[onnx.ModelProto, tuple[Measured, ...]]] = field(
+    _verdicts: dict[tuple[str, ...], GateResult] = field(init=False, default_factory=dict)
+    _float: ActivationMeans | None = field(init=False, default=None)
+    _kept: dict[tuple[str, ...], tuple[onnx.ModelProto, tuple[GateMeasurement, ...]]] = field(
         init=False, default_factory=dict
     )
 
-    def make(self, method: Method | None) -> TargetResult:
+    def run(self, method: Method | None) -> TargetResult:
         """Choose ranges and biases, then return layers to float until the gate holds."""
         target = self.dialect.target
         methods, tried = self._choose_method(method)
-        noise: list[Noise] = []
+        noise: list[LayerSensitivity] = []
 
-        def sensitivity() -> Noise:
+        def sensitivity() -> LayerSensitivity:
             noise.append(self._noise())
             return noise[0]
 
-        outcome = repair(self._layers, sensitivity, self._judge)
+        outcome = restore_accuracy(self._layers, sensitivity, self._judge)
         with self.progress.step(f"{target}: SQNR of every layer"):
             layers = self._report(outcome, noise[0] if noise else None)
         best, measured = self._built(outcome.best.floats)
@@ -159,29 +159,29 @@ class Workbench:
             attempts=outcome.attempts,
             measured=measured,
             layers=layers,
-            float_operators=left_in_float(self.model, self.dialect, outcome.best.floats),
+            float_operators=float_nodes(self.model, self.dialect, outcome.best.floats),
             constant=self.calibration.constant,
         )
 
-    def emit(self, floats: Collection[str]) -> onnx.ModelProto:
+    def build_graph(self, floats: Collection[str]) -> onnx.ModelProto:
         """The graph with these layers in float."""
         tensors, weights = self._on(floats)
-        biases: Biases = {}
+        biases: BiasCorrections = {}
         if self._correct:
             biases = self._biases(tensors, weights)
         model = with_biases(self.model, biases)
         entry = self.entry
         if entry is None or set(entry.convs) & set(floats):
             return insert_qdq(model, self.dialect, self.calibration.ranges(self._method), floats)
-        opened = open_entry(model, entry)
+        opened = strip_stem(model, entry)
         ranges = {**self.calibration.ranges(self._method), entry.tensor: entry.range}
         made = insert_qdq(opened, self.dialect, ranges, floats)
-        close_entry(made, entry, model.graph.input[0])
+        attach_uint8_input(made, entry, model.graph.input[0])
         return made
 
     def _choose_method(
         self, asked: Method | None
-    ) -> tuple[dict[Method, float], dict[Method, Verdict]]:
+    ) -> tuple[dict[Method, float], dict[Method, GateResult]]:
         """Take the method of the best verdict; errors, and what the gate said where it was asked.
 
         It is not asked about others where the one with the least error passes amply.
@@ -190,7 +190,7 @@ class Workbench:
             candidates: Iterable[Method] = [asked] if asked else METHODS
             quantisers = {name: self._quantisers_by(name) for name in candidates}
             errors = self._compare(quantisers)
-            first, *others = in_order(errors)
+            first, *others = order_methods(errors)
             self._take(first, quantisers[first])
         tried = {first: self._judge(())}
         if others and not tried[first].ample:
@@ -201,27 +201,27 @@ class Workbench:
             self._take(best, quantisers[best])
         return errors, tried
 
-    def _compare(self, quantisers: Mapping[Method, Quantisers]) -> dict[Method, float]:
+    def _compare(self, quantisers: Mapping[Method, QuantizerMap]) -> dict[Method, float]:
         """The error that each method adds with everything in INT8."""
         first = next(iter(quantisers.values()))
         self._layers = find_layers(self.model, self.dialect, first, self.pixels)
-        taps = bias_taps(self.model, first)
-        self._board = Switchboard(self.model, first, taps, batch_axes=self.judge.batch_axes)
+        taps = bias_tap_names(self.model, first)
+        self._board = FakeQuantModel(self.model, first, taps, batch_axes=self.judge.batch_axes)
         pixels = self.judge.pixels[:TUNING]
         reference = self._board.run(pixels)
         errors: dict[Method, float] = {}
         for name, by_method in quantisers.items():
-            self._board.set(by_method.activations)
+            self._board.enable(by_method.activations)
             found = self._board.run(
                 pixels, tensors=self._board.tensors, weights=self._board.weights
             )
             errors[name] = self.judge.compare(reference.outputs, found.outputs)
         return errors
 
-    def _take(self, method: Method, quantisers: Quantisers) -> None:
+    def _take(self, method: Method, quantisers: QuantizerMap) -> None:
         """Go on with this method's ranges."""
         self._method, self._quantisers = method, quantisers
-        self._board.set(quantisers.activations)
+        self._board.enable(quantisers.activations)
         self._kept = {}
         self._choose_biases()
 
@@ -238,7 +238,7 @@ class Workbench:
         error = self.judge.compare(reference.outputs, corrected.outputs)
         self._correct = error < self.judge.compare(reference.outputs, plain.outputs)
 
-    def _biases(self, tensors: Collection[str], weights: Collection[str]) -> Biases:
+    def _biases(self, tensors: Collection[str], weights: Collection[str]) -> BiasCorrections:
         pixels = self.pixels[:: max(1, len(self.pixels) // TUNING)][:TUNING]
         if self._float is None:
             self._float = self._board.run(pixels, means=True)
@@ -252,32 +252,34 @@ class Workbench:
             weights=weights,
         )
 
-    def _judge(self, floats: tuple[str, ...]) -> Verdict:
+    def _judge(self, floats: tuple[str, ...]) -> GateResult:
         """Of the graph with these layers in float; once, also over interrupted exports."""
         key = (*self._key(), *floats)
         if key in self._verdicts:
             return self._verdicts[key]
-        known = recall(self.folder, "verdict", key, Verdict)
+        known = read_entry(self.folder, "verdict", key, GateResult)
         done = f", {len(floats)} of {len(self._layers)} layers in float" if floats else ""
         kept = ", known from before" if known else ""
         with self.progress.step(f"{self.dialect.target}: measure INT8, {self._method}{done}{kept}"):
             if floats:
                 self._tries += 1
-                self.progress.at(self._tries, TRIES + LAST_TRIES)
+                self.progress.update(self._tries, TRIES + LAST_TRIES)
             verdict = known or self.judge.verdict(self._built(floats)[1])
             self._verdicts[key] = verdict
             if known is None:
-                remember(self.folder, "verdict", key, verdict)
+                write_entry(self.folder, "verdict", key, verdict)
             return verdict
 
-    def _built(self, floats: tuple[str, ...]) -> tuple[onnx.ModelProto, tuple[Measured, ...]]:
+    def _built(
+        self, floats: tuple[str, ...]
+    ) -> tuple[onnx.ModelProto, tuple[GateMeasurement, ...]]:
         if floats not in self._kept:
-            made = self.emit(floats)
+            made = self.build_graph(floats)
             self._kept = {floats: (made, self.judge.measure(made, self.engines))}
         return self._kept[floats]
 
-    def _noise(self) -> Noise:
-        return measure_noise(
+    def _noise(self) -> LayerSensitivity:
+        return measure_sensitivity(
             self._board,
             self._quantisers,
             self.judge.pixels,
@@ -287,9 +289,11 @@ class Workbench:
             progress=self.progress,
         )
 
-    def _report(self, outcome: Outcome, noise: Noise | None) -> tuple[LayerReport, ...]:
+    def _report(
+        self, outcome: Restoration, noise: LayerSensitivity | None
+    ) -> tuple[LayerReport, ...]:
         total = sum(layer.cost for layer in self._layers) or 1.0
-        before = self._sqnr(self.emit(()))
+        before = self._sqnr(self.build_graph(()))
         floats = outcome.best.floats
         after = self._sqnr(self._built(floats)[0]) if floats else before
         return tuple(
@@ -299,7 +303,7 @@ class Workbench:
                 operator=layer.operator,
                 in_float=layer.name in floats,
                 cost=layer.cost / total,
-                noise=noise.of(layer) if noise else None,
+                noise=noise.sqnr_of(layer) if noise else None,
                 before_db=before[layer.output],
                 after_db=after[layer.output],
             )
@@ -314,9 +318,9 @@ class Workbench:
         ends = {name: name + DEQUANTISED if name + DEQUANTISED in made else name for name in names}
         power = dict.fromkeys(names, 0.0)
         error = dict.fromkeys(names, 0.0)
-        pixels = self.judge.pixels[:SHOWN]
-        expected = Tap(self.model, names).run(pixels)
-        found = Tap(quantised, list(ends.values())).run(pixels)
+        pixels = self.judge.pixels[:SQNR_IMAGES]
+        expected = ActivationCollector(self.model, names).run(pixels)
+        found = ActivationCollector(quantised, list(ends.values())).run(pixels)
         for one, other in zip(expected, found, strict=True):
             for name, end in ends.items():
                 difference = one[name] - other[end]
@@ -331,17 +335,17 @@ class Workbench:
         weights = {name for layer in active for name in layer.weights}
         return tensors & set(self._board.tensors), weights & set(self._board.weights)
 
-    def _quantisers_by(self, method: Method) -> Quantisers:
+    def _quantisers_by(self, method: Method) -> QuantizerMap:
         made = insert_qdq(self.model, self.dialect, self.calibration.ranges(method))
-        found = read_quantisers(made)
+        found = read_quantizers(made)
         exact = {self.entry.tensor} if self.entry else set()
         shared = {
             name
-            for name, origin in moved(self.model, self.dialect).items()
+            for name, origin in shared_quantizers(self.model, self.dialect).items()
             if origin in found.activations
         }
         kept = {n: q for n, q in found.activations.items() if n not in exact | shared}
-        return Quantisers(kept, found.weights)
+        return QuantizerMap(kept, found.weights)
 
     def _key(self) -> tuple[str, ...]:
         digest = hashlib.sha256(self.model.SerializeToString(deterministic=True))
@@ -351,7 +355,7 @@ class Workbench:
         return digest.hexdigest(), self.dialect.target, self._quantisers.digest
 
 
-def in_order(errors: Mapping[Method, float]) -> list[Method]:
+def order_methods(errors: Mapping[Method, float]) -> list[Method]:
     """The methods worth trying, by the error they add: who is close to the least, the best first.
 
     Those that are alike come first, in the order of ``errors``.

@@ -6,9 +6,9 @@ from pathlib import Path
 import msgspec
 
 from edgecnn_export.progress import Progress
-from edgecnn_export.quantization.fake_quant import Switchboard
-from edgecnn_export.quantization.layers import Layer, Quantisers
-from edgecnn_runtime.device.cache import recall, remember
+from edgecnn_export.quantization.fake_quant import FakeQuantModel
+from edgecnn_export.quantization.layers import Layer, QuantizerMap
+from edgecnn_runtime.device.cache import read_entry, write_entry
 from edgecnn_runtime.types import Floats, Pixels
 
 Compare = Callable[[Mapping[str, Floats], Mapping[str, Floats]], float]
@@ -19,7 +19,7 @@ PICTURES = 8
 SAVE_EVERY = 10
 
 
-class Noise(msgspec.Struct, frozen=True):
+class LayerSensitivity(msgspec.Struct, frozen=True):
     """Error power at the output, as a share of the signal's, with one quantiser on at a time.
 
     While errors are small they add up, so a sum over quantisers predicts what a set of them does.
@@ -28,29 +28,29 @@ class Noise(msgspec.Struct, frozen=True):
     tensors: dict[str, float] = {}
     weights: dict[str, float] = {}
 
-    def of(self, layer: Layer) -> float:
+    def sqnr_of(self, layer: Layer) -> float:
         """What a layer and the tensors it touches are to blame for."""
         tensors = sum(self.tensors.get(name, 0.0) for name in layer.tensors)
         return tensors + sum(self.weights.get(name, 0.0) for name in layer.weights)
 
 
-def measure_noise(
-    board: Switchboard,
-    quantisers: Quantisers,
+def measure_sensitivity(
+    board: FakeQuantModel,
+    quantisers: QuantizerMap,
     pixels: Pixels,
     compare: Compare,
     *,
     folder: Path,
     key: tuple[str, ...],
     progress: Progress,
-) -> Noise:
+) -> LayerSensitivity:
     """One run of ``board`` for every quantiser, on the first PICTURES pictures.
 
     folder, key: where results are kept as they come, and what they depend on besides the
     quantisers, so that an interrupted measurement goes on where it was.
     """
     key = (*key, quantisers.digest)
-    noise = recall(folder, KIND, key, Noise) or Noise({}, {})
+    noise = read_entry(folder, KIND, key, LayerSensitivity) or LayerSensitivity({}, {})
     todo = [(noise.tensors, name) for name in board.tensors if name not in noise.tensors]
     todo += [(noise.weights, name) for name in board.weights if name not in noise.weights]
     if not todo:
@@ -62,7 +62,7 @@ def measure_noise(
             tensors, weights = ([name], []) if kept is noise.tensors else ([], [name])
             found = board.run(pixels, tensors=tensors, weights=weights)
             kept[name] = compare(reference, found.outputs)
-            progress.at(number, len(todo))
+            progress.update(number, len(todo))
             if number % SAVE_EVERY == 0 or number == len(todo):
-                remember(folder, KIND, key, noise)
+                write_entry(folder, KIND, key, noise)
     return noise

@@ -12,25 +12,30 @@ import onnx
 
 from edgecnn_export.config import ExportConfig, Target
 from edgecnn_export.progress import Progress
-from edgecnn_export.quantization.accuracy_gate import Judge
-from edgecnn_export.quantization.calibrate import covered
+from edgecnn_export.quantization.accuracy_gate import AccuracyGate
+from edgecnn_export.quantization.calibrate import range_coverage
 from edgecnn_export.quantization.calibration_audit import (
     Audit,
-    Signatures,
+    ImageHashes,
     audit_pictures,
-    signatures,
+    image_hashes,
     with_coverage,
 )
-from edgecnn_export.quantization.quantize import quantise
+from edgecnn_export.quantization.quantize import quantize
 from edgecnn_export.quantization.search import TargetResult
-from edgecnn_export.quantization.warnings import doubts, left_out, outcomes, unread
-from edgecnn_export.verification.images import list_pictures, name_in, spread
+from edgecnn_export.quantization.warnings import (
+    gate_warnings,
+    left_out_targets,
+    outcome_warnings,
+    unreadable_file_warnings,
+)
+from edgecnn_export.verification.images import evenly_spaced, list_pictures, relative_name
 from edgecnn_export.verification.verify import Verifier, engines_for
 from edgecnn_runtime.bundle.bundle import sha256_file
 from edgecnn_runtime.bundle.manifest import Artifact, Input, Manifest
 from edgecnn_runtime.device.cache import default_cache_dir
 from edgecnn_runtime.errors import UsageError
-from edgecnn_runtime.evaluation.dataset import EvaluationSet, read_evaluation
+from edgecnn_runtime.evaluation.dataset import LabeledSet, read_evaluation
 from edgecnn_runtime.image_file import read_picture
 from edgecnn_runtime.preprocess import Preprocessor
 from edgecnn_runtime.types import Pixels
@@ -41,9 +46,9 @@ LIMIT = 300
 """Calibration pictures used at most, spread over the folder: more of them change no range."""
 HELD_OUT = 64
 """Of these, how many are kept for measuring at most."""
-EVERY = 5
+HOLD_OUT_STRIDE = 5
 """One in so many calibration pictures is held out."""
-FEW = 40
+MIN_FOR_HOLD_OUT = 40
 """Under so many none is held out: they are measured on as well."""
 MEASURED = 128
 """Pictures the gate is asked on, about: where fewer are held out, some that were calibrated on are
@@ -89,7 +94,7 @@ class Int8:
         return tuple(result for result in self.results if not result.passed)
 
 
-NOTHING = Int8(
+NOT_QUANTIZED = Int8(
     (), (), Audit(count=0, different=0), CalibrationSet(np.empty(0, np.uint8), (), ()), 0, 0, ()
 )
 """Where INT8 was not asked for."""
@@ -128,7 +133,7 @@ def _check_writable(folder: Path) -> None:
         raise UsageError(f"--work-dir {folder}: cannot be written to: {error.strerror}") from error
 
 
-def add_int8(
+def quantize_step(
     model: onnx.ModelProto,
     verifier: Verifier,
     config: ExportConfig,
@@ -141,7 +146,7 @@ def add_int8(
     Raises UsageError for pictures or labels that cannot be used.
     """
     if not config.int8:
-        return NOTHING
+        return NOT_QUANTIZED
     manifest = verifier.manifest
     evaluation, known, some = None, None, None
     if config.eval_data:
@@ -152,19 +157,19 @@ def add_int8(
         calibration = read_calibration(config.calib, manifest.input)
         found = audit_pictures(calibration.pixels, calibration.names, evaluation=known)
     targets = tuple(dict.fromkeys(config.targets or TARGETS))
-    used, held_out = split(calibration.pixels)
-    others = without(verifier.truth.pixels, calibration.pixels)
+    used, held_out = split_calibration(calibration.pixels)
+    others = exclude_images(verifier.truth.pixels, calibration.pixels)
     takers = {target: engines_for(target, engines) for target in targets}
     with progress.step("measure the float model"):
-        judge = Judge(
+        judge = AccuracyGate(
             manifest,
             model,
-            measured_on(held_out, others, used),
+            choose_measuring_images(held_out, others, used),
             list(engines),
             evaluation,
             MAX_DROP if config.max_drop is None else config.max_drop,
         )
-    quantised = quantise(
+    quantised = quantize(
         model,
         used,
         judge,
@@ -175,16 +180,18 @@ def add_int8(
         progress=progress,
     )
     if some is not None:
-        found = with_coverage(found, covered(quantised.model, quantised.calibration, some))
+        found = with_coverage(found, range_coverage(quantised.model, quantised.calibration, some))
     written = tuple(
         _write(verifier.folder, result, judge) for result in quantised.results if result.passed
     )
     warnings = (
-        *unread(calibration.skipped),
+        *unreadable_file_warnings(calibration.skipped),
         *found.warnings,
-        *doubts(config, judge.reference, len(manifest.labels), judge.max_drop, judge.example),
-        *left_out(config.targets or (), quantised.results),
-        *outcomes(quantised.results),
+        *gate_warnings(
+            config, judge.reference, len(manifest.labels), judge.max_drop, judge.example
+        ),
+        *left_out_targets(config.targets or (), quantised.results),
+        *outcome_warnings(quantised.results),
     )
     return Int8(
         written,
@@ -197,7 +204,7 @@ def add_int8(
     )
 
 
-def calibrated(manifest: Manifest, made: Int8) -> Manifest:
+def with_calibration(manifest: Manifest, made: Int8) -> Manifest:
     """The manifest of what the step made: its artifacts, and what they were calibrated on."""
     if not made.results:
         return msgspec.structs.replace(manifest, artifacts=())
@@ -215,7 +222,7 @@ def read_calibration(folder: str, spec: Input, limit: int = LIMIT) -> Calibratio
     Others take the place of those that are unreadable. Raises UsageError where none can be read.
     """
     files = list_pictures(folder, "--calib")
-    chosen = spread(files, limit)
+    chosen = evenly_spaced(files, limit)
     spare = sorted(set(files).difference(chosen))
     pixels = np.empty((len(chosen), spec.height, spec.width, 3), np.uint8)
     slot = np.empty((1, spec.height, spec.width, 3), np.uint8)
@@ -227,32 +234,32 @@ def read_calibration(folder: str, spec: Input, limit: int = LIMIT) -> Calibratio
             break
         frame = read_picture(file)
         if frame is None:
-            skipped.append(name_in(folder, file))
+            skipped.append(relative_name(folder, file))
             continue
-        preprocessor.put(frame)
+        preprocessor.load_frame(frame)
         pixels[len(names)] = slot[0]
-        names.append(name_in(folder, file))
+        names.append(relative_name(folder, file))
     if not names:
         raise UsageError(f"--calib {folder}: none of {len(skipped)} files is a readable picture")
     return CalibrationSet(pixels[: len(names)], tuple(names), tuple(skipped))
 
 
-def split(pixels: Pixels) -> tuple[Pixels, Pixels]:
+def split_calibration(pixels: Pixels) -> tuple[Pixels, Pixels]:
     """Pictures to calibrate on, and others to measure on; the same ones where they are few."""
-    if len(pixels) < FEW:
+    if len(pixels) < MIN_FOR_HOLD_OUT:
         return pixels, pixels
-    stride = max(EVERY, -(-len(pixels) // HELD_OUT))
+    stride = max(HOLD_OUT_STRIDE, -(-len(pixels) // HELD_OUT))
     kept = np.arange(len(pixels)) % stride == stride - 1
     return pixels[~kept], pixels[kept]
 
 
-def without(pixels: Pixels, known: Pixels) -> Pixels:
+def exclude_images(pixels: Pixels, known: Pixels) -> Pixels:
     """Those of the pictures that are not among the known ones."""
     seen = {hash(picture.tobytes()) for picture in known}
     return pixels[[hash(picture.tobytes()) not in seen for picture in pixels]]
 
 
-def measured_on(held_out: Pixels, verified: Pixels, used: Pixels) -> Pixels:
+def choose_measuring_images(held_out: Pixels, verified: Pixels, used: Pixels) -> Pixels:
     """What the gate is asked on, the least known first: MEASURED pictures or more."""
     missing = MEASURED - len(held_out) - len(verified)
     if missing <= 0 or used is held_out:
@@ -260,7 +267,7 @@ def measured_on(held_out: Pixels, verified: Pixels, used: Pixels) -> Pixels:
     return np.concatenate([held_out, verified, used[:: -(-len(used) // missing)]])
 
 
-def _survey(evaluation: EvaluationSet, spec: Input) -> tuple[Signatures, Pixels]:
+def _survey(evaluation: LabeledSet, spec: Input) -> tuple[ImageHashes, Pixels]:
     """What every labelled picture is recognised by, and some of them at network input."""
     slot = np.empty((1, spec.height, spec.width, 3), np.uint8)
     preprocessor = Preprocessor(spec, slot)
@@ -269,15 +276,15 @@ def _survey(evaluation: EvaluationSet, spec: Input) -> tuple[Signatures, Pixels]
 
     def prepared() -> Iterator[Pixels]:
         for index, (_, frame) in enumerate(evaluation.frames()):
-            preprocessor.put(frame)
+            preprocessor.load_frame(frame)
             if index % stride == 0:
                 kept.append(slot[0].copy())
             yield slot[0]
 
-    return signatures(prepared()), np.stack(kept)
+    return image_hashes(prepared()), np.stack(kept)
 
 
-def _write(folder: Path, result: TargetResult, judge: Judge) -> Artifact:
+def _write(folder: Path, result: TargetResult, judge: AccuracyGate) -> Artifact:
     assert result.model is not None
     path = folder / f"model.int8-{result.target}.onnx"
     path.write_bytes(result.model.SerializeToString())

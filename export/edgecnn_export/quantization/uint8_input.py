@@ -24,12 +24,12 @@ CLOSE = 0.6
 """Grey levels between zero-point and mean that need no frame: both are rounded to a byte."""
 LARGEST = 255
 
-Pads: TypeAlias = tuple[int, int, int, int]
+StemPadding: TypeAlias = tuple[int, int, int, int]
 """Pixels at the top, left, bottom and right."""
 
 
 @dataclass(frozen=True)
-class Entry:
+class InputStem:
     """How pixels enter a folded graph.
 
     nodes: names of the Cast, Transpose and Sub. tensor: what they give, float32[N,3,H,W].
@@ -41,7 +41,7 @@ class Entry:
     tensor: str
     mean: NDArray[np.float32]
     convs: tuple[str, ...]
-    frame: Pads
+    frame: StemPadding
 
     @property
     def zero(self) -> int:
@@ -59,7 +59,7 @@ class Entry:
         return float(-self.zero), float(LARGEST - self.zero)
 
 
-def find_entry(model: onnx.ModelProto) -> Entry | None:
+def find_stem(model: onnx.ModelProto) -> InputStem | None:
     """The entry of a folded graph; None where pixels meet anything but convolutions first.
 
     None also where those would need different frames, or one of a colour that is no byte.
@@ -89,10 +89,10 @@ def find_entry(model: onnx.ModelProto) -> Entry | None:
     frame = _frame(readers, mean)
     if frame is None:
         return None
-    return Entry(tuple(nodes), tensor, mean, tuple(node.name for node in readers), frame)
+    return InputStem(tuple(nodes), tensor, mean, tuple(node.name for node in readers), frame)
 
 
-def open_entry(model: onnx.ModelProto, entry: Entry) -> onnx.ModelProto:
+def strip_stem(model: onnx.ModelProto, entry: InputStem) -> onnx.ModelProto:
     """A copy that begins at ``entry.tensor``, now pixel - zero with the frame around it.
 
     What is left of the mean is in biases.
@@ -114,7 +114,9 @@ def open_entry(model: onnx.ModelProto, entry: Entry) -> onnx.ModelProto:
     return opened
 
 
-def close_entry(quantised: onnx.ModelProto, entry: Entry, pixels: onnx.ValueInfoProto) -> None:
+def attach_uint8_input(
+    quantised: onnx.ModelProto, entry: InputStem, pixels: onnx.ValueInfoProto
+) -> None:
     """Put pixels (→ frame) → DequantizeLinear before the entry's quantiser. In place.
 
     Both have the same numbers: the pair changes nothing and ONNX Runtime drops it; but OpenVINO
@@ -147,7 +149,7 @@ def close_entry(quantised: onnx.ModelProto, entry: Entry, pixels: onnx.ValueInfo
 
 
 def _framed(
-    graph: onnx.GraphProto, entry: Entry, pixels: onnx.ValueInfoProto
+    graph: onnx.GraphProto, entry: InputStem, pixels: onnx.ValueInfoProto
 ) -> tuple[list[onnx.NodeProto], str]:
     """Nodes that put the frame around the picture, and what they give.
 
@@ -185,7 +187,7 @@ def _framed(
     return nodes, "framed_pixels"
 
 
-def _move_mean(graph: onnx.GraphProto, node: onnx.NodeProto, entry: Entry) -> None:
+def _move_mean(graph: onnx.GraphProto, node: onnx.NodeProto, entry: InputStem) -> None:
     weights = {i.name: i for i in graph.initializer}
     kernel = numpy_helper.to_array(weights[node.input[1]]).astype(np.float64)
     offset = (kernel * (entry.zero - entry.mean).reshape(1, 3, 1, 1)).sum((1, 2, 3))
@@ -216,7 +218,7 @@ def _plain(node: onnx.NodeProto, weights: Mapping[str, onnx.TensorProto]) -> boo
     return node.op_type == "Conv" and constant and weights[node.input[1]].dims[1] == 3
 
 
-def _pads(node: onnx.NodeProto) -> Pads | None:
+def _pads(node: onnx.NodeProto) -> StemPadding | None:
     """None where they are the engine's to work out."""
     attributes = {a.name: a for a in node.attribute}
     if "auto_pad" in attributes and attributes["auto_pad"].s.startswith(b"SAME"):
@@ -225,7 +227,7 @@ def _pads(node: onnx.NodeProto) -> Pads | None:
     return top, left, bottom, right
 
 
-def _frame(readers: Sequence[onnx.NodeProto], mean: NDArray[np.float32]) -> Pads | None:
+def _frame(readers: Sequence[onnx.NodeProto], mean: NDArray[np.float32]) -> StemPadding | None:
     """What has to be put around the picture; None where no frame would serve."""
     if np.abs(mean - _zero(mean)).max() <= CLOSE:
         return 0, 0, 0, 0

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 
 from edgecnn_export.config import ExportConfig, Target
-from edgecnn_export.quantization.accuracy_gate import ANYTHING, proves_little
+from edgecnn_export.quantization.accuracy_gate import GATE_OFF, is_uninformative
 from edgecnn_export.quantization.search import TargetResult
 from edgecnn_runtime.evaluation.metrics import Score
 
@@ -17,7 +17,7 @@ HARDLY = (
 )
 
 
-def doubts(
+def gate_warnings(
     config: ExportConfig, reference: Score | None, classes: int, max_drop: float, example: str = ""
 ) -> list[str]:
     """Of a gate that proves less than it seems to.
@@ -39,9 +39,9 @@ def doubts(
             f"each of the {reference.samples} labelled pictures weighs {weighs:.2g} points, and "
             f"{max_drop:g} may be lost: {math.ceil(100 / max_drop):,} or more can tell"
         )
-    if max_drop >= ANYTHING:
+    if max_drop >= GATE_OFF:
         notes.append(f"--max-drop {max_drop:g} sets the gate aside: INT8 may do anything")
-    elif proves_little(reference, classes):
+    elif is_uninformative(reference, classes):
         shown = f" ({example})" if example else ""
         notes.append(
             f"the float model itself reaches {reference.metric} {reference.value:.1%} on "
@@ -52,7 +52,7 @@ def doubts(
     return notes
 
 
-def unread(skipped: Sequence[str]) -> list[str]:
+def unreadable_file_warnings(skipped: Sequence[str]) -> list[str]:
     """Of files in the calibration folder that are no pictures."""
     if not skipped:
         return []
@@ -61,7 +61,7 @@ def unread(skipped: Sequence[str]) -> list[str]:
     return [f"{len(skipped)} {what} in the calibration folder: {names}"]
 
 
-def left_out(named: Sequence[Target], results: Sequence[TargetResult]) -> list[str]:
+def left_out_targets(named: Sequence[Target], results: Sequence[TargetResult]) -> list[str]:
     """Of targets that were asked for by name and are no form of their own."""
     made = {result.target for result in results}
     return [
@@ -71,7 +71,7 @@ def left_out(named: Sequence[Target], results: Sequence[TargetResult]) -> list[s
     ]
 
 
-def outcomes(results: Sequence[TargetResult]) -> list[str]:
+def outcome_warnings(results: Sequence[TargetResult]) -> list[str]:
     """Of targets that were not made, layers that went back to float, and layers that are dead."""
     notes = []
     for result in results:

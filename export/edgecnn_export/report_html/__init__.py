@@ -13,9 +13,9 @@ import jinja2
 import msgspec
 import numpy as np
 
-from edgecnn_export.report import Report
-from edgecnn_export.report_html.input_diagram import contract
-from edgecnn_export.report_html.sqnr_plot import Plot, plot
+from edgecnn_export.report import ExportReport
+from edgecnn_export.report_html.input_diagram import input_diagram
+from edgecnn_export.report_html.sqnr_plot import Plot, sqnr_plot
 from edgecnn_runtime.bundle.manifest import Artifact, Parity, Run
 from edgecnn_runtime.parity import cosine_text
 from edgecnn_runtime.types import Pixels, Result
@@ -30,7 +30,7 @@ LOWER_GATE = 0.99
 of their own, which may be the task's metric and not the cosine."""
 
 
-def render(report: Report, pixels: Pixels, results: Sequence[Result]) -> str:
+def render(report: ExportReport, pixels: Pixels, results: Sequence[Result]) -> str:
     """The whole page. pixels: uint8[N,H,W,3] BGR; results: one a picture, in input pixels."""
     folder = resources.files("edgecnn_export.report_html")
     environment = jinja2.Environment(
@@ -48,7 +48,7 @@ def render(report: Report, pixels: Pixels, results: Sequence[Result]) -> str:
         int8=report.int8,
         plots=_plots(report),
         rows=list(_rows(report)),
-        contract=contract(bundle.input),
+        contract=input_diagram(bundle.input),
         normalization=_normalization(bundle.input),
         decode=msgspec.to_builtins(bundle.decode),
         outputs=[(o.name, ["N" if d is None else d for d in o.shape]) for o in bundle.outputs],
@@ -61,10 +61,12 @@ def render(report: Report, pixels: Pixels, results: Sequence[Result]) -> str:
     )
 
 
-def _plots(report: Report) -> dict[str, Plot]:
+def _plots(report: ExportReport) -> dict[str, Plot]:
     """Of every INT8 target, its layers as they follow each other."""
     targets = report.int8.targets if report.int8 else ()
-    return {one.target: plot(sorted(one.layers, key=lambda layer: layer.index)) for one in targets}
+    return {
+        one.target: sqnr_plot(sorted(one.layers, key=lambda layer: layer.index)) for one in targets
+    }
 
 
 def file_size(count: int) -> str:
@@ -82,13 +84,13 @@ def nines(cosine: float) -> float:
     return float(min(NINES_SHOWN, -np.log10(max(1 - cosine, 10**-NINES_SHOWN))))
 
 
-def _rows(report: Report) -> Iterator[dict[str, Any]]:
+def _rows(report: ExportReport) -> Iterator[dict[str, Any]]:
     for artifact in report.bundle.artifacts:
         for run in artifact.runs:
             yield _row(report, artifact, run)
 
 
-def _row(report: Report, artifact: Artifact, run: Run) -> dict[str, Any]:
+def _row(report: ExportReport, artifact: Artifact, run: Run) -> dict[str, Any]:
     worst = min(run.parity, key=lambda name: run.parity[name].cosine)
     exact = artifact.precision == "fp32" and run.engine.endswith("/f32")
     gate = report.gate if exact else LOWER_GATE

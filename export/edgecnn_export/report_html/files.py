@@ -4,14 +4,14 @@ from pathlib import Path
 
 import msgspec
 
-from edgecnn_export.report import Facts, make_report
+from edgecnn_export.report import ReportInputs, make_report
 from edgecnn_export.report_html import render
 from edgecnn_runtime.bundle.bundle import sha256_file
 
 FILES = ("report.json", "report.html")
 
 
-def write_report(folder: Path, facts: Facts) -> dict[str, str]:
+def write_report(folder: Path, facts: ReportInputs) -> dict[str, str]:
     """Write both files into a bundle; their sha256 by name."""
     report = make_report(facts)
     raw = msgspec.json.format(msgspec.json.encode(report), indent=2)

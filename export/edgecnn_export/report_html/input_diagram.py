@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from edgecnn_runtime.bundle.manifest import Input
-from edgecnn_runtime.preprocess import fit
+from edgecnn_runtime.preprocess import compute_geometry
 
 FRAME = (1920, 1080)
 FRAME_SCALE = 300 / FRAME[0]
@@ -22,7 +22,7 @@ class Rect:
 
 
 @dataclass(frozen=True)
-class Contract:
+class InputDiagram:
     """frame: the camera's; read: the part of it that is read; input: the network's; filled: the
     part of it that the picture fills. pad: CSS colour. words: what happens, in a line."""
 
@@ -34,9 +34,9 @@ class Contract:
     words: str
 
 
-def contract(spec: Input) -> Contract:
+def input_diagram(spec: Input) -> InputDiagram:
     """Lay the drawing out: the frame at the left, the network's input 420 units further."""
-    geometry = fit(spec, *FRAME)
+    geometry = compute_geometry(spec, *FRAME)
     x1, y1, x2, y2 = (value * FRAME_SCALE for value in geometry.source)
     scale = INPUT_SIDE / max(spec.width, spec.height)
     left, top, right, bottom = (value * scale for value in geometry.target)
@@ -50,7 +50,7 @@ def contract(spec: Input) -> Contract:
         "letterbox": f"the whole frame, its shape kept, {_bars(spec, geometry.target)}",
         "crop": "the centre of the frame, its shape kept",
     }[spec.resize]
-    return Contract(
+    return InputDiagram(
         frame=frame,
         read=Rect(x1, y1, x2 - x1, y2 - y1),
         input=Rect(420, at_y, width, height),

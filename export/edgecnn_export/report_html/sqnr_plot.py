@@ -38,7 +38,7 @@ class Plot:
         return " ".join(f"{dot.x:.1f},{getattr(dot, which):.1f}" for dot in self.dots)
 
 
-def plot(layers: Sequence["LayerReport"]) -> Plot:
+def sqnr_plot(layers: Sequence["LayerReport"]) -> Plot:
     """Lay the drawing out. layers: in the order of the network."""
     values = [layer.before_db for layer in layers] + [layer.after_db for layer in layers]
     low = min(0.0, *(STEP_DB * (value // STEP_DB) for value in values))

@@ -9,10 +9,10 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
 from edgecnn_export.tracing import export_errors as blame
-from edgecnn_export.tracing.decomposition import lower, restore
+from edgecnn_export.tracing.decomposition import restore_decomposition, skip_decomposition
 from edgecnn_export.tracing.naming import BATCH, INPUT, name_by_module
-from edgecnn_export.tracing.output_tree import leaves, output_names
-from edgecnn_export.tracing.silence import quiet
+from edgecnn_export.tracing.output_tree import output_names, tensor_leaves
+from edgecnn_export.tracing.silence import silence
 
 
 def capture(
@@ -26,19 +26,19 @@ def capture(
     Raises UnsupportedModelError for a size or a channel count that the module cannot take, for
     Python that cannot be traced and for operators that ONNX cannot express.
     """
-    with quiet(), torch.no_grad():
+    with silence(), torch.no_grad():
         shown = _show(module, (channels, height, width))
         names = output_names(shown[0])
         flat = module if isinstance(shown[0], Tensor) else _Flat(module).eval()
         try:
             program = _program(flat, (channels, height, width), _batch_axes(shown) is not None)
         except Exception as error:
-            raise blame.tracing(module, error) from error
-        lower(program)
+            raise blame.trace_error(module, error) from error
+        skip_decomposition(program)
         try:
             return _written(program, names, opset)
         except Exception:
-            restore(program)
+            restore_decomposition(program)
         return _decomposed(program, names, opset)
 
 
@@ -50,11 +50,11 @@ def capture_program(
     module: the program's own. sample: float32[N,C,H,W] that it takes.
     Raises UnsupportedModelError as ``capture`` does.
     """
-    with quiet(), torch.no_grad():
+    with silence(), torch.no_grad():
         try:
             names = output_names(module(sample))
         except RuntimeError as error:
-            raise blame.size(module, sample, error) from error
+            raise blame.size_error(module, sample, error) from error
         return _decomposed(program, names, opset)
 
 
@@ -62,7 +62,7 @@ def capture_script(
     module: torch.jit.ScriptModule, *, height: int, width: int, channels: int, opset: int
 ) -> onnx.ModelProto:
     """Write a TorchScript module; as ``capture``, but whether the batch is free is not proven."""
-    with quiet(), torch.no_grad():
+    with silence(), torch.no_grad():
         shown = _show(module, (channels, height, width))
         names = output_names(shown[0])
         found = _batch_axes(shown)
@@ -80,7 +80,7 @@ def capture_script(
                 dynamo=False,
             )
         except Exception as error:
-            raise blame.operator(error) from error
+            raise blame.operator_error(error) from error
     return onnx.load_model_from_string(buffer.getvalue())
 
 
@@ -89,7 +89,7 @@ def _show(module: nn.Module, chw: Sequence[int]) -> list[object]:
     try:
         shown = [module(torch.zeros(1, *chw))]
     except Exception as error:
-        raise blame.size(module, torch.zeros(1, *chw), error) from error
+        raise blame.size_error(module, torch.zeros(1, *chw), error) from error
     try:
         return [*shown, module(torch.zeros(2, *chw))]
     except Exception:
@@ -100,7 +100,7 @@ def _batch_axes(shown: Sequence[object]) -> list[int] | None:
     """The axis of each output that grows with the batch; None where the batch is not free."""
     if len(shown) < 2:
         return None
-    one, two = ([tuple(tensor.shape) for _, tensor in leaves(value)] for value in shown)
+    one, two = ([tuple(tensor.shape) for _, tensor in tensor_leaves(value)] for value in shown)
     grown = [
         [i for i, sizes in enumerate(zip(a, b, strict=False)) if sizes == (1, 2)]
         for a, b in zip(one, two, strict=False)
@@ -116,7 +116,7 @@ class _Flat(nn.Module):
         self.module = module
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        tensors = [tensor for _, tensor in leaves(self.module(x))]
+        tensors = [tensor for _, tensor in tensor_leaves(self.module(x))]
         first = {id(tensor): index for index, tensor in reversed(list(enumerate(tensors)))}
         return tuple(t if first[id(t)] == i else t.clone() for i, t in enumerate(tensors))
 
@@ -157,4 +157,4 @@ def _decomposed(program: ExportedProgram, names: list[str], opset: int) -> onnx.
     try:
         return _written(program, names, opset)
     except Exception as error:
-        raise blame.operator(error) from error
+        raise blame.operator_error(error) from error

@@ -35,7 +35,7 @@ VIEWS = frozenset(
 """Operators whose result may be their input's memory."""
 
 
-def lower(program: ExportedProgram) -> None:
+def skip_decomposition(program: ExportedProgram) -> None:
     """Rewrite the program in place, and let it skip decomposition where none is left to do.
 
     Requires: a program captured from a module in evaluation mode.
@@ -65,7 +65,7 @@ def lower(program: ExportedProgram) -> None:
     program.run_decompositions = decompose_if_needed
 
 
-def restore(program: ExportedProgram) -> None:
+def restore_decomposition(program: ExportedProgram) -> None:
     """Let ``run_decompositions`` do its work again; the graph stays rewritten."""
     del program.run_decompositions
 

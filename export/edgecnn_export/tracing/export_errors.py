@@ -14,7 +14,7 @@ from edgecnn_runtime.errors import UnsupportedModelError
 USUAL_SIZES = (224, 256, 384, 512, 640, 320, 299, 112, 96, 64, 32, 28)
 
 
-def size(module: nn.Module, sample: Tensor, error: Exception) -> UnsupportedModelError:
+def size_error(module: nn.Module, sample: Tensor, error: Exception) -> UnsupportedModelError:
     """A module that cannot take float32[1,C,H,W]: what it says, and what it does take."""
     _, channels, height, width = sample.shape
     message = (
@@ -34,7 +34,7 @@ def size(module: nn.Module, sample: Tensor, error: Exception) -> UnsupportedMode
     )
 
 
-def tracing(module: nn.Module, error: Exception) -> UnsupportedModelError:
+def trace_error(module: nn.Module, error: Exception) -> UnsupportedModelError:
     """Python that torch.export cannot follow: the line, and the module it is in."""
     text = str(error)
     reason = _first_lines(error)
@@ -47,7 +47,7 @@ def tracing(module: nn.Module, error: Exception) -> UnsupportedModelError:
     )
 
 
-def operator(error: Exception) -> UnsupportedModelError:
+def operator_error(error: Exception) -> UnsupportedModelError:
     """An operator without an ONNX form: its name, the module and the Python line it stands in."""
     node = _failing_node(error)
     if node is None:

@@ -14,7 +14,7 @@ from onnx_ir.passes.common import (
 )
 
 from edgecnn_export.tracing.naming import BATCH, INPUT, rename
-from edgecnn_export.tracing.strip_nms import cut_suppression
+from edgecnn_export.tracing.strip_nms import strip_nms
 from edgecnn_runtime.errors import UnsupportedModelError
 
 OLDEST_OPSET = 13
@@ -26,7 +26,7 @@ TOLERANCE = 1e-3
 Planes = NDArray[np.float32]
 
 
-def adapt(
+def normalize_onnx(
     model: onnx.ModelProto, *, height: int, width: int, channels: int, opset: int
 ) -> onnx.ModelProto:
     """A copy with one input ``input`` float32[batch,channels,height,width].
@@ -44,7 +44,7 @@ def adapt(
     name, own = _only_input(given, channels)
     rename(given.graph, name, INPUT)
     _check_fixed_sizes(given.graph, own, (height, width))
-    cut_suppression(given.graph)
+    strip_nms(given.graph)
     size = (channels, height, width)
     alone, expected = _run_at(given, size, own)
     converted = _at_opset(given, alone, expected, opset)

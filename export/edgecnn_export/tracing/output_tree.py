@@ -12,13 +12,13 @@ TAKEN = {"input", "pixels"}
 """Names of the graph's input."""
 
 
-def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Tensor]]:
+def tensor_leaves(value: Any, path: str = "") -> Iterator[tuple[str, Tensor]]:
     """Every tensor in a tuple, list, dict, named tuple or dataclass, with its dotted path."""
     if isinstance(value, Tensor):
         yield path, value
         return
     for key, item in _items(value):
-        yield from leaves(item, f"{path}.{key}" if path else str(key))
+        yield from tensor_leaves(item, f"{path}.{key}" if path else str(key))
 
 
 def output_names(value: Any) -> list[str]:
@@ -27,7 +27,7 @@ def output_names(value: Any) -> list[str]:
     ``output`` for a single tensor, ``output0``, ``output1``, … for a tuple, the keys for a dict.
     Raises UnsupportedModelError where there is no tensor.
     """
-    paths = [path for path, _ in leaves(value)]
+    paths = [path for path, _ in tensor_leaves(value)]
     if not paths:
         raise UnsupportedModelError(
             f"the model returns {type(value).__name__} and no tensor: export a module whose "

@@ -8,16 +8,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from typing import Any
 
-TALKATIVE = ("torch", "onnxscript", "onnx_ir")
+NOISY_LOGGERS = ("torch", "onnxscript", "onnx_ir")
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
+def silence() -> Iterator[None]:
     """Drop what this thread prints, and the libraries' warnings and log lines.
 
     Exceptions pass, and so does what other threads print: a progress display goes on.
     """
-    loggers = [logging.getLogger(name) for name in TALKATIVE]
+    loggers = [logging.getLogger(name) for name in NOISY_LOGGERS]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
         logger.setLevel(logging.CRITICAL)

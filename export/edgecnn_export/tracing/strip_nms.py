@@ -12,7 +12,7 @@ from edgecnn_runtime.errors import UnsupportedModelError
 HEAD = "output"
 
 
-def cut_suppression(graph: onnx.GraphProto) -> None:
+def strip_nms(graph: onnx.GraphProto) -> None:
     """End the graph at what its NonMaxSuppression reads, as a ``yolov8`` head. In place.
 
     boxes[N,A,4] and scores[N,C,A] become float32[N,4+C,A]: cx, cy, w, h, classes. Outputs that do

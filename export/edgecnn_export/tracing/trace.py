@@ -5,16 +5,18 @@ import onnx_ir as ir
 import torch
 
 from edgecnn_export.graph.optimize import clean
-from edgecnn_export.loading.loaded import Loaded, input_shape
+from edgecnn_export.loading.loaded import LoadedModel, input_shape
 from edgecnn_export.tracing.capture import capture, capture_program, capture_script
 from edgecnn_export.tracing.naming import name_batch
-from edgecnn_export.tracing.normalize_onnx import adapt
+from edgecnn_export.tracing.normalize_onnx import normalize_onnx
 
 IR_VERSION = 10
 """What ONNX Runtime 1.23 (JetPack 6.1) still reads."""
 
 
-def trace(loaded: Loaded, *, height: int, width: int, channels: int, opset: int) -> onnx.ModelProto:
+def trace(
+    loaded: LoadedModel, *, height: int, width: int, channels: int, opset: int
+) -> onnx.ModelProto:
     """The model as a float graph, float32[batch,channels,height,width] → its outputs.
 
     Batch is dynamic wherever the model allows it, else the one size it takes. All tensors are
@@ -23,11 +25,13 @@ def trace(loaded: Loaded, *, height: int, width: int, channels: int, opset: int)
     """
     size = {"height": height, "width": width, "channels": channels}
     if loaded.onnx is not None:
-        model = adapt(loaded.onnx, **size, opset=opset)
+        model = normalize_onnx(loaded.onnx, **size, opset=opset)
     elif loaded.program is not None:
-        model = adapt(_from_program(loaded, **size, opset=opset), **size, opset=opset)
+        model = normalize_onnx(_from_program(loaded, **size, opset=opset), **size, opset=opset)
     elif isinstance(loaded.module, torch.jit.ScriptModule):
-        model = adapt(capture_script(loaded.module, **size, opset=opset), **size, opset=opset)
+        model = normalize_onnx(
+            capture_script(loaded.module, **size, opset=opset), **size, opset=opset
+        )
     else:
         assert loaded.module is not None
         model = capture(loaded.module, **size, opset=opset)
@@ -40,7 +44,7 @@ def trace(loaded: Loaded, *, height: int, width: int, channels: int, opset: int)
 
 
 def _from_program(
-    loaded: Loaded, *, height: int, width: int, channels: int, opset: int
+    loaded: LoadedModel, *, height: int, width: int, channels: int, opset: int
 ) -> onnx.ModelProto:
     assert loaded.program is not None
     assert loaded.module is not None

@@ -13,13 +13,13 @@ from typing import NamedTuple
 import msgspec
 import numpy as np
 
-from edgecnn_export.transform_check.explain import Finding, Sample, diagnose, levels
-from edgecnn_export.transform_check.hypotheses import as_told, model_planes
+from edgecnn_export.transform_check.explain import Finding, Sample, explain_drift, levels
+from edgecnn_export.transform_check.hypotheses import manifest_denormalizer, model_planes
 from edgecnn_export.transform_check.outputs import OutputDrift, output_drift
 from edgecnn_export.transform_check.synthetic_images import (
     Picture,
-    awkward_pictures,
-    given_pictures,
+    synthetic_test_images,
+    user_test_images,
 )
 from edgecnn_export.transform_check.transform import TensorError, Transform, load_transform, tensor
 from edgecnn_export.verification.images import list_pictures
@@ -28,7 +28,7 @@ from edgecnn_runtime.bundle.manifest import Input
 from edgecnn_runtime.preprocess import prepare
 from edgecnn_runtime.types import Floats
 
-__all__ = ["Drift", "Finding", "OutputDrift", "PictureDrift", "differential", "load_transform"]
+__all__ = ["Drift", "Finding", "ImageDrift", "OutputDrift", "compare_transform", "load_transform"]
 
 LIMIT = 6.0
 """Grey levels of 255, of the median picture. Rounding to bytes makes 0.25; a crop that lies half a
@@ -36,7 +36,7 @@ network pixel beside ours up to 5; linear against antialiased shrinking 7 on 108
 against it 2. A wrong colour order, scale or crop makes 20 and more."""
 
 
-class PictureDrift(msgspec.Struct, frozen=True, kw_only=True):
+class ImageDrift(msgspec.Struct, frozen=True, kw_only=True):
     """One picture. mean, most: absolute difference in grey levels of what the network is shown.
 
     normalised: the mean in units of the network's own input. ordinary: whether it decides
@@ -63,7 +63,7 @@ class Drift(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     transform: str
-    pictures: tuple[PictureDrift, ...]
+    pictures: tuple[ImageDrift, ...]
     typical: float
     limit: float
     random: float
@@ -71,7 +71,7 @@ class Drift(msgspec.Struct, frozen=True, kw_only=True):
     findings: tuple[Finding, ...]
 
     @property
-    def problems(self) -> tuple[PictureDrift, ...]:
+    def problems(self) -> tuple[ImageDrift, ...]:
         """Ordinary pictures without a figure."""
         return tuple(one for one in self.pictures if one.problem and one.ordinary)
 
@@ -81,7 +81,7 @@ class Drift(msgspec.Struct, frozen=True, kw_only=True):
         return self.typical <= self.limit and not self.random and not self.problems
 
 
-def differential(
+def compare_transform(
     bundle: Bundle,
     transform: str | Transform,
     *,
@@ -106,10 +106,10 @@ def differential(
     spec = bundle.manifest.input
     files = list_pictures(images)
     with tempfile.TemporaryDirectory() as folder:
-        pictures = awkward_pictures(Path(folder), spec.width, spec.height)
+        pictures = synthetic_test_images(Path(folder), spec.width, spec.height)
         if images:
-            pictures += given_pictures(images, files, count)
-        found: list[PictureDrift] = []
+            pictures += user_test_images(images, files, count)
+        found: list[ImageDrift] = []
         planes: list[Floats | None] = []
         for picture in pictures:
             drift, got = _compare(picture, call, spec)
@@ -139,7 +139,7 @@ def differential(
         limit=limit,
         random=random,
         outputs=outputs,
-        findings=tuple(diagnose(samples, spec)) if samples else (),
+        findings=tuple(explain_drift(samples, spec)) if samples else (),
     )
 
 
@@ -153,19 +153,19 @@ class _Taken(NamedTuple):
 
 def _compare(
     picture: Picture, transform: Transform, spec: Input
-) -> tuple[PictureDrift, Floats | None]:
+) -> tuple[ImageDrift, Floats | None]:
     height, width = picture.pixels.shape[:2]
-    drift = PictureDrift(name=picture.name, width=width, height=height, ordinary=picture.ordinary)
+    drift = ImageDrift(name=picture.name, width=width, height=height, ordinary=picture.ordinary)
     try:
         got = tensor(transform, picture.path, spec)
     except TensorError as error:
         return msgspec.structs.replace(drift, problem=str(error)), None
     shown = model_planes(prepare(spec, [picture.pixels])[0], spec)
-    apart = np.abs(as_told(spec)(got) - shown)
+    apart = np.abs(manifest_denormalizer(spec)(got) - shown)
     std = np.array(spec.normalization.std, np.float32)[:, None, None]
     drift = msgspec.structs.replace(
         drift,
-        mean=levels(as_told(spec)(got), shown),
+        mean=levels(manifest_denormalizer(spec)(got), shown),
         most=float(apart.max()),
         normalised=float((apart / std).mean()),
     )
@@ -187,13 +187,15 @@ def _second_call(
             refused[one.place] = f"called again with the same picture, {error}"
             continue
         if not np.array_equal(one.planes, again):
-            return levels(as_told(spec)(one.planes), as_told(spec)(again)), refused
+            return levels(
+                manifest_denormalizer(spec)(one.planes), manifest_denormalizer(spec)(again)
+            ), refused
     return 0.0, refused
 
 
 def _pixels(planes: Floats, spec: Input) -> Floats:
     """The transform's tensor as the bundle would have to be fed: float32[H,W,3] BGR, 0..255."""
-    values = as_told(spec)(planes).transpose(1, 2, 0)
+    values = manifest_denormalizer(spec)(planes).transpose(1, 2, 0)
     if spec.color == "gray":
         values = np.repeat(values, 3, axis=2)
     ordered = values[..., ::-1] if spec.color == "rgb" else values

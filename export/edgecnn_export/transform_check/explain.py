@@ -8,15 +8,15 @@ import numpy as np
 
 from edgecnn_export.transform_check.hypotheses import (
     Read,
-    Reading,
-    Showing,
-    as_told,
-    numbers,
-    readings,
+    ResizeHypothesis,
+    TensorHypothesis,
+    denormalizer,
+    manifest_denormalizer,
+    mean_std_flags,
+    resize_hypotheses,
+    resized,
     scale_words,
-    showings,
-    shown,
-    told,
+    tensor_hypotheses,
 )
 from edgecnn_runtime.bundle.manifest import Input
 from edgecnn_runtime.types import Floats, Pixels
@@ -66,7 +66,7 @@ def levels(read: Floats, show: Floats) -> float:
     return float(np.abs(read - show).mean(dtype=np.float64))
 
 
-def diagnose(samples: Sequence[Sample], spec: Input) -> list[Finding]:
+def explain_drift(samples: Sequence[Sample], spec: Input) -> list[Finding]:
     """What makes the drift, the gravest first; empty where nothing known does, or where the
     tensors hold no picture at all.
 
@@ -91,9 +91,9 @@ class _Search:
     def __init__(self, samples: Sequence[Sample], spec: Input) -> None:
         self._samples, self._spec = samples, spec
         self._own = spec.normalization
-        self._reading: Reading | None = None
-        self._read: Read = as_told(spec)
-        self._canvases = [shown(spec)(sample.frame) for sample in samples]
+        self._reading: TensorHypothesis | None = None
+        self._read: Read = manifest_denormalizer(spec)
+        self._canvases = [resized(spec)(sample.frame) for sample in samples]
         self._drift = self._typical(self._read, self._canvases)
 
     def step(self) -> Finding | None:
@@ -102,7 +102,9 @@ class _Search:
         return found or self._better_showing()
 
     def _better_reading(self) -> Finding | None:
-        named = [(self._typical(way.read, self._canvases), way) for way in readings(self._spec)]
+        named = [
+            (self._typical(way.read, self._canvases), way) for way in tensor_hypotheses(self._spec)
+        ]
         drift, way = min(named, key=lambda pair: pair[0])
         if fitted := self._fitted():
             fit_drift = self._typical(fitted.read, self._canvases)
@@ -114,7 +116,7 @@ class _Search:
         return self._finding(way, drift)
 
     def _better_showing(self) -> Finding | None:
-        ways = list(showings(self._spec))
+        ways = list(resize_hypotheses(self._spec))
         drifts = [self._typical(self._read, self._shown(way)) for way in ways]
         best = int(np.argmin(drifts))
         if not self._counts(drifts[best]):
@@ -127,13 +129,13 @@ class _Search:
             return found
         return msgspec.structs.replace(found, flags=closest[1], closest=closest[0])
 
-    def _shown(self, way: Showing) -> list[Floats]:
+    def _shown(self, way: ResizeHypothesis) -> list[Floats]:
         return [way.show(sample.frame) for sample in self._samples]
 
     def _counts(self, drift: float) -> bool:
         return drift <= BETTER * self._drift and self._drift - drift >= LEAST
 
-    def _finding(self, way: Reading | Showing, drift: float) -> Finding:
+    def _finding(self, way: TensorHypothesis | ResizeHypothesis, drift: float) -> Finding:
         before, self._drift = self._drift, drift
         return Finding(words=way.words, before=before, after=drift, flags=way.flags)
 
@@ -141,7 +143,7 @@ class _Search:
         pairs = zip(self._samples, canvases, strict=True)
         return float(np.median([levels(read(sample.planes), canvas) for sample, canvas in pairs]))
 
-    def _fitted(self) -> Reading | None:
+    def _fitted(self) -> TensorHypothesis | None:
         """Mean and std by least squares, a channel at a time; None where one holds no picture."""
         mean, std = [], []
         for channel in range(len(self._canvases[0])):
@@ -154,8 +156,8 @@ class _Search:
             std.append(float(f"{scale:.4g}"))
             mean.append(float(f"{wanted.mean() - scale * float(given.mean()):.4g}"))
         says = scale_words(self._own)
-        return Reading(
-            f"the transform scales with other numbers ({numbers(mean, std)}), the bundle {says}",
-            numbers(mean, std),
-            told(mean, std),
+        return TensorHypothesis(
+            f"the transform scales with other numbers ({mean_std_flags(mean, std)}), the bundle {says}",
+            mean_std_flags(mean, std),
+            denormalizer(mean, std),
         )

@@ -11,9 +11,9 @@ import msgspec
 import numpy as np
 
 from edgecnn_export.planning.normalization import IMAGENET, PRESETS
-from edgecnn_export.transform_check.resamplers import SAMPLERS, Sampler
+from edgecnn_export.transform_check.resamplers import SAMPLERS, Resampler
 from edgecnn_runtime.bundle.manifest import Input, Normalization
-from edgecnn_runtime.preprocess import fit, prepare
+from edgecnn_runtime.preprocess import compute_geometry, prepare
 from edgecnn_runtime.types import Floats, Pixels
 
 Read: TypeAlias = Callable[[Floats], Floats]
@@ -32,7 +32,7 @@ CROPS = (1.0, 0.95, 0.9, 0.875)
 
 
 @dataclass(frozen=True)
-class Reading:
+class TensorHypothesis:
     """words: what the transform does, if this is it. flags: what would export a bundle that does
     the same; "" where nothing would."""
 
@@ -42,7 +42,7 @@ class Reading:
 
 
 @dataclass(frozen=True)
-class Showing:
+class ResizeHypothesis:
     """The same for how a frame is brought to the network's size.
 
     spec: the input that further hypotheses build upon.
@@ -54,12 +54,12 @@ class Showing:
     show: Show
 
 
-def as_told(spec: Input) -> Read:
+def manifest_denormalizer(spec: Input) -> Read:
     """The tensor read with the manifest's own mean and std."""
-    return told(spec.normalization.mean, spec.normalization.std)
+    return denormalizer(spec.normalization.mean, spec.normalization.std)
 
 
-def shown(spec: Input, weights: Sequence[float] = LUMA) -> Show:
+def resized(spec: Input, weights: Sequence[float] = LUMA) -> Show:
     """What the runtime's own preprocessing and the artifact's colour conversion show."""
 
     def show(frame: Pixels) -> Floats:
@@ -77,42 +77,42 @@ def model_planes(pixels: Pixels | Floats, spec: Input, weights: Sequence[float] 
     return np.ascontiguousarray(ordered.transpose(2, 0, 1))
 
 
-def readings(spec: Input) -> Iterator[Reading]:
+def tensor_hypotheses(spec: Input) -> Iterator[TensorHypothesis]:
     """Other colour orders, scales and orientations."""
     own = spec.normalization
     scales = [("", "", own.mean, own.std), *_scales(spec)]
     for words, flags, mean, std in scales:
-        read = told(mean, std)
+        read = denormalizer(mean, std)
         if words:
-            yield Reading(words, flags, read)
+            yield TensorHypothesis(words, flags, read)
         if spec.color != "gray":
             color = "bgr" if spec.color == "rgb" else "rgb"
             swapped = f"RGB and BGR swapped (the transform feeds {color.upper()})"
             joined = f"{swapped}, and {words}" if words else swapped
-            yield Reading(joined, f"--color {color} {flags}".strip(), _then(read, _swap))
+            yield TensorHypothesis(joined, f"--color {color} {flags}".strip(), _then(read, _swap))
             if len({*mean}) > 1 or len({*std}) > 1:
                 joined += ", mean and std in that order too"
-                swaps = f"--color {color} {numbers(mean[::-1], std[::-1])}"
-                yield Reading(joined, swaps, _after(read, _swap))
-    upright = as_told(spec)
-    yield Reading("the transform mirrors the picture", "", _then(upright, _mirror))
-    yield Reading("the transform turns the picture upside down", "", _then(upright, _flip))
+                swaps = f"--color {color} {mean_std_flags(mean[::-1], std[::-1])}"
+                yield TensorHypothesis(joined, swaps, _after(read, _swap))
+    upright = manifest_denormalizer(spec)
+    yield TensorHypothesis("the transform mirrors the picture", "", _then(upright, _mirror))
+    yield TensorHypothesis("the transform turns the picture upside down", "", _then(upright, _flip))
 
 
-def showings(spec: Input) -> Iterator[Showing]:
+def resize_hypotheses(spec: Input) -> Iterator[ResizeHypothesis]:
     """Other ways to fit a frame: first those that a bundle offers."""
     for flags, words, changes in _settings(spec):
         other = msgspec.structs.replace(spec, **changes)
-        yield Showing(words, flags, other, shown(other))
+        yield ResizeHypothesis(words, flags, other, resized(other))
     for words, sampler in SAMPLERS.items():
-        yield Showing(f"the transform {words}", "", spec, _sampled(spec, sampler))
+        yield ResizeHypothesis(f"the transform {words}", "", spec, _sampled(spec, sampler))
     if spec.color == "gray":
         weights = {
             "the transform takes its grey from RGB read as BGR": LUMA[::-1],
             "the transform's grey is the plain mean of the channels": (1 / 3, 1 / 3, 1 / 3),
         }
         for words, chosen in weights.items():
-            yield Showing(words, "", spec, shown(spec, chosen))
+            yield ResizeHypothesis(words, "", spec, resized(spec, chosen))
 
 
 def scale_words(normalization: Normalization) -> str:
@@ -121,10 +121,10 @@ def scale_words(normalization: Normalization) -> str:
     for name, mean, std in _presets(len(normalization.mean)):
         if np.allclose(mean, own[0], atol=0.5) and np.allclose(std, own[1], rtol=0.01):
             return SAID[name]
-    return "with " + numbers(*own).replace("--", "").replace(" std", " and std")
+    return "with " + mean_std_flags(*own).replace("--", "").replace(" std", " and std")
 
 
-def numbers(mean: Sequence[float], std: Sequence[float]) -> str:
+def mean_std_flags(mean: Sequence[float], std: Sequence[float]) -> str:
     """As flags of export."""
     said = [",".join(f"{value:.6g}" for value in part) for part in (mean, std)]
     return f"--mean {said[0]} --std {said[1]}"
@@ -149,12 +149,22 @@ def _scales(
     zeros = (0.0,) * len(own.mean)
     ones = (1.0,) * len(own.mean)
     if any(own.mean):
-        yield f"the transform subtracts no mean, {says}", numbers(zeros, own.std), zeros, own.std
+        yield (
+            f"the transform subtracts no mean, {says}",
+            mean_std_flags(zeros, own.std),
+            zeros,
+            own.std,
+        )
     if {*own.std} != {1.0}:
-        yield f"the transform divides by no std, {says}", numbers(own.mean, ones), own.mean, ones
+        yield (
+            f"the transform divides by no std, {says}",
+            mean_std_flags(own.mean, ones),
+            own.mean,
+            ones,
+        )
     fractions = tuple(value / 255 for value in own.mean), tuple(value / 255 for value in own.std)
     words = f"the transform applies a mean and std for 0..1 to pixels in 0..255, {says}"
-    yield words, numbers(*fractions), *fractions
+    yield words, mean_std_flags(*fractions), *fractions
 
 
 def _settings(spec: Input) -> Iterator[tuple[str, str, dict[str, Any]]]:
@@ -181,11 +191,11 @@ def _settings(spec: Input) -> Iterator[tuple[str, str, dict[str, Any]]]:
                 yield flags, words, changes
 
 
-def _sampled(spec: Input, sampler: Sampler) -> Show:
+def _sampled(spec: Input, sampler: Resampler) -> Show:
     """The bundle's own geometry, with another way to resize."""
 
     def show(frame: Pixels) -> Floats:
-        geometry = fit(spec, frame.shape[1], frame.shape[0])
+        geometry = compute_geometry(spec, frame.shape[1], frame.shape[0])
         x1, y1, x2, y2 = geometry.source
         left, top, right, bottom = geometry.target
         canvas = np.empty((spec.height, spec.width, 3), np.float32)
@@ -197,7 +207,7 @@ def _sampled(spec: Input, sampler: Sampler) -> Show:
     return show
 
 
-def told(mean: Sequence[float], std: Sequence[float]) -> Read:
+def denormalizer(mean: Sequence[float], std: Sequence[float]) -> Read:
     """A tensor read with these, each in grey levels and a channel."""
     shift = np.array(mean, np.float32)[:, None, None]
     scale = np.array(std, np.float32)[:, None, None]

@@ -12,8 +12,8 @@ from edgecnn_runtime.bundle.manifest import Parity
 from edgecnn_runtime.parity import parity
 from edgecnn_runtime.selection.candidates import candidates
 from edgecnn_runtime.types import Floats, Pixels
-from edgecnn_runtime.verification.result_matching import same_result
-from edgecnn_runtime.verification.selftest import run_pictures
+from edgecnn_runtime.verification.result_matching import results_match
+from edgecnn_runtime.verification.selftest import run_batches
 
 
 class OutputDrift(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,14 +54,14 @@ def output_drift(
     engine = backend_module(choice.backend).open(bundle.file(choice.artifact), options)
     try:
         ours, theirs, others = (
-            run_pictures(engine, GoldenData(pixels, {}), model)
+            run_batches(engine, GoldenData(pixels, {}), model)
             for pixels in (shown, nearest, dithered)
         )
     finally:
         engine.close()
     threshold = float(getattr(model.decode, "score", 0.0))
     same = [
-        same_result(one, other, threshold=threshold)
+        results_match(one, other, threshold=threshold)
         for one, other in zip(decode_all(model, ours), decode_all(model, theirs), strict=True)
     ]
     drift = OutputDrift(

@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 from edgecnn_runtime.types import Floats, Pixels
 
-Sampler: TypeAlias = Callable[[Pixels, int, int], Floats]
+Resampler: TypeAlias = Callable[[Pixels, int, int], Floats]
 """uint8[H,W,3], width, height → float32[height,width,3]."""
 
 
-def smooth(pixels: Pixels, width: int, height: int) -> Floats:
+def antialiased_resize(pixels: Pixels, width: int, height: int) -> Floats:
     """Bilinear with the filter widened by the scale, as PIL and torchvision's antialias do."""
     rows, columns = _triangle(pixels.shape[0], height), _triangle(pixels.shape[1], width)
     lines = pixels.transpose(0, 2, 1).reshape(-1, pixels.shape[1]).astype(np.float32)
@@ -59,8 +59,8 @@ def _asymmetric(source: int, target: int) -> NDArray[np.floating[Any]]:
     return np.arange(target) * (source / target)
 
 
-SAMPLERS: Mapping[str, Sampler] = {
-    "shrinks smoothly, as PIL and torchvision's antialias do": smooth,
+SAMPLERS: Mapping[str, Resampler] = {
+    "shrinks smoothly, as PIL and torchvision's antialias do": antialiased_resize,
     "takes the nearest pixel": partial(_opencv, cv2.INTER_NEAREST),
     "resizes with bicubic interpolation": partial(_opencv, cv2.INTER_CUBIC),
     "resizes with Lanczos interpolation": partial(_opencv, cv2.INTER_LANCZOS4),

@@ -6,7 +6,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from edgecnn_export.verification.images import name_in
+from edgecnn_export.verification.images import relative_name
 from edgecnn_export.verification.synthetic import synthetic_pictures
 from edgecnn_runtime.errors import EdgecnnError, UsageError
 from edgecnn_runtime.image_file import read_picture
@@ -23,7 +23,7 @@ SIZES: tuple[tuple[str, int, int], ...] = (
 )
 """Name, width, height of ordinary pictures."""
 
-EDGES: tuple[tuple[str, int, int], ...] = (
+DEGENERATE_SIZES: tuple[tuple[str, int, int], ...] = (
     ("one row", 640, 1),
     ("one column", 1, 640),
     ("tiny", 3, 2),
@@ -47,17 +47,19 @@ class Picture:
     given: bool = False
 
 
-def awkward_pictures(folder: Path, width: int, height: int, seed: int = 11) -> list[Picture]:
+def synthetic_test_images(folder: Path, width: int, height: int, seed: int = 11) -> list[Picture]:
     """Generated pictures, written into ``folder`` as PNG; one of them has the network's size."""
     sizes = [*SIZES, ("the network's size", width, height)]
     made = [_made(folder, *size, seed + number) for number, size in enumerate(sizes)]
     grey = cv2.cvtColor(made[3].pixels, cv2.COLOR_BGR2GRAY)
     made.append(_written(folder, "grey", np.asarray(grey, np.uint8)))
-    edges = [_made(folder, *size, seed - 1 - number) for number, size in enumerate(EDGES)]
+    edges = [
+        _made(folder, *size, seed - 1 - number) for number, size in enumerate(DEGENERATE_SIZES)
+    ]
     return [*made, *(Picture(p.name, p.path, p.pixels, ordinary=False) for p in edges)]
 
 
-def given_pictures(folder: str, files: list[Path], count: int) -> list[Picture]:
+def user_test_images(folder: str, files: list[Path], count: int) -> list[Picture]:
     """The user's own, at most ``count``, spread over the folder. Raises UsageError for none."""
     chosen = [files[number * len(files) // count] for number in range(count)] if count else []
     found = []
@@ -65,7 +67,7 @@ def given_pictures(folder: str, files: list[Path], count: int) -> list[Picture]:
         # as most transforms read a file: without turning it by what its EXIF says
         pixels = read_picture(path, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
         if pixels is not None:
-            found.append(Picture(name_in(folder, path), path, pixels, given=True))
+            found.append(Picture(relative_name(folder, path), path, pixels, given=True))
     if not found:
         raise UsageError(f"--images {folder}: none of its files is a readable picture")
     return found

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from edgecnn_export.loading.user_modules import users_code
+from edgecnn_export.loading.user_modules import running_user_code
 from edgecnn_runtime.bundle.manifest import Input
 from edgecnn_runtime.errors import UsageError
 from edgecnn_runtime.types import Floats
@@ -34,7 +34,7 @@ def load_transform(name: str) -> Transform:
         raise UsageError(f"--transform {name!r} is not package.module:callable")
     module_name, _, attribute = name.partition(":")
     try:
-        with users_code():
+        with running_user_code():
             found: Any = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         raise UsageError(
@@ -63,7 +63,7 @@ def tensor(transform: Transform, path: Path, spec: Input) -> Floats:
     transform's own exceptions.
     """
     try:
-        with users_code():
+        with running_user_code():
             value = transform(str(path))
     except Exception as error:  # whatever a stranger's code raises is the finding
         hint = f"; it is called with a path: {EXAMPLE}" if isinstance(error, TypeError) else ""

@@ -17,7 +17,7 @@ import onnx
 import torch
 from numpy.typing import NDArray
 
-from edgecnn_export.verification.reference import open_session, textbook
+from edgecnn_export.verification.reference import open_session, reference_preprocess
 from edgecnn_export.verification.verify import Check
 from edgecnn_runtime.backends import Options, backend_module
 from edgecnn_runtime.bundle.manifest import Input
@@ -29,7 +29,7 @@ SAME_DB = 30.0
 
 
 @dataclass(frozen=True)
-class Suspects:
+class FailureContext:
     """The stages between the model and what failed: the module (None for an ONNX file), its
     trace, and where the artifacts lie."""
 
@@ -38,8 +38,8 @@ class Suspects:
     folder: Path
 
 
-def explain_failure(
-    checks: Sequence[Check], suspects: Suspects, pixels: Pixels, spec: Input
+def describe_failure(
+    checks: Sequence[Check], suspects: FailureContext, pixels: Pixels, spec: Input
 ) -> str:
     """What failed first, by how much, where it begins, and what to try.
 
@@ -60,12 +60,12 @@ def explain_failure(
     found = artifact_layers(suspects.folder / file, backend, pixels)
     if good:
         theirs = artifact_layers(suspects.folder / file, good[0], pixels)
-        expected = [Layer(layer, values) for layer, values in theirs.items()]
+        expected = [LayerValues(layer, values) for layer, values in theirs.items()]
         lines.append(f"it does on {', '.join(good)}: the engine is at fault")
     elif suspects.module is not None:
-        expected = torch_layers(suspects.module, textbook(pixels[:1], spec))
+        expected = torch_layers(suspects.module, reference_preprocess(pixels[:1], spec))
     else:
-        expected = onnx_layers(suspects.traced, textbook(pixels[:1], spec))
+        expected = onnx_layers(suspects.traced, reference_preprocess(pixels[:1], spec))
     where = first_divergence(expected, found.values())
     if where:
         lines.append(f"first layer that diverges: {where.layer}, {where.snr_db:.1f} dB")
@@ -75,7 +75,7 @@ def explain_failure(
     return "\n  ".join([*lines, f"try {advice}"])
 
 
-def finite(
+def require_finite(
     outputs: Mapping[str, Floats], model: onnx.ModelProto, pixels: Pixels
 ) -> Mapping[str, Floats]:
     """The reference's outputs as they are, float32[N,…] by name, the batch first.
@@ -103,7 +103,7 @@ def _first_broken(model: onnx.ModelProto, picture: Pixels) -> str:
 
 
 @dataclass(frozen=True)
-class Layer:
+class LayerValues:
     """A layer's name, as its author would look for it, and its values for one picture."""
 
     name: str
@@ -118,7 +118,9 @@ class Divergence:
     snr_db: float
 
 
-def first_divergence(expected: Sequence[Layer], found: Iterable[NDArray[Any]]) -> Divergence | None:
+def first_divergence(
+    expected: Sequence[LayerValues], found: Iterable[NDArray[Any]]
+) -> Divergence | None:
     """The first layer, in the order of execution, from which on nothing is right.
 
     None where every layer's values are found.
@@ -140,16 +142,18 @@ def first_divergence(expected: Sequence[Layer], found: Iterable[NDArray[Any]]) -
     return Divergence(expected[culprits[0]].name, nearest[culprits[0]]) if culprits else None
 
 
-def torch_layers(module: torch.nn.Module, planes: Floats) -> list[Layer]:
+def torch_layers(module: torch.nn.Module, planes: Floats) -> list[LayerValues]:
     """What every innermost module gives for one picture, in the order of execution."""
-    layers: list[Layer] = []
+    layers: list[LayerValues] = []
     hooks = []
     for name, part in module.named_modules():
         if next(part.children(), None) is None:
 
             def keep(part: torch.nn.Module, _: Any, out: Any, name: str = name) -> None:
                 if isinstance(out, torch.Tensor) and out.is_floating_point():
-                    layers.append(Layer(f"{name} ({type(part).__name__})", out.numpy().copy()))
+                    layers.append(
+                        LayerValues(f"{name} ({type(part).__name__})", out.numpy().copy())
+                    )
 
             hooks.append(part.register_forward_hook(keep))
     try:
@@ -161,7 +165,7 @@ def torch_layers(module: torch.nn.Module, planes: Floats) -> list[Layer]:
     return layers
 
 
-def onnx_layers(model: onnx.ModelProto, planes: NDArray[Any]) -> list[Layer]:
+def onnx_layers(model: onnx.ModelProto, planes: NDArray[Any]) -> list[LayerValues]:
     """What every node of a float graph gives for one picture, in order, on ONNX Runtime.
 
     planes: as its input takes them.
@@ -175,7 +179,7 @@ def onnx_layers(model: onnx.ModelProto, planes: NDArray[Any]) -> list[Layer]:
     }
     values = session.run(names, {session.get_inputs()[0].name: planes})
     return [
-        Layer(makers.get(name, f"{name} (input)"), array)
+        LayerValues(makers.get(name, f"{name} (input)"), array)
         for name, array in zip(names, values, strict=True)
     ]
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from edgecnn_export.verification.images import Pictures
+from edgecnn_export.verification.images import NetworkImages
 from edgecnn_runtime.bundle.bundle import sha256_file
 from edgecnn_runtime.bundle.manifest import Golden
 from edgecnn_runtime.types import Floats
@@ -36,7 +36,7 @@ def most_distinct(
 
 
 def write_golden(
-    folder: Path, pictures: Pictures, outputs: Mapping[str, Floats], chosen: list[int]
+    folder: Path, pictures: NetworkImages, outputs: Mapping[str, Floats], chosen: list[int]
 ) -> Golden:
     """Write golden.npz and describe it."""
     path = folder / FILE

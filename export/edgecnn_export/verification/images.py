@@ -13,7 +13,7 @@ from edgecnn_export.verification.synthetic import synthetic_pictures
 from edgecnn_runtime.bundle.manifest import Input
 from edgecnn_runtime.errors import UsageError
 from edgecnn_runtime.image_file import SUFFIXES, read_picture
-from edgecnn_runtime.preprocess import fit, prepare
+from edgecnn_runtime.preprocess import compute_geometry, prepare
 from edgecnn_runtime.types import Pixels
 
 T = TypeVar("T")
@@ -30,7 +30,7 @@ Flag: TypeAlias = Literal["--images", "--calib"]
 
 
 @dataclass(frozen=True)
-class Pictures:
+class NetworkImages:
     """pixels: uint8[N,height,width,3] BGR, as the network gets them; names: where each came from.
 
     skipped: files that looked like pictures and could not be read. warnings: in plain words.
@@ -44,7 +44,7 @@ class Pictures:
 
 
 @dataclass(frozen=True)
-class Album:
+class ImageFolder:
     """Pictures as they lie in a folder: frames uint8[H,W,3] BGR of any sizes, the names of their
     files, and of those that could not be read. flag: what named the folder."""
 
@@ -66,21 +66,21 @@ def list_pictures(folder: str, flag: str = "--images") -> list[Path]:
     return files
 
 
-def name_in(folder: str, file: Path) -> str:
+def relative_name(folder: str, file: Path) -> str:
     """What a report calls a file: its path below the folder, with � for what is no UTF-8."""
     return os.fsencode(file.relative_to(folder)).decode("utf-8", "replace")
 
 
 def read_pictures(
     folder: str, files: Sequence[Path], count: int = COUNT, flag: Flag = "--images"
-) -> Album | None:
+) -> ImageFolder | None:
     """Up to ``count`` of the files, spread over all of them; None where there are no files.
 
     The same folder gives the same pictures. Raises UsageError where none can be read.
     """
     if not files:
         return None
-    chosen = spread(files, count)
+    chosen = evenly_spaced(files, count)
     spare = [file for file in files if file not in set(chosen)]
     good: list[tuple[Path, Pixels]] = []
     bad: list[Path] = []
@@ -95,18 +95,18 @@ def read_pictures(
     if not good:
         raise UsageError(f"{flag} {folder}: none of {len(bad)} files is a readable picture")
     good.sort(key=lambda pair: pair[0])
-    return Album(
+    return ImageFolder(
         folder=folder,
         flag=flag,
         frames=tuple(frame for _, frame in good),
-        names=tuple(name_in(folder, file) for file, _ in good),
-        skipped=tuple(name_in(folder, file) for file in bad),
+        names=tuple(relative_name(folder, file) for file, _ in good),
+        skipped=tuple(relative_name(folder, file) for file in bad),
     )
 
 
 def collect(
-    album: Album | None, samples: Pixels | None, spec: Input, count: int = COUNT
-) -> Pictures:
+    album: ImageFolder | None, samples: Pixels | None, spec: Input, count: int = COUNT
+) -> NetworkImages:
     """``count`` pictures at network input.
 
     album: the user's, None without; of one to calibrate on, only where there are no samples.
@@ -117,19 +117,19 @@ def collect(
     if album is not None and (album.flag == "--images" or not sampled):
         pixels, names = _views(album.frames, album.names, spec, count)
         origin: Origin = "given" if album.flag == "--images" else "calibration"
-        return Pictures(pixels, names, origin, album.skipped, _warnings(album, spec, count))
+        return NetworkImages(pixels, names, origin, album.skipped, _warnings(album, spec, count))
     if samples is not None and sampled:
-        frames = spread(list(samples), count)
+        frames = evenly_spaced(list(samples), count)
         numbers = [f"sample {index}" for index in range(len(frames))]
         pixels, names = _views(frames, numbers, spec, count)
-        return Pictures(pixels, names, "checkpoint")
+        return NetworkImages(pixels, names, "checkpoint")
     warning = "no pictures: verified on synthetic ones; --images DIR with a few real ones says more"
     names = tuple(f"synthetic {index}" for index in range(count))
     pixels = synthetic_pictures(count, spec.height, spec.width)
-    return Pictures(pixels, names, "synthetic", warnings=(warning,))
+    return NetworkImages(pixels, names, "synthetic", warnings=(warning,))
 
 
-def _warnings(album: Album, spec: Input, count: int) -> tuple[str, ...]:
+def _warnings(album: ImageFolder, spec: Input, count: int) -> tuple[str, ...]:
     frames, bad = album.frames, album.skipped
     warnings = []
     if bad:
@@ -141,7 +141,9 @@ def _warnings(album: Album, spec: Input, count: int) -> tuple[str, ...]:
             f"{few}: filled up with crops and mirror images of them; "
             f"{count} different ones say more"
         )
-    shrunk = float(np.median([fit(spec, f.shape[1], f.shape[0]).gain[:2].min() for f in frames]))
+    shrunk = float(
+        np.median([compute_geometry(spec, f.shape[1], f.shape[0]).gain[:2].min() for f in frames])
+    )
     if spec.interpolation == "linear" and shrunk > SHRINK_LIMIT:
         warnings.append(
             f"pictures shrink {shrunk:.1f} times to {spec.width}x{spec.height} with "
@@ -162,7 +164,7 @@ def _find(folder: Path, flag: str) -> Iterator[Path]:
             yield path
 
 
-def spread(items: Sequence[T], count: int) -> list[T]:
+def evenly_spaced(items: Sequence[T], count: int) -> list[T]:
     """Up to ``count`` of them, from everywhere in their order."""
     if len(items) <= count:
         return list(items)

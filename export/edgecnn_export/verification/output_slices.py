@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from edgecnn_runtime.bundle.manifest import Decode, Yolo
 
 
-def parts(decode: Decode, name: str, values: NDArray[Any]) -> list[NDArray[Any]]:
+def output_slices(decode: Decode, name: str, values: NDArray[Any]) -> list[NDArray[Any]]:
     """The parts of one output, the batch first in each; the output itself where it has none."""
     if not isinstance(decode, Yolo) or name != decode.output:
         return [values]

@@ -26,7 +26,7 @@ class Reduced:
     left_out: tuple[str, ...]
 
 
-NONE = Reduced((), ())
+NOT_CHECKED = Reduced((), ())
 
 
 def check_reduced(verifier: Verifier, exact: Sequence[Check], progress: Progress) -> Reduced:
@@ -46,7 +46,7 @@ def check_reduced(verifier: Verifier, exact: Sequence[Check], progress: Progress
                     left_out.append(f"{engine} is no candidate: {error}")
                     continue
             if found.failed:
-                said = found.gate.says(_cosine(found), found.run.agreement)
+                said = found.gate.requirement(_cosine(found), found.run.agreement)
                 left_out.append(f"{check.artifact.file} is no candidate in {engine}: {said}")
             else:
                 passed.append(found)

@@ -12,9 +12,9 @@ import onnx
 import torch
 from numpy.typing import NDArray
 
-from edgecnn_export.loading.loaded import Loaded, input_shape
+from edgecnn_export.loading.loaded import LoadedModel, input_shape
 from edgecnn_export.tracing.batch import batch_axes
-from edgecnn_export.tracing.output_tree import leaves
+from edgecnn_export.tracing.output_tree import tensor_leaves
 from edgecnn_runtime.bundle.manifest import Input
 from edgecnn_runtime.types import Floats, Pixels
 
@@ -44,7 +44,7 @@ def open_session(model: onnx.ModelProto) -> Any:
     return ort.InferenceSession(model.SerializeToString(), options, ["CPUExecutionProvider"])
 
 
-def textbook(pixels: Pixels, spec: Input) -> Floats:
+def reference_preprocess(pixels: Pixels, spec: Input) -> Floats:
     """uint8[N,H,W,3] BGR → float32[N,C,H,W] = (pixel - mean) / std in the model's colour order."""
     numbers = spec.normalization
     if spec.color == "gray":
@@ -73,7 +73,7 @@ class TorchReference:
         size = self._batch or _batch(planes)
         with torch.inference_mode():
             parts = [
-                [t.numpy() for _, t in leaves(self._module(torch.from_numpy(chunk)))]
+                [t.numpy() for _, t in tensor_leaves(self._module(torch.from_numpy(chunk)))]
                 for chunk in _chunks(planes, size)
             ]
         return _joined(self._axes, parts)
@@ -98,7 +98,7 @@ class OnnxReference:
         return _joined(self._axes, parts)
 
 
-def make_reference(loaded: Loaded, traced: onnx.ModelProto) -> Reference:
+def make_reference(loaded: LoadedModel, traced: onnx.ModelProto) -> Reference:
     """The module itself; for an ONNX file the original graph.
 
     Where that cannot be run (its sizes had to be changed, or it was cut before its

@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 
 from edgecnn_export.progress import Progress
-from edgecnn_export.verification.output_slices import parts
+from edgecnn_export.verification.output_slices import output_slices
 from edgecnn_runtime.backends import Options, backend_module, installed
 from edgecnn_runtime.bundle.bundle import GoldenData
 from edgecnn_runtime.bundle.manifest import Artifact, Manifest, Parity, Run, Yolo
@@ -18,11 +18,11 @@ from edgecnn_runtime.errors import (
     UnsupportedModelError,
     VerificationError,
 )
-from edgecnn_runtime.parity import FLOOR, distinctness, parity, snr_db
-from edgecnn_runtime.preprocess import whole
+from edgecnn_runtime.parity import NOISE_FLOOR, input_sensitivity, parity, snr_db
+from edgecnn_runtime.preprocess import identity_geometry
 from edgecnn_runtime.types import Floats, Pixels, Result
-from edgecnn_runtime.verification.result_matching import same_result, share_equal
-from edgecnn_runtime.verification.selftest import run_pictures
+from edgecnn_runtime.verification.result_matching import agreement_rate, results_match
+from edgecnn_runtime.verification.selftest import run_batches
 
 EXTRA_BATCH = 4
 """A graph that takes any batch is also run once with so many pictures, on the first engine."""
@@ -44,7 +44,7 @@ class Gate:
         """How far above the gate that is; negative where it fails."""
         return min(cosine - self.cosine, agreement - self.agreement)
 
-    def says(self, cosine: float, agreement: float) -> str:
+    def requirement(self, cosine: float, agreement: float) -> str:
         """What was reached beside what was wanted."""
         results = f"{agreement:.1%} of results equal (at least {self.agreement:.0%})"
         if self.cosine == ANY_COSINE:
@@ -58,15 +58,15 @@ GATES: Mapping[str, Gate] = {
 }
 """By the artifact's precision. INT8 has passed a gate of its own, on more pictures, before it is
 written; here it is only recorded."""
-STAND_IN = "onnxruntime"
+FALLBACK_BACKEND = "onnxruntime"
 """Runs an artifact none of whose engines is installed here: it computes any graph."""
-SAME_RESULTS = 0.99
-PROOF = 30
+MIN_AGREEMENT = 0.99
+MIN_BOXES = 30
 """So many boxes prove something: with 30 out of 30 equal, 90 % or more are, 95 times in 100."""
 
 
 @dataclass(frozen=True)
-class Truth:
+class ReferenceOutputs:
     """What is true of the verification pictures.
 
     pixels: uint8[N,H,W,3]. outputs: the reference's, float32[N,…] by name, the batch first.
@@ -77,11 +77,11 @@ class Truth:
     outputs: Mapping[str, Floats]
     results: tuple[Result, ...]
 
-    def some(self, count: int) -> "Truth":
+    def some(self, count: int) -> "ReferenceOutputs":
         """The same of ``count`` pictures, spread over all."""
         step = max(1, len(self.pixels) // count)
         outputs = {name: values[::step][:count] for name, values in self.outputs.items()}
-        return Truth(self.pixels[::step][:count], outputs, self.results[::step][:count])
+        return ReferenceOutputs(self.pixels[::step][:count], outputs, self.results[::step][:count])
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ def engines_for(target: str, names: Iterable[str]) -> list[str]:
     """Those of the engines that take an artifact; where none does, the one that runs them all."""
     names = list(names)
     takers = [name for name in names if target in backend_module(name).TARGETS]
-    return takers or [STAND_IN]
+    return takers or [FALLBACK_BACKEND]
 
 
 def step_name(artifact: Artifact, engine: str) -> str:
@@ -138,7 +138,7 @@ class Verifier:
 
     folder: Path
     manifest: Manifest
-    truth: Truth
+    truth: ReferenceOutputs
 
     def run(self, backends: Iterable[str], progress: Progress) -> list[Check]:
         """Every artifact on every engine that takes it, at the engine's exact precision."""
@@ -157,7 +157,7 @@ class Verifier:
         runs = [self._measure(artifact, name, batch, truth) for batch in batches]
         if more and manifest.batch is None:
             runs.append(self._measure(artifact, name, EXTRA_BATCH, truth.some(EXTRA_BATCH)))
-        gate = fitting(GATES[artifact.precision], manifest, truth.results)
+        gate = applicable_gate(GATES[artifact.precision], manifest, truth.results)
         for run, outputs, agreed in runs:
             if failed := _failed(run, gate):
                 return Check(artifact, run, gate, outputs, agreed, failed)
@@ -168,11 +168,16 @@ class Verifier:
         """One artifact on one engine at a precision below its exact one."""
         batch = min(self.manifest.batch or (1,))
         run, outputs, agreed = self._measure(artifact, name, batch, self.truth, precision)
-        gate = fitting(gate, self.manifest, self.truth.results)
+        gate = applicable_gate(gate, self.manifest, self.truth.results)
         return Check(artifact, run, gate, outputs, agreed, _failed(run, gate))
 
     def _measure(
-        self, artifact: Artifact, name: str, batch: int, truth: Truth, precision: str = ""
+        self,
+        artifact: Artifact,
+        name: str,
+        batch: int,
+        truth: ReferenceOutputs,
+        precision: str = "",
     ) -> tuple[Run, dict[str, Floats], tuple[bool, ...]]:
         manifest, module = self.manifest, backend_module(name)
         precision = precision or module.precisions()[0]
@@ -186,7 +191,7 @@ class Verifier:
             ) from error
         threshold = float(getattr(manifest.decode, "score", 0.0))
         pairs = list(zip(truth.results, decode_all(manifest, outputs), strict=True))
-        agreed = tuple(same_result(*pair, threshold=threshold) for pair in pairs)
+        agreed = tuple(results_match(*pair, threshold=threshold) for pair in pairs)
         run = Run(
             engine=f"{name}/{precision}",
             version=module.version(),
@@ -195,14 +200,16 @@ class Verifier:
                 for output, expected in truth.outputs.items()
             },
             golden_snr_db={},
-            agreement=share_equal(pairs, threshold=threshold),
+            agreement=agreement_rate(pairs, threshold=threshold),
         )
         return run, outputs, agreed
 
 
-def make_truth(manifest: Manifest, pixels: Pixels, outputs: Mapping[str, Floats]) -> Truth:
+def make_truth(
+    manifest: Manifest, pixels: Pixels, outputs: Mapping[str, Floats]
+) -> ReferenceOutputs:
     """Decode the reference's outputs, all of them finite."""
-    return Truth(pixels, outputs, decode_all(manifest, outputs))
+    return ReferenceOutputs(pixels, outputs, decode_all(manifest, outputs))
 
 
 def infer(
@@ -221,20 +228,22 @@ def infer(
     module = backend_module(backend)
     engine = module.open(path, Options(batch=batch, precision=precision))
     try:
-        return run_pictures(engine, GoldenData(pixels, {}), manifest)
+        return run_batches(engine, GoldenData(pixels, {}), manifest)
     finally:
         engine.close()
 
 
 def decode_all(manifest: Manifest, outputs: Mapping[str, Floats]) -> tuple[Result, ...]:
     """A result a picture, in pixels of the network's input. outputs: the batch first."""
-    decoder, geometry = make_decoder(manifest), whole(manifest.input)
+    decoder, geometry = make_decoder(manifest), identity_geometry(manifest.input)
     placed = {o.name: np.moveaxis(outputs[o.name], 0, o.batch_axis) for o in manifest.outputs}
     count = len(next(iter(outputs.values())))
     return tuple(decoder.decode(placed, item, geometry) for item in range(count))
 
 
-def measured(checks: Sequence[Check], truth: Truth, golden: list[int]) -> tuple[Artifact, ...]:
+def artifacts_with_runs(
+    checks: Sequence[Check], truth: ReferenceOutputs, golden: list[int]
+) -> tuple[Artifact, ...]:
     """The artifacts with what was measured of each; golden: the pictures of the self-test."""
     artifacts = {check.artifact.file: check.artifact for check in checks}
     return tuple(
@@ -250,7 +259,7 @@ def measured(checks: Sequence[Check], truth: Truth, golden: list[int]) -> tuple[
     )
 
 
-def reliable(checks: Sequence[Check]) -> list[int]:
+def stable_images(checks: Sequence[Check]) -> list[int]:
     """Pictures on whose result every engine here agrees; all of them where there are none.
 
     A self-test on another one would refuse good engines for the toss of a coin.
@@ -259,18 +268,18 @@ def reliable(checks: Sequence[Check]) -> list[int]:
     return [index for index, same in enumerate(agreed) if same] or list(range(len(agreed)))
 
 
-def standing_still(truth: Truth) -> list[str]:
+def constant_output_warnings(truth: ReferenceOutputs) -> list[str]:
     """A warning for each output that hardly changes with the picture."""
-    changes = {name: distinctness(values) for name, values in truth.outputs.items()}
+    changes = {name: input_sensitivity(values) for name, values in truth.outputs.items()}
     return [
         f"output {name!r} changes by {change:.2%} only between the verification pictures: that it "
         "agrees proves little. Verify with pictures the model was made for: --images DIR"
         for name, change in changes.items()
-        if change < FLOOR
+        if change < NOISE_FLOOR
     ]
 
 
-def _golden_snr(check: Check, truth: Truth, golden: list[int]) -> dict[str, float]:
+def _golden_snr(check: Check, truth: ReferenceOutputs, golden: list[int]) -> dict[str, float]:
     return {
         name: snr_db(expected[golden], check.outputs[name][golden])
         for name, expected in truth.outputs.items()
@@ -281,7 +290,9 @@ def _worst_part(manifest: Manifest, name: str, expected: Floats, got: Floats) ->
     if expected.shape != got.shape:
         return parity(expected, got)
     pairs = zip(
-        parts(manifest.decode, name, expected), parts(manifest.decode, name, got), strict=True
+        output_slices(manifest.decode, name, expected),
+        output_slices(manifest.decode, name, got),
+        strict=True,
     )
     measured = [parity(one, other) for one, other in pairs]
     return Parity(
@@ -291,7 +302,7 @@ def _worst_part(manifest: Manifest, name: str, expected: Floats, got: Floats) ->
     )
 
 
-def fitting(gate: Gate, manifest: Manifest, results: Sequence[Result]) -> Gate:
+def applicable_gate(gate: Gate, manifest: Manifest, results: Sequence[Result]) -> Gate:
     """The gate as far as it says something about this model.
 
     Suppression inside a graph may swap rows, so that only what they decode to can be compared.
@@ -302,9 +313,9 @@ def fitting(gate: Gate, manifest: Manifest, results: Sequence[Result]) -> Gate:
     decode = manifest.decode
     rows_may_swap = isinstance(decode, Yolo) and decode.layout == "nms"
     found = sum(len(result) for result in results if isinstance(result, list))
-    by_boxes = found >= PROOF and gate.cosine < GATES["fp32"].cosine
+    by_boxes = found >= MIN_BOXES and gate.cosine < GATES["fp32"].cosine
     if gate.cosine > ANY_COSINE and (rows_may_swap or by_boxes):
-        return Gate(ANY_COSINE, gate.agreement or SAME_RESULTS)
+        return Gate(ANY_COSINE, gate.agreement or MIN_AGREEMENT)
     return gate
 
 

@@ -9,9 +9,9 @@ from tempfile import TemporaryDirectory
 
 from edgecnn_runtime.backends import Backend, Options, check_options
 from edgecnn_runtime.backends.nvidia.driver import float_precisions, gpu, version_with_gpu
-from edgecnn_runtime.backends.nvidia.engine_cache import keep, kept
+from edgecnn_runtime.backends.nvidia.engine_cache import load, store
 from edgecnn_runtime.backends.nvidia.session import Provider, import_with, open_session
-from edgecnn_runtime.backends.nvidia.tensorrt_engine import announce, engine_key
+from edgecnn_runtime.backends.nvidia.tensorrt_engine import engine_key, log_build
 from edgecnn_runtime.backends.onnxruntime_cuda import cuda_provider
 
 PACKAGE = "onnxruntime-gpu"
@@ -50,7 +50,7 @@ def open(path: Path, options: Options) -> Backend:  # noqa: A001
     ort = import_with(PROVIDER, INSTALL)
     key = engine_key(path, options, f"{LABEL} {ort.__version__}, {_tensorrt()}", here)
     quantised = _is_quantised(path)
-    found = kept(options.cache_dir, key) if options.cache_dir else None
+    found = load(options.cache_dir, key) if options.cache_dir else None
     with TemporaryDirectory() as empty:
         folder = found or Path(empty)
 
@@ -61,11 +61,11 @@ def open(path: Path, options: Options) -> Backend:  # noqa: A001
             ]
 
         if found is None:
-            announce(path, LABEL, here, options)
+            log_build(path, LABEL, here, options)
         session = open_session(ort, path, options, providers, INSTALL)
         if found is None and options.cache_dir:
             built = {file.name: file.read_bytes() for file in folder.iterdir()}
-            keep(options.cache_dir, key, built)
+            store(options.cache_dir, key, built)
         return session
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 
 @contextmanager
-def replacing(out: Path) -> Iterator[Path]:
+def atomic_replace(out: Path) -> Iterator[Path]:
     """A new empty folder that becomes ``out`` when the block ends well, and is gone otherwise.
 
     Raises OSError as the file system does.
@@ -31,7 +31,7 @@ def replacing(out: Path) -> Iterator[Path]:
             os.close(lock)
 
 
-def sweep(out: Path) -> None:
+def remove_stale(out: Path) -> None:
     """Remove what killed processes left beside ``out``, and put back what one had moved away."""
     with suppress(OSError):
         for folder in out.parent.glob(f".{escape(out.name)}.*.*"):

@@ -18,7 +18,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecnn_runtime.bundle.atomic import replacing, sweep
+from edgecnn_runtime.bundle.atomic import atomic_replace, remove_stale
 from edgecnn_runtime.bundle.external_data import refuse_external_data
 from edgecnn_runtime.bundle.manifest import SCHEMA_VERSION, Artifact, Manifest
 from edgecnn_runtime.bundle.npz import read_npz
@@ -136,14 +136,14 @@ def new_bundle(out: Path, *, overwrite: bool) -> Iterator[Path]:
     Killed or failed, nothing of it stands at ``out``; what was there before is untouched. What an
     earlier, killed one left behind is removed.
     """
-    sweep(out)
+    remove_stale(out)
     if out.exists() and not overwrite:
         raise UsageError(f"{out} exists: add --overwrite, or name another with --out")
     if out.exists() and not (out / MANIFEST).is_file():
         raise UsageError(f"{out} exists and is no bundle: it will not be replaced")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(out) as scratch:
+        with atomic_replace(out) as scratch:
             yield scratch
     except OSError as error:
         if out.parent.exists() and not out.parent.is_dir():

@@ -14,7 +14,7 @@ from edgecnn_runtime.errors import BundleError
 
 Buffer: TypeAlias = bytes | mmap.mmap
 
-HOLDERS: Mapping[str, Mapping[int, str]] = {
+SUBMESSAGE_FIELDS: Mapping[str, Mapping[int, str]] = {
     "model": {7: "graph", 20: "training", 25: "function"},
     "graph": {1: "node", 5: "tensor", 15: "sparse"},
     "node": {5: "attribute"},
@@ -27,7 +27,7 @@ HOLDERS: Mapping[str, Mapping[int, str]] = {
 
 EXTERNAL_DATA, DATA_LOCATION = 13, 14
 VARINT, FIXED64, LENGTH, FIXED32 = 0, 1, 2, 5
-DEEPEST = 64
+MAX_DEPTH = 64
 """Graphs nested deeper than this are no model."""
 
 
@@ -57,14 +57,14 @@ def has_external_data(model: Buffer) -> bool:
 
 
 def _tensor_outside(data: Buffer, start: int, end: int, kind: str, depth: int) -> bool:
-    if depth > DEEPEST:
+    if depth > MAX_DEPTH:
         raise ValueError("nested too deeply")
     if kind == "tensor":
         return any(
             field == EXTERNAL_DATA or (field == DATA_LOCATION and value == 1)
             for field, value, _ in _fields(data, start, end)
         )
-    holders = HOLDERS[kind]
+    holders = SUBMESSAGE_FIELDS[kind]
     return any(
         _tensor_outside(data, begin, stop, holders[field], depth + 1)
         for field, begin, stop in _fields(data, start, end)

@@ -6,7 +6,7 @@ import numpy as np
 
 from edgecnn_runtime.types import Floats
 
-HUGE = 1e30
+LOGIT_CLIP = 1e30
 """A score beyond which only the sign matters."""
 
 
@@ -21,7 +21,7 @@ def raw_threshold(values: str, probability: float) -> float:
     return math.log(probability) - math.log1p(-probability) if probability < 1.0 else math.inf
 
 
-def independent(values: str, raw: Floats) -> Floats:
+def sigmoid_scores(values: str, raw: Floats) -> Floats:
     """Raw scores → probabilities, each by itself (sigmoid for logits), within 0..1."""
     if values == "logits":
         # tanh never overflows; 1 / (1 + exp(-x)) does
@@ -30,14 +30,14 @@ def independent(values: str, raw: Floats) -> Floats:
     return np.clip(probabilities, 0.0, 1.0)
 
 
-def exclusive(values: str, raw: Floats) -> Floats:
+def softmax_scores(values: str, raw: Floats) -> Floats:
     """Raw scores float32[…,C] → probabilities that share one along the last axis (softmax).
 
     An infinite score wins, a NaN counts as impossible; a row of nothing else becomes zeros.
     """
     if values != "logits":
-        return np.nan_to_num(independent(values, raw), nan=0.0)
-    scores = np.clip(np.nan_to_num(raw, nan=-np.inf), -HUGE, HUGE)
+        return np.nan_to_num(sigmoid_scores(values, raw), nan=0.0)
+    scores = np.clip(np.nan_to_num(raw, nan=-np.inf), -LOGIT_CLIP, LOGIT_CLIP)
     powers = np.exp(scores - scores.max(axis=-1, keepdims=True))
-    powers[scores <= -HUGE] = 0.0
+    powers[scores <= -LOGIT_CLIP] = 0.0
     return np.asarray(powers / np.maximum(powers.sum(axis=-1, keepdims=True), 1e-30), np.float32)

@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecnn_runtime.bundle.manifest import AnchorFree, Manifest
-from edgecnn_runtime.decode.nms import Suppression, corners
-from edgecnn_runtime.decode.shapes import expect
+from edgecnn_runtime.decode.nms import NonMaxSuppression, cxcywh_to_xyxy
+from edgecnn_runtime.decode.shapes import check_output_shape
 from edgecnn_runtime.errors import BundleError
 from edgecnn_runtime.preprocess import Geometry
 from edgecnn_runtime.types import Detection, Floats, Tensors
@@ -68,7 +68,7 @@ class YunetDecoder:
         anchors = np.concatenate(found)
         cells, strides = self._cells[anchors], self._strides[anchors]
         shape = np.concatenate(shapes).astype(np.float32)
-        boxes = corners((cells + shape[:, :2]) * strides, np.exp(shape[:, 2:]) * strides)
+        boxes = cxcywh_to_xyxy((cells + shape[:, :2]) * strides, np.exp(shape[:, 2:]) * strides)
         points = None
         if marks:
             pairs = np.concatenate(marks).reshape(len(anchors), -1, 2)
@@ -95,7 +95,7 @@ class CenterfaceDecoder:
             roles["landmarks"] = 2 * spec.points
         self._names = _names(spec, model, tuple(roles))
         for role, channels in roles.items():
-            expect(model, self._names[role], channels, rows, columns)
+            check_output_shape(model, self._names[role], channels, rows, columns)
         self._spec = spec
         self._cells = _cells(columns, rows)
         self._over = np.empty(rows * columns, bool)
@@ -111,7 +111,7 @@ class CenterfaceDecoder:
         stride = np.float32(self._spec.strides[0])
         sizes = np.exp(self._map(outputs, "scale", item)[:, found].T[:, ::-1]) * stride
         offsets = self._map(outputs, "offset", item)[:, found].T[:, ::-1]
-        boxes = corners((self._cells[found] + offsets + np.float32(0.5)) * stride, sizes)
+        boxes = cxcywh_to_xyxy((self._cells[found] + offsets + np.float32(0.5)) * stride, sizes)
         points = None
         if self._spec.points:
             marks = self._map(outputs, "landmarks", item)[:, found].T
@@ -131,7 +131,7 @@ def _level(spec: AnchorFree, model: Manifest, stride: int, cells: int, start: in
     roles = {role: f"{role}_{stride}" for role, width in widths.items() if width}
     names = _names(spec, model, tuple(roles.values()))
     for role, name in roles.items():
-        expect(model, names[name], cells, widths[role])
+        check_output_shape(model, names[name], cells, widths[role])
     return _Level(
         cls=names[roles["cls"]],
         obj=names[roles["obj"]],
@@ -156,5 +156,5 @@ def _cells(columns: int, rows: int) -> Floats:
     return np.stack((x, y), axis=1).astype(np.float32)
 
 
-def _suppression(spec: AnchorFree, model: Manifest) -> Suppression:
-    return Suppression(model.labels, iou=spec.iou, max_detections=spec.max_detections)
+def _suppression(spec: AnchorFree, model: Manifest) -> NonMaxSuppression:
+    return NonMaxSuppression(model.labels, iou=spec.iou, max_detections=spec.max_detections)

@@ -3,7 +3,7 @@
 import numpy as np
 
 from edgecnn_runtime.bundle.manifest import Classify, Manifest
-from edgecnn_runtime.decode.activations import exclusive, independent
+from edgecnn_runtime.decode.activations import sigmoid_scores, softmax_scores
 from edgecnn_runtime.preprocess import Geometry
 from edgecnn_runtime.types import Classification, Tensors
 
@@ -19,12 +19,12 @@ class ClassifyDecoder:
         """One item's classification; a class whose score is NaN is impossible."""
         raw = outputs[self._spec.output][item].reshape(-1).astype(np.float32)
         if raw.size == 1:
-            positive = np.nan_to_num(independent(self._spec.values, raw))
+            positive = np.nan_to_num(sigmoid_scores(self._spec.values, raw))
             scores = np.concatenate((1.0 - positive, positive))
         elif self._spec.multi_label:
-            scores = np.nan_to_num(independent(self._spec.values, raw))
+            scores = np.nan_to_num(sigmoid_scores(self._spec.values, raw))
         else:
-            scores = exclusive(self._spec.values, raw)
+            scores = softmax_scores(self._spec.values, raw)
         index = int(scores.argmax())
         label = self._labels[index] if index < len(self._labels) else str(index)
         return Classification(label, index, float(scores[index]), scores)

@@ -3,8 +3,8 @@
 import numpy as np
 
 from edgecnn_runtime.bundle.manifest import Ctc, Manifest
-from edgecnn_runtime.decode.activations import exclusive
-from edgecnn_runtime.decode.shapes import expect
+from edgecnn_runtime.decode.activations import softmax_scores
+from edgecnn_runtime.decode.shapes import check_output_shape
 from edgecnn_runtime.errors import BundleError
 from edgecnn_runtime.preprocess import Geometry
 from edgecnn_runtime.types import Floats, Reading, Tensors
@@ -19,7 +19,7 @@ class CtcDecoder:
         if spec.blank >= classes:
             raise BundleError(f"{model.name}: decode.blank {spec.blank} is none of its {classes}")
         shape = (classes, None) if spec.layout == "NCT" else (None, classes)
-        expect(model, spec.output, *shape, batch_axis=spec.layout.index("N"))
+        check_output_shape(model, spec.output, *shape, batch_axis=spec.layout.index("N"))
         self._spec = spec
         self._chars = (*spec.charset[: spec.blank], "", *spec.charset[spec.blank :])
 
@@ -33,7 +33,9 @@ class CtcDecoder:
         starts &= best != self._spec.blank
         found = np.flatnonzero(starts)
         rows = steps[found].astype(np.float32)
-        scores = exclusive(self._spec.values, rows)[np.arange(len(found)), best[found]].tolist()
+        scores = softmax_scores(self._spec.values, rows)[
+            np.arange(len(found)), best[found]
+        ].tolist()
         pairs = [
             (self._chars[index], score)
             for index, score in zip(best[found].tolist(), scores, strict=True)

@@ -12,11 +12,11 @@ from edgecnn_runtime.types import Box, Detection, Floats
 MAX_CANDIDATES = 5000
 """Boxes that enter suppression, best first; as in OpenCV's FaceDetectorYN."""
 
-FAR = 1 << 17
+MAX_COORDINATE = 1 << 17
 """No input is larger than half of this; a box that reaches beyond it comes from no picture."""
 
 
-class Suppression:
+class NonMaxSuppression:
     """Candidates → detections, best first."""
 
     def __init__(
@@ -73,7 +73,7 @@ class Suppression:
         rectangles = boxes.astype(np.float64)
         rectangles[:, 2:] -= rectangles[:, :2]
         if classes is not None and not self._agnostic:
-            rectangles[:, 0] += classes * (4.0 * FAR)  # classes never meet
+            rectangles[:, 0] += classes * (4.0 * MAX_COORDINATE)  # classes never meet
         # lists: OpenCV reads an array one NumPy scalar after the other, several times slower
         kept = cv2.dnn.NMSBoxes(
             rectangles.tolist(), scores.tolist(), 0.0, self._iou, 1.0, MAX_CANDIDATES
@@ -91,26 +91,26 @@ def _all_usable(boxes: Floats, scores: Floats, points: Floats | None) -> bool:
         and _near(boxes)
         and (boxes[:, 2:] - boxes[:, :2]).min() > 0
         and scores.min() > 0
-        and scores.max() < FAR
+        and scores.max() < MAX_COORDINATE
         and (points is None or _near(points))
     )
 
 
 def _near(values: Floats) -> bool:
-    return bool(values.min() > -FAR and values.max() < FAR)  # NaN is neither
+    return bool(values.min() > -MAX_COORDINATE and values.max() < MAX_COORDINATE)  # NaN is neither
 
 
 def _usable(boxes: Floats, scores: Floats, points: Floats | None) -> NDArray[np.bool_]:
     """Which candidates are boxes at all; every comparison with NaN is false."""
     good = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
-    good &= np.abs(boxes).max(axis=1) < FAR
-    good &= (scores > 0) & (scores < FAR)
+    good &= np.abs(boxes).max(axis=1) < MAX_COORDINATE
+    good &= (scores > 0) & (scores < MAX_COORDINATE)
     if points is not None:
-        good &= np.abs(points).max(axis=(1, 2)) < FAR
+        good &= np.abs(points).max(axis=(1, 2)) < MAX_COORDINATE
     return good
 
 
-def corners(centers: Floats, sizes: Floats) -> Floats:
+def cxcywh_to_xyxy(centers: Floats, sizes: Floats) -> Floats:
     """Centres float32[K,2] and sizes float32[K,2] → x1, y1, x2, y2 float32[K,4]."""
     boxes = np.empty((len(centers), 4), np.float32)
     half = sizes * np.float32(0.5)

@@ -4,7 +4,7 @@ from edgecnn_runtime.bundle.manifest import Manifest
 from edgecnn_runtime.errors import BundleError
 
 
-def expect(
+def check_output_shape(
     model: Manifest, output: str, *shape: int | None, batch_axis: int = 0
 ) -> tuple[int, ...]:
     """An output's shape without the batch, checked; None matches any size.

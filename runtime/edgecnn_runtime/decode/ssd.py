@@ -5,9 +5,9 @@ from itertools import product
 import numpy as np
 
 from edgecnn_runtime.bundle.manifest import Input, Manifest, Ssd
-from edgecnn_runtime.decode.activations import exclusive, raw_threshold
-from edgecnn_runtime.decode.nms import Suppression, corners
-from edgecnn_runtime.decode.shapes import expect
+from edgecnn_runtime.decode.activations import raw_threshold, softmax_scores
+from edgecnn_runtime.decode.nms import NonMaxSuppression, cxcywh_to_xyxy
+from edgecnn_runtime.decode.shapes import check_output_shape
 from edgecnn_runtime.errors import BundleError
 from edgecnn_runtime.preprocess import Geometry
 from edgecnn_runtime.types import Detection, Floats, Tensors
@@ -22,18 +22,18 @@ class SsdDecoder:
             raise BundleError(f"{model.name}: decode needs one list of min_sizes a stride")
         centers, sizes = priors(spec, model.input)
         count = len(centers)
-        expect(model, spec.boxes, count, 4)
-        classes = expect(model, spec.scores, count, None)[1]
+        check_output_shape(model, spec.boxes, count, 4)
+        classes = check_output_shape(model, spec.scores, count, None)[1]
         if classes < 2:
             raise BundleError(f"{model.name}: output {spec.scores!r} has no class but background")
         if spec.points:
-            expect(model, spec.landmarks, count, 2 * spec.points)
+            check_output_shape(model, spec.landmarks, count, 2 * spec.points)
         self._spec = spec
         self._centers, self._sizes = centers, sizes
         self._threshold = raw_threshold(spec.values, spec.score)
         self._margin = np.empty((count, classes), np.float32)
         self._over = np.empty((count, classes), bool)
-        self._suppression = Suppression(
+        self._suppression = NonMaxSuppression(
             model.labels,
             iou=spec.iou,
             max_detections=spec.max_detections,
@@ -44,7 +44,7 @@ class SsdDecoder:
         """One item's detections, best first; class 0 is the first after the background."""
         found = self._candidates(outputs[self._spec.scores][item])
         raw = outputs[self._spec.scores][item][found].astype(np.float32)
-        chances = exclusive(self._spec.values, raw)[:, 1:]
+        chances = softmax_scores(self._spec.values, raw)[:, 1:]
         classes = chances.argmax(axis=1)
         scores = chances[np.arange(len(found)), classes]
         kept = scores > self._spec.score
@@ -54,7 +54,9 @@ class SsdDecoder:
         near, far = (np.float32(variance) for variance in self._spec.variances)
         centers, sizes = self._centers[found], self._sizes[found]
         shape = outputs[self._spec.boxes][item][found].astype(np.float32)
-        boxes = corners(centers + shape[:, :2] * near * sizes, sizes * np.exp(shape[:, 2:] * far))
+        boxes = cxcywh_to_xyxy(
+            centers + shape[:, :2] * near * sizes, sizes * np.exp(shape[:, 2:] * far)
+        )
         points = None
         if self._spec.points:
             marks = outputs[self._spec.landmarks][item][found].reshape(len(found), -1, 2)

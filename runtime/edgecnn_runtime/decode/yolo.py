@@ -5,9 +5,9 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from edgecnn_runtime.bundle.manifest import Manifest, Yolo
-from edgecnn_runtime.decode.activations import independent, raw_threshold
-from edgecnn_runtime.decode.nms import Suppression, corners
-from edgecnn_runtime.decode.shapes import expect
+from edgecnn_runtime.decode.activations import raw_threshold, sigmoid_scores
+from edgecnn_runtime.decode.nms import NonMaxSuppression, cxcywh_to_xyxy
+from edgecnn_runtime.decode.shapes import check_output_shape
 from edgecnn_runtime.preprocess import Geometry
 from edgecnn_runtime.types import Detection, Floats, Tensors
 
@@ -20,16 +20,16 @@ class YoloDecoder:
         columns = {"v5": 5 + spec.classes, "v8": 4 + spec.classes, "nms": 6}[spec.layout]
         columns += spec.points * spec.point_dims
         if spec.layout == "v8":
-            _, anchors = expect(model, spec.output, columns, None)
+            _, anchors = check_output_shape(model, spec.output, columns, None)
         else:
-            anchors, _ = expect(model, spec.output, None, columns)
+            anchors, _ = check_output_shape(model, spec.output, None, columns)
         self._spec = spec
         self._threshold = raw_threshold(spec.values, spec.score)
         self._classes_over = np.empty((spec.classes if spec.layout == "v8" else 0, anchors), bool)
         self._over = np.empty(anchors, bool)
         size = (model.input.width, model.input.height)
         self._unit = np.array((*size, *size), np.float32) if spec.normalized else None
-        self._suppression = Suppression(
+        self._suppression = NonMaxSuppression(
             model.labels,
             iou=None if spec.layout == "nms" else spec.iou,
             max_detections=spec.max_detections,
@@ -73,7 +73,7 @@ class YoloDecoder:
     ) -> list[Detection]:
         boxes = self._pixels(boxes)
         return self._suppression.detections(
-            corners(boxes[:, :2], boxes[:, 2:]),
+            cxcywh_to_xyxy(boxes[:, :2], boxes[:, 2:]),
             scores,
             classes.argmax(axis=1),
             self._points(rows),
@@ -104,7 +104,9 @@ class YoloDecoder:
         return boxes if self._unit is None else boxes * self._unit
 
     def _scores(self, raw: Floats) -> Floats:
-        return raw if self._spec.values == "probabilities" else independent(self._spec.values, raw)
+        return (
+            raw if self._spec.values == "probabilities" else sigmoid_scores(self._spec.values, raw)
+        )
 
 
 READERS: Mapping[str, Callable[[YoloDecoder, Floats, Geometry], list[Detection]]] = {

@@ -42,14 +42,14 @@ def default_cache_dir() -> Path:
         ) from None
 
 
-class Kept(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Stored(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One file: what was learnt, and under which circumstances."""
 
     key: Key
     value: msgspec.Raw
 
 
-def recall(folder: Path, kind: str, key: Key, as_type: type[T]) -> T | None:
+def read_entry(folder: Path, kind: str, key: Key, as_type: type[T]) -> T | None:
     """What ``remember`` kept under this key; None where there is nothing usable.
 
     A file that is damaged, too large, a link, or another key's under this one's name is not used.
@@ -58,7 +58,7 @@ def recall(folder: Path, kind: str, key: Key, as_type: type[T]) -> T | None:
     try:
         if path.is_symlink() or path.stat().st_size > LIMIT:
             return None
-        kept = msgspec.json.decode(path.read_bytes(), type=Kept)
+        kept = msgspec.json.decode(path.read_bytes(), type=Stored)
         if kept.key == key:
             return msgspec.json.decode(kept.value, type=as_type)
     except FileNotFoundError:
@@ -68,13 +68,13 @@ def recall(folder: Path, kind: str, key: Key, as_type: type[T]) -> T | None:
     return None
 
 
-def remember(folder: Path, kind: str, key: Key, value: object) -> bool:
+def write_entry(folder: Path, kind: str, key: Key, value: object) -> bool:
     """Keep a value, and whether it could be: a full disk only costs learning it again."""
     path = _path(folder, kind, key)
     scratch = path.with_suffix(f".{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        kept = Kept(key, msgspec.Raw(msgspec.json.encode(value)))
+        kept = Stored(key, msgspec.Raw(msgspec.json.encode(value)))
         scratch.write_bytes(msgspec.json.format(msgspec.json.encode(kept), indent=1))
         scratch.replace(path)
         return True

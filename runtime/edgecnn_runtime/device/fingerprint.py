@@ -11,14 +11,14 @@ from edgecnn_runtime.device.cpu import cpu_features, cpu_model, usable_cores
 ROOT = Path("/")
 
 
-def host_key() -> tuple[str, ...]:
+def numerics_key() -> tuple[str, ...]:
     """What the numbers of an engine depend on: processor, its instructions, accelerators."""
     return (cpu_model(), ",".join(sorted(cpu_features())), *gpu_names())
 
 
-def speed_key() -> tuple[str, ...]:
+def performance_key() -> tuple[str, ...]:
     """What its speed depends on besides: the cores this process may use, and the power mode."""
-    return (*host_key(), f"{usable_cores()} cores", power_mode())
+    return (*numerics_key(), f"{usable_cores()} cores", power_mode())
 
 
 def gpu_names(root: Path = ROOT) -> tuple[str, ...]:

@@ -20,8 +20,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from edgecnn_runtime.bundle.manifest import Manifest, Task
-from edgecnn_runtime.evaluation.table_labels import Place, Row, clipped, read_table
-from edgecnn_runtime.evaluation.yolo_labels import bad_index, decoded, read_texts
+from edgecnn_runtime.evaluation.table_labels import (
+    LabelRow,
+    SourceLocation,
+    read_table,
+    truncate_text,
+)
+from edgecnn_runtime.evaluation.yolo_labels import bad_index, read_labeled_image, read_yolo_labels
 from edgecnn_runtime.image_file import SUFFIXES
 from edgecnn_runtime.types import Box, Pixels
 
@@ -39,7 +44,7 @@ SIDES = {"w": "width", "h": "height"}
 
 
 @dataclass(frozen=True)
-class Sample:
+class LabeledImage:
     """One labelled picture. label: of a class or a person. boxes: (class index, box) in pixels of
     the file. text: what it reads. What the task has no use for is empty. places: the rows of a
     table it comes from, one for each box if it has any; empty where it comes from a folder."""
@@ -48,23 +53,23 @@ class Sample:
     label: str = ""
     boxes: tuple[tuple[int, Box], ...] = ()
     text: str = ""
-    places: tuple[Place, ...] = field(default=(), repr=False, compare=False)
+    places: tuple[SourceLocation, ...] = field(default=(), repr=False, compare=False)
 
 
 @dataclass(frozen=True)
-class EvaluationSet:
+class LabeledSet:
     """name: of the folder or table."""
 
     name: str
-    samples: tuple[Sample, ...]
+    samples: tuple[LabeledImage, ...]
 
-    def frames(self) -> Iterator[tuple[Sample, Pixels]]:
+    def frames(self) -> Iterator[tuple[LabeledImage, Pixels]]:
         """Every sample with its picture, uint8[H,W,3] BGR, read as it is needed.
 
         Raises UsageError for a file that is no picture, and for a table's box that lies outside it.
         """
         for sample in self.samples:
-            frame = decoded(sample.file, *sample.places[:1])
+            frame = read_labeled_image(sample.file, *sample.places[:1])
             _check_inside(sample, frame)
             yield sample, frame
 
@@ -78,7 +83,7 @@ class EvaluationSet:
         return digest.hexdigest()
 
 
-def read_evaluation(path: Path, manifest: Manifest) -> EvaluationSet:
+def read_evaluation(path: Path, manifest: Manifest) -> LabeledSet:
     """Read labelled pictures for the model's task.
 
     Raises UsageError where the labels and the files, or the labels and the model, do not match, and
@@ -90,18 +95,18 @@ def read_evaluation(path: Path, manifest: Manifest) -> EvaluationSet:
     elif path.is_dir():
         samples = _folder(path, manifest)
     else:
-        raise Place(path).wrong("no such file or folder")
+        raise SourceLocation(path).wrong("no such file or folder")
     _check_files(path, samples)
     if manifest.task == "classify":
         _check_classes(path, samples, manifest)
     elif manifest.task == "embed":
         _check_people(path, samples)
     elif manifest.task == "detect" and not any(sample.boxes for sample in samples):
-        raise Place(path).wrong(
+        raise SourceLocation(path).wrong(
             f"{_pictures(len(samples))} and not one box, and mAP50 of nothing proves nothing; "
             "add pictures with something to find"
         )
-    return EvaluationSet(path.name, tuple(samples))
+    return LabeledSet(path.name, tuple(samples))
 
 
 def class_index(label: str, labels: Sequence[str]) -> int | None:
@@ -111,14 +116,18 @@ def class_index(label: str, labels: Sequence[str]) -> int | None:
     return int(label) if label.isdecimal() and len(label) < 10 and not labels else None
 
 
-def _folder(path: Path, manifest: Manifest) -> list[Sample]:
+def _folder(path: Path, manifest: Manifest) -> list[LabeledImage]:
     if manifest.task == "ocr":
-        raise Place(path).wrong("a folder does not say what its pictures read; give a table")
+        raise SourceLocation(path).wrong(
+            "a folder does not say what its pictures read; give a table"
+        )
     if manifest.task == "detect":
-        samples = [Sample(file, boxes=boxes) for file, boxes in read_texts(path, manifest)]
+        samples = [
+            LabeledImage(file, boxes=boxes) for file, boxes in read_yolo_labels(path, manifest)
+        ]
     else:
         samples = [
-            Sample(file, label=folder.name)
+            LabeledImage(file, label=folder.name)
             for folder in sorted(path.iterdir())
             if folder.is_dir()
             for file in sorted(folder.rglob("*"))
@@ -126,12 +135,12 @@ def _folder(path: Path, manifest: Manifest) -> list[Sample]:
         ]
         loose = [file.name for file in sorted(path.iterdir()) if file.suffix.lower() in SUFFIXES]
         if samples and loose:
-            raise Place(path).wrong(
+            raise SourceLocation(path).wrong(
                 f"{_pictures(len(loose))} beside its subfolders and so without a label: "
                 f"{_some(loose)}; move each into the folder of its class, or out"
             )
     if not samples:
-        raise Place(path).wrong(_without_labels(path, manifest.task))
+        raise SourceLocation(path).wrong(_without_labels(path, manifest.task))
     return samples
 
 
@@ -148,32 +157,38 @@ def _without_labels(path: Path, task: Task) -> str:
     return f"{_pictures(count)} and no label, none lies in a subfolder; make one for each {kind}"
 
 
-def _labelled(rows: Sequence[Row], manifest: Manifest) -> list[Sample]:
+def _labelled(rows: Sequence[LabelRow], manifest: Manifest) -> list[LabeledImage]:
     """One picture a row."""
     key = "text" if manifest.task == "ocr" else "label"
-    first: dict[Path, Row] = {}
+    first: dict[Path, LabelRow] = {}
     for row in rows:
         file, value = _file(row), row.cells[key]
         if not value:
-            raise row.wrong(f"no `{key}` for {clipped(file.name)}; write it, or remove the row")
+            raise row.wrong(
+                f"no `{key}` for {truncate_text(file.name)}; write it, or remove the row"
+            )
         other = first.setdefault(file, row)
         if other is not row:
             same = other.cells[key] == value
             labels = (
-                "" if same else f" as {clipped(other.cells[key])}, and here as {clipped(value)}"
+                ""
+                if same
+                else f" as {truncate_text(other.cells[key])}, and here as {truncate_text(value)}"
             )
             raise row.wrong(
-                f"{clipped(file.name)} is in line {other.place.line} already{labels}; keep one row"
+                f"{truncate_text(file.name)} is in line {other.place.line} already{labels}; keep one row"
             )
     if key == "text":
-        return [Sample(f, text=row.cells[key], places=(row.place,)) for f, row in first.items()]
-    return [Sample(f, label=row.cells[key], places=(row.place,)) for f, row in first.items()]
+        return [
+            LabeledImage(f, text=row.cells[key], places=(row.place,)) for f, row in first.items()
+        ]
+    return [LabeledImage(f, label=row.cells[key], places=(row.place,)) for f, row in first.items()]
 
 
-def _boxes(rows: Sequence[Row], manifest: Manifest) -> list[Sample]:
+def _boxes(rows: Sequence[LabelRow], manifest: Manifest) -> list[LabeledImage]:
     """One box a row, or a picture without any."""
-    listed: dict[Path, Place] = {}
-    found: dict[Path, dict[tuple[int, Box], Place]] = {}
+    listed: dict[Path, SourceLocation] = {}
+    found: dict[Path, dict[tuple[int, Box], SourceLocation]] = {}
     for row in rows:
         file = _file(row)
         listed.setdefault(file, row.place)
@@ -183,33 +198,33 @@ def _boxes(rows: Sequence[Row], manifest: Manifest) -> list[Sample]:
         one = _class(row, manifest), _box(row)
         if one in boxes:
             raise row.wrong(
-                f"the same box of {clipped(file.name)} is in line {boxes[one].line} already; "
+                f"the same box of {truncate_text(file.name)} is in line {boxes[one].line} already; "
                 "keep one row"
             )
         boxes[one] = row.place
     return [
-        Sample(file, boxes=tuple(boxes), places=tuple(boxes.values()) or (listed[file],))
+        LabeledImage(file, boxes=tuple(boxes), places=tuple(boxes.values()) or (listed[file],))
         for file, boxes in found.items()
     ]
 
 
-def _file(row: Row) -> Path:
+def _file(row: LabelRow) -> Path:
     return Path(os.path.normpath(row.place.path.parent / row.cells["file"]))
 
 
-def _class(row: Row, manifest: Manifest) -> int:
+def _class(row: LabelRow, manifest: Manifest) -> int:
     label = row.cells.get("label", "")
     index = class_index(label, manifest.labels) if label else 0
     if index is None:
         raise row.wrong(
-            f"{clipped(label)!r} is none of the model's labels, {_some(manifest.labels)}"
+            f"{truncate_text(label)!r} is none of the model's labels, {_some(manifest.labels)}"
         )
     if wrong := bad_index(index, manifest):
         raise row.wrong(wrong)
     return index
 
 
-def _box(row: Row) -> Box:
+def _box(row: LabelRow) -> Box:
     x, y, w, h = (_number(row, key) for key in "xywh")
     for key, value in (("w", w), ("h", h)):
         if value <= 0:
@@ -217,7 +232,7 @@ def _box(row: Row) -> Box:
     return Box(x, y, x + w, y + h)
 
 
-def _number(row: Row, key: str) -> float:
+def _number(row: LabelRow, key: str) -> float:
     cell = row.cells[key]
     if not cell:
         raise row.wrong(
@@ -228,11 +243,11 @@ def _number(row: Row, key: str) -> float:
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
-        raise row.wrong(f"`{key}` is {clipped(cell)!r}, which is no number of pixels")
+        raise row.wrong(f"`{key}` is {truncate_text(cell)!r}, which is no number of pixels")
     return value
 
 
-def _check_inside(sample: Sample, frame: Pixels) -> None:
+def _check_inside(sample: LabeledImage, frame: Pixels) -> None:
     """That the boxes of a table lie in their picture, about."""
     height, width = frame.shape[:2]
     for (_, box), place in zip(sample.boxes, sample.places, strict=False):  # folders have no places
@@ -249,7 +264,7 @@ def _check_inside(sample: Sample, frame: Pixels) -> None:
             )
 
 
-def _check_files(path: Path, samples: Sequence[Sample]) -> None:
+def _check_files(path: Path, samples: Sequence[LabeledImage]) -> None:
     absent = [sample for sample in samples if not os.path.isfile(sample.file)]  # noqa: PTH113  (of any name)
     if absent:
         names = ", ".join(str(sample.file) for sample in absent[:LISTED])
@@ -259,7 +274,7 @@ def _check_files(path: Path, samples: Sequence[Sample]) -> None:
         )
 
 
-def _check_classes(path: Path, samples: Sequence[Sample], manifest: Manifest) -> None:
+def _check_classes(path: Path, samples: Sequence[LabeledImage], manifest: Manifest) -> None:
     unknown = [s for s in samples if class_index(s.label, manifest.labels) is None]
     if unknown:
         names = sorted({sample.label for sample in unknown})
@@ -271,7 +286,7 @@ def _check_classes(path: Path, samples: Sequence[Sample], manifest: Manifest) ->
         )
 
 
-def _check_people(path: Path, samples: Sequence[Sample]) -> None:
+def _check_people(path: Path, samples: Sequence[LabeledImage]) -> None:
     """That there is a pair of pictures of one person, and one of two."""
     people = Counter(sample.label for sample in samples)
     needed = (
@@ -280,13 +295,15 @@ def _check_people(path: Path, samples: Sequence[Sample]) -> None:
     )
     if len(people) == 1:
         (person,) = people
-        raise Place(path).wrong(f"all pictures are of one person, {clipped(person)}; {needed}")
+        raise SourceLocation(path).wrong(
+            f"all pictures are of one person, {truncate_text(person)}; {needed}"
+        )
     if max(people.values()) == 1:
-        raise Place(path).wrong(f"no person in it has two pictures; {needed}")
+        raise SourceLocation(path).wrong(f"no person in it has two pictures; {needed}")
 
 
-def _first(path: Path, samples: Sequence[Sample]) -> Place:
-    return next(iter(samples[0].places), Place(path))
+def _first(path: Path, samples: Sequence[LabeledImage]) -> SourceLocation:
+    return next(iter(samples[0].places), SourceLocation(path))
 
 
 def _pictures(count: int) -> str:
@@ -295,4 +312,4 @@ def _pictures(count: int) -> str:
 
 def _some(names: Sequence[str]) -> str:
     more = " …" if len(names) > LISTED else ""
-    return ", ".join(clipped(name) for name in names[:LISTED]) + more
+    return ", ".join(truncate_text(name) for name in names[:LISTED]) + more

@@ -8,13 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecnn_runtime.bundle.manifest import Manifest, Task
-from edgecnn_runtime.evaluation.dataset import Sample, class_index
+from edgecnn_runtime.evaluation.dataset import LabeledImage, class_index
 from edgecnn_runtime.types import Classification, Detection, Embedding, Reading, Result
 from edgecnn_runtime.verification.result_matching import iou
 
-OVERLAP = 0.5
+MIN_IOU = 0.5
 FALSE_ACCEPTS = 1e-3
-DRAWS = 500
+BOOTSTRAP_SAMPLES = 500
 """Bootstrap samples for an interval that has no formula."""
 Z = 1.959964
 """Of the normal distribution, for 95 %."""
@@ -34,7 +34,7 @@ class Score:
     samples: int
 
 
-def score(samples: Sequence[Sample], results: Sequence[Result], manifest: Manifest) -> Score:
+def score(samples: Sequence[LabeledImage], results: Sequence[Result], manifest: Manifest) -> Score:
     """How well results match the labels, by the task's own metric."""
     return METRICS[manifest.task](samples, results, manifest)
 
@@ -60,7 +60,7 @@ def average_precision(
     return float(envelope[hits[order]].sum() / positives)
 
 
-def _top1(samples: Sequence[Sample], results: Sequence[Result], manifest: Manifest) -> Score:
+def _top1(samples: Sequence[LabeledImage], results: Sequence[Result], manifest: Manifest) -> Score:
     right = sum(
         isinstance(result, Classification)
         and result.index == class_index(sample.label, manifest.labels)
@@ -69,7 +69,9 @@ def _top1(samples: Sequence[Sample], results: Sequence[Result], manifest: Manife
     return _proportion("top-1", right, len(samples))
 
 
-def _exact(samples: Sequence[Sample], results: Sequence[Result], _manifest: Manifest) -> Score:
+def _exact(
+    samples: Sequence[LabeledImage], results: Sequence[Result], _manifest: Manifest
+) -> Score:
     right = sum(
         isinstance(result, Reading) and result.text == sample.text
         for sample, result in zip(samples, results, strict=True)
@@ -77,7 +79,9 @@ def _exact(samples: Sequence[Sample], results: Sequence[Result], _manifest: Mani
     return _proportion("exact match", right, len(samples))
 
 
-def _map50(samples: Sequence[Sample], results: Sequence[Result], _manifest: Manifest) -> Score:
+def _map50(
+    samples: Sequence[LabeledImage], results: Sequence[Result], _manifest: Manifest
+) -> Score:
     """Mean over classes of the average precision at an IoU of 0.5; NaN where there is no box."""
     pairs = list(zip(samples, results, strict=True))
     matched = [_match(sample, result) for sample, result in pairs if isinstance(result, list)]
@@ -104,7 +108,7 @@ class _Matched:
     rows: list[tuple[int, float, bool]]
 
 
-def _match(sample: Sample, found: list[Detection]) -> _Matched:
+def _match(sample: LabeledImage, found: list[Detection]) -> _Matched:
     positives: dict[int, int] = {}
     for index, _ in sample.boxes:
         positives[index] = positives.get(index, 0) + 1
@@ -117,14 +121,16 @@ def _match(sample: Sample, found: list[Detection]) -> _Matched:
             if index == detection.index
         ]
         overlap, at = max(fitting, default=(0.0, -1))
-        hit = overlap >= OVERLAP
+        hit = overlap >= MIN_IOU
         if hit:
             del free[at]
         rows.append((detection.index, detection.score, hit))
     return _Matched(positives, rows)
 
 
-def _tar_at_far(samples: Sequence[Sample], results: Sequence[Result], manifest: Manifest) -> Score:
+def _tar_at_far(
+    samples: Sequence[LabeledImage], results: Sequence[Result], manifest: Manifest
+) -> Score:
     """True accepts of pairs of one person, at the threshold that accepts FALSE_ACCEPTS of others.
 
     With fewer pairs of different persons than 1 / FALSE_ACCEPTS the threshold is their best. NaN
@@ -164,7 +170,10 @@ def _bootstrap(metric: str, value: Callable[[NDArray[np.int64]], float], count: 
     """
     random = np.random.default_rng(0)
     everything = value(np.arange(count))
-    draws = [value(random.integers(0, count, count)) for _ in range(DRAWS if count > 1 else 0)]
+    draws = [
+        value(random.integers(0, count, count))
+        for _ in range(BOOTSTRAP_SAMPLES if count > 1 else 0)
+    ]
     known = [draw for draw in draws if not np.isnan(draw)]
     low, high = np.percentile(known, [2.5, 97.5]) if known else (0.0, 1.0)
     return Score(metric, everything, float(low), float(high), count)

@@ -24,7 +24,7 @@ LENGTH = 40
 
 
 @dataclass(frozen=True)
-class Place:
+class SourceLocation:
     """Where something is written. line: in the file, from 1; 0 for all of it."""
 
     path: Path
@@ -37,10 +37,10 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Row:
+class LabelRow:
     """cells: by column, in lower case; "" for an empty one."""
 
-    place: Place
+    place: SourceLocation
     cells: Mapping[str, str]
 
     def wrong(self, what: str) -> UsageError:
@@ -48,7 +48,7 @@ class Row:
         return self.place.wrong(what)
 
 
-def read_table(path: Path, needed: Sequence[str]) -> list[Row]:
+def read_table(path: Path, needed: Sequence[str]) -> list[LabelRow]:
     """The rows of a table, at least one, each with a ``file`` and a cell for every needed column.
 
     A row of a ``.jsonl`` may have ``file`` alone; its other cells are empty.
@@ -57,7 +57,9 @@ def read_table(path: Path, needed: Sequence[str]) -> list[Row]:
     try:
         text = path.read_text("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        raise Place(path).wrong(f"cannot be read as text, save it as UTF-8: {error}") from None
+        raise SourceLocation(path).wrong(
+            f"cannot be read as text, save it as UTF-8: {error}"
+        ) from None
     if path.suffix.lower() in JSON:
         rows = list(_json_rows(path, text, needed))
     else:
@@ -68,16 +70,16 @@ def read_table(path: Path, needed: Sequence[str]) -> list[Row]:
     return rows
 
 
-def clipped(text: str) -> str:
+def truncate_text(text: str) -> str:
     """Text as a message can show it: on one line, not too long."""
     line = " ".join(text.split())
     return line if len(line) <= LENGTH else f"{line[:LENGTH]}…"
 
 
-def _split_rows(path: Path, text: str, needed: Sequence[str]) -> Iterator[Row]:
+def _split_rows(path: Path, text: str, needed: Sequence[str]) -> Iterator[LabelRow]:
     separator = "," if path.suffix.lower() == ".csv" else "\t"
     lines = _split(path, text, separator)
-    first, header = next(lines, (Place(path), []))
+    first, header = next(lines, (SourceLocation(path), []))
     if not header:
         raise _empty(path, needed)
     columns = [name.lower() for name in header]
@@ -89,12 +91,12 @@ def _split_rows(path: Path, text: str, needed: Sequence[str]) -> Iterator[Row]:
                 f"{len(cells)} cells, but the header has {len(columns)}; "
                 f"put quotes around a cell that has {SEPARATORS[separator]} in it"
             )
-        yield Row(place, dict(zip_longest(columns, cells[: len(columns)], fillvalue="")))
+        yield LabelRow(place, dict(zip_longest(columns, cells[: len(columns)], fillvalue="")))
     if not count:
         raise first.wrong("a header and no row below it; write one for each labelled picture")
 
 
-def _split(path: Path, text: str, separator: str) -> Iterator[tuple[Place, list[str]]]:
+def _split(path: Path, text: str, separator: str) -> Iterator[tuple[SourceLocation, list[str]]]:
     """Rows that are not blank, and where each begins: a cell in quotes may hold several lines."""
     reader = csv.reader(
         io.StringIO(text),
@@ -105,23 +107,23 @@ def _split(path: Path, text: str, separator: str) -> Iterator[tuple[Place, list[
     start = 1
     try:
         for row in reader:
-            place, start = Place(path, start), reader.line_num + 1
+            place, start = SourceLocation(path, start), reader.line_num + 1
             cells = [cell.strip() for cell in row]
             if any(cells):
                 yield place, cells
     except csv.Error as error:
-        raise Place(path, start).wrong(
+        raise SourceLocation(path, start).wrong(
             f'no row of a table: {error}; a cell is "in quotes", or begins with none'
         ) from None
 
 
-def _json_rows(path: Path, text: str, needed: Sequence[str]) -> Iterator[Row]:
+def _json_rows(path: Path, text: str, needed: Sequence[str]) -> Iterator[LabelRow]:
     if not text.strip():
         raise _empty(path, needed)
     for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue
-        place = Place(path, number)
+        place = SourceLocation(path, number)
         try:
             row = json.loads(line)
         except (ValueError, RecursionError):
@@ -137,28 +139,30 @@ def _json_rows(path: Path, text: str, needed: Sequence[str]) -> Iterator[Row]:
             if isinstance(cells.get(name), list | dict):
                 raise place.wrong(f"`{name}` is no text and no number")
         values = {name: "" if value is None else str(value) for name, value in cells.items()}
-        yield Row(place, {**dict.fromkeys(needed, ""), **values})
+        yield LabelRow(place, {**dict.fromkeys(needed, ""), **values})
 
 
 def _check_header(
-    place: Place, columns: Sequence[str], needed: Sequence[str], separator: str
+    place: SourceLocation, columns: Sequence[str], needed: Sequence[str], separator: str
 ) -> None:
     if len(columns) == 1 and any(mark in columns[0] for mark in SEPARATORS):
         mark = SEPARATORS[separator]
         other = ".csv with commas" if separator == "\t" else ".tsv with tabs"
         raise place.wrong(
-            f"{place.path.name} is split at {mark} and its header has none: {clipped(columns[0])}; "
+            f"{place.path.name} is split at {mark} and its header has none: {truncate_text(columns[0])}; "
             f"save it with {mark}, or as {other}"
         )
     _check_columns(place, columns, needed, "header")
     _check_once(place, columns)
 
 
-def _check_columns(place: Place, columns: Sequence[str], needed: Sequence[str], line: str) -> None:
+def _check_columns(
+    place: SourceLocation, columns: Sequence[str], needed: Sequence[str], line: str
+) -> None:
     missing = [f"`{name}`" for name in needed if name not in columns]
     if missing:
         noun = {"row": "", "header": " columns" if len(missing) > 1 else " column"}[line]
-        named = ", ".join(clipped(name) for name in columns[:NAMED]) or "nothing"
+        named = ", ".join(truncate_text(name) for name in columns[:NAMED]) or "nothing"
         more = " …" if len(columns) > NAMED else ""
         raise place.wrong(
             f"no {', '.join(missing)}{noun}; the {line} has {named}{more}; "
@@ -166,11 +170,11 @@ def _check_columns(place: Place, columns: Sequence[str], needed: Sequence[str], 
         )
 
 
-def _check_once(place: Place, columns: Sequence[str]) -> None:
+def _check_once(place: SourceLocation, columns: Sequence[str]) -> None:
     for name in COLUMNS:
         if columns.count(name) > 1:
             raise place.wrong(f"`{name}` is there twice; rename or remove one")
 
 
 def _empty(path: Path, needed: Sequence[str]) -> UsageError:
-    return Place(path).wrong(f"is empty; it needs a table with {', '.join(needed)}")
+    return SourceLocation(path).wrong(f"is empty; it needs a table with {', '.join(needed)}")

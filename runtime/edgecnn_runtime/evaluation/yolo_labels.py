@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from edgecnn_runtime.bundle.manifest import Manifest
-from edgecnn_runtime.evaluation.table_labels import Place
+from edgecnn_runtime.evaluation.table_labels import SourceLocation
 from edgecnn_runtime.image_file import SUFFIXES, read_picture
 from edgecnn_runtime.types import Box, Pixels
 
@@ -19,7 +19,7 @@ OUTSIDE = 0.01
 Boxes = tuple[tuple[int, Box], ...]
 
 
-def read_texts(path: Path, manifest: Manifest) -> list[tuple[Path, Boxes]]:
+def read_yolo_labels(path: Path, manifest: Manifest) -> list[tuple[Path, Boxes]]:
     """Every picture that has a text, and its boxes: (class index, box in pixels of the file).
 
     A line that is there twice counts once, as it does in training.
@@ -42,12 +42,12 @@ def read_texts(path: Path, manifest: Manifest) -> list[tuple[Path, Boxes]]:
     return found
 
 
-def decoded(file: Path, place: Place | None = None) -> Pixels:
+def read_labeled_image(file: Path, place: SourceLocation | None = None) -> Pixels:
     """A picture, uint8[H,W,3] BGR. place: where it is named, for the UsageError if it is none."""
     frame = read_picture(file)
     if frame is None:
         what = "is no picture that can be read; replace it, or take it out"
-        raise place.wrong(f"{file} {what}") if place else Place(file).wrong(what)
+        raise place.wrong(f"{file} {what}") if place else SourceLocation(file).wrong(what)
     return frame
 
 
@@ -79,7 +79,7 @@ def _check_none_left(path: Path, count: int, read: set[Path]) -> None:
     )
     if left:
         names = ", ".join(str(text) for text in left[:LISTED])
-        raise Place(path).wrong(
+        raise SourceLocation(path).wrong(
             f"{len(left)} of {len(left) + count} label files have no picture: {names}"
         )
 
@@ -96,11 +96,13 @@ def _boxes(text: Path, file: Path, manifest: Manifest) -> Iterator[tuple[int, Bo
     try:
         lines = text.read_text("utf-8-sig").split("\n")
     except UnicodeDecodeError:
-        raise Place(text).wrong("is no text; save it as UTF-8") from None
-    given = [(Place(text, at), line.split()) for at, line in enumerate(lines, 1) if line.strip()]
+        raise SourceLocation(text).wrong("is no text; save it as UTF-8") from None
+    given = [
+        (SourceLocation(text, at), line.split()) for at, line in enumerate(lines, 1) if line.strip()
+    ]
     if not given:
         return
-    height, width = decoded(file).shape[:2]
+    height, width = read_labeled_image(file).shape[:2]
     for place, words in given:
         index, (cx, cy, w, h) = _line(place, words)
         if wrong := bad_index(index, manifest):
@@ -111,7 +113,7 @@ def _boxes(text: Path, file: Path, manifest: Manifest) -> Iterator[tuple[int, Bo
         yield index, box
 
 
-def _line(place: Place, words: Sequence[str]) -> tuple[int, tuple[float, ...]]:
+def _line(place: SourceLocation, words: Sequence[str]) -> tuple[int, tuple[float, ...]]:
     """The class, and cx, cy, w, h in fractions."""
     try:
         index, values = int(words[0]), tuple(map(float, words[1:]))

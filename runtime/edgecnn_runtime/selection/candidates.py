@@ -15,11 +15,11 @@ from edgecnn_runtime.bundle.bundle import Bundle
 from edgecnn_runtime.bundle.manifest import Artifact
 from edgecnn_runtime.device.cpu import INT8_DOT, SATURATING, WIDE, cpu_features, usable_cores
 from edgecnn_runtime.errors import BackendMissingError, UsageError
-from edgecnn_runtime.selection.record import recall_measured
+from edgecnn_runtime.selection.record import read_selection
 from edgecnn_runtime.verification.selftest import SelfTest
 
 ALL = "all"
-EXACT = "f32"
+FULL_PRECISION = "f32"
 
 log = logging.getLogger(__name__)
 
@@ -42,15 +42,15 @@ class Candidate:
     @property
     def exact(self) -> bool:
         """Whether the engine rounds nothing that the artifact does not."""
-        return self.precision == EXACT
+        return self.precision == FULL_PRECISION
 
     @property
-    def builds(self) -> bool:
+    def needs_build(self) -> bool:
         """Whether opening it may take minutes: its engine is built here, once."""
         return bool(backend_module(self.backend).BUILDS)
 
     @property
-    def proven(self) -> bool:
+    def verified_at_export(self) -> bool:
         """Whether export measured this precision of this artifact, and it passed.
 
         An engine's exact precision needs no proof but the self-test.
@@ -122,7 +122,7 @@ def candidates(
     return found
 
 
-def ranked(
+def rank_candidates(
     bundle: Bundle,
     cache: Path,
     *,
@@ -143,12 +143,12 @@ def ranked(
     offered_here = candidates(
         bundle, backend=backend, artifact=artifact, precision=precision, threads=threads
     )
-    by_rule = [each for each in offered_here if backend or not each.builds]
-    measured = recall_measured(bundle, cache, batch)
+    by_rule = [each for each in offered_here if backend or not each.needs_build]
+    measured = read_selection(bundle, cache, batch)
     if measured is None:
         return by_rule or _only_builders(bundle, offered_here)
     offered = candidates(bundle, precision=ALL)
-    known = {(c.artifact.file, c.backend, c.precision): c for c in offered if c.proven}
+    known = {(c.artifact.file, c.backend, c.precision): c for c in offered if c.verified_at_export}
     found: list[Candidate] = []
     for standing in measured.standings:
         candidate = known.get((standing.artifact, standing.backend, standing.precision))
@@ -164,7 +164,7 @@ def ranked(
             and precision in {"", ALL, candidate.precision}
             and _threads(candidate.backend, threads or standing.threads) == standing.threads
         ):
-            why = measured.why(standing)
+            why = measured.reason(standing)
             found.append(replace(candidate, threads=standing.threads, reason=why))
     tried = {(c.artifact.file, c.engine, c.threads) for c in found}
     found += (c for c in by_rule if (c.artifact.file, c.engine, c.threads) not in tried)

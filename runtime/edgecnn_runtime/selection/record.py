@@ -12,8 +12,8 @@ from msgspec import Meta
 from edgecnn_runtime import __version__
 from edgecnn_runtime.backends import installed
 from edgecnn_runtime.bundle.bundle import Bundle
-from edgecnn_runtime.device.cache import Key, recall, remember
-from edgecnn_runtime.device.fingerprint import speed_key
+from edgecnn_runtime.device.cache import Key, read_entry, write_entry
+from edgecnn_runtime.device.fingerprint import performance_key
 
 KIND = "choice"
 
@@ -21,7 +21,7 @@ Name: TypeAlias = Annotated[str, Meta(pattern=r"^[\w][\w.\-]*$", max_length=128)
 Factor: TypeAlias = Annotated[float, Meta(gt=0.0)]
 
 
-class Standing(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class CandidateTiming(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One way to run the bundle, as it was timed here.
 
     artifact: its file name. milliseconds: p50 of an inference. relative: the same over the
@@ -48,7 +48,7 @@ class Standing(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         return f"{file} on {self.backend}/{self.precision}, {threads}"
 
 
-class Measured(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class SelectionRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What was measured here.
 
     created: UTC, ISO 8601. batch: frames an inference. standings: the chosen one first, then by
@@ -58,25 +58,27 @@ class Measured(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 
     created: Annotated[str, Meta(max_length=40)]
     batch: Annotated[int, Meta(ge=1)]
-    standings: Annotated[tuple[Standing, ...], Meta(min_length=1, max_length=4096)]
+    standings: Annotated[tuple[CandidateTiming, ...], Meta(min_length=1, max_length=4096)]
     plain: Annotated[int, Meta(ge=0)] | None = None
 
-    def why(self, standing: Standing) -> str:
+    def reason(self, standing: CandidateTiming) -> str:
         """One of the standings in words, as ``model.choice`` gives them."""
         others = [other for other in self.standings if other != standing]
         found = [
-            f"{times(other.ratio / standing.ratio)} float on {other.backend}"
+            f"{speedup_text(other.ratio / standing.ratio)} float on {other.backend}"
             for index, other in enumerate(self.standings)
             if index == self.plain and other != standing
         ]
         if others:
             place = "the fastest" if standing != self.standings[0] else "the next"
-            found.append(f"{times(others[0].ratio / standing.ratio)} {place}, {others[0].name}")
+            found.append(
+                f"{speedup_text(others[0].ratio / standing.ratio)} {place}, {others[0].name}"
+            )
         said = ", ".join(found) or "the only candidate"
         return f"measured here on {self.created[:10]}: {said}"
 
 
-def times(factor: float) -> str:
+def speedup_text(factor: float) -> str:
     """``2.1 × faster than`` and its like; ``as fast as`` within 2 %."""
     if abs(factor - 1) < 0.02:
         return "as fast as"
@@ -85,16 +87,16 @@ def times(factor: float) -> str:
     return f"{factor:.2f} × faster than" if factor < 1.2 else f"{factor:.1f} × faster than"
 
 
-def recall_measured(bundle: Bundle, cache: Path, batch: int) -> Measured | None:
+def read_selection(bundle: Bundle, cache: Path, batch: int) -> SelectionRecord | None:
     """What was measured of this very bundle with this batch, these engines, on this machine."""
-    return recall(cache, KIND, _key(bundle, batch), Measured)
+    return read_entry(cache, KIND, _key(bundle, batch), SelectionRecord)
 
 
-def remember_measured(bundle: Bundle, cache: Path, measured: Measured) -> bool:
+def write_selection(bundle: Bundle, cache: Path, measured: SelectionRecord) -> bool:
     """Keep it for ``load``; False where the folder cannot be written."""
-    return remember(cache, KIND, _key(bundle, measured.batch), measured)
+    return write_entry(cache, KIND, _key(bundle, measured.batch), measured)
 
 
 def _key(bundle: Bundle, batch: int) -> Key:
     versions = (f"{name} {version}" for name, version in installed().items())
-    return (bundle.digest, f"batch {batch}", __version__, *versions, *speed_key())
+    return (bundle.digest, f"batch {batch}", __version__, *versions, *performance_key())

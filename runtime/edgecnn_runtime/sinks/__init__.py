@@ -9,18 +9,18 @@ from edgecnn_runtime.sinks.encoders import CODECS
 from edgecnn_runtime.sinks.lines import CsvTable, JsonLines
 from edgecnn_runtime.sinks.video import Snapshot, Video
 
-__all__ = ["CsvTable", "JsonLines", "Snapshot", "Video", "check_output", "open_drawing"]
+__all__ = ["CsvTable", "JsonLines", "Snapshot", "Video", "check_output", "open_annotated"]
 
-PICTURES = (".jpg", ".jpeg", ".png")
-DRAWINGS = (*CODECS, *PICTURES)
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
+ANNOTATED_SUFFIXES = (*CODECS, *IMAGE_SUFFIXES)
 """File endings that annotated frames can be kept in."""
 
 
-def open_drawing(
+def open_annotated(
     path: Path, *, fps: float, labels: Sequence[str] = (), roi: Roi | None = None
 ) -> Video | Snapshot:
     """A writer of annotated frames: a video, or a picture, by the file's ending."""
-    if path.suffix.lower() in PICTURES:
+    if path.suffix.lower() in IMAGE_SUFFIXES:
         return Snapshot(path, labels=labels, roi=roi)
     return Video(path, fps=fps, labels=labels, roi=roi)
 

@@ -13,8 +13,8 @@ from typing import Any, TextIO
 import msgspec
 
 from edgecnn_runtime.errors import EdgecnnError, UsageError
-from edgecnn_runtime.pipeline import Seen
-from edgecnn_runtime.sinks.serialize import context, results
+from edgecnn_runtime.pipeline import FrameResult
+from edgecnn_runtime.sinks.serialize import frame_record, result_records
 
 COLUMNS = (
     "source", "index", "time", "captured", "age_ms", "label", "class", "score", "text",
@@ -60,10 +60,10 @@ class JsonLines:
         """Raises UsageError where the file cannot be written."""
         self._lines = _Lines(path)
 
-    def write(self, seen: Seen) -> None:
+    def write(self, seen: FrameResult) -> None:
         """Add a line, unless nothing was found. Raises EdgecnnError (disk full)."""
-        if found := results(seen):
-            line = msgspec.json.encode({**context(seen), "results": found})
+        if found := result_records(seen):
+            line = msgspec.json.encode({**frame_record(seen), "results": found})
             self._lines.write_text(line.decode() + "\n")
 
     def close(self) -> None:
@@ -79,10 +79,10 @@ class CsvTable:
         self._lines = _Lines(path)
         self._lines.write_text(",".join(COLUMNS) + "\n")
 
-    def write(self, seen: Seen) -> None:
+    def write(self, seen: FrameResult) -> None:
         """Add a row a result. Raises EdgecnnError (disk full)."""
-        if found := results(seen):
-            where = context(seen)
+        if found := result_records(seen):
+            where = frame_record(seen)
             self._lines.write_text("".join(_row({**where, **_flat(one)}) for one in found))
 
     def close(self) -> None:

@@ -15,11 +15,11 @@ import time
 from datetime import datetime, timezone
 from typing import Any
 
-from edgecnn_runtime.pipeline import Seen
+from edgecnn_runtime.pipeline import FrameResult
 from edgecnn_runtime.types import Classification, Detection, Embedding, Frame, Reading
 
 
-def results(seen: Seen) -> list[dict[str, Any]]:
+def result_records(seen: FrameResult) -> list[dict[str, Any]]:
     """One mapping a thing that was found; empty where nothing was."""
     if isinstance(seen.result, list):
         return [_detection(found) for found in seen.result]
@@ -28,7 +28,7 @@ def results(seen: Seen) -> list[dict[str, Any]]:
     return [_single(seen.result)]
 
 
-def context(seen: Seen) -> dict[str, Any]:
+def frame_record(seen: FrameResult) -> dict[str, Any]:
     """Where and when."""
     frame = seen.frame
     live = seen.age is not None

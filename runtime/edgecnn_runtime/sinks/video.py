@@ -8,9 +8,9 @@ from pathlib import Path
 
 import cv2
 
-from edgecnn_runtime.draw import Painter
+from edgecnn_runtime.draw import Annotator
 from edgecnn_runtime.errors import EdgecnnError
-from edgecnn_runtime.pipeline import Seen
+from edgecnn_runtime.pipeline import FrameResult
 from edgecnn_runtime.preprocess import Roi
 from edgecnn_runtime.sinks.encoders import Encoder, open_encoder
 
@@ -21,7 +21,7 @@ LONGEST_STILL = 10.0
 RESERVE = 32 << 20
 """Bytes of the disk left alone, to complete the video with."""
 SMOOTHING = 0.1
-LOOK_AT_DISK = 25
+DISK_CHECK_INTERVAL = 25
 """Frames between two looks at the space left."""
 
 
@@ -40,24 +40,24 @@ class Video:
         self._part = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
         self._fps = fps if 1 <= fps <= 240 else 0.0
         self._roi = roi
-        self._painter = Painter(labels)
+        self._painter = Annotator(labels)
         self._encoder: Encoder | None = None
         self._size = (0, 0)
         self._captured = self._at = 0.0
         self._written = self._period = 0.0
         self._count = 0
 
-    def write(self, seen: Seen) -> None:
+    def write(self, seen: FrameResult) -> None:
         """Draw what was seen into the frame, and add it; scaled to the first one's size.
 
         Raises EdgecnnError where the disk is nearly full; what was written can be completed.
         """
         pixels = seen.frame.pixels
         rate = self._pace()
-        self._painter.draw(pixels, seen.result, roi=self._roi, note=note(seen, rate))
+        self._painter.annotate(pixels, seen.result, roi=self._roi, note=caption(seen, rate))
         height, width = pixels.shape[:2]
         try:
-            if self._count % LOOK_AT_DISK == 0:
+            if self._count % DISK_CHECK_INTERVAL == 0:
                 self._check_space()
             if self._encoder is None:
                 self._encoder = open_encoder(self._part, width, height, self._fps or 25.0)
@@ -99,7 +99,7 @@ class Video:
             self._period = period
         return 1 / self._period if self._count else 0.0
 
-    def _time(self, seen: Seen) -> float:
+    def _time(self, seen: FrameResult) -> float:
         """Seconds since the first frame, as the video shows it."""
         if seen.frame.pts is None and seen.age is None:
             return self._count / PICTURE_FPS
@@ -124,12 +124,12 @@ class Snapshot:
         self.path = path
         self._part = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
         self._roi = roi
-        self._painter = Painter(labels)
+        self._painter = Annotator(labels)
 
-    def write(self, seen: Seen) -> None:
+    def write(self, seen: FrameResult) -> None:
         """Draw what was seen, and put the picture in its place. Raises EdgecnnError."""
         pixels = seen.frame.pixels
-        self._painter.draw(pixels, seen.result, roi=self._roi)
+        self._painter.annotate(pixels, seen.result, roi=self._roi)
         try:
             _, data = cv2.imencode(self.path.suffix, pixels)
             self._part.write_bytes(data.tobytes())
@@ -142,7 +142,7 @@ class Snapshot:
         """Nothing is held open."""
 
 
-def note(seen: Seen, rate: float) -> str:
+def caption(seen: FrameResult, rate: float) -> str:
     """``24.8 fps   8.1 ms   age 63 ms``: the pace, the time a result takes, and its age."""
     parts = [f"{rate:.1f} fps"] if rate else []
     parts.append(f"{1000 * seen.timings.total:.1f} ms")

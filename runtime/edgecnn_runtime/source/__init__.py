@@ -65,11 +65,11 @@ def _reader(
             address, transport=transport, open_timeout=open_timeout, read_timeout=read_timeout
         )
     if address.kind == "pictures":
-        from edgecnn_runtime.source.pictures import Pictures
+        from edgecnn_runtime.source.pictures import ImageFiles
 
-        return lambda: Pictures(Path(address.target))
-    from edgecnn_runtime.source.opencv import Camera, VideoFile
+        return lambda: ImageFiles(Path(address.target))
+    from edgecnn_runtime.source.opencv import OpenCvCamera, VideoFile
 
     if address.kind == "video":
         return lambda: VideoFile(Path(address.target), loop=loop)
-    return lambda: Camera(address)
+    return lambda: OpenCvCamera(address)

@@ -10,17 +10,17 @@ from numpy.typing import NDArray
 
 from edgecnn_runtime.errors import SourceLostError, UsageError
 from edgecnn_runtime.source.clock import StreamClock
-from edgecnn_runtime.source.latest import Slot
+from edgecnn_runtime.source.latest import LatestSlot
 from edgecnn_runtime.source.orientation import Flip, Rotation, orient, to_bgr
 from edgecnn_runtime.types import Frame
 
-GRACE = 1.0
+READER_GRACE = 1.0
 """Seconds a reader gets beyond its own time-out to say what happened before it is abandoned."""
-CATCH_UP = 2.0
+STARTUP_DRAIN = 2.0
 """Seconds after connecting in which pictures that lay in a buffer are passed over."""
 
 
-class Picture(NamedTuple):
+class RawFrame(NamedTuple):
     """What a reader reads.
 
     pixels: as delivered, any layout ``to_bgr`` takes; never written to again.
@@ -44,7 +44,7 @@ class Reader(Protocol):
     def fps(self) -> float:
         """Nominal pictures a second; 0.0 where unknown."""
 
-    def read(self) -> Picture | None:
+    def read(self) -> RawFrame | None:
         """The next picture, None at a clean end. Raises SourceLostError for any other end."""
 
     def close(self) -> None:
@@ -81,7 +81,7 @@ class Source:
         self._flip: Flip = flip
         self._read_timeout = read_timeout
         self._realtime = realtime
-        self._slot: Slot[Frame] = Slot()
+        self._slot: LatestSlot[Frame] = LatestSlot()
         self._closed = threading.Event()
         self._opened = threading.Event()
         self._refused: Exception | None = None
@@ -89,7 +89,7 @@ class Source:
             target=self._run, args=(open_reader,), name=f"capture {name}", daemon=True
         )
         self._thread.start()
-        if not self._opened.wait(open_timeout + GRACE):
+        if not self._opened.wait(open_timeout + READER_GRACE):
             self._closed.set()
             raise SourceLostError(f"{name}: no answer within {open_timeout:g} s")
         if self._refused is not None:
@@ -102,7 +102,7 @@ class Source:
         ``read_timeout`` seconds: the read is then abandoned.
         """
         try:
-            return self._slot.take(self._read_timeout + GRACE)
+            return self._slot.take(self._read_timeout + READER_GRACE)
         except TimeoutError:
             error = SourceLostError(
                 f"{self.name}: no picture for {self._read_timeout:g} s; "
@@ -116,7 +116,7 @@ class Source:
         while (frame := self.read()) is not None:
             yield frame
 
-    def close(self, *, wait: float = GRACE) -> None:
+    def close(self, *, wait: float = READER_GRACE) -> None:
         """Stop and release. A read that does not return within ``wait`` seconds is abandoned."""
         self._closed.set()
         self._slot.finish()
@@ -156,7 +156,7 @@ class Source:
         start = None
         while not self._closed.is_set() and (picture := reader.read()) is not None:
             now = time.monotonic()
-            if reader.live and picture.late and now - opened < CATCH_UP:
+            if reader.live and picture.late and now - opened < STARTUP_DRAIN:
                 clock.captured(picture.pts, now)
                 continue
             if reader.live or picture.pts is None:

@@ -6,7 +6,7 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 
 
-class Slot(Generic[T]):
+class LatestSlot(Generic[T]):
     """One thread puts, another takes; it never holds more than one value."""
 
     def __init__(self) -> None:

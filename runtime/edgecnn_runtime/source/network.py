@@ -10,16 +10,16 @@ import numpy as np
 
 from edgecnn_runtime.errors import BackendMissingError, SourceLostError
 from edgecnn_runtime.source.address import Address
-from edgecnn_runtime.source.capture import Picture
+from edgecnn_runtime.source.capture import RawFrame
 from edgecnn_runtime.types import Pixels
 
-WAITED = 0.002
+MIN_NETWORK_WAIT = 0.002
 """Seconds a packet takes at least that had to come over the network; a buffered one takes less."""
-MEND = 5.0
+KEYFRAME_WAIT = 5.0
 """Seconds after a loss in which only a key frame is trusted; a stream without them mends slowly."""
 PROTOCOLS = "rtp,rtsp,rtsps,srtp,udp,tcp,tls,http,https,httpproxy,crypto,hls,rtmp,rtmps,srt"
 """What a stream may lead to: never a file of this machine."""
-WHY = {
+ERROR_HINTS = {
     "ConnectionRefusedError": "nothing listens there: is the camera on, is the port right?",
     "ConnectionResetError": "the connection was lost",
     "OSError": "the connection was lost, or there is no such host",
@@ -64,7 +64,7 @@ class NetworkStream:
         self._stream.codec_context.thread_count = 1
         self._packets = self._container.demux(self._stream)
         self._stamped = not self._container.format.flags & NO_TIMESTAMPS
-        self._waiting: list[Picture] = []
+        self._waiting: list[RawFrame] = []
         self._end = float(self._container.duration or 0) / self._av.time_base
         self._broken_until = 0.0
         self._first: float | None = None
@@ -74,7 +74,7 @@ class NetworkStream:
         # A recording over RTSP comes at its own pace; a file over HTTP as fast as it is read.
         self.live = self._end == 0.0 or address.target.lower().startswith("rtsp")
 
-    def read(self) -> Picture | None:
+    def read(self) -> RawFrame | None:
         """The next picture; one with parts that were lost on the way is passed over.
 
         Raises SourceLostError where the stream ends; None where a recording of known length does.
@@ -91,7 +91,7 @@ class NetworkStream:
             if packet is None:
                 self._check_ended()
                 return None
-            late = time.monotonic() - began < WAITED
+            late = time.monotonic() - began < MIN_NETWORK_WAIT
             self._waiting = [self._picture(frame, late) for frame in self._decode(packet)]
         return self._waiting.pop(0)
 
@@ -105,21 +105,21 @@ class NetworkStream:
         try:
             for frame in packet.decode():
                 if frame.is_corrupt:
-                    self._broken_until = time.monotonic() + MEND
+                    self._broken_until = time.monotonic() + KEYFRAME_WAIT
                 elif frame.key_frame or time.monotonic() > self._broken_until:
                     self._broken_until = 0.0
                     whole.append(frame)
         except self._av.error.FFmpegError:
-            self._broken_until = time.monotonic() + MEND
+            self._broken_until = time.monotonic() + KEYFRAME_WAIT
         return whole
 
-    def _picture(self, frame: Any, late: bool) -> Picture:
+    def _picture(self, frame: Any, late: bool) -> RawFrame:
         pts = frame.time if self._stamped else None
         if pts is not None:
             self._first = pts if self._first is None else self._first
             pts -= self._first
             self._last = pts
-        return Picture(_bgr(frame), pts, late)
+        return RawFrame(_bgr(frame), pts, late)
 
     def _check_ended(self) -> None:
         if self._last < self._end - 1.0 or self._end == 0.0:
@@ -151,7 +151,7 @@ def _why(error: Exception, waited: float, timeout: float, transport: str) -> str
         return f"no answer within {timeout:g} s{blocked}"
     if isinstance(error, OSError) and error.errno == errno.EPROTONOSUPPORT and other:
         return f"the camera does not offer this transport: try {other}"
-    return WHY.get(type(error).__name__, f"the connection failed ({type(error).__name__})")
+    return ERROR_HINTS.get(type(error).__name__, f"the connection failed ({type(error).__name__})")
 
 
 def _pyav(name: str) -> ModuleType:

@@ -7,10 +7,10 @@ import cv2
 
 from edgecnn_runtime.errors import BackendMissingError, SourceLostError
 from edgecnn_runtime.source.address import Address
-from edgecnn_runtime.source.capture import Picture
+from edgecnn_runtime.source.capture import RawFrame
 from edgecnn_runtime.source.truncation import is_iso, missing_bytes
 
-SKIP = 250
+MAX_UNDECODABLE_PACKETS = 250
 """Packets in a row that may be undecodable before a damaged video is given up."""
 
 
@@ -30,7 +30,7 @@ class VideoFile:
         self._count = self._holes = 0
         self._base = self._pts = 0.0
 
-    def read(self) -> Picture | None:
+    def read(self) -> RawFrame | None:
         """The next frame, passing over what cannot be decoded; None at the end of a whole file.
 
         Raises SourceLostError at the end of one that is cut short or damaged.
@@ -45,7 +45,7 @@ class VideoFile:
         _, pixels = self._capture.retrieve()
         self._count += 1
         self._pts = self._base + self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
-        return Picture(pixels, self._pts)
+        return RawFrame(pixels, self._pts)
 
     def close(self) -> None:
         """Release the decoder."""
@@ -62,7 +62,9 @@ class VideoFile:
     def _grab(self) -> bool:
         if self._capture.grab():
             return True
-        if self._count >= self._expected or not any(self._capture.grab() for _ in range(SKIP)):
+        if self._count >= self._expected or not any(
+            self._capture.grab() for _ in range(MAX_UNDECODABLE_PACKETS)
+        ):
             return False
         self._holes += 1
         return True
@@ -88,7 +90,7 @@ class VideoFile:
         self._capture = self._open()
 
 
-class Camera:
+class OpenCvCamera:
     """Reader of a USB camera, a CSI camera or a GStreamer pipeline."""
 
     live = True
@@ -99,7 +101,7 @@ class Camera:
             self._capture = _device(address)
         else:
             pipeline = csi_pipeline(address) if address.kind == "csi" else address.target
-            self._capture = _gstreamer(complete(pipeline))
+            self._capture = _gstreamer(with_appsink(pipeline))
         if not self._capture.isOpened():
             hint = "try it with gst-launch-1.0"
             if address.kind == "device":
@@ -107,7 +109,7 @@ class Camera:
             raise SourceLostError(f"{self._name} cannot be opened: {hint}")
         self.fps = max(0.0, float(self._capture.get(cv2.CAP_PROP_FPS)))
 
-    def read(self) -> Picture | None:
+    def read(self) -> RawFrame | None:
         """The next picture. Raises SourceLostError where the camera gives none."""
         got, pixels = self._capture.read()
         if not got:
@@ -115,7 +117,7 @@ class Camera:
                 f"{self._name} gives no more pictures: it was unplugged, or has ended"
             )
         stamp = self._capture.get(cv2.CAP_PROP_POS_MSEC)
-        return Picture(pixels, stamp / 1000 if stamp > 0 else None)
+        return RawFrame(pixels, stamp / 1000 if stamp > 0 else None)
 
     def close(self) -> None:
         """Release the camera."""
@@ -134,7 +136,7 @@ def csi_pipeline(address: Address) -> str:
     )
 
 
-def complete(pipeline: str) -> str:
+def with_appsink(pipeline: str) -> str:
     """A pipeline that ends in BGR pictures for us; one with an appsink of its own is kept."""
     if "appsink" in pipeline:
         return pipeline

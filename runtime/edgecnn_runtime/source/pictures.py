@@ -7,10 +7,10 @@ import numpy as np
 
 from edgecnn_runtime.errors import SourceLostError, UsageError
 from edgecnn_runtime.source.address import PICTURES
-from edgecnn_runtime.source.capture import Picture
+from edgecnn_runtime.source.capture import RawFrame
 
 
-class Pictures:
+class ImageFiles:
     """Reader of picture files. EXIF orientation is applied, alpha dropped, 16 bits are kept."""
 
     live = False
@@ -22,7 +22,7 @@ class Pictures:
         self._unread = iter(self._files)
         self._bad: list[str] = []
 
-    def read(self) -> Picture | None:
+    def read(self) -> RawFrame | None:
         """The next picture that can be read.
 
         Raises SourceLostError, after the last one, naming those that could not.
@@ -35,7 +35,7 @@ class Pictures:
             except (OSError, cv2.error):  # empty, or over OpenCV's limit on the number of pixels
                 pixels = None
             if pixels is not None:
-                return Picture(pixels, None)
+                return RawFrame(pixels, None)
             self._bad.append(file.name)
         if self._bad:
             shown = ", ".join(self._bad[:5]) + (", …" if len(self._bad) > 5 else "")

@@ -7,23 +7,23 @@ import numpy as np
 
 from edgecnn_runtime.types import Box, Classification, Detection, Embedding, Reading, Result
 
-OVERLAP = 0.8
+MATCH_IOU = 0.8
 """IoU from which two boxes are the same box."""
 SCORE_MARGIN = 0.05
 """How far scores of the same box may differ; a box so close to the threshold may be missing."""
 POINT_MARGIN = 0.25
 """How far a landmark may be off, as a share of the box's side (the square root of its area): by
 more it is on another feature; the eyes of a face are about 0.4 apart."""
-SAME_VECTOR = 0.99
+EMBEDDING_COSINE = 0.99
 """Cosine from which two embeddings are the same vector."""
-TOSS_UP = 0.01
+TIE_MARGIN = 0.01
 """Scores of two classes that differ by less are no decision: either of them may come first."""
 
-GUESS = 0.525
+MAX_UNCERTAIN_PROBABILITY = 0.525
 """The most a character can have while another one comes within 0.05 of it."""
 
 
-def same_result(one: Result, other: Result, *, threshold: float = 0.0) -> bool:
+def results_match(one: Result, other: Result, *, threshold: float = 0.0) -> bool:
     """Whether two results for the same picture agree.
 
     The best label is the same, or both give the two labels scores within 0.01; the text is the
@@ -36,7 +36,7 @@ def same_result(one: Result, other: Result, *, threshold: float = 0.0) -> bool:
     return equal == total
 
 
-def share_equal(pairs: Iterable[tuple[Result, Result]], *, threshold: float = 0.0) -> float:
+def agreement_rate(pairs: Iterable[tuple[Result, Result]], *, threshold: float = 0.0) -> float:
     """The share of findings two runs agree on: of the boxes of both, else of the pictures.
 
     A picture in which both find nothing counts as one finding.
@@ -61,7 +61,7 @@ def _same(one: Result, other: Result) -> bool:
     if isinstance(one, Reading) and isinstance(other, Reading):
         return _same_text(one, other)
     if isinstance(one, Embedding) and isinstance(other, Embedding):
-        return _cosine(one.vector, other.vector) >= SAME_VECTOR
+        return _cosine(one.vector, other.vector) >= EMBEDDING_COSINE
     return False
 
 
@@ -79,7 +79,7 @@ def _same_text(one: Reading, other: Reading) -> bool:
     if len(one.text) != len(other.text):
         return False
     scores = zip(one.char_scores, other.char_scores, strict=False)
-    sure = [max(pair) > GUESS for pair in scores] or [True] * len(one.text)
+    sure = [max(pair) > MAX_UNCERTAIN_PROBABILITY for pair in scores] or [True] * len(one.text)
     return all(
         mine == theirs or not certain
         for mine, theirs, certain in zip(one.text, other.text, sure, strict=True)
@@ -90,7 +90,7 @@ def _toss_up(one: Classification, other: Classification) -> bool:
     if one.scores.shape != other.scores.shape:
         return False
     pairs = (scores[[one.index, other.index]] for scores in (one.scores, other.scores))
-    return all(abs(float(first) - float(second)) <= TOSS_UP for first, second in pairs)
+    return all(abs(float(first) - float(second)) <= TIE_MARGIN for first, second in pairs)
 
 
 def _matched(needy: list[Detection], others: list[Detection], sure: float) -> tuple[int, int]:
@@ -110,7 +110,7 @@ def _same_box(one: Detection, other: Detection) -> bool:
     return (
         one.index == other.index
         and abs(one.score - other.score) <= SCORE_MARGIN
-        and iou(one.box, other.box) >= OVERLAP
+        and iou(one.box, other.box) >= MATCH_IOU
         and _same_points(one, other)
     )
 

@@ -14,13 +14,13 @@ from edgecnn_runtime.backends import Backend, backend_module
 from edgecnn_runtime.bundle.bundle import Bundle, GoldenData, load_golden
 from edgecnn_runtime.bundle.manifest import Artifact, Manifest
 from edgecnn_runtime.decode import Decoder, make_decoder
-from edgecnn_runtime.device.cache import recall, remember
-from edgecnn_runtime.device.fingerprint import host_key
+from edgecnn_runtime.device.cache import read_entry, write_entry
+from edgecnn_runtime.device.fingerprint import numerics_key
 from edgecnn_runtime.errors import BundleError, SelfTestError
 from edgecnn_runtime.parity import snr_db
-from edgecnn_runtime.preprocess import whole
+from edgecnn_runtime.preprocess import identity_geometry
 from edgecnn_runtime.types import Floats, Result, Tensors
-from edgecnn_runtime.verification.result_matching import same_result
+from edgecnn_runtime.verification.result_matching import results_match
 
 TOLERANCE_DB = 6.0
 """How much worse than at export a device may be: another processor rounds differently."""
@@ -43,7 +43,7 @@ class SelfTest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     required_db: dict[str, float]
     agreement: float
 
-    def of(self, manifest: Manifest) -> bool:
+    def covers(self, manifest: Manifest) -> bool:
         """Whether it tells of these outputs, as one that was kept may not if it was damaged."""
         names = {output.name for output in manifest.outputs}
         return self.snr_db.keys() == self.required_db.keys() == names
@@ -51,10 +51,10 @@ class SelfTest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     @property
     def passed(self) -> bool:
         """Every output close enough, and every decoded result the same."""
-        return self.agreement == 1.0 and not self.misses
+        return self.agreement == 1.0 and not self.shortfall
 
     @property
-    def misses(self) -> dict[str, float]:
+    def shortfall(self) -> dict[str, float]:
         """The outputs that are too far off, by how many dB."""
         return {
             name: need - self.snr_db[name]
@@ -90,7 +90,7 @@ def check_outputs(manifest: Manifest, backend: Backend, who: str) -> None:
             )
 
 
-def check(
+def ensure_selftest(
     bundle: Bundle, artifact: Artifact, engine: str, backend: Backend, cache: Path
 ) -> SelfTest:
     """``replay``, unless it has passed here before with the same bundle, machine and versions.
@@ -100,32 +100,32 @@ def check(
     name = engine.partition("/")[0]
     version = str(backend_module(name).version())
     batch = str(len(backend.pixels))
-    key = (bundle.digest, artifact.file, engine, batch, version, __version__, *host_key())
-    found = recall(cache, "selftest", key, SelfTest)
-    if found is None or not found.of(bundle.manifest) or not found.passed:
-        found = replay(bundle, artifact, engine, backend)
+    key = (bundle.digest, artifact.file, engine, batch, version, __version__, *numerics_key())
+    found = read_entry(cache, "selftest", key, SelfTest)
+    if found is None or not found.covers(bundle.manifest) or not found.passed:
+        found = run_selftest(bundle, artifact, engine, backend)
         if not found.passed:
             raise SelfTestError(
                 f"{artifact.file} on {engine} {version} does not reproduce the golden outputs of "
                 f"{bundle.path} here: {found}. It is not used; `edgecnn verify` shows every engine"
             )
-        remember(cache, "selftest", key, found)
+        write_entry(cache, "selftest", key, found)
     return found
 
 
-def replay(bundle: Bundle, artifact: Artifact, engine: str, backend: Backend) -> SelfTest:
+def run_selftest(bundle: Bundle, artifact: Artifact, engine: str, backend: Backend) -> SelfTest:
     """Run the golden pictures through ``backend`` and compare; writes into its ``pixels``.
 
     Raises BundleError where the golden data cannot be read.
     """
     model = bundle.manifest
     golden = load_golden(bundle)
-    found = run_pictures(backend, golden, model)
+    found = run_batches(backend, golden, model)
     required = required_db(artifact, engine, model)
     return SelfTest(
         snr_db={name: snr_db(golden.outputs[name], found[name]) for name in required},
         required_db=required,
-        agreement=agreement(model, golden.outputs, found),
+        agreement=golden_agreement(model, golden.outputs, found),
     )
 
 
@@ -149,7 +149,7 @@ def required_db(artifact: Artifact, engine: str, model: Manifest) -> dict[str, f
     }
 
 
-def run_pictures(backend: Backend, golden: GoldenData, model: Manifest) -> dict[str, Floats]:
+def run_batches(backend: Backend, golden: GoldenData, model: Manifest) -> dict[str, Floats]:
     """The backend's outputs for the golden pictures, float32[pictures,…], the batch first."""
     size = len(backend.pixels)
     parts: list[Tensors] = []
@@ -168,13 +168,15 @@ def run_pictures(backend: Backend, golden: GoldenData, model: Manifest) -> dict[
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
-def agreement(model: Manifest, expected: dict[str, Floats], found: dict[str, Floats]) -> float:
+def golden_agreement(
+    model: Manifest, expected: dict[str, Floats], found: dict[str, Floats]
+) -> float:
     """The share of pictures whose decoded result is the same; both as float32[pictures,…]."""
     decoder = make_decoder(model)
     threshold = float(getattr(model.decode, "score", 0.0))
     count = len(next(iter(expected.values())))
     same = [
-        same_result(
+        results_match(
             _result(model, decoder, expected, item),
             _result(model, decoder, found, item),
             threshold=threshold,
@@ -189,4 +191,4 @@ def _result(model: Manifest, decoder: Decoder, outputs: dict[str, Floats], item:
         output.name: np.moveaxis(outputs[output.name][item : item + 1], 0, output.batch_axis)
         for output in model.outputs
     }
-    return decoder.decode(one, 0, whole(model.input))
+    return decoder.decode(one, 0, identity_geometry(model.input))

@@ -20,15 +20,15 @@ from edgecnn_runtime.selection.candidates import Candidate, candidates
 from edgecnn_runtime.types import Floats, Pixels
 from edgecnn_runtime.verification.selftest import (
     SelfTest,
-    agreement,
     check_outputs,
-    replay,
+    golden_agreement,
     required_db,
-    run_pictures,
+    run_batches,
+    run_selftest,
 )
 
 
-class Comparison(msgspec.Struct, frozen=True, kw_only=True):
+class OutputCheck(msgspec.Struct, frozen=True, kw_only=True):
     """One candidate against the float artifact on the pictures given.
 
     parity: of each output. agreement: the share of pictures with an equal decoded result.
@@ -38,7 +38,7 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     agreement: float
 
 
-class Verdict(msgspec.Struct, frozen=True, kw_only=True):
+class BackendCheck(msgspec.Struct, frozen=True, kw_only=True):
     """What was found of one artifact on one engine.
 
     selftest: None where the engine could not be opened, for which ``problem`` says why.
@@ -50,7 +50,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     engine: str
     version: str
     selftest: SelfTest | None = None
-    comparison: Comparison | None = None
+    comparison: OutputCheck | None = None
     problem: str = ""
 
     @property
@@ -59,13 +59,13 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
         return not self.problem
 
 
-def crosscheck(
+def verify_bundle(
     bundle: Bundle,
     *,
     backend: str = "",
     precision: str = "",
     frames: Sequence[Pixels] = (),
-) -> list[Verdict]:
+) -> list[BackendCheck]:
     """A verdict on every candidate, the exact precision of each engine unless told.
 
     backend, precision: as for ``candidates``. frames: uint8[H,W,3] BGR, of any sizes.
@@ -88,7 +88,7 @@ def crosscheck(
 
 def _verdict(
     bundle: Bundle, candidate: Candidate, pixels: Pixels | None, reference: dict[str, Floats]
-) -> tuple[Verdict, dict[str, Floats]]:
+) -> tuple[BackendCheck, dict[str, Floats]]:
     model, artifact, engine = bundle.manifest, candidate.artifact, candidate.engine
     module = backend_module(candidate.backend)
     batch = min(model.batch) if model.batch else 1
@@ -107,16 +107,16 @@ def _verdict(
             f"{candidate.backend} is not installed: {module.INSTALL}"
         ) from None
     except EdgecnnError as error:
-        verdict = Verdict(
+        verdict = BackendCheck(
             artifact=artifact.file, engine=engine, version=version, problem=str(error)
         )
         return verdict, {}
     try:
         check_outputs(model, opened, "it")
-        test = replay(bundle, artifact, engine, opened)
-        outputs = run_pictures(opened, GoldenData(pixels, {}), model) if pixels is not None else {}
+        test = run_selftest(bundle, artifact, engine, opened)
+        outputs = run_batches(opened, GoldenData(pixels, {}), model) if pixels is not None else {}
     except BundleError as error:
-        return Verdict(
+        return BackendCheck(
             artifact=artifact.file, engine=engine, version=version, problem=str(error)
         ), {}
     finally:
@@ -124,12 +124,12 @@ def _verdict(
     comparison = None
     problem = "" if test.passed else f"does not reproduce the golden outputs: {test}"
     if reference and outputs:
-        comparison = Comparison(
+        comparison = OutputCheck(
             parity={name: parity(reference[name], outputs[name]) for name in reference},
-            agreement=agreement(model, reference, outputs),
+            agreement=golden_agreement(model, reference, outputs),
         )
         problem = problem or _difference(comparison, required_db(artifact, engine, model))
-    verdict = Verdict(
+    verdict = BackendCheck(
         artifact=artifact.file,
         engine=engine,
         version=version,
@@ -140,7 +140,7 @@ def _verdict(
     return verdict, outputs
 
 
-def _difference(found: Comparison, required: dict[str, float]) -> str:
+def _difference(found: OutputCheck, required: dict[str, float]) -> str:
     for name, need in required.items():
         if not found.parity[name].snr_db >= need:
             return (

@@ -12,11 +12,11 @@ from torch import nn
 from torch.nn import functional as F
 
 from edgecnn_export.graph.fold import fold_pixels
-from edgecnn_export.graph.optimize import optimise
+from edgecnn_export.graph.optimize import optimize
 from edgecnn_export.loading.file_format import Kind
-from edgecnn_export.loading.loaded import Loaded
+from edgecnn_export.loading.loaded import LoadedModel
 from edgecnn_export.tracing.trace import trace
-from edgecnn_export.verification.reference import textbook
+from edgecnn_export.verification.reference import reference_preprocess
 from edgecnn_runtime.bundle.manifest import Input, Normalization
 
 SIZE = 12
@@ -29,7 +29,7 @@ def spec(color: str, mean: tuple[float, ...], std: tuple[float, ...]) -> Input:
 
 def traced(module: nn.Module, channels: int, tmp_path) -> onnx.ModelProto:
     kind: Kind = "checkpoint"
-    loaded = Loaded(path=tmp_path, sha256="0" * 64, kind=kind, module=module.eval())
+    loaded = LoadedModel(path=tmp_path, sha256="0" * 64, kind=kind, module=module.eval())
     return trace(loaded, height=SIZE, width=SIZE, channels=channels, opset=20)
 
 
@@ -37,7 +37,7 @@ def difference(module: nn.Module, model: onnx.ModelProto, given: Input) -> float
     """Largest difference to torch with the textbook's transform, relative to the outputs."""
     pixels = np.random.default_rng(1).integers(0, 256, (3, SIZE, SIZE, 3), dtype=np.uint8)
     with torch.no_grad():
-        truth = module(torch.from_numpy(textbook(pixels, given))).numpy()
+        truth = module(torch.from_numpy(reference_preprocess(pixels, given))).numpy()
     session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     assert session.get_inputs()[0].type == "tensor(uint8)"
     (found,) = session.run(None, {"pixels": pixels})
@@ -120,7 +120,7 @@ def test_pixels_in_give_what_the_textbook_gives(name: str, color: str, tmp_path)
     folded = fold_pixels(traced(module, 3, tmp_path), given)
     onnx.checker.check_model(folded, full_check=True)
     assert difference(module, folded, given) < 1e-4
-    assert difference(module, optimise(folded), given) < 1e-4
+    assert difference(module, optimize(folded), given) < 1e-4
     operators = [node.op_type for node in folded.graph.node]
     assert operators[:3] == ["Cast", "Transpose", "Sub"] or not folds
     assert ("Gather" in operators or "Mul" in operators) is not folds or color == "bgr"

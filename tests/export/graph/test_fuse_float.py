@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from edgecnn_export.graph.fold import fold_pixels
-from edgecnn_export.graph.fuse_float import finish
-from edgecnn_export.graph.optimize import optimise
-from edgecnn_export.loading.loaded import Loaded
+from edgecnn_export.graph.fuse_float import fuse_float
+from edgecnn_export.graph.optimize import optimize
+from edgecnn_export.loading.loaded import LoadedModel
 from edgecnn_export.tracing.trace import trace
 from edgecnn_runtime.bundle.manifest import Input, Normalization
 
@@ -55,11 +55,11 @@ def separable(out: int, *between: nn.Module) -> nn.Module:
 
 def exported(module: nn.Module, mean: tuple[float, ...] = MEAN, color: str = "rgb"):
     torch.manual_seed(0)
-    loaded = Loaded(path=Path("m.pt"), sha256="0" * 64, kind="weights", module=module.eval())
+    loaded = LoadedModel(path=Path("m.pt"), sha256="0" * 64, kind="weights", module=module.eval())
     normalization = Normalization(mean=mean, std=(58.4, 57.1, 57.4), origin="flag")
     spec = Input(width=SIZE, height=SIZE, color=color, normalization=normalization)
     traced = trace(loaded, height=SIZE, width=SIZE, channels=3, opset=20)
-    return optimise(fold_pixels(traced, spec))
+    return optimize(fold_pixels(traced, spec))
 
 
 def run(model: onnx.ModelProto) -> list[np.ndarray]:
@@ -72,7 +72,7 @@ def finished(module: nn.Module, **options) -> Counter[str]:
     """The operators after finishing; everything else about it is checked here."""
     before = exported(module, **options)
     kept = before.SerializeToString()
-    after = finish(before)
+    after = fuse_float(before)
     assert before.SerializeToString() == kept, "what was given stays as it was"
     onnx.checker.check_model(after, full_check=True)
     assert [o.name for o in after.graph.output] == [o.name for o in before.graph.output]

@@ -11,8 +11,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from edgecnn_export.graph.optimize import optimise
-from edgecnn_export.loading.loaded import Loaded
+from edgecnn_export.graph.optimize import optimize
+from edgecnn_export.loading.loaded import LoadedModel
 from edgecnn_export.tracing.trace import trace
 
 SIZE = 12
@@ -134,7 +134,7 @@ def randomised(module: nn.Module) -> nn.Module:
 
 
 def traced(module: nn.Module) -> onnx.ModelProto:
-    loaded = Loaded(path=Path("m.pt"), sha256="0" * 64, kind="weights", module=module)
+    loaded = LoadedModel(path=Path("m.pt"), sha256="0" * 64, kind="weights", module=module)
     return trace(loaded, height=SIZE, width=SIZE, channels=6, opset=20)
 
 
@@ -148,7 +148,7 @@ def test_fewer_nodes_same_numbers(name: str) -> None:
     make, operators = NETWORKS[name]
     module = randomised(make())
     before = traced(module)
-    model = optimise(before)
+    model = optimize(before)
     assert Counter(node.op_type for node in model.graph.node) == operators
     assert len(model.graph.node) <= len(before.graph.node)
     onnx.checker.check_model(model, full_check=True)
@@ -162,19 +162,19 @@ def test_fewer_nodes_same_numbers(name: str) -> None:
 def test_what_was_given_stays_as_it_was() -> None:
     before = traced(randomised(Block(conv(3), conv(1))))
     text = before.SerializeToString()
-    model = optimise(before)
+    model = optimize(before)
     assert before.SerializeToString() == text
     assert model.graph.input == before.graph.input
     assert model.graph.output == before.graph.output
 
 
 def test_optimising_again_changes_nothing() -> None:
-    once = optimise(traced(randomised(Block(conv(3), conv(1), nn.BatchNorm2d(6)))))
-    assert optimise(once).graph.node == once.graph.node
+    once = optimize(traced(randomised(Block(conv(3), conv(1), nn.BatchNorm2d(6)))))
+    assert optimize(once).graph.node == once.graph.node
 
 
 def test_nothing_is_kept_that_nobody_reads() -> None:
-    model = optimise(traced(randomised(Block(conv(3), conv(1), nn.BatchNorm2d(6)))))
+    model = optimize(traced(randomised(Block(conv(3), conv(1), nn.BatchNorm2d(6)))))
     read = {name for node in model.graph.node for name in node.input}
     assert {tensor.name for tensor in model.graph.initializer} <= read
     assert [t.name for t in model.graph.initializer] == ["branches.0.0.weight", "branches.0.0.bias"]
@@ -185,5 +185,5 @@ def test_nothing_is_kept_that_nobody_reads() -> None:
 def test_equal_weights_are_stored_once() -> None:
     module = nn.Sequential(nn.Conv2d(6, 6, 1), nn.ReLU(), nn.Conv2d(6, 6, 1))
     module[2].load_state_dict(module[0].state_dict())
-    model = optimise(traced(module.eval()))
+    model = optimize(traced(module.eval()))
     assert len(model.graph.initializer) == 2

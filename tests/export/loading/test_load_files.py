@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from edgecnn_export.config import ExportConfig
 from edgecnn_export.loading.archive import read_archive
-from edgecnn_export.loading.file_format import detect
+from edgecnn_export.loading.file_format import detect_format
 from edgecnn_export.loading.load import load_model
 from edgecnn_runtime.errors import CheckpointError, EdgecnnError, UnsupportedModelError, UsageError
 
@@ -192,6 +192,6 @@ def test_any_flipped_byte_gets_an_answer(
     path = tmp_path / "model"
     path.write_bytes(content)
     try:
-        assert load(path).kind == detect(path)
+        assert load(path).kind == detect_format(path)
     except EdgecnnError:
         return

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from edgecnn_export.config import ExportConfig
 from edgecnn_export.loading.load import load_model
-from edgecnn_export.loading.pickle_scan import beyond_data, imports_of, pickle_imports
+from edgecnn_export.loading.pickle_scan import imports_of, pickle_imports, unsafe_imports
 from edgecnn_runtime.errors import CheckpointError, UnsupportedModelError, UntrustedError
 
 pytestmark = pytest.mark.filterwarnings("ignore:Detected pickle protocol")
@@ -101,7 +101,7 @@ def test_tensors_are_plain_data(saved: Callable[..., bytes], zipped: bool) -> No
     state = {"a": torch.zeros(2), "b": torch.nn.Parameter(torch.zeros(1).half()), "c": [1, {2}]}
     content = saved(state, _use_new_zipfile_serialization=zipped)
     assert imports_of(content)
-    assert beyond_data(imports_of(content)) == []
+    assert unsafe_imports(imports_of(content)) == []
 
 
 @pytest.mark.parametrize("zipped", [True, False])

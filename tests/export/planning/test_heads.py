@@ -6,9 +6,9 @@ import pytest
 from onnx import TensorProto, helper
 
 from edgecnn_export.config import ExportConfig
-from edgecnn_export.planning.graph_info import Seen, tails
+from edgecnn_export.planning.graph_info import GraphInfo, final_activations
 from edgecnn_export.planning.resolve import Plan, resolve
-from edgecnn_export.planning.settings import Settings
+from edgecnn_export.planning.settings import ExportSettings
 from edgecnn_export.planning.size import Size, network_size
 from edgecnn_runtime.bundle.manifest import AnchorFree, Classify, Ctc, Embed, Output, Ssd, Yolo
 from edgecnn_runtime.errors import ConfigError, UsageError
@@ -30,8 +30,8 @@ def plan(
 ) -> Plan:
     config = ExportConfig(**{"preset": "unit", "color": "rgb", **said})
     outputs = [Output(name=n, dtype="float32", shape=shape) for n, shape in shapes.items()]
-    seen = Seen(tuple(outputs), ends or {})
-    return resolve(Settings(config, "preset"), Size(640, 384, 3), seen)
+    seen = GraphInfo(tuple(outputs), ends or {})
+    return resolve(ExportSettings(config, "preset"), Size(640, 384, 3), seen)
 
 
 def refusal(shapes: dict[str, tuple[Any, ...]], **said: Any) -> str:
@@ -177,7 +177,7 @@ def test_tails_are_seen_through_what_only_reshapes() -> None:
     ]
     out = [helper.make_tensor_value_info(n, TensorProto.FLOAT, None) for n in ("y", "z", "x")]
     model = helper.make_model(helper.make_graph(nodes, "g", [], out))
-    assert tails(model) == {"y": "Softmax", "z": "Add", "x": ""}
+    assert final_activations(model) == {"y": "Softmax", "z": "Add", "x": ""}
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 from edgecnn_export.config import ExportConfig
 from edgecnn_export.planning.labels import read_labels
 from edgecnn_export.planning.normalization import normalization
-from edgecnn_export.planning.settings import Settings
+from edgecnn_export.planning.settings import ExportSettings
 from edgecnn_runtime.bundle.manifest import Color, Normalization, Task
 from edgecnn_runtime.errors import UsageError
 
@@ -16,7 +16,7 @@ from edgecnn_runtime.errors import UsageError
 def said(color: Color = "rgb", task: Task = "classify", **fields: Any) -> Normalization:
     config = ExportConfig(color=color, **fields)
     origin: Any = "flag" if fields else "assumed"
-    return normalization(Settings(config, origin), color, task)[0]
+    return normalization(ExportSettings(config, origin), color, task)[0]
 
 
 def test_presets_are_in_pixel_units_and_in_the_models_order() -> None:
@@ -51,7 +51,7 @@ def test_numbers_that_cannot_be_meant(fields: Any, message: str) -> None:
 
 
 def test_what_nobody_said_is_assumed_aloud() -> None:
-    numbers, warnings = normalization(Settings(ExportConfig()), "rgb", "classify")
+    numbers, warnings = normalization(ExportSettings(ExportConfig()), "rgb", "classify")
     assert numbers.origin == "assumed"
     assert [warning.split(":")[0] for warning in warnings] == [
         "ASSUMED normalisation",

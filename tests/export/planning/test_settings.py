@@ -6,20 +6,20 @@ from typing import Any
 import pytest
 
 from edgecnn_export.config import ExportConfig
-from edgecnn_export.planning.settings import Settings, over_checkpoint, read_settings
+from edgecnn_export.planning.settings import ExportSettings, read_settings, with_checkpoint_defaults
 from edgecnn_runtime.errors import CheckpointError, ConfigError, UsageError
 
 
 def settings(
     folder: Path, flags: dict[str, Any], yaml: str = "", checkpoint: dict[str, Any] | None = None
-) -> Settings:
+) -> ExportSettings:
     if yaml:
         (folder / "model.yaml").write_text(yaml)
         flags = {"spec": str(folder / "model.yaml"), **flags}
     if "model" not in flags and "model" not in yaml:
         flags = {"model": "m.pt", **flags}
     said = read_settings(ExportConfig(**flags))
-    return said if checkpoint is None else over_checkpoint(said, checkpoint, "checkpoint")
+    return said if checkpoint is None else with_checkpoint_defaults(said, checkpoint, "checkpoint")
 
 
 def test_flags_go_before_yaml_and_yaml_before_the_checkpoint(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from edgecnn_export.planning.manifest_draft import NO_GOLDEN
-from edgecnn_export.quantization.accuracy_gate import Judge
+from edgecnn_export.quantization.accuracy_gate import AccuracyGate
 from edgecnn_runtime.bundle.manifest import (
     SCHEMA_VERSION,
     Artifact,
@@ -165,9 +165,11 @@ def task(classifier: Manifest) -> Callable[[str], Manifest]:
 
 
 @pytest.fixture
-def judge(network: Callable[..., onnx.ModelProto], classifier: Manifest, pictures: Pixels) -> Judge:
+def judge(
+    network: Callable[..., onnx.ModelProto], classifier: Manifest, pictures: Pixels
+) -> AccuracyGate:
     """Measures ``network`` on the last sixteen pictures, on ONNX Runtime."""
-    return Judge(classifier, network(), pictures[32:], ["onnxruntime"])
+    return AccuracyGate(classifier, network(), pictures[32:], ["onnxruntime"])
 
 
 @pytest.fixture(scope="session")

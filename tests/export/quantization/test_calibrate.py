@@ -7,9 +7,9 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper
 
-from edgecnn_export.progress import Silent
+from edgecnn_export.progress import NullProgress
 from edgecnn_export.quantization import calibrate as module
-from edgecnn_export.quantization.calibrate import Tap, _count, calibrate
+from edgecnn_export.quantization.calibrate import ActivationCollector, _count, calibrate
 from edgecnn_runtime.errors import UnsupportedModelError
 from edgecnn_runtime.types import Pixels
 
@@ -18,7 +18,7 @@ TENSORS = ["centred", "r1", "sum", "logits"]
 
 
 def activations(model: onnx.ModelProto, pixels: Pixels) -> dict[str, np.ndarray]:
-    parts = list(Tap(model, TENSORS).run(pixels))
+    parts = list(ActivationCollector(model, TENSORS).run(pixels))
     return {name: np.concatenate([part[name] for part in parts]) for name in TENSORS}
 
 
@@ -29,7 +29,7 @@ def changed(model: onnx.ModelProto, name: str, values: np.ndarray) -> onnx.Model
 
 
 def test_ranges_and_counts_are_those_of_all_pictures(network: Build, pictures: Pixels) -> None:
-    found = calibrate(network(), TENSORS, pictures, Silent())
+    found = calibrate(network(), TENSORS, pictures, NullProgress())
     truth = activations(network(), pictures)
     for name in TENSORS:
         histogram = found.histograms[name]
@@ -41,8 +41,8 @@ def test_ranges_and_counts_are_those_of_all_pictures(network: Build, pictures: P
 
 
 def test_a_fixed_batch_gives_the_same(network: Build, pictures: Pixels) -> None:
-    dynamic = calibrate(network(), TENSORS, pictures[:30], Silent())
-    fixed = calibrate(network(batch=4), TENSORS, pictures[:30], Silent())
+    dynamic = calibrate(network(), TENSORS, pictures[:30], NullProgress())
+    fixed = calibrate(network(batch=4), TENSORS, pictures[:30], NullProgress())
     for name in TENSORS:
         assert fixed.histograms[name].high == pytest.approx(dynamic.histograms[name].high, rel=1e-5)
 
@@ -50,12 +50,14 @@ def test_a_fixed_batch_gives_the_same(network: Build, pictures: Pixels) -> None:
 def test_never_more_pictures_at_once_than_memory_and_the_limit_allow(
     network: Build, pictures: Pixels, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sizes = [len(part["r1"]) for part in Tap(network(), TENSORS).run(pictures)]
+    sizes = [len(part["r1"]) for part in ActivationCollector(network(), TENSORS).run(pictures)]
     assert max(sizes) == module.BATCH
     assert sum(sizes) == len(pictures)
     each = sum(values[:1].nbytes for values in activations(network(), pictures[:1]).values())
     monkeypatch.setattr(module, "MEMORY", 3 * each)
-    assert max(len(part["r1"]) for part in Tap(network(), TENSORS).run(pictures)) == 3
+    assert (
+        max(len(part["r1"]) for part in ActivationCollector(network(), TENSORS).run(pictures)) == 3
+    )
 
 
 @pytest.mark.parametrize(("value", "word"), [(np.nan, "NaN"), (np.inf, "infinity")])
@@ -67,7 +69,7 @@ def test_a_broken_weight_is_named_with_its_layer(
     weights[0, 0, 0, 0] = value
     changed(model, "second.w", weights)
     with pytest.raises(UnsupportedModelError, match=f"second.w.*'second'.*{word}"):
-        calibrate(model, TENSORS, pictures, Silent())
+        calibrate(model, TENSORS, pictures, NullProgress())
 
 
 def test_a_constant_that_is_no_weight_may_be_infinite(network: Build, pictures: Pixels) -> None:
@@ -78,10 +80,12 @@ def test_a_constant_that_is_no_weight_may_be_infinite(network: Build, pictures: 
     add.input[0] = "floored"
     model.graph.node.insert(at, floor)
     model.graph.initializer.append(numpy_helper.from_array(np.float32(-np.inf), "floor"))
-    assert calibrate(model, [*TENSORS, "floored"], pictures[:4], Silent()).histograms["floored"]
+    assert calibrate(model, [*TENSORS, "floored"], pictures[:4], NullProgress()).histograms[
+        "floored"
+    ]
     changed(model, "floor", np.array(np.nan))
     with pytest.raises(UnsupportedModelError, match=r"floor.*'keep'.*NaN"):
-        calibrate(model, TENSORS, pictures[:4], Silent())
+        calibrate(model, TENSORS, pictures[:4], NullProgress())
 
 
 def test_activations_that_overflow_are_named_with_their_layer(
@@ -89,7 +93,7 @@ def test_activations_that_overflow_are_named_with_their_layer(
 ) -> None:
     model = changed(network(), "second.w", np.full((8, 8, 1, 1), 1e38))
     with pytest.raises(UnsupportedModelError, match=r"layer 'add'.*infinity"):
-        calibrate(model, TENSORS, pictures, Silent())
+        calibrate(model, TENSORS, pictures, NullProgress())
 
 
 @pytest.mark.filterwarnings("error")
@@ -103,4 +107,4 @@ def test_the_smallest_ranges_are_counted_like_others() -> None:
 def test_a_layer_that_gives_only_zeros_is_noted(network: Build, pictures: Pixels) -> None:
     model = changed(network(), "first.w", np.zeros((8, 3, 3, 3)))
     changed(model, "first.b", np.full(8, -1.0))
-    assert "r1" in calibrate(model, TENSORS, pictures, Silent()).constant
+    assert "r1" in calibrate(model, TENSORS, pictures, NullProgress()).constant

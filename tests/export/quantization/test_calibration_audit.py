@@ -4,7 +4,11 @@ import cv2
 import numpy as np
 import pytest
 
-from edgecnn_export.quantization.calibration_audit import audit_pictures, signatures, with_coverage
+from edgecnn_export.quantization.calibration_audit import (
+    audit_pictures,
+    image_hashes,
+    with_coverage,
+)
 from edgecnn_runtime.errors import UsageError
 from edgecnn_runtime.types import Pixels
 
@@ -21,7 +25,7 @@ def varied(count: int, seed: int = 0) -> Pixels:
 
 def test_many_varied_pictures_give_no_warning() -> None:
     pixels = varied(120)
-    audit = audit_pictures(pixels, names(pixels), evaluation=signatures(varied(50, seed=1)))
+    audit = audit_pictures(pixels, names(pixels), evaluation=image_hashes(varied(50, seed=1)))
     assert audit.count == audit.different == 120
     assert audit.warnings == ()
 
@@ -65,7 +69,7 @@ def test_calibrating_on_the_test_set_is_noticed_even_scaled_and_recompressed() -
         _, jpeg = cv2.imencode(".jpg", cv2.resize(pixels[index], (96, 64)))
         copy = cv2.imdecode(jpeg, cv2.IMREAD_COLOR)
         evaluation.append(cv2.resize(copy, (48, 48), interpolation=cv2.INTER_AREA))
-    audit = audit_pictures(pixels, names(pixels), evaluation=signatures(evaluation))
+    audit = audit_pictures(pixels, names(pixels), evaluation=image_hashes(evaluation))
     assert audit.leaked == ("2.png", "9.png")
     assert any("evaluation data too" in warning for warning in audit.warnings)
 

@@ -12,14 +12,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from onnx import TensorProto, numpy_helper
 
-from edgecnn_export.progress import Silent
+from edgecnn_export.progress import NullProgress
 from edgecnn_export.quantization.calibrate import calibrate
-from edgecnn_export.quantization.ignored_scope import spare
+from edgecnn_export.quantization.ignored_scope import find_ignored
 from edgecnn_export.quantization.insert_qdq import insert_qdq
-from edgecnn_export.quantization.layers import find_layers, left_in_float, read_quantisers
-from edgecnn_export.quantization.schemes import DIALECTS, Target
-from edgecnn_export.quantization.uint8_input import Entry, Pads, close_entry, find_entry, open_entry
-from edgecnn_runtime.backends.nvidia.tensorrt_build import build_engine, listener
+from edgecnn_export.quantization.layers import find_layers, float_nodes, read_quantizers
+from edgecnn_export.quantization.schemes import SCHEMES, Target
+from edgecnn_export.quantization.uint8_input import (
+    InputStem,
+    StemPadding,
+    attach_uint8_input,
+    find_stem,
+    strip_stem,
+)
+from edgecnn_runtime.backends.nvidia.tensorrt_build import build_engine, make_logger
 from edgecnn_runtime.errors import UnsupportedModelError
 from edgecnn_runtime.parity import snr_db
 from edgecnn_runtime.types import Pixels
@@ -34,16 +40,16 @@ LEVELS = {"cpu": 127, "openvino": 127, "cpu-rr": 64}
 def quantised(
     model: onnx.ModelProto, target: Target, pixels: Pixels, *floats: str
 ) -> onnx.ModelProto:
-    dialect = DIALECTS[target]
-    tensors = list(read_quantisers(insert_qdq(model, dialect)).activations)
-    ranges = dict(calibrate(model, tensors, pixels, Silent()).ranges("minmax"))
-    entry = find_entry(model) if dialect.everywhere else None
+    dialect = SCHEMES[target]
+    tensors = list(read_quantizers(insert_qdq(model, dialect)).activations)
+    ranges = dict(calibrate(model, tensors, pixels, NullProgress()).ranges("minmax"))
+    entry = find_stem(model) if dialect.quantize_outputs else None
     if entry is None or set(entry.convs) & set(floats):
         made = insert_qdq(model, dialect, ranges, floats)
     else:
-        opened = open_entry(model, entry)
+        opened = strip_stem(model, entry)
         made = insert_qdq(opened, dialect, ranges | {entry.tensor: entry.range}, floats)
-        close_entry(made, entry, model.graph.input[0])
+        attach_uint8_input(made, entry, model.graph.input[0])
     onnx.checker.check_model(made, full_check=True)
     return made
 
@@ -56,7 +62,7 @@ def nodes(model: onnx.ModelProto, operator: str) -> list[onnx.NodeProto]:
     return [node for node in model.graph.node if node.op_type == operator]
 
 
-@pytest.mark.parametrize("target", list(DIALECTS))
+@pytest.mark.parametrize("target", list(SCHEMES))
 def test_a_quantised_graph_does_what_the_float_one_does(
     network: Build, pictures: Pixels, run: Run, target: Target
 ) -> None:
@@ -117,7 +123,7 @@ def test_without_a_zero_point_the_quantiser_still_is_one(
     assert snr_db(run(model, pictures[32:]), run(made, pictures[32:])) > 20
 
 
-def framed(pixels: Pixels, entry: Entry) -> np.ndarray:
+def framed(pixels: Pixels, entry: InputStem) -> np.ndarray:
     """float32[N,3,H,W] as ``open_entry``'s graph takes them."""
     top, left, bottom, right = entry.frame
     around = ((0, 0), (top, bottom), (left, right))
@@ -131,10 +137,10 @@ def framed(pixels: Pixels, entry: Entry) -> np.ndarray:
 def test_padding_at_the_border_stays_exact(network: Build, pictures: Pixels, run: Run) -> None:
     """Without the frame the border would be off by the mean's distance from the zero-point."""
     model = network()
-    entry = find_entry(model)
+    entry = find_stem(model)
     assert entry is not None
     assert entry.frame == (1, 1, 1, 1)
-    opened = open_entry(model, entry)
+    opened = strip_stem(model, entry)
     expected = run(model, pictures[:4])
     got = run(opened, framed(pictures[:4], entry))
     assert snr_db(expected, got) > 45, "only the frame's rounding to bytes remains"
@@ -157,24 +163,24 @@ def test_the_frame_is_put_around_every_picture_of_a_batch(
     mean=st.tuples(*[st.floats(0, 255, width=32)] * 3),
 )
 def test_any_padding_and_mean_enter_as_bytes(
-    network: Build, pictures: Pixels, run: Run, pads: Pads, mean: tuple[float, float, float]
+    network: Build, pictures: Pixels, run: Run, pads: StemPadding, mean: tuple[float, float, float]
 ) -> None:
     model = network(mean=mean, pads=pads)
-    entry = find_entry(model)
+    entry = find_stem(model)
     assert entry is not None
-    got = run(open_entry(model, entry), framed(pictures[:4], entry))
+    got = run(strip_stem(model, entry), framed(pictures[:4], entry))
     assert snr_db(run(model, pictures[:4]), got) > 30
 
 
 def test_a_colour_that_is_no_byte_keeps_the_float_entry(network: Build) -> None:
-    assert find_entry(network(mean=(-40.0, 10.0, 300.0))) is None
-    assert find_entry(network(mean=(-40.0, 10.0, 300.0), pads=(0, 0, 0, 0))) is not None
+    assert find_stem(network(mean=(-40.0, 10.0, 300.0))) is None
+    assert find_stem(network(mean=(-40.0, 10.0, 300.0), pads=(0, 0, 0, 0))) is not None
 
 
 def test_an_unpadded_first_layer_needs_no_frame(network: Build, pictures: Pixels) -> None:
     model = network(pads=(0, 0, 0, 0))
     # the residual needs equal sizes, so the picture's border is cut from nowhere else
-    entry = find_entry(model)
+    entry = find_stem(model)
     assert entry is not None
     assert not any(entry.frame)
     made = quantised(model, "cpu", pictures)
@@ -203,8 +209,8 @@ def test_layers_given_back_are_float_and_the_rest_is_not(
 
 def test_all_float_is_the_float_graph(network: Build, pictures: Pixels, run: Run) -> None:
     model = network()
-    dialect = DIALECTS["cpu"]
-    everything = find_layers(model, dialect, read_quantisers(insert_qdq(model, dialect)), pictures)
+    dialect = SCHEMES["cpu"]
+    everything = find_layers(model, dialect, read_quantizers(insert_qdq(model, dialect)), pictures)
     made = quantised(model, "cpu", pictures, *(layer.name for layer in everything))
     assert not nodes(made, "QuantizeLinear")
     np.testing.assert_allclose(run(made, pictures[:4]), run(model, pictures[:4]), rtol=1e-5)
@@ -233,7 +239,7 @@ def test_what_stays_in_float_is_listed(network: Build) -> None:
     model = network()
     model.graph.node[4].op_type = "HardSwish"
     spared = {"Add": 1}  # it reads what the HardSwish gives
-    found = left_in_float(model, DIALECTS["cpu"], ["third"])
+    found = float_nodes(model, SCHEMES["cpu"], ["third"])
     assert found == {"Sub": 1, "HardSwish": 1, "Conv": 1, **spared}
 
 
@@ -280,16 +286,18 @@ def test_islands_in_float_are_not_cut_up(pictures: Pixels, run: Run) -> None:
         model.graph.initializer.append(numpy_helper.from_array(values.astype(np.float32), name))
     for node in model.graph.node:
         node.name = node.output[0]
-    spared = spare(model, DIALECTS["cpu"])
+    spared = find_ignored(model, SCHEMES["cpu"])
     assert spared.nodes >= {"raised", "product", "gelu", "scaled", "logits"}
     assert not spared.nodes & {"first", "second", "sum", "third", "mean", "flat", "scores", "last"}
-    made = insert_qdq(model, DIALECTS["cpu"])
-    quantised_tensors = set(read_quantisers(made).activations)
+    made = insert_qdq(model, SCHEMES["cpu"])
+    quantised_tensors = set(read_quantizers(made).activations)
     assert quantised_tensors == {
         "planes", "first", "gelu", "second", "sum", "third", "mean", "flat", "bent"
     }  # fmt: skip
-    ranges = calibrate(model, list(quantised_tensors), pictures[:32], Silent()).ranges("minmax")
-    made = insert_qdq(model, DIALECTS["cpu"], ranges)
+    ranges = calibrate(model, list(quantised_tensors), pictures[:32], NullProgress()).ranges(
+        "minmax"
+    )
+    made = insert_qdq(model, SCHEMES["cpu"], ranges)
     onnx.checker.check_model(made, full_check=True)
     assert snr_db(run(model, pictures[32:]), run(made, pictures[32:])) > 20
 
@@ -298,9 +306,9 @@ def test_openvinos_form_leaves_an_activation_with_its_layer(
     network: Build, pictures: Pixels, run: Run
 ) -> None:
     model = network(silu=True)
-    cpu = set(read_quantisers(insert_qdq(model, DIALECTS["cpu"])).activations)
+    cpu = set(read_quantizers(insert_qdq(model, SCHEMES["cpu"])).activations)
     assert {"c2", "s2", "r2"} <= cpu
-    own = set(read_quantisers(insert_qdq(model, DIALECTS["openvino"])).activations)
+    own = set(read_quantizers(insert_qdq(model, SCHEMES["openvino"])).activations)
     moved = {"half", "flat"}
     assert own == cpu - {"c2", "s2"} - moved, "what the next layer reads is rounded once"
     made = quantised(model, "openvino", pictures[:32])
@@ -333,7 +341,7 @@ def test_tensorrt_takes_the_trt_form_without_a_complaint(
 ) -> None:
     onnx.save(quantised(network(), "trt", pictures), tmp_path / "trt.onnx")
     assert build_engine(rtx, tmp_path / "trt.onnx", batch=1, precision="f32", capability="SM89")
-    assert not listener(rtx).complaints
+    assert not make_logger(rtx).complaints
 
 
 def test_tensorrt_would_misread_the_cpu_form(

@@ -14,22 +14,27 @@ from hypothesis import given
 from hypothesis import strategies as st
 from onnx import numpy_helper
 
-from edgecnn_export.progress import Silent
-from edgecnn_export.quantization.accuracy_gate import Judge, Measured
-from edgecnn_export.quantization.accuracy_restoration import TRIES, Verdict, repair, return_order
+from edgecnn_export.progress import NullProgress
+from edgecnn_export.quantization.accuracy_gate import AccuracyGate, GateMeasurement
+from edgecnn_export.quantization.accuracy_restoration import (
+    TRIES,
+    GateResult,
+    rank_layers,
+    restore_accuracy,
+)
 from edgecnn_export.quantization.calibrate import calibrate
-from edgecnn_export.quantization.cross_layer_equalization import equalise
-from edgecnn_export.quantization.fake_quant import Switchboard
+from edgecnn_export.quantization.cross_layer_equalization import equalize_cross_layer
+from edgecnn_export.quantization.fake_quant import FakeQuantModel
 from edgecnn_export.quantization.insert_qdq import insert_qdq
-from edgecnn_export.quantization.layers import Layer, read_quantisers
-from edgecnn_export.quantization.quantize import quantise
+from edgecnn_export.quantization.layers import Layer, read_quantizers
+from edgecnn_export.quantization.quantize import quantize
 from edgecnn_export.quantization.range_estimation import METHODS
-from edgecnn_export.quantization.schemes import DIALECTS
-from edgecnn_export.quantization.search import in_order
-from edgecnn_export.quantization.sensitivity import Noise, measure_noise
+from edgecnn_export.quantization.schemes import SCHEMES
+from edgecnn_export.quantization.search import order_methods
+from edgecnn_export.quantization.sensitivity import LayerSensitivity, measure_sensitivity
 from edgecnn_runtime.bundle.manifest import Manifest
 from edgecnn_runtime.errors import UnsupportedModelError
-from edgecnn_runtime.evaluation.dataset import EvaluationSet, Sample
+from edgecnn_runtime.evaluation.dataset import LabeledImage, LabeledSet
 from edgecnn_runtime.parity import snr_db
 from edgecnn_runtime.types import Pixels
 
@@ -50,23 +55,23 @@ def test_the_board_does_what_the_quantised_graph_does(
     network: Build, pictures: Pixels, run: Run
 ) -> None:
     model = network()
-    ranges = calibrate(model, _tensors(model)[1:], pictures, Silent()).ranges("minmax")
-    made = insert_qdq(model, DIALECTS["cpu"], ranges)
-    quantisers = read_quantisers(made)
-    board = Switchboard(model, quantisers)
+    ranges = calibrate(model, _tensors(model)[1:], pictures, NullProgress()).ranges("minmax")
+    made = insert_qdq(model, SCHEMES["cpu"], ranges)
+    quantisers = read_quantizers(made)
+    board = FakeQuantModel(model, quantisers)
     on = board.run(pictures, tensors=board.tensors, weights=board.weights).outputs["logits"]
     off = board.run(pictures).outputs["logits"]
     assert snr_db(run(model, pictures), off) > 90
     assert snr_db(run(made, pictures), on) > snr_db(off, on) + 10, "it is the same error"
 
 
-def test_noise_is_each_quantisers_own_and_adds_up(judge: Judge, work: Path) -> None:
-    model, dialect = judge.float_model, DIALECTS["cpu"]
-    ranges = calibrate(model, _tensors(model)[1:], judge.pixels, Silent()).ranges("minmax")
-    quantisers = read_quantisers(insert_qdq(model, dialect, ranges))
-    board = Switchboard(model, quantisers)
-    options = {"folder": work, "key": ("k",), "progress": Silent()}
-    noise = measure_noise(board, quantisers, judge.pixels, judge.compare, **options)  # type: ignore[arg-type]
+def test_noise_is_each_quantisers_own_and_adds_up(judge: AccuracyGate, work: Path) -> None:
+    model, dialect = judge.float_model, SCHEMES["cpu"]
+    ranges = calibrate(model, _tensors(model)[1:], judge.pixels, NullProgress()).ranges("minmax")
+    quantisers = read_quantizers(insert_qdq(model, dialect, ranges))
+    board = FakeQuantModel(model, quantisers)
+    options = {"folder": work, "key": ("k",), "progress": NullProgress()}
+    noise = measure_sensitivity(board, quantisers, judge.pixels, judge.compare, **options)  # type: ignore[arg-type]
     assert set(noise.tensors) == set(quantisers.activations)
     assert set(noise.weights) == set(quantisers.weights)
     everything = board.run(judge.pixels[:8], tensors=board.tensors, weights=board.weights)
@@ -80,83 +85,85 @@ def test_noise_is_each_quantisers_own_and_adds_up(judge: Judge, work: Path) -> N
         def run(self, *_: object, **__: object) -> None:
             raise AssertionError("measured a second time")
 
-    again = measure_noise(Broken(), quantisers, judge.pixels, judge.compare, **options)  # type: ignore[arg-type]
+    again = measure_sensitivity(Broken(), quantisers, judge.pixels, judge.compare, **options)  # type: ignore[arg-type]
     assert again == noise
 
 
 def test_the_noisiest_layer_goes_first_and_neighbours_go_together() -> None:
     layers = chain(5)
-    noise = Noise({"t3": 1.0}, {"conv0.w": 0.1})
-    steps = return_order(layers, noise)
+    noise = LayerSensitivity({"t3": 1.0}, {"conv0.w": 0.1})
+    steps = rank_layers(layers, noise)
     assert set(steps[0]) == {"conv2", "conv3"}, "t3 stays quantised while either of them is INT8"
     assert steps[1] == ("conv0",)
 
 
 def test_of_equally_noisy_layers_the_cheap_one_goes_first() -> None:
     layers = [layer("dear", cost=100.0), layer("cheap", cost=1.0)]
-    assert return_order(layers, Noise({}, {"dear.w": 1.0, "cheap.w": 1.0}))[0] == ("cheap",)
+    assert rank_layers(layers, LayerSensitivity({}, {"dear.w": 1.0, "cheap.w": 1.0}))[0] == (
+        "cheap",
+    )
 
 
 @given(st.integers(1, 60), st.data())
 def test_repair_finds_the_fewest_layers_that_pass(count: int, data: st.DataObject) -> None:
     layers = [layer(f"conv{i}") for i in range(count)]
-    noise = Noise({}, {f"conv{i}.w": 1.0 / (i + 1) for i in range(count)})
+    noise = LayerSensitivity({}, {f"conv{i}.w": 1.0 / (i + 1) for i in range(count)})
     needed = data.draw(st.integers(0, count - 1))
     asked: list[tuple[str, ...]] = []
 
-    def judge(floats: tuple[str, ...]) -> Verdict:
+    def judge(floats: tuple[str, ...]) -> GateResult:
         asked.append(floats)
         passed = len(floats) >= needed
-        return Verdict(passed, passed, len(floats) - needed, "")
+        return GateResult(passed, passed, len(floats) - needed, "")
 
-    outcome = repair(layers, lambda: noise, judge)
+    outcome = restore_accuracy(layers, lambda: noise, judge)
     assert outcome.best.floats == tuple(f"conv{i}" for i in range(needed))
     assert len(asked) == len(set(asked)) <= TRIES
 
 
 def test_what_cannot_be_met_ends_with_the_nearest(work: Path) -> None:
     layers = chain(20)
-    noise = Noise({}, {f"conv{i}.w": float(i) for i in range(20)})
+    noise = LayerSensitivity({}, {f"conv{i}.w": float(i) for i in range(20)})
     tried: list[float] = []
 
-    def judge(floats: tuple[str, ...]) -> Verdict:
+    def judge(floats: tuple[str, ...]) -> GateResult:
         tried.append(-abs(len(floats) - 7.0) - 1)
-        return Verdict(False, False, tried[-1], "")
+        return GateResult(False, False, tried[-1], "")
 
-    outcome = repair(layers, lambda: noise, judge)
+    outcome = restore_accuracy(layers, lambda: noise, judge)
     assert not outcome.best.verdict.passed
     assert outcome.best.verdict.score == max(tried)
     assert len(tried) <= TRIES + 4
 
 
 def test_a_repair_goes_on_until_something_is_in_hand() -> None:
-    noise = Noise({}, {f"conv{i}.w": 1.0 for i in range(8)})
+    noise = LayerSensitivity({}, {f"conv{i}.w": 1.0 for i in range(8)})
     layers = [layer(f"conv{i}") for i in range(8)]
 
-    def judge(floats: tuple[str, ...], ample: int) -> Verdict:
-        return Verdict(len(floats) >= 2, len(floats) >= ample, len(floats) - 2, "")
+    def judge(floats: tuple[str, ...], ample: int) -> GateResult:
+        return GateResult(len(floats) >= 2, len(floats) >= ample, len(floats) - 2, "")
 
-    assert len(repair(layers, lambda: noise, lambda f: judge(f, 5)).best.floats) == 5
-    most = repair(layers, lambda: noise, lambda f: judge(f, 99)).best
+    assert len(restore_accuracy(layers, lambda: noise, lambda f: judge(f, 5)).best.floats) == 5
+    most = restore_accuracy(layers, lambda: noise, lambda f: judge(f, 99)).best
     assert most.verdict.passed, "what only just passes is not thrown away"
     assert len(most.floats) == 7
 
 
 def test_a_layer_that_saves_most_work_returns_where_nothing_else_is_ample() -> None:
-    noise = Noise({}, {"large.w": 1.0, **{f"conv{i}.w": 0.01 for i in range(8)}})
+    noise = LayerSensitivity({}, {"large.w": 1.0, **{f"conv{i}.w": 0.01 for i in range(8)}})
     layers = [*(layer(f"conv{i}") for i in range(8)), layer("large", cost=1e6)]
 
-    def judge(floats: tuple[str, ...]) -> Verdict:
-        return Verdict(passed=True, ample="large" in floats, score=0.0, text="")
+    def judge(floats: tuple[str, ...]) -> GateResult:
+        return GateResult(passed=True, ample="large" in floats, score=0.0, text="")
 
-    best = repair(layers, lambda: noise, judge).best
+    best = restore_accuracy(layers, lambda: noise, judge).best
     assert best.verdict.ample
     assert best.floats == ("large",)
 
 
-def test_a_cosine_is_ample_a_little_above_the_gate(judge: Judge) -> None:
+def test_a_cosine_is_ample_a_little_above_the_gate(judge: AccuracyGate) -> None:
     def verdict(cosine: float, agreement: float = 1.0) -> tuple[bool, bool]:
-        found = judge.verdict([Measured("onnxruntime", cosine, agreement, agreement, 20.0)])
+        found = judge.verdict([GateMeasurement("onnxruntime", cosine, agreement, agreement, 20.0)])
         return found.passed, found.ample
 
     assert verdict(0.989) == (False, False)
@@ -167,7 +174,7 @@ def test_a_cosine_is_ample_a_little_above_the_gate(judge: Judge) -> None:
 
 
 def test_decisions_that_hang_by_little_are_foreseen_to_change(
-    judge: Judge, network: Build, pictures: Pixels, run: Run
+    judge: AccuracyGate, network: Build, pictures: Pixels, run: Run
 ) -> None:
     """All stay, and half of what keeps the first one from changing is gone."""
     logits = run(judge.float_model, pictures[32:])
@@ -175,7 +182,7 @@ def test_decisions_that_hang_by_little_are_foreseen_to_change(
     margins = np.where(gaps == 0, np.inf, gaps).min(0)
     rising = int(np.argmax(np.where(np.isinf(margins), 0, margins)))
 
-    def measured(share: float) -> Measured:
+    def measured(share: float) -> GateMeasurement:
         graph = network()
         (bias,) = (one for one in graph.graph.initializer if one.name == "head.b")
         values = numpy_helper.to_array(bias).copy()
@@ -196,10 +203,10 @@ def test_decisions_that_hang_by_little_are_foreseen_to_change(
 
 
 def test_sensitivity_is_not_measured_where_the_gate_holds_at_once() -> None:
-    def never() -> Noise:
+    def never() -> LayerSensitivity:
         raise AssertionError("measured for nothing")
 
-    outcome = repair(chain(3), never, lambda _: Verdict(True, True, 1.0, ""))
+    outcome = restore_accuracy(chain(3), never, lambda _: GateResult(True, True, 1.0, ""))
     assert outcome.best.floats == ()
     assert len(outcome.attempts) == 1
 
@@ -208,7 +215,7 @@ def test_equalising_computes_the_same_and_loses_less(
     network: Build, pictures: Pixels, run: Run
 ) -> None:
     model = network(outlier=12.0)
-    other = equalise(model, pictures)
+    other = equalize_cross_layer(model, pictures)
     assert other is not model
     assert snr_db(run(model, pictures), run(other, pictures)) > 90
 
@@ -218,23 +225,25 @@ def test_equalising_leaves_an_even_network_alone(network: Build, pictures: Pixel
     one = next(n for n in model.graph.node if n.name == "depth")
     one.op_type = "MaxPool"
     del one.input[1:], one.attribute[:]
-    assert equalise(model, pictures) is model, "no convolution is read by convolutions alone"
+    assert equalize_cross_layer(model, pictures) is model, (
+        "no convolution is read by convolutions alone"
+    )
 
 
 @pytest.mark.parametrize("method", [None, "minmax"])
 def test_quantise_emits_what_passed(
-    network: Build, pictures: Pixels, judge: Judge, work: Path, run: Run, method: str | None
+    network: Build, pictures: Pixels, judge: AccuracyGate, work: Path, run: Run, method: str | None
 ) -> None:
     before = network().SerializeToString()
     model = network()
-    quantised = quantise(
+    quantised = quantize(
         model,
         pictures[:32],
         judge,
         targets=("cpu", "cpu-rr", "trt"),
         method=method,  # type: ignore[arg-type]
         folder=work,
-        progress=Silent(),
+        progress=NullProgress(),
     )
     assert model.SerializeToString() == before
     results = quantised.results
@@ -246,27 +255,27 @@ def test_quantise_emits_what_passed(
         assert set(result.methods) == (
             {method} if method else {"minmax", "percentile", "entropy", "mse"}
         )
-        assert result.method == in_order(result.methods)[0], "it passed amply at once"
+        assert result.method == order_methods(result.methods)[0], "it passed amply at once"
         assert {layer.name for layer in result.layers} >= {"first", "depth", "second", "third"}
         assert sum(layer.cost for layer in result.layers) == pytest.approx(1)
 
 
 def test_openvinos_form_is_made_where_it_is_another(
-    network: Build, pictures: Pixels, judge: Judge, work: Path
+    network: Build, pictures: Pixels, judge: AccuracyGate, work: Path
 ) -> None:
-    asked: dict[str, Any] = {"method": "minmax", "folder": work, "progress": Silent()}
-    both = quantise(network(), pictures[:32], judge, targets=("cpu", "openvino"), **asked)
+    asked: dict[str, Any] = {"method": "minmax", "folder": work, "progress": NullProgress()}
+    both = quantize(network(), pictures[:32], judge, targets=("cpu", "openvino"), **asked)
     assert [result.target for result in both.results] == ["cpu"], "every activation is a ReLU"
-    alone = quantise(network(), pictures[:32], judge, targets=("openvino",), **asked)
+    alone = quantize(network(), pictures[:32], judge, targets=("openvino",), **asked)
     assert [result.target for result in alone.results] == ["openvino"]
     model = network(silu=True)
-    both = quantise(model, pictures[:32], judge, targets=("cpu", "openvino"), **asked)
+    both = quantize(model, pictures[:32], judge, targets=("cpu", "openvino"), **asked)
     assert [result.target for result in both.results] == ["cpu", "openvino"]
 
 
 @given(st.lists(st.floats(1e-6, 1e3), min_size=1, max_size=4))
 def test_methods_are_tried_by_the_error_they_add(errors: list[float]) -> None:
-    found = in_order(dict(zip(METHODS, errors, strict=False)))
+    found = order_methods(dict(zip(METHODS, errors, strict=False)))
     added = dict(zip(METHODS, errors, strict=False))
     assert added[found[0]] <= 1.02 * min(errors)
     assert all(added[name] <= 2 * min(errors) for name in found)
@@ -279,23 +288,25 @@ def test_the_gate_chooses_between_methods_that_are_close(
 ) -> None:
     """The least error on few pictures is not the best verdict on all of them."""
 
-    class Partial(Judge):
+    class Partial(AccuracyGate):
         """Lets one method's graph through."""
 
-        seen: ClassVar[list[Sequence[Measured]]] = []
+        seen: ClassVar[list[Sequence[GateMeasurement]]] = []
 
-        def verdict(self, measured: Sequence[Measured]) -> Verdict:
+        def verdict(self, measured: Sequence[GateMeasurement]) -> GateResult:
             if measured not in self.seen:
                 self.seen.append(measured)
             good = self.seen.index(measured) == 1
-            return Verdict(good, good, 1.0 if good else -1.0, "as it is told")
+            return GateResult(good, good, 1.0 if good else -1.0, "as it is told")
 
     judge = Partial(classifier, network(), pictures[32:], ["onnxruntime"])
-    (result,) = quantise(network(), pictures[:32], judge, folder=work, progress=Silent()).results
-    second = in_order(result.methods)[1]
+    (result,) = quantize(
+        network(), pictures[:32], judge, folder=work, progress=NullProgress()
+    ).results
+    second = order_methods(result.methods)[1]
     assert result.passed
     assert result.method == second
-    assert set(result.tried) == set(in_order(result.methods))
+    assert set(result.tried) == set(order_methods(result.methods))
     assert not result.returned
 
 
@@ -307,21 +318,21 @@ def test_a_sensitive_layer_returns_to_float_and_an_interrupted_search_goes_on(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     model = network(outlier=20.0)
-    strict = Judge(classifier, model, pictures[32:], ["onnxruntime"])
+    strict = AccuracyGate(classifier, model, pictures[32:], ["onnxruntime"])
     measured: list[int] = []
-    original = Judge.measure
+    original = AccuracyGate.measure
 
-    def counted(self: Judge, *args: object) -> object:
+    def counted(self: AccuracyGate, *args: object) -> object:
         measured.append(1)
         if len(measured) == 3:
             raise KeyboardInterrupt
         return original(self, *args)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(Judge, "measure", counted)
+    monkeypatch.setattr(AccuracyGate, "measure", counted)
     monkeypatch.setattr("edgecnn_export.quantization.accuracy_gate.GATE", _gate(0.9995))
     with pytest.raises(KeyboardInterrupt):
-        quantise(model, pictures[:32], strict, folder=work, progress=Silent())
-    made = quantise(model, pictures[:32], strict, folder=work, progress=Silent())
+        quantize(model, pictures[:32], strict, folder=work, progress=NullProgress())
+    made = quantize(model, pictures[:32], strict, folder=work, progress=NullProgress())
     (result,) = made.results
     assert result.passed
     assert result.returned
@@ -331,25 +342,29 @@ def test_a_sensitive_layer_returns_to_float_and_an_interrupted_search_goes_on(
 
 
 def test_what_is_emitted_was_measured_now_whatever_is_remembered(
-    network: Build, judge: Judge, pictures: Pixels, work: Path, monkeypatch: pytest.MonkeyPatch
+    network: Build,
+    judge: AccuracyGate,
+    pictures: Pixels,
+    work: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    asked: dict[str, Any] = {"method": "minmax", "folder": work, "progress": Silent()}
+    asked: dict[str, Any] = {"method": "minmax", "folder": work, "progress": NullProgress()}
     model = network()
-    (passed,) = quantise(model, pictures[:32], judge, targets=("cpu",), **asked).results
+    (passed,) = quantize(model, pictures[:32], judge, targets=("cpu",), **asked).results
     assert passed.passed
-    measured = Judge.measure
+    measured = AccuracyGate.measure
 
-    def worse(self: Judge, *args: Any) -> Any:
+    def worse(self: AccuracyGate, *args: Any) -> Any:
         return tuple(replace(one, cosine=0.5) for one in measured(self, *args))
 
-    monkeypatch.setattr(Judge, "measure", worse)
-    (now,) = quantise(model, pictures[:32], judge, targets=("cpu",), **asked).results
+    monkeypatch.setattr(AccuracyGate, "measure", worse)
+    (now,) = quantize(model, pictures[:32], judge, targets=("cpu",), **asked).results
     assert not now.passed
     assert now.model is None
     monkeypatch.setattr(
         "edgecnn_export.quantization.accuracy_gate.host_key", lambda: ("another processor",)
     )
-    (there,) = quantise(model, pictures[:32], judge, targets=("cpu",), **asked).results
+    (there,) = quantize(model, pictures[:32], judge, targets=("cpu",), **asked).results
     assert not there.attempts[0].verdict.passed, "a verdict is this processor's own"
 
 
@@ -360,18 +375,18 @@ def test_other_labelled_pictures_under_the_same_names_are_judged_anew(
     answers = run(model, pictures[32:]).argmax(1)
     names = [tmp_path / f"{index}.png" for index in range(len(answers))]
     labelled = tuple(
-        Sample(name, label=classifier.labels[answer])
+        LabeledImage(name, label=classifier.labels[answer])
         for name, answer in zip(names, answers, strict=True)
     )
 
     def verdict(shown: Pixels) -> str:
         for name, picture in zip(names, shown, strict=True):
             cv2.imwrite(str(name), picture)
-        judge = Judge(
-            classifier, model, pictures[32:], ["onnxruntime"], EvaluationSet("set", labelled), 100.0
+        judge = AccuracyGate(
+            classifier, model, pictures[32:], ["onnxruntime"], LabeledSet("set", labelled), 100.0
         )
-        (result,) = quantise(
-            model, pictures[:32], judge, method="minmax", folder=work, progress=Silent()
+        (result,) = quantize(
+            model, pictures[:32], judge, method="minmax", folder=work, progress=NullProgress()
         ).results
         return result.best.verdict.text
 
@@ -389,16 +404,16 @@ def test_labels_that_prove_little_leave_the_other_gate_standing(
     for index, picture in enumerate(pictures[32:]):
         file = tmp_path / f"{index}.png"
         cv2.imwrite(str(file), picture)
-        samples.append(Sample(file, label="never"))
-    wrong = EvaluationSet("wrong", tuple(samples))
+        samples.append(LabeledImage(file, label="never"))
+    wrong = LabeledSet("wrong", tuple(samples))
     labels = msgspec.structs.replace(classifier, labels=(*classifier.labels[:-1], "never"))
 
-    def verdict(max_drop: float, agreement: float) -> Verdict:
-        judge = Judge(labels, network(), pictures[32:], ["onnxruntime"], wrong, max_drop)
+    def verdict(max_drop: float, agreement: float) -> GateResult:
+        judge = AccuracyGate(labels, network(), pictures[32:], ["onnxruntime"], wrong, max_drop)
         assert judge.reference is not None
         assert judge.reference.value < 0.2
         assert "labelled 'never'" in judge.example
-        measured = Measured("onnxruntime", 0.5, agreement, agreement, 3.0, judge.reference)
+        measured = GateMeasurement("onnxruntime", 0.5, agreement, agreement, 3.0, judge.reference)
         return judge.verdict([measured])
 
     assert not verdict(0.5, 0.5).passed
@@ -419,16 +434,18 @@ def test_a_model_without_anything_to_quantise_is_told_so(
     ]
     del graph.node[:]
     graph.node.extend([*kept, *nodes])
-    judge = Judge(classifier, model, pictures[32:], ["onnxruntime"])
+    judge = AccuracyGate(classifier, model, pictures[32:], ["onnxruntime"])
     with pytest.raises(UnsupportedModelError, match="nothing in this model can be quantised"):
-        quantise(model, pictures[:32], judge, targets=("trt",), folder=work, progress=Silent())
+        quantize(
+            model, pictures[:32], judge, targets=("trt",), folder=work, progress=NullProgress()
+        )
 
 
 def test_a_gate_that_cannot_be_met_emits_nothing_and_says_how_far_off(
-    judge: Judge, pictures: Pixels, work: Path, monkeypatch: pytest.MonkeyPatch
+    judge: AccuracyGate, pictures: Pixels, work: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("edgecnn_export.quantization.accuracy_gate.GATE", _gate(1.1))
-    made = quantise(judge.float_model, pictures[:32], judge, folder=work, progress=Silent())
+    made = quantize(judge.float_model, pictures[:32], judge, folder=work, progress=NullProgress())
     (result,) = made.results
     assert not result.passed
     assert result.model is None

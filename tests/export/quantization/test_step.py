@@ -14,8 +14,13 @@ import pytest
 from edgecnn.cli import main
 from edgecnn_export.config import ExportConfig
 from edgecnn_export.pipeline import ExportResult, export
-from edgecnn_export.quantization.step import measured_on, read_calibration, split, without
-from edgecnn_export.quantization.warnings import doubts
+from edgecnn_export.quantization.step import (
+    choose_measuring_images,
+    exclude_images,
+    read_calibration,
+    split_calibration,
+)
+from edgecnn_export.quantization.warnings import gate_warnings
 from edgecnn_export.verification.verify import Gate
 from edgecnn_runtime import load
 from edgecnn_runtime.bundle.bundle import open_bundle
@@ -201,7 +206,7 @@ def test_labels_of_other_files_are_suspected_where_the_float_model_guesses(
     metric: str, value: float, classes: int, doubted: bool
 ) -> None:
     reference = Score(metric, value, 0.0, 1.0, 1000)
-    found = doubts(ExportConfig(eval_data="labels.tsv"), reference, classes, 0.5)
+    found = gate_warnings(ExportConfig(eval_data="labels.tsv"), reference, classes, 0.5)
     assert len(found) == doubted
     assert all(f"the float model itself reaches {metric}" in text for text in found)
 
@@ -209,16 +214,16 @@ def test_labels_of_other_files_are_suspected_where_the_float_model_guesses(
 def test_a_doubted_label_is_shown_with_what_was_found_instead() -> None:
     said = ExportConfig(eval_data="labels.tsv")
     poor = Score("exact match", 0.1, 0.0, 1.0, 1000)
-    (text,) = doubts(said, poor, 0, 0.5, "1.png reads 'A-1' and is labelled 'A1'")
+    (text,) = gate_warnings(said, poor, 0, 0.5, "1.png reads 'A-1' and is labelled 'A1'")
     assert "1.png reads 'A-1' and is labelled 'A1'" in text
     assert "had to agree with the float model as well" in text
-    (text,) = doubts(said, poor, 0, 100.0)
+    (text,) = gate_warnings(said, poor, 0, 100.0)
     assert text == "--max-drop 100 sets the gate aside: INT8 may do anything"
 
 
 def test_too_few_labelled_pictures_for_the_points_that_may_be_lost() -> None:
     def said(samples: int) -> list[str]:
-        return doubts(ExportConfig(), Score("top-1", 0.9, 0.8, 1.0, samples), 10, 0.5)
+        return gate_warnings(ExportConfig(), Score("top-1", 0.9, 0.8, 1.0, samples), 10, 0.5)
 
     assert said(200) == []
     (text,) = said(40)
@@ -252,17 +257,17 @@ def test_a_large_folder_is_sampled_all_over(folder: Path) -> None:
 
 def test_measured_pictures_are_not_calibrated_on_where_there_are_enough() -> None:
     pixels = np.arange(300, dtype=np.uint8)[:, None, None, None] * np.ones((1, 2, 2, 3), np.uint8)
-    used, held_out = split(pixels)
+    used, held_out = split_calibration(pixels)
     assert len(used) + len(held_out) == 300
     assert 40 <= len(held_out) <= 64
     few = pixels[:12]
-    assert split(few)[0] is split(few)[1] is few
+    assert split_calibration(few)[0] is split_calibration(few)[1] is few
 
 
 def test_verification_pictures_that_were_calibrated_on_do_not_count_twice() -> None:
     pixels = np.arange(30, dtype=np.uint8)[:, None, None, None] * np.ones((1, 2, 2, 3), np.uint8)
-    assert (without(pixels, pixels[5:]) == pixels[:5]).all()
-    assert len(without(pixels, pixels)) == 0
+    assert (exclude_images(pixels, pixels[5:]) == pixels[:5]).all()
+    assert len(exclude_images(pixels, pixels)) == 0
 
 
 def test_without_pictures_to_verify_on_those_to_calibrate_on_are_used(
@@ -280,8 +285,8 @@ def test_without_pictures_to_verify_on_those_to_calibrate_on_are_used(
 def test_few_held_out_pictures_are_joined_by_others(count: int) -> None:
     numbers = np.arange(count, dtype=np.uint16).view(np.uint8).reshape(-1, 1, 1, 2)
     verified = np.full((16, 1, 1, 2), 255, np.uint8)
-    used, held_out = split(numbers)
-    measured = measured_on(held_out, verified, used)
+    used, held_out = split_calibration(numbers)
+    measured = choose_measuring_images(held_out, verified, used)
     assert (measured[: len(held_out)] == held_out).all(), "methods are compared on the first"
     assert len(np.unique(measured.reshape(-1, 2), axis=0)) == len(measured) - 15
     assert min(128, count) // 2 < len(measured) <= max(128, len(held_out) + 16)

@@ -3,10 +3,10 @@
 import onnx
 import pytest
 
-from edgecnn_export.quantization.accuracy_gate import Measured
-from edgecnn_export.quantization.accuracy_restoration import Attempt, Verdict
+from edgecnn_export.quantization.accuracy_gate import GateMeasurement
+from edgecnn_export.quantization.accuracy_restoration import GateResult, Trial
 from edgecnn_export.quantization.search import LayerReport, TargetResult
-from edgecnn_export.quantization.warnings import outcomes
+from edgecnn_export.quantization.warnings import outcome_warnings
 from edgecnn_runtime.evaluation.metrics import Score
 
 SCORE = Score("exact match", 0.9, 0.8, 0.95, 100)
@@ -21,21 +21,21 @@ def result(costs: list[float], floats: int, quality: Score | None = None) -> Tar
         )
         for index, cost in enumerate(costs)
     )  # fmt: skip
-    best = Attempt(tuple(layer.name for layer in layers[:floats]), Verdict(True, True, 0.1, ""))
+    best = Trial(tuple(layer.name for layer in layers[:floats]), GateResult(True, True, 0.1, ""))
     return TargetResult(
         target="cpu", model=onnx.ModelProto(), method="mse", methods={}, tried={},
         bias_corrected=False, best=best, attempts=(best,),
-        measured=(Measured("onnxruntime", 1.0, 1.0, 1.0, 40.0, quality),), layers=layers,
+        measured=(GateMeasurement("onnxruntime", 1.0, 1.0, 1.0, 40.0, quality),), layers=layers,
         float_operators={}, constant=(),
     )  # fmt: skip
 
 
 def test_nothing_is_remarked_where_all_is_int8() -> None:
-    assert outcomes([result([0.5, 0.5], 0)]) == []
+    assert outcome_warnings([result([0.5, 0.5], 0)]) == []
 
 
 def test_what_went_back_to_float_is_counted() -> None:
-    (said,) = outcomes([result([0.25, 0.75], 1)])
+    (said,) = outcome_warnings([result([0.25, 0.75], 1)])
     assert said == (
         "int8-cpu: 1 of 2 layers (25% of the operations) went back to float to pass the gate"
     )
@@ -43,7 +43,7 @@ def test_what_went_back_to_float_is_counted() -> None:
 
 @pytest.mark.parametrize("quality", [None, SCORE])
 def test_a_graph_that_is_int8_in_name_is_called_that(quality: Score | None) -> None:
-    (said,) = outcomes([result([0.9994, 0.0006], 1, quality)])
+    (said,) = outcome_warnings([result([0.9994, 0.0006], 1, quality)])
     assert "1 of 2 layers (99.9% of the operations)" in said
     assert ("hardly be faster" in said) == (quality is None), "labels were given"
     assert ("--eval-data" in said) == (quality is None)

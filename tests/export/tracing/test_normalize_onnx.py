@@ -10,7 +10,7 @@ import onnxruntime as ort
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from edgecnn_export.tracing.normalize_onnx import adapt
+from edgecnn_export.tracing.normalize_onnx import normalize_onnx
 from edgecnn_runtime.errors import UnsupportedModelError
 
 RNG = np.random.default_rng(0)
@@ -59,7 +59,7 @@ def shape(value: onnx.ValueInfoProto) -> list[int | str]:
 
 
 def adapted(model: onnx.ModelProto, height: int = 16, width: int = 16, **more: int):
-    return adapt(model, height=height, width=width, **{"channels": 3, "opset": 20, **more})
+    return normalize_onnx(model, height=height, width=width, **{"channels": 3, "opset": 20, **more})
 
 
 @pytest.mark.parametrize("height", [32, 16])

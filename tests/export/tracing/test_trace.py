@@ -17,24 +17,26 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from edgecnn_export.loading.loaded import Loaded
-from edgecnn_export.tracing.silence import quiet
+from edgecnn_export.loading.loaded import LoadedModel
+from edgecnn_export.tracing.silence import silence
 from edgecnn_export.tracing.trace import trace
 from edgecnn_runtime.errors import UnsupportedModelError
 
 SIZE = 16
 
 
-def loaded(module: nn.Module | None = None, **more: Any) -> Loaded:
+def loaded(module: nn.Module | None = None, **more: Any) -> LoadedModel:
     if module is not None:
         module.eval()
         for norm in (m for m in module.modules() if isinstance(m, nn.BatchNorm2d)):
             nn.init.uniform_(norm.running_mean, -0.5, 0.5)
             nn.init.uniform_(norm.running_var, 0.5, 2.0)
-    return Loaded(path=Path("model.pt"), sha256="0" * 64, kind="weights", module=module, **more)
+    return LoadedModel(
+        path=Path("model.pt"), sha256="0" * 64, kind="weights", module=module, **more
+    )
 
 
-def traced(model: Loaded, *, channels: int = 3, opset: int = 20, size: int = SIZE):
+def traced(model: LoadedModel, *, channels: int = 3, opset: int = 20, size: int = SIZE):
     return trace(model, height=size, width=size, channels=channels, opset=opset)
 
 
@@ -302,7 +304,7 @@ def test_wrong_channel_count_says_which_flag(wanted: int, flag: str) -> None:
 
 
 def test_quiet_lets_other_threads_print(capsys) -> None:
-    with quiet():
+    with silence():
         print("mine")
         other = threading.Thread(target=lambda: sys.stderr.write("theirs"))
         other.start()
@@ -312,5 +314,5 @@ def test_quiet_lets_other_threads_print(capsys) -> None:
 
 
 def test_quiet_lets_errors_pass() -> None:
-    with pytest.raises(io.UnsupportedOperation), quiet():
+    with pytest.raises(io.UnsupportedOperation), silence():
         raise io.UnsupportedOperation

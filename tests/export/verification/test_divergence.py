@@ -8,7 +8,7 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
 from edgecnn_export.verification.divergence import (
-    Layer,
+    LayerValues,
     first_divergence,
     onnx_layers,
     torch_layers,
@@ -17,8 +17,10 @@ from edgecnn_export.verification.divergence import (
 RNG = np.random.default_rng(0)
 
 
-def layers(count: int) -> list[Layer]:
-    return [Layer(f"layer{index}", RNG.standard_normal((1, 4, 3, 3))) for index in range(count)]
+def layers(count: int) -> list[LayerValues]:
+    return [
+        LayerValues(f"layer{index}", RNG.standard_normal((1, 4, 3, 3))) for index in range(count)
+    ]
 
 
 def test_nothing_diverges_from_itself() -> None:

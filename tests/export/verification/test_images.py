@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from edgecnn_export.verification.golden import most_distinct
-from edgecnn_export.verification.images import Pictures, collect, list_pictures, read_pictures
+from edgecnn_export.verification.images import NetworkImages, collect, list_pictures, read_pictures
 from edgecnn_export.verification.synthetic import synthetic_pictures
 from edgecnn_runtime.bundle.manifest import Input, Normalization
 from edgecnn_runtime.errors import UsageError
@@ -21,7 +21,7 @@ def spec(width: int = 48, height: int = 32, **fields: Any) -> Input:
     return Input(width=width, height=height, color="bgr", normalization=RAW, **fields)
 
 
-def given(folder: Path, size: Input) -> Pictures:
+def given(folder: Path, size: Input) -> NetworkImages:
     return collect(read_pictures(str(folder), list_pictures(str(folder))), None, size)
 
 

@@ -9,7 +9,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from edgecnn_export.progress import Silent
+from edgecnn_export.progress import NullProgress
 from edgecnn_export.verification.reduced_precision import GATE, check_reduced
 from edgecnn_export.verification.verify import Check, Verifier, infer, make_truth
 from edgecnn_runtime.backends import backend_module
@@ -39,12 +39,12 @@ def verified(bundle: Bundle) -> tuple[Verifier, list[Check]]:
     path = bundle.file(manifest.artifacts[0])
     answers = infer(path, manifest, "onnxruntime", pixels, 1)
     verifier = Verifier(bundle.path, manifest, make_truth(manifest, pixels, answers))
-    return verifier, verifier.run(["onnxruntime", ENGINE], Silent())
+    return verifier, verifier.run(["onnxruntime", ENGINE], NullProgress())
 
 
 def test_what_passes_becomes_a_candidate(bundle: Bundle, offered: tuple[str, ...]) -> None:
     verifier, exact = verified(bundle)
-    found = check_reduced(verifier, exact, Silent())
+    found = check_reduced(verifier, exact, NullProgress())
     assert {check.run.engine for check in found.passed} == {f"{ENGINE}/{one}" for one in offered}
     assert found.left_out == ()
     for check in found.passed:
@@ -53,8 +53,8 @@ def test_what_passes_becomes_a_candidate(bundle: Bundle, offered: tuple[str, ...
         assert parity.snr_db < 80, "float in disguise would not be worth a word"
     runs = tuple(check.run for check in found.passed)
     artifact = msgspec.structs.replace(exact[0].artifact, runs=runs)
-    assert Candidate(artifact, ENGINE, offered[0], 1, "").proven
-    assert not Candidate(exact[0].artifact, ENGINE, offered[0], 1, "").proven
+    assert Candidate(artifact, ENGINE, offered[0], 1, "").verified_at_export
+    assert not Candidate(exact[0].artifact, ENGINE, offered[0], 1, "").verified_at_export
 
 
 def test_what_fails_is_left_out_and_fails_nothing(
@@ -68,7 +68,7 @@ def test_what_fails_is_left_out_and_fails_nothing(
     (tmp_path / "golden.npz").write_bytes((bundle.path / "golden.npz").read_bytes())
     verifier, exact = verified(Bundle(tmp_path, manifest, bundle.digest))
     assert not any(check.failed for check in exact)
-    found = check_reduced(verifier, exact, Silent())
+    found = check_reduced(verifier, exact, NullProgress())
     assert found.passed == ()
     for precision, words in zip(offered, found.left_out, strict=True):
         assert f"model.fp32.onnx is no candidate in {ENGINE}/{precision}" in words

@@ -15,8 +15,8 @@ import edgecnn_export.pipeline as pipeline
 from edgecnn_export.config import ExportConfig
 from edgecnn_export.pipeline import ExportResult, export
 from edgecnn_export.progress import Timed
-from edgecnn_export.verification.output_slices import parts
-from edgecnn_export.verification.verify import Gate, engines, fitting
+from edgecnn_export.verification.output_slices import output_slices
+from edgecnn_export.verification.verify import Gate, applicable_gate, engines
 from edgecnn_runtime.bundle.manifest import Classify, Yolo
 from edgecnn_runtime.errors import BackendMissingError, UsageError, VerificationError
 from edgecnn_runtime.parity import parity
@@ -75,7 +75,7 @@ def exported(tmp_path: Path) -> Exported:
 
 def tamper(monkeypatch: pytest.MonkeyPatch, name: str, change: Callable[[Any], Any]) -> None:
     """Let one weight of what is emitted be changed."""
-    optimise = pipeline.optimise
+    optimise = pipeline.optimize
 
     def wrong(model: onnx.ModelProto) -> onnx.ModelProto:
         model = optimise(model)
@@ -111,13 +111,18 @@ def test_parts_of_a_yolo_table() -> None:
     wrong[:, 4:] = rng.random((16, 3, CELLS))
     assert parity(table, wrong).cosine > 0.9999
     decode = Yolo(output="o", layout="v8", classes=3)
-    boxes, scores = zip(parts(decode, "o", table), parts(decode, "o", wrong), strict=True)
+    boxes, scores = zip(
+        output_slices(decode, "o", table), output_slices(decode, "o", wrong), strict=True
+    )
     assert parity(*boxes).cosine == 1.0
     assert parity(*scores).cosine < 0.5
-    assert len(parts(decode, "other", table)) == 1
+    assert len(output_slices(decode, "other", table)) == 1
     v5 = Yolo(output="o", layout="v5", classes=1, points=1)
-    assert [part.shape[-1] for part in parts(v5, "o", table.swapaxes(1, 2)[..., :6])] == [4, 2]
-    assert len(parts(Classify(output="o"), "o", table)) == 1
+    assert [part.shape[-1] for part in output_slices(v5, "o", table.swapaxes(1, 2)[..., :6])] == [
+        4,
+        2,
+    ]
+    assert len(output_slices(Classify(output="o"), "o", table)) == 1
 
 
 def test_rows_that_may_swap_are_judged_by_what_they_decode_to(
@@ -137,16 +142,16 @@ def test_a_detector_below_full_precision_is_judged_by_its_boxes(exported: Export
     manifest = exported(Detector, labels=("a", "b", "c")).bundle.manifest
     box = Detection(Box(0, 0, 9, 9), 0.9, "a", 0)
     lower, exact = Gate(0.99, 0.98), Gate(0.9999, 0.0)
-    assert fitting(lower, manifest, [[box] * 10] * 3) == Gate(-1.0, 0.98)
-    assert fitting(lower, manifest, [[box] * 29, []]) == lower  # too few to prove anything
-    assert fitting(exact, manifest, [[box] * 10] * 3) == exact
+    assert applicable_gate(lower, manifest, [[box] * 10] * 3) == Gate(-1.0, 0.98)
+    assert applicable_gate(lower, manifest, [[box] * 29, []]) == lower  # too few to prove anything
+    assert applicable_gate(exact, manifest, [[box] * 10] * 3) == exact
 
 
 def test_a_gate_says_what_was_reached() -> None:
-    assert Gate(0.99, 0.99).says(0.98, 0.5) == (
+    assert Gate(0.99, 0.99).requirement(0.98, 0.5) == (
         "centred cosine 0.9800 (at least 0.99), 50.0% of results equal (at least 99%)"
     )
-    assert Gate(-1.0, 0.99).says(0.5, 1.0) == "100.0% of results equal (at least 99%)"
+    assert Gate(-1.0, 0.99).requirement(0.5, 1.0) == "100.0% of results equal (at least 99%)"
     assert Gate(0.5, 0.9).margin(0.75, 1.0) == pytest.approx(0.1)
 
 
@@ -177,13 +182,13 @@ def test_steps_are_timed_in_order(exported: Exported) -> None:
             self.steps.append(name)
             return nullcontext()
 
-        def at(self, done: int, total: int) -> None:
+        def update(self, done: int, total: int) -> None:
             self.steps.append(f"{done} of {total}")
 
     told = Told()
     timed = Timed(told)
     with timed.step("one"), timed.step("two"):
-        timed.at(1, 2)
+        timed.update(1, 2)
     assert told.steps == ["one", "two", "1 of 2"]
     assert set(timed.seconds) == {"one", "two"}
     assert list(exported(Detector).seconds) == [

@@ -22,7 +22,7 @@ from edgecnn_runtime.bundle.bundle import Bundle
 from edgecnn_runtime.errors import BackendMissingError
 from edgecnn_runtime.selection import candidates as select
 from edgecnn_runtime.selection import record as measured
-from edgecnn_runtime.selection.candidates import candidates, ranked
+from edgecnn_runtime.selection.candidates import candidates, rank_candidates
 
 GPU = [name for name in BACKENDS if backend_module(name).DEVICE == "gpu"]
 NAMES = {"onnxruntime-cuda", "onnxruntime-tensorrt", "tensorrt", "tensorrt-rtx"}
@@ -38,7 +38,7 @@ def file(build, tmp_path):
 @pytest.fixture
 def orin(monkeypatch):
     """A GPU, as far as the driver's answers go."""
-    found = driver.Gpu(name="Orin", capability=(8, 7), uuid="ab" * 16, cuda=(12, 6))
+    found = driver.CudaDevice(name="Orin", capability=(8, 7), uuid="ab" * 16, cuda=(12, 6))
     monkeypatch.setattr(driver, "find_gpu", lambda _library: found)
 
 
@@ -159,7 +159,7 @@ def bundle(build, tmp_path):
 
 
 def test_a_gpu_goes_first_and_one_thread_feeds_it(bundle, engines, tmp_path):
-    first, *others = ranked(bundle, tmp_path, threads=2)
+    first, *others = rank_candidates(bundle, tmp_path, threads=2)
     assert (first.backend, first.precision, first.threads) == ("onnxruntime-cuda", "f32", 1)
     assert first.artifact.precision == "fp32", "its quantised convolutions are float ones"
     assert {other.backend for other in others} <= {"onnxruntime", "openvino"}
@@ -167,36 +167,36 @@ def test_a_gpu_goes_first_and_one_thread_feeds_it(bundle, engines, tmp_path):
 
 
 def test_what_builds_for_minutes_is_never_chosen_by_rule(bundle, engines, tmp_path):
-    assert not any(candidate.builds for candidate in ranked(bundle, tmp_path))
-    named = ranked(bundle, tmp_path, backend="tensorrt")
+    assert not any(candidate.needs_build for candidate in rank_candidates(bundle, tmp_path))
+    named = rank_candidates(bundle, tmp_path, backend="tensorrt")
     assert [c.artifact.target for c in named] == ["trt", "any"]
-    by_rtx = ranked(bundle, tmp_path, backend="tensorrt-rtx")
+    by_rtx = rank_candidates(bundle, tmp_path, backend="tensorrt-rtx")
     assert [c.artifact.target for c in by_rtx] == ["any", "trt"]
 
 
 def test_where_everything_builds_nothing_is_built_unasked(bundle, engines, tmp_path, monkeypatch):
     monkeypatch.setattr(select, "installed", lambda: {"tensorrt": "11.0"})
     with pytest.raises(BackendMissingError, match=r"bench .* --select` builds and measures"):
-        ranked(bundle, tmp_path)
+        rank_candidates(bundle, tmp_path)
 
 
 def test_a_measured_engine_is_chosen(bundle, engines, tmp_path):
-    standing = measured.Standing(
+    standing = measured.CandidateTiming(
         artifact="model.int8-trt.onnx", backend="tensorrt", precision="f32", threads=1,
         milliseconds=1.0, relative=1.0, ratio=1.0, low=1.0, high=1.0, rounds=9,
     )  # fmt: skip
-    found = measured.Measured(created="2026-01-01", batch=1, standings=(standing,))
-    measured.remember_measured(bundle, tmp_path, found)
-    first, *others = ranked(bundle, tmp_path)
+    found = measured.SelectionRecord(created="2026-01-01", batch=1, standings=(standing,))
+    measured.write_selection(bundle, tmp_path, found)
+    first, *others = rank_candidates(bundle, tmp_path)
     assert str(first) == "model.int8-trt.onnx on tensorrt/f32, 1 thread"
-    assert not any(candidate.builds for candidate in others)
-    assert ranked(bundle, tmp_path, threads=2)[0] == first, "threads mean the processor's"
+    assert not any(candidate.needs_build for candidate in others)
+    assert rank_candidates(bundle, tmp_path, threads=2)[0] == first, "threads mean the processor's"
 
 
 def test_a_provider_that_cannot_be_exact_does_not_claim_to_be(bundle, engines):
     found = candidates(bundle, backend="onnxruntime-tensorrt")
     assert {c.precision for c in found} == {"tf32"}
-    assert not any(c.exact or c.proven for c in found)
+    assert not any(c.exact or c.verified_at_export for c in found)
     assert all(c.exact for c in candidates(bundle, backend="tensorrt"))
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from edgecnn_runtime.bundle.atomic import replacing, sweep
+from edgecnn_runtime.bundle.atomic import atomic_replace, remove_stale
 
 HOLD = """
 import sys, time
@@ -35,7 +35,7 @@ def names(folder: Path) -> list[str]:
 
 def test_the_folder_appears_at_the_end(tmp_path: Path) -> None:
     out = tmp_path / "a.edge"
-    with replacing(out) as folder:
+    with atomic_replace(out) as folder:
         (folder / "file").write_text("new")
         assert not out.exists()
     assert names(tmp_path) == ["a.edge"]
@@ -46,7 +46,7 @@ def test_an_error_leaves_what_was_there(tmp_path: Path) -> None:
     out = tmp_path / "a.edge"
     out.mkdir()
     (out / "file").write_text("old")
-    with pytest.raises(FileNotFoundError), replacing(out) as folder:
+    with pytest.raises(FileNotFoundError), atomic_replace(out) as folder:
         (folder / "nowhere" / "file").write_text("new")
     assert names(tmp_path) == ["a.edge"]
     assert (out / "file").read_text() == "old"
@@ -56,7 +56,7 @@ def test_it_replaces_what_was_there(tmp_path: Path) -> None:
     out = tmp_path / "a.edge"
     out.mkdir()
     (out / "file").write_text("old")
-    with replacing(out) as folder:
+    with atomic_replace(out) as folder:
         (folder / "other").write_text("new")
     assert names(tmp_path) == ["a.edge"]
     assert names(out) == ["other"]
@@ -70,7 +70,7 @@ def test_what_a_killed_process_left_is_swept(tmp_path: Path, kill: signal.Signal
     writer.wait()
     assert not out.exists()
     assert len(names(tmp_path)) == 1
-    sweep(out)
+    remove_stale(out)
     assert names(tmp_path) == []
 
 
@@ -78,9 +78,9 @@ def test_what_a_living_process_writes_is_left_alone(tmp_path: Path) -> None:
     out = tmp_path / "a.edge"
     writer = start_writer(out)
     try:
-        sweep(out)
+        remove_stale(out)
         assert len(names(tmp_path)) == 1
-        with replacing(out) as folder:
+        with atomic_replace(out) as folder:
             (folder / "file").write_text("mine")
         assert names(out) == ["file"]
     finally:
@@ -92,7 +92,7 @@ def test_a_bundle_moved_away_by_a_killed_process_is_put_back(tmp_path: Path) -> 
     aside = tmp_path / ".a.edge.old.x1" / "a.edge"
     aside.mkdir(parents=True)
     (aside / "file").write_text("old")
-    sweep(tmp_path / "a.edge")
+    remove_stale(tmp_path / "a.edge")
     assert names(tmp_path) == ["a.edge"]
     assert (tmp_path / "a.edge" / "file").read_text() == "old"
 
@@ -102,5 +102,5 @@ def test_only_its_own_neighbours_are_swept(tmp_path: Path) -> None:
     for name in kept:
         (tmp_path / name).mkdir()
     (tmp_path / ".a.edge.new.link").symlink_to(tmp_path / ".b.edge.new.x")
-    sweep(tmp_path / "a.edge")
+    remove_stale(tmp_path / "a.edge")
     assert names(tmp_path) == sorted([*kept, ".a.edge.new.link"])

@@ -113,7 +113,7 @@ def test_a_damaged_model_gives_an_answer_or_a_plain_error(data):
 
 def test_every_field_that_can_hold_a_tensor_is_followed():
     """Against onnx.proto3 itself: a field added there must be followed here."""
-    from edgecnn_runtime.bundle.external_data import HOLDERS
+    from edgecnn_runtime.bundle.external_data import SUBMESSAGE_FIELDS
 
     messages = {
         "model": onnx.ModelProto, "graph": onnx.GraphProto, "node": onnx.NodeProto,
@@ -130,7 +130,7 @@ def test_every_field_that_can_hold_a_tensor_is_followed():
             for field in proto.DESCRIPTOR.fields
             if field.message_type is not None and field.message_type.full_name in kinds
         }
-        assert HOLDERS[kind] == found, kind
+        assert SUBMESSAGE_FIELDS[kind] == found, kind
 
 
 def _length(data):

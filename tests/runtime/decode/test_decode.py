@@ -11,7 +11,7 @@ from hypothesis.extra import numpy as arrays
 from edgecnn_runtime.bundle import manifest as m
 from edgecnn_runtime.decode import make_decoder
 from edgecnn_runtime.errors import BundleError
-from edgecnn_runtime.preprocess import whole
+from edgecnn_runtime.preprocess import identity_geometry
 from edgecnn_runtime.types import Classification, Embedding, Reading
 
 HOSTILE = st.floats(width=32, allow_nan=True, allow_infinity=True)
@@ -19,7 +19,7 @@ LOGITS = st.floats(-30, 30, width=32)
 
 
 def decode(model, outputs, item=0):
-    return make_decoder(model).decode(outputs, item, whole(model.input))
+    return make_decoder(model).decode(outputs, item, identity_geometry(model.input))
 
 
 def softmax(row):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from edgecnn_runtime.bundle import manifest as m
 from edgecnn_runtime.decode import make_decoder
 from edgecnn_runtime.errors import BundleError
-from edgecnn_runtime.preprocess import whole
+from edgecnn_runtime.preprocess import identity_geometry
 from edgecnn_runtime.types import Detection
 
 WIDTH, HEIGHT = 64, 48
@@ -20,7 +20,7 @@ HOSTILE = np.float32([np.nan, np.inf, -np.inf, 1e38, -1e38, 1e-45, 0.0])
 
 
 def decode(model, outputs, item=0):
-    return make_decoder(model).decode(outputs, item, whole(model.input))
+    return make_decoder(model).decode(outputs, item, identity_geometry(model.input))
 
 
 def sigmoid(x):
@@ -404,7 +404,7 @@ def test_nothing_the_size_of_a_head_is_allocated(build):
     head = np.zeros((1, 84, 5040), np.float32)
     head[0, :4, ::100] = 50
     head[0, 10, ::100] = np.linspace(0.3, 0.9, 51)
-    decoder, geometry = make_decoder(model), whole(model.input)
+    decoder, geometry = make_decoder(model), identity_geometry(model.input)
     assert decoder.decode({"out": head}, 0, geometry)
     tracemalloc.start()
     decoder.decode({"out": head}, 0, geometry)

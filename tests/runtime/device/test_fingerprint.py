@@ -2,7 +2,7 @@
 
 import pytest
 
-from edgecnn_runtime.device.fingerprint import gpu_names, host_key, power_mode, speed_key
+from edgecnn_runtime.device.fingerprint import gpu_names, numerics_key, performance_key, power_mode
 
 
 def write(root, **files):
@@ -44,18 +44,18 @@ def test_a_machine_that_says_nothing(tmp_path):
 
 
 def test_cores_and_power_decide_speed_and_not_results(monkeypatch):
-    before = host_key(), speed_key()
-    assert before == (host_key(), speed_key())
+    before = numerics_key(), performance_key()
+    assert before == (numerics_key(), performance_key())
     monkeypatch.setattr("edgecnn_runtime.device.fingerprint.usable_cores", lambda: 97)
     monkeypatch.setattr("edgecnn_runtime.device.fingerprint.power_mode", lambda: "15W")
-    assert host_key() == before[0]
-    assert speed_key() != before[1]
+    assert numerics_key() == before[0]
+    assert performance_key() != before[1]
 
 
 @pytest.mark.parametrize("name", ["cpu_model", "gpu_names"])
 def test_another_processor_or_accelerator_changes_both(name, monkeypatch):
-    before = host_key(), speed_key()
+    before = numerics_key(), performance_key()
     monkeypatch.setattr(f"edgecnn_runtime.device.fingerprint.{name}", lambda: ("other",))
     monkeypatch.setattr("edgecnn_runtime.device.fingerprint.cpu_model", lambda: "other")
-    assert host_key() != before[0]
-    assert speed_key() != before[1]
+    assert numerics_key() != before[0]
+    assert performance_key() != before[1]

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from edgecnn_runtime.bundle.manifest import Manifest
 from edgecnn_runtime.errors import UsageError
-from edgecnn_runtime.evaluation.dataset import Sample, class_index, read_evaluation
+from edgecnn_runtime.evaluation.dataset import LabeledImage, class_index, read_evaluation
 from edgecnn_runtime.evaluation.metrics import score
 from edgecnn_runtime.evaluation.table_labels import read_table
 from edgecnn_runtime.types import Box, Classification
@@ -88,7 +88,7 @@ def test_tables(tmp_path: Path, task: AsTask, form: str) -> None:
         text = f"file{mark}text\n" + "\n".join(f'{f}{mark}"{t}"' for f, t in rows)
     (tmp_path / f"labels.{form}").write_text(text)
     found = read_evaluation(tmp_path / f"labels.{form}", task("ocr"))
-    assert found.samples == (Sample(tmp_path / "p/1.png", text="AB,12"),)
+    assert found.samples == (LabeledImage(tmp_path / "p/1.png", text="AB,12"),)
 
 
 def test_boxes_in_a_table_one_row_each(tmp_path: Path, task: AsTask) -> None:
@@ -337,7 +337,7 @@ def test_spaces_and_letter_case_of_a_table_do_not_matter(tmp_path: Path, task: A
         'File, X, y, W , h, Label\n1.png, 1, 2, 10, 5, bus\n"1.png", 1, 2, 10, 5, "car"\n,,,,,\n'
     )
     (sample,) = read_evaluation(tmp_path / "l.csv", task("detect")).samples
-    assert sample == Sample(
+    assert sample == LabeledImage(
         tmp_path / "1.png", boxes=((1, Box(1, 2, 11, 7)), (0, Box(1, 2, 11, 7)))
     )
 

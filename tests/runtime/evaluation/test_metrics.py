@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgecnn_runtime.bundle.manifest import Manifest
-from edgecnn_runtime.evaluation.dataset import Sample
+from edgecnn_runtime.evaluation.dataset import LabeledImage
 from edgecnn_runtime.evaluation.metrics import average_precision, score, wilson
 from edgecnn_runtime.types import Box, Classification, Detection, Embedding, Reading
 
@@ -21,14 +21,14 @@ def said(index: int) -> Classification:
 
 
 def test_top1_and_its_interval(classifier: Manifest) -> None:
-    samples = [Sample(Path(), label=label) for label in "aabb"]
+    samples = [LabeledImage(Path(), label=label) for label in "aabb"]
     found = score(samples, [said(0), said(0), said(1), said(0)], classifier)
     assert (found.metric, found.value, found.samples) == ("top-1", 0.75, 4)
     assert found.low < 0.75 < found.high
 
 
 def test_exact_match(task: AsTask) -> None:
-    samples = [Sample(Path(), text="A1"), Sample(Path(), text="B2")]
+    samples = [LabeledImage(Path(), text="A1"), LabeledImage(Path(), text="B2")]
     found = score(samples, [Reading("A1", 1.0), Reading("B3", 1.0)], task("ocr"))
     assert (found.metric, found.value) == ("exact match", 0.5)
 
@@ -39,7 +39,7 @@ def box(x: float, confidence: float = 0.9, index: int = 0) -> Detection:
 
 def test_map50_counts_misses_false_alarms_and_doubles(task: AsTask) -> None:
     detect = task("detect")
-    truth = [Sample(Path(), boxes=((0, Box(0, 0, 10, 10)), (0, Box(50, 0, 60, 10))))]
+    truth = [LabeledImage(Path(), boxes=((0, Box(0, 0, 10, 10)), (0, Box(50, 0, 60, 10))))]
     assert score(truth, [[box(0), box(51)]], detect).value == 1.0
     assert score(truth, [[box(0)]], detect).value == pytest.approx(0.5)
     assert score(truth, [[box(0, 0.8), box(51, 0.7), box(90, 0.9)]], detect).value < 0.7
@@ -51,7 +51,7 @@ def test_map50_counts_misses_false_alarms_and_doubles(task: AsTask) -> None:
 def test_tar_at_far_separates_people(task: AsTask) -> None:
     random = np.random.default_rng(0)
     people = random.normal(0, 1, (12, 16))
-    samples = [Sample(Path(), label=str(i % 12)) for i in range(48)]
+    samples = [LabeledImage(Path(), label=str(i % 12)) for i in range(48)]
 
     def vectors(noise: float) -> list[Embedding]:
         return [
@@ -68,15 +68,15 @@ def test_tar_at_far_separates_people(task: AsTask) -> None:
 
 def test_metrics_of_nothing_are_not_zero(task: AsTask) -> None:
     detect, embed = task("detect"), task("embed")
-    assert np.isnan(score([Sample(Path())] * 2, [[], [box(0)]], detect).value)
+    assert np.isnan(score([LabeledImage(Path())] * 2, [[], [box(0)]], detect).value)
     vectors = [Embedding(np.ones(4, np.float32))] * 2
-    assert np.isnan(score([Sample(Path(), label="a")] * 2, vectors, embed).value)
+    assert np.isnan(score([LabeledImage(Path(), label="a")] * 2, vectors, embed).value)
 
 
 def test_choices_of_pictures_that_say_nothing_do_not_widen_the_interval(
     task: AsTask,
 ) -> None:
-    samples = [Sample(Path(), label=label) for label in "aabb"]
+    samples = [LabeledImage(Path(), label=label) for label in "aabb"]
     vectors = [Embedding(np.array(v, np.float32)) for v in [(1, 0), (1, 0), (0, 1), (0, 1)]]
     found = score(samples, vectors, task("embed"))
     assert (found.low, found.value, found.high) == (1.0, 1.0, 1.0)

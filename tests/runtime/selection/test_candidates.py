@@ -148,5 +148,5 @@ def test_only_what_export_saw_pass_is_proven(bundle):
         (seen, "f16", False),
     ):
         candidate = Candidate(artifact, "openvino", precision, 1, "")
-        assert candidate.proven is proven, candidate
+        assert candidate.verified_at_export is proven, candidate
         assert candidate.exact is (precision == "f32")

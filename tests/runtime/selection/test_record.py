@@ -9,13 +9,13 @@ import pytest
 from edgecnn_runtime import load
 from edgecnn_runtime.bundle import manifest as m
 from edgecnn_runtime.bundle.bundle import open_bundle
-from edgecnn_runtime.selection.candidates import ranked
+from edgecnn_runtime.selection.candidates import rank_candidates
 from edgecnn_runtime.selection.record import (
     KIND,
-    Measured,
-    Standing,
-    recall_measured,
-    remember_measured,
+    CandidateTiming,
+    SelectionRecord,
+    read_selection,
+    write_selection,
 )
 
 FILES = ("model.fp32.onnx", "model.int8-cpu.onnx")
@@ -41,12 +41,12 @@ def standing(ratio=1.0, **changes):
         "milliseconds": 4.0 * ratio, "relative": 2.0 * ratio, "ratio": ratio, "low": ratio - 0.01,
         "high": ratio + 0.01, "rounds": 20,
     }  # fmt: skip
-    return Standing(**(values | changes))
+    return CandidateTiming(**(values | changes))
 
 
 def measured(*standings, **changes):
     values = {"created": "2026-11-22T08:00:00Z", "batch": 1, "standings": standings, "plain": 0}
-    return Measured(**(values | changes))
+    return SelectionRecord(**(values | changes))
 
 
 SLOW = standing(2.1, threads=1)
@@ -55,7 +55,7 @@ BOTH = measured(FAST, SLOW, plain=1)
 
 
 def keep(path, cache, choice):
-    assert remember_measured(open_bundle(path), cache, choice)
+    assert write_selection(open_bundle(path), cache, choice)
 
 
 def kept_file(cache):
@@ -101,7 +101,7 @@ def test_loading_never_measures(path, tmp_path):
 
 def test_the_rest_of_the_rule_follows(path, tmp_path):
     keep(path, tmp_path, measured(FAST))
-    found = ranked(open_bundle(path), tmp_path)
+    found = rank_candidates(open_bundle(path), tmp_path)
     assert found[0].reason == "measured here on 2026-11-22: the only candidate"
     assert "model.fp32.onnx" in {candidate.artifact.file for candidate in found[1:]}
     assert len({(c.artifact.file, c.engine, c.threads) for c in found}) == len(found)
@@ -138,7 +138,7 @@ def test_values_that_cannot_be_are_not_used(path, tmp_path, forged):
     kept = json.loads(file.read_bytes())
     kept["value"]["standings"][0] |= forged
     file.write_text(json.dumps(kept))
-    assert recall_measured(open_bundle(path), tmp_path, 1) is None
+    assert read_selection(open_bundle(path), tmp_path, 1) is None
     assert "measured" not in chosen(path, tmp_path).candidate.reason
 
 
@@ -152,10 +152,10 @@ def test_anothers_file_under_this_ones_name_is_not_used(path, tmp_path, monkeypa
         foreign = kept_file(tmp_path)
     content = foreign.read_bytes()
     foreign.unlink()
-    assert recall_measured(open_bundle(path), tmp_path, 1) is None
+    assert read_selection(open_bundle(path), tmp_path, 1) is None
     keep(path, tmp_path, BOTH)
     kept_file(tmp_path).write_bytes(content)
-    assert recall_measured(open_bundle(path), tmp_path, 1) is None
+    assert read_selection(open_bundle(path), tmp_path, 1) is None
 
 
 def test_a_link_is_not_followed(path, tmp_path):
@@ -163,7 +163,7 @@ def test_a_link_is_not_followed(path, tmp_path):
     file = kept_file(tmp_path)
     moved = file.rename(tmp_path / "elsewhere.json")
     file.symlink_to(moved)
-    assert recall_measured(open_bundle(path), tmp_path, 1) is None
+    assert read_selection(open_bundle(path), tmp_path, 1) is None
 
 
 @pytest.mark.parametrize("what", ["versions", "power", "cores", "bundle"])
@@ -180,7 +180,7 @@ def test_anything_it_depends_on_makes_it_unknown(path, tmp_path, monkeypatch, wh
         monkeypatch.setattr("edgecnn_runtime.device.fingerprint.usable_cores", lambda: 97)
     else:
         opened = type(opened)(opened.path, opened.manifest, "f" * 64)
-    assert recall_measured(opened, tmp_path, 1) is None
+    assert read_selection(opened, tmp_path, 1) is None
 
 
 @pytest.mark.parametrize(
@@ -225,9 +225,9 @@ def test_a_choice_that_fails_its_self_test_falls_back_loudly(build, pictures, tm
 
 def test_words(path):
     even = measured(standing(1.0), standing(1.01, threads=2), plain=None)
-    assert even.why(even.standings[0]).endswith(
+    assert even.reason(even.standings[0]).endswith(
         "as fast as the next, fp32 on onnxruntime/f32, 2 threads"
     )
     alone = measured(standing(1.0), plain=7)
-    assert alone.why(alone.standings[0]).endswith("the only candidate")
-    assert msgspec.json.decode(msgspec.json.encode(BOTH), type=Measured) == BOTH
+    assert alone.reason(alone.standings[0]).endswith("the only candidate")
+    assert msgspec.json.decode(msgspec.json.encode(BOTH), type=SelectionRecord) == BOTH

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from edgecnn_runtime.errors import SourceLostError, UsageError
 from edgecnn_runtime.source import open_source
-from edgecnn_runtime.source.pictures import Pictures
+from edgecnn_runtime.source.pictures import ImageFiles
 from edgecnn_runtime.source.truncation import missing_bytes
 
 MakeClip = Callable[..., Path]
@@ -247,7 +247,7 @@ def test_a_picture_is_turned(tmp_path: Path) -> None:
 def test_a_picture_whose_name_is_no_utf8(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "a.png"), np.full((4, 6, 3), 90, np.uint8))
     (tmp_path / "a.png").rename(tmp_path / os.fsdecode(b"\xff.png"))
-    found = Pictures(tmp_path).read()
+    found = ImageFiles(tmp_path).read()
     assert found is not None
     assert found.pixels.shape == (4, 6, 3)
 

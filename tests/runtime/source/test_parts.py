@@ -12,8 +12,8 @@ from edgecnn_runtime.errors import UsageError
 from edgecnn_runtime.source import open_source
 from edgecnn_runtime.source.address import parse_address, redact
 from edgecnn_runtime.source.clock import StreamClock
-from edgecnn_runtime.source.latest import Slot
-from edgecnn_runtime.source.opencv import complete, csi_pipeline
+from edgecnn_runtime.source.latest import LatestSlot
+from edgecnn_runtime.source.opencv import csi_pipeline, with_appsink
 from edgecnn_runtime.source.orientation import orient, to_bgr
 
 
@@ -73,8 +73,8 @@ def test_options_that_cannot_be_meant(wrong: dict[str, object]) -> None:
 
 
 def test_a_pipeline_is_completed_unless_it_is_complete() -> None:
-    assert complete("v4l2src").endswith("appsink drop=true max-buffers=1 sync=false")
-    assert complete("v4l2src ! appsink") == "v4l2src ! appsink"
+    assert with_appsink("v4l2src").endswith("appsink drop=true max-buffers=1 sync=false")
+    assert with_appsink("v4l2src ! appsink") == "v4l2src ! appsink"
 
 
 @given(st.text() | st.from_regex(r"[0-9a-z:/?&=.@]{0,40}") | st.just("x" * 5000))
@@ -162,7 +162,7 @@ def test_without_time_stamps_arrival_is_all_there_is() -> None:
 
 
 def test_a_slot_keeps_the_newest() -> None:
-    slot: Slot[int] = Slot()
+    slot: LatestSlot[int] = LatestSlot()
     assert [slot.put(i, replace=True) for i in range(3)] == [False, True, True]
     assert slot.take(1) == 2
     with pytest.raises(TimeoutError):
@@ -170,7 +170,7 @@ def test_a_slot_keeps_the_newest() -> None:
 
 
 def test_a_slot_that_may_not_drop_waits() -> None:
-    slot: Slot[int] = Slot()
+    slot: LatestSlot[int] = LatestSlot()
 
     def fill() -> None:
         for i in range(100):
@@ -185,7 +185,7 @@ def test_a_slot_that_may_not_drop_waits() -> None:
 
 
 def test_finishing_wakes_whoever_waits() -> None:
-    slot: Slot[int] = Slot()
+    slot: LatestSlot[int] = LatestSlot()
     slot.put(1, replace=True)
     waiting = threading.Thread(target=slot.put, args=(2,), kwargs={"replace": False}, daemon=True)
     waiting.start()

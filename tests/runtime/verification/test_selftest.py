@@ -9,10 +9,15 @@ import pytest
 from edgecnn_runtime.backends import Options, backend_module, fake, installed
 from edgecnn_runtime.bundle import manifest as m
 from edgecnn_runtime.bundle.bundle import load_golden, open_bundle
-from edgecnn_runtime.device.cache import recall, remember
+from edgecnn_runtime.device.cache import read_entry, write_entry
 from edgecnn_runtime.errors import SelfTestError, UsageError
 from edgecnn_runtime.verification import selftest
-from edgecnn_runtime.verification.selftest import check, replay, required_db, run_pictures
+from edgecnn_runtime.verification.selftest import (
+    ensure_selftest,
+    required_db,
+    run_batches,
+    run_selftest,
+)
 
 
 @pytest.fixture
@@ -53,28 +58,28 @@ def artifact(opened, *runs):
 def test_every_engine_here_reproduces_the_golden_outputs(opened, engine, batch):
     entry = opened.manifest.artifacts[0]
     backend = backend_module(engine).open(opened.file(entry), Options(batch=batch))
-    found = replay(opened, entry, f"{engine}/f32", backend)
+    found = run_selftest(opened, entry, f"{engine}/f32", backend)
     assert found.passed
     assert found.snr_db["scores"] > 80
 
 
 def test_outputs_come_back_in_the_order_of_the_pictures(opened):
     golden = load_golden(opened)
-    found = run_pictures(golden_backend(opened, batch=2), golden, opened.manifest)
+    found = run_batches(golden_backend(opened, batch=2), golden, opened.manifest)
     assert np.array_equal(found["scores"], golden.outputs["scores"])
 
 
 def test_noise_fails_and_says_by_how_much(opened):
     rng = np.random.default_rng(0)
     backend = golden_backend(opened, lambda scores: scores + rng.normal(0, 0.3, scores.shape))
-    found = replay(opened, artifact(opened, ("onnxruntime/f32", 100.0)), "fake/f32", backend)
+    found = run_selftest(opened, artifact(opened, ("onnxruntime/f32", 100.0)), "fake/f32", backend)
     assert not found.passed
-    assert found.misses["scores"] == pytest.approx(60.0 - found.snr_db["scores"])
+    assert found.shortfall["scores"] == pytest.approx(60.0 - found.snr_db["scores"])
 
 
 def test_another_result_fails(opened):
     backend = golden_backend(opened, lambda scores: np.roll(scores, 1, axis=1))
-    found = replay(opened, artifact(opened), "fake/f32", backend)
+    found = run_selftest(opened, artifact(opened), "fake/f32", backend)
     assert found.agreement == 0
     assert not found.passed
 
@@ -82,7 +87,7 @@ def test_another_result_fails(opened):
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_outputs_that_are_no_numbers_fail(opened, value):
     backend = golden_backend(opened, lambda scores: np.full_like(scores, value))
-    found = replay(opened, artifact(opened), "fake/f32", backend)
+    found = run_selftest(opened, artifact(opened), "fake/f32", backend)
     assert found.snr_db["scores"] == -200
     assert not found.passed
 
@@ -110,62 +115,64 @@ def test_what_is_asked_of_a_device(opened, runs, engine, needs):
 def test_a_pass_is_remembered_and_a_failure_is_not(opened, tmp_path, monkeypatch):
     entry = opened.manifest.artifacts[0]
     calls = []
-    real = replay
+    real = run_selftest
     monkeypatch.setattr(selftest, "replay", lambda *args: calls.append(1) or real(*args))
     bad = golden_backend(opened, lambda scores: -scores)
     for _ in range(2):
         with pytest.raises(SelfTestError, match=r"model\.fp32\.onnx on fake/f32"):
-            check(opened, entry, "fake/f32", bad, tmp_path)
+            ensure_selftest(opened, entry, "fake/f32", bad, tmp_path)
     assert len(calls) == 2
     good = golden_backend(opened)
-    first = check(opened, entry, "fake/f32", good, tmp_path)
-    again = check(opened, entry, "fake/f32", bad, tmp_path)
+    first = ensure_selftest(opened, entry, "fake/f32", good, tmp_path)
+    again = ensure_selftest(opened, entry, "fake/f32", bad, tmp_path)
     assert again == first
     assert len(calls) == 3
-    check(opened, entry, "fake/f32", golden_backend(opened, batch=2), tmp_path)
+    ensure_selftest(opened, entry, "fake/f32", golden_backend(opened, batch=2), tmp_path)
     monkeypatch.setattr(selftest, "host_key", lambda: ("another processor",))
-    check(opened, entry, "fake/f32", good, tmp_path)
+    ensure_selftest(opened, entry, "fake/f32", good, tmp_path)
     assert len(calls) == 5, "another batch and another machine are tested for themselves"
 
 
 def test_a_damaged_memory_is_learnt_again(opened, tmp_path):
     entry = opened.manifest.artifacts[0]
-    check(opened, entry, "fake/f32", golden_backend(opened), tmp_path)
+    ensure_selftest(opened, entry, "fake/f32", golden_backend(opened), tmp_path)
     (kept,) = (tmp_path / "selftest").iterdir()
     for damage in (b"", b"{}", b'{"snr_db": 1}', b"\xff\xfe", b"[" * 100_000):
         kept.write_bytes(damage)
-        assert check(opened, entry, "fake/f32", golden_backend(opened), tmp_path).passed
+        assert ensure_selftest(opened, entry, "fake/f32", golden_backend(opened), tmp_path).passed
 
 
 def test_a_failure_in_the_folder_is_tested_again(opened, tmp_path):
     entry = opened.manifest.artifacts[0]
-    passed = check(opened, entry, "fake/f32", golden_backend(opened), tmp_path)
+    passed = ensure_selftest(opened, entry, "fake/f32", golden_backend(opened), tmp_path)
     (kept,) = (tmp_path / "selftest").iterdir()
     forged = json.loads(kept.read_bytes()) | {"value": {**plain(passed), "agreement": 0.0}}
     kept.write_text(json.dumps(forged))
-    assert check(opened, entry, "fake/f32", golden_backend(opened), tmp_path).passed
+    assert ensure_selftest(opened, entry, "fake/f32", golden_backend(opened), tmp_path).passed
 
 
 def test_what_was_kept_without_an_output_is_tested_again(opened, tmp_path):
     entry = opened.manifest.artifacts[0]
-    passed = check(opened, entry, "fake/f32", golden_backend(opened), tmp_path)
+    passed = ensure_selftest(opened, entry, "fake/f32", golden_backend(opened), tmp_path)
     (kept,) = (tmp_path / "selftest").iterdir()
     for part in ("snr_db", "required_db"):
         forged = json.loads(kept.read_bytes()) | {"value": {**plain(passed), part: {}}}
         kept.write_text(json.dumps(forged))
-        assert check(opened, entry, "fake/f32", golden_backend(opened), tmp_path) == passed
+        assert (
+            ensure_selftest(opened, entry, "fake/f32", golden_backend(opened), tmp_path) == passed
+        )
 
 
 def test_a_folder_that_cannot_be_written_is_no_error(tmp_path):
     blocked = tmp_path / "file"
     blocked.write_text("not a folder")
-    remember(blocked, "kind", ("key",), 5)
-    assert recall(blocked, "kind", ("key",), int) is None
-    assert recall(tmp_path, "kind", ("key",), int) is None
-    remember(tmp_path, "kind", ("key",), 5)
-    assert recall(tmp_path, "kind", ("key",), int) == 5
-    assert recall(tmp_path, "kind", ("key", ""), int) is None
-    assert recall(tmp_path, "kind", ("key",), str) is None
+    write_entry(blocked, "kind", ("key",), 5)
+    assert read_entry(blocked, "kind", ("key",), int) is None
+    assert read_entry(tmp_path, "kind", ("key",), int) is None
+    write_entry(tmp_path, "kind", ("key",), 5)
+    assert read_entry(tmp_path, "kind", ("key",), int) == 5
+    assert read_entry(tmp_path, "kind", ("key", ""), int) is None
+    assert read_entry(tmp_path, "kind", ("key",), str) is None
 
 
 def test_the_state_folder_follows_systemd_and_xdg(monkeypatch):

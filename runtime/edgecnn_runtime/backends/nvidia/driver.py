@@ -19,7 +19,7 @@ TENSOR_CORES_FOR_FLOAT = (8, 0)
 
 
 @dataclass(frozen=True, slots=True)
-class Gpu:
+class CudaDevice:
     """The GPU that CUDA calls 0.
 
     capability: its compute capability. uuid: of this very card, 32 hexadecimal digits.
@@ -37,7 +37,7 @@ class Gpu:
         return (self.name, f"sm {self.capability}", self.uuid, f"cuda {self.cuda}")
 
 
-def gpu() -> Gpu:
+def gpu() -> CudaDevice:
     """The GPU of this machine. Raises BackendMissingError where there is none, and says why."""
     found = find_gpu(LIBRARY)
     if isinstance(found, str):
@@ -66,7 +66,7 @@ def version_with_gpu(*packages: str) -> str:
 
 
 @lru_cache(maxsize=2)
-def find_gpu(library: str) -> Gpu | str:
+def find_gpu(library: str) -> CudaDevice | str:
     """The first GPU that the driver's ``library`` knows, or why there is none.
 
     Looked for once a process: starting the driver takes tens of milliseconds.
@@ -88,7 +88,7 @@ def find_gpu(library: str) -> Gpu | str:
     cuda.cuDeviceGetUuid(uuid, 0)
     version = ctypes.c_int()
     cuda.cuDriverGetVersion(ctypes.byref(version))
-    return Gpu(
+    return CudaDevice(
         name=name.value.decode("utf-8", "replace"),
         capability=(_attribute(cuda, CAPABILITY_MAJOR), _attribute(cuda, CAPABILITY_MINOR)),
         uuid=bytes(uuid).hex(),

@@ -13,12 +13,12 @@ from pathlib import Path
 
 import msgspec
 
-from edgecnn_runtime.bundle.atomic import replacing, sweep
+from edgecnn_runtime.bundle.atomic import atomic_replace, remove_stale
 from edgecnn_runtime.device.cache import Key
 
 KIND = "engines"
 CONTENTS = "contents.json"
-OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
+GROUP_OR_OTHER_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 log = logging.getLogger(__name__)
 
@@ -30,14 +30,14 @@ class Contents(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     files: dict[str, str]
 
 
-def keep(cache: Path, key: Key, files: Mapping[str, bytes]) -> bool:
+def store(cache: Path, key: Key, files: Mapping[str, bytes]) -> bool:
     """Keep what was built, all of it or nothing; False where the folder cannot be written."""
     out = _folder(cache, key)
     hashes = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
     try:
         out.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        sweep(out)
-        with replacing(out) as folder:
+        remove_stale(out)
+        with atomic_replace(out) as folder:
             for name, content in files.items():
                 (folder / name).write_bytes(content)
                 (folder / name).chmod(0o600)
@@ -49,7 +49,7 @@ def keep(cache: Path, key: Key, files: Mapping[str, bytes]) -> bool:
     return True
 
 
-def kept(cache: Path, key: Key) -> Path | None:
+def load(cache: Path, key: Key) -> Path | None:
     """The folder with the files that ``keep`` was given; None where it is not to be trusted."""
     folder = _folder(cache, key)
     try:
@@ -73,7 +73,7 @@ def _own(folder: Path, path: Path) -> bytes:
     for place in (folder, path):
         found = place.lstat()
         plain = stat.S_ISDIR(found.st_mode) if place == folder else stat.S_ISREG(found.st_mode)
-        if not plain or found.st_uid != os.geteuid() or found.st_mode & OTHERS_WRITE:
+        if not plain or found.st_uid != os.geteuid() or found.st_mode & GROUP_OR_OTHER_WRITE:
             raise PermissionError(f"{place} can be written by others, or is a link")
     return path.read_bytes()
 

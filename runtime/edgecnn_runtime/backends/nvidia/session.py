@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from edgecnn_runtime.backends import Options
-from edgecnn_runtime.backends.nvidia.stream import Stream, Twin
+from edgecnn_runtime.backends.nvidia.stream import CudaStream, PinnedBuffer
 from edgecnn_runtime.backends.onnxruntime import import_onnxruntime, wheels
 from edgecnn_runtime.errors import BackendMissingError, UnsupportedModelError
 from edgecnn_runtime.types import Pixels, Tensors
@@ -80,12 +80,16 @@ def open_session(
     """
     try:
         try:
-            return GpuSession(ort, path, options, providers, Stream(), graph=True, install=install)
+            return GpuSession(
+                ort, path, options, providers, CudaStream(), graph=True, install=install
+            )
         except BackendMissingError:
             raise
         except Exception as error:
             log.info("%s: no CUDA graph: %s", path, error)
-            return GpuSession(ort, path, options, providers, Stream(), graph=False, install=install)
+            return GpuSession(
+                ort, path, options, providers, CudaStream(), graph=False, install=install
+            )
     except BackendMissingError:
         raise
     except Exception as error:  # the engine's exceptions share no base class
@@ -105,7 +109,7 @@ class GpuSession:
         path: Path,
         options: Options,
         providers: Callable[[int, bool], Sequence[Provider]],
-        stream: Stream,
+        stream: CudaStream,
         *,
         graph: bool,
         install: str,
@@ -118,14 +122,14 @@ class GpuSession:
             wanted = providers(stream.handle, graph)
             self._session = _session(ort, path, signature, wanted, install)
             self._binding = self._session.io_binding()
-            self._pixels = stream.twin(signature.shape, np.uint8)
+            self._pixels = stream.pinned_buffer(signature.shape, np.uint8)
             self._binding.bind_input(
                 signature.given, device, 0, np.uint8, list(signature.shape), self._pixels.device
             )
-            self._results: list[Twin] = []
+            self._results: list[PinnedBuffer] = []
             self._outputs: Tensors = {}
             for name, (shape, dtype) in signature.outputs.items():
-                twin = stream.twin(shape, dtype)
+                twin = stream.pinned_buffer(shape, dtype)
                 self._binding.bind_output(name, device, 0, dtype, list(shape), twin.device)
                 self._results.append(twin)
                 self._outputs[name] = twin.array
@@ -151,7 +155,7 @@ class GpuSession:
         self._session.run_with_iobinding(self._binding)
         for twin in self._results:
             self._stream.download(twin)
-        self._stream.wait()
+        self._stream.synchronize()
         return self._outputs
 
     def close(self) -> None:

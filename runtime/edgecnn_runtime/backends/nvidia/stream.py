@@ -21,7 +21,7 @@ DRIVER_TOO_OLD = 35
 
 
 @dataclass(frozen=True, slots=True)
-class Twin:
+class PinnedBuffer:
     """An array in pinned host memory, and memory of the same size on the GPU.
 
     host, device: their addresses. size: in bytes, of each.
@@ -33,7 +33,7 @@ class Twin:
     size: int
 
 
-class Stream:
+class CudaStream:
     """One stream on the first GPU. Not thread-safe.
 
     cuda: ``cuda.bindings.runtime``, or what has its functions. Raises BackendMissingError where
@@ -51,7 +51,7 @@ class Stream:
         kinds = self._cuda.cudaMemcpyKind
         self._up, self._down = kinds.cudaMemcpyHostToDevice, kinds.cudaMemcpyDeviceToHost
 
-    def twin(self, shape: tuple[int, ...], dtype: DTypeLike) -> Twin:
+    def pinned_buffer(self, shape: tuple[int, ...], dtype: DTypeLike) -> PinnedBuffer:
         """Zeros on the host, and as much memory on the GPU.
 
         The array's memory is freed with the last array that shows it, the GPU's by ``close``.
@@ -65,17 +65,17 @@ class Stream:
         array.fill(0)
         device = int(self._ask("cudaMalloc", size))
         self._memory.append(device)
-        return Twin(array, host, device, size)
+        return PinnedBuffer(array, host, device, size)
 
-    def upload(self, twin: Twin) -> None:
+    def upload(self, twin: PinnedBuffer) -> None:
         """Copy the array to the GPU."""
         self._ask("cudaMemcpyAsync", twin.device, twin.host, twin.size, self._up, self._stream)
 
-    def download(self, twin: Twin) -> None:
+    def download(self, twin: PinnedBuffer) -> None:
         """Copy from the GPU into the array."""
         self._ask("cudaMemcpyAsync", twin.host, twin.device, twin.size, self._down, self._stream)
 
-    def record(self, work: Callable[[], None]) -> Callable[[], object]:
+    def capture_graph(self, work: Callable[[], None]) -> Callable[[], object]:
         """What gives the stream all of ``work`` again in one call: a CUDA graph.
 
         work: uses this stream, fixed addresses and nothing that waits; it has run once before.
@@ -91,7 +91,7 @@ class Stream:
         self._graphs.append(launchable)
         return lambda: self._ask("cudaGraphLaunch", launchable, self._stream)
 
-    def wait(self) -> None:
+    def synchronize(self) -> None:
         """Until everything given to the stream is done. Raises EdgecnnError if anything failed."""
         self._ask("cudaStreamSynchronize", self._stream)
 

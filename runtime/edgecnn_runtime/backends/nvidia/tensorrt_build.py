@@ -28,7 +28,7 @@ def build_engine(
     GPU; "" is the GPU of this machine.
     Raises UnsupportedModelError where the file is not taken, or would be misread.
     """
-    said = listener(trt)
+    said = make_logger(trt)
     said.complaints.clear()
     builder = trt.Builder(said)
     network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
@@ -52,7 +52,7 @@ def build_engine(
 
 
 @lru_cache(maxsize=2)
-def listener(trt: ModuleType) -> Any:
+def make_logger(trt: ModuleType) -> Any:
     """The logger of one TensorRT: it takes one for the life of the process.
 
     Its ``complaints`` are the warnings and errors since they were last cleared, each once.

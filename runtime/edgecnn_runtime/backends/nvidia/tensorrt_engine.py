@@ -10,10 +10,10 @@ from typing import Any
 
 from edgecnn_runtime import __version__
 from edgecnn_runtime.backends import Options
-from edgecnn_runtime.backends.nvidia.driver import Gpu
-from edgecnn_runtime.backends.nvidia.engine_cache import keep, kept
-from edgecnn_runtime.backends.nvidia.stream import Stream, Twin
-from edgecnn_runtime.backends.nvidia.tensorrt_build import build_engine, listener
+from edgecnn_runtime.backends.nvidia.driver import CudaDevice
+from edgecnn_runtime.backends.nvidia.engine_cache import load, store
+from edgecnn_runtime.backends.nvidia.stream import CudaStream, PinnedBuffer
+from edgecnn_runtime.backends.nvidia.tensorrt_build import build_engine, make_logger
 from edgecnn_runtime.device.cache import Key
 from edgecnn_runtime.device.fingerprint import gpu_names
 from edgecnn_runtime.errors import BackendMissingError, EdgecnnError, UnsupportedModelError
@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 
 def open_engine(
-    trt: ModuleType, label: str, path: Path, options: Options, gpu: Gpu
+    trt: ModuleType, label: str, path: Path, options: Options, gpu: CudaDevice
 ) -> "TensorRtEngine":
     """The artifact's engine for this GPU, out of ``options.cache_dir`` if it was built before.
 
@@ -35,17 +35,17 @@ def open_engine(
     precision = options.precision or "f32"
     try:
         key = engine_key(path, options, f"{label} {trt.__version__}", gpu)
-        Stream().close()  # what is missing is missed before minutes are spent
+        CudaStream().close()  # what is missing is missed before minutes are spent
         found = _open_kept(trt, key, options)
         if found is not None:
             return found
-        announce(path, label, gpu, options)
+        log_build(path, label, gpu, options)
         start = time.monotonic()
         plan = build_engine(trt, path, batch=options.batch, precision=precision)
-        engine = TensorRtEngine(trt, plan, b"", options.batch, Stream())
+        engine = TensorRtEngine(trt, plan, b"", options.batch, CudaStream())
         log.info("built in %.0f s: %s", time.monotonic() - start, path)
         if options.cache_dir:
-            keep(options.cache_dir, key, {PLAN: plan, KERNELS: engine.kernels()})
+            store(options.cache_dir, key, {PLAN: plan, KERNELS: engine.kernels()})
         return engine
     except BackendMissingError:
         raise
@@ -57,13 +57,13 @@ def open_engine(
         ) from error
 
 
-def announce(path: Path, label: str, gpu: Gpu, options: Options) -> None:
+def log_build(path: Path, label: str, gpu: CudaDevice, options: Options) -> None:
     """Say that an engine is being built: as a warning, so that it is seen where nothing is set."""
     stays = f"once; kept in {options.cache_dir}" if options.cache_dir else "and it is not kept"
     log.warning("building %s for %s with %s: takes minutes, %s", path, gpu.name, label, stays)
 
 
-def engine_key(path: Path, options: Options, version: str, gpu: Gpu) -> Key:
+def engine_key(path: Path, options: Options, version: str, gpu: CudaDevice) -> Key:
     """Everything that an engine depends on."""
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     precision = options.precision or "f32"
@@ -72,12 +72,12 @@ def engine_key(path: Path, options: Options, version: str, gpu: Gpu) -> Key:
 
 
 def _open_kept(trt: ModuleType, key: Key, options: Options) -> "TensorRtEngine | None":
-    folder = kept(options.cache_dir, key) if options.cache_dir else None
+    folder = load(options.cache_dir, key) if options.cache_dir else None
     if folder is None:
         return None
     plan, kernels = (folder / PLAN).read_bytes(), (folder / KERNELS).read_bytes()
     try:
-        return TensorRtEngine(trt, plan, kernels, options.batch, Stream())
+        return TensorRtEngine(trt, plan, kernels, options.batch, CudaStream())
     except EdgecnnError as error:
         log.warning("the engine in %s does not start, and is built again: %s", folder, error)
         return None
@@ -87,7 +87,7 @@ class TensorRtEngine:
     """One execution context on its own stream; input and outputs are pinned host memory."""
 
     def __init__(
-        self, trt: ModuleType, plan: bytes, kernels: bytes, batch: int, stream: Stream
+        self, trt: ModuleType, plan: bytes, kernels: bytes, batch: int, stream: CudaStream
     ) -> None:
         """plan: the serialized engine. kernels: what ``kernels`` gave before, or nothing.
 
@@ -95,7 +95,7 @@ class TensorRtEngine:
         """
         self._stream = stream
         try:
-            self._said = listener(trt)
+            self._said = make_logger(trt)
             self._said.complaints.clear()
             self._runtime = trt.Runtime(self._said)
             self._engine = self._runtime.deserialize_cuda_engine(plan)
@@ -105,7 +105,7 @@ class TensorRtEngine:
             self._bind(trt, batch)
             # the first run allocates what is allocated once, and compiles what is compiled late
             self._work()
-            self._stream.wait()
+            self._stream.synchronize()
             self._enqueue = self._recorded()
             self.run()
         except BaseException:
@@ -125,7 +125,7 @@ class TensorRtEngine:
     def run(self) -> Tensors:
         """Infer what ``pixels`` holds now; the arrays are overwritten by the next run."""
         self._enqueue()
-        self._stream.wait()
+        self._stream.synchronize()
         return self._outputs
 
     def close(self) -> None:
@@ -159,13 +159,13 @@ class TensorRtEngine:
         shape = (batch, *tuple(engine.get_tensor_shape(given))[1:])
         if not context.set_input_shape(given, shape):
             raise EdgecnnError(f"the engine does not take {list(shape)}")
-        self._results: list[Twin] = []
+        self._results: list[PinnedBuffer] = []
         self._outputs: Tensors = {}
         for name in (given, *(n for n in names if n != given)):
             dims = tuple(context.get_tensor_shape(name))
             if min(dims, default=0) < 0:
                 raise EdgecnnError(f"the size of {name!r} depends on the picture: {list(dims)}")
-            twin = stream.twin(dims, trt.nptype(engine.get_tensor_dtype(name)))
+            twin = stream.pinned_buffer(dims, trt.nptype(engine.get_tensor_dtype(name)))
             if not context.set_tensor_address(name, twin.device):
                 raise EdgecnnError(f"the engine refuses the memory for {name!r}")
             if name == given:
@@ -179,7 +179,7 @@ class TensorRtEngine:
         if self._kernels is not None:
             return self._work
         try:
-            return self._stream.record(self._work)
+            return self._stream.capture_graph(self._work)
         except EdgecnnError as error:
             log.info("no CUDA graph: %s", error)
             return self._work

@@ -13,7 +13,7 @@ import onnx
 import onnxruntime
 import pytest
 
-from edgecnn_runtime.backends.nvidia.driver import Gpu
+from edgecnn_runtime.backends.nvidia.driver import CudaDevice
 
 
 class Error(IntEnum):
@@ -257,7 +257,7 @@ def cuda():
 
 @pytest.fixture
 def orin():
-    return Gpu(name="Orin", capability=(8, 7), uuid="ab" * 16, cuda=(12, 6))
+    return CudaDevice(name="Orin", capability=(8, 7), uuid="ab" * 16, cuda=(12, 6))
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import pytest
 
 from edgecnn_runtime.backends.nvidia import driver
 from edgecnn_runtime.backends.nvidia.driver import (
-    Gpu,
+    CudaDevice,
     find_gpu,
     float_precisions,
     gpu,
@@ -50,7 +50,7 @@ def library(tmp_path):
 
 def test_the_gpu_as_the_driver_describes_it(library):
     found = find_gpu(library())
-    assert found == Gpu(name="Orin", capability=(8, 7), uuid="ab" * 16, cuda=(12, 6))
+    assert found == CudaDevice(name="Orin", capability=(8, 7), uuid="ab" * 16, cuda=(12, 6))
     assert "sm (8, 7)" in found.key
 
 
@@ -77,7 +77,7 @@ def test_no_driver_is_no_gpu(monkeypatch):
 def test_tf32_from_ampere_on(library, monkeypatch):
     monkeypatch.setattr(driver, "LIBRARY", library())
     assert float_precisions() == ("f32", "tf32")
-    turing = Gpu(name="T4", capability=(7, 5), uuid="", cuda=(12, 6))
+    turing = CudaDevice(name="T4", capability=(7, 5), uuid="", cuda=(12, 6))
     monkeypatch.setattr(driver, "gpu", lambda: turing)
     assert float_precisions() == ("f32",)
 

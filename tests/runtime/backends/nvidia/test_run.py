@@ -10,7 +10,7 @@ import pytest
 
 from edgecnn_runtime.backends import Options
 from edgecnn_runtime.backends.nvidia.session import GpuSession
-from edgecnn_runtime.backends.nvidia.stream import Stream
+from edgecnn_runtime.backends.nvidia.stream import CudaStream
 from edgecnn_runtime.backends.nvidia.tensorrt_engine import TensorRtEngine
 from edgecnn_runtime.errors import EdgecnnError
 
@@ -24,11 +24,11 @@ def opened(request, cuda, file, host):
         cuda.eager = True
         asked = [("CPUExecutionProvider", {})]
         return GpuSession(
-            onnxruntime, file, Options(batch=2), lambda _stream, _graph: asked, Stream(cuda),
+            onnxruntime, file, Options(batch=2), lambda _stream, _graph: asked, CudaStream(cuda),
             graph=True, install="", device="cpu",
         )  # fmt: skip
     trt = (host.TensorRt if request.param == "TensorRT" else host.TensorRtRtx)(cuda)
-    return TensorRtEngine(trt, file.read_bytes(), b"", 2, Stream(cuda))
+    return TensorRtEngine(trt, file.read_bytes(), b"", 2, CudaStream(cuda))
 
 
 def test_outputs_equal_a_plain_session(opened, build):
@@ -55,7 +55,7 @@ def test_buffers_stay_the_same_objects(opened):
 def test_a_run_allocates_no_picture(cuda, build, tmp_path, host):
     onnx.save(build.classifier(width=640, height=384), tmp_path / "big.onnx")
     plan = (tmp_path / "big.onnx").read_bytes()
-    backend = TensorRtEngine(host.TensorRt(cuda), plan, b"", 1, Stream(cuda))
+    backend = TensorRtEngine(host.TensorRt(cuda), plan, b"", 1, CudaStream(cuda))
     tracemalloc.start()
     backend.run()
     _, peak = tracemalloc.get_traced_memory()
@@ -77,8 +77,8 @@ def test_closing_releases_the_gpu_and_arrays_outlive_it(opened, cuda):
 
 
 def test_host_memory_goes_with_the_last_array(cuda):
-    stream = Stream(cuda)
-    view = stream.twin((2, 3), np.float32).array[1]
+    stream = CudaStream(cuda)
+    view = stream.pinned_buffer((2, 3), np.float32).array[1]
     assert view.tolist() == [0, 0, 0]
     assert cuda.host
     del view
@@ -86,12 +86,12 @@ def test_host_memory_goes_with_the_last_array(cuda):
 
 
 def test_tensorrt_replays_one_graph_and_rtx_records_its_own(cuda, file, host):
-    engine = TensorRtEngine(host.TensorRt(cuda), file.read_bytes(), b"", 1, Stream(cuda))
+    engine = TensorRtEngine(host.TensorRt(cuda), file.read_bytes(), b"", 1, CudaStream(cuda))
     before = cuda.launches
     engine.run()
     assert cuda.launches == before + 1
     rtx = host.TensorRtRtx(other := host.Cuda())
-    TensorRtEngine(rtx, file.read_bytes(), b"", 1, Stream(other)).run()
+    TensorRtEngine(rtx, file.read_bytes(), b"", 1, CudaStream(other)).run()
     assert other.launches == 0
     assert rtx.engine.config.cuda_graph_strategy == "whole"
 
@@ -101,7 +101,7 @@ def test_an_engine_that_cannot_be_recorded_runs_all_the_same(cuda, file, build, 
         host.Context, "execute_async_v3",
         lambda self, _stream: cuda.recording is None and not cuda.give(self.compute),
     )  # fmt: skip
-    engine = TensorRtEngine(host.TensorRt(cuda), file.read_bytes(), b"", 1, Stream(cuda))
+    engine = TensorRtEngine(host.TensorRt(cuda), file.read_bytes(), b"", 1, CudaStream(cuda))
     engine.pixels[:] = 77
     expected = build.run_onnx(build.classifier(), engine.pixels)["scores"]
     assert engine.run()["scores"] == pytest.approx(expected, rel=1e-4, abs=1e-4)
@@ -112,12 +112,12 @@ def test_what_the_gpu_refuses_is_an_error_and_leaks_nothing(cuda, build, tmp_pat
     onnx.save(build.classifier(width=4096, height=4096), tmp_path / "huge.onnx")
     plan = (tmp_path / "huge.onnx").read_bytes()
     with pytest.raises(EdgecnnError, match=r"cudaMalloc: out of memory \(CUDA error 2\)"):
-        TensorRtEngine(host.TensorRt(cuda), plan, b"", 2, Stream(cuda))
+        TensorRtEngine(host.TensorRt(cuda), plan, b"", 2, CudaStream(cuda))
     assert not cuda.device
     assert not cuda.live
 
 
 def test_a_batch_the_engine_was_not_built_for_is_refused(cuda, file, host):
     with pytest.raises(EdgecnnError, match=r"does not take \[9, 24, 32, 3\]"):
-        TensorRtEngine(host.TensorRt(cuda), file.read_bytes(), b"", 9, Stream(cuda))
+        TensorRtEngine(host.TensorRt(cuda), file.read_bytes(), b"", 9, CudaStream(cuda))
     assert not cuda.device

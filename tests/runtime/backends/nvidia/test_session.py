@@ -8,7 +8,7 @@ import pytest
 
 from edgecnn_runtime.backends import Options
 from edgecnn_runtime.backends.nvidia.session import GpuSession, open_session, read_signature
-from edgecnn_runtime.backends.nvidia.stream import Stream
+from edgecnn_runtime.backends.nvidia.stream import CudaStream
 from edgecnn_runtime.errors import BackendMissingError, UnsupportedModelError
 
 
@@ -33,7 +33,7 @@ def test_a_session_that_would_fall_back_to_the_processor_is_refused(file, cuda, 
     asked = [("CUDAExecutionProvider", {"device_id": "0"})]
     with pytest.raises(BackendMissingError, match=r"CUDAExecutionProvider cannot be loaded.*fix"):
         GpuSession(
-            ort, file, Options(), lambda _stream, _graph: asked, Stream(cuda),
+            ort, file, Options(), lambda _stream, _graph: asked, CudaStream(cuda),
             graph=True, install="the fix",
         )  # fmt: skip
     assert not cuda.live
@@ -43,7 +43,7 @@ def test_a_session_that_would_fall_back_to_the_processor_is_refused(file, cuda, 
 def test_a_file_that_is_no_model_is_named(content, file, monkeypatch, cuda):
     from edgecnn_runtime.backends.nvidia import session
 
-    monkeypatch.setattr(session, "Stream", lambda: Stream(cuda))
+    monkeypatch.setattr(session, "Stream", lambda: CudaStream(cuda))
     file.write_bytes(content)
     with pytest.raises(UnsupportedModelError, match=r"model\.fp32\.onnx.*does not take it"):
         open_session(onnxruntime, file, Options(), lambda _stream, _graph: [], "the fix")

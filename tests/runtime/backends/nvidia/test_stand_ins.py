@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from edgecnn_runtime.backends.nvidia.stream import Stream
+from edgecnn_runtime.backends.nvidia.stream import CudaStream
 from edgecnn_runtime.errors import BackendMissingError
 
 
@@ -54,4 +54,4 @@ def test_cuda_has_all_that_its_stand_in_has(host):
         assert int(found[0]) == int(status)
         assert len(found) == 2
     with pytest.raises(BackendMissingError, match=r"newer driver.*pip install 'cuda-bindings<13'"):
-        Stream()
+        CudaStream()

@@ -7,8 +7,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edgecnn_runtime.backends import Options
 from edgecnn_runtime.backends.nvidia import tensorrt_engine
-from edgecnn_runtime.backends.nvidia.stream import Stream
-from edgecnn_runtime.backends.nvidia.tensorrt_build import build_engine, listener
+from edgecnn_runtime.backends.nvidia.stream import CudaStream
+from edgecnn_runtime.backends.nvidia.tensorrt_build import build_engine, make_logger
 from edgecnn_runtime.backends.nvidia.tensorrt_engine import open_engine
 from edgecnn_runtime.errors import UnsupportedModelError
 
@@ -17,7 +17,7 @@ from edgecnn_runtime.errors import UnsupportedModelError
 def test_a_graph_becomes_an_engine_without_a_gpu(tensorrt_rtx, file, capability):
     plan = build_engine(tensorrt_rtx, file, batch=2, precision="f32", capability=capability)
     assert len(plan) > 1000
-    assert not listener(tensorrt_rtx).complaints
+    assert not make_logger(tensorrt_rtx).complaints
 
 
 def unsigned(zero, dtype):
@@ -78,7 +78,7 @@ def test_a_graph_of_floats_or_another_batch_is_refused(tensorrt_rtx, tmp_path, b
 def test_what_tensorrt_does_not_take_is_said_with_its_name_and_reason(
     tensorrt_rtx, tmp_path, monkeypatch, cuda, orin
 ):
-    monkeypatch.setattr(tensorrt_engine, "Stream", lambda: Stream(cuda))
+    monkeypatch.setattr(tensorrt_engine, "Stream", lambda: CudaStream(cuda))
     (tmp_path / "model.onnx").write_bytes(b"not a model")
     with pytest.raises(UnsupportedModelError, match=r"model\.onnx: TensorRT-RTX .* does not take"):
         open_engine(tensorrt_rtx, "TensorRT-RTX", tmp_path / "model.onnx", Options(), orin)

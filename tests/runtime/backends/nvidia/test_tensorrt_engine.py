@@ -4,9 +4,9 @@ import pytest
 
 from edgecnn_runtime.backends import Options
 from edgecnn_runtime.backends.nvidia import tensorrt_engine
-from edgecnn_runtime.backends.nvidia.driver import Gpu
-from edgecnn_runtime.backends.nvidia.engine_cache import keep
-from edgecnn_runtime.backends.nvidia.stream import Stream
+from edgecnn_runtime.backends.nvidia.driver import CudaDevice
+from edgecnn_runtime.backends.nvidia.engine_cache import store
+from edgecnn_runtime.backends.nvidia.stream import CudaStream
 from edgecnn_runtime.backends.nvidia.tensorrt_engine import engine_key, open_engine
 from edgecnn_runtime.errors import BackendMissingError
 
@@ -26,7 +26,7 @@ def builds(monkeypatch, cuda):
         return path.read_bytes()
 
     monkeypatch.setattr(tensorrt_engine, "build_engine", build)
-    monkeypatch.setattr(tensorrt_engine, "Stream", lambda: Stream(cuda))
+    monkeypatch.setattr(tensorrt_engine, "Stream", lambda: CudaStream(cuda))
     return found
 
 
@@ -48,7 +48,7 @@ def test_compiled_kernels_come_back(cuda, file, builds, tmp_path, host, orin):
 
 def test_everything_an_engine_depends_on_builds_another(cuda, file, builds, tmp_path, host, orin):
     trt, cache = host.TensorRt(cuda), tmp_path / "cache"
-    other_gpu = Gpu(name="Orin", capability=(8, 7), uuid="cd" * 16, cuda=(12, 6))
+    other_gpu = CudaDevice(name="Orin", capability=(8, 7), uuid="cd" * 16, cuda=(12, 6))
     for options, gpu in (
         (Options(cache_dir=cache), orin),
         (Options(cache_dir=cache, batch=2), orin),
@@ -67,7 +67,7 @@ def test_an_engine_that_does_not_start_is_built_again(
 ):
     trt, options = host.TensorRt(cuda), Options(cache_dir=tmp_path / "cache")
     key = engine_key(file, options, f"TensorRT {trt.__version__}", orin)
-    keep(tmp_path / "cache", key, {"plan": b"no engine", "kernels": b""})
+    store(tmp_path / "cache", key, {"plan": b"no engine", "kernels": b""})
     open_engine(trt, "TensorRT", file, options, orin).close()
     open_engine(trt, "TensorRT", file, options, orin).close()
     assert len(builds) == 1
