@@ -203,7 +203,7 @@ def camera() -> Iterator[Callable[..., Filmed]]:
 
 
 def squares(counter: int, width: int = 320, height: int = 240) -> np.ndarray:
-    """A grey picture with the counter's squares across the middle, as the camera films them."""
+    """A gray picture with the counter's squares across the middle, as the camera films them."""
     side = width // BITS
     top = (height - side) // 2
     picture = np.full((height, width, 3), 128, np.uint8)

@@ -62,7 +62,7 @@ class Camera(GstRtspServer.RTSPMediaFactory):
             due += 1 / self.fps
 
     def picture(self, counter: int) -> bytes:
-        """I420: a grey ground, and the counter's squares."""
+        """I420: a gray ground, and the counter's squares."""
         side = self.width // BITS
         bits = [b"\xeb" if counter >> bit & 1 else b"\x10" for bit in range(BITS - 1, -1, -1)]
         row = b"".join(bit * side for bit in bits).ljust(self.width, b"\x80")

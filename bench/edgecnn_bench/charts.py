@@ -32,7 +32,7 @@ STEP = 44.0
 KNOWN = ("onnxruntime", "openvino", "tensorrt", "torch", "tensorrt-rtx", "torch-compile")
 
 
-def colour(name: str, names: Sequence[str] = KNOWN) -> str:
+def color(name: str, names: Sequence[str] = KNOWN) -> str:
     """The CSS class of a backend: always the same for those that are known."""
     order = [*names, *([] if name in names else [name])]
     return f"c{order.index(name) % 8}"
@@ -49,7 +49,7 @@ def side_by_side(rows: Sequence[BenchRow]) -> str:
         low, high = x(_a_frame(row, latency.p50.low)), x(_a_frame(row, latency.p50.high))
         parts += [
             _name(row, y + 13),
-            rect(LEFT, y, p50 - LEFT, 26, f"bar {colour(row.backend)}", tip=_tip(row)),
+            rect(LEFT, y, p50 - LEFT, 26, f"bar {color(row.backend)}", tip=_tip(row)),
             line(p50, y + 13, p95, y + 13, "tail"),
             line(p95, y + 7, p95, y + 19, "tail"),
             rect(low, y + 11, max(high - low, 1), 4, "interval"),
@@ -123,7 +123,7 @@ def frontier(rows: Sequence[BenchRow]) -> str:
     placed: list[float] = []
     for latency, value, row in sorted(points, key=lambda p: p[0]):
         at_x, at_y = x(latency), y(value)
-        parts.append(circle(at_x, at_y, 6.5, f"dot {colour(row.backend)}", tip=_tip(row)))
+        parts.append(circle(at_x, at_y, 6.5, f"dot {color(row.backend)}", tip=_tip(row)))
         if not any(abs(at_x - other) < 120 for other in placed):
             placed.append(at_x)
             parts.append(text(at_x + 11, at_y + 18, f"{row.artifact}, {row.backend}", "sub"))
@@ -213,10 +213,10 @@ def _ridge(row: BenchRow, x: Scale, base: float) -> str:
     share = np.interp(np.exp(edges), quantiles, GRID / 100)
     density = np.convolve(np.diff(share), np.exp(-(np.linspace(-2, 2, 9) ** 2)), mode="same")
     top = density.max() or 1.0
-    centres = np.exp((edges[:-1] + edges[1:]) / 2)
+    centers = np.exp((edges[:-1] + edges[1:]) / 2)
     points = [
-        (x(float(c)), base - 34 * float(d / top)) for c, d in zip(centres, density, strict=True)
+        (x(float(c)), base - 34 * float(d / top)) for c, d in zip(centers, density, strict=True)
         if d > top / 500
     ]  # fmt: skip
     ends = [(points[-1][0], base), (points[0][0], base)] if points else [(LEFT, base)]
-    return path([*points, *ends], f"ridge {colour(row.backend)}", close=True)
+    return path([*points, *ends], f"ridge {color(row.backend)}", close=True)

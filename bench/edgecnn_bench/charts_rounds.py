@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from edgecnn_bench.charts import LEFT, STEP, colour
+from edgecnn_bench.charts import LEFT, STEP, color
 from edgecnn_bench.schema import BenchReport, BenchRow, Sustained, Window
 from edgecnn_bench.svg import (
     WIDTH,
@@ -24,15 +24,15 @@ from edgecnn_bench.table import milliseconds
 
 CELL = 16.0
 SHADES = 4
-"""Steps of colour on either side of a row's median."""
+"""Steps of color on either side of a row's median."""
 FULL = 0.20
-"""A deviation of this share takes the strongest colour."""
+"""A deviation of this share takes the strongest color."""
 
 
 def rounds(report: BenchReport) -> str:
     """A cell a row and round: how far its p50 lay from the row's own median.
 
-    A column of one colour is the machine; a lone cell is that row. The reference workload is on
+    A column of one color is the machine; a lone cell is that row. The reference workload is on
     top, and under it what other programs took.
     """
     moments = report.machine.moments
@@ -100,13 +100,13 @@ def hosts(reports: Sequence[BenchReport]) -> str:
     values = [r.latency.p50.value / r.batch for rows in shared.values() for r in rows.values()]
     x = log_scale(values, LEFT, WIDTH - 70)
     order = list(dict.fromkeys(names))
-    parts = [legend([(colour(name, order), name) for name in order], 14, 12)]
+    parts = [legend([(color(name, order), name) for name in order], 14, 12)]
     y = 30.0
     for key, rows in shared.items():
         parts.append(text(LEFT - 14, y + 8 * len(rows) + 2, key, "sub", "end"))
         for name, row in rows.items():
             value = row.latency.p50.value / row.batch
-            style = f"bar {colour(name, order)}"
+            style = f"bar {color(name, order)}"
             parts.append(rect(LEFT, y, x(value) - LEFT, 14, style, tip=f"{name}\n{row.key}"))
             parts.append(text(x(value) + 7, y + 11, milliseconds(value), "sub"))
             y += 16
@@ -126,7 +126,7 @@ def energy(rows: Sequence[BenchRow]) -> str:
         assert row.energy is not None
         y, value = STEP * 0.7 * i + 5, 1000 * row.energy.joules_per_frame
         parts.append(text(LEFT - 14, y + 14, _name(row), "sub", "end"))
-        parts.append(rect(LEFT, y, x(value) - LEFT, 20, f"bar {colour(row.backend)}"))
+        parts.append(rect(LEFT, y, x(value) - LEFT, 20, f"bar {color(row.backend)}"))
         words = f"{value:.1f} mJ at {row.energy.watts:.1f} W"
         parts.append(text(x(value) + 8, y + 14, words, "sub"))
     return svg(bottom + 40, "".join(parts), "energy a frame")

@@ -23,7 +23,7 @@ from edgecnn_bench.thermal import Condition, condition, external_load, steal_tim
 MIN_RUNS_PER_SLOT = 3
 """Runs a slot has however long they take."""
 SLOT_WARMUP = 0.02
-"""Seconds of unmeasured runs at the start of a slot: caches and clocks are the neighbour's."""
+"""Seconds of unmeasured runs at the start of a slot: caches and clocks are the neighbor's."""
 GAP = 0.005
 """Seconds of rest between rows: engines' worker threads spin for a while after their last run."""
 BURST, ROUND_REFERENCE = 0.03, 0.15
@@ -147,7 +147,7 @@ def _round(number: int, order: Sequence[Workload], found: LatencySamples, rig: _
             times = _slot(subject, track, rig)
             track.rounds.append(number)
             track.times.append(times / 1e6)
-            work.append(rig.reference.burst(share))  # before the rest: a rested task is favoured
+            work.append(rig.reference.burst(share))  # before the rest: a rested task is favored
             time.sleep(GAP)
     finally:
         found.conditions.append(condition())

@@ -1,6 +1,6 @@
 """A fixed piece of work, run beside every measurement, that nothing under test can change.
 
-It is the yardstick a drifting machine is measured with: a clock that drops, or a neighbour that
+It is the yardstick a drifting machine is measured with: a clock that drops, or a neighbor that
 takes the memory bus, slows the reference as it slows the rows beside it, and their ratio stays.
 One thread, no BLAS and no engine: multiply-adds in cache, then a walk through memory beyond it.
 """

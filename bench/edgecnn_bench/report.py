@@ -49,7 +49,7 @@ def _one(report: BenchReport, *, several: bool) -> str:
         parts.append(_sustained_section(run))
     if len(report.machine.moments) > 1:
         note = (
-            "Every row in every round, against its own median. A column of one colour is the "
+            "Every row in every round, against its own median. A column of one color is the "
             "machine, a lone cell is that row."
         )
         parts.append(_section("Did the machine hold still?", note, charts_time.rounds(report)))

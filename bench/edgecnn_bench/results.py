@@ -68,7 +68,7 @@ def as_json(value: msgspec.Struct) -> str:
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write a temporary neighbour, sync it and rename it. Raises EdgecnnError where it cannot."""
+    """Write a temporary neighbor, sync it and rename it. Raises EdgecnnError where it cannot."""
     scratch = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -27,7 +27,7 @@ from edgecnn_bench.stats import (
     median_interval,
     paired_ratio,
     relative_p10_p90,
-    summarise,
+    summarize,
 )
 from edgecnn_bench.thermal import throttling
 
@@ -126,7 +126,7 @@ def _row(
     measured: LatencySamples,
     meters: Sequence[EnergyMeter],
 ) -> BenchRow:
-    latency = summarise(track.times)
+    latency = summarize(track.times)
     slots = []
     for number, times in zip(track.rounds, track.times, strict=False):
         p50, p95 = np.percentile(times, (50, 95))

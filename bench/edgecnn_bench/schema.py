@@ -54,8 +54,8 @@ class BenchedModel(ReportStruct, frozen=True, kw_only=True):
 class Accuracy(ReportStruct, frozen=True, kw_only=True):
     """How good this artifact is, as its manifest says: measured at export, not here.
 
-    metric: the task's own, on labelled pictures; else "agreement" with the PyTorch model.
-    value: 0..1. cosine: smallest centred cosine of any output, on this engine if it was tried.
+    metric: the task's own, on labeled pictures; else "agreement" with the PyTorch model.
+    value: 0..1. cosine: smallest centered cosine of any output, on this engine if it was tried.
     """
 
     metric: str

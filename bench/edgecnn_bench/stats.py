@@ -64,7 +64,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     quantiles: tuple[float, ...]
 
 
-def summarise(rounds: Sequence[Samples], *, seed: int = 0) -> Summary:
+def summarize(rounds: Sequence[Samples], *, seed: int = 0) -> Summary:
     """Pool the rounds' samples and describe them. At least one sample in all."""
     pooled = np.concatenate(rounds)
     grid = np.percentile(pooled, GRID)

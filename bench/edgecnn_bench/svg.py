@@ -1,6 +1,6 @@
 """The little SVG that the report's charts are made of: scales, ticks and escaped elements.
 
-Colours and fonts are CSS classes of the page, so that one drawing serves light and dark.
+Colors and fonts are CSS classes of the page, so that one drawing serves light and dark.
 """
 
 import math
@@ -108,7 +108,7 @@ def axis_y(scale: Scale, left: float, right: float, suffix: str = "") -> str:
 
 
 def legend(entries: Iterable[tuple[str, str]], x: float, y: float) -> str:
-    """Coloured squares with names, in one line. entries: CSS class, name."""
+    """Colored squares with names, in one line. entries: CSS class, name."""
     parts = []
     for style, name in entries:
         parts += [rect(x, y - 9, 10, 10, style), text(x + 15, y, name, "tick")]

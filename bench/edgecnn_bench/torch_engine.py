@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from torch.nn import Module
 
 LUMA = (0.114, 0.587, 0.299)
-"""Weights of B, G, R in grey, ITU-R BT.601."""
+"""Weights of B, G, R in gray, ITU-R BT.601."""
 
 
 def load_checkpoint(path: str, arch: str) -> "Module":
@@ -31,7 +31,7 @@ def load_checkpoint(path: str, arch: str) -> "Module":
 
 
 class Torch:
-    """The network fed with camera bytes, which torch itself makes float, normalised, planar."""
+    """The network fed with camera bytes, which torch itself makes float, normalized, planar."""
 
     def __init__(
         self, module: "Module", spec: Input, *, threads: int, batch: int, compiled: bool

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 from lib.options import options
-from lib.quantised import ENGINES, Int8Made, export_int8, in_float, open_artifact
+from lib.quantized import ENGINES, Int8Made, export_int8, in_float, open_artifact
 from lib.trained import TRAINED, Trained
 from rich.console import Console
 from rich.table import Table

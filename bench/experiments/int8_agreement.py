@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from lib.material import need_assets
 from lib.options import ExperimentOptions, options
-from lib.quantised import ENGINES, FORMS, export_int8, in_float, open_artifact
+from lib.quantized import ENGINES, FORMS, export_int8, in_float, open_artifact
 from lib.trained import TRAINED, Trained
 from rich.console import Console
 from rich.table import Table

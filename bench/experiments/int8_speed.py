@@ -1,12 +1,12 @@
 """How much faster the chosen candidate is than float, on one thread of this processor.
 
-Random weights, batch normalisation set from photographs, 224x224. Everything is in INT8: what
+Random weights, batch normalization set from photographs, 224x224. Everything is in INT8: what
 the gate returns to float in a trained network is another figure's question. Chosen with
 ``edgecnn bench --select``; then, in turns in one process on one core, a picture
 through
 
     the chosen candidate                       from the camera's bytes
-    torch.onnx.export's graph, ONNX Runtime    from the float image, already normalised
+    torch.onnx.export's graph, ONNX Runtime    from the float image, already normalized
     the PyTorch module itself, eager           from the same
 
 Ratios are medians over the rounds, each of the same moment.
@@ -28,8 +28,8 @@ import onnxruntime as ort
 import torch
 from lib.material import need_assets, photographs_apart
 from lib.options import options
-from lib.quantised import export_int8, in_float, ungated
-from lib.timm_models import int8_network, normalisation, photographs, textbook
+from lib.quantized import export_int8, in_float, ungated
+from lib.timm_models import int8_network, normalization, photographs, textbook
 from rich.console import Console
 from rich.table import Table
 
@@ -84,7 +84,7 @@ def measure(name: str, quick: bool) -> dict[str, Any]:
         folder = Path(scratch)
         module, config = int8_network(name, folder, calibration[:: 10 if quick else 3])
         made = export_int8(ungated(config, folder))
-        image = textbook(photographs(224, 224)[:1], **normalisation(module))
+        image = textbook(photographs(224, 224)[:1], **normalization(module))
         plain = plain_session(module, image, folder / "plain.onnx")
         with one_core():
             standings, times = race(made.bundle.path, module, image, plain, quick)

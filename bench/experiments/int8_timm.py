@@ -1,10 +1,10 @@
 """How closely INT8 follows PyTorch, for architectures that nobody here wrote or tuned for.
 
-Random weights, batch normalisation set from photographs: nothing a trained network has that
+Random weights, batch normalization set from photographs: nothing a trained network has that
 makes it forgiving. Exported with ``--int8``; then photographs that took no part in any of it go
 through the INT8 form on each engine. Cosines are of what remains after subtracting PyTorch's mean
 output over the photographs; the smallest over the photographs counts.
-Reached: centred cosine ≥ 0.99 on ONNX Runtime and on OpenVINO.
+Reached: centered cosine ≥ 0.99 on ONNX Runtime and on OpenVINO.
 """
 
 import sys
@@ -15,8 +15,8 @@ from typing import Any
 import torch
 from lib.material import need_assets, photographs_apart
 from lib.options import options
-from lib.quantised import ENGINES, export_int8, in_float
-from lib.timm_models import centred_cosine, int8_network, normalisation, textbook
+from lib.quantized import ENGINES, export_int8, in_float
+from lib.timm_models import centered_cosine, int8_network, normalization, textbook
 from rich.console import Console
 from rich.table import Table
 
@@ -59,18 +59,18 @@ def measure(name: str, count: int | None) -> dict[str, Any]:
         manifest = made.bundle.manifest
         unseen = prepare(manifest.input, others)
         with torch.no_grad():
-            wanted = module(textbook(unseen, **normalisation(module))).numpy()
+            wanted = module(textbook(unseen, **normalization(module))).numpy()
         (output,) = manifest.outputs
         for engine in ENGINES:
             artifact = made.bundle.path / f"model.int8-{made.form(engine)}.onnx"
             found = infer(artifact, manifest, engine, unseen, 1)[output.name]
-            row[engine] = centred_cosine(found, wanted)
+            row[engine] = centered_cosine(found, wanted)
     return row | {"photographs": len(unseen), "reached": min(row[e] for e in ENGINES) >= WANTED}
 
 
 def table(rows: list[dict[str, Any]]) -> Table:
     """One line an architecture."""
-    drawn = Table(title=f"centred cosine of INT8 on unseen photographs (wanted ≥ {WANTED})")
+    drawn = Table(title=f"centered cosine of INT8 on unseen photographs (wanted ≥ {WANTED})")
     for heading in ("architecture", "ONNX Runtime", "OpenVINO", "in float", "export"):
         drawn.add_column(heading, justify="left" if heading == "architecture" else "right")
     for row in rows:

@@ -1,6 +1,6 @@
 """Is the measured choice the right one? MobileNetV3-L, where INT8 does not win everywhere.
 
-Random weights, batch normalisation set from photographs; the gate is set aside, so that all of the
+Random weights, batch normalization set from photographs; the gate is set aside, so that all of the
 network is INT8. Float, bf16 and INT8 on every engine here, with one thread and with all cores.
 Five times: choose with `edgecnn bench --select`, then measure every candidate again in a longer run
 that knows nothing of the choice. The regret is how much longer the chosen one takes there than the
@@ -17,7 +17,7 @@ import msgspec
 import numpy as np
 from lib.material import need_assets, photographs_apart
 from lib.options import options
-from lib.quantised import export_int8, ungated
+from lib.quantized import export_int8, ungated
 from lib.timm_models import int8_network
 from rich.console import Console
 from rich.table import Table

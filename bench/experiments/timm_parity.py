@@ -1,9 +1,9 @@
 """Do exported networks compute what PyTorch computes? Architectures that nobody here wrote.
 
-Random weights, batch normalisation statistics set from 16 photographs, exported with default
+Random weights, batch normalization statistics set from 16 photographs, exported with default
 flags; then the bundle's graph gets the photographs' bytes, and PyTorch the textbook's float
 picture. Cosines are of what remains after subtracting PyTorch's mean output over the photographs.
-Reached: all of them export; centred cosine ≥ 0.9999 on ONNX Runtime and on OpenVINO at f32.
+Reached: all of them export; centered cosine ≥ 0.9999 on ONNX Runtime and on OpenVINO at f32.
 
 `python bench/experiments/timm_parity.py resnet18 …` measures only those, and writes nothing.
 """
@@ -23,7 +23,7 @@ from lib.timm_models import (
     ASKED,
     MORE,
     arch_of,
-    centred_cosine,
+    centered_cosine,
     photographs,
     random_model,
     save_weights,
@@ -87,7 +87,7 @@ def measure(name: str) -> dict[str, Any]:
         seconds = time.perf_counter() - start
         graph = folder / "model.edge" / bundle.manifest.artifacts[0].file
         engines = {"onnxruntime": on_onnxruntime, "openvino": on_openvino}
-        cosines = {e: centred_cosine(run(graph, pixels), wanted) for e, run in engines.items()}
+        cosines = {e: centered_cosine(run(graph, pixels), wanted) for e, run in engines.items()}
     spread = float(np.abs(wanted - wanted.mean(0)).max() / np.abs(wanted).max())
     return {"architecture": name, **cosines, "spread": spread, "export_seconds": seconds}
 
@@ -116,7 +116,7 @@ def reached(row: dict[str, Any]) -> bool:
 
 def table(rows: list[dict[str, Any]]) -> Table:
     """One line an architecture: how far each engine is from 1."""
-    drawn = Table(title=f"1 - centred cosine, 16 photographs (wanted ≤ {1 - WANTED:.0e})")
+    drawn = Table(title=f"1 - centered cosine, 16 photographs (wanted ≤ {1 - WANTED:.0e})")
     for heading in ("architecture", "ONNX Runtime", "OpenVINO f32", "export"):
         drawn.add_column(heading, justify="left" if heading == "architecture" else "right")
     for row in rows:

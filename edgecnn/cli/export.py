@@ -26,7 +26,7 @@ EXAMPLE = """\
       a detector, for a 16:9 camera
   edgecnn export yunet.onnx --input 640x352 --preset raw --color bgr --images faces/
       a model trained on raw pixels
-  edgecnn export model.pt --int8 --calib photos/ --eval-data labelled/
+  edgecnn export model.pt --int8 --calib photos/ --eval-data labeled/
       INT8 too, for CPUs and TensorRT, losing at most half a point of accuracy
   edgecnn export --spec model.yaml --out gate.edge --overwrite
       the same settings as YAML keys (crop-pct is crop_pct); flags go before them"""

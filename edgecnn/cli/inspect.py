@@ -59,7 +59,7 @@ def _print(bundle: "Bundle") -> None:
     console.print(_table("output", _output(bundle)))
     console.print(_artifacts(bundle))
     if judged := _quality(bundle):
-        console.print(_table("judged on labelled pictures", judged))
+        console.print(_table("judged on labeled pictures", judged))
     made = manifest.provenance
     golden = manifest.golden
     rows = [
@@ -135,7 +135,7 @@ def _artifacts(bundle: "Bundle") -> "Table":
 
 
 def _quality(bundle: "Bundle") -> list[tuple[str, str]]:
-    """The task's metric of each artifact that export had labelled pictures for."""
+    """The task's metric of each artifact that export had labeled pictures for."""
     found = [(one.file, one.quality) for one in bundle.manifest.artifacts if one.quality]
     return [
         (

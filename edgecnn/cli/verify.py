@@ -49,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--max-drift",
         type=float,
         metavar="LEVELS",
-        help="grey levels the transform may differ by, in the median picture (default: 6)",
+        help="gray levels the transform may differ by, in the median picture (default: 6)",
     )
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
 

@@ -58,15 +58,15 @@ def print_drift(drift: "Drift") -> None:
         console.print(f"[yellow]![/] {escape_markup(str(finding))}", highlight=False)
     if drift.random:
         console.print(
-            f"[red]FAILED[/] {escape_markup(drift.transform)} is random: two calls with one picture differ "
-            f"by {drift.random:.1f} grey levels. Give the transform of evaluation, which does not "
+            f"[red]FAILED[/] {escape_markup(drift.transform)} is random: two calls with one "
+            f"picture differ by {drift.random:.1f} gray levels. Give the transform of evaluation, which does not "
             "augment",
             highlight=False,
         )
     if drift.outputs is None:
         said = "no picture could be compared"
     else:
-        said = f"the median picture drifts by {drift.typical:.1f} of {drift.limit:g} grey levels"
+        said = f"the median picture drifts by {drift.typical:.1f} of {drift.limit:g} gray levels"
     word = "[green]verified[/]" if drift.passed else "[red]FAILED[/]"
     console.print(f"{word} {escape_markup(drift.transform)}: {said}", highlight=False)
 
@@ -122,12 +122,12 @@ def _remarks(drift: "Drift") -> list[str]:
     ]
     if outputs.rounded >= 0.01:
         lines.append(
-            f"the transform's tensor was rounded to bytes, by {outputs.rounded:.2f} grey levels on "
+            f"the transform's tensor was rounded to bytes, by {outputs.rounded:.2f} gray levels on "
             f"average: that by itself makes {outputs.rounding[name].snr_db:.1f} dB"
         )
     if outputs.clipped >= 0.01:
         lines.append(
-            f"the transform's tensor means values outside 0..255, by {outputs.clipped:.2f} grey "
+            f"the transform's tensor means values outside 0..255, by {outputs.clipped:.2f} gray "
             "levels on average: they were cut off"
         )
     return lines

@@ -28,7 +28,7 @@ STYLE = (
     ".truth{fill:none;stroke:#0f8a6c;stroke-width:1.5}.truth.missed{stroke:#c01f2e;stroke-width:2}"
     "@media(prefers-color-scheme:dark){text{fill:#97a1ab}.seen{fill:#6aa9f0}.truth{stroke:#45c8a0}}"
 )
-"""The report's colours, for a drawing that stands alone in light and in dark."""
+"""The report's colors, for a drawing that stands alone in light and in dark."""
 
 
 def main() -> None:
@@ -61,8 +61,8 @@ def draw(scene: Scene, score: DigitScore, annotated: Path) -> Pixels:
         strip[:THUMBNAIL, left : left + THUMBNAIL] = window(scene, tile)
         words = reading.label if reading else "–"
         at = (left + (THUMBNAIL - letters.width(words, 20, bold=True)) // 2, THUMBNAIL + 22)
-        colour = GREEN if is_right(tile, reading) else RED
-        letters.put(strip, words, at, 20, colour, bold=True)
+        color = GREEN if is_right(tile, reading) else RED
+        letters.put(strip, words, at, 20, color, bold=True)
     return np.vstack([still(annotated, shown[count // 2][0].frame), strip])
 
 

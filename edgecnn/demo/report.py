@@ -14,7 +14,7 @@ import numpy as np
 
 from edgecnn.demo.scene import FPS, WINDOW, Scene, Tile
 from edgecnn.demo.score import NONE, DigitScore, Look, is_right
-from edgecnn_bench.schema import BenchReport as BenchReport
+from edgecnn_bench.schema import BenchReport
 from edgecnn_bench.svg import WIDTH, axis_x, linear_scale, rect, svg, text
 from edgecnn_runtime.bundle.bundle import Bundle
 from edgecnn_runtime.errors import SourceLostError
@@ -115,7 +115,7 @@ def _lane(label: str) -> float:
 
 
 def _bars(looks: Sequence[Look]) -> Iterator[tuple[int, int, str]]:
-    """Neighbouring frames with the same label as one: first, last, label."""
+    """Neighboring frames with the same label as one: first, last, label."""
     for label, group in groupby(looks, key=lambda look: look.label):
         frames = [look.frame for look in group]
         yield frames[0], frames[-1], label

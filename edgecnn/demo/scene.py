@@ -31,7 +31,7 @@ AFTER = 16
 
 @dataclass(frozen=True, slots=True)
 class Tile:
-    """One digit on the belt: the belt pixel of its centre, and the frame (0-based) in which it is
+    """One digit on the belt: the belt pixel of its center, and the frame (0-based) in which it is
     nearest the middle of the window.
     """
 
@@ -170,8 +170,8 @@ def _draw_shadow(random: Random) -> Pixels:
     x = np.arange(3 * WIDTH, dtype=np.float32)[None, :]
     y = np.arange(HEIGHT, dtype=np.float32)[:, None]
     shade = np.full((HEIGHT, 3 * WIDTH), 255, np.float32)
-    for centre in (0.25, 0.6, 0.85):
-        lean = x + y * 0.35 - centre * 3 * WIDTH
+    for center in (0.25, 0.6, 0.85):
+        lean = x + y * 0.35 - center * 3 * WIDTH
         depth, breadth = random.uniform(0.2, 0.42), random.uniform(60, 160)
         shade *= 1 - depth * np.exp(-((lean / breadth) ** 2))
     return _color(shade, (1.0, 1.0, 1.0))

@@ -98,7 +98,7 @@ def draw_digit(digit: int, size: int, random: np.random.Generator) -> NDArray[np
 
 
 def _pose(height: float, random: np.random.Generator) -> NDArray[np.float64]:
-    """2x2, for row vectors: box coordinates around its centre → canvas pixels."""
+    """2x2, for row vectors: box coordinates around its center → canvas pixels."""
     turn, slant = random.normal(0, 0.07), random.normal(0.06, 0.11)
     width = height * random.uniform(0.56, 0.8)
     shape = np.array([[width, 0.0], [-slant * height, height]])
@@ -107,7 +107,7 @@ def _pose(height: float, random: np.random.Generator) -> NDArray[np.float64]:
 
 
 def _spline(points: NDArray[np.float64]) -> NDArray[np.float64]:
-    """float64[M,2], around the box's centre, through all points."""
+    """float64[M,2], around the box's center, through all points."""
     points = points - 0.5
     if len(points) == 2:
         return np.linspace(points[0], points[1], STEPS)

@@ -104,7 +104,7 @@ MATERIALS: dict[str, Callable[[Random], tuple[Image, Image]]] = {
     "steel": _steel,
     "painted": _painted,
 }
-"""Each gives the surface, float32[TILE,TILE,3] BGR, and the colour of the ink, float32[3]."""
+"""Each gives the surface, float32[TILE,TILE,3] BGR, and the color of the ink, float32[3]."""
 
 
 def _plain(color: NDArray[np.float64] | list[int] | Image) -> Image:
@@ -152,8 +152,8 @@ def _bevel(mask: Image) -> Image:
 
 def _placed(image: Image, degrees: float) -> Image:
     """Turned, in the middle of a patch."""
-    centre = (TILE - 1) / 2
-    pose = cv2.getRotationMatrix2D((centre, centre), degrees, 1.0)
+    center = (TILE - 1) / 2
+    pose = cv2.getRotationMatrix2D((center, center), degrees, 1.0)
     pose[:, 2] = pose[:, 2] + (PATCH - TILE) / 2
     return _image(cv2.warpAffine(image, pose, (PATCH, PATCH)))
 

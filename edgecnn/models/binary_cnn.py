@@ -20,7 +20,7 @@ RECIPE = Recipe(
 
 
 class BinaryCnn(nn.Module):
-    """float32[N,channels,size,size], normalised → float32[N,1]: the probability of label 1."""
+    """float32[N,channels,size,size], normalized → float32[N,1]: the probability of label 1."""
 
     def __init__(self, channels: int = 3, size: int = 64, classes: int = 2) -> None:
         super().__init__()

@@ -20,7 +20,7 @@ RECIPE = Recipe(
 
 
 class MnistCnn2(nn.Module):
-    """float32[N,channels,size,size], normalised → float32[N,classes] logits."""
+    """float32[N,channels,size,size], normalized → float32[N,classes] logits."""
 
     def __init__(self, channels: int = 1, size: int = 28, classes: int = 10) -> None:
         super().__init__()

@@ -20,7 +20,7 @@ RECIPE = Recipe(
 
 
 class MnistNet(nn.Module):
-    """float32[N,channels,size,size], normalised → float32[N,classes] log-probabilities.
+    """float32[N,channels,size,size], normalized → float32[N,classes] log-probabilities.
 
     It pools once, after both convolutions, so a 28 pixel digit arrives at the linear layer as
     20 x 10 x 10 = 2000 features. (The widely copied variant with 320 pools twice.)

@@ -116,7 +116,7 @@ class ExportConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         ),
     ] = ""
     eval_data: Annotated[
-        str, cli_help("labelled pictures: the INT8 gate becomes the task's own metric", "DIR|FILE")
+        str, cli_help("labeled pictures: the INT8 gate becomes the task's own metric", "DIR|FILE")
     ] = ""
     targets: Annotated[
         tuple[Target, ...] | None,

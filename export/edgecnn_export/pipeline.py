@@ -1,4 +1,4 @@
-"""The story of an export: load → trace → fold → optimise → verify → quantise → pack."""
+"""The story of an export: load → trace → fold → optimize → verify → quantize → pack."""
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -113,7 +113,7 @@ def export(config: ExportConfig, progress: Progress | None = None) -> ExportResu
             with timed.step("fold"):
                 folded = fold_pixels(traced, plan.input)
 
-            with timed.step("optimise"):
+            with timed.step("optimize"):
                 model = optimize(folded)
                 artifact = write_artifact(folder, fuse_float(model))
                 manifest = draft_manifest(plan, loaded, artifact, config)

@@ -32,7 +32,7 @@ class ExportReport(msgspec.Struct, frozen=True, kw_only=True):
     """All of report.json.
 
     bundle: the manifest, without the list of files this report is itself in. warnings: in plain
-    words. gate: the centred cosine every float output had to reach. before, after: the graph as
+    words. gate: the centered cosine every float output had to reach. before, after: the graph as
     traced and as emitted. seconds: how long each step of the export took. int8: how it was made.
     """
 

@@ -14,7 +14,7 @@ from edgecnn_runtime.bundle.manifest import Parity
 
 LIMIT_DB = 200.0
 NOISE_FLOOR = 1e-3
-"""A centred output under this share of the mean output is drowned by float32 rounding. Below it,
+"""A centered output under this share of the mean output is drowned by float32 rounding. Below it,
 errors are held against the floor instead."""
 PER_IMAGE_FLOOR = 1e-2
 """The same for one picture whose output happens to be the mean one, against all pictures."""
@@ -39,7 +39,7 @@ def parity(reference: NDArray[Any], got: NDArray[Any]) -> Parity:
 
 
 def snr_db(reference: NDArray[Any], got: NDArray[Any]) -> float:
-    """10·log10 of the reference's centred power over the error's, over all pictures; ±200 at most.
+    """10·log10 of the reference's centered power over the error's, over all pictures; ±200 at most.
 
     reference, got: [N,…] for the same N pictures; the mean over N is subtracted from both.
     """
@@ -49,13 +49,13 @@ def snr_db(reference: NDArray[Any], got: NDArray[Any]) -> float:
 
 
 def input_sensitivity(reference: NDArray[Any]) -> float:
-    """How much an [N,…] output changes with the picture: centred over mean length.
+    """How much an [N,…] output changes with the picture: centered over mean length.
 
     Under ``FLOOR`` it says so little that agreement proves nothing.
     """
-    centred = float(np.mean([power.signal**0.5 for power in _powers(reference, reference)]))
+    centered = float(np.mean([power.signal**0.5 for power in _powers(reference, reference)]))
     length = _floor(reference) / NOISE_FLOOR
-    return centred / length if length else float(centred > 0)
+    return centered / length if length else float(centered > 0)
 
 
 def cosine_text(cosine: float) -> str:
@@ -64,7 +64,7 @@ def cosine_text(cosine: float) -> str:
 
 
 class _Power(NamedTuple):
-    """Of one picture: the centred reference's power, the error's, and their product."""
+    """Of one picture: the centered reference's power, the error's, and their product."""
 
     signal: float
     error: float
@@ -79,12 +79,12 @@ def _powers(reference: NDArray[Any], got: NDArray[Any]) -> list[_Power]:
     for truth, other in zip(reference, got, strict=True):
         expected = truth.reshape(-1).astype(np.float64)
         error = other.reshape(-1) - expected
-        centred = expected - mean
+        centered = expected - mean
         powers.append(
             _Power(
-                signal=_dot(centred, centred),
+                signal=_dot(centered, centered),
                 error=_dot(error, error),
-                product=_dot(centred, error),
+                product=_dot(centered, error),
                 max_abs=float(np.abs(error).max(initial=0)),
             )
         )
@@ -97,7 +97,7 @@ def _dot(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
 
 
 def _cosine(power: _Power, quiet: float) -> float:
-    """Between the centred reference and the centred output, by the sine: exact close to one."""
+    """Between the centered reference and the centered output, by the sine: exact close to one."""
     signal, error, product, _ = power
     if signal <= quiet**2:
         return 1.0 if error == 0 else max(-1.0, 1 - error / (2 * quiet**2)) if quiet else -1.0

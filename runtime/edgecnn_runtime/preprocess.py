@@ -1,7 +1,7 @@
 """From a camera's frame to the model's input, and back; all in uint8.
 
 A frame (or a part of it) is resized straight into a slot of the backend's own input buffer: one
-pass over the pixels, no copy, no allocation. Nothing else is preprocessing: colour order, scale
+pass over the pixels, no copy, no allocation. Nothing else is preprocessing: color order, scale
 and mean are inside the artifact. Export calibrates and verifies through this very module, so
 training and deployment cannot disagree about it.
 """
@@ -151,7 +151,7 @@ def _remedy(frame: "np.ndarray[Any, Any]") -> str:
         (frame.ndim == 4, "give one picture, or a list of them to model.batch()"),
         (shape[2:] != (3,) and shape[:1] == (3,), "channels come last: frame.transpose(1, 2, 0)"),
         (shape[2:] != (3,), "its channels are blue, green, red"),
-        (True, "give the camera's bytes 0..255; normalisation is inside the model"),
+        (True, "give the camera's bytes 0..255; normalization is inside the model"),
     )
     return next(remedy for applies, remedy in remedies if applies)
 
@@ -176,7 +176,7 @@ def _letterbox(spec: Input, width: int, height: int) -> Rect:
 
 
 def _crop(spec: Input, width: int, height: int) -> Rect:
-    """The part of the picture a resize-then-centre-crop would show, in whole pixels.
+    """The part of the picture a resize-then-center-crop would show, in whole pixels.
 
     Cutting first and resizing once gives the same picture for a fraction of the work, off by at
     most half a frame pixel.

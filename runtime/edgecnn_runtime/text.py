@@ -10,7 +10,7 @@ import cv2
 
 from edgecnn_runtime.types import Pixels
 
-Colour: TypeAlias = tuple[int, int, int]
+Color: TypeAlias = tuple[int, int, int]
 """Blue, green, red, 0..255."""
 
 CAPITAL = 0.75
@@ -40,17 +40,17 @@ class TextRenderer:
         return int(cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, scale, thickness)[0][0])
 
     def put(
-        self, pixels: Pixels, text: str, at: tuple[int, int], size: int, colour: Colour,
+        self, pixels: Pixels, text: str, at: tuple[int, int], size: int, color: Color,
         *, bold: bool = False,
     ) -> None:  # fmt: skip
         """Draw into ``pixels``; at: left end of the base line. What leaves the picture is cut."""
         if self._face is not None:
             weight = BOLD if bold else REGULAR
-            self._cv2.putText(pixels, text, at, colour, self._face, size, weight)
+            self._cv2.putText(pixels, text, at, color, self._face, size, weight)
             return
         scale, thickness = _strokes(size, bold)
         font = cv2.FONT_HERSHEY_SIMPLEX
-        cv2.putText(pixels, text, at, font, scale, colour, thickness, cv2.LINE_AA)
+        cv2.putText(pixels, text, at, font, scale, color, thickness, cv2.LINE_AA)
 
 
 def _strokes(size: int, bold: bool) -> tuple[float, int]:

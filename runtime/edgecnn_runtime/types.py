@@ -1,4 +1,4 @@
-"""The values that flow through the runtime: frozen, documented, without behaviour.
+"""The values that flow through the runtime: frozen, documented, without behavior.
 
 Coordinates are float pixels of the frame the model was given, origin at the top left corner of
 the top left pixel, x to the right, y down. Scores are probabilities, 0..1. Times are seconds on

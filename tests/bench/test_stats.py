@@ -15,7 +15,7 @@ from edgecnn_bench.stats import (
     median_interval,
     paired_ratio,
     relative_p10_p90,
-    summarise,
+    summarize,
     unpaired_ratio,
 )
 
@@ -25,7 +25,7 @@ blocks = st.lists(st.lists(positive, min_size=1, max_size=30), min_size=1, max_s
 
 @given(blocks)
 def test_a_summary_is_ordered_and_within_its_samples(rounds: list[list[float]]) -> None:
-    found = summarise([np.array(block) for block in rounds])
+    found = summarize([np.array(block) for block in rounds])
     pooled = np.concatenate([np.array(block) for block in rounds])
     assert found.n == len(pooled)
     ordered = [found.min, found.p50.value, found.p90, found.p95.value, found.p99.value, found.max]
@@ -38,18 +38,18 @@ def test_a_summary_is_ordered_and_within_its_samples(rounds: list[list[float]]) 
 
 @given(st.lists(positive, min_size=2, max_size=40), st.floats(0.1, 10.0))
 def test_scaling_the_samples_scales_the_summary(values: list[float], factor: float) -> None:
-    one, other = summarise([np.array(values)]), summarise([np.array(values) * factor])
+    one, other = summarize([np.array(values)]), summarize([np.array(values) * factor])
     assert other.p50.value == pytest.approx(one.p50.value * factor)
     assert other.jitter == pytest.approx(one.jitter * factor)
 
 
 def test_jitter_is_the_mean_step_and_ignores_the_seam_between_rounds() -> None:
-    found = summarise([np.array([1.0, 2.0, 1.0]), np.array([100.0, 101.0])])
+    found = summarize([np.array([1.0, 2.0, 1.0]), np.array([100.0, 101.0])])
     assert found.jitter == pytest.approx((1 + 1 + 1) / 3)
 
 
 def test_one_sample_is_enough_to_be_described() -> None:
-    found = summarise([np.array([3.0])])
+    found = summarize([np.array([3.0])])
     assert found.p50.value == found.p99.value == 3.0
     assert found.jitter == 0.0
 
@@ -129,7 +129,7 @@ def test_intervals_narrow_with_more_rounds(planted: Callable[..., object]) -> No
 def test_noise_within_a_round_does_not_pass_for_evidence(planted: Callable[..., object]) -> None:
     """Ten times the samples in the same rounds may not make the interval much narrower."""
     machine = planted(4, noise=0.2)
-    few, many = (summarise(machine.track(5.0, runs).times).p50 for runs in (60, 600))
+    few, many = (summarize(machine.track(5.0, runs).times).p50 for runs in (60, 600))
     assert many.halfwidth() > 0.6 * few.halfwidth()
 
 

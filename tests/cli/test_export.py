@@ -61,7 +61,7 @@ def test_one_word_is_enough(here: Path, capsys: Captured) -> None:
     assert "next: edgecnn run digits.edge" in said.out
     assert "0.99999" in said.out
     assert "verified on synthetic ones" in said.out.replace("\n", " ")
-    for step in ("load", "trace", "fold", "optimise", "verify on onnxruntime", "pack"):
+    for step in ("load", "trace", "fold", "optimize", "verify on onnxruntime", "pack"):
         assert step in said.err
 
 
@@ -80,7 +80,7 @@ def test_flags_yaml_and_json(here: Path, capsys: Captured) -> None:
 
 def test_what_nobody_said_is_printed(here: Path, capsys: Captured) -> None:
     assert main(["export", "weights.pt", "--arch", ARCH, "--input", "28x28"]) == 0
-    assert "ASSUMED normalisation: unit" in capsys.readouterr().out.replace("\n", " ")
+    assert "ASSUMED normalization: unit" in capsys.readouterr().out.replace("\n", " ")
     assert main(["inspect", "weights.edge"]) == 0
     assert "ASSUMED" in capsys.readouterr().out
 

@@ -108,7 +108,7 @@ def test_an_image_folder_as_it_is_typed(tmp_path: Path, capsys: pytest.CaptureFi
             picture[..., 2 * at] += 150
             cv2.imwrite(str(tmp_path / name / f"{number}.jpg"), picture)
     (tmp_path / "red" / "torn.jpg").write_bytes(b"\xff\xd8\xff")
-    out = tmp_path / "colours.pt"
+    out = tmp_path / "colors.pt"
     words = ["train", "binary_cnn", "--data", str(tmp_path), "--out", str(out), "--batch", "8"]
     assert main([*words, "--epochs", "3", "--patience", "2", "--val-split", "0.25", "--json"]) == 0
     said = json.loads(capsys.readouterr().out)

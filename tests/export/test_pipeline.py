@@ -100,9 +100,9 @@ def test_the_runtime_says_what_torch_says(digits: Path, made: ExportResult) -> N
     torch.manual_seed(0)
     module = MnistNet().eval()
     frame = synthetic_pictures(1, 28, 28, seed=9)[0]
-    grey = frame.astype(np.float64) @ (0.114, 0.587, 0.299)
+    gray = frame.astype(np.float64) @ (0.114, 0.587, 0.299)
     with torch.no_grad():
-        expected = module(torch.tensor((grey - 33.3) / 78.6, dtype=torch.float32)[None, None]).exp()
+        expected = module(torch.tensor((gray - 33.3) / 78.6, dtype=torch.float32)[None, None]).exp()
     for backend in ("onnxruntime", "openvino"):
         with load(made.bundle.path, backend=backend) as model:
             result = model(frame)
@@ -155,7 +155,7 @@ def test_hostile_names_stay_text(digits: Path, tmp_path: Path) -> None:
     assert "&lt;img src=x onerror=alert(1)&gt;&#34;&#39;&amp;{{7*7}}" in page
 
 
-class Colours(nn.Module):
+class Colors(nn.Module):
     """The mean of each channel, as an embedding."""
 
     def __init__(self) -> None:
@@ -200,7 +200,7 @@ class Log(nn.Module):
         return torch.log(self.conv(x)).mean((2, 3))
 
 
-class Still(Colours):
+class Still(Colors):
     """Outputs that hardly change."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -225,9 +225,9 @@ def exported(tmp_path: Path) -> Exported:
 
 
 @pytest.mark.parametrize("color", ["rgb", "bgr"])
-def test_colours_arrive_as_they_were_trained(exported: Exported, color: Any) -> None:
+def test_colors_arrive_as_they_were_trained(exported: Exported, color: Any) -> None:
     numbers = {"mean": (10.0, 20.0, 30.0), "std": (2.0, 4.0, 8.0), "preset": None}
-    made = exported(Colours(), task="embed", color=color, decode={"normalize": False}, **numbers)
+    made = exported(Colors(), task="embed", color=color, decode={"normalize": False}, **numbers)
     assert isinstance(made.bundle.manifest.decode, Embed)
     frame = np.full((8, 8, 3), (50, 100, 200), np.uint8)
     with load(made.bundle.path) as model:
@@ -254,10 +254,10 @@ def test_a_batch_that_is_written_down_stays(exported: Exported) -> None:
 
 
 def test_batch_sizes_are_verified_and_kept(exported: Exported) -> None:
-    made = exported(Colours(), task="embed", batch=(4, 1))
+    made = exported(Colors(), task="embed", batch=(4, 1))
     assert made.bundle.manifest.batch == (1, 4)
     with pytest.raises(UsageError, match="takes sizes from 1"):
-        exported(Colours(), task="embed", batch=(0,), overwrite=True)
+        exported(Colors(), task="embed", batch=(0,), overwrite=True)
 
 
 def test_a_model_that_gives_nan_is_told_so(exported: Exported) -> None:
@@ -266,10 +266,10 @@ def test_a_model_that_gives_nan_is_told_so(exported: Exported) -> None:
 
 
 def test_engines_can_be_named(exported: Exported, tmp_path: Path) -> None:
-    made = exported(Colours(), task="embed", backends=("openvino",))
+    made = exported(Colors(), task="embed", backends=("openvino",))
     assert [run.engine for run in made.bundle.manifest.artifacts[0].runs] == ["openvino/f32"]
     with pytest.raises(UsageError, match="did you mean 'openvino'"):
-        exported(Colours(), task="embed", backends=("openvion",), out=str(tmp_path / "x.edge"))
+        exported(Colors(), task="embed", backends=("openvion",), out=str(tmp_path / "x.edge"))
 
 
 def test_an_output_that_stands_still_is_warned_of(exported: Exported) -> None:
@@ -288,13 +288,13 @@ def tampered(model: onnx.ModelProto, name: str) -> onnx.ModelProto:
 def test_a_wrong_artifact_is_not_emitted(
     digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    optimise = pipeline.optimize
-    monkeypatch.setattr(pipeline, "optimise", lambda m: tampered(optimise(m), "conv2.weight"))
+    optimize = pipeline.optimize
+    monkeypatch.setattr(pipeline, "optimize", lambda m: tampered(optimize(m), "conv2.weight"))
     with pytest.raises(VerificationError) as caught:
         export(ExportConfig(model=str(digits), out=str(tmp_path / "x.edge")))
     message = str(caught.value)
     assert "model.fp32.onnx does not follow the model on onnxruntime/f32" in message
-    assert "centred cosine of" in message
+    assert "centered cosine of" in message
     assert "(gate 0.9999)" in message
     assert "first layer that diverges: conv2 (Conv2d)" in message
     assert "try --opset 18" in message

@@ -97,7 +97,7 @@ def test_the_right_transform_passes_without_a_word(bundle: Bundle) -> None:
     assert drift.outputs is not None
     assert drift.outputs.agreement == 1.0
     assert min(parity.snr_db for parity in drift.outputs.parity.values()) > 100
-    assert {one.name for one in drift.pictures} >= {"landscape", "portrait", "huge", "grey", "tiny"}
+    assert {one.name for one in drift.pictures} >= {"landscape", "portrait", "huge", "gray", "tiny"}
     assert any(min(one.width, one.height) == 1 for one in drift.pictures)
 
 
@@ -233,15 +233,15 @@ def test_pictures_of_ones_own_are_compared_too(bundle: Bundle, tmp_path: Path) -
         compare_transform(bundle, transform(), images=str(tmp_path / "absent"))
 
 
-def test_a_grey_model(bundle: Bundle) -> None:
+def test_a_gray_model(bundle: Bundle) -> None:
     numbers = msgspec.structs.replace(
         bundle.manifest.input.normalization, mean=(33.3,), std=(78.6,), origin="checkpoint"
     )
     made = with_input(bundle, color="gray", normalization=numbers)
 
     def run(path: str, flag: int = cv2.COLOR_BGR2GRAY, shift: float = 33.3) -> np.ndarray:
-        grey = cv2.cvtColor(cv2.resize(cv2.imread(path), (SIZE, SIZE)), flag)
-        return (grey.astype(np.float32) - shift) / 78.6
+        gray = cv2.cvtColor(cv2.resize(cv2.imread(path), (SIZE, SIZE)), flag)
+        return (gray.astype(np.float32) - shift) / 78.6
 
     assert compare_transform(made, run).typical < 0.5
     swapped = compare_transform(made, lambda path: run(path, cv2.COLOR_RGB2GRAY))
@@ -352,13 +352,13 @@ def test_a_training_script_is_kept_off_ours(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "ends_train.py").write_text("import sys\nsys.exit(0)\n")
-    (tmp_path / "neighbour_train.py").write_text("def run(path):\n    return None\n")
+    (tmp_path / "neighbor_train.py").write_text("def run(path):\n    return None\n")
     (tmp_path / "script_train.py").write_text(
         "import argparse, sys\n"
         "argparse.ArgumentParser().parse_args()\n"
         "print('loading the data')\n"
         "def ends(path):\n    sys.exit(0)\n"
-        "def late(path):\n    from neighbour_train import run\n    return run(path)\n"
+        "def late(path):\n    from neighbor_train import run\n    return run(path)\n"
     )
     monkeypatch.setattr(sys, "argv", ["edgecnn", "verify", "a.edge"])
     with pytest.raises(UsageError, match=r"ends the program \(exit 0\); .*__main__"):
@@ -377,7 +377,7 @@ def test_generated_pictures_are_what_their_files_hold(tmp_path: Path) -> None:
     for picture in made:
         assert np.array_equal(cv2.imread(str(picture.path)), picture.pixels), picture.name
     assert len({picture.path for picture in made}) == len(made)
-    assert cv2.imread(str(tmp_path / "grey.png"), cv2.IMREAD_UNCHANGED).ndim == 2
+    assert cv2.imread(str(tmp_path / "gray.png"), cv2.IMREAD_UNCHANGED).ndim == 2
 
 
 def test_pil_agrees_with_area(bundle: Bundle) -> None:

@@ -12,7 +12,7 @@ from edgecnn_runtime.draw import PALETTE, Annotator, font_size, thickness
 from edgecnn_runtime.text import TextRenderer
 from edgecnn_runtime.types import Box, Classification, Detection, Embedding, Reading
 
-PAINTER = Annotator(["red", "green", "blue", "grey"])
+PAINTER = Annotator(["red", "green", "blue", "gray"])
 SCORES = np.array([0.1, 0.7, 0.15, 0.05], np.float32)
 ANYTHING = [
     Classification("green", 1, 0.7, SCORES),
@@ -26,14 +26,14 @@ ANYTHING = [
 ]
 
 
-def grey(height: int, width: int) -> np.ndarray:
+def gray(height: int, width: int) -> np.ndarray:
     return np.full((height, width, 3), 128, np.uint8)
 
 
 @pytest.mark.parametrize("result", ANYTHING, ids=lambda one: type(one).__name__)
 @pytest.mark.parametrize("size", [(1, 1), (28, 28), (480, 640), (640, 360), (2160, 3840)])
 def test_anything_is_drawn_on_any_size(result: Any, size: tuple[int, int]) -> None:
-    pixels = grey(*size)
+    pixels = gray(*size)
     PAINTER.annotate(pixels, result, note="25.0 fps   8.1 ms   age 63 ms")
     assert pixels.shape == (*size, 3)
     assert (pixels != 128).any()
@@ -49,15 +49,15 @@ def test_results_outside_the_picture_do_no_harm(
     corners: tuple[float, ...], points: list[tuple[float, float]], label: str, index: int
 ) -> None:
     box = Box(*corners)
-    PAINTER.annotate(grey(120, 160), [Detection(box, 0.5, label, index, tuple(points))])
+    PAINTER.annotate(gray(120, 160), [Detection(box, 0.5, label, index, tuple(points))])
 
 
-def test_a_box_is_where_it_was_found_in_the_colour_of_its_class() -> None:
+def test_a_box_is_where_it_was_found_in_the_color_of_its_class() -> None:
     for index in (0, 1, len(PALETTE)):
-        pixels = grey(480, 640)
+        pixels = gray(480, 640)
         PAINTER.annotate(pixels, [Detection(Box(200, 150, 400, 350), 0.9, "x", index)])
-        coloured = np.abs(pixels.astype(int) - PALETTE[index % len(PALETTE)]).max(axis=2) < 8
-        rows, columns = np.nonzero(coloured[151:])  # below its tag
+        colored = np.abs(pixels.astype(int) - PALETTE[index % len(PALETTE)]).max(axis=2) < 8
+        rows, columns = np.nonzero(colored[151:])  # below its tag
         assert columns.min() == pytest.approx(200, abs=4)
         assert columns.max() == pytest.approx(400, abs=4)
         assert rows.max() + 151 == pytest.approx(350, abs=4)
@@ -66,13 +66,13 @@ def test_a_box_is_where_it_was_found_in_the_colour_of_its_class() -> None:
 
 def test_a_tag_stays_in_the_picture() -> None:
     """Of a box at the upper right corner: inside it, and moved to the left."""
-    pixels = grey(480, 640)
+    pixels = gray(480, 640)
     PAINTER.annotate(pixels, [Detection(Box(560, 2, 640, 200), 0.9, "a long class name", 0)])
     assert (pixels[:100, 300:556] != 128).any()
 
 
 def test_a_roi_is_framed_and_its_reading_stands_below() -> None:
-    pixels = grey(480, 640)
+    pixels = gray(480, 640)
     PAINTER.annotate(pixels, Reading("123", 0.9), roi=(100, 100, 200, 80))
     assert (pixels[100, 100:120] == 255).any()
     assert (pixels[130:150, 130:270] == 128).all()
@@ -98,14 +98,14 @@ def test_strokes_stand_in_for_letters_where_opencv_has_none(
 ) -> None:
     """OpenCV 4, or OpenCV 5 without its fonts."""
     monkeypatch.delattr(cv2, "FontFace", raising=False)
-    pixels = grey(480, 640)
-    painter = Annotator(["red", "green", "blue", "grey"])
+    pixels = gray(480, 640)
+    painter = Annotator(["red", "green", "blue", "gray"])
     for result in ANYTHING:
         painter.annotate(pixels, result, note="8.1 ms")
     assert (pixels == 255).any()
 
 
 def test_lines_and_letters_grow_with_the_picture() -> None:
-    sizes = [grey(h, w) for h, w in ((120, 160), (480, 640), (1080, 1920), (2160, 3840))]
+    sizes = [gray(h, w) for h, w in ((120, 160), (480, 640), (1080, 1920), (2160, 3840))]
     assert [font_size(size) for size in sizes] == [12, 13, 28, 57]
     assert [thickness(size) for size in sizes] == [2, 2, 4, 7]

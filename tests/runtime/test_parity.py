@@ -39,11 +39,11 @@ def test_one_wrong_picture_is_enough() -> None:
     assert parity(truth, other).cosine < -0.9
 
 
-def test_snr_is_that_of_the_centred_signal() -> None:
+def test_snr_is_that_of_the_centered_signal() -> None:
     truth = outputs(common=50.0)
     noise = RNG.standard_normal(truth.shape)
-    centred = truth - truth.mean(0)
-    noise *= 0.01 * np.linalg.norm(centred) / np.linalg.norm(noise)
+    centered = truth - truth.mean(0)
+    noise *= 0.01 * np.linalg.norm(centered) / np.linalg.norm(noise)
     assert snr_db(truth, truth + noise) == pytest.approx(40.0, abs=0.01)
 
 

@@ -97,7 +97,7 @@ def test_letterbox_keeps_the_aspect_ratio_and_fills_one_side(spec, width, height
         assert 0 <= (spec.height - bottom) - top <= 1
 
 
-def test_crop_shows_what_resize_then_centre_crop_shows():
+def test_crop_shows_what_resize_then_center_crop_shows():
     """The textbook way: short side to 224 / 0.875 = 256, then the middle 224."""
     ramp = np.linspace(0, 255, 1920, dtype=np.float32)[None].repeat(1080, 0)
     frame = np.repeat(ramp[..., None], 3, 2).astype(np.uint8)

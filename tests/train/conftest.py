@@ -50,7 +50,7 @@ def digits(
 
 @pytest.fixture(scope="session")
 def two_classes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folders round/ and straight/ with 40 colour pictures each, of zeros and ones."""
+    """Folders round/ and straight/ with 40 color pictures each, of zeros and ones."""
     folder = tmp_path_factory.mktemp("two")
     images, labels = drawn(80, 3, digits=2)
     for number, (image, label) in enumerate(zip(images, labels, strict=True)):

@@ -43,7 +43,7 @@ def test_the_split_repeats_with_the_seed_and_changes_with_it(digits: Path) -> No
     assert not np.array_equal(first.valid.pixels, other.valid.pixels)
 
 
-def test_idx_pictures_are_fitted_to_a_network_of_another_size_and_colour(digits: Path) -> None:
+def test_idx_pictures_are_fitted_to_a_network_of_another_size_and_color(digits: Path) -> None:
     data = load(digits, model="mnist_net", size=20)
     assert data.test.pixels.shape == (200, 20, 20, 1)
 

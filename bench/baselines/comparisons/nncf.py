@@ -1,4 +1,4 @@
-"""NNCF's ONNX post-training quantisation against `edgecnn export --int8`, on trained networks.
+"""NNCF's ONNX post-training quantization against `edgecnn export --int8`, on trained networks.
 
 Both start from the bundle's float graph and see the same calibration pictures, prepared by the
 runtime, so both take the camera's bytes. Accuracy is measured on other pictures: against labels
@@ -47,7 +47,7 @@ CHANCE = 1.96
 
 @dataclass(frozen=True)
 class Entry:
-    """A quantised file. right: picture by picture, whether its decoded result is."""
+    """A quantized file. right: picture by picture, whether its decoded result is."""
 
     name: str
     file: Path
@@ -80,7 +80,7 @@ def compare_network(setting: Setting, network: Trained) -> list[BaselineRow]:
                    "out": str(setting.folder / f"{network.name}-ungated.edge")}  # fmt: skip
         ungated = export(msgspec.structs.replace(config, **changes))
         bundles[", gate set aside"] = open_bundle(ungated)
-    files = quantise(setting, bundle, network)
+    files = quantize(setting, bundle, network)
     raced = prepared(bundle, network.pictures, RACED)
     rows = []
     for engine in (name for name in installed() if name != "fake"):
@@ -116,19 +116,19 @@ def returned(bundle: Bundle) -> bool:
 def our_file(bundle: Bundle, engine: str) -> tuple[str, Path]:
     """The form that the engine takes first: INT8, or float where no INT8 passed."""
     forms = {artifact.target: artifact for artifact in bundle.manifest.artifacts}
-    quantised = (name for name in backend_module(engine).TARGETS if name in forms.keys() - {"any"})
-    form = forms[next(quantised, "any")]
+    quantized = (name for name in backend_module(engine).TARGETS if name in forms.keys() - {"any"})
+    form = forms[next(quantized, "any")]
     return form.file.removeprefix("model.").removesuffix(".onnx"), bundle.path / form.file
 
 
-def quantise(setting: Setting, bundle: Bundle, network: Trained) -> dict[str, Path]:
+def quantize(setting: Setting, bundle: Bundle, network: Trained) -> dict[str, Path]:
     """NNCF's files, one a preset."""
     pixels = prepared(bundle, network.calibration)
     files = {preset: bundle.path.with_suffix(f".nncf-{preset}.onnx") for preset in PRESETS}
     with setting.theirs() as worker:
         for preset, file in files.items():
             worker.call(
-                "quantise", model=str(bundle.path / "model.fp32.onnx"), pixels=str(pixels),
+                "quantize", model=str(bundle.path / "model.fp32.onnx"), pixels=str(pixels),
                 out=str(file), preset=preset,
             )  # fmt: skip
     return {f"NNCF, {preset}": file for preset, file in files.items()}
@@ -190,7 +190,7 @@ class Judge:
 
 
 def labels(network: Trained) -> list[str]:
-    """The pictures' own, in their order; none where nobody labelled them."""
+    """The pictures' own, in their order; none where nobody labeled them."""
     if network.labels is None:
         return []
     lines = network.labels.read_text("utf-8").splitlines()[1:]

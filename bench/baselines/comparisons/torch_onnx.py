@@ -1,6 +1,6 @@
 """A tutorial's deployment against bundles of the very file it exports, 1080p frames from memory.
 
-Theirs: torch.onnx.export, then resize, float, normalise and transpose in NumPy and run on ONNX
+Theirs: torch.onnx.export, then resize, float, normalize and transpose in NumPy and run on ONNX
 Runtime. Ours: that ONNX file, given INT8 too, on the choice measured here, and float alone. Random
 weights with the statistics of photographs, 224x224, one thread each.
 """

@@ -8,7 +8,7 @@ from rapidocr import RapidOCR
 
 
 def results(pictures):
-    """Endless; the recogniser alone, on pictures in memory, by file name.
+    """Endless; the recognizer alone, on pictures in memory, by file name.
 
     Without what it does to whole pages first (it would enlarge a small crop to multiples of 32, and
     read a seventh of them differently), and without dropping what it is less than half sure of.

@@ -11,9 +11,9 @@ from edgecnn_bench.stats import Interval, paired_ratio
 from runner.process import Worker
 
 SETTLE = 0.1
-"""Seconds before a block, in which the neighbour's threads go to sleep."""
+"""Seconds before a block, in which the neighbor's threads go to sleep."""
 AHEAD = 2
-"""Results of a block that do not count: the caches are the neighbour's."""
+"""Results of a block that do not count: the caches are the neighbor's."""
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ STD = np.array([0.229, 0.224, 0.225], np.float32)
 
 
 def make(name, pictures, out):
-    """timm's architecture as ONNX: random weights, normalisation statistics of the pictures."""
+    """timm's architecture as ONNX: random weights, normalization statistics of the pictures."""
     torch.manual_seed(0)
     module = timm.create_model(name, pretrained=False)
     files = sorted(Path(pictures).iterdir())

@@ -21,7 +21,7 @@ import torch
 KEPT = runpy.run_path(str(Path(__file__).parents[1] / "torchvision_nms.py"))
 from ultralytics import YOLO  # noqa: E402
 
-WIDTH, HEIGHT, GREY = 640, 384, 114
+WIDTH, HEIGHT, GRAY = 640, 384, 114
 WINDOW = (320, 192)
 """width, height; a quarter of the frame costs a quarter of the time."""
 BATCH, RATE = 8, 2e-3
@@ -67,7 +67,7 @@ def lesson(video, detector):
     yunet = cv2.FaceDetectorYN.create(detector, "", (WIDTH, HEIGHT), 0.7)
     while (read := capture.read())[0]:
         height, width = read[1].shape[:2]
-        fitted = np.full((HEIGHT, WIDTH, 3), GREY, np.uint8)
+        fitted = np.full((HEIGHT, WIDTH, 3), GRAY, np.uint8)
         inside = round(height * WIDTH / width)
         top = (HEIGHT - inside) // 2
         cv2.resize(read[1], (WIDTH, inside), dst=fitted[top : top + inside])
@@ -98,7 +98,7 @@ def teach(module, planes, faces, steps):
 
 
 def windows(planes, faces, rng):
-    """A batch as its loss takes it: boxes as shares of the window, those whose centre is in it."""
+    """A batch as its loss takes it: boxes as shares of the window, those whose center is in it."""
     pictures, boxes, owners = [], [], []
     for owner in range(BATCH):
         frame = rng.integers(len(planes))

@@ -4,7 +4,7 @@ from torch import Tensor, nn
 
 
 class DigitCnn(nn.Module):
-    """float32[N,1,28,28], normalised → logits[N,10]."""
+    """float32[N,1,28,28], normalized → logits[N,10]."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -17,7 +17,7 @@ STAGES = (
 
 
 def export_mobilenet(folder: Path) -> Path:
-    """The network at 224x224 as a bundle in ``folder``, verified on pictures of colours."""
+    """The network at 224x224 as a bundle in ``folder``, verified on pictures of colors."""
     import torch
 
     from edgecnn_export.config import ExportConfig

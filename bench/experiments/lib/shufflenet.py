@@ -8,7 +8,7 @@ STAGES = ((116, 4), (232, 8), (464, 4))
 
 
 def unit(inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1) -> nn.Module:
-    """Convolution and normalisation, and ReLU behind pointwise ones."""
+    """Convolution and normalization, and ReLU behind pointwise ones."""
     conv = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=False)
     after = nn.Identity() if groups > 1 else nn.ReLU(inplace=True)
     return nn.Sequential(conv, nn.BatchNorm2d(outputs), after)

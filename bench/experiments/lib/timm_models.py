@@ -31,7 +31,7 @@ MORE = (
 )  # fmt: skip
 PHOTOGRAPHS = 16
 STATISTICS = 64
-"""Photographs whose statistics a network gets that is quantised, about."""
+"""Photographs whose statistics a network gets that is quantized, about."""
 CLOSED = 1e-3
 """Weights that are all smaller than this let nothing through."""
 SHUFFLENET = "lib.shufflenet:shufflenet"
@@ -101,7 +101,7 @@ def int8_network(
     config: Any = module.pretrained_cfg
     _, height, width = config["input_size"]
     some = calibration[:: max(1, len(calibration) // STATISTICS)]
-    set_statistics(module, textbook(_small(some, width, height), **normalisation(module)))
+    set_statistics(module, textbook(_small(some, width, height), **normalization(module)))
     save_weights(module, folder / "weights.pt")
     write_pictures(photographs(width, height), folder / "pictures")
     write_pictures(calibration, folder / "calibration")
@@ -136,14 +136,14 @@ def textbook(pixels: Pixels, mean: Sequence[float], std: Sequence[float]) -> tor
     return torch.from_numpy(normal.transpose(0, 3, 1, 2).copy())
 
 
-def normalisation(module: nn.Module) -> dict[str, Sequence[float]]:
+def normalization(module: nn.Module) -> dict[str, Sequence[float]]:
     """timm's own mean and std, as ``textbook`` takes them."""
     config: Any = module.pretrained_cfg
     return {"mean": config["mean"], "std": config["std"]}
 
 
 def set_statistics(module: nn.Module, planes: torch.Tensor) -> None:
-    """Batch normalisation as after training on these pictures; dropout stays off."""
+    """Batch normalization as after training on these pictures; dropout stays off."""
     for part in module.modules():
         if isinstance(part, nn.modules.batchnorm._BatchNorm):
             part.reset_running_stats()
@@ -166,7 +166,7 @@ def write_pictures(pixels: Iterable[Pixels], folder: Path) -> None:
         cv2.imwrite(str(folder / f"{number:03d}.png"), picture)
 
 
-def centred_cosine(found: NDArray[Any], wanted: Floats) -> float:
+def centered_cosine(found: NDArray[Any], wanted: Floats) -> float:
     """The smallest cosine over the pictures, after subtracting the wanted outputs' mean."""
     mean = wanted.mean(0, dtype=np.float64)
     a, b = ((x - mean).reshape(len(x), -1) for x in (found, wanted))

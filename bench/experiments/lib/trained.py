@@ -36,7 +36,7 @@ class Trained:
     said: the ``ExportConfig`` keys that the file needs, ``model`` among them. task: what results
     are compared by (``result_matching.same_result``). calibration: folder of pictures.
     pictures: folder of others, to measure on. labels: a table of them as ``--eval-data`` reads
-    it, None where nobody labelled them.
+    it, None where nobody labeled them.
     """
 
     name: str

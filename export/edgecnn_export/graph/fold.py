@@ -12,18 +12,18 @@ from edgecnn_runtime.bundle.manifest import Input
 
 PIXELS = "pixels"
 LUMA_BGR = np.array((0.114, 0.587, 0.299))
-"""Weights of B, G, R in grey (ITU-R BT.601), unrounded."""
+"""Weights of B, G, R in gray (ITU-R BT.601), unrounded."""
 RGB_OF_BGR = [2, 1, 0]
 
 
 def fold_pixels(model: onnx.ModelProto, spec: Input) -> onnx.ModelProto:
-    """A copy that takes raw pixels: colour order, mean and std go into the graph.
+    """A copy that takes raw pixels: color order, mean and std go into the graph.
 
-    model: float graph with one input float32[N,C,H,W], normalised, in the colours of ``spec``.
+    model: float graph with one input float32[N,C,H,W], normalized, in the colors of ``spec``.
     The result begins Cast → Transpose, because the TensorRT parser refuses to transpose uint8.
-    Where only convolutions read the input, scale and colour order go into their weights,
+    Where only convolutions read the input, scale and color order go into their weights,
     exactly, and the mean stays a Sub before them: padding then still adds what it did, zeros
-    of normalised input. Where anything else reads it, the steps are spelled out.
+    of normalized input. Where anything else reads it, the steps are spelled out.
     """
     working = ir.from_proto(model)
     graph = working.graph
@@ -46,7 +46,7 @@ def fold_pixels(model: onnx.ModelProto, spec: Input) -> onnx.ModelProto:
         for reader in absorbing:
             reader.update(_absorb(reader, scale, spec))
     else:
-        entry.recolour(spec, int(channels) if isinstance(channels, int) else 3)
+        entry.recolor(spec, int(channels) if isinstance(channels, int) else 3)
         order = RGB_OF_BGR if spec.color == "rgb" else slice(None)
         entry.subtract(mean[order])
         entry.multiply(scale[order])
@@ -58,7 +58,7 @@ def fold_pixels(model: onnx.ModelProto, spec: Input) -> onnx.ModelProto:
 
 
 def _reads_shape(node: ir.Node, spec: Input) -> bool:
-    """Whether a node asks for sizes only, and those are the same before recolouring."""
+    """Whether a node asks for sizes only, and those are the same before recoloring."""
     if node.op_type != "Shape":
         return False
     batch_only = attribute(node, "start", 0) == 0 and attribute(node, "end", None) == 1
@@ -66,7 +66,7 @@ def _reads_shape(node: ir.Node, spec: Input) -> bool:
 
 
 def _per_channel(spec: Input) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mean and 1/std in the order of the camera's channels; one value each for grey."""
+    """Mean and 1/std in the order of the camera's channels; one value each for gray."""
     numbers = spec.normalization
     mean, std = np.array(numbers.mean, np.float64), np.array(numbers.std, np.float64)
     if spec.color == "rgb":
@@ -75,7 +75,7 @@ def _per_channel(spec: Input) -> tuple[NDArray[np.float64], NDArray[np.float64]]
 
 
 def _absorbs(reader: Convolution, spec: Input) -> bool:
-    """Whether colour and scale fit into a convolution's weights.
+    """Whether color and scale fit into a convolution's weights.
 
     A grouped one cannot take its channels from another group, so it must not be reordered.
     """
@@ -126,7 +126,7 @@ class _Entry:
         if (scale != 1).any():
             self.add("Mul", "pixels_scaled", [self._column("pixels.scale", scale)])
 
-    def recolour(self, spec: Input, channels: int) -> None:
+    def recolor(self, spec: Input, channels: int) -> None:
         """BGR planes → the planes the network was trained on."""
         if spec.color == "rgb":
             order = constant(self._graph, "pixels.order", np.array(RGB_OF_BGR, np.int64))

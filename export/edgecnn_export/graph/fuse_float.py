@@ -1,8 +1,8 @@
 """The last passes over a float graph: the same numbers in fewer, fuller steps.
 
-They come after quantisation has taken its copy, because they trade what it needs (an activation of
-its own for each head, planes for each colour) for speed. Each pass has the shape of those in
-``optimise``: an ``onnx_ir`` model, rewritten in place; what it requires and ensures.
+They come after quantization has taken its copy, because they trade what it needs (an activation of
+its own for each head, planes for each color) for speed. Each pass has the shape of those in
+``optimize``: an ``onnx_ir`` model, rewritten in place; what it requires and ensures.
 """
 
 from collections.abc import Sequence
@@ -29,7 +29,7 @@ UNARY = {"Relu", "Sigmoid", "HardSigmoid", "HardSwish", "LeakyRelu", "Elu", "Tan
 
 
 def fuse_float(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Run both passes on a copy. Requires: a graph from ``fold_pixels`` and ``optimise``."""
+    """Run both passes on a copy. Requires: a graph from ``fold_pixels`` and ``optimize``."""
     working = ir.from_proto(model)
     for step in (merge_sibling_convs, nhwc_stem, remove_unused):
         step(working)

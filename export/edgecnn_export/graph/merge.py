@@ -37,7 +37,7 @@ def merge_branches(model: ir.Model) -> None:
     """Sum the weights of parallel convolutions instead of their outputs.
 
     RepVGG, MobileOne, RepGhost and FastViT train blocks of several convolutions (and a batch
-    normalisation of the input itself) over one input, added up; they are one convolution.
+    normalization of the input itself) over one input, added up; they are one convolution.
     Requires: ``fold_affine`` ran.
     Ensures: no Add is left of two convolutions that differ only in kernel and padding.
     """
@@ -64,7 +64,7 @@ def merge_branches(model: ir.Model) -> None:
 def _affine(node: ir.Node) -> tuple[ir.Value | None, Affine | None]:
     """What a node scales and shifts, and by how much a channel: y = x·scale + shift."""
     if node.op_type == "BatchNormalization":
-        return node.inputs[0], _normalisation(node)
+        return node.inputs[0], _normalization(node)
     if node.op_type not in {"Add", "Mul"}:
         return None, None
     for value, other in (node.inputs, reversed(node.inputs)):
@@ -83,7 +83,7 @@ def _affine(node: ir.Node) -> tuple[ir.Value | None, Affine | None]:
     return None, None
 
 
-def _normalisation(node: ir.Node) -> Affine | None:
+def _normalization(node: ir.Node) -> Affine | None:
     values = [const_value(value) for value in node.inputs[1:5]]
     if any(value is None for value in values) or attribute(node, "training_mode", 0):
         return None
@@ -113,8 +113,8 @@ def _scale(node: ir.Node | None, scale: NDArray[np.float64], shift: NDArray[np.f
 
 
 def _as_convolution(node: ir.Node | None, like: Convolution) -> Convolution | None:
-    """A batch normalisation of the same input, as a 1x1 convolution in as many groups."""
-    affine = _normalisation(node) if node and node.op_type == "BatchNormalization" else None
+    """A batch normalization of the same input, as a 1x1 convolution in as many groups."""
+    affine = _normalization(node) if node and node.op_type == "BatchNormalization" else None
     if node is None or affine is None:
         return None
     scale, shift = affine

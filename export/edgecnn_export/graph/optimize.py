@@ -87,5 +87,5 @@ def optimize(model: onnx.ModelProto) -> onnx.ModelProto:
     for step in PASSES:
         step(working)
     restore_outputs(working, names)
-    optimised: onnx.ModelProto = ir.to_proto(working)
-    return optimised
+    optimized: onnx.ModelProto = ir.to_proto(working)
+    return optimized

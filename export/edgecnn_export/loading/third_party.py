@@ -1,4 +1,4 @@
-"""Pickled models of other frameworks, recognised by the classes they name.
+"""Pickled models of other frameworks, recognized by the classes they name.
 
 Such a file needs the framework's own code to load, and its graph its own way of exporting.
 Most of them write ONNX themselves, and ONNX is taken.

@@ -21,17 +21,17 @@ def normalization(
 ) -> tuple[Normalization, list[str]]:
     """Mean and std in the order of ``color``, and who said them; assumed ones come with a warning.
 
-    Raises UsageError for a detect or embed model whose normalisation nobody said: their outputs
+    Raises UsageError for a detect or embed model whose normalization nobody said: their outputs
     degrade quietly, and no later check can see it.
     """
     config, origin = settings.config, settings.normalization
     channels = 1 if color == "gray" else 3
-    assumed = f"ASSUMED colour order: {color}. Nobody said it: say --color"
+    assumed = f"ASSUMED color order: {color}. Nobody said it: say --color"
     warnings = [] if config.color or channels == 1 else [assumed]
     if origin == "assumed":
         if task in {"detect", "embed"}:
             raise UsageError(
-                f"how were the pixels of this {task} model normalised? A wrong guess loses "
+                f"how were the pixels of this {task} model normalized? A wrong guess loses "
                 "accuracy without any error: say --mean and --std (in 0..255), or --preset unit "
                 "(pixels / 255, most YOLO models), raw (0..255), signed (-1..1) or imagenet"
             )
@@ -40,7 +40,7 @@ def normalization(
         numbers = [",".join(f"{value:g}" for value in values) for values in (mean, std)]
         warnings.insert(
             0,
-            f"ASSUMED normalisation: {preset} (mean {numbers[0]} std {numbers[1]}). "
+            f"ASSUMED normalization: {preset} (mean {numbers[0]} std {numbers[1]}). "
             "Nobody said how the model was trained: say --mean and --std, or --preset",
         )
     elif config.preset:
@@ -56,7 +56,7 @@ def _preset(name: str, color: Color) -> tuple[tuple[float, ...], tuple[float, ..
         channels = 1 if color == "gray" else 3
         return (mean,) * channels, (std,) * channels
     if color == "gray":
-        raise UsageError("--preset imagenet is for colour; a grey model takes --mean X --std Y")
+        raise UsageError("--preset imagenet is for color; a gray model takes --mean X --std Y")
     order = 1 if color == "rgb" else -1
     return IMAGENET[0][::order], IMAGENET[1][::order]
 

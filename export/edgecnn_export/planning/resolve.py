@@ -129,5 +129,5 @@ def _pad(pad: tuple[int, ...] | None) -> tuple[int, ...] | None:
     if pad is None:
         return None
     if len(pad) not in {1, 3} or not all(0 <= value <= 255 for value in pad):
-        raise UsageError("--pad is one grey value or B,G,R, each 0..255, for instance --pad 114")
+        raise UsageError("--pad is one gray value or B,G,R, each 0..255, for instance --pad 114")
     return pad * 3 if len(pad) == 1 else pad

@@ -34,7 +34,7 @@ STRESS_FACTOR = 4.0
 times as many may change: where none of 128 does, up to 2 % of others may."""
 TIE_BREAKER = 0.25
 MANY = 1000
-"""Labelled pictures from which the choice of them hardly matters."""
+"""Labeled pictures from which the choice of them hardly matters."""
 POOR = 0.2
 """A metric under which the labels are doubted before the model is."""
 CHANCE_FACTOR = 1.2
@@ -62,7 +62,7 @@ class GateMeasurement:
 
 @dataclass
 class AccuracyGate:
-    """Measures graphs against the float one, on pictures and, where given, labelled data.
+    """Measures graphs against the float one, on pictures and, where given, labeled data.
 
     manifest: of the bundle in the making. pixels: uint8[N,H,W,3], not used for calibration.
     engines: backends to run on. max_drop: of the task's metric, in points of a hundred; 100 lets
@@ -83,7 +83,7 @@ class AccuracyGate:
             answers = self._answers(path, self.engines[0])
         self.reference = self._score(answers)
         self.example = self._unlike(answers)
-        self._labelled = self.evaluation.sha256() if self.evaluation else ""
+        self._labeled = self.evaluation.sha256() if self.evaluation else ""
 
     def measure(
         self, model: onnx.ModelProto, engines: Sequence[str] = ()
@@ -115,7 +115,7 @@ class AccuracyGate:
         )
 
     def compare(self, expected: Mapping[str, Floats], got: Mapping[str, Floats]) -> float:
-        """Error power over the expected's centred power, summed over outputs and their parts.
+        """Error power over the expected's centered power, summed over outputs and their parts.
 
         Where the gate asks for results alone: their deviation, and the outputs' error power as a
         tie-breaker, because a device is held to what the outputs reach at export.
@@ -163,7 +163,7 @@ class AccuracyGate:
                 __version__,
                 versions,
                 numerics_key(),  # the same graph saturates on one processor and not on another
-                self._labelled,
+                self._labeled,
                 self.max_drop,
                 self.gate,
                 (model.input, model.decode, model.labels),
@@ -213,7 +213,7 @@ class AccuracyGate:
         return 1 - (1 - self._agreement(got)) / STRESS_FACTOR
 
     def _answers(self, path: Path, engine: str) -> list[Result]:
-        """On the labelled pictures; none where there are none."""
+        """On the labeled pictures; none where there are none."""
         if self.evaluation is None:
             return []
         return list(results_on(self.manifest, path, engine, self.evaluation, self._batch))
@@ -229,11 +229,11 @@ class AccuracyGate:
         for sample, found in zip(samples, answers, strict=True):
             name = sample.file.name
             if isinstance(found, Reading) and found.text != sample.text:
-                return f"{name} reads {found.text!r} and is labelled {sample.text!r}"
+                return f"{name} reads {found.text!r} and is labeled {sample.text!r}"
             if isinstance(found, Classification) and found.index != class_index(
                 sample.label, self.manifest.labels
             ):
-                return f"{name} is {found.label!r} and labelled {sample.label!r}"
+                return f"{name} is {found.label!r} and labeled {sample.label!r}"
         return ""
 
     def _margin(self, one: GateMeasurement) -> float:
@@ -281,7 +281,7 @@ class AccuracyGate:
 def results_on(
     manifest: Manifest, path: Path, engine: str, evaluation: LabeledSet, batch: int
 ) -> Iterator[Result]:
-    """Decoded results on every labelled picture, in its own pixels, as the runtime gives them."""
+    """Decoded results on every labeled picture, in its own pixels, as the runtime gives them."""
     module = backend_module(engine)
     backend = module.open(path, Options(batch=batch, precision=module.precisions()[0]))
     decoder = make_decoder(manifest)

@@ -100,7 +100,7 @@ def _search(
 def rank_layers(layers: Sequence[Layer], noise: LayerSensitivity) -> list[tuple[str, ...]]:
     """Layers in the order in which to give them back to float; some only help together.
 
-    Greedy by error removed for what it costs. A tensor stays quantised as long as any layer that
+    Greedy by error removed for what it costs. A tensor stays quantized as long as any layer that
     touches it is INT8, so beside single layers all layers around one tensor are a choice.
     """
     left = {layer.name: layer for layer in layers}

@@ -21,34 +21,34 @@ BiasCorrections: TypeAlias = Mapping[str, NDArray[np.float32]]
 """By name of the convolution."""
 
 
-def bias_tap_names(model: onnx.ModelProto, quantisers: QuantizerMap) -> tuple[str, ...]:
+def bias_tap_names(model: onnx.ModelProto, quantizers: QuantizerMap) -> tuple[str, ...]:
     """The tensors whose channel means ``correct_biases`` needs."""
-    convs = _convs(model, quantisers)
+    convs = _convs(model, quantizers)
     return tuple(dict.fromkeys(name for node in convs for name in (node.input[0], node.output[0])))
 
 
 def correct_biases(
     model: onnx.ModelProto,
-    quantisers: QuantizerMap,
+    quantizers: QuantizerMap,
     board: FakeQuantModel,
     *,
     before: ActivationMeans,
     after: ActivationMeans,
     weights: Collection[str],
 ) -> BiasCorrections:
-    """Biases for a graph in which just these weights are quantised.
+    """Biases for a graph in which just these weights are quantized.
 
-    before, after: runs of ``board`` in float and so quantised, with ``bias_taps``. A layer takes
+    before, after: runs of ``board`` in float and so quantized, with ``bias_taps``. A layer takes
     back what it adds itself: the shift of its output less what the shift of its input explains,
     so that no layer corrects another one's error again.
     """
     corrected = {}
-    for node in _convs(model, quantisers):
+    for node in _convs(model, quantizers):
         if node.input[1] not in weights or node.name not in board.biases:
             continue
         arrived = after.means[node.input[0]] - before.means[node.input[0]]
         left = after.means[node.output[0]] - before.means[node.output[0]]
-        own = left - _through(quantisers.weights[node.input[1]], arrived)
+        own = left - _through(quantizers.weights[node.input[1]], arrived)
         corrected[node.name] = (board.biases[node.name] - own).astype(np.float32)
     return corrected
 
@@ -66,11 +66,11 @@ def with_biases(model: onnx.ModelProto, biases: BiasCorrections) -> onnx.ModelPr
     return changed
 
 
-def _convs(model: onnx.ModelProto, quantisers: QuantizerMap) -> list[onnx.NodeProto]:
+def _convs(model: onnx.ModelProto, quantizers: QuantizerMap) -> list[onnx.NodeProto]:
     return [
         node
         for node in model.graph.node
-        if node.op_type == "Conv" and node.input[1] in quantisers.weights
+        if node.op_type == "Conv" and node.input[1] in quantizers.weights
     ]
 
 

@@ -23,7 +23,7 @@ SAME_BITS = 6
 SAME_DETAILS = 0.995
 """Correlation of the small copies from which they show the same."""
 DARK = 2.0
-"""Grey levels of standard deviation under which a picture shows nothing."""
+"""Gray levels of standard deviation under which a picture shows nothing."""
 FAR = 4.0
 """Robust standard deviations from the median that make a picture an outlier."""
 LISTED = 5
@@ -50,10 +50,10 @@ class Audit(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True)
 class ImageHashes:
-    """What pictures are recognised by: scaled and recompressed copies have nearly the same.
+    """What pictures are recognized by: scaled and recompressed copies have nearly the same.
 
     bits: uint64[N], whether each of 8 x 8 cells is brighter than the one to its left (a difference
-    hash). details: float32[N,D], a small grey copy, centred and of unit length.
+    hash). details: float32[N,D], a small gray copy, centered and of unit length.
     """
 
     bits: NDArray[np.uint64]
@@ -74,12 +74,12 @@ def image_hashes(pictures: Iterable[Pixels]) -> ImageHashes:
     """Of any number of pictures, uint8[H,W,3] BGR, each looked at once."""
     bits, details = [], []
     for picture in pictures:
-        grey = cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY)
-        cells = cv2.resize(grey, (CELLS + 1, CELLS), interpolation=cv2.INTER_AREA).astype(np.int16)
+        gray = cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY)
+        cells = cv2.resize(gray, (CELLS + 1, CELLS), interpolation=cv2.INTER_AREA).astype(np.int16)
         bits.append(np.packbits(cells[:, 1:] > cells[:, :-1]).view(np.uint64)[0])
-        small = cv2.resize(grey, (DETAIL, DETAIL), interpolation=cv2.INTER_AREA).astype(np.float32)
-        centred = small.ravel() - small.mean()
-        details.append(centred / max(float(np.linalg.norm(centred)), 1e-6))
+        small = cv2.resize(gray, (DETAIL, DETAIL), interpolation=cv2.INTER_AREA).astype(np.float32)
+        centered = small.ravel() - small.mean()
+        details.append(centered / max(float(np.linalg.norm(centered)), 1e-6))
     return ImageHashes(np.array(bits, np.uint64), np.array(details, np.float32))
 
 
@@ -100,7 +100,7 @@ def audit_pictures(
     blank = contrast < DARK
     if blank.all():
         raise UsageError(
-            f"all {len(pixels)} calibration pictures are one flat colour: no range can be learnt "
+            f"all {len(pixels)} calibration pictures are one flat color: no range can be learnt "
             "from them; give --calib pictures like those the camera will see"
         )
     odd = (_distance(brightness) > FAR) | (_distance(contrast) > FAR)
@@ -135,7 +135,7 @@ def _warnings(audit: Audit) -> list[str]:
             "other: take them from different times and places"
         )
     for names, one, many in (
-        (audit.blank, "shows nothing (one flat colour)", "show nothing (one flat colour)"),
+        (audit.blank, "shows nothing (one flat color)", "show nothing (one flat color)"),
         (
             audit.outliers,
             "is far darker, brighter or flatter than the rest; its range counts too",

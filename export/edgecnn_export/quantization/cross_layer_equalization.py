@@ -1,4 +1,4 @@
-"""Scale channels of inner tensors alike, so that one quantiser fits all of them.
+"""Scale channels of inner tensors alike, so that one quantizer fits all of them.
 
 ReLU(x / s) = ReLU(x) / s: a convolution may divide a channel by s and the next one multiply its
 weights for it by s, and the network computes the same. A channel that reaches ten times as far as
@@ -72,7 +72,7 @@ class _Channels:
 
 
 def equalize_cross_layer(model: onnx.ModelProto, pixels: Pixels) -> onnx.ModelProto:
-    """A copy that computes the same, easier to quantise; the graph itself where none would be.
+    """A copy that computes the same, easier to quantize; the graph itself where none would be.
 
     pixels: uint8[N,H,W,3] BGR; the first PICTURES show how far each channel reaches.
     """
@@ -171,7 +171,7 @@ def _store(graph: onnx.GraphProto, conv: _Conv) -> None:
     """Weights and bias under names of this convolution's own."""
     arrays = [(1, conv.weight)] + ([] if conv.bias is None else [(2, conv.bias)])
     for at, values in arrays:
-        name = f"{conv.node.output[0]}.equalised.{'weight' if at == 1 else 'bias'}"
+        name = f"{conv.node.output[0]}.equalized.{'weight' if at == 1 else 'bias'}"
         graph.initializer.append(numpy_helper.from_array(values.astype(np.float32), name))
         conv.node.input[at] = name
 

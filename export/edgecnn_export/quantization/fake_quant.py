@@ -1,8 +1,8 @@
-"""The float graph with a switch on every quantiser: any part of INT8 in one session.
+"""The float graph with a switch on every quantizer: any part of INT8 in one session.
 
 Sensitivity, the choice of a method and bias correction all ask the same question of different
 subsets: what does the output become if only these tensors and weights are rounded? Building a
-graph for each answer takes longer than running it, so here each quantiser is an ``If`` whose
+graph for each answer takes longer than running it, so here each quantizer is an ``If`` whose
 condition, scale and zero-point are inputs.
 """
 
@@ -35,7 +35,7 @@ class ActivationMeans:
 
 
 class FakeQuantModel:
-    """One ONNX Runtime session over all quantisers; starts with every switch off.
+    """One ONNX Runtime session over all quantizers; starts with every switch off.
 
     ``biases`` may be changed between runs: float32 by convolution, the value it adds.
     """
@@ -43,7 +43,7 @@ class FakeQuantModel:
     def __init__(
         self,
         model: onnx.ModelProto,
-        quantisers: QuantizerMap,
+        quantizers: QuantizerMap,
         taps: Collection[str] = (),
         *,
         batch_axes: Mapping[str, int] | None = None,
@@ -54,12 +54,12 @@ class FakeQuantModel:
         """
         import onnxruntime as ort
 
-        self.tensors = tuple(quantisers.activations)
-        self.weights = tuple(quantisers.weights)
+        self.tensors = tuple(quantizers.activations)
+        self.weights = tuple(quantizers.weights)
         self.biases: dict[str, NDArray[np.float32]] = {}
         self._axes = [(batch_axes or {}).get(output.name, 0) for output in model.graph.output]
         self._taps = {tensor: f"{tensor}/mean" for tensor in taps}
-        board = _Board(model, quantisers, self._taps)
+        board = _Board(model, quantizers, self._taps)
         self._final = board.finals
         self.biases.update(board.biases)
         options = ort.SessionOptions()
@@ -71,10 +71,10 @@ class FakeQuantModel:
         fixed = model.graph.input[0].type.tensor_type.shape.dim[0].dim_value
         self._batch, self._fixed = fixed or BATCH, bool(fixed)
         self._feed: dict[str, NDArray[Any]] = {}
-        self.enable(quantisers.activations)
+        self.enable(quantizers.activations)
 
     def enable(self, activations: Mapping[str, Quantizer]) -> None:
-        """Give the activations' quantisers other scales and zero-points."""
+        """Give the activations' quantizers other scales and zero-points."""
         for name in self.tensors:
             self._feed[f"{name}/scale"] = activations[name].scale
             self._feed[f"{name}/zero"] = activations[name].zero
@@ -119,7 +119,7 @@ class _Board:
     def __init__(
         self,
         model: onnx.ModelProto,
-        quantisers: QuantizerMap,
+        quantizers: QuantizerMap,
         taps: Mapping[str, str],
     ) -> None:
         self.model = onnx.ModelProto()
@@ -129,14 +129,14 @@ class _Board:
         self.biases: dict[str, NDArray[np.float32]] = {}
         renamed: dict[str, str] = {}
         nodes: list[onnx.NodeProto] = []
-        for name, rounded in quantisers.weights.items():
+        for name, rounded in quantizers.weights.items():
             nodes.append(self._weight(name, rounded))
             renamed[name] = f"{name}/now"
         self._graph.input.append(helper.make_tensor_value_info(MEANS, TensorProto.BOOL, []))
         original = list(self._graph.node)
         for tensor in [value.name for value in self._graph.input]:
-            if tensor in quantisers.activations:
-                nodes += [self._activation(tensor, quantisers.activations[tensor])]
+            if tensor in quantizers.activations:
+                nodes += [self._activation(tensor, quantizers.activations[tensor])]
                 renamed[tensor] = f"{tensor}/now"
         for node in original:
             self._free_bias(node)
@@ -146,8 +146,8 @@ class _Board:
             for tensor in node.output:
                 if tensor in taps:
                     nodes.append(self._mean(tensor, taps[tensor]))
-                if tensor in quantisers.activations:
-                    nodes.append(self._activation(tensor, quantisers.activations[tensor]))
+                if tensor in quantizers.activations:
+                    nodes.append(self._activation(tensor, quantizers.activations[tensor]))
                     renamed[tensor] = f"{tensor}/now"
         names = [output.name for output in self._graph.output]
         self.finals = {name: renamed.get(name, name) for name in names}
@@ -165,9 +165,9 @@ class _Board:
         use = helper.make_node("Identity", [constant.name], [f"{name}/then"])
         return _switch(on, [use], f"{name}/then", name, [constant])
 
-    def _activation(self, name: str, quantiser: Quantizer) -> onnx.NodeProto:
+    def _activation(self, name: str, quantizer: Quantizer) -> onnx.NodeProto:
         on, scale, zero = f"{name}/on", f"{name}/scale", f"{name}/zero"
-        kind = helper.np_dtype_to_tensor_dtype(quantiser.zero.dtype)
+        kind = helper.np_dtype_to_tensor_dtype(quantizer.zero.dtype)
         self._graph.input.extend(
             [
                 helper.make_tensor_value_info(on, TensorProto.BOOL, []),

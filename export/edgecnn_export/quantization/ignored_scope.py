@@ -1,4 +1,4 @@
-"""What a dialect could quantise and had better not."""
+"""What a dialect could quantize and had better not."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ MOVES = FUSED + PASSTHROUGH_OPS
 @dataclass(frozen=True)
 class Ignored:
     """nodes: names of those that stay in float. tensors: made by layers with weights, and not
-    quantised either."""
+    quantized either."""
 
     nodes: frozenset[str] = frozenset()
     tensors: frozenset[str] = frozenset()
@@ -30,7 +30,7 @@ def find_ignored(model: onnx.ModelProto, dialect: QuantScheme) -> Ignored:
 
     Results: behind the last layer with weights nothing multiplies them again, and OpenVINO returns
     each output to float in steps of its own. And elementwise operators beside one that is in float
-    in any case, as the products in a GELU or the scale of a layer normalisation: rounding between
+    in any case, as the products in a GELU or the scale of a layer normalization: rounding between
     two float operators gains nothing. A MatMul that only those read gives float itself; a
     convolution cannot, in ONNX Runtime, without being computed in float.
     """
@@ -49,13 +49,13 @@ def find_ignored(model: onnx.ModelProto, dialect: QuantScheme) -> Ignored:
         for tensor, maker in _makers(model).items()
         if tensor not in leading or (maker in dialect.float_output_ops and tensor not in wanted)
     }
-    # a ReLU whose output is quantised becomes the end of that range; without one it has to stay
+    # a ReLU whose output is quantized becomes the end of that range; without one it has to stay
     kept = {n.name for n in model.graph.node if n.op_type in FUSED and n.output[0] in tensors}
     return Ignored(frozenset(beside | unread | kept), frozenset(tensors))
 
 
 def shared_quantizers(model: onnx.ModelProto, dialect: QuantScheme) -> dict[str, str]:
-    """Tensors that share another one's quantiser, holding its values elsewhere: name → other's."""
+    """Tensors that share another one's quantizer, holding its values elsewhere: name → other's."""
     if not dialect.quantize_outputs:
         return {}
     moves = set(PASSTHROUGH_OPS) - {"AveragePool", "Resize"}  # those make new values
@@ -94,7 +94,7 @@ def _beside_float(model: onnx.ModelProto, dialect: QuantScheme) -> set[str]:
 def _wanted(
     model: onnx.ModelProto, dialect: QuantScheme, floats: Collection[str]
 ) -> tuple[set[str], set[str]]:
-    """Tensors that a quantised operator reads; names of elementwise operators that make none."""
+    """Tensors that a quantized operator reads; names of elementwise operators that make none."""
     wanted: set[str] = set()
     unread: set[str] = set()
     for node in reversed(model.graph.node):

@@ -11,7 +11,7 @@ from edgecnn_export.quantization.range_estimation import Range
 from edgecnn_export.quantization.schemes import FUSED, QuantScheme
 
 TAIL = "_QuantizeLinear_Input"
-"""What the quantiser appends to the name of a graph output it has to rename."""
+"""What the quantizer appends to the name of a graph output it has to rename."""
 
 
 def insert_qdq(
@@ -23,7 +23,7 @@ def insert_qdq(
     """A copy of a float graph with QuantizeLinear and DequantizeLinear nodes in it.
 
     model: every node named. ranges: by tensor; None gives every tensor the same, to learn which
-    ones would be quantised. floats: names of nodes that stay in float.
+    ones would be quantized. floats: names of nodes that stay in float.
     """
     from onnxruntime.quantization import QuantType
     from onnxruntime.quantization.calibrate import CalibrationMethod, TensorData, TensorsData
@@ -67,7 +67,7 @@ def insert_qdq(
 
 
 def _release(graph: onnx.GraphProto, tensors: Collection[str]) -> None:
-    """Take the quantisers of these tensors out again. In place."""
+    """Take the quantizers of these tensors out again. In place."""
     dropped, instead = set[str](), dict[str, str]()
     for node in graph.node:
         if node.op_type == "QuantizeLinear" and node.input[0].removesuffix(TAIL) in tensors:
@@ -92,11 +92,11 @@ def _release(graph: onnx.GraphProto, tensors: Collection[str]) -> None:
 
 
 def _carried(graph: onnx.GraphProto, origins: Mapping[str, str]) -> list[str]:
-    """The tensors whose values have been through a quantiser before they were moved."""
-    quantised = {
+    """The tensors whose values have been through a quantizer before they were moved."""
+    quantized = {
         node.input[0].removesuffix(TAIL) for node in graph.node if node.op_type == "QuantizeLinear"
     }
-    return [tensor for tensor, origin in origins.items() if origin in quantised]
+    return [tensor for tensor, origin in origins.items() if origin in quantized]
 
 
 def _fused_with(model: onnx.ModelProto, floats: Collection[str]) -> list[str]:

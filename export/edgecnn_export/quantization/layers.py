@@ -1,4 +1,4 @@
-"""Which layers and tensors an INT8 dialect touches, read off the quantiser's own work."""
+"""Which layers and tensors an INT8 dialect touches, read off the quantizer's own work."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -25,8 +25,8 @@ from edgecnn_runtime.types import Pixels
 ELEMENT_COST = 32
 """Multiply-accumulates a CPU does in the time it moves one float: with those alone, large early
 layers look cheap, and nine of CenterFace's in float made it 1.5 times as slow."""
-DEQUANTISED = "_DequantizeLinear_Output"
-"""What it appends to the name of a tensor that has been through its quantiser."""
+DEQUANTIZED = "_DequantizeLinear_Output"
+"""What it appends to the name of a tensor that has been through its quantizer."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Quantizer:
 class Layer:
     """One operator that may be INT8.
 
-    tensors: the activations it makes be quantised. weights: initializers that are quantised
+    tensors: the activations it makes be quantized. weights: initializers that are quantized
     with it. output: what it gives, after an activation fused to it. cost: of a picture in float,
     in multiply-accumulates: its own, and what moving its output takes.
     """
@@ -56,7 +56,7 @@ class Layer:
 
 @dataclass(frozen=True)
 class QuantizerMap:
-    """activations: by tensor of the float graph. weights: initializers after quantisation."""
+    """activations: by tensor of the float graph. weights: initializers after quantization."""
 
     activations: Mapping[str, Quantizer]
     weights: Mapping[str, NDArray[np.float32]]
@@ -75,16 +75,16 @@ class QuantizerMap:
         return digest.hexdigest()
 
 
-def read_quantizers(quantised: onnx.ModelProto) -> QuantizerMap:
-    """What ``insert_qdq`` did: every tensor it put a quantiser on, every weight it rounded."""
-    constants = {i.name: i for i in quantised.graph.initializer}
+def read_quantizers(quantized: onnx.ModelProto) -> QuantizerMap:
+    """What ``insert_qdq`` did: every tensor it put a quantizer on, every weight it rounded."""
+    constants = {i.name: i for i in quantized.graph.initializer}
 
     def value(name: str) -> NDArray[Any]:
         return numpy_helper.to_array(constants[name])
 
     activations = {}
     weights: dict[str, NDArray[np.float32]] = {}
-    for node in quantised.graph.node:
+    for node in quantized.graph.node:
         if node.op_type == "QuantizeLinear" and node.input[0] not in constants:
             tensor = node.input[0].removesuffix(TAIL)
             scale = value(node.input[1]).astype(np.float32)
@@ -104,9 +104,9 @@ def read_quantizers(quantised: onnx.ModelProto) -> QuantizerMap:
 
 
 def find_layers(
-    model: onnx.ModelProto, dialect: QuantScheme, quantisers: QuantizerMap, pixels: Pixels
+    model: onnx.ModelProto, dialect: QuantScheme, quantizers: QuantizerMap, pixels: Pixels
 ) -> tuple[Layer, ...]:
-    """Every operator that the dialect quantises, in the order of the graph.
+    """Every operator that the dialect quantizes, in the order of the graph.
 
     pixels: one picture, run once to learn the shapes.
     """
@@ -129,7 +129,7 @@ def find_layers(
         read = [name for name in node.input if name and name not in constants]
         made = [after.get(node.output[0], node.output[0])] if dialect.quantize_outputs else []
         tensors = dict.fromkeys(origin.get(name, name) for name in [*read, *made])
-        weights = tuple(name for name in node.input if name in quantisers.weights)
+        weights = tuple(name for name in node.input if name in quantizers.weights)
         output = after.get(node.output[0], node.output[0])
         elements = float(shapes[node.output[0]].size)
         cost = ELEMENT_COST * elements
@@ -137,7 +137,7 @@ def find_layers(
             kernel = constants[weights[0]].dims
             inner = np.prod(kernel[1:]) if node.op_type == "Conv" else kernel[0]
             cost += elements * float(inner)
-        known = tuple(name for name in tensors if name in quantisers.activations)
+        known = tuple(name for name in tensors if name in quantizers.activations)
         if known or weights:
             layers.append(Layer(node.name, node.op_type, known, weights, output, cost))
     return tuple(layers)

@@ -34,7 +34,7 @@ TRIAL_IMAGES = 16
 @dataclass(frozen=True)
 class Quantized:
     """results: one a target. model: the float graph they were made from, every node named and
-    its channels equalised where that helps. calibration: of it."""
+    its channels equalized where that helps. calibration: of it."""
 
     results: tuple[TargetResult, ...]
     model: onnx.ModelProto
@@ -54,17 +54,17 @@ def quantize(
 ) -> Quantized:
     """Make an INT8 graph for every target.
 
-    model: float, folded and optimised; it is not changed. pixels: uint8[N,H,W,3] BGR to calibrate
+    model: float, folded and optimized; it is not changed. pixels: uint8[N,H,W,3] BGR to calibrate
     on, as the runtime prepares them. targets: ``openvino`` is left out where ``cpu`` is all but the
     same.
     method: None compares them all. engines: to measure a target on, where they are not the
     judge's. folder: where an interrupted search is taken up.
     Raises UnsupportedModelError for NaN or infinity in weights or activations, and where there is
-    nothing to quantise.
+    nothing to quantize.
     """
     model = _named(model)
     check_weights(model)
-    with progress.step("equalise channels"):
+    with progress.step("equalize channels"):
         model = _easier(
             model, equalize_cross_layer(model, pixels), SCHEMES[targets[0]], pixels, judge
         )
@@ -90,13 +90,13 @@ def quantize(
 
 
 def _templates(model: onnx.ModelProto, targets: Sequence[Target]) -> dict[Target, list[str]]:
-    """The tensors that each target quantises."""
+    """The tensors that each target quantizes."""
     found: dict[Target, list[str]] = {}
     for target in targets:
         found[target] = list(read_quantizers(insert_qdq(model, SCHEMES[target])).activations)
         if not found[target]:
             raise UnsupportedModelError(
-                f"int8-{target}: nothing in this model can be quantised "
+                f"int8-{target}: nothing in this model can be quantized "
                 f"({_operators(model)}): leave --int8 out"
             )
     roundings = len(set(found.get("cpu", ())) - set(shared_quantizers(model, SCHEMES["cpu"])))
@@ -120,8 +120,8 @@ def _easier(
     def error(graph: onnx.ModelProto) -> float:
         template = read_quantizers(insert_qdq(graph, dialect))
         ranges = calibrate(graph, list(template.activations), few, NullProgress()).ranges("minmax")
-        quantisers = read_quantizers(insert_qdq(graph, dialect, ranges))
-        board = FakeQuantModel(graph, quantisers, batch_axes=judge.batch_axes)
+        quantizers = read_quantizers(insert_qdq(graph, dialect, ranges))
+        board = FakeQuantModel(graph, quantizers, batch_axes=judge.batch_axes)
         reference = board.run(judge.pixels[:TRIAL_IMAGES])
         rounded = board.run(
             judge.pixels[:TRIAL_IMAGES], tensors=board.tensors, weights=board.weights

@@ -37,7 +37,7 @@ class Histogram:
 
     @property
     def rounded(self) -> NDArray[np.float64]:
-        """float64[BINS]: the counts without the zeros, which every quantiser keeps exactly.
+        """float64[BINS]: the counts without the zeros, which every quantizer keeps exactly.
 
         A ReLU gives half of its values as 0, and they would drown the others.
         """
@@ -48,7 +48,7 @@ class Histogram:
         return counts
 
     @property
-    def centres(self) -> NDArray[np.float64]:
+    def centers(self) -> NDArray[np.float64]:
         """float64[BINS]: the middle of each bin."""
         width = (self.high - self.low) / len(self.counts)
         middles = np.arange(len(self.counts), dtype=np.float64) + 0.5
@@ -93,13 +93,13 @@ def _error(histogram: Histogram, shares: NDArray[np.float64], low: float, high: 
     step = (high - low) / STEPS
     if step <= 0:
         return float("inf")
-    outside = np.maximum(histogram.centres - high, 0) + np.maximum(low - histogram.centres, 0)
+    outside = np.maximum(histogram.centers - high, 0) + np.maximum(low - histogram.centers, 0)
     inside = outside == 0
     return float(shares @ outside**2 + shares @ inside * step**2 / 12)
 
 
 def _entropy(histogram: Histogram) -> Range:
-    """The least Kullback-Leibler divergence of the quantised histogram from the clipped one.
+    """The least Kullback-Leibler divergence of the quantized histogram from the clipped one.
 
     As in Migacz, "8-bit inference with TensorRT" (GTC 2017), with both ends shrunk alike.
     """

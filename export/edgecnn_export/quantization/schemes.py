@@ -1,14 +1,14 @@
 """The INT8 forms of one graph: what each engine wants its QuantizeLinear nodes to look like.
 
-``cpu``     unsigned asymmetric activations, signed per-channel weights, everything quantised but
+``cpu``     unsigned asymmetric activations, signed per-channel weights, everything quantized but
             results and islands in float: what x86 and Arm kernels are fast at.
 ``cpu-rr``  the same with 7-bit weights, for processors that sum pairs of products in 16 bits.
 ``openvino``  as ``cpu``, but Sigmoid and LeakyReLU are float, and so is what reads them and what a
             convolution gives them: OpenVINO takes an activation into the step of the convolution,
-            and a quantiser between them makes two of it. Nor has it quantisers behind a Transpose
+            and a quantizer between them makes two of it. Nor has it quantizers behind a Transpose
             or Slice: each would be a step, where ONNX Runtime needs them to stay in INT8.
 ``trt``     signed symmetric activations, zero-points all 0, float bias, only the inputs of
-            Conv, Gemm, MatMul and Add quantised: what TensorRT takes.
+            Conv, Gemm, MatMul and Add quantized: what TensorRT takes.
 """
 
 from collections.abc import Mapping
@@ -26,15 +26,15 @@ PASSTHROUGH_OPS = (
     "MaxPool", "AveragePool", "Resize", "Reshape", "Transpose", "Flatten", "Squeeze", "Unsqueeze",
     "Slice", "Split", "Pad",
 )  # fmt: skip
-"""Quantised where what they read is: they move values, and share its scale."""
+"""Quantized where what they read is: they move values, and share its scale."""
 
 
 @dataclass(frozen=True)
 class QuantScheme:
-    """operators: what is quantised. signed: activations, symmetric around 0. reduced: 7-bit
-    weights. everywhere: outputs are quantised too, not only inputs; but see ``spare``.
+    """operators: what is quantized. signed: activations, symmetric around 0. reduced: 7-bit
+    weights. everywhere: outputs are quantized too, not only inputs; but see ``spare``.
     gives_float: layers with weights that need not round what only float operators read. carries:
-    a quantiser holds behind what only moves values, so that there is none after it."""
+    a quantizer holds behind what only moves values, so that there is none after it."""
 
     target: Target
     operators: tuple[str, ...]

@@ -31,7 +31,7 @@ from edgecnn_export.quantization.fake_quant import ActivationMeans, FakeQuantMod
 from edgecnn_export.quantization.ignored_scope import shared_quantizers
 from edgecnn_export.quantization.insert_qdq import insert_qdq
 from edgecnn_export.quantization.layers import (
-    DEQUANTISED,
+    DEQUANTIZED,
     Layer,
     QuantizerMap,
     find_layers,
@@ -121,7 +121,7 @@ class MixedPrecisionSearch:
     engines: Sequence[str]
     folder: Path
     progress: Progress
-    _quantisers: QuantizerMap = field(init=False)
+    _quantizers: QuantizerMap = field(init=False)
     _board: FakeQuantModel = field(init=False)
     _layers: tuple[Layer, ...] = field(init=False)
     _method: Method = field(init=False)
@@ -188,29 +188,29 @@ class MixedPrecisionSearch:
         """
         with self.progress.step(f"{self.dialect.target}: choose ranges"):
             candidates: Iterable[Method] = [asked] if asked else METHODS
-            quantisers = {name: self._quantisers_by(name) for name in candidates}
-            errors = self._compare(quantisers)
+            quantizers = {name: self._quantizers_by(name) for name in candidates}
+            errors = self._compare(quantizers)
             first, *others = order_methods(errors)
-            self._take(first, quantisers[first])
+            self._take(first, quantizers[first])
         tried = {first: self._judge(())}
         if others and not tried[first].ample:
             for other in others:
-                self._take(other, quantisers[other])
+                self._take(other, quantizers[other])
                 tried[other] = self._judge(())
             best = max(tried, key=lambda name: tried[name].score)
-            self._take(best, quantisers[best])
+            self._take(best, quantizers[best])
         return errors, tried
 
-    def _compare(self, quantisers: Mapping[Method, QuantizerMap]) -> dict[Method, float]:
+    def _compare(self, quantizers: Mapping[Method, QuantizerMap]) -> dict[Method, float]:
         """The error that each method adds with everything in INT8."""
-        first = next(iter(quantisers.values()))
+        first = next(iter(quantizers.values()))
         self._layers = find_layers(self.model, self.dialect, first, self.pixels)
         taps = bias_tap_names(self.model, first)
         self._board = FakeQuantModel(self.model, first, taps, batch_axes=self.judge.batch_axes)
         pixels = self.judge.pixels[:TUNING]
         reference = self._board.run(pixels)
         errors: dict[Method, float] = {}
-        for name, by_method in quantisers.items():
+        for name, by_method in quantizers.items():
             self._board.enable(by_method.activations)
             found = self._board.run(
                 pixels, tensors=self._board.tensors, weights=self._board.weights
@@ -218,10 +218,10 @@ class MixedPrecisionSearch:
             errors[name] = self.judge.compare(reference.outputs, found.outputs)
         return errors
 
-    def _take(self, method: Method, quantisers: QuantizerMap) -> None:
+    def _take(self, method: Method, quantizers: QuantizerMap) -> None:
         """Go on with this method's ranges."""
-        self._method, self._quantisers = method, quantisers
-        self._board.enable(quantisers.activations)
+        self._method, self._quantizers = method, quantizers
+        self._board.enable(quantizers.activations)
         self._kept = {}
         self._choose_biases()
 
@@ -245,7 +245,7 @@ class MixedPrecisionSearch:
         after = self._board.run(pixels, tensors=tensors, weights=weights, means=True)
         return correct_biases(
             self.model,
-            self._quantisers,
+            self._quantizers,
             self._board,
             before=self._float,
             after=after,
@@ -281,7 +281,7 @@ class MixedPrecisionSearch:
     def _noise(self) -> LayerSensitivity:
         return measure_sensitivity(
             self._board,
-            self._quantisers,
+            self._quantizers,
             self.judge.pixels,
             self.judge.compare,
             folder=self.folder,
@@ -310,17 +310,17 @@ class MixedPrecisionSearch:
             for index, layer in enumerate(self._layers)
         )
 
-    def _sqnr(self, quantised: onnx.ModelProto) -> dict[str, float]:
+    def _sqnr(self, quantized: onnx.ModelProto) -> dict[str, float]:
         """10·log10 of signal over error power of what every layer gives, by tensor."""
         names = list(dict.fromkeys(layer.output for layer in self._layers))
-        made = {output for node in quantised.graph.node for output in node.output}
-        # where a ReLU became the end of a range, only what is dequantised has been through it
-        ends = {name: name + DEQUANTISED if name + DEQUANTISED in made else name for name in names}
+        made = {output for node in quantized.graph.node for output in node.output}
+        # where a ReLU became the end of a range, only what is dequantized has been through it
+        ends = {name: name + DEQUANTIZED if name + DEQUANTIZED in made else name for name in names}
         power = dict.fromkeys(names, 0.0)
         error = dict.fromkeys(names, 0.0)
         pixels = self.judge.pixels[:SQNR_IMAGES]
         expected = ActivationCollector(self.model, names).run(pixels)
-        found = ActivationCollector(quantised, list(ends.values())).run(pixels)
+        found = ActivationCollector(quantized, list(ends.values())).run(pixels)
         for one, other in zip(expected, found, strict=True):
             for name, end in ends.items():
                 difference = one[name] - other[end]
@@ -329,13 +329,13 @@ class MixedPrecisionSearch:
         return {name: _decibel(power[name], error[name]) for name in names}
 
     def _on(self, floats: Collection[str]) -> tuple[set[str], set[str]]:
-        """Tensors and weights that are quantised while these layers are in float."""
+        """Tensors and weights that are quantized while these layers are in float."""
         active = [layer for layer in self._layers if layer.name not in floats]
         tensors = {name for layer in active for name in layer.tensors}
         weights = {name for layer in active for name in layer.weights}
         return tensors & set(self._board.tensors), weights & set(self._board.weights)
 
-    def _quantisers_by(self, method: Method) -> QuantizerMap:
+    def _quantizers_by(self, method: Method) -> QuantizerMap:
         made = insert_qdq(self.model, self.dialect, self.calibration.ranges(method))
         found = read_quantizers(made)
         exact = {self.entry.tensor} if self.entry else set()
@@ -352,7 +352,7 @@ class MixedPrecisionSearch:
         digest.update(self.judge.pixels.tobytes())
         digest.update(self.pixels.tobytes())
         digest.update(repr((self.engines, self.judge.key, self._correct)).encode())
-        return digest.hexdigest(), self.dialect.target, self._quantisers.digest
+        return digest.hexdigest(), self.dialect.target, self._quantizers.digest
 
 
 def order_methods(errors: Mapping[Method, float]) -> list[Method]:

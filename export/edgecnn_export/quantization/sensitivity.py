@@ -1,4 +1,4 @@
-"""How much of the error at the output each quantiser is to blame for."""
+"""How much of the error at the output each quantizer is to blame for."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -12,7 +12,7 @@ from edgecnn_runtime.device.cache import read_entry, write_entry
 from edgecnn_runtime.types import Floats, Pixels
 
 Compare = Callable[[Mapping[str, Floats], Mapping[str, Floats]], float]
-"""Reference and other outputs → error power as a share of the reference's centred power."""
+"""Reference and other outputs → error power as a share of the reference's centered power."""
 
 KIND = "sensitivity"
 PICTURES = 8
@@ -20,9 +20,9 @@ SAVE_EVERY = 10
 
 
 class LayerSensitivity(msgspec.Struct, frozen=True):
-    """Error power at the output, as a share of the signal's, with one quantiser on at a time.
+    """Error power at the output, as a share of the signal's, with one quantizer on at a time.
 
-    While errors are small they add up, so a sum over quantisers predicts what a set of them does.
+    While errors are small they add up, so a sum over quantizers predicts what a set of them does.
     """
 
     tensors: dict[str, float] = {}
@@ -36,7 +36,7 @@ class LayerSensitivity(msgspec.Struct, frozen=True):
 
 def measure_sensitivity(
     board: FakeQuantModel,
-    quantisers: QuantizerMap,
+    quantizers: QuantizerMap,
     pixels: Pixels,
     compare: Compare,
     *,
@@ -44,19 +44,19 @@ def measure_sensitivity(
     key: tuple[str, ...],
     progress: Progress,
 ) -> LayerSensitivity:
-    """One run of ``board`` for every quantiser, on the first PICTURES pictures.
+    """One run of ``board`` for every quantizer, on the first PICTURES pictures.
 
     folder, key: where results are kept as they come, and what they depend on besides the
-    quantisers, so that an interrupted measurement goes on where it was.
+    quantizers, so that an interrupted measurement goes on where it was.
     """
-    key = (*key, quantisers.digest)
+    key = (*key, quantizers.digest)
     noise = read_entry(folder, KIND, key, LayerSensitivity) or LayerSensitivity({}, {})
     todo = [(noise.tensors, name) for name in board.tensors if name not in noise.tensors]
     todo += [(noise.weights, name) for name in board.weights if name not in noise.weights]
     if not todo:
         return noise
     pixels = pixels[:PICTURES]
-    with progress.step(f"sensitivity of {len(todo)} quantisers"):
+    with progress.step(f"sensitivity of {len(todo)} quantizers"):
         reference = board.run(pixels).outputs
         for number, (kept, name) in enumerate(todo, 1):
             tensors, weights = ([name], []) if kept is noise.tensors else ([], [name])

@@ -54,7 +54,7 @@ MEASURED = 128
 """Pictures the gate is asked on, about: where fewer are held out, some that were calibrated on are
 added. They are a little easier, but a hundredth of thirty results is none."""
 COVERAGE_PICTURES = 64
-"""Labelled pictures whose activations are compared with the calibrated ranges, about."""
+"""Labeled pictures whose activations are compared with the calibrated ranges, about."""
 
 
 @dataclass(frozen=True)
@@ -140,9 +140,9 @@ def quantize_step(
     engines: Sequence[str],
     progress: Progress,
 ) -> Int8:
-    """Quantise a float graph for every target asked for, and write what passed into the bundle.
+    """Quantize a float graph for every target asked for, and write what passed into the bundle.
 
-    model: folded and optimised. verifier: of the float artifact; its pictures are measured on too.
+    model: folded and optimized. verifier: of the float artifact; its pictures are measured on too.
     Raises UsageError for pictures or labels that cannot be used.
     """
     if not config.int8:
@@ -150,7 +150,7 @@ def quantize_step(
     manifest = verifier.manifest
     evaluation, known, some = None, None, None
     if config.eval_data:
-        with progress.step("read the labelled pictures"):
+        with progress.step("read the labeled pictures"):
             evaluation = read_evaluation(Path(config.eval_data), manifest)
             known, some = _survey(evaluation, manifest.input)
     with progress.step("read the calibration pictures"):
@@ -169,7 +169,7 @@ def quantize_step(
             evaluation,
             MAX_DROP if config.max_drop is None else config.max_drop,
         )
-    quantised = quantize(
+    quantized = quantize(
         model,
         used,
         judge,
@@ -180,9 +180,9 @@ def quantize_step(
         progress=progress,
     )
     if some is not None:
-        found = with_coverage(found, range_coverage(quantised.model, quantised.calibration, some))
+        found = with_coverage(found, range_coverage(quantized.model, quantized.calibration, some))
     written = tuple(
-        _write(verifier.folder, result, judge) for result in quantised.results if result.passed
+        _write(verifier.folder, result, judge) for result in quantized.results if result.passed
     )
     warnings = (
         *unreadable_file_warnings(calibration.skipped),
@@ -190,12 +190,12 @@ def quantize_step(
         *gate_warnings(
             config, judge.reference, len(manifest.labels), judge.max_drop, judge.example
         ),
-        *left_out_targets(config.targets or (), quantised.results),
-        *outcome_warnings(quantised.results),
+        *left_out_targets(config.targets or (), quantized.results),
+        *outcome_warnings(quantized.results),
     )
     return Int8(
         written,
-        quantised.results,
+        quantized.results,
         found,
         calibration,
         calibrated=len(used),
@@ -268,7 +268,7 @@ def choose_measuring_images(held_out: Pixels, verified: Pixels, used: Pixels) ->
 
 
 def _survey(evaluation: LabeledSet, spec: Input) -> tuple[ImageHashes, Pixels]:
-    """What every labelled picture is recognised by, and some of them at network input."""
+    """What every labeled picture is recognized by, and some of them at network input."""
     slot = np.empty((1, spec.height, spec.width, 3), np.uint8)
     preprocessor = Preprocessor(spec, slot)
     stride = max(1, len(evaluation.samples) // COVERAGE_PICTURES)

@@ -1,12 +1,12 @@
-"""Let the camera's bytes be the quantised input of a ``cpu`` graph.
+"""Let the camera's bytes be the quantized input of a ``cpu`` graph.
 
 A folded float graph begins ``pixels → Cast → Transpose → Sub(mean) → Conv``. Bytes are already
-eight bits: read as x = pixel - z with one scalar zero-point z they need no quantiser, and what is
+eight bits: read as x = pixel - z with one scalar zero-point z they need no quantizer, and what is
 left of the mean, W·(z - mean), is a constant that goes into the convolution's bias.
 
 At the border it is not a constant: padding means x = 0 there, the value z and not each channel's
-mean. Ten grey levels of difference in a ring of three pixels cost an ImageNet ResNet-18 5 dB. So
-where it matters the bytes get a frame of the mean's own colour, and the convolution does not pad.
+mean. Ten gray levels of difference in a ring of three pixels cost an ImageNet ResNet-18 5 dB. So
+where it matters the bytes get a frame of the mean's own color, and the convolution does not pad.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,7 +21,7 @@ from onnx import TensorProto, helper, numpy_helper
 from edgecnn_export.quantization.range_estimation import Range
 
 CLOSE = 0.6
-"""Grey levels between zero-point and mean that need no frame: both are rounded to a byte."""
+"""Gray levels between zero-point and mean that need no frame: both are rounded to a byte."""
 LARGEST = 255
 
 StemPadding: TypeAlias = tuple[int, int, int, int]
@@ -34,7 +34,7 @@ class InputStem:
 
     nodes: names of the Cast, Transpose and Sub. tensor: what they give, float32[N,3,H,W].
     mean: float32[3], BGR. convs: names of the convolutions that read it, and nothing else does.
-    frame: what they pad, where that has to be the mean's colour; else zeros.
+    frame: what they pad, where that has to be the mean's color; else zeros.
     """
 
     nodes: tuple[str, ...]
@@ -49,7 +49,7 @@ class InputStem:
         return _zero(self.mean)
 
     @property
-    def colour(self) -> NDArray[np.uint8]:
+    def color(self) -> NDArray[np.uint8]:
         """uint8[3], BGR: of the frame."""
         return np.clip(np.round(self.mean), 0, LARGEST).astype(np.uint8)
 
@@ -62,7 +62,7 @@ class InputStem:
 def find_stem(model: onnx.ModelProto) -> InputStem | None:
     """The entry of a folded graph; None where pixels meet anything but convolutions first.
 
-    None also where those would need different frames, or one of a colour that is no byte.
+    None also where those would need different frames, or one of a color that is no byte.
     """
     weights = {i.name: i for i in model.graph.initializer}
     nodes: list[str] = []
@@ -115,34 +115,34 @@ def strip_stem(model: onnx.ModelProto, entry: InputStem) -> onnx.ModelProto:
 
 
 def attach_uint8_input(
-    quantised: onnx.ModelProto, entry: InputStem, pixels: onnx.ValueInfoProto
+    quantized: onnx.ModelProto, entry: InputStem, pixels: onnx.ValueInfoProto
 ) -> None:
-    """Put pixels (→ frame) → DequantizeLinear before the entry's quantiser. In place.
+    """Put pixels (→ frame) → DequantizeLinear before the entry's quantizer. In place.
 
     Both have the same numbers: the pair changes nothing and ONNX Runtime drops it; but OpenVINO
-    takes a convolution as INT8 only behind a quantiser, and an ImageNet ResNet-18 spends a quarter
+    takes a convolution as INT8 only behind a quantizer, and an ImageNet ResNet-18 spends a quarter
     of its time in the first. Without a zero-point OpenVINO would drop it too, so its steps are
     then one rounding error wider than 1: ONNX Runtime runs it, for 1 % of YuNet's time, and
     OpenVINO saves 30 %. The Transpose comes last, where OpenVINO makes it part of the convolution.
     """
-    graph = quantised.graph
-    quantiser = _reader(graph, "QuantizeLinear", entry.tensor)
-    reader = _reader(graph, "DequantizeLinear", quantiser.output[0])
-    step, zero = quantiser.input[1:]
+    graph = quantized.graph
+    quantizer = _reader(graph, "QuantizeLinear", entry.tensor)
+    reader = _reader(graph, "DequantizeLinear", quantizer.output[0])
+    step, zero = quantizer.input[1:]
     if not entry.zero:
         wider = np.nextafter(np.float32(1), np.float32(2))
         graph.initializer.append(numpy_helper.from_array(wider, "pixel_step"))
-        quantiser.input[1] = reader.input[1] = "pixel_step"
+        quantizer.input[1] = reader.input[1] = "pixel_step"
     frame, source = _framed(graph, entry, pixels)
     exact = helper.make_node(
-        "DequantizeLinear", [source, step, zero], ["pixels_exact"], "pixels_are_quantised"
+        "DequantizeLinear", [source, step, zero], ["pixels_exact"], "pixels_are_quantized"
     )
     planes = helper.make_node(
         "Transpose", ["pixels_float"], [reader.output[0]], "pixels_to_planes", perm=[0, 3, 1, 2]
     )
-    quantiser.input[0], reader.output[0] = "pixels_exact", "pixels_float"
-    entering = [*frame, exact, quantiser, reader, planes]
-    kept = [node for node in graph.node if node.name not in {quantiser.name, reader.name}]
+    quantizer.input[0], reader.output[0] = "pixels_exact", "pixels_float"
+    entering = [*frame, exact, quantizer, reader, planes]
+    kept = [node for node in graph.node if node.name not in {quantizer.name, reader.name}]
     del graph.node[:], graph.input[:]
     graph.node.extend([*entering, *kept])
     graph.input.append(pixels)
@@ -165,8 +165,8 @@ def _framed(
     def strip(name: str, high: int, wide: int) -> list[str]:
         if not high * wide:
             return []
-        shape = np.array([high, wide, len(entry.colour)])
-        one = np.broadcast_to(entry.colour, (1, *shape))
+        shape = np.array([high, wide, len(entry.color)])
+        one = np.broadcast_to(entry.color, (1, *shape))
         graph.initializer.extend(
             [numpy_helper.from_array(shape, f"{name}_size"), numpy_helper.from_array(one, name)]
         )

@@ -12,7 +12,7 @@ NAMED = 3
 MOSTLY = 0.9
 """Of the operations: with so many in float, INT8 is one in name."""
 HARDLY = (
-    ": it will hardly be faster. Where equal results ask too much, labelled pictures "
+    ": it will hardly be faster. Where equal results ask too much, labeled pictures "
     "(--eval-data) let the gate count right ones instead"
 )
 
@@ -36,7 +36,7 @@ def gate_warnings(
     weighs = 100 / reference.samples
     if weighs > max_drop > 0:
         notes.append(
-            f"each of the {reference.samples} labelled pictures weighs {weighs:.2g} points, and "
+            f"each of the {reference.samples} labeled pictures weighs {weighs:.2g} points, and "
             f"{max_drop:g} may be lost: {math.ceil(100 / max_drop):,} or more can tell"
         )
     if max_drop >= GATE_OFF:

@@ -24,7 +24,7 @@ class Rect:
 @dataclass(frozen=True)
 class InputDiagram:
     """frame: the camera's; read: the part of it that is read; input: the network's; filled: the
-    part of it that the picture fills. pad: CSS colour. words: what happens, in a line."""
+    part of it that the picture fills. pad: CSS color. words: what happens, in a line."""
 
     frame: Rect
     read: Rect
@@ -48,7 +48,7 @@ def input_diagram(spec: Input) -> InputDiagram:
     words = {
         "stretch": "the whole frame, stretched",
         "letterbox": f"the whole frame, its shape kept, {_bars(spec, geometry.target)}",
-        "crop": "the centre of the frame, its shape kept",
+        "crop": "the center of the frame, its shape kept",
     }[spec.resize]
     return InputDiagram(
         frame=frame,

@@ -2,7 +2,7 @@
 
 ``torch.onnx.export`` decomposes a program by tracing all of it again under a symbolic batch,
 which takes most of its time: 6 of 9 seconds for MobileNetV3-L. What evaluation-mode networks need
-is less: batch normalisation with fixed statistics, pooling to one value, and in-place operators
+is less: batch normalization with fixed statistics, pooling to one value, and in-place operators
 replaced by their functional forms. Done here as edits of the graph, that takes milliseconds and
 gives the same ONNX nodes.
 """

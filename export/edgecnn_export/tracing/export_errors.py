@@ -135,7 +135,7 @@ def _first_channels(module: nn.Module) -> int | None:
 
 
 def _pictures(channels: int) -> str:
-    return {1: "grey pictures", 3: "colour pictures"}.get(channels, f"{channels}-channel pictures")
+    return {1: "gray pictures", 3: "color pictures"}.get(channels, f"{channels}-channel pictures")
 
 
 def _color(channels: int) -> str:

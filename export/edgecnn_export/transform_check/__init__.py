@@ -1,6 +1,6 @@
 """The story of a differential test: pictures → both preprocessings → drift → what explains it.
 
-A reference that shares a wrong mean, colour order or crop verifies perfectly. Only the transform
+A reference that shares a wrong mean, color order or crop verifies perfectly. Only the transform
 that the network was trained with can tell, so it is run beside the bundle on pictures of awkward
 sizes: how far apart are the pixels that both show the network, and what does it answer to each?
 """
@@ -31,15 +31,15 @@ from edgecnn_runtime.types import Floats
 __all__ = ["Drift", "Finding", "ImageDrift", "OutputDrift", "compare_transform", "load_transform"]
 
 LIMIT = 6.0
-"""Grey levels of 255, of the median picture. Rounding to bytes makes 0.25; a crop that lies half a
+"""Gray levels of 255, of the median picture. Rounding to bytes makes 0.25; a crop that lies half a
 network pixel beside ours up to 5; linear against antialiased shrinking 7 on 1080p photographs, area
-against it 2. A wrong colour order, scale or crop makes 20 and more."""
+against it 2. A wrong color order, scale or crop makes 20 and more."""
 
 
 class ImageDrift(msgspec.Struct, frozen=True, kw_only=True):
-    """One picture. mean, most: absolute difference in grey levels of what the network is shown.
+    """One picture. mean, most: absolute difference in gray levels of what the network is shown.
 
-    normalised: the mean in units of the network's own input. ordinary: whether it decides
+    normalized: the mean in units of the network's own input. ordinary: whether it decides
     anything. same: whether both decode to the same result. problem: why there is no figure.
     """
 
@@ -49,7 +49,7 @@ class ImageDrift(msgspec.Struct, frozen=True, kw_only=True):
     ordinary: bool
     mean: float = 0.0
     most: float = 0.0
-    normalised: float = 0.0
+    normalized: float = 0.0
     same: bool | None = None
     problem: str = ""
 
@@ -57,8 +57,8 @@ class ImageDrift(msgspec.Struct, frozen=True, kw_only=True):
 class Drift(msgspec.Struct, frozen=True, kw_only=True):
     """What the transform and the bundle disagree about.
 
-    typical: the median of the ordinary pictures' means, in grey levels; limit: what it may be.
-    random: by how many grey levels two calls with one picture differ. findings: what explains it,
+    typical: the median of the ordinary pictures' means, in gray levels; limit: what it may be.
+    random: by how many gray levels two calls with one picture differ. findings: what explains it,
     the gravest first. problems: ordinary pictures that the transform did not take.
     """
 
@@ -95,7 +95,7 @@ def compare_transform(
 
     transform: "package.module:callable" (whose code is run), or the callable: a picture's path →
     a tensor C,H,W or H,W,C. images: a folder of real pictures besides the generated ones, and
-    count: how many of them. limit: the typical drift allowed, in grey levels. backend: the
+    count: how many of them. limit: the typical drift allowed, in gray levels. backend: the
     engine that answers (default: the first one here).
     progress: told how many pictures are done, and of how many.
     Raises UsageError where transform or images cannot be meant, BackendMissingError where there is
@@ -167,7 +167,7 @@ def _compare(
         drift,
         mean=levels(manifest_denormalizer(spec)(got), shown),
         most=float(apart.max()),
-        normalised=float((apart / std).mean()),
+        normalized=float((apart / std).mean()),
     )
     return drift, got
 

@@ -30,10 +30,10 @@ MOST_PIXELS, MOST_PICTURES = 1_000_000, 6
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
-    """One disagreement. before, after: the typical drift in grey levels, without and with it.
+    """One disagreement. before, after: the typical drift in gray levels, without and with it.
 
     flags: what to export with. closest: whether those do not do the same, but come closest, and
-    leave ``closest`` grey levels. flags is "" where no setting of a bundle comes any closer.
+    leave ``closest`` gray levels. flags is "" where no setting of a bundle comes any closer.
     """
 
     words: str
@@ -45,7 +45,7 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     def __str__(self) -> str:
         text = (
             f"looks like {self.words}: allowing for it brings the drift from {self.before:.1f} to "
-            f"{self.after:.1f} grey levels"
+            f"{self.after:.1f} gray levels"
         )
         if self.closest is not None:
             return f"{text}; {self.flags} comes closest to it ({self.closest:.1f})"
@@ -62,7 +62,7 @@ class Sample:
 
 
 def levels(read: Floats, show: Floats) -> float:
-    """The mean absolute difference of two float32[C,H,W], in grey levels."""
+    """The mean absolute difference of two float32[C,H,W], in gray levels."""
     return float(np.abs(read - show).mean(dtype=np.float64))
 
 
@@ -157,7 +157,8 @@ class _Search:
             mean.append(float(f"{wanted.mean() - scale * float(given.mean()):.4g}"))
         says = scale_words(self._own)
         return TensorHypothesis(
-            f"the transform scales with other numbers ({mean_std_flags(mean, std)}), the bundle {says}",
+            f"the transform scales with other numbers ({mean_std_flags(mean, std)}), "
+            f"the bundle {says}",
             mean_std_flags(mean, std),
             denormalizer(mean, std),
         )

@@ -17,9 +17,9 @@ from edgecnn_runtime.preprocess import compute_geometry, prepare
 from edgecnn_runtime.types import Floats, Pixels
 
 Read: TypeAlias = Callable[[Floats], Floats]
-"""A transform's float32[C,H,W] → grey levels 0..255, channels in the order of the bundle."""
+"""A transform's float32[C,H,W] → gray levels 0..255, channels in the order of the bundle."""
 Show: TypeAlias = Callable[[Pixels], Floats]
-"""A frame uint8[H,W,3] BGR → what the network sees of it, float32[C,H,W] in grey levels."""
+"""A frame uint8[H,W,3] BGR → what the network sees of it, float32[C,H,W] in gray levels."""
 
 LUMA = (0.114, 0.587, 0.299)
 SAID = {
@@ -60,7 +60,7 @@ def manifest_denormalizer(spec: Input) -> Read:
 
 
 def resized(spec: Input, weights: Sequence[float] = LUMA) -> Show:
-    """What the runtime's own preprocessing and the artifact's colour conversion show."""
+    """What the runtime's own preprocessing and the artifact's color conversion show."""
 
     def show(frame: Pixels) -> Floats:
         return model_planes(prepare(spec, [frame])[0], spec, weights)
@@ -69,7 +69,7 @@ def resized(spec: Input, weights: Sequence[float] = LUMA) -> Show:
 
 
 def model_planes(pixels: Pixels | Floats, spec: Input, weights: Sequence[float] = LUMA) -> Floats:
-    """uint8 or float32[H,W,3] BGR → float32[C,H,W] in the model's own colours, not normalised."""
+    """uint8 or float32[H,W,3] BGR → float32[C,H,W] in the model's own colors, not normalized."""
     values = pixels.astype(np.float32)
     if spec.color == "gray":
         return (values @ np.array(weights, np.float32))[None]
@@ -78,7 +78,7 @@ def model_planes(pixels: Pixels | Floats, spec: Input, weights: Sequence[float] 
 
 
 def tensor_hypotheses(spec: Input) -> Iterator[TensorHypothesis]:
-    """Other colour orders, scales and orientations."""
+    """Other color orders, scales and orientations."""
     own = spec.normalization
     scales = [("", "", own.mean, own.std), *_scales(spec)]
     for words, flags, mean, std in scales:
@@ -108,8 +108,8 @@ def resize_hypotheses(spec: Input) -> Iterator[ResizeHypothesis]:
         yield ResizeHypothesis(f"the transform {words}", "", spec, _sampled(spec, sampler))
     if spec.color == "gray":
         weights = {
-            "the transform takes its grey from RGB read as BGR": LUMA[::-1],
-            "the transform's grey is the plain mean of the channels": (1 / 3, 1 / 3, 1 / 3),
+            "the transform takes its gray from RGB read as BGR": LUMA[::-1],
+            "the transform's gray is the plain mean of the channels": (1 / 3, 1 / 3, 1 / 3),
         }
         for words, chosen in weights.items():
             yield ResizeHypothesis(words, "", spec, resized(spec, chosen))
@@ -178,7 +178,7 @@ def _settings(spec: Input) -> Iterator[tuple[str, str, dict[str, Any]]]:
     said = f"{spec.crop_pct:.1%}" if spec.resize == "crop" else spec.resize
     for share in CROPS:
         if spec.resize != "crop" or abs(spec.crop_pct - share) > 1e-6:
-            kept = f"the transform keeps {share:.1%} of the short side and cuts out the centre"
+            kept = f"the transform keeps {share:.1%} of the short side and cuts out the center"
             changes: dict[str, Any] = {"resize": "crop", "crop_pct": share}
             yield f"--resize crop --crop-pct {share:g}", f"{kept}, the bundle says {said}", changes
     for position in ("center", "corner"):
@@ -208,7 +208,7 @@ def _sampled(spec: Input, sampler: Resampler) -> Show:
 
 
 def denormalizer(mean: Sequence[float], std: Sequence[float]) -> Read:
-    """A tensor read with these, each in grey levels and a channel."""
+    """A tensor read with these, each in gray levels and a channel."""
     shift = np.array(mean, np.float32)[:, None, None]
     scale = np.array(std, np.float32)[:, None, None]
     return lambda planes: planes * scale + shift

@@ -21,7 +21,7 @@ class OutputDrift(msgspec.Struct, frozen=True, kw_only=True):
 
     An artifact takes bytes, so the transform's tensor is taken back to pixels and rounded.
     parity: by output. agreement: share of pictures with an equal decoded result.
-    rounded, clipped: mean grey levels that rounding took, and that lay outside 0..255.
+    rounded, clipped: mean gray levels that rounding took, and that lay outside 0..255.
     rounding: parity between two ways to round the same tensor (to the nearest, and by chance);
     a drift no larger than this may be nothing but rounding.
     """
@@ -40,7 +40,7 @@ def output_drift(
     """Also says of each picture whether the decoded results are equal.
 
     shown: uint8[N,H,W,3] BGR, as the runtime prepares the pictures. told: float32[H,W,3] BGR in
-    grey levels, one a picture, what the transform makes of them.
+    gray levels, one a picture, what the transform makes of them.
     Raises BackendMissingError where no engine is installed.
     """
     model = bundle.manifest

@@ -26,8 +26,8 @@ def _triangle(source: int, target: int) -> NDArray[np.float32]:
     """float32[target,source]: the weight of each source pixel in each target pixel."""
     scale = source / target
     reach = max(scale, 1.0)
-    centres = (np.arange(target) + 0.5) * scale
-    distance = np.abs(np.arange(source)[None] + 0.5 - centres[:, None]) / reach
+    centers = (np.arange(target) + 0.5) * scale
+    distance = np.abs(np.arange(source)[None] + 0.5 - centers[:, None]) / reach
     weights = np.maximum(0.0, 1.0 - distance)
     found: NDArray[np.float32] = (weights / weights.sum(1, keepdims=True)).astype(np.float32)
     return found

@@ -1,4 +1,4 @@
-"""Pictures of the sizes at which two ways of resizing part: odd, tiny, huge, thin, grey."""
+"""Pictures of the sizes at which two ways of resizing part: odd, tiny, huge, thin, gray."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,8 +51,8 @@ def synthetic_test_images(folder: Path, width: int, height: int, seed: int = 11)
     """Generated pictures, written into ``folder`` as PNG; one of them has the network's size."""
     sizes = [*SIZES, ("the network's size", width, height)]
     made = [_made(folder, *size, seed + number) for number, size in enumerate(sizes)]
-    grey = cv2.cvtColor(made[3].pixels, cv2.COLOR_BGR2GRAY)
-    made.append(_written(folder, "grey", np.asarray(grey, np.uint8)))
+    gray = cv2.cvtColor(made[3].pixels, cv2.COLOR_BGR2GRAY)
+    made.append(_written(folder, "gray", np.asarray(gray, np.uint8)))
     edges = [
         _made(folder, *size, seed - 1 - number) for number, size in enumerate(DEGENERATE_SIZES)
     ]

@@ -53,7 +53,7 @@ def describe_failure(
     good = [o.backend for o in checks if o.artifact is check.artifact and not o.failed]
     lines = [
         f"{file} does not follow the model on {check.run.engine} {check.run.version}: output "
-        f"{name!r} has a centred cosine of {measured.cosine:.6f} (gate {check.gate.cosine}), "
+        f"{name!r} has a centered cosine of {measured.cosine:.6f} (gate {check.gate.cosine}), "
         f"{measured.snr_db:.1f} dB, a largest error of {measured.max_abs:.3g}; "
         f"{check.run.agreement:.0%} of the decoded results agree"
     ]

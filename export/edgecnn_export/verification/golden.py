@@ -52,9 +52,9 @@ def write_golden(
 
 
 def _gram(values: Floats) -> np.ndarray:
-    """float64[N,N]: products of the centred outputs, scaled to a mean square of one."""
+    """float64[N,N]: products of the centered outputs, scaled to a mean square of one."""
     flat = values.reshape(len(values), -1)
-    centred = flat - flat.mean(0)
-    products = (centred @ centred.T).astype(np.float64)
+    centered = flat - flat.mean(0)
+    products = (centered @ centered.T).astype(np.float64)
     scale = np.trace(products) / len(products)
     return products / scale if scale > 0 else np.zeros_like(products)

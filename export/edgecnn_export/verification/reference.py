@@ -22,7 +22,7 @@ Outputs: TypeAlias = dict[str, Floats]
 """float32 outputs by name, the batch first."""
 
 LUMA = (0.114, 0.587, 0.299)
-"""Weights of B, G, R in grey, ITU-R BT.601: what OpenCV, PIL and torchvision use."""
+"""Weights of B, G, R in gray, ITU-R BT.601: what OpenCV, PIL and torchvision use."""
 BATCH_PIXELS = 1 << 21
 """How much goes through the network at once: sixteen 224x224 pictures, or two 1080p ones."""
 
@@ -31,7 +31,7 @@ class Reference(Protocol):
     """A model that runs."""
 
     def run(self, planes: Floats) -> Outputs:
-        """float32[N,C,H,W], normalised → outputs by name; new arrays."""
+        """float32[N,C,H,W], normalized → outputs by name; new arrays."""
 
 
 def open_session(model: onnx.ModelProto) -> Any:
@@ -45,7 +45,7 @@ def open_session(model: onnx.ModelProto) -> Any:
 
 
 def reference_preprocess(pixels: Pixels, spec: Input) -> Floats:
-    """uint8[N,H,W,3] BGR → float32[N,C,H,W] = (pixel - mean) / std in the model's colour order."""
+    """uint8[N,H,W,3] BGR → float32[N,C,H,W] = (pixel - mean) / std in the model's color order."""
     numbers = spec.normalization
     if spec.color == "gray":
         values = (pixels.astype(np.float32) @ np.array(LUMA, np.float32))[..., None]
@@ -80,7 +80,7 @@ class TorchReference:
 
 
 class OnnxReference:
-    """The original ONNX model on ONNX Runtime, without graph optimisation."""
+    """The original ONNX model on ONNX Runtime, without graph optimization."""
 
     def __init__(self, model: onnx.ModelProto, axes: Mapping[str, int]) -> None:
         self._axes = axes

@@ -17,7 +17,7 @@ WORDS = ("EDGE", "0123", "CNN", "4567", "KLM", "89XY")
 def synthetic_pictures(count: int, height: int, width: int, seed: int = 0) -> Pixels:
     """uint8[count,height,width,3] BGR: 1/f noise as in photographs, gradients, shapes, text.
 
-    The same arguments give the same pictures. Brightness, contrast, colour and detail differ from
+    The same arguments give the same pictures. Brightness, contrast, color and detail differ from
     picture to picture, because what has to be seen is the output changing with the input.
     """
     rng = np.random.default_rng(seed)

@@ -33,7 +33,7 @@ ANY_COSINE = -1.0
 class Gate:
     """What a run has to reach to be emitted.
 
-    cosine: the smallest centred cosine of any output. agreement: the share of decoded results, of
+    cosine: the smallest centered cosine of any output. agreement: the share of decoded results, of
     a detector's boxes, that are the reference's.
     """
 
@@ -49,7 +49,7 @@ class Gate:
         results = f"{agreement:.1%} of results equal (at least {self.agreement:.0%})"
         if self.cosine == ANY_COSINE:
             return results
-        return f"centred cosine {cosine:.4f} (at least {self.cosine:.4g}), {results}"
+        return f"centered cosine {cosine:.4f} (at least {self.cosine:.4g}), {results}"
 
 
 GATES: Mapping[str, Gate] = {

@@ -9,7 +9,7 @@ from edgecnn_runtime.backends.nvidia.session import Provider, import_with, open_
 
 PACKAGE = "onnxruntime-gpu"
 INSTALL = "pip install 'edgecnn-runtime[gpu]'"
-TARGETS = ("any",)  # quantised convolutions would run in float, behind their roundings
+TARGETS = ("any",)  # quantized convolutions would run in float, behind their roundings
 DEVICE, BUILDS = "gpu", False
 
 PROVIDER = "CUDAExecutionProvider"

@@ -49,14 +49,14 @@ def open(path: Path, options: Options) -> Backend:  # noqa: A001
         import_module("tensorrt_libs")  # where pip put them the provider would not look
     ort = import_with(PROVIDER, INSTALL)
     key = engine_key(path, options, f"{LABEL} {ort.__version__}, {_tensorrt()}", here)
-    quantised = _is_quantised(path)
+    quantized = _is_quantized(path)
     found = load(options.cache_dir, key) if options.cache_dir else None
     with TemporaryDirectory() as empty:
         folder = found or Path(empty)
 
         def providers(stream: int, graph: bool) -> Sequence[Provider]:
             return [
-                tensorrt_provider(stream, folder, quantised=quantised, graph=graph),
+                tensorrt_provider(stream, folder, quantized=quantized, graph=graph),
                 cuda_provider(stream, exact=False, graph=False),
             ]
 
@@ -69,14 +69,14 @@ def open(path: Path, options: Options) -> Backend:  # noqa: A001
         return session
 
 
-def tensorrt_provider(stream: int, folder: Path, *, quantised: bool, graph: bool) -> Provider:
+def tensorrt_provider(stream: int, folder: Path, *, quantized: bool, graph: bool) -> Provider:
     """The provider and its options (ONNX Runtime's "TensorRT Execution Provider" page)."""
     settings = {
         "device_id": "0",
         "user_compute_stream": str(stream),
         "trt_engine_cache_enable": "1",
         "trt_engine_cache_path": str(folder),
-        "trt_int8_enable": "1" if quantised else "0",
+        "trt_int8_enable": "1" if quantized else "0",
         "trt_cuda_graph_enable": "1" if graph else "0",
     }
     return PROVIDER, settings
@@ -90,8 +90,8 @@ def _tensorrt() -> str:
         return ""
 
 
-def _is_quantised(path: Path) -> bool:
-    """Whether an ONNX file has nodes that quantise: operators are named in plain text."""
+def _is_quantized(path: Path) -> bool:
+    """Whether an ONNX file has nodes that quantize: operators are named in plain text."""
     with path.open("rb") as file:
         if not path.stat().st_size:
             return False

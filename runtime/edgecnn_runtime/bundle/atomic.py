@@ -1,6 +1,6 @@
 """A folder that exists whole or not at all: written beside its place, then renamed into it.
 
-A neighbour is locked (flock) by the process that writes it. The lock dies with the process, so
+A neighbor is locked (flock) by the process that writes it. The lock dies with the process, so
 what a killed one left behind is told from what another one is writing right now.
 """
 
@@ -20,7 +20,7 @@ def atomic_replace(out: Path) -> Iterator[Path]:
 
     Raises OSError as the file system does.
     """
-    folder, lock = _neighbour(out, "new"), None
+    folder, lock = _neighbor(out, "new"), None
     try:  # before there is a folder, because a signal may end the process at any line
         lock = _make(folder)
         yield folder
@@ -50,7 +50,7 @@ def _publish(folder: Path, out: Path) -> None:
     for path in folder.iterdir():
         _flush(path)
     if out.exists():
-        old = _neighbour(out, "old")
+        old = _neighbor(out, "old")
         lock = _make(old)
         out.replace(old / out.name)
         folder.replace(out)
@@ -61,7 +61,7 @@ def _publish(folder: Path, out: Path) -> None:
     _flush(out.parent)
 
 
-def _neighbour(out: Path, kind: str) -> Path:
+def _neighbor(out: Path, kind: str) -> Path:
     return out.parent / f".{out.name}.{kind}.{secrets.token_hex(8)}"
 
 

@@ -131,7 +131,7 @@ def load_golden(bundle: Bundle) -> GoldenData:
 
 @contextmanager
 def new_bundle(out: Path, *, overwrite: bool) -> Iterator[Path]:
-    """A temporary neighbour of ``out`` that becomes it when the block ends well.
+    """A temporary neighbor of ``out`` that becomes it when the block ends well.
 
     Killed or failed, nothing of it stands at ``out``; what was there before is untouched. What an
     earlier, killed one left behind is removed.

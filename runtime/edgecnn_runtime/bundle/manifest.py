@@ -50,8 +50,8 @@ class Input(Part, frozen=True, kw_only=True):
 
     color: what the model was trained on; the conversion from BGR is inside the artifact.
     resize: ``stretch`` ignores the aspect ratio; ``letterbox`` keeps it and fills with ``pad``;
-        ``crop`` keeps it, scales the short side to side/crop_pct and cuts the centre.
-    pad: fill colour, BGR. pad_position: where the picture sits inside the letterbox.
+        ``crop`` keeps it, scales the short side to side/crop_pct and cuts the center.
+    pad: fill color, BGR. pad_position: where the picture sits inside the letterbox.
     """
 
     width: Positive
@@ -101,11 +101,11 @@ class Yolo(Part, frozen=True, kw_only=True, tag_field="head", tag="yolo"):
 
 
 class AnchorFree(Part, frozen=True, kw_only=True, tag_field="head", tag="anchor_free"):
-    """A centre-based head: one box a cell and stride.
+    """A center-based head: one box a cell and stride.
 
     variant:
         ``yunet``       per stride s outputs cls_s[N,A,1], obj_s[N,A,1], bbox_s[N,A,4],
-                        kps_s[N,A,2P]; score = sqrt(cls·obj), centre = (cell + d)·s, size = exp(·)·s
+                        kps_s[N,A,2P]; score = sqrt(cls·obj), center = (cell + d)·s, size = exp(·)·s
         ``centerface``  one stride (4): heatmap, scale, offset, landmarks as [N,C,h,w]
     outputs: the graph's output names by role: ``cls_8`` … or ``heatmap``, ``scale``, ….
     """
@@ -170,7 +170,7 @@ class Parity(Part, frozen=True, kw_only=True):
 
     max_abs: largest absolute difference. cosine: of both after subtracting the reference's mean
     output over the pictures; the smallest over the pictures. snr_db: 10·log10 of the reference's
-    centred power over the error's power, over all pictures.
+    centered power over the error's power, over all pictures.
     """
 
     max_abs: float
@@ -179,7 +179,7 @@ class Parity(Part, frozen=True, kw_only=True):
 
 
 class Quality(Part, frozen=True, kw_only=True):
-    """A task metric on labelled pictures, and the float model's on the same ones.
+    """A task metric on labeled pictures, and the float model's on the same ones.
 
     low, high: the 95 % interval of value over the choice of pictures. samples: how many pictures.
     """

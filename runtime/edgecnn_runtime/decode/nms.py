@@ -111,7 +111,7 @@ def _usable(boxes: Floats, scores: Floats, points: Floats | None) -> NDArray[np.
 
 
 def cxcywh_to_xyxy(centers: Floats, sizes: Floats) -> Floats:
-    """Centres float32[K,2] and sizes float32[K,2] → x1, y1, x2, y2 float32[K,4]."""
+    """Centers float32[K,2] and sizes float32[K,2] → x1, y1, x2, y2 float32[K,4]."""
     boxes = np.empty((len(centers), 4), np.float32)
     half = sizes * np.float32(0.5)
     np.subtract(centers, half, out=boxes[:, :2])

@@ -77,7 +77,7 @@ class SsdDecoder:
 
 
 def priors(spec: Ssd, size: Input) -> tuple[Floats, Floats]:
-    """Centres and sizes of all priors in input pixels, float32[A,2] each, in the heads' order."""
+    """Centers and sizes of all priors in input pixels, float32[A,2] each, in the heads' order."""
     centers, sizes = [], []
     for stride, edges in zip(spec.strides, spec.min_sizes, strict=True):
         columns, rows = -(-size.width // stride), -(-size.height // stride)

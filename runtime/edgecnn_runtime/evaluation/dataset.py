@@ -1,4 +1,4 @@
-"""Labelled pictures, read from what people have: folders of classes, tables, YOLO text files.
+"""Labeled pictures, read from what people have: folders of classes, tables, YOLO text files.
 
 ``--eval-data`` takes
 
@@ -45,7 +45,7 @@ SIDES = {"w": "width", "h": "height"}
 
 @dataclass(frozen=True)
 class LabeledImage:
-    """One labelled picture. label: of a class or a person. boxes: (class index, box) in pixels of
+    """One labeled picture. label: of a class or a person. boxes: (class index, box) in pixels of
     the file. text: what it reads. What the task has no use for is empty. places: the rows of a
     table it comes from, one for each box if it has any; empty where it comes from a folder."""
 
@@ -84,14 +84,14 @@ class LabeledSet:
 
 
 def read_evaluation(path: Path, manifest: Manifest) -> LabeledSet:
-    """Read labelled pictures for the model's task.
+    """Read labeled pictures for the model's task.
 
     Raises UsageError where the labels and the files, or the labels and the model, do not match, and
     where the task's metric says nothing about them.
     """
     if path.is_file():
         rows = read_table(path, NEEDED[manifest.task])
-        samples = _boxes(rows, manifest) if manifest.task == "detect" else _labelled(rows, manifest)
+        samples = _boxes(rows, manifest) if manifest.task == "detect" else _labeled(rows, manifest)
     elif path.is_dir():
         samples = _folder(path, manifest)
     else:
@@ -145,7 +145,7 @@ def _folder(path: Path, manifest: Manifest) -> list[LabeledImage]:
 
 
 def _without_labels(path: Path, task: Task) -> str:
-    """What a folder lacks from which no labelled picture was read."""
+    """What a folder lacks from which no labeled picture was read."""
     count = sum(file.suffix.lower() in SUFFIXES for file in path.rglob("*"))
     if not count:
         return f"holds no picture ({', '.join(sorted(SUFFIXES))})"
@@ -157,7 +157,7 @@ def _without_labels(path: Path, task: Task) -> str:
     return f"{_pictures(count)} and no label, none lies in a subfolder; make one for each {kind}"
 
 
-def _labelled(rows: Sequence[LabelRow], manifest: Manifest) -> list[LabeledImage]:
+def _labeled(rows: Sequence[LabelRow], manifest: Manifest) -> list[LabeledImage]:
     """One picture a row."""
     key = "text" if manifest.task == "ocr" else "label"
     first: dict[Path, LabelRow] = {}
@@ -176,7 +176,8 @@ def _labelled(rows: Sequence[LabelRow], manifest: Manifest) -> list[LabeledImage
                 else f" as {truncate_text(other.cells[key])}, and here as {truncate_text(value)}"
             )
             raise row.wrong(
-                f"{truncate_text(file.name)} is in line {other.place.line} already{labels}; keep one row"
+                f"{truncate_text(file.name)} is in line {other.place.line} already{labels}; "
+                "keep one row"
             )
     if key == "text":
         return [
@@ -269,7 +270,7 @@ def _check_files(path: Path, samples: Sequence[LabeledImage]) -> None:
     if absent:
         names = ", ".join(str(sample.file) for sample in absent[:LISTED])
         raise _first(path, absent).wrong(
-            f"{len(absent)} of {len(samples)} labelled files do not exist: {names}; "
+            f"{len(absent)} of {len(samples)} labeled files do not exist: {names}; "
             "those of a table are looked for relative to it"
         )
 

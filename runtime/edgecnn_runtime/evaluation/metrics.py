@@ -1,4 +1,4 @@
-"""One number for how well a model does its task on labelled pictures, and its 95 % interval."""
+"""One number for how well a model does its task on labeled pictures, and its 95 % interval."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -42,9 +42,9 @@ def score(samples: Sequence[LabeledImage], results: Sequence[Result], manifest: 
 def wilson(right: int, total: int) -> tuple[float, float]:
     """95 % interval of a proportion: E. B. Wilson, "Probable Inference" (JASA 1927)."""
     share, spread = right / total, Z**2 / total
-    centre = (share + spread / 2) / (1 + spread)
+    center = (share + spread / 2) / (1 + spread)
     half = Z / (1 + spread) * np.sqrt(share * (1 - share) / total + spread / (4 * total))
-    return max(0.0, float(centre - half)), min(1.0, float(centre + half))
+    return max(0.0, float(center - half)), min(1.0, float(center + half))
 
 
 def average_precision(

@@ -93,7 +93,7 @@ def _split_rows(path: Path, text: str, needed: Sequence[str]) -> Iterator[LabelR
             )
         yield LabelRow(place, dict(zip_longest(columns, cells[: len(columns)], fillvalue="")))
     if not count:
-        raise first.wrong("a header and no row below it; write one for each labelled picture")
+        raise first.wrong("a header and no row below it; write one for each labeled picture")
 
 
 def _split(path: Path, text: str, separator: str) -> Iterator[tuple[SourceLocation, list[str]]]:
@@ -149,8 +149,8 @@ def _check_header(
         mark = SEPARATORS[separator]
         other = ".csv with commas" if separator == "\t" else ".tsv with tabs"
         raise place.wrong(
-            f"{place.path.name} is split at {mark} and its header has none: {truncate_text(columns[0])}; "
-            f"save it with {mark}, or as {other}"
+            f"{place.path.name} is split at {mark} and its header has none: "
+            f"{truncate_text(columns[0])}; save it with {mark}, or as {other}"
         )
     _check_columns(place, columns, needed, "header")
     _check_once(place, columns)

@@ -23,7 +23,7 @@ FLIPS: dict[str, int] = {"h": 1, "v": 0, "hv": -1}
 def to_bgr(pixels: NDArray[Any]) -> Pixels:
     """Bring one picture to 8-bit BGR; returned as it is where it already is that.
 
-    pixels: uint8 or uint16, [H,W] or [H,W,1] grey, [H,W,2] YUYV (uint8 only), [H,W,3] BGR,
+    pixels: uint8 or uint16, [H,W] or [H,W,1] gray, [H,W,2] YUYV (uint8 only), [H,W,3] BGR,
     [H,W,4] BGRA (alpha is dropped).
     16-bit values lose their low byte (v >> 8): full scale 65535 becomes 255, for every picture
     alike, so that a scene's brightness means the same from one frame to the next.
@@ -35,7 +35,7 @@ def to_bgr(pixels: NDArray[Any]) -> Pixels:
     if pixels.dtype != np.uint8 or channels not in {1, 2, 3, 4}:
         raise UsageError(
             f"pictures of {pixels.dtype}{list(pixels.shape)} are not supported: "
-            "8- or 16-bit grey, BGR, BGRA and 8-bit YUYV are"
+            "8- or 16-bit gray, BGR, BGRA and 8-bit YUYV are"
         )
     if channels == 3:
         return pixels

@@ -80,8 +80,8 @@ class Token(nn.Module):
         return torch.cat([self.token.expand(x.shape[0], -1, -1), rows], 2)
 
 
-class Normalises(nn.Module):
-    """Part of the normalisation is in the network itself."""
+class Normalizes(nn.Module):
+    """Part of the normalization is in the network itself."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -98,7 +98,7 @@ NETWORKS = {
     "conv and batch norm": (lambda: nn.Sequential(nn.Conv2d(3, 5, 3), nn.BatchNorm2d(5)), True),
     "several readers": (Several, True),
     "batch size read": (Token, True),
-    "normalises by itself": (Normalises, False),
+    "normalizes by itself": (Normalizes, False),
     "grouped": (lambda: nn.Conv2d(3, 6, 3, groups=3, padding=1), False),
     "pooling first": (lambda: nn.Sequential(nn.AvgPool2d(2), nn.Conv2d(3, 5, 3)), False),
     "space to depth": (
@@ -171,7 +171,7 @@ def one_convolution(weight: np.ndarray, **attributes: object) -> onnx.ModelProto
     grouped=st.booleans(),
     kernel=st.integers(1, 3),
 )
-def test_any_normalisation(color, means, stds, pads, stride, dilation, grouped, kernel) -> None:
+def test_any_normalization(color, means, stds, pads, stride, dilation, grouped, kernel) -> None:
     channels = 1 if color == "gray" else 3
     group = channels if grouped else 1
     rng = np.random.default_rng(kernel)
@@ -200,7 +200,7 @@ GRAY = {
 
 
 @pytest.mark.parametrize("name", GRAY)
-def test_grey_is_the_unrounded_luma(name: str, tmp_path) -> None:
+def test_gray_is_the_unrounded_luma(name: str, tmp_path) -> None:
     make, steps = GRAY[name]
     torch.manual_seed(0)
     module = make().eval()

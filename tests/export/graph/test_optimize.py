@@ -1,4 +1,4 @@
-"""Optimising makes a graph smaller and changes nothing that it computes."""
+"""Optimizing makes a graph smaller and changes nothing that it computes."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -51,7 +51,7 @@ class Affine(nn.Module):
 
 
 class Twice(nn.Module):
-    """A convolution whose output is read before and after normalisation."""
+    """A convolution whose output is read before and after normalization."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -64,7 +64,7 @@ class Twice(nn.Module):
 
 
 class Shared(nn.Module):
-    """One convolution, used twice, normalised differently."""
+    """One convolution, used twice, normalized differently."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -93,7 +93,7 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], dict[str, int]]] = {
         lambda: Block(nn.BatchNorm2d(6), *(conv(3, groups=6) for _ in range(4)), conv(1, groups=6)),
         {"Conv": 1, "Relu": 1},
     ),
-    "biases and no normalisation": (
+    "biases and no normalization": (
         lambda: Block(conv(1, norm=False), conv(5, norm=False)),
         {"Conv": 1, "Relu": 1},
     ),
@@ -114,7 +114,7 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], dict[str, int]]] = {
     "read twice": (Twice, {"Conv": 1, "BatchNormalization": 1, "Mul": 1}),
     "shared weights": (Shared, {"Conv": 2, "Relu": 1}),
     "dense": (embedder, {"Reshape": 1, "Gemm": 1}),
-    "normalised first": (
+    "normalized first": (
         lambda: nn.Sequential(nn.BatchNorm2d(6), nn.ReLU(), conv(3)),
         {"BatchNormalization": 1, "Relu": 1, "Conv": 1},
     ),
@@ -123,7 +123,7 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], dict[str, int]]] = {
 }
 
 
-def randomised(module: nn.Module) -> nn.Module:
+def randomized(module: nn.Module) -> nn.Module:
     torch.manual_seed(0)
     for norm in (m for m in module.modules() if isinstance(m, (nn.BatchNorm1d, nn.BatchNorm2d))):
         for values in (norm.weight, norm.running_var):
@@ -146,7 +146,7 @@ def run(model: onnx.ModelProto, planes: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("name", NETWORKS)
 def test_fewer_nodes_same_numbers(name: str) -> None:
     make, operators = NETWORKS[name]
-    module = randomised(make())
+    module = randomized(make())
     before = traced(module)
     model = optimize(before)
     assert Counter(node.op_type for node in model.graph.node) == operators
@@ -160,7 +160,7 @@ def test_fewer_nodes_same_numbers(name: str) -> None:
 
 
 def test_what_was_given_stays_as_it_was() -> None:
-    before = traced(randomised(Block(conv(3), conv(1))))
+    before = traced(randomized(Block(conv(3), conv(1))))
     text = before.SerializeToString()
     model = optimize(before)
     assert before.SerializeToString() == text
@@ -168,13 +168,13 @@ def test_what_was_given_stays_as_it_was() -> None:
     assert model.graph.output == before.graph.output
 
 
-def test_optimising_again_changes_nothing() -> None:
-    once = optimize(traced(randomised(Block(conv(3), conv(1), nn.BatchNorm2d(6)))))
+def test_optimizing_again_changes_nothing() -> None:
+    once = optimize(traced(randomized(Block(conv(3), conv(1), nn.BatchNorm2d(6)))))
     assert optimize(once).graph.node == once.graph.node
 
 
 def test_nothing_is_kept_that_nobody_reads() -> None:
-    model = optimize(traced(randomised(Block(conv(3), conv(1), nn.BatchNorm2d(6)))))
+    model = optimize(traced(randomized(Block(conv(3), conv(1), nn.BatchNorm2d(6)))))
     read = {name for node in model.graph.node for name in node.input}
     assert {tensor.name for tensor in model.graph.initializer} <= read
     assert [t.name for t in model.graph.initializer] == ["branches.0.0.weight", "branches.0.0.bias"]

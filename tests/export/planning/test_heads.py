@@ -213,7 +213,7 @@ def test_a_size_that_cannot_be_meant(said: Any, channels: int, message: str) -> 
 
 
 def test_wrong_input_settings_name_the_flag() -> None:
-    assert "--pad is one grey value" in refusal(V8, pad=(1, 2))
+    assert "--pad is one gray value" in refusal(V8, pad=(1, 2))
     assert plan(V8, pad=(7,)).input.pad == (7, 7, 7)
     assert plan(V8, pad_position="corner", interpolation="area").input.pad_position == "corner"
     with pytest.raises(ConfigError):

@@ -42,7 +42,7 @@ def test_one_number_serves_every_channel() -> None:
         ({"mean": (1.0,), "std": (0.0,)}, "--std must be over 0"),
         ({"mean": (float("nan"),), "std": (1.0,)}, "finite"),
         ({"mean": (0.5,), "std": (0.25,)}, "--mean 127.5 --std 63.75"),
-        ({"color": "gray", "preset": "imagenet"}, "a grey model takes --mean X --std Y"),
+        ({"color": "gray", "preset": "imagenet"}, "a gray model takes --mean X --std Y"),
     ],
 )
 def test_numbers_that_cannot_be_meant(fields: Any, message: str) -> None:
@@ -54,8 +54,8 @@ def test_what_nobody_said_is_assumed_aloud() -> None:
     numbers, warnings = normalization(ExportSettings(ExportConfig()), "rgb", "classify")
     assert numbers.origin == "assumed"
     assert [warning.split(":")[0] for warning in warnings] == [
-        "ASSUMED normalisation",
-        "ASSUMED colour order",
+        "ASSUMED normalization",
+        "ASSUMED color order",
     ]
     assert said("gray").std == (255.0,)
 

@@ -1,4 +1,4 @@
-"""Small float graphs as fold and optimise leave them, pictures, and a judge."""
+"""Small float graphs as fold and optimize leave them, pictures, and a judge."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -33,13 +33,13 @@ MEAN = (103.5, 116.3, 123.7)
 
 @pytest.fixture(scope="session")
 def pictures() -> Pixels:
-    """uint8[48,24,24,3]: blobs of colour on gradients, each one different."""
+    """uint8[48,24,24,3]: blobs of color on gradients, each one different."""
     random = np.random.default_rng(3)
     y, x = np.mgrid[:SIDE, :SIDE] / SIDE
     made = []
     for _ in range(48):
-        slope, centre = random.normal(0, 60, (2, 3)), random.uniform(0.2, 0.8, 2)
-        spot = np.exp(-((x - centre[0]) ** 2 + (y - centre[1]) ** 2) / random.uniform(0.01, 0.1))
+        slope, center = random.normal(0, 60, (2, 3)), random.uniform(0.2, 0.8, 2)
+        spot = np.exp(-((x - center[0]) ** 2 + (y - center[1]) ** 2) / random.uniform(0.01, 0.1))
         base = random.uniform(60, 190, 3)
         planes = base + x[..., None] * slope[0] + y[..., None] * slope[1]
         made.append(planes + spot[..., None] * random.normal(0, 90, 3))
@@ -92,8 +92,10 @@ def network() -> Callable[..., onnx.ModelProto]:
         nodes = [
             helper.make_node("Cast", ["pixels"], ["float"], "cast", to=TensorProto.FLOAT),
             helper.make_node("Transpose", ["float"], ["planes"], "planes", perm=[0, 3, 1, 2]),
-            helper.make_node("Sub", ["planes", "pixels.mean"], ["centred"], "centre"),
-            helper.make_node("Conv", ["centred", "first.w", "first.b"], ["c1"], "first", pads=pads),
+            helper.make_node("Sub", ["planes", "pixels.mean"], ["centered"], "center"),
+            helper.make_node(
+                "Conv", ["centered", "first.w", "first.b"], ["c1"], "first", pads=pads
+            ),
             helper.make_node("Relu", ["c1"], ["r1"], "relu1"),
             helper.make_node("Conv", ["r1", "depth.w"], ["c2"], "depth", pads=[1] * 4, group=8),
             *(SILU if silu else [helper.make_node("Relu", ["c2"], ["r2"], "relu2")]),

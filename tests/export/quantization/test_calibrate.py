@@ -14,7 +14,7 @@ from edgecnn_runtime.errors import UnsupportedModelError
 from edgecnn_runtime.types import Pixels
 
 Build = Callable[..., onnx.ModelProto]
-TENSORS = ["centred", "r1", "sum", "logits"]
+TENSORS = ["centered", "r1", "sum", "logits"]
 
 
 def activations(model: onnx.ModelProto, pixels: Pixels) -> dict[str, np.ndarray]:
@@ -37,7 +37,7 @@ def test_ranges_and_counts_are_those_of_all_pictures(network: Build, pictures: P
         assert histogram.high == pytest.approx(truth[name].max())
         assert histogram.counts.sum() == truth[name].size
         below = (truth[name] < 0).sum()
-        assert abs(histogram.counts[histogram.centres < 0].sum() - below) < 0.03 * truth[name].size
+        assert abs(histogram.counts[histogram.centers < 0].sum() - below) < 0.03 * truth[name].size
 
 
 def test_a_fixed_batch_gives_the_same(network: Build, pictures: Pixels) -> None:

@@ -53,7 +53,7 @@ def test_black_pictures_are_named_and_only_black_ones_refused() -> None:
     audit = audit_pictures(pixels, names(pixels))
     assert audit.blank == ("7.png",)
     assert any("shows nothing" in warning and "7.png" in warning for warning in audit.warnings)
-    with pytest.raises(UsageError, match="all 5 calibration pictures are one flat colour"):
+    with pytest.raises(UsageError, match="all 5 calibration pictures are one flat color"):
         audit_pictures(np.zeros((5, 48, 48, 3), np.uint8), names(pixels[:5]))
 
 

@@ -37,7 +37,7 @@ LEVELS = {"cpu": 127, "openvino": 127, "cpu-rr": 64}
 """The largest integer a weight is rounded to."""
 
 
-def quantised(
+def quantized(
     model: onnx.ModelProto, target: Target, pixels: Pixels, *floats: str
 ) -> onnx.ModelProto:
     dialect = SCHEMES[target]
@@ -63,10 +63,10 @@ def nodes(model: onnx.ModelProto, operator: str) -> list[onnx.NodeProto]:
 
 
 @pytest.mark.parametrize("target", list(SCHEMES))
-def test_a_quantised_graph_does_what_the_float_one_does(
+def test_a_quantized_graph_does_what_the_float_one_does(
     network: Build, pictures: Pixels, run: Run, target: Target
 ) -> None:
-    made = quantised(network(), target, pictures[:32])
+    made = quantized(network(), target, pictures[:32])
     assert snr_db(run(network(), pictures[32:]), run(made, pictures[32:])) > 20
     assert {entry.domain for entry in made.opset_import} <= {"", "ai.onnx"}
     assert made.ir_version == 10
@@ -76,7 +76,7 @@ def test_a_quantised_graph_does_what_the_float_one_does(
 def test_cpu_activations_are_unsigned_and_weights_signed_per_channel(
     network: Build, pictures: Pixels, target: Target
 ) -> None:
-    made = quantised(network(), target, pictures)
+    made = quantized(network(), target, pictures)
     values = constants(made)
     for node in nodes(made, "QuantizeLinear"):
         assert values[node.input[2]].dtype == np.uint8
@@ -92,13 +92,13 @@ def test_cpu_activations_are_unsigned_and_weights_signed_per_channel(
 
 
 @pytest.mark.parametrize("target", ["cpu", "openvino", "cpu-rr"])
-def test_the_cameras_bytes_are_dequantised_with_one_scalar(
+def test_the_cameras_bytes_are_dequantized_with_one_scalar(
     network: Build, pictures: Pixels, target: Target
 ) -> None:
-    made = quantised(network(), target, pictures)
+    made = quantized(network(), target, pictures)
     assert not nodes(made, "Cast")
     assert not nodes(made, "Sub")
-    reader = next(n for n in made.graph.node if n.name == "pixels_are_quantised")
+    reader = next(n for n in made.graph.node if n.name == "pixels_are_quantized")
     values = constants(made)
     assert reader.op_type == "DequantizeLinear"
     assert values[reader.input[1]] == 1.0
@@ -109,14 +109,14 @@ def test_the_cameras_bytes_are_dequantised_with_one_scalar(
     assert made.graph.input[0].type.tensor_type.elem_type == TensorProto.UINT8
 
 
-def test_without_a_zero_point_the_quantiser_still_is_one(
+def test_without_a_zero_point_the_quantizer_still_is_one(
     network: Build, pictures: Pixels, run: Run
 ) -> None:
     """OpenVINO takes pairs of the same numbers away, and with them the layer's INT8."""
     model = network(mean=(0.0, 0.0, 0.0))
-    made = quantised(model, "cpu", pictures[:32])
+    made = quantized(model, "cpu", pictures[:32])
     values = constants(made)
-    (exact,) = (node for node in made.graph.node if node.name == "pixels_are_quantised")
+    (exact,) = (node for node in made.graph.node if node.name == "pixels_are_quantized")
     (again,) = (node for node in made.graph.node if exact.output[0] in node.input)
     assert values[exact.input[1]] == 1.0
     assert values[exact.input[1]] < values[again.input[1]] < 1.000001
@@ -128,7 +128,7 @@ def framed(pixels: Pixels, entry: InputStem) -> np.ndarray:
     top, left, bottom, right = entry.frame
     around = ((0, 0), (top, bottom), (left, right))
     planes = [
-        np.pad(pixels[..., channel], around, constant_values=entry.colour[channel])
+        np.pad(pixels[..., channel], around, constant_values=entry.color[channel])
         for channel in range(3)
     ]
     return np.stack(planes, 1).astype(np.float32) - entry.zero
@@ -152,8 +152,8 @@ def test_padding_at_the_border_stays_exact(network: Build, pictures: Pixels, run
 def test_the_frame_is_put_around_every_picture_of_a_batch(
     network: Build, pictures: Pixels, run: Run, batch: str | int
 ) -> None:
-    made = quantised(network(batch=batch), "cpu", pictures[:32])
-    alone = quantised(network(batch=1), "cpu", pictures[:32])
+    made = quantized(network(batch=batch), "cpu", pictures[:32])
+    alone = quantized(network(batch=1), "cpu", pictures[:32])
     each = np.concatenate([run(alone, pictures[at : at + 1]) for at in (0, 1)])
     np.testing.assert_allclose(run(made, pictures[:2]), each, rtol=1e-5, atol=1e-5)
 
@@ -172,7 +172,7 @@ def test_any_padding_and_mean_enter_as_bytes(
     assert snr_db(run(model, pictures[:4]), got) > 30
 
 
-def test_a_colour_that_is_no_byte_keeps_the_float_entry(network: Build) -> None:
+def test_a_color_that_is_no_byte_keeps_the_float_entry(network: Build) -> None:
     assert find_stem(network(mean=(-40.0, 10.0, 300.0))) is None
     assert find_stem(network(mean=(-40.0, 10.0, 300.0), pads=(0, 0, 0, 0))) is not None
 
@@ -183,12 +183,12 @@ def test_an_unpadded_first_layer_needs_no_frame(network: Build, pictures: Pixels
     entry = find_stem(model)
     assert entry is not None
     assert not any(entry.frame)
-    made = quantised(model, "cpu", pictures)
+    made = quantized(model, "cpu", pictures)
     assert not any(node.op_type == "Concat" for node in made.graph.node)
 
 
 def test_results_are_not_rounded(network: Build, pictures: Pixels) -> None:
-    made = quantised(network(), "cpu", pictures)
+    made = quantized(network(), "cpu", pictures)
     (output,) = made.graph.output
     maker = next(node for node in made.graph.node if output.name in node.output)
     assert maker.op_type == "Gemm"
@@ -199,7 +199,7 @@ def test_results_are_not_rounded(network: Build, pictures: Pixels) -> None:
 def test_layers_given_back_are_float_and_the_rest_is_not(
     network: Build, pictures: Pixels, run: Run
 ) -> None:
-    made = quantised(network(), "cpu", pictures, "first", "depth")
+    made = quantized(network(), "cpu", pictures, "first", "depth")
     values = constants(made)
     assert {"first.w", "depth.w"} <= set(values)
     assert not {"second.w", "third.w", "head.w"} & set(values)
@@ -211,13 +211,13 @@ def test_all_float_is_the_float_graph(network: Build, pictures: Pixels, run: Run
     model = network()
     dialect = SCHEMES["cpu"]
     everything = find_layers(model, dialect, read_quantizers(insert_qdq(model, dialect)), pictures)
-    made = quantised(model, "cpu", pictures, *(layer.name for layer in everything))
+    made = quantized(model, "cpu", pictures, *(layer.name for layer in everything))
     assert not nodes(made, "QuantizeLinear")
     np.testing.assert_allclose(run(made, pictures[:4]), run(model, pictures[:4]), rtol=1e-5)
 
 
 def test_trt_is_signed_and_symmetric_on_inputs_only(network: Build, pictures: Pixels) -> None:
-    made = quantised(network(), "trt", pictures)
+    made = quantized(network(), "trt", pictures)
     values = constants(made)
     for node in [*nodes(made, "QuantizeLinear"), *nodes(made, "DequantizeLinear")]:
         assert values[node.input[2]].dtype == np.int8
@@ -290,11 +290,11 @@ def test_islands_in_float_are_not_cut_up(pictures: Pixels, run: Run) -> None:
     assert spared.nodes >= {"raised", "product", "gelu", "scaled", "logits"}
     assert not spared.nodes & {"first", "second", "sum", "third", "mean", "flat", "scores", "last"}
     made = insert_qdq(model, SCHEMES["cpu"])
-    quantised_tensors = set(read_quantizers(made).activations)
-    assert quantised_tensors == {
+    quantized_tensors = set(read_quantizers(made).activations)
+    assert quantized_tensors == {
         "planes", "first", "gelu", "second", "sum", "third", "mean", "flat", "bent"
     }  # fmt: skip
-    ranges = calibrate(model, list(quantised_tensors), pictures[:32], NullProgress()).ranges(
+    ranges = calibrate(model, list(quantized_tensors), pictures[:32], NullProgress()).ranges(
         "minmax"
     )
     made = insert_qdq(model, SCHEMES["cpu"], ranges)
@@ -311,20 +311,20 @@ def test_openvinos_form_leaves_an_activation_with_its_layer(
     own = set(read_quantizers(insert_qdq(model, SCHEMES["openvino"])).activations)
     moved = {"half", "flat"}
     assert own == cpu - {"c2", "s2"} - moved, "what the next layer reads is rounded once"
-    made = quantised(model, "openvino", pictures[:32])
+    made = quantized(model, "openvino", pictures[:32])
     assert snr_db(run(model, pictures[32:]), run(made, pictures[32:])) > 20
 
 
 def test_a_relu_stays_where_nothing_behind_it_is_rounded(
     network: Build, pictures: Pixels, run: Run
 ) -> None:
-    """A quantiser takes a ReLU's place; a tensor that only a float operator reads has none."""
+    """A quantizer takes a ReLU's place; a tensor that only a float operator reads has none."""
     model = network()
     (mean,) = (node for node in model.graph.node if node.name == "mean")
     mean.op_type = "ReduceMean"  # in no dialect
     mean.input.append("axes")
     model.graph.initializer.append(numpy_helper.from_array(np.array([2, 3]), "axes"))
-    made = quantised(model, "openvino", pictures[:32])
+    made = quantized(model, "openvino", pictures[:32])
     (relu,) = nodes(made, "Relu")
     assert relu.name == "relu4"
     assert snr_db(run(model, pictures[32:]), run(made, pictures[32:])) > 20
@@ -339,7 +339,7 @@ def rtx() -> ModuleType:
 def test_tensorrt_takes_the_trt_form_without_a_complaint(
     rtx: ModuleType, network: Build, pictures: Pixels, tmp_path: Path
 ) -> None:
-    onnx.save(quantised(network(), "trt", pictures), tmp_path / "trt.onnx")
+    onnx.save(quantized(network(), "trt", pictures), tmp_path / "trt.onnx")
     assert build_engine(rtx, tmp_path / "trt.onnx", batch=1, precision="f32", capability="SM89")
     assert not make_logger(rtx).complaints
 
@@ -348,6 +348,6 @@ def test_tensorrt_would_misread_the_cpu_form(
     rtx: ModuleType, network: Build, pictures: Pixels, tmp_path: Path
 ) -> None:
     """Unsigned zero-points are read as signed ones with no more than a warning: it must count."""
-    onnx.save(quantised(network(), "cpu", pictures), tmp_path / "cpu.onnx")
+    onnx.save(quantized(network(), "cpu", pictures), tmp_path / "cpu.onnx")
     with pytest.raises(UnsupportedModelError):
         build_engine(rtx, tmp_path / "cpu.onnx", batch=1, precision="f32", capability="SM89")

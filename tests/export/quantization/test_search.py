@@ -1,4 +1,4 @@
-"""Sensitivity, repair and all of quantise: accurate or not emitted, and never worked twice."""
+"""Sensitivity, repair and all of quantize: accurate or not emitted, and never worked twice."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -51,29 +51,29 @@ def chain(count: int) -> list[Layer]:
     return [layer(f"conv{i}", f"t{i}", f"t{i + 1}") for i in range(count)]
 
 
-def test_the_board_does_what_the_quantised_graph_does(
+def test_the_board_does_what_the_quantized_graph_does(
     network: Build, pictures: Pixels, run: Run
 ) -> None:
     model = network()
     ranges = calibrate(model, _tensors(model)[1:], pictures, NullProgress()).ranges("minmax")
     made = insert_qdq(model, SCHEMES["cpu"], ranges)
-    quantisers = read_quantizers(made)
-    board = FakeQuantModel(model, quantisers)
+    quantizers = read_quantizers(made)
+    board = FakeQuantModel(model, quantizers)
     on = board.run(pictures, tensors=board.tensors, weights=board.weights).outputs["logits"]
     off = board.run(pictures).outputs["logits"]
     assert snr_db(run(model, pictures), off) > 90
     assert snr_db(run(made, pictures), on) > snr_db(off, on) + 10, "it is the same error"
 
 
-def test_noise_is_each_quantisers_own_and_adds_up(judge: AccuracyGate, work: Path) -> None:
+def test_noise_is_each_quantizers_own_and_adds_up(judge: AccuracyGate, work: Path) -> None:
     model, dialect = judge.float_model, SCHEMES["cpu"]
     ranges = calibrate(model, _tensors(model)[1:], judge.pixels, NullProgress()).ranges("minmax")
-    quantisers = read_quantizers(insert_qdq(model, dialect, ranges))
-    board = FakeQuantModel(model, quantisers)
+    quantizers = read_quantizers(insert_qdq(model, dialect, ranges))
+    board = FakeQuantModel(model, quantizers)
     options = {"folder": work, "key": ("k",), "progress": NullProgress()}
-    noise = measure_sensitivity(board, quantisers, judge.pixels, judge.compare, **options)  # type: ignore[arg-type]
-    assert set(noise.tensors) == set(quantisers.activations)
-    assert set(noise.weights) == set(quantisers.weights)
+    noise = measure_sensitivity(board, quantizers, judge.pixels, judge.compare, **options)  # type: ignore[arg-type]
+    assert set(noise.tensors) == set(quantizers.activations)
+    assert set(noise.weights) == set(quantizers.weights)
     everything = board.run(judge.pixels[:8], tensors=board.tensors, weights=board.weights)
     total = judge.compare(board.run(judge.pixels[:8]).outputs, everything.outputs)
     alone = sum(noise.tensors.values()) + sum(noise.weights.values())
@@ -85,15 +85,15 @@ def test_noise_is_each_quantisers_own_and_adds_up(judge: AccuracyGate, work: Pat
         def run(self, *_: object, **__: object) -> None:
             raise AssertionError("measured a second time")
 
-    again = measure_sensitivity(Broken(), quantisers, judge.pixels, judge.compare, **options)  # type: ignore[arg-type]
+    again = measure_sensitivity(Broken(), quantizers, judge.pixels, judge.compare, **options)  # type: ignore[arg-type]
     assert again == noise
 
 
-def test_the_noisiest_layer_goes_first_and_neighbours_go_together() -> None:
+def test_the_noisiest_layer_goes_first_and_neighbors_go_together() -> None:
     layers = chain(5)
     noise = LayerSensitivity({"t3": 1.0}, {"conv0.w": 0.1})
     steps = rank_layers(layers, noise)
-    assert set(steps[0]) == {"conv2", "conv3"}, "t3 stays quantised while either of them is INT8"
+    assert set(steps[0]) == {"conv2", "conv3"}, "t3 stays quantized while either of them is INT8"
     assert steps[1] == ("conv0",)
 
 
@@ -211,7 +211,7 @@ def test_sensitivity_is_not_measured_where_the_gate_holds_at_once() -> None:
     assert len(outcome.attempts) == 1
 
 
-def test_equalising_computes_the_same_and_loses_less(
+def test_equalizing_computes_the_same_and_loses_less(
     network: Build, pictures: Pixels, run: Run
 ) -> None:
     model = network(outlier=12.0)
@@ -220,7 +220,7 @@ def test_equalising_computes_the_same_and_loses_less(
     assert snr_db(run(model, pictures), run(other, pictures)) > 90
 
 
-def test_equalising_leaves_an_even_network_alone(network: Build, pictures: Pixels) -> None:
+def test_equalizing_leaves_an_even_network_alone(network: Build, pictures: Pixels) -> None:
     model = network()
     one = next(n for n in model.graph.node if n.name == "depth")
     one.op_type = "MaxPool"
@@ -231,12 +231,12 @@ def test_equalising_leaves_an_even_network_alone(network: Build, pictures: Pixel
 
 
 @pytest.mark.parametrize("method", [None, "minmax"])
-def test_quantise_emits_what_passed(
+def test_quantize_emits_what_passed(
     network: Build, pictures: Pixels, judge: AccuracyGate, work: Path, run: Run, method: str | None
 ) -> None:
     before = network().SerializeToString()
     model = network()
-    quantised = quantize(
+    quantized = quantize(
         model,
         pictures[:32],
         judge,
@@ -246,7 +246,7 @@ def test_quantise_emits_what_passed(
         progress=NullProgress(),
     )
     assert model.SerializeToString() == before
-    results = quantised.results
+    results = quantized.results
     assert [result.target for result in results] == ["cpu", "cpu-rr", "trt"]
     for result in results:
         assert result.passed, result.best.verdict
@@ -368,13 +368,13 @@ def test_what_is_emitted_was_measured_now_whatever_is_remembered(
     assert not there.attempts[0].verdict.passed, "a verdict is this processor's own"
 
 
-def test_other_labelled_pictures_under_the_same_names_are_judged_anew(
+def test_other_labeled_pictures_under_the_same_names_are_judged_anew(
     network: Build, classifier: Manifest, pictures: Pixels, work: Path, tmp_path: Path, run: Run
 ) -> None:
     model = network()
     answers = run(model, pictures[32:]).argmax(1)
     names = [tmp_path / f"{index}.png" for index in range(len(answers))]
-    labelled = tuple(
+    labeled = tuple(
         LabeledImage(name, label=classifier.labels[answer])
         for name, answer in zip(names, answers, strict=True)
     )
@@ -383,7 +383,7 @@ def test_other_labelled_pictures_under_the_same_names_are_judged_anew(
         for name, picture in zip(names, shown, strict=True):
             cv2.imwrite(str(name), picture)
         judge = AccuracyGate(
-            classifier, model, pictures[32:], ["onnxruntime"], LabeledSet("set", labelled), 100.0
+            classifier, model, pictures[32:], ["onnxruntime"], LabeledSet("set", labeled), 100.0
         )
         (result,) = quantize(
             model, pictures[:32], judge, method="minmax", folder=work, progress=NullProgress()
@@ -412,7 +412,7 @@ def test_labels_that_prove_little_leave_the_other_gate_standing(
         judge = AccuracyGate(labels, network(), pictures[32:], ["onnxruntime"], wrong, max_drop)
         assert judge.reference is not None
         assert judge.reference.value < 0.2
-        assert "labelled 'never'" in judge.example
+        assert "labeled 'never'" in judge.example
         measured = GateMeasurement("onnxruntime", 0.5, agreement, agreement, 3.0, judge.reference)
         return judge.verdict([measured])
 
@@ -421,21 +421,21 @@ def test_labels_that_prove_little_leave_the_other_gate_standing(
     assert verdict(100.0, 0.5).passed, "the gate was set aside"
 
 
-def test_a_model_without_anything_to_quantise_is_told_so(
+def test_a_model_without_anything_to_quantize_is_told_so(
     network: Build, classifier: Manifest, pictures: Pixels, work: Path
 ) -> None:
     model = network()
     graph = model.graph
-    kept = [node for node in graph.node if node.name in {"cast", "planes", "centre"}]
+    kept = [node for node in graph.node if node.name in {"cast", "planes", "center"}]
     nodes = [
-        onnx.helper.make_node("GlobalAveragePool", ["centred"], ["mean"], "mean"),
+        onnx.helper.make_node("GlobalAveragePool", ["centered"], ["mean"], "mean"),
         onnx.helper.make_node("Flatten", ["mean"], ["flat"], "flat"),
         onnx.helper.make_node("Concat", ["flat", "flat"], ["logits"], "twice", axis=1),
     ]
     del graph.node[:]
     graph.node.extend([*kept, *nodes])
     judge = AccuracyGate(classifier, model, pictures[32:], ["onnxruntime"])
-    with pytest.raises(UnsupportedModelError, match="nothing in this model can be quantised"):
+    with pytest.raises(UnsupportedModelError, match="nothing in this model can be quantized"):
         quantize(
             model, pictures[:32], judge, targets=("trt",), folder=work, progress=NullProgress()
         )
@@ -449,7 +449,7 @@ def test_a_gate_that_cannot_be_met_emits_nothing_and_says_how_far_off(
     (result,) = made.results
     assert not result.passed
     assert result.model is None
-    assert "centred cosine" in result.best.verdict.text
+    assert "centered cosine" in result.best.verdict.text
     assert result.best.verdict.score < 0
     assert result.layers
 

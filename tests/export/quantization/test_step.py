@@ -56,7 +56,7 @@ def model(tmp_path_factory: pytest.TempPathFactory, network: Build) -> Path:
     kept = [node for node in graph.graph.node if node.op_type not in {"Cast", "Transpose", "Sub"}]
     del graph.graph.node[:], graph.graph.input[:]
     graph.graph.node.extend(kept)
-    value = onnx.helper.make_tensor_value_info("centred", onnx.TensorProto.FLOAT, ["N", 3, 24, 24])
+    value = onnx.helper.make_tensor_value_info("centered", onnx.TensorProto.FLOAT, ["N", 3, 24, 24])
     graph.graph.input.append(value)
     onnx.save(graph, path)
     return path
@@ -153,7 +153,7 @@ def test_an_unmet_gate_ends_with_3_and_a_float_bundle_that_works(
     words += ["--work-dir", str(tmp_path / "work"), "--out", str(out), "--json"]
     assert main(words) == 3
     told = json.loads(capsys.readouterr().out)
-    assert "centred cosine" in told["unmet"]["cpu"]
+    assert "centered cosine" in told["unmet"]["cpu"]
     assert any("int8-cpu was not made" in w and "worst layers are" in w for w in told["warnings"])
     assert [a.target for a in open_bundle(out).manifest.artifacts] == ["any"]
     with load(out, cache_dir=tmp_path) as one:
@@ -214,20 +214,20 @@ def test_labels_of_other_files_are_suspected_where_the_float_model_guesses(
 def test_a_doubted_label_is_shown_with_what_was_found_instead() -> None:
     said = ExportConfig(eval_data="labels.tsv")
     poor = Score("exact match", 0.1, 0.0, 1.0, 1000)
-    (text,) = gate_warnings(said, poor, 0, 0.5, "1.png reads 'A-1' and is labelled 'A1'")
-    assert "1.png reads 'A-1' and is labelled 'A1'" in text
+    (text,) = gate_warnings(said, poor, 0, 0.5, "1.png reads 'A-1' and is labeled 'A1'")
+    assert "1.png reads 'A-1' and is labeled 'A1'" in text
     assert "had to agree with the float model as well" in text
     (text,) = gate_warnings(said, poor, 0, 100.0)
     assert text == "--max-drop 100 sets the gate aside: INT8 may do anything"
 
 
-def test_too_few_labelled_pictures_for_the_points_that_may_be_lost() -> None:
+def test_too_few_labeled_pictures_for_the_points_that_may_be_lost() -> None:
     def said(samples: int) -> list[str]:
         return gate_warnings(ExportConfig(), Score("top-1", 0.9, 0.8, 1.0, samples), 10, 0.5)
 
     assert said(200) == []
     (text,) = said(40)
-    assert "each of the 40 labelled pictures weighs 2.5 points, and 0.5 may be lost: 200" in text
+    assert "each of the 40 labeled pictures weighs 2.5 points, and 0.5 may be lost: 200" in text
 
 
 def test_no_picture_and_none_readable(tmp_path: Path) -> None:

@@ -239,7 +239,7 @@ def suppressing(*, centered: bool, extra: Sequence[str] = ()) -> onnx.ModelProto
 
 
 @pytest.mark.parametrize("centered", [True, False])
-def test_a_suppression_is_cut_off_and_boxes_become_centres_and_sizes(centered: bool) -> None:
+def test_a_suppression_is_cut_off_and_boxes_become_centers_and_sizes(centered: bool) -> None:
     model = suppressing(centered=centered, extra=("boxes", "scores"))
     found = adapted(model)
     assert [output.name for output in found.graph.output] == ["output", "boxes", "scores"]

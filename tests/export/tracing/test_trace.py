@@ -163,7 +163,7 @@ IN_PLACE = {
     "returned and written": writes_its_own_output,
     "pooled": lambda y, x: F.adaptive_avg_pool2d(y, 1).flatten(1),
     "pooled to two": lambda y, x: F.adaptive_avg_pool2d(y, (2, 2)),
-    "normalised at the end": lambda y, x: F.batch_norm(y, torch.zeros(3), torch.ones(3) * 2),
+    "normalized at the end": lambda y, x: F.batch_norm(y, torch.zeros(3), torch.ones(3) * 2),
     "without an ONNX form of its own": lambda y, x: y.reshape_as(x).to(torch.float64).float(),
 }
 

@@ -51,8 +51,8 @@ class Suppressed(Detector):
         table = super().forward(x)
         scores, classes = table[:, 4:].max(1)
         best = scores.topk(10).indices
-        centre, size = table[:, :2], table[:, 2:4]
-        rows = [centre - size / 2, centre + size / 2, scores[:, None], classes[:, None].float()]
+        center, size = table[:, :2], table[:, 2:4]
+        rows = [center - size / 2, center + size / 2, scores[:, None], classes[:, None].float()]
         return torch.cat(rows, 1).gather(2, best[:, None].expand(-1, 6, -1)).transpose(1, 2)
 
 
@@ -75,16 +75,16 @@ def exported(tmp_path: Path) -> Exported:
 
 def tamper(monkeypatch: pytest.MonkeyPatch, name: str, change: Callable[[Any], Any]) -> None:
     """Let one weight of what is emitted be changed."""
-    optimise = pipeline.optimize
+    optimize = pipeline.optimize
 
     def wrong(model: onnx.ModelProto) -> onnx.ModelProto:
-        model = optimise(model)
+        model = optimize(model)
         (weight,) = [tensor for tensor in model.graph.initializer if tensor.name == name]
         changed = change(numpy_helper.to_array(weight)).astype(np.float32)
         weight.CopyFrom(numpy_helper.from_array(changed, name))
         return model
 
-    monkeypatch.setattr(pipeline, "optimise", wrong)
+    monkeypatch.setattr(pipeline, "optimize", wrong)
 
 
 def test_a_detector_is_verified_and_decoded(exported: Exported) -> None:
@@ -149,7 +149,7 @@ def test_a_detector_below_full_precision_is_judged_by_its_boxes(exported: Export
 
 def test_a_gate_says_what_was_reached() -> None:
     assert Gate(0.99, 0.99).requirement(0.98, 0.5) == (
-        "centred cosine 0.9800 (at least 0.99), 50.0% of results equal (at least 99%)"
+        "centered cosine 0.9800 (at least 0.99), 50.0% of results equal (at least 99%)"
     )
     assert Gate(-1.0, 0.99).requirement(0.5, 1.0) == "100.0% of results equal (at least 99%)"
     assert Gate(0.5, 0.9).margin(0.75, 1.0) == pytest.approx(0.1)
@@ -192,6 +192,6 @@ def test_steps_are_timed_in_order(exported: Exported) -> None:
     assert told.steps == ["one", "two", "1 of 2"]
     assert set(timed.seconds) == {"one", "two"}
     assert list(exported(Detector).seconds) == [
-        "load", "trace", "fold", "optimise", "run the reference", "verify on onnxruntime",
+        "load", "trace", "fold", "optimize", "run the reference", "verify on onnxruntime",
         "verify on openvino", "pack",
     ]  # fmt: skip

@@ -125,19 +125,19 @@ def test_provider_options_are_text_as_onnxruntime_wants_them(tmp_path):
     assert exact["use_tf32"] == "0"
     assert exact["enable_cuda_graph"] == "1"
     assert exact["user_compute_stream"] == "4096"
-    _, trt = ort_trt.tensorrt_provider(1, tmp_path, quantised=True, graph=False)
+    _, trt = ort_trt.tensorrt_provider(1, tmp_path, quantized=True, graph=False)
     assert trt["trt_int8_enable"] == "1"
     assert trt["trt_engine_cache_path"] == str(tmp_path)
     assert all(isinstance(value, str) for value in (*exact.values(), *trt.values()))
 
 
-def test_a_quantised_file_is_told_from_a_float_one(file, tmp_path):
-    assert not ort_trt._is_quantised(file)
-    quantised = tmp_path / "q.onnx"
-    quantised.write_bytes(file.read_bytes() + b"\x0a\x0eQuantizeLinear")
-    assert ort_trt._is_quantised(quantised)
-    quantised.write_bytes(b"")
-    assert not ort_trt._is_quantised(quantised)
+def test_a_quantized_file_is_told_from_a_float_one(file, tmp_path):
+    assert not ort_trt._is_quantized(file)
+    quantized = tmp_path / "q.onnx"
+    quantized.write_bytes(file.read_bytes() + b"\x0a\x0eQuantizeLinear")
+    assert ort_trt._is_quantized(quantized)
+    quantized.write_bytes(b"")
+    assert not ort_trt._is_quantized(quantized)
 
 
 # --- which is chosen --------------------------------------------------------------------------
@@ -161,7 +161,7 @@ def bundle(build, tmp_path):
 def test_a_gpu_goes_first_and_one_thread_feeds_it(bundle, engines, tmp_path):
     first, *others = rank_candidates(bundle, tmp_path, threads=2)
     assert (first.backend, first.precision, first.threads) == ("onnxruntime-cuda", "f32", 1)
-    assert first.artifact.precision == "fp32", "its quantised convolutions are float ones"
+    assert first.artifact.precision == "fp32", "its quantized convolutions are float ones"
     assert {other.backend for other in others} <= {"onnxruntime", "openvino"}
     assert {other.threads for other in others} == {2}
 

@@ -97,7 +97,7 @@ def test_a_bundle_moved_away_by_a_killed_process_is_put_back(tmp_path: Path) -> 
     assert (tmp_path / "a.edge" / "file").read_text() == "old"
 
 
-def test_only_its_own_neighbours_are_swept(tmp_path: Path) -> None:
+def test_only_its_own_neighbors_are_swept(tmp_path: Path) -> None:
     kept = [".a.edge.keep.x", ".b.edge.new.x", ".a.edge.new", "a.edge.new.x"]
     for name in kept:
         (tmp_path / name).mkdir()

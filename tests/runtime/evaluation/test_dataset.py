@@ -1,4 +1,4 @@
-"""Labelled pictures as people have them, what does not match, and the metrics computed on them."""
+"""Labeled pictures as people have them, what does not match, and the metrics computed on them."""
 
 import csv
 import io
@@ -127,7 +127,7 @@ def test_yolo_text_files(tmp_path: Path, task: AsTask, file: str, text: str, giv
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("file\ttext\nmissing.png\tA\n", "1 of 1 labelled files do not exist: .*missing.png"),
+        ("file\ttext\nmissing.png\tA\n", "1 of 1 labeled files do not exist: .*missing.png"),
         ("file\ttext\n1.png\t\n", ":2: no `text` for 1.png"),
         ("file\ttext\n\tA\n", ":2: no `file` in this row"),
         ('file\ttext\n2.png\t"A\nB"\n1.png\t\n', ":4: no `text` for 1.png"),
@@ -138,7 +138,7 @@ def test_yolo_text_files(tmp_path: Path, task: AsTask, file: str, text: str, giv
         ("", "^--eval-data [^:]*l.tsv: is empty; it needs a table with file, text"),
         ("\n\t\n \n", "l.tsv: is empty"),
         ("file\ttext\n\n", ":1: a header and no row below it"),
-        (f"file\ttext\n{'x' * 5000}\tA\n", "1 of 1 labelled files do not exist"),
+        (f"file\ttext\n{'x' * 5000}\tA\n", "1 of 1 labeled files do not exist"),
         (f"file\ttext\n{'x' * 200_000}\tA\n", "field larger than"),
         (
             "file,text\n1.png,A\n",
@@ -210,7 +210,7 @@ def test_yolo_files_whose_picture_is_missing_are_named(tmp_path: Path, task: AsT
             {"file": "1.png"},
             "1 picture and not one box, and mAP50 of nothing",
         ),
-        ({"file": 3, "x": 1, "y": 1, "w": 1, "h": 1}, "1 of 1 labelled files do not exist"),
+        ({"file": 3, "x": 1, "y": 1, "w": 1, "h": 1}, "1 of 1 labeled files do not exist"),
         ({"file": "1.png", "x": 1, "y": 1, "w": 1, "h": 1, "label": 7}, "'7' is none of"),
     ],
 )
@@ -405,7 +405,7 @@ def test_folders_on_which_a_metric_says_nothing(
         ("1.png,a\n2.png,b\n", "no person in it has two pictures"),
         ("1.png,a\n1.png,a\n2.png,b\n", ":3: 1.png is in line 2 already; keep one row"),
         ("1.png,a\n2.png,b\n1.png,b\n", ":4: 1.png is in line 2 already as a, and here as b"),
-        ("1.png,a\n3.png,b\n4.png,b\n", ":3: 2 of 3 labelled files do not exist"),
+        ("1.png,a\n3.png,b\n4.png,b\n", ":3: 2 of 3 labeled files do not exist"),
     ],
 )
 def test_tables_of_people_that_are_refused(
@@ -449,7 +449,7 @@ def test_a_table_keeps_its_digest_when_rows_move(tmp_path: Path, classifier: Man
     assert len(digests) == 1
 
 
-def test_a_labelled_file_that_is_no_picture(tmp_path: Path, classifier: Manifest) -> None:
+def test_a_labeled_file_that_is_no_picture(tmp_path: Path, classifier: Manifest) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "1.png").write_text("not a picture")
     found = read_evaluation(tmp_path, classifier)

@@ -1,4 +1,4 @@
-"""The metrics that labelled data is scored by, on answers whose score is known."""
+"""The metrics that labeled data is scored by, on answers whose score is known."""
 
 from collections.abc import Callable
 from pathlib import Path

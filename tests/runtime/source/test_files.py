@@ -226,7 +226,7 @@ def test_a_folder_of_pictures_in_order(tmp_path: Path) -> None:
             [np.array([[0, 100], [200, 255]], np.uint8)] * 3 + [np.full((2, 2), 9, np.uint8)]
         ),
     ],
-    ids=["16 bits", "grey", "alpha"],
+    ids=["16 bits", "gray", "alpha"],
 )
 def test_pictures_of_other_kinds_become_bgr(tmp_path: Path, stored: np.ndarray) -> None:
     with open_source(save_picture(tmp_path / "a.png", stored)) as source:

@@ -196,23 +196,23 @@ def test_finishing_wakes_whoever_waits() -> None:
     assert slot.take(1) is None
 
 
-GREY = np.array([[0, 128], [200, 255]], np.uint8)
+GRAY = np.array([[0, 128], [200, 255]], np.uint8)
 
 
 @pytest.mark.parametrize(
     "pixels",
-    [GREY, GREY[:, :, None], GREY.astype(np.uint16) * 257, np.dstack([GREY] * 4)],
-    ids=["grey", "grey with an axis", "16 bits", "BGRA"],
+    [GRAY, GRAY[:, :, None], GRAY.astype(np.uint16) * 257, np.dstack([GRAY] * 4)],
+    ids=["gray", "gray with an axis", "16 bits", "BGRA"],
 )
 def test_every_layout_becomes_bgr(pixels: np.ndarray) -> None:
-    np.testing.assert_array_equal(to_bgr(pixels), np.dstack([GREY] * 3))
+    np.testing.assert_array_equal(to_bgr(pixels), np.dstack([GRAY] * 3))
 
 
 def test_yuyv_becomes_bgr() -> None:
-    grey = np.full((2, 2, 2), 128, np.uint8)
-    grey[..., 0] = 126  # luma, limited range
-    assert np.ptp(to_bgr(grey).astype(int)) <= 1
-    assert abs(int(to_bgr(grey)[0, 0, 0]) - 128) <= 1
+    gray = np.full((2, 2, 2), 128, np.uint8)
+    gray[..., 0] = 126  # luma, limited range
+    assert np.ptp(to_bgr(gray).astype(int)) <= 1
+    assert abs(int(to_bgr(gray)[0, 0, 0]) - 128) <= 1
 
 
 def test_bgr_is_not_copied() -> None:

@@ -165,7 +165,7 @@ class GpuSession:
 
 
 def read_signature(ort: Any, path: Path, batch: int) -> Signature:
-    """What a graph takes and gives, read without optimising it for any device.
+    """What a graph takes and gives, read without optimizing it for any device.
 
     Raises UnsupportedModelError where it does not take uint8[batch,H,W,3], and what ONNX Runtime
     raises where it is no graph.

@@ -21,7 +21,7 @@ def test_a_graph_becomes_an_engine_without_a_gpu(tensorrt_rtx, file, capability)
 
 
 def unsigned(zero, dtype):
-    """Pixels through a quantiser: [N,8,8,3] → the same."""
+    """Pixels through a quantizer: [N,8,8,3] → the same."""
     nodes = [
         helper.make_node("Cast", ["pixels"], ["floats"], to=TensorProto.FLOAT),
         helper.make_node("QuantizeLinear", ["floats", "scale", "zero"], ["bytes"]),
@@ -30,7 +30,7 @@ def unsigned(zero, dtype):
     shape = ["N", 8, 8, 3]
     graph = helper.make_graph(
         nodes,
-        "quantised",
+        "quantized",
         [helper.make_tensor_value_info("pixels", TensorProto.UINT8, shape)],
         [helper.make_tensor_value_info("out", TensorProto.FLOAT, shape)],
         [
@@ -41,7 +41,7 @@ def unsigned(zero, dtype):
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
 
 
-def test_signed_quantisers_are_taken(tensorrt_rtx, tmp_path):
+def test_signed_quantizers_are_taken(tensorrt_rtx, tmp_path):
     onnx.save(unsigned(0, np.int8), tmp_path / "q.onnx")
     assert build_engine(
         tensorrt_rtx, tmp_path / "q.onnx", batch=1, precision="f32", capability="SM89"
@@ -49,7 +49,7 @@ def test_signed_quantisers_are_taken(tensorrt_rtx, tmp_path):
 
 
 @pytest.mark.parametrize("zero", [0, 3])
-def test_unsigned_quantisers_are_refused(tensorrt_rtx, tmp_path, zero):
+def test_unsigned_quantizers_are_refused(tensorrt_rtx, tmp_path, zero):
     """With zero-point 0 TensorRT only warns, and reads them as signed ones."""
     onnx.save(unsigned(zero, np.uint8), tmp_path / "q.onnx")
     with pytest.raises(UnsupportedModelError):

@@ -1,6 +1,6 @@
-"""What quantising costs: ResNet-18 with 300 calibration pictures, method by method.
+"""What quantizing costs: ResNet-18 with 300 calibration pictures, method by method.
 
-Random weights, batch normalisation set from photographs; the gate is set aside, so that nothing
+Random weights, batch normalization set from photographs; the gate is set aside, so that nothing
 has to be repaired. Each export runs in a process of its own with ``int8``, the method and the
 target that this processor takes; the clock and the peak of resident memory are of the whole
 process, importing torch and the float export included.
@@ -43,13 +43,13 @@ def main() -> int:
     Console().print(table(rows))
     if asked.whole(METHODS):
         data = {"network": NAME, "pictures": pictures, "rows": rows}
-        write_result("quantise_cost", data | {"wanted": {"seconds": SECONDS, "gb": GIGABYTES}})
+        write_result("quantize_cost", data | {"wanted": {"seconds": SECONDS, "gb": GIGABYTES}})
     return 0 if all(row["reached"] for row in rows) else 1
 
 
 def prepare(folder: Path, pictures: int) -> None:
     """Weights, pictures and the export's settings."""
-    from lib.quantised import ungated
+    from lib.quantized import ungated
     from lib.timm_models import int8_network
 
     calibration, _ = photographs_apart()
@@ -57,7 +57,7 @@ def prepare(folder: Path, pictures: int) -> None:
     (folder / SETTINGS).write_bytes(msgspec.json.encode(ungated(config, folder)))
 
 
-def quantise(folder: Path, method: str) -> None:
+def quantize(folder: Path, method: str) -> None:
     """The export."""
     from lib.timm_models import import_timm
 
@@ -74,7 +74,7 @@ def quantise(folder: Path, method: str) -> None:
 def measure(folder: Path, method: str) -> dict[str, Any]:
     """One export; returned: layers that went back to float, which have to be none."""
     start = time.perf_counter()
-    process = subprocess.Popen([sys.executable, __file__, "--quantise", str(folder), method])
+    process = subprocess.Popen([sys.executable, __file__, "--quantize", str(folder), method])
     _, status, usage = os.wait4(process.pid, 0)
     seconds = time.perf_counter() - start
     process.returncode = os.waitstatus_to_exitcode(status)
@@ -111,7 +111,7 @@ if __name__ == "__main__":
     match sys.argv[1:]:
         case ["--prepare", scratch, pictures]:
             prepare(Path(scratch), int(pictures))
-        case ["--quantise", scratch, method]:
-            quantise(Path(scratch), method)
+        case ["--quantize", scratch, method]:
+            quantize(Path(scratch), method)
         case _:
             sys.exit(main())
