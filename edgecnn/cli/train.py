@@ -56,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 class Display:
-    """A training's ``Watch``: a progress bar, and a line an epoch above it."""
+    """A training's ``TrainCallbacks``: a progress bar, and a line an epoch above it."""
 
     def __init__(self, console: "Console") -> None:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn

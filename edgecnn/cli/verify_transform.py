@@ -59,8 +59,8 @@ def print_drift(drift: "Drift") -> None:
     if drift.random:
         console.print(
             f"[red]FAILED[/] {escape_markup(drift.transform)} is random: two calls with one "
-            f"picture differ by {drift.random:.1f} gray levels. Give the transform of evaluation, which does not "
-            "augment",
+            f"picture differ by {drift.random:.1f} gray levels. Give the transform "
+            "of evaluation, which does not augment",
             highlight=False,
         )
     if drift.outputs is None:

@@ -51,7 +51,7 @@ def snr_db(reference: NDArray[Any], got: NDArray[Any]) -> float:
 def input_sensitivity(reference: NDArray[Any]) -> float:
     """How much an [N,…] output changes with the picture: centered over mean length.
 
-    Under ``FLOOR`` it says so little that agreement proves nothing.
+    Under ``NOISE_FLOOR`` it says so little that agreement proves nothing.
     """
     centered = float(np.mean([power.signal**0.5 for power in _powers(reference, reference)]))
     length = _floor(reference) / NOISE_FLOOR

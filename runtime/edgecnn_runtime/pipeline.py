@@ -3,8 +3,8 @@
     frames ──▶ model ──▶ Seen ──▶ writers (annotated video, events, table), watch (live line)
 
 The source decodes in a thread of its own while the model works on the frame before, and always
-hands over the newest frame of a camera. Tracking, reading and voting go between ``stream`` and
-its writers: each takes what was seen and passes on what it made of it.
+hands over the newest frame of a camera. Tracking, reading and voting go between ``infer_frames``
+and its writers: each takes what was seen and passes on what it made of it.
 """
 
 import time
@@ -101,7 +101,7 @@ def run(
 ) -> None:
     """Everything a source shows, seen by the model and kept by the writers.
 
-    watch: told of every frame, before the writers. Raises what ``stream`` and the writers raise.
+    watch: told of every frame, before the writers. Raises what the source and the writers raise.
     """
     for seen in islice(infer_frames(model, source, roi=roi, lock=turn), max_frames):
         on_result(seen)

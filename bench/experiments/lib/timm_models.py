@@ -137,7 +137,7 @@ def textbook(pixels: Pixels, mean: Sequence[float], std: Sequence[float]) -> tor
 
 
 def normalization(module: nn.Module) -> dict[str, Sequence[float]]:
-    """timm's own mean and std, as ``textbook`` takes them."""
+    """timm's own mean and std, as ``reference_preprocess`` takes them."""
     config: Any = module.pretrained_cfg
     return {"mean": config["mean"], "std": config["std"]}
 

@@ -34,7 +34,7 @@ class Trained:
     """A network and its pictures.
 
     said: the ``ExportConfig`` keys that the file needs, ``model`` among them. task: what results
-    are compared by (``result_matching.same_result``). calibration: folder of pictures.
+    are compared by (``result_matching.results_match``). calibration: folder of pictures.
     pictures: folder of others, to measure on. labels: a table of them as ``--eval-data`` reads
     it, None where nobody labeled them.
     """

@@ -83,7 +83,8 @@ def _check_domains(model: onnx.ModelProto, path: Path) -> None:
         more = " …" if len(strange) > NAMES_LISTED else ""
         raise UnsupportedModelError(
             f"{path} uses operators outside the ONNX standard: "
-            f"{', '.join(strange[:NAMES_LISTED])}{more}. Export it again without the optimizer or plugin that added them"
+            f"{', '.join(strange[:NAMES_LISTED])}{more}. Export it again "
+            "without the optimizer or plugin that added them"
         )
 
 

@@ -38,8 +38,8 @@ def correct_biases(
 ) -> BiasCorrections:
     """Biases for a graph in which just these weights are quantized.
 
-    before, after: runs of ``board`` in float and so quantized, with ``bias_taps``. A layer takes
-    back what it adds itself: the shift of its output less what the shift of its input explains,
+    before, after: runs of ``board`` in float and so quantized, with ``bias_tap_names``. A layer
+    takes back what it adds itself: the shift of its output less what the shift of its input explains,
     so that no layer corrects another one's error again.
     """
     corrected = {}

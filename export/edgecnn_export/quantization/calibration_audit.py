@@ -91,7 +91,7 @@ def audit_pictures(
 ) -> Audit:
     """Look at the pictures a model is calibrated on.
 
-    pixels: uint8[N,H,W,3] BGR at network input. evaluation: ``signatures`` of that data.
+    pixels: uint8[N,H,W,3] BGR at network input. evaluation: ``image_hashes`` of that data.
     Raises UsageError where every picture is blank: no range can come from that.
     """
     seen = image_hashes(pixels)

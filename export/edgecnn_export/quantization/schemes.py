@@ -32,7 +32,7 @@ PASSTHROUGH_OPS = (
 @dataclass(frozen=True)
 class QuantScheme:
     """operators: what is quantized. signed: activations, symmetric around 0. reduced: 7-bit
-    weights. everywhere: outputs are quantized too, not only inputs; but see ``spare``.
+    weights. quantize_outputs: outputs are quantized too, not only inputs; but see ``find_ignored``.
     gives_float: layers with weights that need not round what only float operators read. carries:
     a quantizer holds behind what only moves values, so that there is none after it."""
 

@@ -110,7 +110,7 @@ class TargetResult:
 
 @dataclass(kw_only=True)
 class MixedPrecisionSearch:
-    """Everything one target's search needs; ``make`` is the search."""
+    """Everything one target's search needs; ``run`` is the search."""
 
     model: onnx.ModelProto
     dialect: QuantScheme

@@ -50,7 +50,7 @@ class Stored(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def read_entry(folder: Path, kind: str, key: Key, as_type: type[T]) -> T | None:
-    """What ``remember`` kept under this key; None where there is nothing usable.
+    """What ``write_entry`` kept under this key; None where there is nothing usable.
 
     A file that is damaged, too large, a link, or another key's under this one's name is not used.
     """

@@ -3,7 +3,7 @@
 ``--eval-data`` takes
 
 - a folder with one subfolder a class (``classify``) or a person (``embed``);
-- a folder of pictures with a YOLO text file each (``detect``), see ``yolo_texts``;
+- a folder of pictures with a YOLO text file each (``detect``), see ``yolo_labels``;
 - a ``.tsv`` or ``.csv`` with a header, or ``.jsonl``: ``file`` and ``label`` (classify, embed), or
   ``x``, ``y``, ``w``, ``h`` in pixels with an optional ``label`` (detect, one row a box; a file
   without boxes has empty ones), or ``text`` (ocr). Files are relative to the table.

@@ -1,8 +1,8 @@
 """Which artifact, on which backend, at which precision and with how many threads; and why.
 
 ``candidates`` lists what could run here, best first by rule: what processors of this kind do well.
-Only measuring can tell, and only the device can measure: ``ranked`` puts what was measured here
-before the rule, and an argument goes before both. Nothing is measured here.
+Only measuring can tell, and only the device can measure: ``rank_candidates`` puts what was
+measured here before the rule, and an argument goes before both. Nothing is measured here.
 """
 
 import logging

@@ -54,7 +54,7 @@ class _Lines:
 
 
 class JsonLines:
-    """Writer of one JSON object a frame that shows something; see ``record`` for its keys."""
+    """Writer of one JSON object a frame that shows something; see ``serialize`` for its keys."""
 
     def __init__(self, path: Path) -> None:
         """Raises UsageError where the file cannot be written."""

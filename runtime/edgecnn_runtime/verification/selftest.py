@@ -93,7 +93,7 @@ def check_outputs(manifest: Manifest, backend: Backend, who: str) -> None:
 def ensure_selftest(
     bundle: Bundle, artifact: Artifact, engine: str, backend: Backend, cache: Path
 ) -> SelfTest:
-    """``replay``, unless it has passed here before with the same bundle, machine and versions.
+    """``run_selftest``, unless it has passed here before with this bundle, machine and versions.
 
     engine: ``backend/precision``. Raises SelfTestError, saying by how much, where it fails.
     """

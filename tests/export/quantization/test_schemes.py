@@ -124,7 +124,7 @@ def test_without_a_zero_point_the_quantizer_still_is_one(
 
 
 def framed(pixels: Pixels, entry: InputStem) -> np.ndarray:
-    """float32[N,3,H,W] as ``open_entry``'s graph takes them."""
+    """float32[N,3,H,W] as ``strip_stem``'s graph takes them."""
     top, left, bottom, right = entry.frame
     around = ((0, 0), (top, bottom), (left, right))
     planes = [

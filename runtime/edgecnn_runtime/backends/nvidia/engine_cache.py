@@ -50,7 +50,7 @@ def store(cache: Path, key: Key, files: Mapping[str, bytes]) -> bool:
 
 
 def load(cache: Path, key: Key) -> Path | None:
-    """The folder with the files that ``keep`` was given; None where it is not to be trusted."""
+    """The folder with the files that ``store`` was given; None where it is not to be trusted."""
     folder = _folder(cache, key)
     try:
         contents = msgspec.json.decode(_own(folder, folder / CONTENTS), type=Contents)

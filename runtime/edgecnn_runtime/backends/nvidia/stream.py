@@ -1,7 +1,7 @@
 """A CUDA stream with memory on both sides of the bus, through NVIDIA's own cuda-bindings.
 
 Arrays on the host are pinned: the GPU copies from and to them by itself. Everything that a stream
-is given happens in order and behind the caller's back until ``wait``.
+is given happens in order and behind the caller's back until ``synchronize``.
 """
 
 import ctypes
