@@ -39,8 +39,8 @@ def correct_biases(
     """Biases for a graph in which just these weights are quantized.
 
     before, after: runs of ``board`` in float and so quantized, with ``bias_tap_names``. A layer
-    takes back what it adds itself: the shift of its output less what the shift of its input explains,
-    so that no layer corrects another one's error again.
+    takes back what it adds itself: the shift of its output less what the shift of its input
+    explains, so that no layer corrects another one's error again.
     """
     corrected = {}
     for node in _convs(model, quantizers):
