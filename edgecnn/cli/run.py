@@ -17,10 +17,10 @@ from edgecnn_runtime.errors import UsageError
 
 if TYPE_CHECKING:
     from edgecnn_runtime.model import Model
-    from edgecnn_runtime.pipeline import FrameSink
     from edgecnn_runtime.preprocess import Roi
     from edgecnn_runtime.runner import CameraJob, Runner
     from edgecnn_runtime.selection.candidates import Candidate
+    from edgecnn_runtime.sinks.base import FrameSink
     from edgecnn_runtime.source import Source
 
 EXAMPLE = """\

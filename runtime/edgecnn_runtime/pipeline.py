@@ -1,6 +1,6 @@
 """The story: source → model → results → whoever wants them.
 
-    frames ──▶ model ──▶ Seen ──▶ writers (annotated video, events, table), watch (live line)
+    frames ──▶ model ──▶ FrameResult ──▶ sinks (annotated video, events, table), watch (live line)
 
 The source decodes in a thread of its own while the model works on the frame before, and always
 hands over the newest frame of a camera. Tracking, reading and voting go between ``infer_frames``
@@ -10,54 +10,13 @@ and its writers: each takes what was seen and passes on what it made of it.
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from itertools import islice
-from typing import Protocol
 
 from edgecnn_runtime.model import Model
 from edgecnn_runtime.preprocess import Roi
+from edgecnn_runtime.sinks.base import FrameSink
 from edgecnn_runtime.source import Source
-from edgecnn_runtime.types import Frame, Result
-
-
-@dataclass(frozen=True, slots=True)
-class Timings:
-    """Seconds a frame spent: until there was one to take, being prepared, in the engine, being
-    decoded to a result."""
-
-    wait: float
-    prepare: float
-    infer: float
-    decode: float
-
-    @property
-    def total(self) -> float:
-        """From the frame in hand to its result."""
-        return self.prepare + self.infer + self.decode
-
-
-@dataclass(frozen=True, slots=True)
-class FrameResult:
-    """What the model saw in a frame.
-
-    age: seconds from the frame's capture to its result; None for a file that is not played in
-    real time, whose frames have no age.
-    """
-
-    frame: Frame
-    result: Result
-    age: float | None
-    timings: Timings
-
-
-class FrameSink(Protocol):
-    """Something that keeps what was seen. Used by one thread at a time."""
-
-    def write(self, seen: FrameResult) -> None:
-        """Keep it. The frame's pixels may be drawn into. Raises EdgecnnError (disk full)."""
-
-    def close(self) -> None:
-        """Complete what was written; idempotent. Raises EdgecnnError where it cannot."""
+from edgecnn_runtime.types import FrameResult, Timings
 
 
 def infer_frames(

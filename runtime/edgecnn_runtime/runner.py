@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 
 from edgecnn_runtime.errors import EdgecnnError
 from edgecnn_runtime.model import Model
-from edgecnn_runtime.pipeline import FrameSink, run
+from edgecnn_runtime.pipeline import run
 from edgecnn_runtime.preprocess import Roi
+from edgecnn_runtime.sinks.base import FrameSink
 from edgecnn_runtime.source import Source
 from edgecnn_runtime.stats import StreamStats
 

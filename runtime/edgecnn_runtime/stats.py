@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edgecnn_runtime.pipeline import FrameResult
+from edgecnn_runtime.types import FrameResult
 
 PERCENTILE_WINDOW = 4096
 """The latest frames that percentiles are taken over."""

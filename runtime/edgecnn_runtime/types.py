@@ -106,3 +106,43 @@ class Embedding:
 
 Result: TypeAlias = Classification | list[Detection] | Reading | Embedding
 """What ``model(frame)`` gives, by the bundle's task: classify, detect, ocr, embed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Timings:
+    """Seconds that one frame spent on its way to a result.
+
+    Attributes:
+        wait: Until the source handed over a frame.
+        prepare: Resizing the frame into the engine's input buffer.
+        infer: In the engine.
+        decode: Decoding the output tensors to a result.
+    """
+
+    wait: float
+    prepare: float
+    infer: float
+    decode: float
+
+    @property
+    def total(self) -> float:
+        """Seconds from the frame in hand to its result."""
+        return self.prepare + self.infer + self.decode
+
+
+@dataclass(frozen=True, slots=True)
+class FrameResult:
+    """A frame and the model's result for it.
+
+    Attributes:
+        frame: The frame that the model was given.
+        result: The model's result, its coordinates in pixels of ``frame``.
+        age: Seconds from the frame's capture to its result; None for a file that is not played
+            in real time, whose frames have no age.
+        timings: Where the time went.
+    """
+
+    frame: Frame
+    result: Result
+    age: float | None
+    timings: Timings

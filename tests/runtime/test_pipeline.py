@@ -17,13 +17,22 @@ import pytest
 
 from edgecnn_runtime.errors import EdgecnnError, SourceLostError, UsageError
 from edgecnn_runtime.model import Model, load
-from edgecnn_runtime.pipeline import FrameResult, Timings, infer_frames, run
+from edgecnn_runtime.pipeline import infer_frames, run
 from edgecnn_runtime.runner import CameraJob, Runner
 from edgecnn_runtime.sinks import CsvTable, JsonLines, Snapshot, Video, check_output
 from edgecnn_runtime.sinks.encoders import H264, OpenCvVideo
 from edgecnn_runtime.source import open_source
 from edgecnn_runtime.stats import StreamStats
-from edgecnn_runtime.types import Box, Classification, Detection, Embedding, Frame, Reading
+from edgecnn_runtime.types import (
+    Box,
+    Classification,
+    Detection,
+    Embedding,
+    Frame,
+    FrameResult,
+    Reading,
+    Timings,
+)  # fmt: skip
 
 MakeClip = Callable[..., Path]
 SCORES = np.array([0.1, 0.9], np.float32)
@@ -300,8 +309,7 @@ import resource, sys
 import numpy as np
 from pathlib import Path
 from edgecnn_runtime.errors import EdgecnnError
-from edgecnn_runtime.pipeline import Seen, Timings
-from edgecnn_runtime.types import Frame
+from edgecnn_runtime.types import Frame, FrameResult, Timings
 from edgecnn_runtime.sinks import encoders
 from edgecnn_runtime.sinks import video
 
@@ -314,7 +322,8 @@ for closing in range(2):
     try:
         for i in range(0 if closing else 60):
             pixels = rng.integers(0, 255, (240, 320, 3), np.uint8)
-            out.write(Seen(Frame(pixels, i, i / 10, i / 10, ""), [], None, Timings(0, 0, 0, 0)))
+            frame = Frame(pixels, i, i / 10, i / 10, "")
+            out.write(FrameResult(frame, [], None, Timings(0, 0, 0, 0)))
         if closing:
             out.close()
     except EdgecnnError as error:

@@ -13,8 +13,8 @@ from typing import Any, TextIO
 import msgspec
 
 from edgecnn_runtime.errors import EdgecnnError, UsageError
-from edgecnn_runtime.pipeline import FrameResult
 from edgecnn_runtime.sinks.serialize import frame_record, result_records
+from edgecnn_runtime.types import FrameResult
 
 COLUMNS = (
     "source", "index", "time", "captured", "age_ms", "label", "class", "score", "text",

@@ -15,8 +15,7 @@ import time
 from datetime import datetime, timezone
 from typing import Any
 
-from edgecnn_runtime.pipeline import FrameResult
-from edgecnn_runtime.types import Classification, Detection, Embedding, Frame, Reading
+from edgecnn_runtime.types import Classification, Detection, Embedding, Frame, FrameResult, Reading
 
 
 def result_records(seen: FrameResult) -> list[dict[str, Any]]:

@@ -10,9 +10,9 @@ import cv2
 
 from edgecnn_runtime.draw import Annotator
 from edgecnn_runtime.errors import EdgecnnError
-from edgecnn_runtime.pipeline import FrameResult
 from edgecnn_runtime.preprocess import Roi
 from edgecnn_runtime.sinks.encoders import Encoder, open_encoder
+from edgecnn_runtime.types import FrameResult
 
 PICTURE_FPS = 2.0
 """Pictures a second, for a folder of them."""
