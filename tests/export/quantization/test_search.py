@@ -362,7 +362,7 @@ def test_what_is_emitted_was_measured_now_whatever_is_remembered(
     assert not now.passed
     assert now.model is None
     monkeypatch.setattr(
-        "edgecnn_export.quantization.accuracy_gate.host_key", lambda: ("another processor",)
+        "edgecnn_export.quantization.accuracy_gate.numerics_key", lambda: ("another processor",)
     )
     (there,) = quantize(model, pictures[:32], judge, targets=("cpu",), **asked).results
     assert not there.attempts[0].verdict.passed, "a verdict is this processor's own"

@@ -146,7 +146,7 @@ def test_anothers_file_under_this_ones_name_is_not_used(path, tmp_path, monkeypa
     """Copied from another machine and renamed by hand: its key says where it is from."""
     with monkeypatch.context() as elsewhere:
         elsewhere.setattr(
-            "edgecnn_runtime.selection.record.speed_key", lambda: ("another processor",)
+            "edgecnn_runtime.selection.record.performance_key", lambda: ("another processor",)
         )
         keep(path, tmp_path, BOTH)
         foreign = kept_file(tmp_path)

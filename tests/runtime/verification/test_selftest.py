@@ -116,7 +116,7 @@ def test_a_pass_is_remembered_and_a_failure_is_not(opened, tmp_path, monkeypatch
     entry = opened.manifest.artifacts[0]
     calls = []
     real = run_selftest
-    monkeypatch.setattr(selftest, "replay", lambda *args: calls.append(1) or real(*args))
+    monkeypatch.setattr(selftest, "run_selftest", lambda *args: calls.append(1) or real(*args))
     bad = golden_backend(opened, lambda scores: -scores)
     for _ in range(2):
         with pytest.raises(SelfTestError, match=r"model\.fp32\.onnx on fake/f32"):
@@ -128,7 +128,7 @@ def test_a_pass_is_remembered_and_a_failure_is_not(opened, tmp_path, monkeypatch
     assert again == first
     assert len(calls) == 3
     ensure_selftest(opened, entry, "fake/f32", golden_backend(opened, batch=2), tmp_path)
-    monkeypatch.setattr(selftest, "host_key", lambda: ("another processor",))
+    monkeypatch.setattr(selftest, "numerics_key", lambda: ("another processor",))
     ensure_selftest(opened, entry, "fake/f32", good, tmp_path)
     assert len(calls) == 5, "another batch and another machine are tested for themselves"
 

@@ -43,7 +43,7 @@ def test_a_session_that_would_fall_back_to_the_processor_is_refused(file, cuda, 
 def test_a_file_that_is_no_model_is_named(content, file, monkeypatch, cuda):
     from edgecnn_runtime.backends.nvidia import session
 
-    monkeypatch.setattr(session, "Stream", lambda: CudaStream(cuda))
+    monkeypatch.setattr(session, "CudaStream", lambda: CudaStream(cuda))
     file.write_bytes(content)
     with pytest.raises(UnsupportedModelError, match=r"model\.fp32\.onnx.*does not take it"):
         open_session(onnxruntime, file, Options(), lambda _stream, _graph: [], "the fix")

@@ -78,7 +78,7 @@ def test_a_graph_of_floats_or_another_batch_is_refused(tensorrt_rtx, tmp_path, b
 def test_what_tensorrt_does_not_take_is_said_with_its_name_and_reason(
     tensorrt_rtx, tmp_path, monkeypatch, cuda, orin
 ):
-    monkeypatch.setattr(tensorrt_engine, "Stream", lambda: CudaStream(cuda))
+    monkeypatch.setattr(tensorrt_engine, "CudaStream", lambda: CudaStream(cuda))
     (tmp_path / "model.onnx").write_bytes(b"not a model")
     with pytest.raises(UnsupportedModelError, match=r"model\.onnx: TensorRT-RTX .* does not take"):
         open_engine(tensorrt_rtx, "TensorRT-RTX", tmp_path / "model.onnx", Options(), orin)

@@ -26,7 +26,7 @@ def builds(monkeypatch, cuda):
         return path.read_bytes()
 
     monkeypatch.setattr(tensorrt_engine, "build_engine", build)
-    monkeypatch.setattr(tensorrt_engine, "Stream", lambda: CudaStream(cuda))
+    monkeypatch.setattr(tensorrt_engine, "CudaStream", lambda: CudaStream(cuda))
     return found
 
 
@@ -87,7 +87,7 @@ def test_missing_bindings_are_missed_before_minutes_are_spent(
     def missing():
         raise BackendMissingError("GPU memory needs cuda-bindings")
 
-    monkeypatch.setattr(tensorrt_engine, "Stream", missing)
+    monkeypatch.setattr(tensorrt_engine, "CudaStream", missing)
     with pytest.raises(BackendMissingError):
         open_engine(host.TensorRt(cuda), "TensorRT", file, Options(), orin)
     assert not builds
