@@ -177,7 +177,7 @@ def test_a_requirement_without_a_version_or_a_reason_is_refused(
     imported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     environments = imported("runner.environments")
-    monkeypatch.setattr(environments, "PEERS", tmp_path)
+    monkeypatch.setattr(environments, "BASELINES", tmp_path)
     (tmp_path / "peer").mkdir()
     for line in ("numpy>=2  # arrays", "numpy==2.4.6", "numpy"):
         (tmp_path / "peer" / "requirements.txt").write_text(f"# the peer\n{line}\n")
@@ -198,14 +198,14 @@ def test_rows_say_what_was_missed(imported) -> None:
 
     def row(**changes):
         speed = racing.faster(fps["ours"], fps["theirs"])
-        return rows.Row(
+        return rows.BaselineRow(
             work="w", ours="ours", theirs="theirs", fps=fps, speed=speed, answers="", **changes
         )
 
     three = [row(wanted=2.5), row(wanted=3.5), row(worse=True), row()]
     assert three[0].speed.value == pytest.approx(3.0)
     assert [each.reached for each in three] == [True, False, False, True]
-    said = rows.remarks(rows.Comparison(rows=three))
+    said = rows.remarks(rows.BaselineComparison(rows=three))
     assert ["MISSED" in line for line in said] == [False, True, True, False]
 
 
