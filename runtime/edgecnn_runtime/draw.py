@@ -1,152 +1,310 @@
-"""Results, drawn into the frame they belong to.
+"""Results drawn on a copy of their frame.
 
-Everything scales with the picture, so that 480p and 4K read alike.
+Everything scales with the picture, so that 480p and 4K look alike.
 """
 
+import heapq
 import math
 from collections.abc import Sequence
-from typing import TypeAlias
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 
 from edgecnn_runtime.preprocess import Roi
 from edgecnn_runtime.text import CAPITAL, Color, TextRenderer
-from edgecnn_runtime.types import Box, Classification, Detection, Embedding, Pixels, Reading, Result
+from edgecnn_runtime.types import (
+    Box,
+    Classification,
+    Detection,
+    Embedding,
+    Pixels,
+    Point,
+    Reading,
+    Result,
+)
 
 PALETTE: tuple[Color, ...] = (
     (128, 222, 74), (250, 165, 96), (36, 191, 251), (182, 114, 244), (238, 211, 34),
     (113, 113, 248), (250, 139, 167), (53, 230, 163), (60, 146, 251), (191, 212, 45),
 )  # fmt: skip
-"""A color a class, bright enough for dark letters: green, blue, amber, pink, cyan, red, …"""
+"""One color per class, bright enough for dark letters: green, blue, amber, pink, cyan, red, …"""
 INK, PAPER, QUIET = (26, 20, 18), (255, 255, 255), (200, 194, 190)
 SHADE = 0.68
 """How dark a panel makes the picture behind it."""
 FRACTION = 3
 """Binary digits of OpenCV's subpixel coordinates."""
 TOP_K = 2
-
-Line: TypeAlias = tuple[str, float | None, Color]
-"""A line of a panel: text, score (or none, and no bar), color of its bar."""
+"""Further classes listed below the best one of a classification."""
 
 
-class Annotator:
-    """Draws results into frames. One a thread: its letters are not thread-safe."""
+class BannerLine(NamedTuple):
+    """One line of a banner.
 
-    def __init__(self, labels: Sequence[str] = ()) -> None:
-        """labels: of every class, to name the runners-up of a classification."""
-        self._labels = tuple(labels)
-        self._letters = TextRenderer()
+    Attributes:
+        text: What it says.
+        score: 0..1, written at its end and drawn as a bar below it; None for a line without.
+        color: Color of the bar, BGR.
+    """
 
-    def annotate(
-        self, pixels: Pixels, result: Result, *, roi: Roi | None = None, note: str = ""
+    text: str
+    score: float | None
+    color: Color
+
+
+class Canvas:
+    """A picture that a task draws its result on; letters and lines scale with the picture.
+
+    Whatever is drawn may lie outside of the picture; what is not finite is
+    left out. Not thread-safe, because its letters are not.
+
+    Attributes:
+        pixels: uint8[H,W,3] BGR, owned by the caller, drawn into.
+        labels: Class names of the model by class number; empty where it has none.
+        size: Font size in pixels.
+        stroke: Line width in pixels.
+    """
+
+    def __init__(
+        self,
+        pixels: Pixels,
+        *,
+        labels: Sequence[str] = (),
+        roi: Roi | None = None,
+        letters: TextRenderer | None = None,
     ) -> None:
-        """Draw into ``pixels``, uint8[H,W,3] BGR, in place.
+        """Prepare to draw; nothing is drawn yet.
 
-        roi: the part that was looked at; it is framed, and what was read stands beside it.
-        note: a line for the lower left corner, such as speed and age.
+        Args:
+            pixels: uint8[H,W,3] BGR, writable.
+            labels: Class names by class number.
+            roi: The part of the picture that the model was given; a banner stands below it.
+            letters: The renderer to share; making one takes 70 ms the first time.
         """
-        size, stroke = font_size(pixels), thickness(pixels)
-        corner = (size // 2, size // 2)
+        self.pixels = pixels
+        self.labels = tuple(labels)
+        self.size, self.stroke = font_size(pixels), thickness(pixels)
+        self._letters = letters or TextRenderer()
+        self._corner = (self.size // 2, self.size // 2)
         if roi is not None:
-            x, y, w, h = roi
-            _brackets(pixels, Box(x, y, x + w, y + h), PAPER, stroke)
-            corner = (x, y + h + size // 2)
-        if isinstance(result, list):
-            finite = (one for one in result if all(map(math.isfinite, one.box)))
-            ranked = sorted(finite, key=lambda one: one.score)
-            for found in ranked:
-                _object(pixels, found, stroke)
-            for found in ranked:  # names last, the surest on top
-                self._tag(pixels, found, size)
-        else:
-            self._panel(pixels, self._lines(result), corner, size)
-        if note:
-            height = round(1.7 * size)
-            width = self._letters.width(note, size) + size
-            box = _fit(pixels, size // 2, pixels.shape[0] - height - size // 2, width, height)
-            _panel(pixels, box, size // 3)
-            base = box[1] + round((height + CAPITAL * size) / 2)
-            self._letters.put(pixels, note, (box[0] + size // 2, base), size, PAPER)
+            self._corner = (roi[0], roi[1] + roi[3] + self.size // 2)
+        self._scratch = np.empty(0, np.uint8)
 
-    def _tag(self, pixels: Pixels, found: Detection, size: int) -> None:
-        """The name on a colored tag above the box, or inside it where there is no room."""
-        box, text = found.box, f"{found.label} {found.score:.2f}".strip()
+    def box(self, box: Box, color: Color) -> None:
+        """Outline a box with strong corners; lines are thinner on a small box, not to hide it."""
+        if _finite(box):
+            stroke = self._stroke(box)
+            first, second = _fixed((box.x1, box.y1), (box.x2, box.y2))
+            width = max(1, stroke // 2)
+            cv2.rectangle(self.pixels, first, second, color, width, cv2.LINE_AA, FRACTION)
+            self.brackets(box, color, stroke)
+
+    def brackets(self, box: Box, color: Color, stroke: int) -> None:
+        """The four corners of a box, each arm a quarter of the shorter side long."""
+        arm = min(box.x2 - box.x1, box.y2 - box.y1) / 4
+        for x, inward_x in ((box.x1, arm), (box.x2, -arm)):
+            for y, inward_y in ((box.y1, arm), (box.y2, -arm)):
+                path = np.array(_fixed((x, y + inward_y), (x, y), (x + inward_x, y)), np.int32)
+                cv2.polylines(self.pixels, [path], False, color, 2 * stroke, cv2.LINE_AA, FRACTION)
+
+    def points(self, points: Sequence[Point], color: Color, *, within: Box | None = None) -> None:
+        """Dots with a dark rim.
+
+        Args:
+            points: x, y in pixels of the picture.
+            color: BGR.
+            within: The box of the object they belong to; dots are smaller in a small one.
+        """
+        radius = self.stroke if within is None else self._stroke(within)
+        for center in _fixed(*filter(_finite, points)):
+            for size, ink in ((radius + 1, INK), (radius, color)):
+                cv2.circle(self.pixels, center, size << FRACTION, ink, -1, cv2.LINE_AA, FRACTION)
+
+    def polygon(self, points: Sequence[Point], color: Color) -> None:
+        """The closed outline through three points or more, in their order."""
+        if all(map(_finite, points)):
+            path = np.array(_fixed(*points), np.int32)
+            cv2.polylines(self.pixels, [path], True, color, self.stroke, cv2.LINE_AA, FRACTION)
+
+    def tag(self, box: Box, text: str, color: Color) -> None:
+        """A name on a colored tag above the box, or inside it where there is no room."""
+        if not _finite(box):
+            return
+        size = self.size
         size = max(11, round(size * min(0.85, max(0.55, 0.3 * (box.x2 - box.x1) / size))))
         height, pad = round(1.45 * size), round(0.4 * size)
         above = round(box.y1) - height
         top = above if above >= 0 else round(box.y1)
         width = self._letters.width(text, size, bold=True) + 2 * pad
-        left, top, right, bottom = _fit(pixels, round(box.x1), top, width, height)
-        _rounded(pixels, (left, top, right, bottom), size // 4, _color(found.index))
+        left, top, right, bottom = _fit(self.pixels, round(box.x1), top, width, height)
+        _rounded(self.pixels, (left, top, right, bottom), size // 4, color)
         base = top + round((height + CAPITAL * size) / 2)
-        self._letters.put(pixels, text, (left + pad, base), size, INK, bold=True)
+        self._letters.put(self.pixels, text, (left + pad, base), size, INK, bold=True)
 
-    def _lines(self, result: Classification | Reading | Embedding) -> list[Line]:
-        if isinstance(result, Reading):
-            return [(result.text or "–", result.score if result.text else None, PALETTE[0])]
-        if isinstance(result, Embedding):
-            return [(f"{len(result.vector)}-D embedding", None, PALETTE[0])]
-        best = (result.label, result.score, _color(result.index))
-        if len(self._labels) != len(result.scores):
-            return [best]
-        order = np.argsort(result.scores)[::-1]
-        others = [int(index) for index in order if index != result.index][:TOP_K]
-        return [best, *((self._labels[i], float(result.scores[i]), QUIET) for i in others)]
+    def banner(self, lines: Sequence[BannerLine]) -> None:
+        """Lines over bars on a dark panel, the first one large; on a small picture only that.
 
-    def _panel(self, pixels: Pixels, lines: list[Line], corner: tuple[int, int], size: int) -> None:
-        """Lines over bars on a dark panel, the first one large; on a small picture only that."""
-        lines = lines if 8 * size < pixels.shape[0] / 2 else lines[:1]
+        It stands in the upper left corner of the picture, or below the part that was looked at.
+        """
+        size, put, width_of = self.size, self._letters.put, self._letters.width
+        lines = lines if 8 * size < self.pixels.shape[0] / 2 else lines[:1]
         sizes = [round(1.7 * size)] + [size] * (len(lines) - 1)
         widths = [
-            self._letters.width(f"{text}   100 %" if score is not None else text, line, bold=i == 0)
+            width_of(f"{text}   100 %" if score is not None else text, line, bold=i == 0)
             for i, ((text, score, _), line) in enumerate(zip(lines, sizes, strict=True))
         ]
         pad = round(0.7 * size)
         width = max(8 * size, *widths) + 2 * pad
         height = sum(round(1.65 * line) for line in sizes) + round(1.2 * pad)
-        left, top, right, bottom = _fit(pixels, *corner, width, height)
-        _panel(pixels, (left, top, right, bottom), size // 2)
+        left, top, right, bottom = _fit(self.pixels, *self._corner, width, height)
+        self._panel((left, top, right, bottom), size // 2)
         inside, end = left + pad, right - pad
         for i, ((text, score, color), line) in enumerate(zip(lines, sizes, strict=True)):
             base = top + round(0.6 * pad + (0.35 + CAPITAL) * line)
             ink = PAPER if i == 0 else QUIET
-            self._letters.put(pixels, text, (inside, base), line, ink, bold=i == 0)
+            put(self.pixels, text, (inside, base), line, ink, bold=i == 0)
             if score is not None:
-                share = f"{100 * score:.0f} %"
-                at = (end - self._letters.width(share, size), base)
-                self._letters.put(pixels, share, at, size, ink)
-                _bar(pixels, (inside, base + round(0.25 * line), end), score, color, size)
+                percent = f"{100 * score:.0f} %"
+                put(self.pixels, percent, (end - width_of(percent, size), base), size, ink)
+                span = (inside, base + round(0.25 * line), end)
+                _bar(self.pixels, span, score, color, size)
             top += round(1.65 * line)
+
+    def caption(self, text: str) -> None:
+        """One line on a dark panel in the lower left corner, such as speed and age."""
+        size = self.size
+        height = round(1.7 * size)
+        width = self._letters.width(text, size) + size
+        top = self.pixels.shape[0] - height - size // 2
+        panel = _fit(self.pixels, size // 2, top, width, height)
+        self._panel(panel, size // 3)
+        base = panel[1] + round((height + CAPITAL * size) / 2)
+        self._letters.put(self.pixels, text, (panel[0] + size // 2, base), size, PAPER)
+
+    def _stroke(self, box: Box) -> int:
+        """Line width on an object: at most a twentieth of its shorter side."""
+        side = min(box.x2 - box.x1, box.y2 - box.y1)
+        return max(1, min(self.stroke, round(side / 20))) if _finite(box) else 1
+
+    def _panel(self, panel: tuple[int, int, int, int], radius: int) -> None:
+        """Darken a rounded part of the picture."""
+        left, top, right, bottom = panel
+        under = self.pixels[max(0, top) : bottom, max(0, left) : right]
+        if self._scratch.size < under.size:
+            self._scratch = np.empty(under.size, np.uint8)
+        shade = self._scratch[: under.size].reshape(under.shape)
+        np.copyto(shade, under)
+        _rounded(shade, (0, 0, under.shape[1], under.shape[0]), radius, INK)
+        cv2.addWeighted(shade, SHADE, under, 1 - SHADE, 0, dst=under)
+
+
+class Annotator:
+    """Draws results on copies of their frames. One per thread: its letters are not thread-safe."""
+
+    def __init__(self, labels: Sequence[str] = (), roi: Roi | None = None) -> None:
+        """Allocate nothing yet.
+
+        Args:
+            labels: Class names by class number, to name the runners-up of a classification.
+            roi: The part of each frame that the model was given; it is framed.
+        """
+        self._labels = tuple(labels)
+        self._roi = roi
+        self._letters = TextRenderer()
+        self._canvas: Canvas | None = None
+
+    def annotate(self, pixels: Pixels, result: Result, *, caption: str = "") -> Pixels:
+        """Draw a result on a copy of its frame.
+
+        Args:
+            pixels: uint8[H,W,3] BGR; only read.
+            result: Coordinates in pixels of the frame.
+            caption: A line for the lower left corner, such as speed and age.
+
+        Returns:
+            uint8[H,W,3] BGR: the annotator's own buffer, overwritten by the next call. It is
+            allocated anew only for a frame of another size.
+        """
+        canvas = self._canvas
+        if canvas is None or canvas.pixels.shape != pixels.shape:
+            canvas = self._canvas = Canvas(
+                np.empty(pixels.shape, np.uint8),
+                labels=self._labels,
+                roi=self._roi,
+                letters=self._letters,
+            )
+        np.copyto(canvas.pixels, pixels)
+        if self._roi is not None:
+            x, y, w, h = self._roi
+            canvas.brackets(Box(x, y, x + w, y + h), PAPER, canvas.stroke)
+        draw_result(canvas, result)
+        if caption:
+            canvas.caption(caption)
+        return canvas.pixels
+
+
+def draw_result(canvas: Canvas, result: Result) -> None:
+    """Draw the result of any task."""
+    if isinstance(result, list):
+        _draw_detections(canvas, result)
+    elif isinstance(result, Classification):
+        _draw_classification(canvas, result)
+    elif isinstance(result, Reading):
+        _draw_reading(canvas, result)
+    else:
+        _draw_embedding(canvas, result)
+
+
+def _draw_detections(canvas: Canvas, detections: Sequence[Detection]) -> None:
+    ranked = sorted(detections, key=lambda detection: detection.score)
+    for detection in ranked:
+        color = class_color(detection.index)
+        canvas.box(detection.box, color)
+        canvas.points(detection.points, color, within=detection.box)
+    for detection in ranked:  # tags last, the surest on top
+        text = f"{detection.label} {detection.score:.2f}".strip()
+        canvas.tag(detection.box, text, class_color(detection.index))
+
+
+def _draw_classification(canvas: Canvas, result: Classification) -> None:
+    lines = [BannerLine(result.label, result.score, class_color(result.index))]
+    if len(canvas.labels) == len(result.scores):
+        scores = result.scores
+        best = heapq.nlargest(TOP_K + 1, range(len(scores)), key=scores.__getitem__)
+        others = [index for index in best if index != result.index][:TOP_K]
+        lines += [BannerLine(canvas.labels[i], float(scores[i]), QUIET) for i in others]
+    canvas.banner(lines)
+
+
+def _draw_reading(canvas: Canvas, result: Reading) -> None:
+    canvas.banner(
+        [BannerLine(result.text or "–", result.score if result.text else None, PALETTE[0])]
+    )
+
+
+def _draw_embedding(canvas: Canvas, result: Embedding) -> None:
+    canvas.banner([BannerLine(f"{len(result.vector)}-D embedding", None, PALETTE[0])])
+
+
+def class_color(index: int) -> Color:
+    """The color of a class, BGR; repeats after ten classes."""
+    return PALETTE[index % len(PALETTE)]
 
 
 def font_size(pixels: Pixels) -> int:
-    """Font size in pixels that reads well on a picture of this size."""
+    """Font size in pixels that is easy to read on a picture of this size."""
     height, width = map(int, pixels.shape[:2])
     return max(12, round(min(height, 0.75 * width) / 38))
 
 
 def thickness(pixels: Pixels) -> int:
-    """Width of a line, likewise."""
+    """Line width in pixels that suits a picture of this size."""
     height, width = map(int, pixels.shape[:2])
     return max(2, round(min(height, width) / 300))
 
 
-def _color(index: int) -> Color:
-    return PALETTE[index % len(PALETTE)]
-
-
-def _object(pixels: Pixels, found: Detection, stroke: int) -> None:
-    """A box and its points; thinner on a small one, not to hide it."""
-    color = _color(found.index)
-    side = min(found.box.x2 - found.box.x1, found.box.y2 - found.box.y1)
-    stroke = max(1, min(stroke, round(side / 20)))
-    first, second = _fixed((found.box.x1, found.box.y1), (found.box.x2, found.box.y2))
-    cv2.rectangle(pixels, first, second, color, max(1, stroke // 2), cv2.LINE_AA, FRACTION)
-    _brackets(pixels, found.box, color, stroke)
-    for point in found.points:
-        _dot(pixels, point, stroke + 1, INK)
-        _dot(pixels, point, stroke, color)
+def _finite(coordinates: Sequence[float]) -> bool:
+    return all(map(math.isfinite, coordinates))
 
 
 def _fit(pixels: Pixels, left: int, top: int, width: int, height: int) -> tuple[int, int, int, int]:
@@ -168,20 +326,6 @@ def _fixed(*points: tuple[float, float]) -> list[tuple[int, int]]:
     ]
 
 
-def _brackets(pixels: Pixels, box: Box, color: Color, width: int) -> None:
-    """The four corners of a box, each a quarter of its shorter side long."""
-    arm = min(box.x2 - box.x1, box.y2 - box.y1) / 4
-    for x, inward_x in ((box.x1, arm), (box.x2, -arm)):
-        for y, inward_y in ((box.y1, arm), (box.y2, -arm)):
-            path = np.array(_fixed((x, y + inward_y), (x, y), (x + inward_x, y)), np.int32)
-            cv2.polylines(pixels, [path], False, color, 2 * width, cv2.LINE_AA, FRACTION)
-
-
-def _dot(pixels: Pixels, center: tuple[float, float], radius: int, color: Color) -> None:
-    (at,) = _fixed(center)
-    cv2.circle(pixels, at, radius << FRACTION, color, -1, cv2.LINE_AA, FRACTION)
-
-
 def _rounded(pixels: Pixels, box: tuple[int, int, int, int], radius: int, color: Color) -> None:
     left, top, right, bottom = box[0], box[1], box[2] - 1, box[3] - 1
     cv2.rectangle(pixels, (left + radius, top), (right - radius, bottom), color, -1)
@@ -191,19 +335,10 @@ def _rounded(pixels: Pixels, box: tuple[int, int, int, int], radius: int, color:
             cv2.circle(pixels, (x, y), radius, color, -1, cv2.LINE_AA)
 
 
-def _panel(pixels: Pixels, box: tuple[int, int, int, int], radius: int) -> None:
-    """Darken a rounded part of the picture."""
-    left, top, right, bottom = box
-    under = pixels[max(0, top) : bottom, max(0, left) : right]
-    shade = under.copy()
-    _rounded(shade, (0, 0, under.shape[1], under.shape[0]), radius, INK)
-    cv2.addWeighted(shade, SHADE, under, 1 - SHADE, 0, dst=under)
-
-
-def _bar(pixels: Pixels, span: tuple[int, int, int], share: float, color: Color, size: int) -> None:
-    """A bar from span's left to its right at its height, filled up to ``share``."""
+def _bar(pixels: Pixels, span: tuple[int, int, int], score: float, color: Color, size: int) -> None:
+    """A bar from span's left to its right at its height, filled up to ``score``."""
     left, y, right = span
     width = max(2, size // 5)
-    end = left + round((right - left) * min(1.0, max(0.0, share)))
+    end = left + round((right - left) * min(1.0, max(0.0, score)))
     cv2.line(pixels, (left, y), (right, y), (90, 84, 80), width, cv2.LINE_AA)
     cv2.line(pixels, (left, y), (end, y), color, width, cv2.LINE_AA)

@@ -23,13 +23,15 @@ Tensors: TypeAlias = dict[str, NDArray[Any]]
 class Frame:
     """One picture from a source.
 
-    pixels: uint8[H,W,3] BGR. Owned by the receiver: a source never writes to it again.
-    index: 0, 1, 2 … in the order the source delivered; gaps mean dropped frames.
-    captured: when the camera took it, on the monotonic clock: the stream's own time stamp plus
-        the smallest offset to the monotonic clock seen since connecting. For files, the time
-        the frame is due when played at its own rate.
-    pts: the stream's time stamp in seconds since its start, None where there is none.
-    source: what was opened, with any password removed.
+    Attributes:
+        pixels: uint8[H,W,3] BGR, read-only: every receiver sees the same array. Never written to
+            again, so it may be held as long as needed.
+        index: 0, 1, 2 … in the order the source delivered; gaps mean dropped frames.
+        captured: When the camera took it, on the monotonic clock: the stream's own time stamp
+            plus the smallest offset to the monotonic clock seen since connecting. For files, the
+            time the frame is due when played at its own rate.
+        pts: The stream's time stamp in seconds since its start, None where there is none.
+        source: What was opened, with any password removed.
     """
 
     pixels: Pixels

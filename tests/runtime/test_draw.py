@@ -1,4 +1,4 @@
-"""Drawing: into the frame, where it belongs, whatever the result or the size."""
+"""Drawing: on a copy of the frame, where it belongs, whatever the result or the size."""
 
 from typing import Any
 
@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgecnn_runtime.draw import PALETTE, Annotator, font_size, thickness
+from edgecnn_runtime.draw import PALETTE, Annotator, Canvas, font_size, thickness
 from edgecnn_runtime.text import TextRenderer
 from edgecnn_runtime.types import Box, Classification, Detection, Embedding, Reading
 
-PAINTER = Annotator(["red", "green", "blue", "gray"])
+ANNOTATOR = Annotator(["red", "green", "blue", "gray"])
 SCORES = np.array([0.1, 0.7, 0.15, 0.05], np.float32)
 ANYTHING = [
     Classification("green", 1, 0.7, SCORES),
@@ -33,10 +33,19 @@ def gray(height: int, width: int) -> np.ndarray:
 @pytest.mark.parametrize("result", ANYTHING, ids=lambda one: type(one).__name__)
 @pytest.mark.parametrize("size", [(1, 1), (28, 28), (480, 640), (640, 360), (2160, 3840)])
 def test_anything_is_drawn_on_any_size(result: Any, size: tuple[int, int]) -> None:
-    pixels = gray(*size)
-    PAINTER.annotate(pixels, result, note="25.0 fps   8.1 ms   age 63 ms")
+    pixels = ANNOTATOR.annotate(gray(*size), result, caption="25.0 fps   8.1 ms   age 63 ms")
     assert pixels.shape == (*size, 3)
     assert (pixels != 128).any()
+
+
+def test_the_frame_itself_stays_as_it_was() -> None:
+    frame = gray(240, 320)
+    frame.setflags(write=False)
+    drawing = ANNOTATOR.annotate(frame, ANYTHING[-1])
+    assert (frame == 128).all()
+    assert (drawing != 128).any()
+    assert ANNOTATOR.annotate(frame, []) is drawing  # one buffer for all frames of a size
+    assert (drawing == 128).all()
 
 
 @given(
@@ -49,13 +58,13 @@ def test_results_outside_the_picture_do_no_harm(
     corners: tuple[float, ...], points: list[tuple[float, float]], label: str, index: int
 ) -> None:
     box = Box(*corners)
-    PAINTER.annotate(gray(120, 160), [Detection(box, 0.5, label, index, tuple(points))])
+    ANNOTATOR.annotate(gray(120, 160), [Detection(box, 0.5, label, index, tuple(points))])
 
 
 def test_a_box_is_where_it_was_found_in_the_color_of_its_class() -> None:
     for index in (0, 1, len(PALETTE)):
-        pixels = gray(480, 640)
-        PAINTER.annotate(pixels, [Detection(Box(200, 150, 400, 350), 0.9, "x", index)])
+        detection = Detection(Box(200, 150, 400, 350), 0.9, "x", index)
+        pixels = ANNOTATOR.annotate(gray(480, 640), [detection])
         colored = np.abs(pixels.astype(int) - PALETTE[index % len(PALETTE)]).max(axis=2) < 8
         rows, columns = np.nonzero(colored[151:])  # below its tag
         assert columns.min() == pytest.approx(200, abs=4)
@@ -66,17 +75,28 @@ def test_a_box_is_where_it_was_found_in_the_color_of_its_class() -> None:
 
 def test_a_tag_stays_in_the_picture() -> None:
     """Of a box at the upper right corner: inside it, and moved to the left."""
-    pixels = gray(480, 640)
-    PAINTER.annotate(pixels, [Detection(Box(560, 2, 640, 200), 0.9, "a long class name", 0)])
+    detection = Detection(Box(560, 2, 640, 200), 0.9, "a long class name", 0)
+    pixels = ANNOTATOR.annotate(gray(480, 640), [detection])
     assert (pixels[:100, 300:556] != 128).any()
 
 
 def test_a_roi_is_framed_and_its_reading_stands_below() -> None:
-    pixels = gray(480, 640)
-    PAINTER.annotate(pixels, Reading("123", 0.9), roi=(100, 100, 200, 80))
+    annotator = Annotator(roi=(100, 100, 200, 80))
+    pixels = annotator.annotate(gray(480, 640), Reading("123", 0.9))
     assert (pixels[100, 100:120] == 255).any()
     assert (pixels[130:150, 130:270] == 128).all()
     assert (pixels[190:230, 110:200] != 128).any()
+
+
+def test_a_polygon_runs_through_its_corners_and_is_closed() -> None:
+    pixels = gray(240, 320)
+    canvas = Canvas(pixels)
+    canvas.polygon([(50, 50), (250, 80), (200, 200)], (0, 0, 255))
+    canvas.polygon([(float("nan"), 0), (100, 0), (100, 100)], (0, 255, 0))
+    red = (pixels == (0, 0, 255)).all(axis=2)
+    assert all(red[y, x] for x, y in [(50, 50), (250, 80), (200, 200), (125, 125)])
+    assert not red[120, 180]
+    assert not (pixels == (0, 255, 0)).all(axis=2).any()
 
 
 @pytest.mark.parametrize("text", ["face 0.93", "苏A88888", "ÄÖ", ""])
@@ -98,11 +118,9 @@ def test_strokes_stand_in_for_letters_where_opencv_has_none(
 ) -> None:
     """OpenCV 4, or OpenCV 5 without its fonts."""
     monkeypatch.delattr(cv2, "FontFace", raising=False)
-    pixels = gray(480, 640)
-    painter = Annotator(["red", "green", "blue", "gray"])
+    annotator = Annotator(["red", "green", "blue", "gray"])
     for result in ANYTHING:
-        painter.annotate(pixels, result, note="8.1 ms")
-    assert (pixels == 255).any()
+        assert (annotator.annotate(gray(480, 640), result, caption="8.1 ms") == 255).any()
 
 
 def test_lines_and_letters_grow_with_the_picture() -> None:

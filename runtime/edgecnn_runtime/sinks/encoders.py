@@ -22,8 +22,19 @@ class Encoder(Protocol):
 
     codec: str
 
+    def hold(self, at: float) -> None:
+        """Show the last frame until ``at`` seconds after the first one. Raises OSError.
+
+        ``write`` does so as well: this is for a caller whose next frame overwrites the last one.
+        """
+
     def write(self, pixels: Pixels, at: float) -> None:
-        """Add a frame, ``at`` seconds after the first one. Raises OSError."""
+        """Add a frame, ``at`` seconds after the first one. Raises OSError.
+
+        Args:
+            pixels: uint8[H,W,3] BGR; may be read again until the next call has returned.
+            at: Seconds.
+        """
 
     def close(self) -> None:
         """Complete the file. Raises OSError."""
@@ -59,6 +70,9 @@ class H264:
         self._stream.codec_context.time_base = Fraction(1, TICKS)
         self._last = -1
 
+    def hold(self, at: float) -> None:
+        """Nothing to do: a frame is shown until the next one."""
+
     def write(self, pixels: Pixels, at: float) -> None:
         """Add a frame; one that is not later than the last is put right behind it."""
         cut = pixels[: self._stream.height, : self._stream.width]
@@ -89,13 +103,16 @@ class OpenCvVideo:
         self._count = 0
         self._before: Pixels | None = None
 
-    def write(self, pixels: Pixels, at: float) -> None:
-        """Add a frame at the nearest tick, unless that tick has one already."""
-        tick = round(at * self._fps)
-        while self._before is not None and self._count < tick:
+    def hold(self, at: float) -> None:
+        """Repeat the last frame at every tick before the one at ``at``."""
+        while self._before is not None and self._count < round(at * self._fps):
             self._writer.write(self._before)
             self._count += 1
-        if self._count <= tick:
+
+    def write(self, pixels: Pixels, at: float) -> None:
+        """Add a frame at the nearest tick, unless that tick has one already."""
+        self.hold(at)
+        if self._count <= round(at * self._fps):
             self._writer.write(pixels)
             self._count += 1
         self._before = pixels

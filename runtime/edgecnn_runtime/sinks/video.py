@@ -39,34 +39,35 @@ class Video:
         self.codec = ""
         self._part = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
         self._fps = fps if 1 <= fps <= 240 else 0.0
-        self._roi = roi
-        self._painter = Annotator(labels)
+        self._annotator = Annotator(labels, roi)
         self._encoder: Encoder | None = None
         self._size = (0, 0)
         self._captured = self._at = 0.0
         self._written = self._period = 0.0
         self._count = 0
 
-    def write(self, seen: FrameResult) -> None:
-        """Draw what was seen into the frame, and add it; scaled to the first one's size.
+    def write(self, result: FrameResult, /) -> None:
+        """Add the frame with its result drawn in, scaled to the size of the first one.
 
-        Raises EdgecnnError where the disk is nearly full; what was written can be completed.
+        Raises:
+            EdgecnnError: The disk is nearly full; what was written can still be completed.
         """
-        pixels = seen.frame.pixels
-        rate = self._pace()
-        self._painter.annotate(pixels, seen.result, roi=self._roi, note=caption(seen, rate))
+        pixels = result.frame.pixels
         height, width = pixels.shape[:2]
+        at, text = self._time(result), caption(result, self._pace())
         try:
             if self._count % DISK_CHECK_INTERVAL == 0:
                 self._check_space()
             if self._encoder is None:
                 self._encoder = open_encoder(self._part, width, height, self._fps or 25.0)
                 self._size, self.codec = (width, height), self._encoder.codec
+            self._encoder.hold(at)  # before the annotator's buffer gets its next picture
+            drawing = self._annotator.annotate(pixels, result.result, caption=text)
             if (width, height) != self._size:
-                pixels = cv2.resize(pixels, self._size, interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
-            self._encoder.write(pixels, self._time(seen))
+                drawing = cv2.resize(drawing, self._size, interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
+            self._encoder.write(drawing, at)
         except OSError as error:
-            raise EdgecnnError(f"cannot write {self.path}: {error.strerror}") from None
+            raise EdgecnnError(f"cannot write {self.path}: {error.strerror or error}") from None
         self._count += 1
 
     def close(self) -> None:
@@ -99,12 +100,12 @@ class Video:
             self._period = period
         return 1 / self._period if self._count else 0.0
 
-    def _time(self, seen: FrameResult) -> float:
-        """Seconds since the first frame, as the video shows it."""
-        if seen.frame.pts is None and seen.age is None:
+    def _time(self, result: FrameResult) -> float:
+        """Seconds from the first frame to this one, in the video."""
+        if result.frame.pts is None and result.age is None:
             return self._count / PICTURE_FPS
-        since = seen.frame.captured - self._captured
-        self._captured = seen.frame.captured
+        since = result.frame.captured - self._captured
+        self._captured = result.frame.captured
         self._at += min(max(since, 0.0), LONGEST_STILL) if self._count else 0.0
         return self._at
 
@@ -123,16 +124,18 @@ class Snapshot:
     def __init__(self, path: Path, *, labels: Sequence[str] = (), roi: Roi | None = None) -> None:
         self.path = path
         self._part = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
-        self._roi = roi
-        self._painter = Annotator(labels)
+        self._annotator = Annotator(labels, roi)
 
-    def write(self, seen: FrameResult) -> None:
-        """Draw what was seen, and put the picture in its place. Raises EdgecnnError."""
-        pixels = seen.frame.pixels
-        self._painter.annotate(pixels, seen.result, roi=self._roi)
+    def write(self, result: FrameResult, /) -> None:
+        """Replace the picture by this frame with its result drawn in.
+
+        Raises:
+            EdgecnnError: It cannot be written; the picture before stays.
+        """
+        drawing = self._annotator.annotate(result.frame.pixels, result.result)
         try:
-            _, data = cv2.imencode(self.path.suffix, pixels)
-            self._part.write_bytes(data.tobytes())
+            _, data = cv2.imencode(self.path.suffix, drawing)
+            self._part.write_bytes(data.data)
             self._part.replace(self.path)
         except OSError as error:
             self._part.unlink(missing_ok=True)
@@ -142,12 +145,12 @@ class Snapshot:
         """Nothing is held open."""
 
 
-def caption(seen: FrameResult, rate: float) -> str:
+def caption(result: FrameResult, rate: float) -> str:
     """``24.8 fps   8.1 ms   age 63 ms``: the pace, the time a result takes, and its age."""
     parts = [f"{rate:.1f} fps"] if rate else []
-    parts.append(f"{1000 * seen.timings.total:.1f} ms")
-    if seen.age is not None:
-        parts.append(f"age {1000 * seen.age:.0f} ms")
+    parts.append(f"{1000 * result.timings.total:.1f} ms")
+    if result.age is not None:
+        parts.append(f"age {1000 * result.age:.0f} ms")
     return "   ".join(parts)
 
 

@@ -167,6 +167,7 @@ class Source:
             if self._realtime and self._closed.wait(max(0.0, captured - now)):
                 return
             pixels = orient(to_bgr(picture.pixels), self._rotate, self._flip)
+            pixels.setflags(write=False)
             frame = Frame(pixels, index, captured, picture.pts, self.name)
             self.dropped += self._slot.put(frame, replace=self.live)
             index += 1

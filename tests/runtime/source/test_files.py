@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -75,13 +76,25 @@ def test_every_frame_in_order_none_dropped(
     assert source.dropped == 0
 
 
-def test_frames_belong_to_the_receiver(tmp_path: Path, make_clip: MakeClip) -> None:
-    with open_source(make_clip(tmp_path / "clip.mp4", frames=10)) as source:
-        frames = list(source)
-    first = frames[0].pixels.copy()
-    for frame in frames[1:]:
-        frame.pixels[:] = 0
-    np.testing.assert_array_equal(frames[0].pixels, first)
+@pytest.mark.parametrize("options", [{}, {"rotate": 90}, {"flip": "h"}], ids=str)
+@pytest.mark.parametrize("kind", ["video", "picture"])
+def test_frames_are_read_only_and_stay_as_they_came(
+    tmp_path: Path, make_clip: MakeClip, kind: str, options: dict[str, Any]
+) -> None:
+    path = tmp_path / "picture.png"
+    if kind == "video":
+        path = make_clip(tmp_path / "clip.mp4", frames=10)
+    else:
+        save_picture(path, np.full((60, 80), 90, np.uint8))
+    frames, copies = [], []
+    with open_source(path, **options) as source:
+        for frame in source:
+            frames.append(frame.pixels)
+            copies.append(frame.pixels.copy())
+    for pixels, copy in zip(frames, copies, strict=True):
+        np.testing.assert_array_equal(pixels, copy)
+        with pytest.raises(ValueError, match="read-only"):
+            pixels[:] = 0
 
 
 def test_in_real_time_a_file_is_like_a_camera(
