@@ -9,12 +9,23 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import settings
 
 from edgecnn_runtime.bundle import manifest
 from edgecnn_runtime.bundle.bundle import new_bundle, sha256_file, write_manifest
+from edgecnn_runtime.bundle.manifest import (
+    Classify,
+    Ctc,
+    Embed,
+    Input,
+    ModelSpec,
+    Normalization,
+    Output,
+    Yolo,
+)
 
 settings.register_profile("untimed", deadline=None)  # a busy machine is no failure
 settings.load_profile("untimed")
@@ -123,12 +134,14 @@ def tiny_manifest(name: str, graph: Path, golden: Path) -> manifest.Manifest:
     return manifest.Manifest(
         schema=manifest.SCHEMA_VERSION,
         name=name,
-        task="classify",
-        input=manifest.Input(width=SIZE, height=SIZE, color="bgr", normalization=numbers),
-        outputs=(manifest.Output(name="scores", dtype="float32", shape=(None, CLASSES)),),
-        decode=manifest.Classify(output="scores"),
-        labels=tuple("abcd"),
-        batch=None,
+        model=manifest.ModelSpec(
+            task="classify",
+            input=manifest.Input(width=SIZE, height=SIZE, color="bgr", normalization=numbers),
+            outputs=(manifest.Output(name="scores", dtype="float32", shape=(None, CLASSES)),),
+            decode=manifest.Classify(output="scores"),
+            labels=tuple("abcd"),
+            batch=None,
+        ),
         artifacts=(
             manifest.Artifact(
                 file=graph.name,
@@ -152,6 +165,42 @@ def tiny_manifest(name: str, graph: Path, golden: Path) -> manifest.Manifest:
             versions={},
         ),
     )
+
+
+@pytest.fixture(scope="session")
+def classifier() -> ModelSpec:
+    """What ``network`` takes and gives."""
+    return ModelSpec(
+        task="classify",
+        input=Input(
+            width=24,
+            height=24,
+            color="bgr",
+            normalization=Normalization(
+                mean=(103.5, 116.3, 123.7), std=(1.0, 1.0, 1.0), origin="flag"
+            ),
+        ),
+        outputs=(Output(name="logits", dtype="float32", shape=(None, 6)),),
+        decode=Classify(output="logits"),
+        labels=tuple("abcdef"),
+        batch=None,
+    )
+
+
+@pytest.fixture(scope="session")
+def task(classifier: ModelSpec) -> Callable[[str], ModelSpec]:
+    """The classifier's spec as one of another task."""
+
+    def change(name: str) -> ModelSpec:
+        decode = {
+            "detect": Yolo(output="logits", layout="v8", classes=2),
+            "ocr": Ctc(output="logits", charset=("A",)),
+            "embed": Embed(output="logits"),
+        }[name]
+        labels = ("car", "bus") if name == "detect" else ()
+        return msgspec.structs.replace(classifier, task=name, decode=decode, labels=labels)
+
+    return change
 
 
 class Filmed:

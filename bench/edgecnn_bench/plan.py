@@ -88,8 +88,8 @@ def model_of(named: Named) -> BenchedModel:
         name=named.name,
         digest=named.bundle.digest,
         source_sha256=manifest.provenance.source_sha256,
-        task=manifest.task,
-        input=f"{manifest.input.width}x{manifest.input.height}",
+        task=manifest.model.task,
+        input=f"{manifest.model.input.width}x{manifest.model.input.height}",
     )
 
 
@@ -113,7 +113,7 @@ def _planned(
             if torch and scope != "engine":
                 continue
             for batch in config.batch if scope == "engine" else (1,):
-                allowed = named.bundle.manifest.batch
+                allowed = named.bundle.manifest.model.batch
                 if torch or allowed is None or batch in allowed:
                     job = _job(named, engine, candidate, threads)
                     yield Planned(replace(job, scope=scope, batch=batch), named.bundle, candidate)

@@ -114,7 +114,7 @@ class SessionPool:
 
         if self._module is None:
             self._module = load_checkpoint(self._config.checkpoint, self._config.arch)
-        job, spec = planned.job, planned.bundle.manifest.input
+        job, spec = planned.job, planned.bundle.manifest.model.input
         network = Torch(
             self._module, spec, threads=job.threads, batch=job.batch,
             compiled=job.backend == "torch-compile",

@@ -78,7 +78,7 @@ def measure(network: Trained, asked: ExperimentOptions) -> dict[str, Any]:
             return agreement_rate(kept, threshold=threshold)
 
         expected = results("fp32", ENGINES[0])
-        threshold = float(getattr(made.bundle.manifest.decode, "score", 0.0))
+        threshold = float(getattr(made.bundle.manifest.model.decode, "score", 0.0))
         row["pictures"] = len(frames)
         row["results"] = sum(len(one) if isinstance(one, list) else 1 for one in expected)
         for engine in ENGINES:

@@ -56,14 +56,14 @@ def measure(name: str, count: int | None) -> dict[str, Any]:
         row = {"architecture": name, "seconds": seconds, "forms": made.forms()}
         if not all(map(made.form, ENGINES)):
             return row | {"reached": False}
-        manifest = made.bundle.manifest
-        unseen = prepare(manifest.input, others)
+        spec = made.bundle.manifest.model
+        unseen = prepare(spec.input, others)
         with torch.no_grad():
             wanted = module(textbook(unseen, **normalization(module))).numpy()
-        (output,) = manifest.outputs
+        (output,) = spec.outputs
         for engine in ENGINES:
             artifact = made.bundle.path / f"model.int8-{made.form(engine)}.onnx"
-            found = infer(artifact, manifest, engine, unseen, 1)[output.name]
+            found = infer(artifact, spec, engine, unseen, 1)[output.name]
             row[engine] = centered_cosine(found, wanted)
     return row | {"photographs": len(unseen), "reached": min(row[e] for e in ENGINES) >= WANTED}
 

@@ -92,13 +92,14 @@ def yolo_after(engine: Model) -> Model:
     """A model with a YOLOv8n head at 640x384; where its engine would run, ``engine`` does."""
     seen, head = engine.manifest, street()
     anchors = head.shape[2]
-    manifest = msgspec.structs.replace(
-        seen,
-        input=msgspec.structs.replace(seen.input, width=640, height=384, resize="letterbox"),
+    spec = msgspec.structs.replace(
+        seen.model,
+        input=msgspec.structs.replace(seen.model.input, width=640, height=384, resize="letterbox"),
         outputs=(Output(name="output0", dtype="float32", shape=(None, 84, anchors)),),
         decode=Yolo(output="output0", layout="v8", classes=80),
         labels=tuple(f"class {i}" for i in range(80)),
     )
+    manifest = msgspec.structs.replace(seen, model=spec)
 
     def answer(_: Pixels) -> Tensors:
         engine.infer()

@@ -53,7 +53,7 @@ def _print(bundle: "Bundle") -> None:
 
     console = Console(emoji=False)
     manifest = bundle.manifest
-    console.print(_table("", [("name", manifest.name), ("task", manifest.task),
+    console.print(_table("", [("name", manifest.name), ("task", manifest.model.task),
                               ("digest", bundle.digest)]))  # fmt: skip
     console.print(_table("input", _input(bundle)))
     console.print(_table("output", _output(bundle)))
@@ -75,9 +75,9 @@ def _print(bundle: "Bundle") -> None:
 
 
 def _input(bundle: "Bundle") -> list[tuple[str, str]]:
-    spec = bundle.manifest.input
+    spec = bundle.manifest.model.input
     numbers = spec.normalization
-    batch = bundle.manifest.batch
+    batch = bundle.manifest.model.batch
     fitted = f"{spec.resize}, {spec.interpolation}"
     if spec.resize == "crop":
         fitted += f", {spec.crop_pct:g} of the short side"
@@ -104,13 +104,13 @@ def _output(bundle: "Bundle") -> list[tuple[str, str]]:
             output.name,
             f"{output.dtype}[{','.join('N' if n is None else str(n) for n in output.shape)}]",
         )
-        for output in manifest.outputs
+        for output in manifest.model.outputs
     ]
-    decode: dict[str, Any] = msgspec.to_builtins(manifest.decode)
+    decode: dict[str, Any] = msgspec.to_builtins(manifest.model.decode)
     words = ", ".join(f"{key} {_short(value)}" for key, value in decode.items() if value != "")
     rows.append(("decoded as", words))
-    if manifest.labels:
-        rows.append(("labels", _short(manifest.labels)))
+    if manifest.model.labels:
+        rows.append(("labels", _short(manifest.model.labels)))
     return rows
 
 

@@ -182,7 +182,7 @@ def _job(args: argparse.Namespace, model: "Model", number: int, roi: "Roi | None
         if args.save is None:
             return []
         path = numbered(args.save, number, len(args.sources))
-        return [open_annotated(path, fps=source.fps, labels=model.manifest.labels, roi=roi)]
+        return [open_annotated(path, fps=source.fps, labels=model.spec.labels, roi=roi)]
 
     return CameraJob(redact(args.sources[number]), opened, writers)
 

@@ -14,12 +14,12 @@ from edgecnn_export.graph.optimize import optimize
 from edgecnn_export.loading.load import load_model
 from edgecnn_export.loading.loaded import input_channels, input_shape
 from edgecnn_export.planning.graph_info import inspect_graph, summarize_graph
-from edgecnn_export.planning.manifest_draft import draft_manifest
+from edgecnn_export.planning.provenance import provenance
 from edgecnn_export.planning.resolve import check_early, resolve
 from edgecnn_export.planning.settings import read_settings, with_checkpoint_defaults
 from edgecnn_export.planning.size import network_size
 from edgecnn_export.progress import NullProgress, Progress, Timed
-from edgecnn_export.quantization.step import Int8, check_int8, quantize_step, with_calibration
+from edgecnn_export.quantization.step import Int8, check_int8, quantize_step
 from edgecnn_export.report import ReportInputs
 from edgecnn_export.report_html.files import write_report
 from edgecnn_export.tracing.trace import trace
@@ -45,7 +45,7 @@ from edgecnn_runtime.bundle.bundle import (
     sha256_file,
     write_manifest,
 )
-from edgecnn_runtime.bundle.manifest import Artifact
+from edgecnn_runtime.bundle.manifest import SCHEMA_VERSION, Artifact, Manifest
 from edgecnn_runtime.errors import VerificationError
 
 OPSET = 20
@@ -107,35 +107,34 @@ def export(config: ExportConfig, progress: Progress | None = None) -> ExportResu
                 seen = inspect_graph(traced, settings.config, reference, size)
                 plan = resolve(settings, size, seen)
 
-            pictures = collect(album.result(), loaded.samples, plan.input)
-            answers = aside.submit(reference.run, reference_preprocess(pictures.pixels, plan.input))
+            spec = plan.spec
+            pictures = collect(album.result(), loaded.samples, spec.input)
+            answers = aside.submit(reference.run, reference_preprocess(pictures.pixels, spec.input))
 
             with timed.step("fold"):
-                folded = fold_pixels(traced, plan.input)
+                folded = fold_pixels(traced, spec.input)
 
             with timed.step("optimize"):
                 model = optimize(folded)
                 artifact = write_artifact(folder, fuse_float(model))
-                manifest = draft_manifest(plan, loaded, artifact, config)
 
             with timed.step("run the reference"):
                 truth = make_truth(
-                    manifest,
+                    spec,
                     pictures.pixels,
                     require_finite(answers.result(), model, pictures.pixels),
                 )
 
-            verifier = Verifier(folder, manifest, truth)
-            checks = verifier.run(backends, timed)
+            verifier = Verifier(folder, spec, truth)
+            checks = verifier.run([artifact], backends, timed)
             if any(check.failed for check in checks):
                 suspects = FailureContext(loaded.module, traced, folder)
                 raise VerificationError(
-                    describe_failure(checks, suspects, truth.pixels, plan.input)
+                    describe_failure(checks, suspects, truth.pixels, spec.input)
                 )
 
             int8 = quantize_step(model, verifier, settings.config, backends, timed)
-            manifest = with_calibration(manifest, int8)
-            checks += Verifier(folder, manifest, truth).run(backends, timed)
+            checks += verifier.run(int8.artifacts, backends, timed)
             reduced = (
                 check_reduced(verifier, checks, timed)
                 if settings.config.reduced or settings.config.int8
@@ -145,10 +144,13 @@ def export(config: ExportConfig, progress: Progress | None = None) -> ExportResu
 
             with timed.step("pack"):
                 golden = most_distinct(truth.outputs, stable_images(checks))
-                manifest = msgspec.structs.replace(
-                    manifest,
+                manifest = Manifest(
+                    schema=SCHEMA_VERSION,
+                    name=plan.name,
+                    model=spec,
                     artifacts=artifacts_with_runs(checks, truth, golden),
                     golden=write_golden(folder, pictures, truth.outputs, golden),
+                    provenance=int8.provenance(provenance(loaded, config)),
                 )
                 warnings = (
                     *plan.warnings,

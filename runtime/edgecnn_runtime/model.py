@@ -101,7 +101,7 @@ def open_model(
     self_test: bool = True,
 ) -> "Model":
     """Open exactly this candidate. Raises what its backend or its self-test raises."""
-    allowed = bundle.manifest.batch
+    allowed = bundle.manifest.model.batch
     if allowed is not None and batch not in allowed:
         sizes = ", ".join(map(str, allowed))
         raise UsageError(f"{bundle.path} takes batches of {sizes}, not {batch}")
@@ -115,7 +115,7 @@ def open_model(
     engine = backend_module(candidate.backend)
     backend: Backend = engine.open(bundle.file(candidate.artifact), options)
     try:
-        check_outputs(bundle.manifest, backend, str(candidate))
+        check_outputs(bundle.manifest.model, backend, str(candidate))
         tested = self_test and candidate.backend != "fake"  # a fake reproduces nothing
         test = (
             ensure_selftest(bundle, candidate.artifact, candidate.engine, backend, cache)
@@ -131,18 +131,22 @@ def open_model(
 class Model:
     """A model on its backend. Not thread-safe: one model, one thread at a time.
 
-    manifest: what the bundle says of itself. choice: what it runs on, and why; printable.
-    batch_size: how many frames one inference takes.
+    Attributes:
+        manifest: What the bundle says of itself.
+        spec: What the model takes and gives.
+        choice: What it runs on, and why; printable.
+        batch_size: How many frames one inference takes.
     """
 
     def __init__(self, manifest: Manifest, backend: Backend, choice: Choice) -> None:
         """Raises BundleError where the decoder does not fit the outputs."""
         self.manifest = manifest
+        self.spec = manifest.model
         self.choice = choice
         self.batch_size = len(backend.pixels)
         self._backend: Backend | None = backend
-        self._preprocessor = Preprocessor(manifest.input, backend.pixels)
-        self._decoder = make_decoder(manifest)
+        self._preprocessor = Preprocessor(self.spec.input, backend.pixels)
+        self._decoder = make_decoder(self.spec)
 
     def __call__(self, frame: Pixels | Frame, roi: Roi | None = None) -> Result:
         """The result for one frame, or for its part ``roi`` (x, y, width, height).

@@ -42,7 +42,7 @@ def test_inspect_shows_what_a_person_asks_for(tiny_bundle: Path, capsys: Capture
 
 
 def test_inspect_repeats_what_was_assumed(own: Path, capsys: Captured) -> None:
-    rewrite(own, lambda m: m["input"]["normalization"].update(origin="assumed"))
+    rewrite(own, lambda m: m["model"]["input"]["normalization"].update(origin="assumed"))
     assert main(["inspect", str(own)]) == 0
     assert "ASSUMED" in capsys.readouterr().out
 
@@ -74,7 +74,7 @@ def test_inspect_gives_the_whole_manifest_to_a_script(tiny_bundle: Path, capsys:
 
 def test_inspect_lets_no_label_talk_to_the_terminal(own: Path, capsys: Captured) -> None:
     hostile = ["\x1b[31mred", "[bold]b[/]", "c\x07", "[/]"]
-    rewrite(own, lambda m: m.update(labels=hostile))
+    rewrite(own, lambda m: m["model"].update(labels=hostile))
     assert main(["inspect", str(own)]) == 0
     shown = capsys.readouterr().out
     assert "\x1b" not in shown
@@ -170,12 +170,12 @@ def test_verify_compares_the_engines_on_pictures(
 
 
 def test_verify_refuses_a_model_that_is_not_the_manifests(own: Path, capsys: Captured) -> None:
-    rewrite(own, lambda m: m["input"].update(width=28))
+    rewrite(own, lambda m: m["model"]["input"].update(width=28))
     assert main(["verify", str(own)]) == 3
     shown = " ".join(capsys.readouterr().out.split())
     assert "it takes [1, 32, 32, 3]; the manifest says [1, 32, 28, 3]" in shown
-    rewrite(own, lambda m: m["input"].update(width=32))
-    rewrite(own, lambda m: m["outputs"][0].update(shape=[None, 7]))
+    rewrite(own, lambda m: m["model"]["input"].update(width=32))
+    rewrite(own, lambda m: m["model"]["outputs"][0].update(shape=[None, 7]))
     assert main(["verify", str(own)]) == 3
     assert "; the manifest says [1, 7]" in " ".join(capsys.readouterr().out.split())
 

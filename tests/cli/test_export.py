@@ -70,8 +70,8 @@ def test_flags_yaml_and_json(here: Path, capsys: Captured) -> None:
     said = json.loads(capsys.readouterr().out)
     bundle = open_bundle(here / "from-yaml.edge")
     assert said["digest"] == bundle.digest
-    assert said["manifest"]["labels"][6:8] == ["no", "7"]
-    numbers = bundle.manifest.input.normalization
+    assert said["manifest"]["model"]["labels"][6:8] == ["no", "7"]
+    numbers = bundle.manifest.model.input.normalization
     assert (numbers.mean, numbers.std, numbers.origin) == ((11.0,), (20.0,), "flag")
     assert bundle.manifest.golden.pictures == "given"
     assert any("only 3 pictures" in warning for warning in said["warnings"])

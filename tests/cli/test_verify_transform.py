@@ -27,7 +27,7 @@ def typed(
     tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., list[str]]:
     """Words of the command; the transform lies in the current folder, right unless told."""
-    numbers = open_bundle(tiny_bundle).manifest.input
+    numbers = open_bundle(tiny_bundle).manifest.model.input
     right = {"rgb": -1, "bgr": 1}[numbers.color]
     monkeypatch.chdir(tmp_path)
 

@@ -60,7 +60,7 @@ def test_nearly_every_digit_is_read(out: Path) -> None:
 @pytest.mark.slow
 def test_the_bundle_is_whole_and_verified(out: Path) -> None:
     bundle = open_bundle(out / "digits.edge")
-    assert bundle.manifest.labels == (*"0123456789", "none")
+    assert bundle.manifest.model.labels == (*"0123456789", "none")
     assert bundle.manifest.golden.pictures == "checkpoint"
     runs = [run for artifact in bundle.manifest.artifacts for run in artifact.runs]
     assert runs

@@ -68,12 +68,20 @@ def names(folder: Path) -> list[str]:
 
 def test_a_checkpoint_needs_no_setting(made: ExportResult) -> None:
     manifest = made.bundle.manifest
-    assert (manifest.name, manifest.task, manifest.labels) == ("digits", "classify", SPEC["labels"])
-    assert manifest.decode == Classify(output="output", values="log_probabilities")
-    assert (manifest.input.width, manifest.input.height, manifest.input.color) == (28, 28, "gray")
-    assert manifest.input.normalization.origin == "checkpoint"
-    assert manifest.batch is None
-    assert [output.shape for output in manifest.outputs] == [(None, 10)]
+    assert (manifest.name, manifest.model.task, manifest.model.labels) == (
+        "digits",
+        "classify",
+        SPEC["labels"],
+    )
+    assert manifest.model.decode == Classify(output="output", values="log_probabilities")
+    assert (
+        manifest.model.input.width,
+        manifest.model.input.height,
+        manifest.model.input.color,
+    ) == (28, 28, "gray")
+    assert manifest.model.input.normalization.origin == "checkpoint"
+    assert manifest.model.batch is None
+    assert [output.shape for output in manifest.model.outputs] == [(None, 10)]
     assert made.warnings == ()
 
 
@@ -228,7 +236,7 @@ def exported(tmp_path: Path) -> Exported:
 def test_colors_arrive_as_they_were_trained(exported: Exported, color: Any) -> None:
     numbers = {"mean": (10.0, 20.0, 30.0), "std": (2.0, 4.0, 8.0), "preset": None}
     made = exported(Colors(), task="embed", color=color, decode={"normalize": False}, **numbers)
-    assert isinstance(made.bundle.manifest.decode, Embed)
+    assert isinstance(made.bundle.manifest.model.decode, Embed)
     frame = np.full((8, 8, 3), (50, 100, 200), np.uint8)
     with load(made.bundle.path) as model:
         found = model(frame)
@@ -241,21 +249,21 @@ def test_colors_arrive_as_they_were_trained(exported: Exported, color: Any) -> N
 def test_outputs_that_put_time_first(exported: Exported) -> None:
     made = exported(Lines(), input="32x8", task="ocr", labels=("A", "B", "C"))
     manifest = made.bundle.manifest
-    assert manifest.decode == Ctc(output="output", charset=("A", "B", "C"), layout="TNC")
-    assert manifest.outputs[0].shape == (32, None, 4)
+    assert manifest.model.decode == Ctc(output="output", charset=("A", "B", "C"), layout="TNC")
+    assert manifest.model.outputs[0].shape == (32, None, 4)
     with load(made.bundle.path) as model:
         assert isinstance(model(np.zeros((8, 32, 3), np.uint8)), Reading)
 
 
 def test_a_batch_that_is_written_down_stays(exported: Exported) -> None:
-    assert exported(OneByOne()).bundle.manifest.batch == (1,)
+    assert exported(OneByOne()).bundle.manifest.model.batch == (1,)
     with pytest.raises(UsageError, match="takes 1 at a time only"):
         exported(OneByOne(), batch=(4,), out="")
 
 
 def test_batch_sizes_are_verified_and_kept(exported: Exported) -> None:
     made = exported(Colors(), task="embed", batch=(4, 1))
-    assert made.bundle.manifest.batch == (1, 4)
+    assert made.bundle.manifest.model.batch == (1, 4)
     with pytest.raises(UsageError, match="takes sizes from 1"):
         exported(Colors(), task="embed", batch=(0,), overwrite=True)
 

@@ -75,14 +75,15 @@ def bundle(make_bundle: Callable[..., Path]) -> Bundle:
 
 def with_input(bundle: Bundle, **changes: Any) -> Bundle:
     numbers = msgspec.structs.replace(
-        bundle.manifest.input.normalization,
+        bundle.manifest.model.input.normalization,
         mean=tuple(map(float, MEAN)),
         std=tuple(map(float, STD)),
     )
     spec = msgspec.structs.replace(
-        bundle.manifest.input, **{"color": "rgb", "normalization": numbers, **changes}
+        bundle.manifest.model.input, **{"color": "rgb", "normalization": numbers, **changes}
     )
-    return Bundle(bundle.path, msgspec.structs.replace(bundle.manifest, input=spec), bundle.digest)
+    model = msgspec.structs.replace(bundle.manifest.model, input=spec)
+    return Bundle(bundle.path, msgspec.structs.replace(bundle.manifest, model=model), bundle.digest)
 
 
 def said(drift: Drift) -> str:
@@ -235,7 +236,7 @@ def test_pictures_of_ones_own_are_compared_too(bundle: Bundle, tmp_path: Path) -
 
 def test_a_gray_model(bundle: Bundle) -> None:
     numbers = msgspec.structs.replace(
-        bundle.manifest.input.normalization, mean=(33.3,), std=(78.6,), origin="checkpoint"
+        bundle.manifest.model.input.normalization, mean=(33.3,), std=(78.6,), origin="checkpoint"
     )
     made = with_input(bundle, color="gray", normalization=numbers)
 
@@ -287,7 +288,7 @@ def test_every_usual_form_of_a_tensor(
     bundle: Bundle, tmp_path: Path, shape: Callable[[np.ndarray], Any]
 ) -> None:
     planes = np.random.default_rng(0).random((3, SIZE, SIZE)).astype(np.float32)
-    found = tensor(lambda _: shape(planes), tmp_path / "any.png", bundle.manifest.input)
+    found = tensor(lambda _: shape(planes), tmp_path / "any.png", bundle.manifest.model.input)
     assert found.dtype == np.float32
     np.testing.assert_array_equal(found, planes)
 
@@ -295,10 +296,10 @@ def test_every_usual_form_of_a_tensor(
 def test_a_real_torch_tensor(bundle: Bundle, tmp_path: Path) -> None:
     torch = pytest.importorskip("torch")
     planes = torch.rand(3, SIZE, SIZE, requires_grad=True)
-    found = tensor(lambda _: planes, tmp_path / "any.png", bundle.manifest.input)
+    found = tensor(lambda _: planes, tmp_path / "any.png", bundle.manifest.model.input)
     np.testing.assert_array_equal(found, planes.detach().numpy())
     short = planes.detach().to(torch.bfloat16)
-    found = tensor(lambda _: short, tmp_path / "any.png", bundle.manifest.input)
+    found = tensor(lambda _: short, tmp_path / "any.png", bundle.manifest.model.input)
     np.testing.assert_array_equal(found, short.float().numpy())
 
 
@@ -315,7 +316,7 @@ def test_a_real_torch_tensor(bundle: Bundle, tmp_path: Path) -> None:
 )
 def test_what_is_no_tensor_is_said(bundle: Bundle, tmp_path: Path, value: Any, says: str) -> None:
     with pytest.raises(TensorError, match=says):
-        tensor(lambda _: value, tmp_path / "any.png", bundle.manifest.input)
+        tensor(lambda _: value, tmp_path / "any.png", bundle.manifest.model.input)
 
 
 def test_a_transform_of_pictures_is_told_how_to_be_wrapped(bundle: Bundle, tmp_path: Path) -> None:
@@ -323,7 +324,7 @@ def test_a_transform_of_pictures_is_told_how_to_be_wrapped(bundle: Bundle, tmp_p
         raise TypeError("pic should be PIL Image")
 
     with pytest.raises(TensorError, match=r"def transform\(path\): return tf\(Image\.open"):
-        tensor(wants_a_picture, tmp_path / "any.png", bundle.manifest.input)
+        tensor(wants_a_picture, tmp_path / "any.png", bundle.manifest.model.input)
 
 
 def test_names_that_cannot_be_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -367,9 +368,9 @@ def test_a_training_script_is_kept_off_ours(
     assert capsys.readouterr().out == "", "what a script reads is ours alone"
     assert sys.argv == ["edgecnn", "verify", "a.edge"]
     with pytest.raises(TensorError, match="ends the program"):
-        tensor(ends, tmp_path / "any.png", bundle.manifest.input)
+        tensor(ends, tmp_path / "any.png", bundle.manifest.model.input)
     with pytest.raises(TensorError, match="gives None"):  # and finds the module beside its own
-        tensor(late, tmp_path / "any.png", bundle.manifest.input)
+        tensor(late, tmp_path / "any.png", bundle.manifest.model.input)
 
 
 def test_generated_pictures_are_what_their_files_hold(tmp_path: Path) -> None:

@@ -26,14 +26,30 @@ def make_input(width: int, height: int, **fields: Any) -> m.Input:
     )
 
 
-def make_manifest(
+def make_spec(
     decode: Any,
     shapes: dict[str, tuple[int | None, ...]],
     *,
     size: m.Input | None = None,
     task: str = "detect",
     labels: Sequence[str] = (),
-    **fields: Any,
+    batch: tuple[int, ...] | None = None,
+) -> m.ModelSpec:
+    """What a model takes and gives, around a decoder."""
+    return m.ModelSpec(
+        task=task,  # type: ignore[arg-type]
+        input=size or make_input(64, 48),
+        outputs=tuple(
+            m.Output(name=name, dtype="float32", shape=shape) for name, shape in shapes.items()
+        ),
+        decode=decode,
+        labels=tuple(labels),
+        batch=batch,
+    )
+
+
+def make_manifest(
+    decode: Any, shapes: dict[str, tuple[int | None, ...]], **fields: Any
 ) -> m.Manifest:
     """A manifest around a decoder, with one artifact that need not exist."""
     entry = m.Artifact(file="model.fp32.onnx", precision="fp32", sha256=ZERO, bytes=0)
@@ -44,19 +60,12 @@ def make_manifest(
     values: dict[str, Any] = {
         "schema": m.SCHEMA_VERSION,
         "name": "tiny",
-        "task": task,
-        "input": size or make_input(64, 48),
-        "outputs": tuple(
-            m.Output(name=name, dtype="float32", shape=shape) for name, shape in shapes.items()
-        ),
-        "decode": decode,
-        "labels": tuple(labels),
-        "batch": None,
         "artifacts": (entry,),
         "golden": golden,
         "provenance": provenance,
     }
-    return m.Manifest(**(values | fields))
+    whole = {key: fields.pop(key) for key in set(fields) & set(m.Manifest.__struct_fields__)}
+    return m.Manifest(model=make_spec(decode, shapes, **fields), **(values | whole))
 
 
 def graph(
@@ -229,6 +238,7 @@ class Build:
 
     input = staticmethod(make_input)
     manifest = staticmethod(make_manifest)
+    spec = staticmethod(make_spec)
     graph = staticmethod(graph)
     classifier = staticmethod(tiny_classifier)
     run_onnx: Callable[..., dict[str, np.ndarray]] = staticmethod(run_onnx)

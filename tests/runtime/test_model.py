@@ -164,7 +164,9 @@ def test_only_the_batches_of_the_manifest(build, pictures, tmp_path):
 
 def test_an_artifact_that_lies_about_its_outputs_is_refused(build, pictures, tmp_path):
     outputs = (m.Output(name="scores", dtype="float32", shape=(None, 7)),)
-    lying = msgspec.structs.replace(classifier(build), outputs=outputs)
+    honest = classifier(build)
+    spec = msgspec.structs.replace(honest.model, outputs=outputs)
+    lying = msgspec.structs.replace(honest, model=spec)
     models = {"model.fp32.onnx": build.classifier(classes=4)}
     zeros = {"scores": np.zeros((3, 7), np.float32)}
     path = build.bundle(tmp_path / "a.edge", models, lying, pictures, reference=zeros)

@@ -136,7 +136,7 @@ def quantize(setting: Setting, bundle: Bundle, network: Trained) -> dict[str, Pa
 
 def prepared(bundle: Bundle, folder: Path, limit: int | None = None) -> Path:
     """Pictures as the graph takes them, uint8[N,H,W,3] in a .npy beside the bundle."""
-    seen = bundle.manifest.input
+    seen = bundle.manifest.model.input
     files = sorted(folder.glob("*.*g"))[:limit]
     pixels = np.empty((len(files), seen.height, seen.width, 3), np.uint8)
     fitting = Preprocessor(seen, pixels)
@@ -177,7 +177,7 @@ class Judge:
         if self._labels:
             pairs = zip(found, self._labels, strict=True)
             return Entry(name, file, [says(result) == label for result, label in pairs])
-        score = getattr(self._bundle.manifest.decode, "score", 0.0)
+        score = getattr(self._bundle.manifest.model.decode, "score", 0.0)
         equal = zip(found, self._float, strict=True)
         return Entry(name, file, [results_match(a, b, threshold=score) for a, b in equal])
 

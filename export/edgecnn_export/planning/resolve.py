@@ -18,30 +18,28 @@ from edgecnn_export.planning.settings import ExportSettings
 from edgecnn_export.planning.size import Size
 from edgecnn_runtime.bundle.manifest import (
     Color,
-    Decode,
     Input,
+    ModelSpec,
     Normalization,
-    Output,
     Resize,
     Task,
 )
-from edgecnn_runtime.errors import ConfigError, UsageError
+from edgecnn_runtime.decode import make_decoder
+from edgecnn_runtime.errors import BundleError, ConfigError, UsageError
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
     """All that the manifest says besides files and measurements.
 
-    warnings: what a person has to know, in plain words, the gravest first.
+    Attributes:
+        name: The bundle's name.
+        spec: What the model takes and gives.
+        warnings: What a person has to know, the gravest first.
     """
 
     name: str
-    task: Task
-    input: Input
-    outputs: tuple[Output, ...]
-    decode: Decode
-    labels: tuple[str, ...]
-    batch: tuple[int, ...] | None
+    spec: ModelSpec
     warnings: tuple[str, ...]
 
 
@@ -78,16 +76,19 @@ def resolve(settings: ExportSettings, size: Size, seen: GraphInfo) -> Plan:
     names = class_names(decode, outputs, labels)
     if labels is None and len(names) > 1 and task in {"classify", "detect", "ocr"}:
         warnings.append("no --labels: the classes are called 0, 1, 2, …")
-    return Plan(
-        name=config.bundle_name(),
+    spec = ModelSpec(
         task=task,
         input=_input(config, size, color, numbers, task),
         outputs=seen.outputs,
         decode=decode,
         labels=names,
         batch=seen.batch,
-        warnings=tuple(warnings),
     )
+    try:
+        make_decoder(spec)
+    except BundleError as error:
+        raise UsageError(f"this head does not fit the model: {error}") from None
+    return Plan(name=config.bundle_name(), spec=spec, warnings=tuple(warnings))
 
 
 def _head_task(head: Head | None) -> Task | None:

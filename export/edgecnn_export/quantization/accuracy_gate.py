@@ -15,7 +15,7 @@ from edgecnn_export.verification.output_slices import output_slices
 from edgecnn_export.verification.verify import ANY_COSINE, Gate, applicable_gate, decode_all, infer
 from edgecnn_runtime import __version__
 from edgecnn_runtime.backends import Options, backend_module
-from edgecnn_runtime.bundle.manifest import Manifest, Quality
+from edgecnn_runtime.bundle.manifest import ModelSpec, Quality
 from edgecnn_runtime.decode import make_decoder
 from edgecnn_runtime.device.fingerprint import numerics_key
 from edgecnn_runtime.evaluation.dataset import LabeledSet, class_index
@@ -64,12 +64,12 @@ class GateMeasurement:
 class AccuracyGate:
     """Measures graphs against the float one, on pictures and, where given, labeled data.
 
-    manifest: of the bundle in the making. pixels: uint8[N,H,W,3], not used for calibration.
+    spec: of the model. pixels: uint8[N,H,W,3], not used for calibration.
     engines: backends to run on. max_drop: of the task's metric, in points of a hundred; 100 lets
     everything through. example: an answer of the float graph that is not its label, in words.
     """
 
-    manifest: Manifest
+    spec: ModelSpec
     float_model: onnx.ModelProto
     pixels: Pixels
     engines: Sequence[str]
@@ -78,8 +78,8 @@ class AccuracyGate:
 
     def __post_init__(self) -> None:
         with _file(self.float_model) as path:
-            self.outputs = infer(path, self.manifest, self.engines[0], self.pixels, self._batch)
-            self.results = decode_all(self.manifest, self.outputs)
+            self.outputs = infer(path, self.spec, self.engines[0], self.pixels, self._batch)
+            self.results = decode_all(self.spec, self.outputs)
             answers = self._answers(path, self.engines[0])
         self.reference = self._score(answers)
         self.example = self._unlike(answers)
@@ -130,8 +130,8 @@ class AccuracyGate:
         if self.gate.cosine > ANY_COSINE:
             return sum(errors)
         apart = detection_distance(
-            decode_all(self.manifest, expected),
-            decode_all(self.manifest, got),
+            decode_all(self.spec, expected),
+            decode_all(self.spec, got),
             threshold=self._threshold,
         )
         return apart + TIE_BREAKER * sum(min(error, 1.0) for error in errors) / len(errors)
@@ -139,25 +139,25 @@ class AccuracyGate:
     @property
     def gate(self) -> Gate:
         """What an engine has to reach without evaluation data."""
-        return applicable_gate(GATE, self.manifest, self.results)
+        return applicable_gate(GATE, self.spec, self.results)
 
     @property
     def labels_uninformative(self) -> bool:
         """Whether labels prove so little that graphs have to agree with the float one as well."""
         if self.reference is None or self.max_drop >= GATE_OFF:
             return False
-        return is_uninformative(self.reference, len(self.manifest.labels))
+        return is_uninformative(self.reference, len(self.spec.labels))
 
     @property
     def batch_axes(self) -> dict[str, int]:
         """By output name."""
-        return {output.name: output.batch_axis for output in self.manifest.outputs}
+        return {output.name: output.batch_axis for output in self.spec.outputs}
 
     @property
     def key(self) -> str:
         """What a verdict depends on besides graph and pictures."""
         versions = [f"{name} {backend_module(name).version()}" for name in self.engines]
-        model = self.manifest
+        model = self.spec
         return repr(
             (
                 __version__,
@@ -172,7 +172,7 @@ class AccuracyGate:
 
     @property
     def _threshold(self) -> float:
-        return float(getattr(self.manifest.decode, "score", 0.0))
+        return float(getattr(self.spec.decode, "score", 0.0))
 
     @property
     def _decides(self) -> bool:
@@ -180,13 +180,13 @@ class AccuracyGate:
 
     @property
     def _batch(self) -> int:
-        return min(self.manifest.batch) if self.manifest.batch else 1
+        return self.spec.smallest_batch
 
     def _parts(self, name: str, values: Floats) -> list[Floats]:
-        return output_slices(self.manifest.decode, name, values)
+        return output_slices(self.spec.decode, name, values)
 
     def _measure(self, path: Path, engine: str) -> GateMeasurement:
-        got = infer(path, self.manifest, engine, self.pixels, self._batch)
+        got = infer(path, self.spec, engine, self.pixels, self._batch)
         pairs = [
             pair
             for name, values in self.outputs.items()
@@ -200,7 +200,7 @@ class AccuracyGate:
         return GateMeasurement(engine, cosine, agreement, foreseen, snr, quality)
 
     def _agreement(self, got: Mapping[str, Floats]) -> float:
-        results = zip(self.results, decode_all(self.manifest, got), strict=True)
+        results = zip(self.results, decode_all(self.spec, got), strict=True)
         return agreement_rate(results, threshold=self._threshold)
 
     def _foreseen(self, got: Mapping[str, Floats]) -> float:
@@ -216,12 +216,12 @@ class AccuracyGate:
         """On the labeled pictures; none where there are none."""
         if self.evaluation is None:
             return []
-        return list(results_on(self.manifest, path, engine, self.evaluation, self._batch))
+        return list(results_on(self.spec, path, engine, self.evaluation, self._batch))
 
     def _score(self, answers: Sequence[Result]) -> Score | None:
         if self.evaluation is None:
             return None
-        return score(self.evaluation.samples, answers, self.manifest)
+        return score(self.evaluation.samples, answers, self.spec)
 
     def _unlike(self, answers: Sequence[Result]) -> str:
         """The first answer that is not its label, in words; "" where they are not words."""
@@ -231,7 +231,7 @@ class AccuracyGate:
             if isinstance(found, Reading) and found.text != sample.text:
                 return f"{name} reads {found.text!r} and is labeled {sample.text!r}"
             if isinstance(found, Classification) and found.index != class_index(
-                sample.label, self.manifest.labels
+                sample.label, self.spec.labels
             ):
                 return f"{name} is {found.label!r} and labeled {sample.label!r}"
         return ""
@@ -279,13 +279,13 @@ class AccuracyGate:
 
 
 def results_on(
-    manifest: Manifest, path: Path, engine: str, evaluation: LabeledSet, batch: int
+    spec: ModelSpec, path: Path, engine: str, evaluation: LabeledSet, batch: int
 ) -> Iterator[Result]:
     """Decoded results on every labeled picture, in its own pixels, as the runtime gives them."""
     module = backend_module(engine)
     backend = module.open(path, Options(batch=batch, precision=module.precisions()[0]))
-    decoder = make_decoder(manifest)
-    preprocessor = Preprocessor(manifest.input, backend.pixels)
+    decoder = make_decoder(spec)
+    preprocessor = Preprocessor(spec.input, backend.pixels)
     waiting: list[Geometry] = []
     try:
         for _, frame in evaluation.frames():

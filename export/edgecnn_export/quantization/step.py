@@ -32,7 +32,7 @@ from edgecnn_export.quantization.warnings import (
 from edgecnn_export.verification.images import evenly_spaced, list_pictures, relative_name
 from edgecnn_export.verification.verify import Verifier, engines_for
 from edgecnn_runtime.bundle.bundle import sha256_file
-from edgecnn_runtime.bundle.manifest import Artifact, Input, Manifest
+from edgecnn_runtime.bundle.manifest import Artifact, Input, Provenance
 from edgecnn_runtime.device.cache import default_cache_dir
 from edgecnn_runtime.errors import UsageError
 from edgecnn_runtime.evaluation.dataset import LabeledSet, read_evaluation
@@ -87,6 +87,16 @@ class Int8:
     calibrated: int
     measured: int
     warnings: tuple[str, ...]
+
+    def provenance(self, plain: Provenance) -> Provenance:
+        """The same, with what the ranges were learned from."""
+        if not self.results:
+            return plain
+        return msgspec.structs.replace(
+            plain,
+            calibration_sha256=self.calibration.sha256,
+            calibration_count=len(self.calibration.pixels),
+        )
 
     @property
     def unmet(self) -> tuple[TargetResult, ...]:
@@ -147,14 +157,14 @@ def quantize_step(
     """
     if not config.int8:
         return NOT_QUANTIZED
-    manifest = verifier.manifest
+    spec = verifier.spec
     evaluation, known, some = None, None, None
     if config.eval_data:
         with progress.step("read the labeled pictures"):
-            evaluation = read_evaluation(Path(config.eval_data), manifest)
-            known, some = _survey(evaluation, manifest.input)
+            evaluation = read_evaluation(Path(config.eval_data), spec)
+            known, some = _survey(evaluation, spec.input)
     with progress.step("read the calibration pictures"):
-        calibration = read_calibration(config.calib, manifest.input)
+        calibration = read_calibration(config.calib, spec.input)
         found = audit_pictures(calibration.pixels, calibration.names, evaluation=known)
     targets = tuple(dict.fromkeys(config.targets or TARGETS))
     used, held_out = split_calibration(calibration.pixels)
@@ -162,7 +172,7 @@ def quantize_step(
     takers = {target: engines_for(target, engines) for target in targets}
     with progress.step("measure the float model"):
         judge = AccuracyGate(
-            manifest,
+            spec,
             model,
             choose_measuring_images(held_out, others, used),
             list(engines),
@@ -187,9 +197,7 @@ def quantize_step(
     warnings = (
         *unreadable_file_warnings(calibration.skipped),
         *found.warnings,
-        *gate_warnings(
-            config, judge.reference, len(manifest.labels), judge.max_drop, judge.example
-        ),
+        *gate_warnings(config, judge.reference, len(spec.labels), judge.max_drop, judge.example),
         *left_out_targets(config.targets or (), quantized.results),
         *outcome_warnings(quantized.results),
     )
@@ -202,18 +210,6 @@ def quantize_step(
         measured=len(judge.pixels),
         warnings=warnings,
     )
-
-
-def with_calibration(manifest: Manifest, made: Int8) -> Manifest:
-    """The manifest of what the step made: its artifacts, and what they were calibrated on."""
-    if not made.results:
-        return msgspec.structs.replace(manifest, artifacts=())
-    provenance = msgspec.structs.replace(
-        manifest.provenance,
-        calibration_sha256=made.calibration.sha256,
-        calibration_count=len(made.calibration.pixels),
-    )
-    return msgspec.structs.replace(manifest, artifacts=made.artifacts, provenance=provenance)
 
 
 def read_calibration(folder: str, spec: Input, limit: int = LIMIT) -> CalibrationSet:

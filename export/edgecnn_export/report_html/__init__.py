@@ -42,16 +42,17 @@ def render(report: ExportReport, pixels: Pixels, results: Sequence[Result]) -> s
     )
     environment.filters |= {"size": file_size, "exact": cosine_text}
     bundle = report.bundle
+    spec = bundle.model
     return environment.get_template("report.html").render(
         report=report,
         bundle=bundle,
         int8=report.int8,
         plots=_plots(report),
         rows=list(_rows(report)),
-        contract=input_diagram(bundle.input),
-        normalization=_normalization(bundle.input),
-        decode=msgspec.to_builtins(bundle.decode),
-        outputs=[(o.name, ["N" if d is None else d for d in o.shape]) for o in bundle.outputs],
+        contract=input_diagram(spec.input),
+        normalization=_normalization(spec.input),
+        decode=msgspec.to_builtins(spec.decode),
+        outputs=[(o.name, ["N" if d is None else d for d in o.shape]) for o in spec.outputs],
         pictures=[
             {"fact": fact, "image": _data_uri(picture), "marks": _marks(result)}
             for fact, picture, result in zip(report.pictures, pixels, results, strict=True)

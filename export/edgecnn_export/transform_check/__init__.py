@@ -103,7 +103,7 @@ def compare_transform(
     """
     name = transform if isinstance(transform, str) else getattr(transform, "__name__", "transform")
     call = load_transform(transform) if isinstance(transform, str) else transform
-    spec = bundle.manifest.input
+    spec = bundle.manifest.model.input
     files = list_pictures(images)
     with tempfile.TemporaryDirectory() as folder:
         pictures = synthetic_test_images(Path(folder), spec.width, spec.height)

@@ -43,14 +43,14 @@ def output_drift(
     gray levels, one a picture, what the transform makes of them.
     Raises BackendMissingError where no engine is installed.
     """
-    model = bundle.manifest
+    model = bundle.manifest.model
     choice = next(c for c in candidates(bundle, backend=backend) if c.artifact.precision == "fp32")
     floats = np.stack(told)
     kept = floats.clip(0, 255)
     nearest = np.rint(kept).astype(np.uint8)
     chance = np.random.default_rng(0).random(kept.shape, np.float32)
     dithered = np.minimum(np.floor(kept + chance), 255).astype(np.uint8)
-    options = Options(threads=choice.threads, batch=min(model.batch) if model.batch else 1)
+    options = Options(threads=choice.threads, batch=model.smallest_batch)
     engine = backend_module(choice.backend).open(bundle.file(choice.artifact), options)
     try:
         ours, theirs, others = (

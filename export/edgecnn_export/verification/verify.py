@@ -11,7 +11,7 @@ from edgecnn_export.progress import Progress
 from edgecnn_export.verification.output_slices import output_slices
 from edgecnn_runtime.backends import Options, backend_module, installed
 from edgecnn_runtime.bundle.bundle import GoldenData
-from edgecnn_runtime.bundle.manifest import Artifact, Manifest, Parity, Run, Yolo
+from edgecnn_runtime.bundle.manifest import Artifact, ModelSpec, Parity, Run, Yolo
 from edgecnn_runtime.decode import make_decoder
 from edgecnn_runtime.errors import (
     BackendMissingError,
@@ -134,17 +134,25 @@ def step_name(artifact: Artifact, engine: str) -> str:
 
 @dataclass(frozen=True)
 class Verifier:
-    """A bundle being made: where its files are, what they should do, what is true."""
+    """Compares artifacts with the reference, on the engines installed here.
+
+    Attributes:
+        folder: Where the artifacts' files are.
+        spec: What the model takes and gives.
+        truth: The reference's outputs on the verification images.
+    """
 
     folder: Path
-    manifest: Manifest
+    spec: ModelSpec
     truth: ReferenceOutputs
 
-    def run(self, backends: Iterable[str], progress: Progress) -> list[Check]:
+    def run(
+        self, artifacts: Iterable[Artifact], backends: Iterable[str], progress: Progress
+    ) -> list[Check]:
         """Every artifact on every engine that takes it, at the engine's exact precision."""
         names = list(backends)
         checks = []
-        for artifact in self.manifest.artifacts:
+        for artifact in artifacts:
             for name in engines_for(artifact.target, names):
                 with progress.step(step_name(artifact, name)):
                     checks.append(self._check(artifact, name, more=name == names[0]))
@@ -152,12 +160,12 @@ class Verifier:
 
     def _check(self, artifact: Artifact, name: str, *, more: bool) -> Check:
         """``more``: whether a graph that takes any batch is shown to do so."""
-        manifest, truth = self.manifest, self.truth
-        batches = manifest.batch or (1,)
+        spec, truth = self.spec, self.truth
+        batches = spec.batch or (1,)
         runs = [self._measure(artifact, name, batch, truth) for batch in batches]
-        if more and manifest.batch is None:
+        if more and spec.batch is None:
             runs.append(self._measure(artifact, name, EXTRA_BATCH, truth.some(EXTRA_BATCH)))
-        gate = applicable_gate(GATES[artifact.precision], manifest, truth.results)
+        gate = applicable_gate(GATES[artifact.precision], spec, truth.results)
         for run, outputs, agreed in runs:
             if failed := _failed(run, gate):
                 return Check(artifact, run, gate, outputs, agreed, failed)
@@ -166,9 +174,9 @@ class Verifier:
 
     def check_reduced(self, artifact: Artifact, name: str, precision: str, gate: Gate) -> Check:
         """One artifact on one engine at a precision below its exact one."""
-        batch = min(self.manifest.batch or (1,))
+        batch = self.spec.smallest_batch
         run, outputs, agreed = self._measure(artifact, name, batch, self.truth, precision)
-        gate = applicable_gate(gate, self.manifest, self.truth.results)
+        gate = applicable_gate(gate, self.spec, self.truth.results)
         return Check(artifact, run, gate, outputs, agreed, _failed(run, gate))
 
     def _measure(
@@ -179,24 +187,24 @@ class Verifier:
         truth: ReferenceOutputs,
         precision: str = "",
     ) -> tuple[Run, dict[str, Floats], tuple[bool, ...]]:
-        manifest, module = self.manifest, backend_module(name)
+        spec, module = self.spec, backend_module(name)
         precision = precision or module.precisions()[0]
         path = self.folder / artifact.file
         try:
-            outputs = infer(path, manifest, name, truth.pixels, batch, precision=precision)
+            outputs = infer(path, spec, name, truth.pixels, batch, precision=precision)
         except UnsupportedModelError as error:
             raise VerificationError(
                 f"{artifact.file} cannot be verified on {name}: {error}\n"
                 "  try --opset 18, or --backends with the engines you need, without this one"
             ) from error
-        threshold = float(getattr(manifest.decode, "score", 0.0))
-        pairs = list(zip(truth.results, decode_all(manifest, outputs), strict=True))
+        threshold = float(getattr(spec.decode, "score", 0.0))
+        pairs = list(zip(truth.results, decode_all(spec, outputs), strict=True))
         agreed = tuple(results_match(*pair, threshold=threshold) for pair in pairs)
         run = Run(
             engine=f"{name}/{precision}",
             version=module.version(),
             parity={
-                output: _worst_part(manifest, output, expected, outputs[output])
+                output: _worst_part(spec, output, expected, outputs[output])
                 for output, expected in truth.outputs.items()
             },
             golden_snr_db={},
@@ -205,16 +213,14 @@ class Verifier:
         return run, outputs, agreed
 
 
-def make_truth(
-    manifest: Manifest, pixels: Pixels, outputs: Mapping[str, Floats]
-) -> ReferenceOutputs:
+def make_truth(spec: ModelSpec, pixels: Pixels, outputs: Mapping[str, Floats]) -> ReferenceOutputs:
     """Decode the reference's outputs, all of them finite."""
-    return ReferenceOutputs(pixels, outputs, decode_all(manifest, outputs))
+    return ReferenceOutputs(pixels, outputs, decode_all(spec, outputs))
 
 
 def infer(
     path: Path,
-    manifest: Manifest,
+    spec: ModelSpec,
     backend: str,
     pixels: Pixels,
     batch: int,
@@ -228,15 +234,15 @@ def infer(
     module = backend_module(backend)
     engine = module.open(path, Options(batch=batch, precision=precision))
     try:
-        return run_batches(engine, GoldenData(pixels, {}), manifest)
+        return run_batches(engine, GoldenData(pixels, {}), spec)
     finally:
         engine.close()
 
 
-def decode_all(manifest: Manifest, outputs: Mapping[str, Floats]) -> tuple[Result, ...]:
+def decode_all(spec: ModelSpec, outputs: Mapping[str, Floats]) -> tuple[Result, ...]:
     """A result a picture, in pixels of the network's input. outputs: the batch first."""
-    decoder, geometry = make_decoder(manifest), identity_geometry(manifest.input)
-    placed = {o.name: np.moveaxis(outputs[o.name], 0, o.batch_axis) for o in manifest.outputs}
+    decoder, geometry = make_decoder(spec), identity_geometry(spec.input)
+    placed = {o.name: np.moveaxis(outputs[o.name], 0, o.batch_axis) for o in spec.outputs}
     count = len(next(iter(outputs.values())))
     return tuple(decoder.decode(placed, item, geometry) for item in range(count))
 
@@ -286,12 +292,12 @@ def _golden_snr(check: Check, truth: ReferenceOutputs, golden: list[int]) -> dic
     }
 
 
-def _worst_part(manifest: Manifest, name: str, expected: Floats, got: Floats) -> Parity:
+def _worst_part(spec: ModelSpec, name: str, expected: Floats, got: Floats) -> Parity:
     if expected.shape != got.shape:
         return parity(expected, got)
     pairs = zip(
-        output_slices(manifest.decode, name, expected),
-        output_slices(manifest.decode, name, got),
+        output_slices(spec.decode, name, expected),
+        output_slices(spec.decode, name, got),
         strict=True,
     )
     measured = [parity(one, other) for one, other in pairs]
@@ -302,7 +308,7 @@ def _worst_part(manifest: Manifest, name: str, expected: Floats, got: Floats) ->
     )
 
 
-def applicable_gate(gate: Gate, manifest: Manifest, results: Sequence[Result]) -> Gate:
+def applicable_gate(gate: Gate, spec: ModelSpec, results: Sequence[Result]) -> Gate:
     """The gate as far as it says something about this model.
 
     Suppression inside a graph may swap rows, so that only what they decode to can be compared.
@@ -310,7 +316,7 @@ def applicable_gate(gate: Gate, manifest: Manifest, results: Sequence[Result]) -
     enough of them: most of its output is about background that no threshold lets through, and
     what it says of the size of a face that is not there is no error.
     """
-    decode = manifest.decode
+    decode = spec.decode
     rows_may_swap = isinstance(decode, Yolo) and decode.layout == "nms"
     found = sum(len(result) for result in results if isinstance(result, list))
     by_boxes = found >= MIN_BOXES and gate.cosine < GATES["fp32"].cosine

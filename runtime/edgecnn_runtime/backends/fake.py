@@ -41,7 +41,7 @@ def open(path: Path, options: Options) -> "Fake":  # noqa: A001
 
     check_options(options, precisions(), "fake")
     manifest = path.with_name(MANIFEST)
-    model = parse_manifest(manifest.read_bytes(), str(manifest))
+    model = parse_manifest(manifest.read_bytes(), str(manifest)).model
     shapes = {
         output.name: tuple(options.batch if size is None else size for size in output.shape)
         for output in model.outputs

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from edgecnn_runtime.bundle.atomic import atomic_replace, remove_stale
 from edgecnn_runtime.bundle.external_data import refuse_external_data
-from edgecnn_runtime.bundle.manifest import SCHEMA_VERSION, Artifact, Manifest
+from edgecnn_runtime.bundle.manifest import SCHEMA_VERSION, Artifact, Manifest, ModelSpec, upgrade
 from edgecnn_runtime.bundle.npz import read_npz
 from edgecnn_runtime.errors import BundleError, EdgecnnError, UsageError
 
@@ -88,7 +88,7 @@ def parse_manifest(raw: bytes, where: str) -> Manifest:
         version = msgspec.json.decode(raw, type=_Versioned).schema
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         raise BundleError(f"{where}: not a manifest: {error}") from None
-    if version != SCHEMA_VERSION:
+    if not 1 <= version <= SCHEMA_VERSION:
         age = "newer than" if version > SCHEMA_VERSION else "older than"
         raise BundleError(
             f"{where}: schema version {version} is {age} this edgecnn understands "
@@ -96,10 +96,10 @@ def parse_manifest(raw: bytes, where: str) -> Manifest:
             "or export the model again"
         )
     try:
-        manifest = msgspec.json.decode(raw, type=Manifest)
+        manifest = msgspec.convert(upgrade(msgspec.json.decode(raw), version), Manifest)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         raise BundleError(f"{where}: {error}") from None
-    _check_sense(manifest, where)
+    _check_sense(manifest.model, where)
     return manifest
 
 
@@ -115,12 +115,12 @@ def load_golden(bundle: Bundle) -> GoldenData:
     path = bundle.path / bundle.manifest.golden.file
     arrays = read_npz(path, GOLDEN_LIMIT)
     pixels = arrays.pop("pixels", None)
-    spec = bundle.manifest.input
-    shape = (bundle.manifest.golden.count, spec.height, spec.width, 3)
+    spec = bundle.manifest.model
+    shape = (bundle.manifest.golden.count, spec.input.height, spec.input.width, 3)
     if pixels is None or pixels.dtype != np.uint8 or pixels.shape != shape:
         raise BundleError(f"{path}: `pixels` is not uint8{list(shape)}")
     outputs: dict[str, NDArray[np.float32]] = {}
-    for output in bundle.manifest.outputs:
+    for output in spec.outputs:
         value = arrays.get(f"output.{output.name}")
         sizes = (len(pixels), *output.item_shape)
         if value is None or value.dtype != np.float32 or value.shape != sizes:
@@ -217,24 +217,24 @@ class _Versioned(msgspec.Struct):
     schema: int
 
 
-def _check_sense(manifest: Manifest, where: str) -> None:
-    names = {output.name for output in manifest.outputs}
-    channels = 1 if manifest.input.color == "gray" else 3
-    normalization = manifest.input.normalization
+def _check_sense(spec: ModelSpec, where: str) -> None:
+    names = {output.name for output in spec.outputs}
+    channels = 1 if spec.input.color == "gray" else 3
+    normalization = spec.input.normalization
     if not len(normalization.mean) == len(normalization.std) == channels:
         raise BundleError(f"{where}: input.normalization needs {channels} mean and std values")
     if not names:
         raise BundleError(f"{where}: outputs is empty")
-    for name in decode_outputs(manifest):
+    for name in decode_outputs(spec):
         if name not in names:
             raise BundleError(f"{where}: decode names an output {name!r} that is not in outputs")
 
 
-def decode_outputs(manifest: Manifest) -> tuple[str, ...]:
+def decode_outputs(spec: ModelSpec) -> tuple[str, ...]:
     """The names of the output tensors the decoder reads."""
-    spec = msgspec.structs.asdict(manifest.decode)
-    named = [spec[key] for key in ("output", "boxes", "scores", "landmarks") if spec.get(key)]
-    return (*named, *spec.get("outputs", {}).values())
+    head = msgspec.structs.asdict(spec.decode)
+    named = [head[key] for key in ("output", "boxes", "scores", "landmarks") if head.get(key)]
+    return (*named, *head.get("outputs", {}).values())
 
 
 def _check_file(root: Path, name: str, expected: str) -> None:

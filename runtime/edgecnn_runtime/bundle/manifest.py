@@ -4,12 +4,12 @@ Nothing else in the project spells these keys. Every Struct is frozen and refuse
 so that a typo or a manifest from a future version is an error and not a silent default.
 """
 
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 import msgspec
 from msgspec import Meta
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 Positive: TypeAlias = Annotated[int, Meta(ge=1, le=65536)]
 Count: TypeAlias = Annotated[int, Meta(ge=0)]
@@ -272,20 +272,63 @@ class Output(Part, frozen=True, kw_only=True):
         return (*self.shape[: self.batch_axis], *self.shape[self.batch_axis + 1 :])
 
 
-class Manifest(Part, frozen=True, kw_only=True):
-    """The whole of manifest.json."""
+class ModelSpec(Part, frozen=True, kw_only=True):
+    """What a model takes and gives: all that preparing its input and decoding its outputs needs.
 
-    schema: int
-    name: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.\-]*$", max_length=100)]
+    Attributes:
+        task: What a result is.
+        input: How a frame becomes the artifact's input.
+        outputs: The output tensors of every artifact.
+        decode: How the outputs become a result.
+        labels: Class names in class order; empty where the task has none.
+        batch: Batch sizes the artifacts take; None means any.
+    """
+
     task: Task
     input: Input
     outputs: tuple[Output, ...]
     decode: Decode
     labels: tuple[str, ...]
     batch: Annotated[tuple[Positive, ...], Meta(min_length=1)] | None
-    """Batch sizes the artifacts take; None means any."""
+
+    @property
+    def smallest_batch(self) -> int:
+        """The smallest batch the artifacts take."""
+        return min(self.batch) if self.batch else 1
+
+
+class Manifest(Part, frozen=True, kw_only=True):
+    """The whole of manifest.json.
+
+    Attributes:
+        schema: SCHEMA_VERSION; an older one is upgraded when it is read.
+        name: The bundle's name, without ``.edge``.
+        model: What the model takes and gives.
+        artifacts: The files engines load.
+        golden: The inputs and outputs of the self-test.
+        provenance: Where the bundle came from.
+        files: Every other file of the bundle (the report), by name.
+    """
+
+    schema: int
+    name: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.\-]*$", max_length=100)]
+    model: ModelSpec
     artifacts: Annotated[tuple[Artifact, ...], Meta(min_length=1)]
     golden: Golden
     provenance: Provenance
     files: dict[FileName, Sha256] = {}
-    """Every other file of the bundle (the report), by name."""
+
+
+def upgrade(plain: Any, version: int) -> Any:
+    """A decoded manifest of an older schema in today's shape; what it cannot place is left as is.
+
+    Args:
+        plain: What ``manifest.json`` holds.
+        version: Its schema version. Version 1 had the model's keys at the top.
+    """
+    if version == SCHEMA_VERSION or not isinstance(plain, dict):
+        return plain
+    keys = ModelSpec.__struct_fields__
+    model = {key: plain[key] for key in keys if key in plain}
+    rest = {key: value for key, value in plain.items() if key not in model}
+    return {**rest, "schema": SCHEMA_VERSION, "model": model}

@@ -32,7 +32,7 @@ class Decoder(Protocol):
         """
 
 
-DECODERS: Mapping[type, Callable[[Any, manifest.Manifest], Decoder]] = {
+DECODERS: Mapping[type, Callable[[Any, manifest.ModelSpec], Decoder]] = {
     manifest.Classify: ClassifyDecoder,
     manifest.Yolo: YoloDecoder,
     manifest.AnchorFree: anchor_free_decoder,
@@ -42,7 +42,7 @@ DECODERS: Mapping[type, Callable[[Any, manifest.Manifest], Decoder]] = {
 }
 
 
-def make_decoder(model: manifest.Manifest) -> Decoder:
+def make_decoder(model: manifest.ModelSpec) -> Decoder:
     """The decoder of a bundle. Raises BundleError where head and output shapes disagree."""
     return _Calm(DECODERS[type(model.decode)](model.decode, model))
 

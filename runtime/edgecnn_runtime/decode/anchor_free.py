@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecnn_runtime.bundle.manifest import AnchorFree, Manifest
+from edgecnn_runtime.bundle.manifest import AnchorFree, ModelSpec
 from edgecnn_runtime.decode.nms import NonMaxSuppression, cxcywh_to_xyxy
 from edgecnn_runtime.decode.shapes import check_output_shape
 from edgecnn_runtime.errors import BundleError
@@ -13,7 +13,7 @@ from edgecnn_runtime.preprocess import Geometry
 from edgecnn_runtime.types import Detection, Floats, Tensors
 
 
-def anchor_free_decoder(spec: AnchorFree, model: Manifest) -> "YunetDecoder | CenterfaceDecoder":
+def anchor_free_decoder(spec: AnchorFree, model: ModelSpec) -> "YunetDecoder | CenterfaceDecoder":
     """The decoder of ``spec.variant``. Raises BundleError for missing or misshapen outputs."""
     return YunetDecoder(spec, model) if spec.variant == "yunet" else CenterfaceDecoder(spec, model)
 
@@ -34,7 +34,7 @@ class _Level:
 class YunetDecoder:
     """YuNet (Wu et al., 2023), the formulas of OpenCV's FaceDetectorYN::postProcess."""
 
-    def __init__(self, spec: AnchorFree, model: Manifest) -> None:
+    def __init__(self, spec: AnchorFree, model: ModelSpec) -> None:
         self._spec = spec
         self._levels: list[_Level] = []
         cells, strides = [np.empty((0, 2), np.float32)], [np.empty((0, 1), np.float32)]
@@ -85,15 +85,15 @@ class CenterfaceDecoder:
     box that begins outside the picture is cut, not moved.
     """
 
-    def __init__(self, spec: AnchorFree, model: Manifest) -> None:
+    def __init__(self, spec: AnchorFree, model: ModelSpec) -> None:
         if len(spec.strides) != 1:
-            raise BundleError(f"{model.name}: a centerface head has one stride, not {spec.strides}")
+            raise BundleError(f"a centerface head has one stride, not {spec.strides}")
         stride = spec.strides[0]
         rows, columns = -(-model.input.height // stride), -(-model.input.width // stride)
         roles = {"heatmap": 1, "scale": 2, "offset": 2}
         if spec.points:
             roles["landmarks"] = 2 * spec.points
-        self._names = _names(spec, model, tuple(roles))
+        self._names = _names(spec, tuple(roles))
         for role, channels in roles.items():
             check_output_shape(model, self._names[role], channels, rows, columns)
         self._spec = spec
@@ -126,10 +126,10 @@ class CenterfaceDecoder:
         return tensor.reshape(tensor.shape[0], -1)
 
 
-def _level(spec: AnchorFree, model: Manifest, stride: int, cells: int, start: int) -> _Level:
+def _level(spec: AnchorFree, model: ModelSpec, stride: int, cells: int, start: int) -> _Level:
     widths = {"cls": 1, "obj": 1, "bbox": 4, "kps": 2 * spec.points}
     roles = {role: f"{role}_{stride}" for role, width in widths.items() if width}
-    names = _names(spec, model, tuple(roles.values()))
+    names = _names(spec, tuple(roles.values()))
     for role, name in roles.items():
         check_output_shape(model, names[name], cells, widths[role])
     return _Level(
@@ -143,10 +143,10 @@ def _level(spec: AnchorFree, model: Manifest, stride: int, cells: int, start: in
     )
 
 
-def _names(spec: AnchorFree, model: Manifest, roles: tuple[str, ...]) -> dict[str, str]:
+def _names(spec: AnchorFree, roles: tuple[str, ...]) -> dict[str, str]:
     missing = [role for role in roles if role not in spec.outputs]
     if missing:
-        raise BundleError(f"{model.name}: decode.outputs names no {', '.join(missing)}")
+        raise BundleError(f"decode.outputs names no {', '.join(missing)}")
     return {role: spec.outputs[role] for role in roles}
 
 
@@ -156,5 +156,5 @@ def _cells(columns: int, rows: int) -> Floats:
     return np.stack((x, y), axis=1).astype(np.float32)
 
 
-def _suppression(spec: AnchorFree, model: Manifest) -> NonMaxSuppression:
+def _suppression(spec: AnchorFree, model: ModelSpec) -> NonMaxSuppression:
     return NonMaxSuppression(model.labels, iou=spec.iou, max_detections=spec.max_detections)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from edgecnn_runtime.bundle.manifest import Classify, Manifest
+from edgecnn_runtime.bundle.manifest import Classify, ModelSpec
 from edgecnn_runtime.decode.activations import sigmoid_scores, softmax_scores
 from edgecnn_runtime.preprocess import Geometry
 from edgecnn_runtime.types import Classification, Tensors
@@ -11,7 +11,7 @@ from edgecnn_runtime.types import Classification, Tensors
 class ClassifyDecoder:
     """Softmax, or sigmoids where the classes are independent, and the best of them."""
 
-    def __init__(self, spec: Classify, model: Manifest) -> None:
+    def __init__(self, spec: Classify, model: ModelSpec) -> None:
         self._spec = spec
         self._labels = model.labels
 

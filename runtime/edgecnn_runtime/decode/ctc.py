@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from edgecnn_runtime.bundle.manifest import Ctc, Manifest
+from edgecnn_runtime.bundle.manifest import Ctc, ModelSpec
 from edgecnn_runtime.decode.activations import softmax_scores
 from edgecnn_runtime.decode.shapes import check_output_shape
 from edgecnn_runtime.errors import BundleError
@@ -13,11 +13,11 @@ from edgecnn_runtime.types import Floats, Reading, Tensors
 class CtcDecoder:
     """The best class of every step; repeats merged, then blanks dropped."""
 
-    def __init__(self, spec: Ctc, model: Manifest) -> None:
+    def __init__(self, spec: Ctc, model: ModelSpec) -> None:
         """Raises BundleError where the classes are not the charset and a blank."""
         classes = len(spec.charset) + 1
         if spec.blank >= classes:
-            raise BundleError(f"{model.name}: decode.blank {spec.blank} is none of its {classes}")
+            raise BundleError(f"decode.blank {spec.blank} is none of its {classes}")
         shape = (classes, None) if spec.layout == "NCT" else (None, classes)
         check_output_shape(model, spec.output, *shape, batch_axis=spec.layout.index("N"))
         self._spec = spec

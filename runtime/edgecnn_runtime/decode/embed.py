@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from edgecnn_runtime.bundle.manifest import Embed, Manifest
+from edgecnn_runtime.bundle.manifest import Embed, ModelSpec
 from edgecnn_runtime.preprocess import Geometry
 from edgecnn_runtime.types import Embedding, Tensors
 
@@ -10,7 +10,7 @@ from edgecnn_runtime.types import Embedding, Tensors
 class EmbedDecoder:
     """The feature vector, of unit length where the manifest says so."""
 
-    def __init__(self, spec: Embed, _model: Manifest) -> None:
+    def __init__(self, spec: Embed, _model: ModelSpec) -> None:
         self._spec = spec
 
     def decode(self, outputs: Tensors, item: int, _geometry: Geometry, /) -> Embedding:

@@ -1,11 +1,11 @@
 """The output shapes a head needs, checked once when its decoder is made."""
 
-from edgecnn_runtime.bundle.manifest import Manifest
+from edgecnn_runtime.bundle.manifest import ModelSpec
 from edgecnn_runtime.errors import BundleError
 
 
 def check_output_shape(
-    model: Manifest, output: str, *shape: int | None, batch_axis: int = 0
+    model: ModelSpec, output: str, *shape: int | None, batch_axis: int = 0
 ) -> tuple[int, ...]:
     """An output's shape without the batch, checked; None matches any size.
 
@@ -19,7 +19,7 @@ def check_output_shape(
     if not fits:
         needs = ", ".join("any" if size is None else str(size) for size in shape)
         raise BundleError(
-            f"{model.name}: output {output!r} is {list(whole)}, and its "
+            f"output {output!r} is {list(whole)}, and its "
             f"{type(model.decode).__name__} head needs [{needs}] besides the batch on axis "
             f"{batch_axis}: export it again with the right --head and --input"
         )

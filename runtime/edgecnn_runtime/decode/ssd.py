@@ -4,7 +4,7 @@ from itertools import product
 
 import numpy as np
 
-from edgecnn_runtime.bundle.manifest import Input, Manifest, Ssd
+from edgecnn_runtime.bundle.manifest import Input, ModelSpec, Ssd
 from edgecnn_runtime.decode.activations import raw_threshold, softmax_scores
 from edgecnn_runtime.decode.nms import NonMaxSuppression, cxcywh_to_xyxy
 from edgecnn_runtime.decode.shapes import check_output_shape
@@ -16,16 +16,16 @@ from edgecnn_runtime.types import Detection, Floats, Tensors
 class SsdDecoder:
     """Offsets from priors, and the best class but the background."""
 
-    def __init__(self, spec: Ssd, model: Manifest) -> None:
+    def __init__(self, spec: Ssd, model: ModelSpec) -> None:
         """Raises BundleError where priors and outputs do not match in number."""
         if len(spec.strides) != len(spec.min_sizes):
-            raise BundleError(f"{model.name}: decode needs one list of min_sizes a stride")
+            raise BundleError("decode needs one list of min_sizes a stride")
         centers, sizes = priors(spec, model.input)
         count = len(centers)
         check_output_shape(model, spec.boxes, count, 4)
         classes = check_output_shape(model, spec.scores, count, None)[1]
         if classes < 2:
-            raise BundleError(f"{model.name}: output {spec.scores!r} has no class but background")
+            raise BundleError(f"output {spec.scores!r} has no class but background")
         if spec.points:
             check_output_shape(model, spec.landmarks, count, 2 * spec.points)
         self._spec = spec

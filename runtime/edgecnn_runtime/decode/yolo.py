@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from edgecnn_runtime.bundle.manifest import Manifest, Yolo
+from edgecnn_runtime.bundle.manifest import ModelSpec, Yolo
 from edgecnn_runtime.decode.activations import raw_threshold, sigmoid_scores
 from edgecnn_runtime.decode.nms import NonMaxSuppression, cxcywh_to_xyxy
 from edgecnn_runtime.decode.shapes import check_output_shape
@@ -15,7 +15,7 @@ from edgecnn_runtime.types import Detection, Floats, Tensors
 class YoloDecoder:
     """Layouts v5, v8 and nms of ``manifest.Yolo``."""
 
-    def __init__(self, spec: Yolo, model: Manifest) -> None:
+    def __init__(self, spec: Yolo, model: ModelSpec) -> None:
         """Raises BundleError where the output's shape is not the layout's."""
         columns = {"v5": 5 + spec.classes, "v8": 4 + spec.classes, "nms": 6}[spec.layout]
         columns += spec.points * spec.point_dims

@@ -19,7 +19,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from edgecnn_runtime.bundle.manifest import Manifest, Task
+from edgecnn_runtime.bundle.manifest import ModelSpec, Task
 from edgecnn_runtime.evaluation.table_labels import (
     LabelRow,
     SourceLocation,
@@ -83,25 +83,25 @@ class LabeledSet:
         return digest.hexdigest()
 
 
-def read_evaluation(path: Path, manifest: Manifest) -> LabeledSet:
+def read_evaluation(path: Path, spec: ModelSpec) -> LabeledSet:
     """Read labeled pictures for the model's task.
 
     Raises UsageError where the labels and the files, or the labels and the model, do not match, and
     where the task's metric says nothing about them.
     """
     if path.is_file():
-        rows = read_table(path, NEEDED[manifest.task])
-        samples = _boxes(rows, manifest) if manifest.task == "detect" else _labeled(rows, manifest)
+        rows = read_table(path, NEEDED[spec.task])
+        samples = _boxes(rows, spec) if spec.task == "detect" else _labeled(rows, spec)
     elif path.is_dir():
-        samples = _folder(path, manifest)
+        samples = _folder(path, spec)
     else:
         raise SourceLocation(path).wrong("no such file or folder")
     _check_files(path, samples)
-    if manifest.task == "classify":
-        _check_classes(path, samples, manifest)
-    elif manifest.task == "embed":
+    if spec.task == "classify":
+        _check_classes(path, samples, spec)
+    elif spec.task == "embed":
         _check_people(path, samples)
-    elif manifest.task == "detect" and not any(sample.boxes for sample in samples):
+    elif spec.task == "detect" and not any(sample.boxes for sample in samples):
         raise SourceLocation(path).wrong(
             f"{_pictures(len(samples))} and not one box, and mAP50 of nothing proves nothing; "
             "add pictures with something to find"
@@ -116,15 +116,13 @@ def class_index(label: str, labels: Sequence[str]) -> int | None:
     return int(label) if label.isdecimal() and len(label) < 10 and not labels else None
 
 
-def _folder(path: Path, manifest: Manifest) -> list[LabeledImage]:
-    if manifest.task == "ocr":
+def _folder(path: Path, spec: ModelSpec) -> list[LabeledImage]:
+    if spec.task == "ocr":
         raise SourceLocation(path).wrong(
             "a folder does not say what its pictures read; give a table"
         )
-    if manifest.task == "detect":
-        samples = [
-            LabeledImage(file, boxes=boxes) for file, boxes in read_yolo_labels(path, manifest)
-        ]
+    if spec.task == "detect":
+        samples = [LabeledImage(file, boxes=boxes) for file, boxes in read_yolo_labels(path, spec)]
     else:
         samples = [
             LabeledImage(file, label=folder.name)
@@ -140,7 +138,7 @@ def _folder(path: Path, manifest: Manifest) -> list[LabeledImage]:
                 f"{_some(loose)}; move each into the folder of its class, or out"
             )
     if not samples:
-        raise SourceLocation(path).wrong(_without_labels(path, manifest.task))
+        raise SourceLocation(path).wrong(_without_labels(path, spec.task))
     return samples
 
 
@@ -157,9 +155,9 @@ def _without_labels(path: Path, task: Task) -> str:
     return f"{_pictures(count)} and no label, none lies in a subfolder; make one for each {kind}"
 
 
-def _labeled(rows: Sequence[LabelRow], manifest: Manifest) -> list[LabeledImage]:
+def _labeled(rows: Sequence[LabelRow], spec: ModelSpec) -> list[LabeledImage]:
     """One picture a row."""
-    key = "text" if manifest.task == "ocr" else "label"
+    key = "text" if spec.task == "ocr" else "label"
     first: dict[Path, LabelRow] = {}
     for row in rows:
         file, value = _file(row), row.cells[key]
@@ -186,7 +184,7 @@ def _labeled(rows: Sequence[LabelRow], manifest: Manifest) -> list[LabeledImage]
     return [LabeledImage(f, label=row.cells[key], places=(row.place,)) for f, row in first.items()]
 
 
-def _boxes(rows: Sequence[LabelRow], manifest: Manifest) -> list[LabeledImage]:
+def _boxes(rows: Sequence[LabelRow], spec: ModelSpec) -> list[LabeledImage]:
     """One box a row, or a picture without any."""
     listed: dict[Path, SourceLocation] = {}
     found: dict[Path, dict[tuple[int, Box], SourceLocation]] = {}
@@ -196,7 +194,7 @@ def _boxes(rows: Sequence[LabelRow], manifest: Manifest) -> list[LabeledImage]:
         boxes = found.setdefault(file, {})
         if not any(row.cells[key] for key in "xywh"):
             continue
-        one = _class(row, manifest), _box(row)
+        one = _class(row, spec), _box(row)
         if one in boxes:
             raise row.wrong(
                 f"the same box of {truncate_text(file.name)} is in line {boxes[one].line} already; "
@@ -213,14 +211,14 @@ def _file(row: LabelRow) -> Path:
     return Path(os.path.normpath(row.place.path.parent / row.cells["file"]))
 
 
-def _class(row: LabelRow, manifest: Manifest) -> int:
+def _class(row: LabelRow, spec: ModelSpec) -> int:
     label = row.cells.get("label", "")
-    index = class_index(label, manifest.labels) if label else 0
+    index = class_index(label, spec.labels) if label else 0
     if index is None:
         raise row.wrong(
-            f"{truncate_text(label)!r} is none of the model's labels, {_some(manifest.labels)}"
+            f"{truncate_text(label)!r} is none of the model's labels, {_some(spec.labels)}"
         )
-    if wrong := bad_index(index, manifest):
+    if wrong := bad_index(index, spec):
         raise row.wrong(wrong)
     return index
 
@@ -275,14 +273,14 @@ def _check_files(path: Path, samples: Sequence[LabeledImage]) -> None:
         )
 
 
-def _check_classes(path: Path, samples: Sequence[LabeledImage], manifest: Manifest) -> None:
-    unknown = [s for s in samples if class_index(s.label, manifest.labels) is None]
+def _check_classes(path: Path, samples: Sequence[LabeledImage], spec: ModelSpec) -> None:
+    unknown = [s for s in samples if class_index(s.label, spec.labels) is None]
     if unknown:
         names = sorted({sample.label for sample in unknown})
         raise _first(path, unknown).wrong(
             f"{len(names)} of its classes {'is' if len(names) == 1 else 'are'} not among the "
             f"model's labels: {_some(names)}; "
-            f"the model says {_some(manifest.labels) or 'only numbers'}: "
+            f"the model says {_some(spec.labels) or 'only numbers'}: "
             "name the classes with --labels FILE"
         )
 

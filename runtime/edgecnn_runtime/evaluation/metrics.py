@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecnn_runtime.bundle.manifest import Manifest, Task
+from edgecnn_runtime.bundle.manifest import ModelSpec, Task
 from edgecnn_runtime.evaluation.dataset import LabeledImage, class_index
 from edgecnn_runtime.types import Classification, Detection, Embedding, Reading, Result
 from edgecnn_runtime.verification.result_matching import iou
@@ -34,9 +34,9 @@ class Score:
     samples: int
 
 
-def score(samples: Sequence[LabeledImage], results: Sequence[Result], manifest: Manifest) -> Score:
+def score(samples: Sequence[LabeledImage], results: Sequence[Result], spec: ModelSpec) -> Score:
     """How well results match the labels, by the task's own metric."""
-    return METRICS[manifest.task](samples, results, manifest)
+    return METRICS[spec.task](samples, results, spec)
 
 
 def wilson(right: int, total: int) -> tuple[float, float]:
@@ -60,18 +60,16 @@ def average_precision(
     return float(envelope[hits[order]].sum() / positives)
 
 
-def _top1(samples: Sequence[LabeledImage], results: Sequence[Result], manifest: Manifest) -> Score:
+def _top1(samples: Sequence[LabeledImage], results: Sequence[Result], spec: ModelSpec) -> Score:
     right = sum(
         isinstance(result, Classification)
-        and result.index == class_index(sample.label, manifest.labels)
+        and result.index == class_index(sample.label, spec.labels)
         for sample, result in zip(samples, results, strict=True)
     )
     return _proportion("top-1", right, len(samples))
 
 
-def _exact(
-    samples: Sequence[LabeledImage], results: Sequence[Result], _manifest: Manifest
-) -> Score:
+def _exact(samples: Sequence[LabeledImage], results: Sequence[Result], _spec: ModelSpec) -> Score:
     right = sum(
         isinstance(result, Reading) and result.text == sample.text
         for sample, result in zip(samples, results, strict=True)
@@ -79,9 +77,7 @@ def _exact(
     return _proportion("exact match", right, len(samples))
 
 
-def _map50(
-    samples: Sequence[LabeledImage], results: Sequence[Result], _manifest: Manifest
-) -> Score:
+def _map50(samples: Sequence[LabeledImage], results: Sequence[Result], _spec: ModelSpec) -> Score:
     """Mean over classes of the average precision at an IoU of 0.5; NaN where there is no box."""
     pairs = list(zip(samples, results, strict=True))
     matched = [_match(sample, result) for sample, result in pairs if isinstance(result, list)]
@@ -129,7 +125,7 @@ def _match(sample: LabeledImage, found: list[Detection]) -> _Matched:
 
 
 def _tar_at_far(
-    samples: Sequence[LabeledImage], results: Sequence[Result], manifest: Manifest
+    samples: Sequence[LabeledImage], results: Sequence[Result], spec: ModelSpec
 ) -> Score:
     """True accepts of pairs of one person, at the threshold that accepts FALSE_ACCEPTS of others.
 
@@ -137,7 +133,7 @@ def _tar_at_far(
     where there is no pair of one person, or none of two.
     """
     vectors = np.stack([one.vector for one in results if isinstance(one, Embedding)])
-    cosine = getattr(manifest.decode, "metric", "cosine") == "cosine"
+    cosine = getattr(spec.decode, "metric", "cosine") == "cosine"
     length = np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
     units = vectors / length if cosine else vectors
     square = (units**2).sum(1)
@@ -179,7 +175,7 @@ def _bootstrap(metric: str, value: Callable[[NDArray[np.int64]], float], count: 
     return Score(metric, everything, float(low), float(high), count)
 
 
-METRICS: Mapping[Task, Callable[[Any, Any, Manifest], Score]] = {
+METRICS: Mapping[Task, Callable[[Any, Any, ModelSpec], Score]] = {
     "classify": _top1,
     "detect": _map50,
     "embed": _tar_at_far,

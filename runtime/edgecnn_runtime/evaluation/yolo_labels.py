@@ -7,7 +7,7 @@ without one are left out.
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from edgecnn_runtime.bundle.manifest import Manifest
+from edgecnn_runtime.bundle.manifest import ModelSpec
 from edgecnn_runtime.evaluation.table_labels import SourceLocation
 from edgecnn_runtime.image_file import SUFFIXES, read_picture
 from edgecnn_runtime.types import Box, Pixels
@@ -19,7 +19,7 @@ OUTSIDE = 0.01
 Boxes = tuple[tuple[int, Box], ...]
 
 
-def read_yolo_labels(path: Path, manifest: Manifest) -> list[tuple[Path, Boxes]]:
+def read_yolo_labels(path: Path, spec: ModelSpec) -> list[tuple[Path, Boxes]]:
     """Every picture that has a text, and its boxes: (class index, box in pixels of the file).
 
     A line that is there twice counts once, as it does in training.
@@ -36,7 +36,7 @@ def read_yolo_labels(path: Path, manifest: Manifest) -> list[tuple[Path, Boxes]]
         places = (beside, path / "labels" / beside.relative_to(pictures), _apart(beside))
         text = next((where for where in places if where.is_file()), None)
         if text is not None:
-            found.append((file, tuple(dict.fromkeys(_boxes(text, file, manifest)))))
+            found.append((file, tuple(dict.fromkeys(_boxes(text, file, spec)))))
             read.add(text)
     _check_none_left(path, len(found), read)
     return found
@@ -51,12 +51,12 @@ def read_labeled_image(file: Path, place: SourceLocation | None = None) -> Pixel
     return frame
 
 
-def bad_index(index: int, manifest: Manifest) -> str:
+def bad_index(index: int, spec: ModelSpec) -> str:
     """What is wrong with a class number; "" for nothing."""
     if index < 0:
         return f"class {index}, but classes count from 0"
-    if manifest.labels and index >= len(manifest.labels):
-        return f"class {index}, but the model has {len(manifest.labels)}, counted from 0"
+    if spec.labels and index >= len(spec.labels):
+        return f"class {index}, but the model has {len(spec.labels)}, counted from 0"
     return ""
 
 
@@ -92,7 +92,7 @@ def _looks_like_boxes(text: Path) -> bool:
         return False
 
 
-def _boxes(text: Path, file: Path, manifest: Manifest) -> Iterator[tuple[int, Box]]:
+def _boxes(text: Path, file: Path, spec: ModelSpec) -> Iterator[tuple[int, Box]]:
     try:
         lines = text.read_text("utf-8-sig").split("\n")
     except UnicodeDecodeError:
@@ -105,7 +105,7 @@ def _boxes(text: Path, file: Path, manifest: Manifest) -> Iterator[tuple[int, Bo
     height, width = read_labeled_image(file).shape[:2]
     for place, words in given:
         index, (cx, cy, w, h) = _line(place, words)
-        if wrong := bad_index(index, manifest):
+        if wrong := bad_index(index, spec):
             raise place.wrong(wrong)
         box = Box(
             (cx - w / 2) * width, (cy - h / 2) * height, (cx + w / 2) * width, (cy + h / 2) * height

@@ -12,7 +12,7 @@ import numpy as np
 from edgecnn_runtime import __version__
 from edgecnn_runtime.backends import Backend, backend_module
 from edgecnn_runtime.bundle.bundle import Bundle, GoldenData, load_golden
-from edgecnn_runtime.bundle.manifest import Artifact, Manifest
+from edgecnn_runtime.bundle.manifest import Artifact, ModelSpec
 from edgecnn_runtime.decode import Decoder, make_decoder
 from edgecnn_runtime.device.cache import read_entry, write_entry
 from edgecnn_runtime.device.fingerprint import numerics_key
@@ -43,9 +43,9 @@ class SelfTest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     required_db: dict[str, float]
     agreement: float
 
-    def covers(self, manifest: Manifest) -> bool:
+    def covers(self, spec: ModelSpec) -> bool:
         """Whether it tells of these outputs, as one that was kept may not if it was damaged."""
-        names = {output.name for output in manifest.outputs}
+        names = {output.name for output in spec.outputs}
         return self.snr_db.keys() == self.required_db.keys() == names
 
     @property
@@ -68,17 +68,17 @@ class SelfTest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         return f"{text}, {self.agreement:.0%} of the decoded results equal"
 
 
-def check_outputs(manifest: Manifest, backend: Backend, who: str) -> None:
+def check_outputs(spec: ModelSpec, backend: Backend, who: str) -> None:
     """That an opened model takes and gives what the manifest says.
 
     who: the candidate, for messages. Raises BundleError.
     """
-    size = (len(backend.pixels), manifest.input.height, manifest.input.width, 3)
+    size = (len(backend.pixels), spec.input.height, spec.input.width, 3)
     if backend.pixels.shape != size:
         raise BundleError(
             f"{who} takes {list(backend.pixels.shape)}; the manifest says {list(size)}"
         )
-    for output in manifest.outputs:
+    for output in spec.outputs:
         expected = tuple(len(backend.pixels) if n is None else n for n in output.shape)
         found = backend.outputs.get(output.name)
         if found is None:
@@ -102,7 +102,7 @@ def ensure_selftest(
     batch = str(len(backend.pixels))
     key = (bundle.digest, artifact.file, engine, batch, version, __version__, *numerics_key())
     found = read_entry(cache, "selftest", key, SelfTest)
-    if found is None or not found.covers(bundle.manifest) or not found.passed:
+    if found is None or not found.covers(bundle.manifest.model) or not found.passed:
         found = run_selftest(bundle, artifact, engine, backend)
         if not found.passed:
             raise SelfTestError(
@@ -118,7 +118,7 @@ def run_selftest(bundle: Bundle, artifact: Artifact, engine: str, backend: Backe
 
     Raises BundleError where the golden data cannot be read.
     """
-    model = bundle.manifest
+    model = bundle.manifest.model
     golden = load_golden(bundle)
     found = run_batches(backend, golden, model)
     required = required_db(artifact, engine, model)
@@ -129,7 +129,7 @@ def run_selftest(bundle: Bundle, artifact: Artifact, engine: str, backend: Backe
     )
 
 
-def required_db(artifact: Artifact, engine: str, model: Manifest) -> dict[str, float]:
+def required_db(artifact: Artifact, engine: str, model: ModelSpec) -> dict[str, float]:
     """The SNR each output must reach: what export measured, less the tolerance.
 
     Taken from the same engine at the same precision, else from other engines at that precision.
@@ -149,7 +149,7 @@ def required_db(artifact: Artifact, engine: str, model: Manifest) -> dict[str, f
     }
 
 
-def run_batches(backend: Backend, golden: GoldenData, model: Manifest) -> dict[str, Floats]:
+def run_batches(backend: Backend, golden: GoldenData, model: ModelSpec) -> dict[str, Floats]:
     """The backend's outputs for the golden pictures, float32[pictures,…], the batch first."""
     size = len(backend.pixels)
     parts: list[Tensors] = []
@@ -169,7 +169,7 @@ def run_batches(backend: Backend, golden: GoldenData, model: Manifest) -> dict[s
 
 
 def golden_agreement(
-    model: Manifest, expected: dict[str, Floats], found: dict[str, Floats]
+    model: ModelSpec, expected: dict[str, Floats], found: dict[str, Floats]
 ) -> float:
     """The share of pictures whose decoded result is the same; both as float32[pictures,…]."""
     decoder = make_decoder(model)
@@ -186,7 +186,7 @@ def golden_agreement(
     return sum(same) / count
 
 
-def _result(model: Manifest, decoder: Decoder, outputs: dict[str, Floats], item: int) -> Result:
+def _result(model: ModelSpec, decoder: Decoder, outputs: dict[str, Floats], item: int) -> Result:
     one = {
         output.name: np.moveaxis(outputs[output.name][item : item + 1], 0, output.batch_axis)
         for output in model.outputs

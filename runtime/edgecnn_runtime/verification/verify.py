@@ -71,7 +71,7 @@ def verify_bundle(
     backend, precision: as for ``candidates``. frames: uint8[H,W,3] BGR, of any sizes.
     Raises BackendMissingError where no engine is installed, BundleError for a damaged bundle.
     """
-    pixels = prepare(bundle.manifest.input, frames) if frames else None
+    pixels = prepare(bundle.manifest.model.input, frames) if frames else None
     floats = sorted(
         candidates(bundle, backend=backend, precision=precision),
         key=lambda candidate: candidate.artifact.precision != "fp32",
@@ -89,9 +89,9 @@ def verify_bundle(
 def _verdict(
     bundle: Bundle, candidate: Candidate, pixels: Pixels | None, reference: dict[str, Floats]
 ) -> tuple[BackendCheck, dict[str, Floats]]:
-    model, artifact, engine = bundle.manifest, candidate.artifact, candidate.engine
+    model, artifact, engine = bundle.manifest.model, candidate.artifact, candidate.engine
     module = backend_module(candidate.backend)
-    batch = min(model.batch) if model.batch else 1
+    batch = model.smallest_batch
     options = Options(
         threads=candidate.threads,
         batch=batch,

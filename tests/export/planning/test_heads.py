@@ -42,41 +42,43 @@ def refusal(shapes: dict[str, tuple[Any, ...]], **said: Any) -> str:
 
 def test_yolo_v8() -> None:
     found = plan(V8)
-    assert (found.task, found.input.resize) == ("detect", "letterbox")
-    assert found.decode == Yolo(output="output0", layout="v8", classes=80)
-    assert found.labels[:2] == ("0", "1")
+    assert (found.spec.task, found.spec.input.resize) == ("detect", "letterbox")
+    assert found.spec.decode == Yolo(output="output0", layout="v8", classes=80)
+    assert found.spec.labels[:2] == ("0", "1")
 
 
 def test_yolo_v8_with_landmarks_score_and_iou() -> None:
     found = plan(
         {"o": (N, 4 + 1 + 8, 5040)}, score=0.5, iou=0.6, decode={"points": 4}, labels=("plate",)
     )
-    assert found.decode == Yolo(output="o", layout="v8", classes=1, points=4, score=0.5, iou=0.6)
-    assert found.labels == ("plate",)
+    assert found.spec.decode == Yolo(
+        output="o", layout="v8", classes=1, points=4, score=0.5, iou=0.6
+    )
+    assert found.spec.labels == ("plate",)
 
 
 @pytest.mark.parametrize("cells", [5040, 3 * 5040])
 def test_yolo_v5(cells: int) -> None:
-    assert plan({"o": (N, cells, 6)}).decode == Yolo(output="o", layout="v5", classes=1)
+    assert plan({"o": (N, cells, 6)}).spec.decode == Yolo(output="o", layout="v5", classes=1)
 
 
 def test_a_head_that_ends_in_nms() -> None:
     found = plan({"o": (N, 300, 6)}, labels=("a", "b"))
-    assert found.decode == Yolo(output="o", layout="nms", classes=2)
+    assert found.spec.decode == Yolo(output="o", layout="nms", classes=2)
     assert "--labels FILE" in refusal({"o": (N, 300, 6)})
 
 
 def test_yunet() -> None:
     found = plan(YUNET)
-    assert isinstance(found.decode, AnchorFree)
-    assert (found.decode.variant, found.decode.strides) == ("yunet", (8, 16, 32))
-    assert (found.decode.points, found.labels) == (5, ("face",))
+    assert isinstance(found.spec.decode, AnchorFree)
+    assert (found.spec.decode.variant, found.spec.decode.strides) == ("yunet", (8, 16, 32))
+    assert (found.spec.decode.points, found.spec.labels) == (5, ("face",))
     missing = {name: shape for name, shape in YUNET.items() if name != "bbox_16"}
     assert "a yunet head has" in refusal(missing)
 
 
 def test_centerface() -> None:
-    decode = plan(CENTERFACE).decode
+    decode = plan(CENTERFACE).spec.decode
     assert isinstance(decode, AnchorFree)
     assert decode.outputs == {
         "heatmap": "537", "scale": "538", "offset": "539", "landmarks": "540"
@@ -85,7 +87,7 @@ def test_centerface() -> None:
 
 
 def test_retinaface() -> None:
-    decode = plan(RETINAFACE, {"conf": "Softmax"}).decode
+    decode = plan(RETINAFACE, {"conf": "Softmax"}).spec.decode
     assert isinstance(decode, Ssd)
     assert (decode.boxes, decode.scores, decode.landmarks) == ("loc", "conf", "landms")
     assert (decode.values, decode.points) == ("probabilities", 5)
@@ -93,10 +95,10 @@ def test_retinaface() -> None:
 
 
 def test_ssd_needs_its_priors() -> None:
-    shapes = {"scores": (N, 100, 21), "boxes": (N, 100, 4)}
+    shapes = {"scores": (N, 3840, 21), "boxes": (N, 3840, 4)}
     assert "lacks the key strides" in refusal(shapes, head="ssd")
     found = plan(shapes, head="ssd", decode={"strides": [8], "min_sizes": [[16.0]]})
-    assert len(found.labels) == 20
+    assert len(found.spec.labels) == 20
 
 
 @pytest.mark.parametrize(
@@ -114,13 +116,17 @@ def test_classify_reads_what_ends_the_graph(
     columns: int, tail: str, values: str, multi_label: bool, labels: int
 ) -> None:
     found = plan({"y": (N, columns)}, {"y": tail})
-    assert found.decode == Classify(output="y", values=values, multi_label=multi_label)
-    assert (found.task, found.input.resize, len(found.labels)) == ("classify", "stretch", labels)
+    assert found.spec.decode == Classify(output="y", values=values, multi_label=multi_label)
+    assert (found.spec.task, found.spec.input.resize, len(found.spec.labels)) == (
+        "classify",
+        "stretch",
+        labels,
+    )
 
 
 def test_embed_is_only_taken_for_one_when_said() -> None:
     found = plan({"y": (N, 128)}, task="embed")
-    assert (found.decode, found.labels) == (Embed(output="y"), ())
+    assert (found.spec.decode, found.spec.labels) == (Embed(output="y"), ())
 
 
 @pytest.mark.parametrize(
@@ -128,12 +134,12 @@ def test_embed_is_only_taken_for_one_when_said() -> None:
 )
 def test_ctc_finds_its_axes_by_the_characters(shape: tuple[Any, ...], layout: str) -> None:
     found = plan({"y": shape}, task="ocr", labels=("A", "B", "C"))
-    assert found.decode == Ctc(output="y", charset=("A", "B", "C"), layout=layout)
-    assert found.labels == ()
+    assert found.spec.decode == Ctc(output="y", charset=("A", "B", "C"), layout=layout)
+    assert found.spec.labels == ()
 
 
 def test_ctc_without_characters_counts_them() -> None:
-    assert plan({"y": (N, 18, 4)}, task="ocr").decode.charset == ("0", "1", "2")  # type: ignore[union-attr]
+    assert plan({"y": (N, 18, 4)}, task="ocr").spec.decode.charset == ("0", "1", "2")  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize(
@@ -164,7 +170,7 @@ def test_what_cannot_be_told_is_said(shapes: Any, said: Any, message: str) -> No
 def test_an_output_can_be_named_among_several() -> None:
     shapes = {"features": (N, 512), "logits": (N, 10)}
     found = plan(shapes, {"logits": "Softmax"}, task="classify", decode={"output": "logits"})
-    assert found.decode == Classify(output="logits", values="probabilities")
+    assert found.spec.decode == Classify(output="logits", values="probabilities")
 
 
 def test_tails_are_seen_through_what_only_reshapes() -> None:
@@ -214,7 +220,7 @@ def test_a_size_that_cannot_be_meant(said: Any, channels: int, message: str) -> 
 
 def test_wrong_input_settings_name_the_flag() -> None:
     assert "--pad is one gray value" in refusal(V8, pad=(1, 2))
-    assert plan(V8, pad=(7,)).input.pad == (7, 7, 7)
-    assert plan(V8, pad_position="corner", interpolation="area").input.pad_position == "corner"
+    assert plan(V8, pad=(7,)).spec.input.pad == (7, 7, 7)
+    assert plan(V8, pad_position="corner", interpolation="area").spec.input.pad_position == "corner"
     with pytest.raises(ConfigError):
         plan(V8, decode={"classes": 0})

@@ -85,8 +85,8 @@ def test_preset_and_mean_together_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_yaml_typo_names_file_line_and_key(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"model\.yaml:2: color: .*did you mean color\?"):
-        settings(tmp_path, {}, "input: 64x64\ncolor: rgb")
+    with pytest.raises(ConfigError, match=r"model\.yaml:2: colour: .*did you mean color\?"):
+        settings(tmp_path, {}, "input: 64x64\ncolour: rgb")
     with pytest.raises(ConfigError, match="another one"):
         settings(tmp_path, {}, "spec: other.yaml")
 

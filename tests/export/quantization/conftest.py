@@ -3,26 +3,14 @@
 from collections.abc import Callable
 from pathlib import Path
 
-import msgspec
 import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from edgecnn_export.planning.manifest_draft import NO_GOLDEN
 from edgecnn_export.quantization.accuracy_gate import AccuracyGate
 from edgecnn_runtime.bundle.manifest import (
-    SCHEMA_VERSION,
-    Artifact,
-    Classify,
-    Ctc,
-    Embed,
-    Input,
-    Manifest,
-    Normalization,
-    Output,
-    Provenance,
-    Yolo,
+    ModelSpec,
 )
 from edgecnn_runtime.types import Pixels
 
@@ -125,50 +113,9 @@ def network() -> Callable[..., onnx.ModelProto]:
     return build
 
 
-@pytest.fixture(scope="session")
-def classifier() -> Manifest:
-    """The manifest of ``network``, with as much as a judge reads."""
-    return Manifest(
-        schema=SCHEMA_VERSION,
-        name="network",
-        task="classify",
-        input=Input(
-            width=SIDE,
-            height=SIDE,
-            color="bgr",
-            normalization=Normalization(mean=MEAN, std=(1.0, 1.0, 1.0), origin="flag"),
-        ),
-        outputs=(Output(name="logits", dtype="float32", shape=(None, CLASSES)),),
-        decode=Classify(output="logits"),
-        labels=tuple("abcdef"),
-        batch=None,
-        artifacts=(Artifact(file="model.fp32.onnx", precision="fp32", sha256="0" * 64, bytes=1),),
-        golden=NO_GOLDEN,
-        provenance=Provenance(
-            source="model.onnx", source_sha256="0" * 64, created="", command="", versions={}
-        ),
-    )
-
-
-@pytest.fixture(scope="session")
-def task(classifier: Manifest) -> Callable[[str], Manifest]:
-    """The classifier's manifest as one of another task."""
-
-    def change(name: str) -> Manifest:
-        decode = {
-            "detect": Yolo(output="logits", layout="v8", classes=2),
-            "ocr": Ctc(output="logits", charset=("A",)),
-            "embed": Embed(output="logits"),
-        }[name]
-        labels = ("car", "bus") if name == "detect" else ()
-        return msgspec.structs.replace(classifier, task=name, decode=decode, labels=labels)
-
-    return change
-
-
 @pytest.fixture
 def judge(
-    network: Callable[..., onnx.ModelProto], classifier: Manifest, pictures: Pixels
+    network: Callable[..., onnx.ModelProto], classifier: ModelSpec, pictures: Pixels
 ) -> AccuracyGate:
     """Measures ``network`` on the last sixteen pictures, on ONNX Runtime."""
     return AccuracyGate(classifier, network(), pictures[32:], ["onnxruntime"])

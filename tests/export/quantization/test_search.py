@@ -32,7 +32,7 @@ from edgecnn_export.quantization.range_estimation import METHODS
 from edgecnn_export.quantization.schemes import SCHEMES
 from edgecnn_export.quantization.search import order_methods
 from edgecnn_export.quantization.sensitivity import LayerSensitivity, measure_sensitivity
-from edgecnn_runtime.bundle.manifest import Manifest
+from edgecnn_runtime.bundle.manifest import ModelSpec
 from edgecnn_runtime.errors import UnsupportedModelError
 from edgecnn_runtime.evaluation.dataset import LabeledImage, LabeledSet
 from edgecnn_runtime.parity import snr_db
@@ -284,7 +284,7 @@ def test_methods_are_tried_by_the_error_they_add(errors: list[float]) -> None:
 
 
 def test_the_gate_chooses_between_methods_that_are_close(
-    network: Build, classifier: Manifest, pictures: Pixels, work: Path
+    network: Build, classifier: ModelSpec, pictures: Pixels, work: Path
 ) -> None:
     """The least error on few pictures is not the best verdict on all of them."""
 
@@ -312,7 +312,7 @@ def test_the_gate_chooses_between_methods_that_are_close(
 
 def test_a_sensitive_layer_returns_to_float_and_an_interrupted_search_goes_on(
     network: Build,
-    classifier: Manifest,
+    classifier: ModelSpec,
     pictures: Pixels,
     work: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -369,7 +369,7 @@ def test_what_is_emitted_was_measured_now_whatever_is_remembered(
 
 
 def test_other_labeled_pictures_under_the_same_names_are_judged_anew(
-    network: Build, classifier: Manifest, pictures: Pixels, work: Path, tmp_path: Path, run: Run
+    network: Build, classifier: ModelSpec, pictures: Pixels, work: Path, tmp_path: Path, run: Run
 ) -> None:
     model = network()
     answers = run(model, pictures[32:]).argmax(1)
@@ -397,7 +397,7 @@ def test_other_labeled_pictures_under_the_same_names_are_judged_anew(
 
 
 def test_labels_that_prove_little_leave_the_other_gate_standing(
-    network: Build, classifier: Manifest, pictures: Pixels, tmp_path: Path
+    network: Build, classifier: ModelSpec, pictures: Pixels, tmp_path: Path
 ) -> None:
     """A float model that is wrong anyway loses nothing, whatever becomes of it."""
     samples = []
@@ -422,7 +422,7 @@ def test_labels_that_prove_little_leave_the_other_gate_standing(
 
 
 def test_a_model_without_anything_to_quantize_is_told_so(
-    network: Build, classifier: Manifest, pictures: Pixels, work: Path
+    network: Build, classifier: ModelSpec, pictures: Pixels, work: Path
 ) -> None:
     model = network()
     graph = model.graph

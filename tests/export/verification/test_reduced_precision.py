@@ -37,9 +37,10 @@ def bundle(make_bundle: Callable[..., Path]) -> Bundle:
 def verified(bundle: Bundle) -> tuple[Verifier, list[Check]]:
     manifest, pixels = bundle.manifest, load_golden(bundle).pixels
     path = bundle.file(manifest.artifacts[0])
-    answers = infer(path, manifest, "onnxruntime", pixels, 1)
-    verifier = Verifier(bundle.path, manifest, make_truth(manifest, pixels, answers))
-    return verifier, verifier.run(["onnxruntime", ENGINE], NullProgress())
+    spec = manifest.model
+    answers = infer(path, spec, "onnxruntime", pixels, 1)
+    verifier = Verifier(bundle.path, spec, make_truth(spec, pixels, answers))
+    return verifier, verifier.run(manifest.artifacts, ["onnxruntime", ENGINE], NullProgress())
 
 
 def test_what_passes_becomes_a_candidate(bundle: Bundle, offered: tuple[str, ...]) -> None:

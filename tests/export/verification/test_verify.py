@@ -89,8 +89,8 @@ def tamper(monkeypatch: pytest.MonkeyPatch, name: str, change: Callable[[Any], A
 
 def test_a_detector_is_verified_and_decoded(exported: Exported) -> None:
     made = exported(Detector, labels=("a", "b", "c"))
-    assert made.bundle.manifest.decode == Yolo(output="output", layout="v8", classes=3)
-    assert made.bundle.manifest.outputs[0].shape == (None, 7, CELLS)
+    assert made.bundle.manifest.model.decode == Yolo(output="output", layout="v8", classes=3)
+    assert made.bundle.manifest.model.outputs[0].shape == (None, 7, CELLS)
     for check in made.checks:
         assert check.run.parity["output"].cosine > 0.9999
         assert check.run.agreement == 1.0
@@ -129,7 +129,7 @@ def test_rows_that_may_swap_are_judged_by_what_they_decode_to(
     exported: Exported, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = exported(Suppressed, labels=("a", "b", "c"))
-    decode = made.bundle.manifest.decode
+    decode = made.bundle.manifest.model.decode
     assert isinstance(decode, Yolo)
     assert decode.layout == "nms"
     assert all(check.run.agreement >= 0.99 for check in made.checks)
@@ -139,7 +139,7 @@ def test_rows_that_may_swap_are_judged_by_what_they_decode_to(
 
 
 def test_a_detector_below_full_precision_is_judged_by_its_boxes(exported: Exported) -> None:
-    manifest = exported(Detector, labels=("a", "b", "c")).bundle.manifest
+    manifest = exported(Detector, labels=("a", "b", "c")).bundle.manifest.model
     box = Detection(Box(0, 0, 9, 9), 0.9, "a", 0)
     lower, exact = Gate(0.99, 0.98), Gate(0.9999, 0.0)
     assert applicable_gate(lower, manifest, [[box] * 10] * 3) == Gate(-1.0, 0.98)

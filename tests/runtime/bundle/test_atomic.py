@@ -12,8 +12,8 @@ from edgecnn_runtime.bundle.atomic import atomic_replace, remove_stale
 HOLD = """
 import sys, time
 from pathlib import Path
-from edgecnn_runtime.bundle.atomic import replacing
-with replacing(Path(sys.argv[1])) as folder:
+from edgecnn_runtime.bundle.atomic import atomic_replace
+with atomic_replace(Path(sys.argv[1])) as folder:
     (folder / "half").write_text("half")
     print("writing", flush=True)
     time.sleep(60)

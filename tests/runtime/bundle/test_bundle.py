@@ -144,11 +144,23 @@ def test_what_is_no_bundle_says_what_is(tmp_path, what):
 
 
 @pytest.mark.parametrize(
-    ("version", "says"), [(2, "newer than"), (0, "older than"), (10**6, "newer")]
+    ("version", "says"), [(3, "newer than"), (0, "older than"), (10**6, "newer")]
 )
 def test_another_schema_version_says_what_to_type(bundle, version, says):
     rehash(bundle, schema=version, unknown_key="from the future")
     with pytest.raises(BundleError, match=rf"version {version} is {says}.*pip install -U"):
+        open_bundle(bundle)
+
+
+def test_a_manifest_of_the_first_schema_is_read_as_it_was_meant(bundle):
+    before = open_bundle(bundle).manifest
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    flat = {**manifest, **manifest.pop("model"), "schema": 1}
+    del flat["model"]
+    (bundle / "manifest.json").write_text(json.dumps(flat))
+    assert open_bundle(bundle).manifest == before
+    (bundle / "manifest.json").write_text(json.dumps(flat | {"colour": "bgr"}))
+    with pytest.raises(BundleError, match="colour"):
         open_bundle(bundle)
 
 
@@ -219,7 +231,8 @@ def test_a_giant_manifest_is_refused_unread(bundle):
 
 
 def test_a_decoder_of_outputs_that_are_not_there_is_refused(bundle):
-    rehash(bundle, decode={"head": "classify", "output": "logits"})
+    model = json.loads((bundle / "manifest.json").read_text())["model"]
+    rehash(bundle, model=model | {"decode": {"head": "classify", "output": "logits"}})
     with pytest.raises(BundleError, match="'logits' that is not in outputs"):
         open_bundle(bundle)
 

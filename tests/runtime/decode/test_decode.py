@@ -30,7 +30,7 @@ def softmax(row):
 def classifier(build, count, **fields):
     labels = [f"class {i}" for i in range(max(count, 2))]
     spec = m.Classify(output="scores", **fields)
-    return build.manifest(spec, {"scores": (None, count)}, task="classify", labels=labels)
+    return build.spec(spec, {"scores": (None, count)}, task="classify", labels=labels)
 
 
 @given(rows=arrays.arrays(np.float32, (3, 5), elements=LOGITS), item=st.integers(0, 2))
@@ -70,7 +70,7 @@ def test_values_that_need_no_softmax(build, values):
 
 
 def test_a_missing_label_is_its_number(build):
-    model = build.manifest(m.Classify(output="scores"), {"scores": (None, 3)}, task="classify")
+    model = build.spec(m.Classify(output="scores"), {"scores": (None, 3)}, task="classify")
     assert decode(model, {"scores": np.float32([[0, 5, 1]])}).label == "1"
 
 
@@ -102,7 +102,7 @@ def reader(build, steps, charset="AB7", **fields):
     classes = len(charset) + 1
     axes = {"N": None, "T": steps, "C": classes}
     shape = tuple(axes[axis] for axis in spec.layout)
-    return build.manifest(spec, {"text": shape}, task="ocr")
+    return build.spec(spec, {"text": shape}, task="ocr")
 
 
 def best_path(steps, charset, blank):
@@ -158,7 +158,7 @@ def test_a_blank_that_is_no_class_is_refused(build):
 def test_a_charset_that_does_not_fit_the_output_is_refused(build):
     spec = m.Ctc(output="text", charset=("A", "B"))
     with pytest.raises(BundleError, match=r"output 'text' is \[None, 5, 9\].*needs \[any, 3\]"):
-        make_decoder(build.manifest(spec, {"text": (None, 5, 9)}, task="ocr"))
+        make_decoder(build.spec(spec, {"text": (None, 5, 9)}, task="ocr"))
 
 
 # --- features ---------------------------------------------------------------------------------
@@ -170,7 +170,7 @@ def test_a_charset_that_does_not_fit_the_output_is_refused(build):
     )
 )
 def test_features_have_unit_length(build, rows):
-    model = build.manifest(m.Embed(output="f"), {"f": (None, 6, 1, 1)}, task="embed")
+    model = build.spec(m.Embed(output="f"), {"f": (None, 6, 1, 1)}, task="embed")
     found = decode(model, {"f": rows}, 1)
     assert isinstance(found, Embedding)
     assert found.vector.shape == (6,)
@@ -180,14 +180,14 @@ def test_features_have_unit_length(build, rows):
 
 def test_features_can_stay_as_they_are(build):
     spec = m.Embed(output="f", normalize=False)
-    model = build.manifest(spec, {"f": (None, 2)}, task="embed")
+    model = build.spec(spec, {"f": (None, 2)}, task="embed")
     assert decode(model, {"f": np.float32([[3, 4]])}).vector.tolist() == [3, 4]
 
 
 @given(rows=arrays.arrays(np.float32, (1, 3), elements=HOSTILE), normalize=st.booleans())
 def test_features_are_finite_whatever_the_output(build, rows, normalize):
     spec = m.Embed(output="f", normalize=normalize)
-    model = build.manifest(spec, {"f": (None, 3)}, task="embed")
+    model = build.spec(spec, {"f": (None, 3)}, task="embed")
     found = decode(model, {"f": rows})
     assert found.vector.dtype == np.float32
     assert np.isfinite(found.vector).all()

@@ -85,7 +85,7 @@ def yolo(build, layout, anchors, **fields):
         "v8": (None, 4 + spec.classes + extra, anchors),
         "nms": (None, anchors, 6 + extra),
     }[layout]
-    return build.manifest(spec, {"out": shape}, size=build.input(WIDTH, HEIGHT), labels=LABELS)
+    return build.spec(spec, {"out": shape}, size=build.input(WIDTH, HEIGHT), labels=LABELS)
 
 
 def plain_yolo(spec, rows, raw_to_score):
@@ -206,7 +206,7 @@ def test_one_wild_box_does_not_disturb_the_others(build):
 def test_yolo_with_misfitting_columns_is_refused(build, layout, shape):
     spec = m.Yolo(output="out", layout=layout, classes=3)
     with pytest.raises(BundleError, match="Yolo head needs"):
-        make_decoder(build.manifest(spec, {"out": shape}))
+        make_decoder(build.spec(spec, {"out": shape}))
 
 
 # --- SSD --------------------------------------------------------------------------------------
@@ -221,7 +221,7 @@ def ssd(build, classes=3, points=2, **fields):
     shapes = {"boxes": (None, count, 4), "scores": (None, count, classes)}
     if points:
         shapes["marks"] = (None, count, 2 * points)
-    return build.manifest(spec, shapes, size=build.input(WIDTH, HEIGHT), labels=LABELS), count
+    return build.spec(spec, shapes, size=build.input(WIDTH, HEIGHT), labels=LABELS), count
 
 
 def plain_priors():
@@ -272,7 +272,7 @@ def test_ssd_with_other_priors_is_refused(build):
     model, count = ssd(build)
     with pytest.raises(BundleError, match=rf"needs \[{count}, 4\]"):
         make_decoder(
-            build.manifest(
+            build.spec(
                 model.decode,
                 {"boxes": (None, 9, 4), "scores": (None, 9, 3), "marks": (None, 9, 4)},
                 size=model.input,
@@ -287,7 +287,7 @@ def test_ssd_with_other_priors_is_refused(build):
 def test_yunet(build, seed, score):
     """FaceDetectorYN::postProcess, one cell at a time."""
     rng = np.random.default_rng(seed)
-    model = build.yunet_manifest(WIDTH, 32, decode={"score": score})
+    model = build.yunet_manifest(WIDTH, 32, decode={"score": score}).model
     width, height = model.input.width, model.input.height
     outputs, candidates = {}, []
     for stride in (8, 16, 32):
@@ -329,7 +329,7 @@ def centerface(build, points=5):
         points=points, score=0.5,
     )  # fmt: skip
     shapes = {f"out.{role}": (None, count, rows, columns) for role, count in channels.items()}
-    return build.manifest(spec, shapes, size=build.input(WIDTH, HEIGHT), labels=("face",))
+    return build.spec(spec, shapes, size=build.input(WIDTH, HEIGHT), labels=("face",))
 
 
 @given(seed=SEEDS)
@@ -358,7 +358,7 @@ def test_centerface(build, seed):
 def test_missing_roles_are_named(build):
     spec = m.AnchorFree(variant="yunet", outputs={"cls_8": "a"}, strides=(8,))
     with pytest.raises(BundleError, match="names no obj_8, bbox_8, kps_8"):
-        make_decoder(build.manifest(spec, {"a": (None, 48, 1)}))
+        make_decoder(build.spec(spec, {"a": (None, 48, 1)}))
 
 
 # --- whatever comes ---------------------------------------------------------------------------
@@ -370,7 +370,7 @@ def every_detector(build):
             yield yolo(build, layout, 30, values=values, points=2, score=0.3)
     for values in ("probabilities", "logits"):
         yield ssd(build, values=values)[0]
-    yield build.yunet_manifest(WIDTH, 32)
+    yield build.yunet_manifest(WIDTH, 32).model
     yield centerface(build)
 
 
@@ -396,7 +396,7 @@ def test_detections_are_finite_and_inside_whatever_the_output(build, seed, share
 
 def test_nothing_the_size_of_a_head_is_allocated(build):
     """A YOLOv8n head at 640x384 holds 1.7 MB; decoding it may allocate a few rows."""
-    model = build.manifest(
+    model = build.spec(
         m.Yolo(output="out", layout="v8", classes=80),
         {"out": (None, 84, 5040)},
         size=build.input(640, 384),

@@ -16,14 +16,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgecnn_runtime.bundle.manifest import Manifest
+from edgecnn_runtime.bundle.manifest import ModelSpec
 from edgecnn_runtime.errors import UsageError
 from edgecnn_runtime.evaluation.dataset import LabeledImage, class_index, read_evaluation
 from edgecnn_runtime.evaluation.metrics import score
 from edgecnn_runtime.evaluation.table_labels import read_table
 from edgecnn_runtime.types import Box, Classification
 
-AsTask = Callable[[str], Manifest]
+AsTask = Callable[[str], ModelSpec]
 
 
 def picture(path: Path, width: int = 40, height: int = 20) -> Path:
@@ -32,7 +32,7 @@ def picture(path: Path, width: int = 40, height: int = 20) -> Path:
     return path
 
 
-def test_a_folder_a_class(tmp_path: Path, classifier: Manifest) -> None:
+def test_a_folder_a_class(tmp_path: Path, classifier: ModelSpec) -> None:
     for label in ("a", "c"):
         picture(tmp_path / label / "1.png")
     found = read_evaluation(tmp_path, classifier)
@@ -41,7 +41,7 @@ def test_a_folder_a_class(tmp_path: Path, classifier: Manifest) -> None:
 
 
 def test_folders_that_are_no_labels_of_the_model_are_named(
-    tmp_path: Path, classifier: Manifest
+    tmp_path: Path, classifier: ModelSpec
 ) -> None:
     picture(tmp_path / "zebra" / "1.png")
     with pytest.raises(UsageError, match=r"zebra.*--labels"):
@@ -49,7 +49,7 @@ def test_folders_that_are_no_labels_of_the_model_are_named(
 
 
 def test_pictures_beside_the_folders_of_classes_are_refused(
-    tmp_path: Path, classifier: Manifest
+    tmp_path: Path, classifier: ModelSpec
 ) -> None:
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
@@ -59,7 +59,7 @@ def test_pictures_beside_the_folders_of_classes_are_refused(
         read_evaluation(tmp_path, classifier)
 
 
-def test_one_file_spelt_twice_is_one_file(tmp_path: Path, classifier: Manifest) -> None:
+def test_one_file_spelt_twice_is_one_file(tmp_path: Path, classifier: ModelSpec) -> None:
     picture(tmp_path / "1.png")
     table = tmp_path / "l.csv"
     table.write_text(f"file,label\n1.png,a\n../{tmp_path.name}/1.png,b\n")
@@ -67,7 +67,7 @@ def test_one_file_spelt_twice_is_one_file(tmp_path: Path, classifier: Manifest) 
         read_evaluation(table, classifier)
 
 
-def test_numbered_folders_fit_a_model_without_names(tmp_path: Path, classifier: Manifest) -> None:
+def test_numbered_folders_fit_a_model_without_names(tmp_path: Path, classifier: ModelSpec) -> None:
     picture(tmp_path / "3" / "1.png")
     nameless = msgspec.structs.replace(classifier, labels=())
     sample = read_evaluation(tmp_path, nameless).samples[0]
@@ -291,12 +291,12 @@ def test_any_table_is_read_or_refused(task: AsTask, content: bytes, suffix: str,
             list(read_evaluation(table, task(name)).frames())
 
 
-def test_brackets_without_end_are_refused(tmp_path: Path, classifier: Manifest) -> None:
+def test_brackets_without_end_are_refused(tmp_path: Path, classifier: ModelSpec) -> None:
     (tmp_path / "l.jsonl").write_text("[" * 200_000)
     assert "l.jsonl:1: not one JSON object" in refused(tmp_path / "l.jsonl", classifier)
 
 
-def refused(path: Path, manifest: Manifest) -> str:
+def refused(path: Path, manifest: ModelSpec) -> str:
     """What is said of a set, at the latest when its pictures are read."""
     with pytest.raises(UsageError) as error:
         list(read_evaluation(path, manifest).frames())
@@ -388,7 +388,7 @@ def test_boxes_outside_their_picture(tmp_path: Path, task: AsTask, box: str, ins
     ],
 )
 def test_folders_on_which_a_metric_says_nothing(
-    tmp_path: Path, classifier: Manifest, files: list[str], name: str, words: str, task: AsTask
+    tmp_path: Path, classifier: ModelSpec, files: list[str], name: str, words: str, task: AsTask
 ) -> None:
     for file in files:
         path = tmp_path / file
@@ -418,7 +418,7 @@ def test_tables_of_people_that_are_refused(
 
 
 def test_a_class_in_a_table_that_the_model_does_not_know_is_refused_with_its_line(
-    tmp_path: Path, classifier: Manifest
+    tmp_path: Path, classifier: ModelSpec
 ) -> None:
     for name in ("1.png", "2.png"):
         picture(tmp_path / name)
@@ -433,14 +433,14 @@ def test_any_label_is_a_class_or_none(label: str) -> None:
     assert found is None or found == int(label)
 
 
-def test_a_picture_whose_name_is_no_utf8(tmp_path: Path, classifier: Manifest) -> None:
+def test_a_picture_whose_name_is_no_utf8(tmp_path: Path, classifier: ModelSpec) -> None:
     picture(tmp_path / "a" / "1.png").rename(tmp_path / "a" / os.fsdecode(b"\xff.png"))
     found = read_evaluation(tmp_path, classifier)
     assert [frame.shape for _, frame in found.frames()] == [(20, 40, 3)]
     assert found.sha256()
 
 
-def test_a_table_keeps_its_digest_when_rows_move(tmp_path: Path, classifier: Manifest) -> None:
+def test_a_table_keeps_its_digest_when_rows_move(tmp_path: Path, classifier: ModelSpec) -> None:
     picture(tmp_path / "1.png")
     digests = set()
     for blank in ("", "\n\n"):
@@ -449,7 +449,7 @@ def test_a_table_keeps_its_digest_when_rows_move(tmp_path: Path, classifier: Man
     assert len(digests) == 1
 
 
-def test_a_labeled_file_that_is_no_picture(tmp_path: Path, classifier: Manifest) -> None:
+def test_a_labeled_file_that_is_no_picture(tmp_path: Path, classifier: ModelSpec) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "1.png").write_text("not a picture")
     found = read_evaluation(tmp_path, classifier)

@@ -8,19 +8,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgecnn_runtime.bundle.manifest import Manifest
+from edgecnn_runtime.bundle.manifest import ModelSpec
 from edgecnn_runtime.evaluation.dataset import LabeledImage
 from edgecnn_runtime.evaluation.metrics import average_precision, score, wilson
 from edgecnn_runtime.types import Box, Classification, Detection, Embedding, Reading
 
-AsTask = Callable[[str], Manifest]
+AsTask = Callable[[str], ModelSpec]
 
 
 def said(index: int) -> Classification:
     return Classification(str(index), index, 0.9, np.zeros(6, np.float32))
 
 
-def test_top1_and_its_interval(classifier: Manifest) -> None:
+def test_top1_and_its_interval(classifier: ModelSpec) -> None:
     samples = [LabeledImage(Path(), label=label) for label in "aabb"]
     found = score(samples, [said(0), said(0), said(1), said(0)], classifier)
     assert (found.metric, found.value, found.samples) == ("top-1", 0.75, 4)

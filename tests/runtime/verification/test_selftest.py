@@ -65,7 +65,7 @@ def test_every_engine_here_reproduces_the_golden_outputs(opened, engine, batch):
 
 def test_outputs_come_back_in_the_order_of_the_pictures(opened):
     golden = load_golden(opened)
-    found = run_batches(golden_backend(opened, batch=2), golden, opened.manifest)
+    found = run_batches(golden_backend(opened, batch=2), golden, opened.manifest.model)
     assert np.array_equal(found["scores"], golden.outputs["scores"])
 
 
@@ -105,7 +105,7 @@ def test_outputs_that_are_no_numbers_fail(opened, value):
     ],
 )
 def test_what_is_asked_of_a_device(opened, runs, engine, needs):
-    found = required_db(artifact(opened, *runs), engine, opened.manifest)
+    found = required_db(artifact(opened, *runs), engine, opened.manifest.model)
     assert found == {"scores": needs}
 
 
