@@ -26,6 +26,7 @@ from edgecnn_runtime.bundle.manifest import (
     Output,
     Yolo,
 )
+from edgecnn_runtime.types import Frame, FrameResult, Timings
 
 settings.register_profile("untimed", deadline=None)  # a busy machine is no failure
 settings.load_profile("untimed")
@@ -201,6 +202,23 @@ def task(classifier: ModelSpec) -> Callable[[str], ModelSpec]:
         return msgspec.structs.replace(classifier, task=name, decode=decode, labels=labels)
 
     return change
+
+
+@pytest.fixture(scope="session")
+def frame_result() -> Callable[..., FrameResult]:
+    """Makes the result of a gray frame: ``frame_result([detection], index=3, size=(480, 640))``."""
+
+    def make(
+        result: Any, *, index: int = 0, pts: float | None = None, age: float | None = None,
+        at: float = 0.0, size: tuple[int, int] = (240, 320), gray: int = 90,
+        source: str = "rtsp://u:***@cam/1",
+    ) -> FrameResult:  # fmt: skip
+        pixels = np.full((*size, 3), gray, np.uint8)
+        pixels.setflags(write=False)
+        frame = Frame(pixels, index, at, pts, source)
+        return FrameResult(frame, result, age, Timings(0.0, 0.001, 0.005, 0.001))
+
+    return make
 
 
 class Filmed:

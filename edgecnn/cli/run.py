@@ -4,12 +4,14 @@ import argparse
 import re
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from edgecnn.cli.tables import plain_table
 from edgecnn.cli.terminal_text import escape_markup
@@ -19,8 +21,7 @@ if TYPE_CHECKING:
     from edgecnn_runtime.model import Model
     from edgecnn_runtime.preprocess import Roi
     from edgecnn_runtime.runner import CameraJob, Runner
-    from edgecnn_runtime.selection.candidates import Candidate
-    from edgecnn_runtime.sinks.base import FrameSink
+    from edgecnn_runtime.sinks import FrameSink, SinkKind, StreamInfo
     from edgecnn_runtime.source import Source
 
 EXAMPLE = """\
@@ -36,6 +37,13 @@ REFRESH = 0.25
 """Seconds between two updates of the live line."""
 
 
+class Output(NamedTuple):
+    """A file that results are written to, and by which kind of sink."""
+
+    kind: "SinkKind"
+    path: Path
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the flags of ``edgecnn run``."""
     parser.add_argument("model", metavar="MODEL", help="a bundle (NAME.edge)")
@@ -46,18 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="camera (0, /dev/video0, csi://0), rtsp://…, http://…, video, picture, "
         "folder of pictures, or gst:PIPELINE",
     )
-    kept = parser.add_argument_group("what is kept")
-    kept.add_argument(
-        "--save",
-        metavar="FILE",
-        type=Path,
-        help="annotated video (.mp4, .mkv, .mov, .avi), or the latest picture (.jpg, .png); "
-        "of several sources FILE-1, FILE-2, …",
-    )
-    kept.add_argument(
-        "--events", metavar="FILE", type=Path, help="a JSON line for each frame with results"
-    )
-    kept.add_argument("--csv", metavar="FILE", type=Path, help="a table row for each result")
+    _add_outputs(parser.add_argument_group("what is written"))
     look = parser.add_argument_group("the picture")
     look.add_argument("--roi", metavar="X,Y,W,H", help="look at this part only; in pixels")
     look.add_argument(
@@ -92,29 +89,61 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--quiet", action="store_true", help="no live line")
 
 
+def _add_outputs(group: "argparse._ArgumentGroup") -> None:
+    """One flag for each that SINKS has; kinds that share one are listed together."""
+    from edgecnn_runtime.sinks import SINKS
+
+    flags: dict[str, list[SinkKind]] = {}
+    for kind in SINKS.values():
+        flags.setdefault(kind.flag, []).append(kind)
+    for flag, kinds in flags.items():
+        endings = (f" ({', '.join(kind.suffixes)})" if kind.suffixes else "" for kind in kinds)
+        text = ", or ".join(kind.help + ending for kind, ending in zip(kinds, endings, strict=True))
+        if not kinds[0].shared:
+            text += "; of several sources FILE-1, FILE-2, …"
+        group.add_argument(f"--{flag}", metavar=kinds[0].metavar, dest=flag, type=Path, help=text)
+
+
 def run(args: argparse.Namespace) -> int:
     """Run until the sources end or Ctrl-C; 0 then, or the code of what went wrong first."""
     from edgecnn_runtime.runner import Runner
+    from edgecnn_runtime.sinks import StreamInfo
 
     roi = parse_roi(args.roi) if args.roi else None
     _check(args)
+    common, own = _outputs(args)
     with ExitStack() as stack:
         model = stack.enter_context(_load(args))
-        shared = _shared_writers(args)
-        for writer in shared:
-            stack.callback(writer.close)
-        jobs = [_job(args, model, number, roi) for number in range(len(args.sources))]
+        stream = StreamInfo(labels=model.spec.labels, roi=roi)
+        shared = [kind.open(path, stream) for kind, path in common]
+        for sink in shared:
+            stack.callback(sink.close)
+        jobs = [
+            _job(args, spec, files, stream) for spec, files in zip(args.sources, own, strict=True)
+        ]
         runner = Runner(model, jobs, shared, roi=roi, max_frames=args.max_frames)
         _wait(runner, quiet=args.quiet or args.json)
         choice = model.choice.candidate
+    written = [_written(job, files) for job, files in zip(jobs, own, strict=True)]
     errors = [job.error for job in jobs if job.error is not None]
     code = errors[0].exit_code if errors else 0
     if args.json:
         import json
 
-        print(json.dumps(_summary(args, jobs, choice, code), indent=2))
+        summary = {
+            "model": args.model,
+            "engine": str(choice),
+            "why": choice.reason,
+            "exit": code,
+            **_files(common, shared=True),
+            "sources": [
+                _summary(job) | _files(files, shared=False)
+                for job, files in zip(jobs, written, strict=True)
+            ],
+        }
+        print(json.dumps(summary, indent=2))
     else:
-        _print(args, jobs, choice)
+        _print(f"{args.model}: {choice}: {choice.reason}", jobs, [*chain(*written), *common])
         for error in errors:
             print(f"edgecnn run: {error}", file=sys.stderr)
     return code
@@ -141,35 +170,44 @@ def numbered(path: Path, number: int, count: int) -> Path:
 
 
 def _check(args: argparse.Namespace) -> None:
-    from edgecnn_runtime.sinks import ANNOTATED_SUFFIXES, check_output
+    """Refuse what surely cannot run, before any work is done."""
     from edgecnn_runtime.source import check_options, parse_address
 
     if args.max_frames is not None and args.max_frames < 1:
         raise UsageError(f"--max-frames {args.max_frames}: it is 1 or more")
     check_options(args.rotate, args.flip, args.transport, args.timeout or 1.0)
-    for path, endings in ((args.save, ANNOTATED_SUFFIXES), (args.events, ()), (args.csv, ())):
-        if path is not None:
-            check_output(path, endings)
     for source in args.sources:
         parse_address(source)
 
 
-def _shared_writers(args: argparse.Namespace) -> "list[FrameSink]":
-    from edgecnn_runtime.sinks import CsvTable, JsonLines
+def _outputs(args: argparse.Namespace) -> tuple[list[Output], list[list[Output]]]:
+    """The files that all sources share, and for each source those of its own.
 
-    writers: list[FrameSink] = [JsonLines(args.events)] if args.events else []
-    return [*writers, CsvTable(args.csv)] if args.csv else writers
+    Raises UsageError for a file that surely cannot be written.
+    """
+    from edgecnn_runtime.sinks import SINKS, sink_for
+
+    flags = dict.fromkeys(kind.flag for kind in SINKS.values())
+    paths = [(flag, path) for flag in flags if (path := getattr(args, flag)) is not None]
+    outputs = [Output(sink_for(flag, path), path) for flag, path in paths]
+    count = len(args.sources)
+    own = [
+        [Output(kind, numbered(path, i, count)) for kind, path in outputs if not kind.shared]
+        for i in range(count)
+    ]
+    return [output for output in outputs if output.kind.shared], own
 
 
-def _job(args: argparse.Namespace, model: "Model", number: int, roi: "Roi | None") -> "CameraJob":
+def _job(
+    args: argparse.Namespace, spec: str, files: Sequence[Output], stream: "StreamInfo"
+) -> "CameraJob":
     from edgecnn_runtime.runner import CameraJob
-    from edgecnn_runtime.sinks import open_annotated
     from edgecnn_runtime.source import open_source, redact
 
     timeouts = {"open_timeout": args.timeout, "read_timeout": args.timeout} if args.timeout else {}
-    opened: Callable[[], Source] = partial(
+    open_camera: Callable[[], Source] = partial(
         open_source,
-        args.sources[number],
+        spec,
         rotate=args.rotate,
         flip=args.flip,
         transport=args.transport,
@@ -178,13 +216,10 @@ def _job(args: argparse.Namespace, model: "Model", number: int, roi: "Roi | None
         **timeouts,
     )
 
-    def writers(source: "Source") -> "list[FrameSink]":
-        if args.save is None:
-            return []
-        path = numbered(args.save, number, len(args.sources))
-        return [open_annotated(path, fps=source.fps, labels=model.spec.labels, roi=roi)]
+    def open_sinks(source: "Source") -> "list[FrameSink]":
+        return [kind.open(path, replace(stream, fps=source.fps)) for kind, path in files]
 
-    return CameraJob(redact(args.sources[number]), opened, writers)
+    return CameraJob(redact(spec), open_camera, open_sinks)
 
 
 def _wait(runner: "Runner", *, quiet: bool) -> None:
@@ -220,21 +255,7 @@ def stopped_by_signals(stop: Callable[[], None]) -> Iterator[None]:
         restore()
 
 
-def _summary(
-    args: argparse.Namespace, jobs: "list[CameraJob]", choice: "Candidate", code: int
-) -> dict[str, Any]:
-    return {
-        "model": args.model,
-        "engine": str(choice),
-        "why": choice.reason,
-        "exit": code,
-        "events": str(args.events) if args.events else None,
-        "csv": str(args.csv) if args.csv else None,
-        "sources": [_summary_of(args, number, job) for number, job in enumerate(jobs)],
-    }
-
-
-def _summary_of(args: argparse.Namespace, number: int, job: "CameraJob") -> dict[str, Any]:
+def _summary(job: "CameraJob") -> dict[str, Any]:
     figures = job.meter.snapshot()
     return {
         "source": job.name,
@@ -246,37 +267,42 @@ def _summary_of(args: argparse.Namespace, number: int, job: "CameraJob") -> dict
         "p95_ms": _milliseconds(figures.p95),
         "age_p50_ms": _milliseconds(figures.age_p50),
         "age_p95_ms": _milliseconds(figures.age_p95),
-        "saved": _saved(args, number, job),
         "error": str(job.error) if job.error else None,
     }
+
+
+def _files(outputs: Iterable[Output], *, shared: bool) -> dict[str, str | None]:
+    """Every kind's file by its key; None for what is not written."""
+    from edgecnn_runtime.sinks import SINKS
+
+    keys = [kind.summary_key for kind in SINKS.values() if kind.shared == shared]
+    return dict.fromkeys(keys) | {kind.summary_key: str(path) for kind, path in outputs}
 
 
 def _milliseconds(seconds: float | None) -> float | None:
     return None if seconds is None else round(1000 * seconds, 2)
 
 
-def _saved(args: argparse.Namespace, number: int, job: "CameraJob") -> str | None:
-    if args.save is None or not job.meter.snapshot().frames:
-        return None
-    path = numbered(args.save, number, len(args.sources))
-    return str(path) if path.exists() else None
+def _written(job: "CameraJob", files: Sequence[Output]) -> list[Output]:
+    """The files that a source alone has written."""
+    return [file for file in files if job.meter.snapshot().frames and file.path.exists()]
 
 
-def _print(args: argparse.Namespace, jobs: "list[CameraJob]", choice: "Candidate") -> None:
+def _print(model: str, jobs: "Sequence[CameraJob]", files: Sequence[Output]) -> None:
     from rich.console import Console
 
-    found = [(job, job.meter.snapshot()) for job in jobs]
-    if not any(figures.frames for _, figures in found):
+    rows = [(job, job.meter.snapshot()) for job in jobs]
+    if not any(figures.frames for _, figures in rows):
         return
     console = Console(emoji=False, highlight=False)
-    console.print(f"{args.model}: {choice}: {choice.reason}", markup=False)
-    aged = any(figures.age_p50 is not None for _, figures in found)
+    console.print(model, markup=False)
+    live = any(figures.age_p50 is not None for _, figures in rows)
     table = plain_table()
     table.add_column("source", overflow="fold")
     headings = ["frames", "found", "fps", "result p50 / p95"]
-    for heading in headings + (["age p50 / p95", "dropped"] if aged else []):
+    for heading in headings + (["age p50 / p95", "dropped"] if live else []):
         table.add_column(heading, justify="right", no_wrap=True)
-    for job, figures in found:
+    for job, figures in rows:
         cells = [f"{figures.frames:,}", f"{figures.found:,}", f"{figures.fps:.1f}"]
         cells.append(f"{1000 * figures.p50:.1f} / {1000 * figures.p95:.1f} ms")
         if figures.age_p50 is not None and figures.age_p95 is not None:
@@ -285,6 +311,5 @@ def _print(args: argparse.Namespace, jobs: "list[CameraJob]", choice: "Candidate
         name = job.name if "://" in job.name else job.name.rpartition("/")[2] or job.name
         table.add_row(escape_markup(name), *cells)
     console.print(table)
-    kept = [saved for number, job in enumerate(jobs) if (saved := _saved(args, number, job))]
-    for path in [*kept, *(str(path) for path in (args.events, args.csv) if path)]:
-        console.print(f"wrote {path}", markup=False)
+    for file in files:
+        console.print(f"wrote {file.path}", markup=False)

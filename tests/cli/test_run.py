@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ from hypothesis import strategies as st
 from edgecnn.cli import main
 from edgecnn.cli.run import numbered, parse_roi, stopped_by_signals
 from edgecnn_runtime.errors import UsageError
+from edgecnn_runtime.sinks import SINKS, StreamInfo, fake
+from edgecnn_runtime.sinks.fake import FakeSink
 
 MakeClip = Callable[..., Path]
 Camera = Callable[..., Any]
@@ -60,6 +63,29 @@ def test_a_file_is_run_to_its_end(
     capture = cv2.VideoCapture(str(video))
     assert capture.get(cv2.CAP_PROP_FRAME_COUNT) == 20
     assert capture.get(cv2.CAP_PROP_FPS) == pytest.approx(25)
+
+
+def test_a_new_sink_is_one_entry(
+    model: str, clip: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> None:  # fmt: skip
+    """Flag, help, opening, closing and summary come from its kind."""
+    sink, streams = FakeSink(), []
+
+    def open_sink(path: Path, stream: StreamInfo) -> FakeSink:
+        streams.append((path.name, stream.fps, stream.labels, stream.roi))
+        return sink
+
+    monkeypatch.setitem(SINKS, "fake", replace(fake.KIND, open=open_sink, shared=False))
+    words = ["--fake", str(tmp_path / "x"), "--roi", "0,0,100,80", "--max-frames", "4", "--json"]
+    assert main(["run", model, clip, *words]) == 0
+    assert streams == [("x", 25.0, tuple("abcd"), (0, 0, 100, 80))]
+    assert [result.frame.index for result in sink.results] == [0, 1, 2, 3]
+    assert sink.closed
+    assert "fake" in json.loads(capsys.readouterr().out)["sources"][0]
+    with pytest.raises(SystemExit):
+        main(["run", "--help"])
+    assert fake.KIND.help in " ".join(capsys.readouterr().out.split())
 
 
 def test_a_choice_that_was_kept_elsewhere_is_used(

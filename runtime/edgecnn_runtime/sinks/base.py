@@ -1,12 +1,16 @@
-"""The seam of sinks: what receives every frame's result."""
+"""The seam of sinks: what receives every frame's result, and how a command offers it."""
 
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
+from edgecnn_runtime.preprocess import Roi
 from edgecnn_runtime.types import FrameResult
 
 
 class FrameSink(Protocol):
-    """Receives every frame's result; called by one thread at a time unless it is shared."""
+    """Receives every frame's result. A shared sink is thread-safe, any other has one caller."""
 
     def write(self, result: FrameResult, /) -> None:
         """Take one frame's result.
@@ -24,3 +28,45 @@ class FrameSink(Protocol):
         Raises:
             EdgecnnError: It cannot be completed; the message names the file.
         """
+
+
+@dataclass(frozen=True, slots=True)
+class StreamInfo:
+    """What a sink may use of the stream that it is opened for.
+
+    Attributes:
+        fps: Nominal frames per second of the source; 0.0 where it has none, or there are several.
+        labels: Class names of the model by class number; empty where it has none.
+        roi: The part of each frame that the model is given; None for all of it.
+    """
+
+    fps: float = 0.0
+    labels: Sequence[str] = ()
+    roi: Roi | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SinkKind:
+    """One kind of sink, as ``edgecnn run`` offers it.
+
+    Several kinds may share a flag; the ending of the file then decides.
+
+    Attributes:
+        flag: The flag without its dashes, such as ``"events"``.
+        help: What is written, for ``--help`` and docs/commands.md.
+        open: Makes the sink of a file; raises EdgecnnError where that cannot be written.
+        suffixes: File endings it writes, in lower case with their dot; empty for any.
+        shared: One sink for all sources, called by several threads at once; otherwise each source
+            has its own, in a file of its own.
+        summary_key: The file's key in ``edgecnn run --json``: of the run where the sink is
+            shared, of each source otherwise.
+        metavar: The flag's value in ``--help``.
+    """
+
+    flag: str
+    help: str
+    open: Callable[[Path, StreamInfo], FrameSink]
+    suffixes: tuple[str, ...] = ()
+    shared: bool = False
+    summary_key: str
+    metavar: str = "FILE"

@@ -8,13 +8,12 @@ from typing import Any, Protocol
 import cv2
 import numpy as np
 
-from edgecnn_runtime.errors import EdgecnnError
 from edgecnn_runtime.types import Pixels
 
 CODECS = {".mp4": "mp4v", ".mov": "mp4v", ".mkv": "mp4v", ".avi": "XVID"}
 """File endings, and the codec OpenCV writes into each."""
 TICKS = 90000
-"""Time stamps a second in H.264 files."""
+"""Time stamps per second in H.264 files."""
 
 
 class Encoder(Protocol):
@@ -41,7 +40,17 @@ class Encoder(Protocol):
 
 
 def open_encoder(path: Path, width: int, height: int, fps: float) -> Encoder:
-    """H.264 where PyAV is installed and brings it, OpenCV's MPEG-4 otherwise."""
+    """Open H.264 where PyAV is installed and brings it, OpenCV's MPEG-4 otherwise.
+
+    Args:
+        path: Its ending is one of CODECS.
+        width: Of every frame, in pixels.
+        height: Of every frame, in pixels.
+        fps: Nominal frames per second.
+
+    Raises:
+        OSError: The file cannot be written, or not by what is installed.
+    """
     if path.suffix.lower() != ".avi" and find_spec("av") is not None:
         import av
 
@@ -95,10 +104,12 @@ class OpenCvVideo:
     codec = "MPEG-4"
 
     def __init__(self, path: Path, width: int, height: int, fps: float) -> None:
+        path.touch()  # OpenCV does not say why it cannot write a file
         codec = cv2.VideoWriter.fourcc(*CODECS[path.suffix.lower()])
         self._writer = cv2.VideoWriter(str(path), codec, fps, (width, height))
         if not self._writer.isOpened():
-            raise EdgecnnError(f"this OpenCV cannot write {path.suffix}: name an .mp4 or .avi")
+            path.unlink()
+            raise OSError(f"this OpenCV cannot write {path.suffix} files: name an .mp4 or .avi")
         self._fps = fps
         self._count = 0
         self._before: Pixels | None = None

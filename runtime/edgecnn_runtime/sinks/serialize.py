@@ -1,4 +1,4 @@
-"""What was seen, as plain values for a JSON line or a table row.
+"""Results as plain values, for a JSON line or table rows.
 
 A JSON line:
 
@@ -18,42 +18,42 @@ from typing import Any
 from edgecnn_runtime.types import Classification, Detection, Embedding, Frame, FrameResult, Reading
 
 
-def result_records(seen: FrameResult) -> list[dict[str, Any]]:
-    """One mapping a thing that was found; empty where nothing was."""
-    if isinstance(seen.result, list):
-        return [_detection(found) for found in seen.result]
-    if isinstance(seen.result, Reading) and not seen.result.text:
+def result_records(result: FrameResult) -> list[dict[str, Any]]:
+    """One record per object, class, text or vector; empty where the frame shows none."""
+    if isinstance(result.result, list):
+        return [_detection(detection) for detection in result.result]
+    if isinstance(result.result, Reading) and not result.result.text:
         return []
-    return [_single(seen.result)]
+    return [_single(result.result)]
 
 
-def frame_record(seen: FrameResult) -> dict[str, Any]:
-    """Where and when."""
-    frame = seen.frame
-    live = seen.age is not None
+def frame_record(result: FrameResult) -> dict[str, Any]:
+    """Source, number and time of a frame."""
+    frame = result.frame
+    live = result.age is not None
     return {
         "source": frame.source,
         "index": frame.index,
         "time": None if frame.pts is None else round(frame.pts, 3),
         "captured": wall_clock(frame) if live else None,
-        "age_ms": None if seen.age is None else round(1000 * seen.age, 1),
+        "age_ms": None if result.age is None else round(1000 * result.age, 1),
     }
 
 
 def wall_clock(frame: Frame) -> str:
     """When the frame was taken, as ISO 8601 in UTC with milliseconds."""
-    taken = time.time() - (time.monotonic() - frame.captured)
-    stamp = datetime.fromtimestamp(taken, timezone.utc).isoformat(timespec="milliseconds")
+    captured = time.time() - (time.monotonic() - frame.captured)
+    stamp = datetime.fromtimestamp(captured, timezone.utc).isoformat(timespec="milliseconds")
     return stamp.replace("+00:00", "Z")
 
 
-def _detection(found: Detection) -> dict[str, Any]:
+def _detection(detection: Detection) -> dict[str, Any]:
     return {
-        "label": found.label,
-        "index": found.index,
-        "score": round(found.score, 4),
-        "box": [round(float(value), 1) for value in found.box],
-        "points": [[round(float(x), 1), round(float(y), 1)] for x, y in found.points],
+        "label": detection.label,
+        "index": detection.index,
+        "score": round(detection.score, 4),
+        "box": [round(float(value), 1) for value in detection.box],
+        "points": [[round(float(x), 1), round(float(y), 1)] for x, y in detection.points],
     }
 
 

@@ -1,4 +1,4 @@
-"""What was seen, drawn into a video or a picture that exists whole or not at all."""
+"""Results drawn into a video that exists whole or not at all."""
 
 import os
 import shutil
@@ -11,30 +11,41 @@ import cv2
 from edgecnn_runtime.draw import Annotator
 from edgecnn_runtime.errors import EdgecnnError
 from edgecnn_runtime.preprocess import Roi
-from edgecnn_runtime.sinks.encoders import Encoder, open_encoder
+from edgecnn_runtime.sinks.base import SinkKind
+from edgecnn_runtime.sinks.encoders import CODECS, Encoder, open_encoder
 from edgecnn_runtime.types import FrameResult
 
 PICTURE_FPS = 2.0
-"""Pictures a second, for a folder of them."""
+"""Pictures per second, for a folder of them."""
 LONGEST_STILL = 10.0
-"""Seconds that a gap in a camera's stream may take in the video."""
+"""Seconds that a gap in a camera's stream takes in the video at most."""
 RESERVE = 32 << 20
 """Bytes of the disk left alone, to complete the video with."""
 SMOOTHING = 0.1
+"""Weight of the newest period in the pace shown."""
 DISK_CHECK_INTERVAL = 25
-"""Frames between two looks at the space left."""
+"""Frames between two looks at the free space of the disk."""
 
 
 class Video:
-    """Writer of an annotated video. Frames keep their distance in time.
+    """Sink of annotated frames: a video. Frames keep their distance in time.
 
-    codec: what it is written with, "" before the first frame.
+    Attributes:
+        path: The video; what stands there is replaced when the new one is complete.
+        codec: What it is encoded with; "" before the first frame.
     """
 
     def __init__(
         self, path: Path, *, fps: float, labels: Sequence[str] = (), roi: Roi | None = None
     ) -> None:
-        """fps: nominal rate of the source, 0 where it has none. Nothing is written yet."""
+        """Write nothing yet.
+
+        Args:
+            path: Its ending is one of ``encoders.CODECS``.
+            fps: Nominal frames per second of the source; 0 where it has none.
+            labels: Class names by class number.
+            roi: The part of each frame that the model is given; it is framed.
+        """
         self.path = path
         self.codec = ""
         self._part = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
@@ -73,7 +84,8 @@ class Video:
     def close(self) -> None:
         """Complete the video and put it in its place; idempotent.
 
-        Raises EdgecnnError where it cannot be completed; what stood there before is untouched.
+        Raises:
+            EdgecnnError: It cannot be completed; what stood there before is untouched.
         """
         encoder, self._encoder = self._encoder, None
         if encoder is None:
@@ -86,12 +98,12 @@ class Video:
                 )
             self._part.replace(self.path)
         except OSError as error:
-            raise EdgecnnError(f"cannot write {self.path}: {error.strerror}") from None
+            raise EdgecnnError(f"cannot write {self.path}: {error.strerror or error}") from None
         finally:
             self._part.unlink(missing_ok=True)
 
     def _pace(self) -> float:
-        """Frames a second, smoothed; 0.0 at first."""
+        """Frames per second, smoothed; 0.0 at first."""
         now = time.monotonic()
         period, self._written = now - self._written, now
         if self._count > 1:
@@ -118,33 +130,6 @@ class Video:
             )
 
 
-class Snapshot:
-    """Writer of an annotated picture, replaced with every frame: the last one stays."""
-
-    def __init__(self, path: Path, *, labels: Sequence[str] = (), roi: Roi | None = None) -> None:
-        self.path = path
-        self._part = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
-        self._annotator = Annotator(labels, roi)
-
-    def write(self, result: FrameResult, /) -> None:
-        """Replace the picture by this frame with its result drawn in.
-
-        Raises:
-            EdgecnnError: It cannot be written; the picture before stays.
-        """
-        drawing = self._annotator.annotate(result.frame.pixels, result.result)
-        try:
-            _, data = cv2.imencode(self.path.suffix, drawing)
-            self._part.write_bytes(data.data)
-            self._part.replace(self.path)
-        except OSError as error:
-            self._part.unlink(missing_ok=True)
-            raise EdgecnnError(f"cannot write {self.path}: {error.strerror}") from None
-
-    def close(self) -> None:
-        """Nothing is held open."""
-
-
 def caption(result: FrameResult, rate: float) -> str:
     """``24.8 fps   8.1 ms   age 63 ms``: the pace, the time a result takes, and its age."""
     parts = [f"{rate:.1f} fps"] if rate else []
@@ -160,3 +145,12 @@ def _readable(path: Path) -> bool:
         return bool(capture.isOpened() and capture.grab())
     finally:
         capture.release()
+
+
+KIND = SinkKind(
+    flag="save",
+    help="annotated video",
+    open=lambda path, stream: Video(path, fps=stream.fps, labels=stream.labels, roi=stream.roi),
+    suffixes=tuple(CODECS),
+    summary_key="saved",
+)

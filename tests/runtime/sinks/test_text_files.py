@@ -1,0 +1,119 @@
+"""JSON lines and tables: what a program that reads them may rely on."""
+
+import csv
+import json
+import time
+from collections.abc import Callable
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edgecnn_runtime.errors import EdgecnnError, UsageError
+from edgecnn_runtime.sinks import SINKS, sink_for
+from edgecnn_runtime.sinks.csv import COLUMNS, CsvTable
+from edgecnn_runtime.sinks.jsonl import JsonLines
+from edgecnn_runtime.sinks.serialize import frame_record, result_records
+from edgecnn_runtime.types import Box, Classification, Detection, Embedding, FrameResult, Reading
+
+SCORES = np.array([0.1, 0.9], np.float32)
+FACE = Detection(Box(10.0, 20.0, 110.25, 140.0), 0.93123, "face", 0, ((30.0, 40.5),))
+MakeResult = Callable[..., FrameResult]
+
+
+@pytest.mark.parametrize(
+    ("result", "expected"),
+    [
+        (
+            [FACE],
+            [{"label": "face", "index": 0, "score": 0.9312, "box": [10.0, 20.0, 110.2, 140.0],
+              "points": [[30.0, 40.5]]}],
+        ),
+        (Classification("on", 1, 0.9, SCORES), [{"label": "on", "index": 1, "score": 0.9}]),
+        (
+            Reading("苏A1", 0.5, (0.9, 0.5, 0.8)),
+            [{"text": "苏A1", "score": 0.5, "char_scores": [0.9, 0.5, 0.8]}],
+        ),
+        (Embedding(np.array([0.5, -0.25], np.float32)), [{"vector": [0.5, -0.25]}]),
+    ],
+    ids=["detect", "classify", "ocr", "embed"],
+)  # fmt: skip
+def test_a_json_line(tmp_path: Path, result: Any, expected: Any, frame_result: MakeResult) -> None:
+    path = tmp_path / "events.jsonl"
+    events = JsonLines(path)
+    captured = time.monotonic() - 0.063
+    events.write(frame_result(result, index=7, pts=0.28, age=0.0631, at=captured))
+    line = json.loads(path.read_text())  # it is there before the file is closed
+    events.close()
+    assert line.pop("results") == expected
+    stamp = datetime.fromisoformat(line.pop("captured").replace("Z", "+00:00"))
+    assert abs((datetime.now(timezone.utc) - stamp).total_seconds()) < 60
+    assert line == {"source": "rtsp://u:***@cam/1", "index": 7, "time": 0.28, "age_ms": 63.1}
+
+
+def test_frames_of_a_file_have_no_age(tmp_path: Path, frame_result: MakeResult) -> None:
+    events = JsonLines(tmp_path / "events.jsonl")
+    events.write(frame_result([FACE], pts=1.0))
+    line = json.loads((tmp_path / "events.jsonl").read_text())
+    assert (line["captured"], line["age_ms"], line["time"]) == (None, None, 1.0)
+
+
+@pytest.mark.parametrize("result", [[], Reading("", 1.0)], ids=["no box", "no text"])
+def test_where_nothing_was_found_nothing_is_written(
+    tmp_path: Path, result: Any, frame_result: MakeResult
+) -> None:
+    for sink in (JsonLines(tmp_path / "a"), CsvTable(tmp_path / "b")):
+        sink.write(frame_result(result))
+        sink.close()
+    assert (tmp_path / "a").read_text() == ""
+    assert len((tmp_path / "b").read_text().splitlines()) == 1
+
+
+def test_table_rows(tmp_path: Path, frame_result: MakeResult) -> None:
+    table = CsvTable(tmp_path / "out.csv")
+    table.write(frame_result([FACE, FACE], index=3, pts=0.12))
+    table.write(frame_result(Reading('a "b", c', 0.5)))
+    table.write(frame_result(Embedding(np.array([0.5, -0.25], np.float32))))
+    table.close()
+    with (tmp_path / "out.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 4
+    assert rows[0] == rows[1]
+    assert (rows[0]["label"], rows[0]["class"], rows[0]["x2"]) == ("face", "0", "110.2")
+    assert (rows[0]["index"], rows[0]["points"]) == ("3", "30.0 40.5")
+    assert rows[2]["text"] == 'a "b", c'
+    assert rows[3]["vector"] == "0.5 -0.25"
+
+
+@pytest.mark.parametrize("sink", [JsonLines, CsvTable])
+def test_a_full_disk_is_reported(sink: Any, frame_result: MakeResult) -> None:
+    with pytest.raises(EdgecnnError, match="cannot write /dev/full: No space left on device"):
+        sink(Path("/dev/full")).write(frame_result([FACE]))
+
+
+def test_what_surely_cannot_be_written_is_refused_before_any_work(tmp_path: Path) -> None:
+    assert sink_for("events", tmp_path / "any.name") is SINKS["jsonl"]
+    with pytest.raises(UsageError, match="make it first"):
+        sink_for("events", tmp_path / "no" / "out.jsonl")
+    with pytest.raises(UsageError, match="is a folder"):
+        sink_for("csv", tmp_path)
+    with pytest.raises(UsageError, match=r"must end in \.mp4.*\.png"):
+        sink_for("save", tmp_path / "out.gif")
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"), [("out.MP4", "video"), ("out.avi", "video"), ("out.jpeg", "snapshot")]
+)
+def test_the_ending_of_a_file_decides_what_is_saved(tmp_path: Path, name: str, kind: str) -> None:
+    assert sink_for("save", tmp_path / name) is SINKS[kind]
+
+
+def test_every_key_of_an_event_is_documented(root: Path, frame_result: MakeResult) -> None:
+    text = (root / "docs" / "streams.md").read_text()
+    keys = {*COLUMNS, "results", *frame_record(frame_result([FACE]))}
+    for result in ([FACE], Reading("A", 0.5, (0.5,)), Embedding(SCORES)):
+        keys |= {key for record in result_records(frame_result(result)) for key in record}
+    assert {"char_scores", "vector", "age_ms"} <= keys
+    assert [key for key in sorted(keys) if f"`{key}`" not in text] == []

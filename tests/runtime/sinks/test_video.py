@@ -1,0 +1,176 @@
+"""Annotated videos and pictures: paced as their source, whole or not at all."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import pytest
+
+from edgecnn_runtime.errors import EdgecnnError
+from edgecnn_runtime.sinks.encoders import H264, OpenCvVideo
+from edgecnn_runtime.sinks.snapshot import Snapshot
+from edgecnn_runtime.sinks.video import Video
+from edgecnn_runtime.types import Box, Detection, FrameResult
+
+FACE = Detection(Box(10.0, 20.0, 110.25, 140.0), 0.93123, "face", 0, ((30.0, 40.5),))
+MakeResult = Callable[..., FrameResult]
+
+
+@pytest.fixture(params=["H.264", "MPEG-4"])
+def encoder(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Each way to write a video, whatever is installed."""
+    from edgecnn_runtime.sinks import video
+
+    if request.param == "H.264":
+        pytest.importorskip("av")
+    kind = {"H.264": H264, "MPEG-4": OpenCvVideo}[request.param]
+    monkeypatch.setattr(video, "open_encoder", kind)
+    return str(request.param)
+
+
+def times(path: Path) -> list[float]:
+    capture, stamps = cv2.VideoCapture(str(path)), []
+    while capture.grab():
+        stamps.append(capture.get(cv2.CAP_PROP_POS_MSEC) / 1000)
+    return stamps
+
+
+def test_a_video_keeps_the_pace_of_its_source(
+    tmp_path: Path, encoder: str, frame_result: MakeResult
+) -> None:
+    path = tmp_path / "out.mp4"
+    video = Video(path, fps=10.0)
+    for i in range(15):
+        video.write(frame_result([FACE], index=i, pts=i / 10, at=50 + i / 10))
+    assert not path.exists()  # whole or not at all
+    assert video.codec == encoder
+    video.close()
+    video.close()
+    assert times(path) == pytest.approx([i / 10 for i in range(15)], abs=0.01)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_camera_that_pauses_pauses_in_the_video(
+    tmp_path: Path, encoder: str, frame_result: MakeResult
+) -> None:
+    path = tmp_path / "out.mp4"
+    video = Video(path, fps=10.0)
+    for at in (0.0, 0.1, 2.1, 2.2):
+        video.write(frame_result([FACE], age=0.05, at=100 + at))
+    video.close()
+    assert times(path)[-1] == pytest.approx(2.2, abs=0.05)
+
+
+def test_a_pause_shows_the_frame_before_it(
+    tmp_path: Path, encoder: str, frame_result: MakeResult
+) -> None:
+    path = tmp_path / "out.mp4"
+    video = Video(path, fps=10.0)
+    for gray, at in ((40, 0.0), (200, 1.0)):
+        video.write(frame_result([], age=0.05, at=at, gray=gray))
+    video.close()
+    capture, levels = cv2.VideoCapture(str(path)), []
+    while capture.grab():
+        at, picture = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000, capture.retrieve()[1]
+        levels.append((at, picture[:100].mean()))
+    assert len(levels) >= 2
+    assert all(level == pytest.approx(40 if at < 0.95 else 200, abs=5) for at, level in levels)
+
+
+def test_pictures_of_many_sizes_fit_one_video(
+    tmp_path: Path, encoder: str, frame_result: MakeResult
+) -> None:
+    path = tmp_path / "out.mp4"
+    video = Video(path, fps=0.0)
+    for size in ((101, 151), (240, 320), (60, 40)):
+        video.write(frame_result([FACE], size=size))
+    video.close()
+    capture = cv2.VideoCapture(str(path))
+    assert capture.read()[1].shape[:2] in {(100, 150), (101, 151), (102, 152)}
+    assert times(path)[-1] >= 0.9
+
+
+def test_what_stood_there_before_stays_until_the_end(
+    tmp_path: Path, encoder: str, frame_result: MakeResult
+) -> None:
+    path = tmp_path / "out.mp4"
+    path.write_bytes(b"the old one")
+    unused = Video(path, fps=10.0)
+    unused.close()
+    video = Video(path, fps=10.0)
+    video.write(frame_result([FACE]))
+    assert path.read_bytes() == b"the old one"
+    video.close()
+    assert path.read_bytes() != b"the old one"
+
+
+FULL = """
+import resource, sys
+import numpy as np
+from pathlib import Path
+from edgecnn_runtime.errors import EdgecnnError
+from edgecnn_runtime.types import Frame, FrameResult, Timings
+from edgecnn_runtime.sinks import encoders
+from edgecnn_runtime.sinks import video
+
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+video.open_encoder = getattr(encoders, sys.argv[1])
+rng, path = np.random.default_rng(0), Path(sys.argv[2])
+out = video.Video(path, fps=10.0)
+message = ""
+for closing in range(2):
+    try:
+        for i in range(0 if closing else 60):
+            pixels = rng.integers(0, 255, (240, 320, 3), np.uint8)
+            frame = Frame(pixels, i, i / 10, i / 10, "")
+            out.write(FrameResult(frame, [], None, Timings(0, 0, 0, 0)))
+        if closing:
+            out.close()
+    except EdgecnnError as error:
+        message = str(error)
+print(message)
+"""
+
+
+@pytest.mark.parametrize("kind", ["H264", "OpenCvVideo"])
+def test_a_video_that_cannot_be_completed_is_reported_and_replaces_nothing(
+    tmp_path: Path, kind: str
+) -> None:
+    """The kernel refuses to let the file grow, as it does on a full disk."""
+    if kind == "H264":
+        pytest.importorskip("av")
+    path = tmp_path / "out.mp4"
+    path.write_bytes(b"the old one")
+    command = [sys.executable, "-c", FULL, kind, str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert f"cannot write {path}" in done.stdout
+    assert path.read_bytes() == b"the old one"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_recording_stops_while_it_can_still_be_completed(
+    tmp_path: Path, encoder: str, monkeypatch: pytest.MonkeyPatch, frame_result: MakeResult
+) -> None:
+    from edgecnn_runtime.sinks import video as module
+
+    path = tmp_path / "out.mp4"
+    video = Video(path, fps=10.0)
+    video.write(frame_result([FACE], pts=0.0))
+    monkeypatch.setattr(module, "RESERVE", 1 << 62)  # no disk is that large
+    later = (frame_result([FACE], pts=i / 10, at=i / 10) for i in range(1, 60))
+    with pytest.raises(EdgecnnError, match="MiB are left on its disk"):
+        list(map(video.write, later))
+    video.close()
+    assert 1 <= len(times(path)) <= 30
+
+
+def test_a_snapshot_is_the_latest_frame(tmp_path: Path, frame_result: MakeResult) -> None:
+    path = tmp_path / "now.png"
+    snapshot = Snapshot(path)
+    for size in ((60, 80), (120, 160)):
+        snapshot.write(frame_result([FACE], size=size))
+    snapshot.close()
+    assert cv2.imread(str(path)).shape == (120, 160, 3)
+    assert list(tmp_path.iterdir()) == [path]
