@@ -3,8 +3,10 @@
 import os
 import signal
 import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +33,24 @@ from edgecnn_runtime.types import Frame, FrameResult, Timings
 settings.register_profile("untimed", deadline=None)  # a busy machine is no failure
 settings.load_profile("untimed")
 
+# A shell in the background ignores Ctrl-C and hands that on: the programs under test would never
+# end. A handler that is set here becomes the default again in every program started from here.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
+SLOW_LIMIT = 1800
+"""Seconds that a slow test may take, on a machine that has other work too."""
+
 ROOT = Path(__file__).parent.parent
 SYSTEM_PYTHON = "/usr/bin/python3"
 BITS = 16
 """Squares of the counter that test cameras and clips show."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give slow tests more time than pyproject.toml gives every test."""
+    for item in items:
+        if item.get_closest_marker("slow"):
+            item.add_marker(pytest.mark.timeout(SLOW_LIMIT))
 
 
 @pytest.fixture(scope="session")
@@ -56,6 +72,23 @@ def assets() -> Path:
 def own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What tests learn about bundles is kept with the test, not in the home directory."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+
+
+@pytest.fixture
+def spawn() -> Iterator[Callable[..., "subprocess.Popen[str]"]]:
+    """Starts Python in processes of their own: ``spawn("-m", "edgecnn", …)``, options of Popen.
+
+    They end with the test at the latest, also with one that fails or runs out of time.
+    """
+    with ExitStack() as processes:
+
+        def start(*words: str, **options: Any) -> "subprocess.Popen[str]":
+            process = subprocess.Popen([sys.executable, *words], text=True, **options)
+            processes.enter_context(process)
+            processes.callback(process.kill)
+            return process
+
+        yield start
 
 
 SIZE, CLASSES = 32, 4

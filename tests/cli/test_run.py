@@ -6,7 +6,6 @@ import pty
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -28,6 +27,7 @@ from edgecnn_runtime.sinks.fake import FakeSink
 
 MakeClip = Callable[..., Path]
 Camera = Callable[..., Any]
+Start = Callable[..., "subprocess.Popen[str]"]
 
 
 @pytest.fixture(scope="module")
@@ -40,10 +40,11 @@ def clip(tmp_path: Path, make_clip: MakeClip) -> str:
     return str(make_clip(tmp_path / "clip.mp4", frames=20))
 
 
-def start(*words: str, **options: Any) -> "subprocess.Popen[str]":
-    command = [sys.executable, "-m", "edgecnn", "run", *words]
-    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
-    return subprocess.Popen(command, text=True, **streams)
+@pytest.fixture
+def start(spawn: Start) -> Start:
+    """Starts ``edgecnn run`` in a process of its own."""
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    return lambda *words, **options: spawn("-m", "edgecnn", "run", *words, **{**streams, **options})
 
 
 def test_a_file_is_run_to_its_end(
@@ -207,13 +208,15 @@ def test_a_video_that_ends_in_mid_frame_keeps_what_it_gave(
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_ctrl_c_ends_it_well(model: str, clip: str, tmp_path: Path, number: signal.Signals) -> None:
+def test_ctrl_c_ends_it_well(
+    start: Start, model: str, clip: str, tmp_path: Path, number: signal.Signals
+) -> None:
     events, video = tmp_path / "e.jsonl", tmp_path / "out.mp4"
     words = ["--loop", "--realtime", "--events", str(events), "--save", str(video), "--json"]
     running = start(model, clip, *words)
     wait_for_lines(events, running)
     running.send_signal(number)
-    out, err = running.communicate(timeout=60)
+    out, err = running.communicate()
     assert (running.returncode, err) == (0, "")
     (source,) = json.loads(out)["sources"]
     lines = [json.loads(line) for line in events.read_text().splitlines()]
@@ -224,19 +227,21 @@ def test_ctrl_c_ends_it_well(model: str, clip: str, tmp_path: Path, number: sign
     ]  # fmt: skip
 
 
-def test_ctrl_c_while_a_camera_freezes(model: str, camera: Camera, tmp_path: Path) -> None:
+def test_ctrl_c_while_a_camera_freezes(
+    start: Start, model: str, camera: Camera, tmp_path: Path
+) -> None:
     """Nothing comes any more, and nobody has to wait until that is noticed."""
     filmed, events = camera(), tmp_path / "e.jsonl"
     running = start(model, filmed.url(), "--events", str(events), "--timeout", "300", "--json")
     wait_for_lines(events, running)
     filmed.freeze()
     running.send_signal(signal.SIGINT)
-    out, _ = running.communicate(timeout=60)
+    out, _ = running.communicate()
     assert running.returncode == 0
     assert json.loads(out)["sources"][0]["frames"] > 0
 
 
-def test_ctrl_c_while_nobody_answers(model: str) -> None:
+def test_ctrl_c_while_nobody_answers(start: Start, model: str) -> None:
     pytest.importorskip("av")
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
@@ -246,7 +251,7 @@ def test_ctrl_c_while_nobody_answers(model: str) -> None:
         connection, _ = silent.accept()
         with connection:
             running.send_signal(signal.SIGINT)
-            out, _ = running.communicate(timeout=60)
+            out, _ = running.communicate()
     assert running.returncode == 0
     assert json.loads(out)["sources"][0]["frames"] == 0
 
@@ -266,17 +271,19 @@ def test_a_second_ctrl_c_is_not_caught() -> None:
     assert signal.getsignal(signal.SIGTERM) is before
 
 
-def test_a_camera_that_dies_is_lost(model: str, camera: Camera, tmp_path: Path) -> None:
+def test_a_camera_that_dies_is_lost(
+    start: Start, model: str, camera: Camera, tmp_path: Path
+) -> None:
     filmed, events = camera(), tmp_path / "e.jsonl"
     running = start(model, filmed.url(), "--events", str(events))
     wait_for_lines(events, running)
     filmed.kill()
-    _, err = running.communicate(timeout=60)
+    _, err = running.communicate()
     assert running.returncode == 6
     assert "rtsp://" in err
 
 
-def test_the_live_line(model: str, clip: str) -> None:
+def test_the_live_line(start: Start, model: str, clip: str) -> None:
     """Drawn in place on a terminal."""
     ours, theirs = pty.openpty()
     running = start(model, clip, "--realtime", stderr=theirs, env={**os.environ, "TERM": "xterm"})
@@ -287,16 +294,16 @@ def test_the_live_line(model: str, clip: str) -> None:
             shown += os.read(ours, 65536)
         except OSError:  # the other end is closed
             break
-    running.communicate(timeout=60)
+    running.communicate()
     assert running.returncode == 0
     assert b"fps" in shown
     assert b"p50" in shown
     assert b"age" in shown
 
 
-def test_quiet_is_quiet(model: str, clip: str) -> None:
+def test_quiet_is_quiet(start: Start, model: str, clip: str) -> None:
     running = start(model, clip, "--quiet")
-    out, err = running.communicate(timeout=60)
+    out, err = running.communicate()
     assert (running.returncode, err) == (0, "")
     assert "clip.mp4" in out
 

@@ -367,11 +367,12 @@ def test_a_full_disk_leaves_nothing(digits: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("kill", "left"), [(signal.SIGTERM, 0), (signal.SIGKILL, 1)])
 def test_a_killed_export_leaves_no_half_bundle(
-    digits: Path, tmp_path: Path, kill: signal.Signals, left: int
-) -> None:
+    spawn: Callable[..., "subprocess.Popen[str]"], digits: Path, tmp_path: Path,
+    kill: signal.Signals, left: int,
+) -> None:  # fmt: skip
     out = tmp_path / "x.edge"
-    command = [sys.executable, "-m", "edgecnn", "export", str(digits), "--out", str(out)]
-    process = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    command = ["-m", "edgecnn", "export", str(digits), "--out", str(out)]
+    process = spawn(*command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     while process.poll() is None and not names(tmp_path):
         time.sleep(0.005)
     process.send_signal(kill)

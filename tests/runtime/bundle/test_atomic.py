@@ -2,28 +2,27 @@
 
 import signal
 import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from edgecnn_runtime.bundle.atomic import atomic_replace, remove_stale
 
+Spawn = Callable[..., "subprocess.Popen[str]"]
 HOLD = """
-import sys, time
+import sys
 from pathlib import Path
 from edgecnn_runtime.bundle.atomic import atomic_replace
 with atomic_replace(Path(sys.argv[1])) as folder:
     (folder / "half").write_text("half")
     print("writing", flush=True)
-    time.sleep(60)
+    sys.stdin.read()
 """
 
 
-def start_writer(out: Path) -> subprocess.Popen[str]:
-    writer = subprocess.Popen(
-        [sys.executable, "-c", HOLD, str(out)], stdout=subprocess.PIPE, text=True
-    )
+def start_writer(spawn: Spawn, out: Path) -> subprocess.Popen[str]:
+    writer = spawn("-c", HOLD, str(out), stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert writer.stdout is not None
     assert writer.stdout.readline() == "writing\n"
     return writer
@@ -63,9 +62,11 @@ def test_it_replaces_what_was_there(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kill", [signal.SIGKILL, signal.SIGTERM])
-def test_what_a_killed_process_left_is_swept(tmp_path: Path, kill: signal.Signals) -> None:
+def test_what_a_killed_process_left_is_swept(
+    spawn: Spawn, tmp_path: Path, kill: signal.Signals
+) -> None:
     out = tmp_path / "a.edge"
-    writer = start_writer(out)
+    writer = start_writer(spawn, out)
     writer.send_signal(kill)
     writer.wait()
     assert not out.exists()
@@ -74,18 +75,14 @@ def test_what_a_killed_process_left_is_swept(tmp_path: Path, kill: signal.Signal
     assert names(tmp_path) == []
 
 
-def test_what_a_living_process_writes_is_left_alone(tmp_path: Path) -> None:
+def test_what_a_living_process_writes_is_left_alone(spawn: Spawn, tmp_path: Path) -> None:
     out = tmp_path / "a.edge"
-    writer = start_writer(out)
-    try:
-        remove_stale(out)
-        assert len(names(tmp_path)) == 1
-        with atomic_replace(out) as folder:
-            (folder / "file").write_text("mine")
-        assert names(out) == ["file"]
-    finally:
-        writer.kill()
-        writer.wait()
+    start_writer(spawn, out)
+    remove_stale(out)
+    assert len(names(tmp_path)) == 1
+    with atomic_replace(out) as folder:
+        (folder / "file").write_text("mine")
+    assert names(out) == ["file"]
 
 
 def test_a_bundle_moved_away_by_a_killed_process_is_put_back(tmp_path: Path) -> None:
