@@ -104,7 +104,7 @@ def export(config: ExportConfig, progress: Progress | None = None) -> ExportResu
                     opset=settings.config.opset or OPSET,
                 )
                 reference = make_reference(loaded, traced)
-                seen = inspect_graph(traced, settings.config, reference, size)
+                seen = inspect_graph(traced, settings.config, reference.run, size)
                 plan = resolve(settings, size, seen)
 
             spec = plan.spec

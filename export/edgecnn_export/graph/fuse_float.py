@@ -19,7 +19,7 @@ from edgecnn_export.graph.nodes import (
     convolution,
     sole_consumer,
 )
-from edgecnn_export.graph.optimize import remove_unused
+from edgecnn_export.tracing.cleanup import remove_unused
 
 BLOCK = 16
 """Channels an engine computes at once; a convolution of fewer computes as many for nothing."""

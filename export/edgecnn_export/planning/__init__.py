@@ -1,1 +1,1 @@
-"""What the user, the file and the graph say → one plan of the bundle."""
+"""The user's settings, the file and the graph → the plan of a bundle."""

@@ -34,7 +34,7 @@ def provenance(loaded: LoadedModel, config: ExportConfig) -> Provenance:
 
 
 def command_line(config: ExportConfig) -> str:
-    """The command that says what ``config`` says."""
+    """The shell command that is equal to ``config``."""
     words = ["edgecnn", "export", *([config.model] if config.model else [])]
     for field in msgspec.structs.fields(config):
         value, default = getattr(config, field.name), getattr(ExportConfig(), field.name)

@@ -4,9 +4,9 @@ import onnx
 import onnx_ir as ir
 import torch
 
-from edgecnn_export.graph.optimize import clean
 from edgecnn_export.loading.loaded import LoadedModel, input_shape
 from edgecnn_export.tracing.capture import capture, capture_program, capture_script
+from edgecnn_export.tracing.cleanup import clean
 from edgecnn_export.tracing.naming import name_batch
 from edgecnn_export.tracing.normalize_onnx import normalize_onnx
 
