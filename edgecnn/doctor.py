@@ -3,21 +3,12 @@
 import importlib.util
 import os
 import re
-from importlib import metadata
 from pathlib import Path
 
 import msgspec
 
 from edgecnn_bench.host import Host, fingerprint, read_text_or_empty
-from edgecnn_runtime.backends import BACKENDS, backend_module, why_absent
-
-JETSON = {
-    "onnxruntime-cuda": "install onnxruntime-gpu from NVIDIA's index for this JetPack, and: "
-    "pip install 'cuda-bindings<13'",
-    "tensorrt": "sudo apt install python3-libnvinfer && pip install 'cuda-bindings<13', "
-    "in an environment made with --system-site-packages",
-}
-"""Where a Jetson gets what the package index does not have for it."""
+from edgecnn_runtime.backends import Engine, get_engine, real_engines
 
 
 class EngineStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,18 +50,17 @@ class Diagnosis(msgspec.Struct, frozen=True, kw_only=True):
 def diagnose() -> Diagnosis:
     """Look at this machine. Opens no camera and runs no model."""
     host = fingerprint()
-    engines = tuple(_engine(name) for name in BACKENDS if name != "fake")
+    engines = tuple(_status(engine) for engine in real_engines())
     video = _video()
     cameras = _cameras()
     advice = (*engine_advice(host, engines), *video_advice(host, video, cameras))
     return Diagnosis(host=host, engines=engines, video=video, cameras=cameras, advice=advice)
 
 
-def _engine(name: str) -> EngineStatus:
-    module = backend_module(name)
-    if problem := why_absent(name):
-        return EngineStatus(name=name, problem=problem, install=module.INSTALL)
-    return EngineStatus(name=name, version=module.version(), precisions=tuple(module.precisions()))
+def _status(engine: Engine) -> EngineStatus:
+    if problem := engine.problem():
+        return EngineStatus(name=engine.name, problem=problem, install=engine.install)
+    return EngineStatus(name=engine.name, version=engine.version(), precisions=engine.precisions())
 
 
 def _video() -> dict[str, bool]:
@@ -103,26 +93,17 @@ def _cameras() -> tuple[CameraDevice, ...]:
 
 
 def engine_advice(host: Host, engines: tuple[EngineStatus, ...]) -> list[Advice]:
-    """What to install, by the engines found; those for a GPU only where there is an NVIDIA one."""
-    board = JETSON if any(gpu.name == "Tegra" for gpu in host.gpus) else {}
-    advice = [
-        Advice(
-            what=engine.name,
-            why=f"{engine.problem}: one engine fewer",
-            fix=board.get(engine.name, engine.install),
-        )
-        for engine in engines
-        if not engine.version and (backend_module(engine.name).DEVICE == "cpu" or _has_nvidia(host))
-    ]
-    both = {"onnxruntime", "onnxruntime-gpu"}
-    if both <= _installed(both):
-        advice.append(
-            Advice(
-                what="two ONNX Runtime wheels",
-                why="onnxruntime and onnxruntime-gpu overwrite each other's files",
-                fix="pip uninstall -y onnxruntime onnxruntime-gpu, then install the one you need",
-            )
-        )
+    """What to install; engines for a GPU only where there is an NVIDIA one."""
+    jetson = any(gpu.name == "Tegra" for gpu in host.gpus)
+    advice = []
+    for status in engines:
+        engine = get_engine(status.name)
+        if not status.version and (engine.device == "cpu" or _has_nvidia(host)):
+            fix = (jetson and engine.install_jetson) or status.install
+            why = f"{status.problem}, so models cannot run on it"
+            advice.append(Advice(what=status.name, why=why, fix=fix))
+        elif status.version and (clash := engine.clash()):
+            advice.append(Advice(what=status.name, why=clash[0], fix=clash[1]))
     if importlib.util.find_spec("torch") is None:
         advice.append(
             Advice(
@@ -163,8 +144,3 @@ def _has_nvidia(host: Host) -> bool:
     return any(
         re.search("nvidia|tegra|geforce|tesla", gpu.name, re.IGNORECASE) for gpu in host.gpus
     )
-
-
-def _installed(packages: set[str]) -> set[str]:
-    names = {str(found.metadata["Name"]).lower() for found in metadata.distributions()}
-    return packages & names

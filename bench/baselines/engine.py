@@ -5,12 +5,12 @@ from pathlib import Path
 
 import numpy as np
 
-from edgecnn_runtime.backends import Options, backend_module
+from edgecnn_runtime.backends import Options, get_engine
 
 
 def results(graph, backend, pixels, threads):
     """Endless outputs. pixels: .npy, uint8[N,H,W,3], one a run."""
-    engine = backend_module(backend).open(Path(graph), Options(threads=threads))
+    engine = get_engine(backend).open(Path(graph), Options(threads=threads))
     for picture in itertools.cycle(np.load(pixels, allow_pickle=False)):
         engine.pixels[0] = picture
         yield engine.run()

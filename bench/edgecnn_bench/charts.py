@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from edgecnn_bench.engines import TORCH
 from edgecnn_bench.schema import STAGES, BenchRow
 from edgecnn_bench.stats import GRID
 from edgecnn_bench.svg import (
@@ -22,6 +23,7 @@ from edgecnn_bench.svg import (
     text,
 )
 from edgecnn_bench.table import milliseconds, number
+from edgecnn_runtime.backends import BACKENDS
 
 LEFT = 250.0
 """Room for a row's name."""
@@ -29,11 +31,10 @@ RIGHT = 130.0
 """Room for its figures."""
 STEP = 44.0
 
-KNOWN = ("onnxruntime", "openvino", "tensorrt", "torch", "tensorrt-rtx", "torch-compile")
 
-
-def color(name: str, names: Sequence[str] = KNOWN) -> str:
-    """The CSS class of a backend: always the same for those that are known."""
+def color(name: str, names: Sequence[str] | None = None) -> str:
+    """The CSS class of a name among others; of a backend, the same in every report."""
+    names = [*BACKENDS, *TORCH] if names is None else names
     order = [*names, *([] if name in names else [name])]
     return f"c{order.index(name) % 8}"
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from edgecnn_bench.schema import UnavailableBackend
-from edgecnn_runtime.backends import BACKENDS, backend_module, why_absent
+from edgecnn_runtime.backends import get_engine, real_engines
 from edgecnn_runtime.errors import BackendMissingError, UsageError
 
 TORCH: Mapping[str, str] = {
@@ -38,12 +38,8 @@ def find_engines(
     wanted: only these. Raises UsageError for a name that means no engine, and
     BackendMissingError where one that was asked for is absent.
     """
-    names = [*BACKENDS, *TORCH]
-    for name in wanted or ():
-        if name not in names:
-            backend_module(name)  # raises, with the nearest name
     found, absent = [], []
-    for name in wanted or (name for name in names if name != "fake"):
+    for name in wanted or [*(engine.name for engine in real_engines()), *TORCH]:
         engine = _find(name, checkpoint=checkpoint)
         if isinstance(engine, InstalledEngine):
             found.append(engine)
@@ -71,10 +67,10 @@ def check_precisions(wanted: Sequence[str] | None, engines: Sequence[InstalledEn
 def _find(name: str, *, checkpoint: bool) -> InstalledEngine | UnavailableBackend:
     if name in TORCH:
         return _find_torch(name, checkpoint=checkpoint)
-    module = backend_module(name)
-    if why := why_absent(name):
-        return UnavailableBackend(backend=name, why=why, install=module.INSTALL)
-    return InstalledEngine(name, module.version(), tuple(module.precisions()), module.DEVICE)
+    engine = get_engine(name)
+    if problem := engine.problem():
+        return UnavailableBackend(backend=name, why=problem, install=engine.install)
+    return InstalledEngine(name, engine.version(), engine.precisions(), engine.device)
 
 
 def _find_torch(name: str, *, checkpoint: bool) -> InstalledEngine | UnavailableBackend:

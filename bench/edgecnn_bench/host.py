@@ -14,12 +14,12 @@ from pathlib import Path
 
 import msgspec
 
+from edgecnn_runtime.backends import distributions
 from edgecnn_runtime.device.cpu import cpu_features, cpu_model
 
 PACKAGES = (
-    "edgecnn", "edgecnn-runtime", "numpy", "opencv-python-headless", "opencv-python",
-    "onnxruntime", "onnxruntime-gpu", "openvino", "tensorrt", "tensorrt-rtx-cu13",
-    "tensorrt-rtx-cu12", "torch", "onnx",
+    "edgecnn", "edgecnn-runtime", "numpy", "opencv-python-headless", "opencv-python", "torch",
+    "onnx",
 )  # fmt: skip
 
 
@@ -232,7 +232,7 @@ def _system() -> str:
 
 def _versions() -> dict[str, str]:
     found = {}
-    for package in PACKAGES:
+    for package in (*PACKAGES, *distributions()):
         try:
             found[package] = metadata.version(package)
         except metadata.PackageNotFoundError:

@@ -31,15 +31,11 @@ def _one(report: BenchReport) -> str:
             "",
         ]
     lines += [f"> {remark}" for remark in report.remarks] + ([""] if report.remarks else [])
-    versions = report.host.versions
-    engines = [f"{name} {versions[name]}" for name in ENGINES if name in versions]
+    engines = dict.fromkeys(f"{row.backend} {row.version}" for row in report.rows)
     lines += [
         f"{report.host.short()}; {', '.join(engines)}; {report.created[:10]}. `{report.command}`"
     ]
     return "\n".join(lines) + "\n"
-
-
-ENGINES = ("onnxruntime", "onnxruntime-gpu", "openvino", "tensorrt", "torch")
 
 
 def _table(rows: Sequence[BenchRow]) -> list[str]:

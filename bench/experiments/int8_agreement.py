@@ -26,7 +26,7 @@ from rich.console import Console
 from rich.table import Table
 
 from edgecnn_bench.results import write_result
-from edgecnn_runtime.backends import backend_module
+from edgecnn_runtime.backends import get_engine
 from edgecnn_runtime.types import Result
 from edgecnn_runtime.verification.result_matching import agreement_rate
 
@@ -85,7 +85,7 @@ def measure(network: Trained, asked: ExperimentOptions) -> dict[str, Any]:
             found = results(f"int8-{made.form(engine)}", engine)
             row[engine] = share(found)
             row[f"{engine}_with_landmarks"] = share(found, landmarks=True)
-        if BF16[1] in backend_module(BF16[0]).precisions():
+        if BF16[1] in get_engine(BF16[0]).precisions():
             row["float_in_bf16"] = share(results("fp32", *BF16))
     return row | {"reached": min(row[engine] for engine in ENGINES) >= WANTED}
 

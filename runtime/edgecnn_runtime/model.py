@@ -12,7 +12,7 @@ from itertools import islice
 from pathlib import Path
 from types import TracebackType
 
-from edgecnn_runtime.backends import Backend, Options, backend_module
+from edgecnn_runtime.backends import Backend, Options, get_engine
 from edgecnn_runtime.bundle.bundle import Bundle, open_bundle
 from edgecnn_runtime.bundle.manifest import Manifest
 from edgecnn_runtime.decode import make_decoder
@@ -27,7 +27,7 @@ from edgecnn_runtime.errors import (
 from edgecnn_runtime.preprocess import Geometry, Preprocessor, Roi, check_frame
 from edgecnn_runtime.selection.candidates import Candidate, Choice, rank_candidates
 from edgecnn_runtime.types import Box, Frame, Pixels, Result, Tensors
-from edgecnn_runtime.verification.selftest import check_outputs, ensure_selftest
+from edgecnn_runtime.verification.selftest import ensure_selftest
 
 FALLBACK_ERRORS = (SelfTestError, UnsupportedModelError, BackendMissingError)
 """What lets ``load`` go on to the next candidate; a damaged bundle does not."""
@@ -112,14 +112,12 @@ def open_model(
         precision=candidate.precision,
         cache_dir=cache,
     )
-    engine = backend_module(candidate.backend)
-    backend: Backend = engine.open(bundle.file(candidate.artifact), options)
+    engine = get_engine(candidate.backend)
+    backend = engine.open(bundle.file(candidate.artifact), options, bundle.manifest.model)
     try:
-        check_outputs(bundle.manifest.model, backend, str(candidate))
-        tested = self_test and candidate.backend != "fake"  # a fake reproduces nothing
         test = (
             ensure_selftest(bundle, candidate.artifact, candidate.engine, backend, cache)
-            if tested
+            if self_test and not engine.is_fake
             else None
         )
         return Model(bundle.manifest, backend, Choice(candidate, test))

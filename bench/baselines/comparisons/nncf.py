@@ -28,7 +28,7 @@ from runner.setting import Setting
 
 from edgecnn_bench.stats import FLOOR
 from edgecnn_runtime import Model
-from edgecnn_runtime.backends import Options, backend_module, installed
+from edgecnn_runtime.backends import Options, get_engine, installed
 from edgecnn_runtime.bundle.bundle import Bundle, open_bundle
 from edgecnn_runtime.preprocess import Preprocessor
 from edgecnn_runtime.selection.candidates import Candidate, Choice
@@ -83,7 +83,7 @@ def compare_network(setting: Setting, network: Trained) -> list[BaselineRow]:
     files = quantize(setting, bundle, network)
     raced = prepared(bundle, network.pictures, RACED)
     rows = []
-    for engine in (name for name in installed() if name != "fake"):
+    for engine in installed():
         judge = Judge(bundle, engine, network, QUICK_PICTURES if setting.quick else None)
         theirs = [judge.entry(name, file) for name, file in files.items()]
         best = max(theirs, key=lambda entry: entry.share)
@@ -116,7 +116,7 @@ def returned(bundle: Bundle) -> bool:
 def our_file(bundle: Bundle, engine: str) -> tuple[str, Path]:
     """The form that the engine takes first: INT8, or float where no INT8 passed."""
     forms = {artifact.target: artifact for artifact in bundle.manifest.artifacts}
-    quantized = (name for name in backend_module(engine).TARGETS if name in forms.keys() - {"any"})
+    quantized = (name for name in get_engine(engine).targets if name in forms.keys() - {"any"})
     form = forms[next(quantized, "any")]
     return form.file.removeprefix("model.").removesuffix(".onnx"), bundle.path / form.file
 
@@ -183,7 +183,7 @@ class Judge:
 
     def _results(self, file: Path) -> list[Result]:
         manifest = self._bundle.manifest
-        backend = backend_module(self._engine).open(file, Options(precision="f32"))
+        backend = get_engine(self._engine).open(file, Options(precision="f32"))
         candidate = Candidate(manifest.artifacts[0], self._engine, "f32", 0, "it is compared")
         with Model(manifest, backend, Choice(candidate)) as model:
             return [model(frame) for frame in self._frames]

@@ -8,7 +8,7 @@ import msgspec
 
 from edgecnn_export.config import ExportConfig, Target
 from edgecnn_export.pipeline import ExportResult, export
-from edgecnn_runtime.backends import backend_module
+from edgecnn_runtime.backends import get_engine
 from edgecnn_runtime.bundle.bundle import Bundle
 from edgecnn_runtime.model import Model, open_model
 from edgecnn_runtime.selection.candidates import Candidate
@@ -32,7 +32,7 @@ class Int8Made:
     def form(self, engine: str) -> str:
         """The target whose INT8 graph this engine takes first; "" where none passed its gate."""
         passed = {one.target for one in self.result.int8.results if one.passed}
-        taken = (name for name in backend_module(engine).TARGETS if name in passed)
+        taken = (name for name in get_engine(engine).targets if name in passed)
         return next(taken, "")
 
     def forms(self) -> list[dict[str, Any]]:

@@ -11,10 +11,10 @@ import msgspec
 
 from edgecnn_export.config import ExportConfig
 from edgecnn_export.loading.loaded import LoadedModel
+from edgecnn_runtime.backends import distributions
 from edgecnn_runtime.bundle.manifest import Provenance
 
-PACKAGES = ("edgecnn", "torch", "onnx", "onnxscript", "onnxruntime", "openvino", "numpy",
-            "opencv-python-headless")  # fmt: skip
+PACKAGES = ("edgecnn", "torch", "onnx", "onnxscript", "numpy", "opencv-python-headless")
 
 
 def provenance(loaded: LoadedModel, config: ExportConfig) -> Provenance:
@@ -55,7 +55,7 @@ def _versions() -> dict[str, str]:
         "python": platform.python_version(),
         "platform": f"{platform.system()} {platform.machine()}",
     }
-    for package in PACKAGES:
+    for package in (*PACKAGES, *distributions()):
         try:
             versions[package] = metadata.version(package)
         except metadata.PackageNotFoundError:

@@ -14,7 +14,7 @@ from edgecnn_export.quantization.detection_distance import detection_distance
 from edgecnn_export.verification.output_slices import output_slices
 from edgecnn_export.verification.verify import ANY_COSINE, Gate, applicable_gate, decode_all, infer
 from edgecnn_runtime import __version__
-from edgecnn_runtime.backends import Options, backend_module
+from edgecnn_runtime.backends import Options, get_engine, open_backend
 from edgecnn_runtime.bundle.manifest import ModelSpec, Quality
 from edgecnn_runtime.decode import make_decoder
 from edgecnn_runtime.device.fingerprint import numerics_key
@@ -156,7 +156,7 @@ class AccuracyGate:
     @property
     def key(self) -> str:
         """What a verdict depends on besides graph and pictures."""
-        versions = [f"{name} {backend_module(name).version()}" for name in self.engines]
+        versions = [f"{name} {get_engine(name).version()}" for name in self.engines]
         model = self.spec
         return repr(
             (
@@ -282,12 +282,10 @@ def results_on(
     spec: ModelSpec, path: Path, engine: str, evaluation: LabeledSet, batch: int
 ) -> Iterator[Result]:
     """Decoded results on every labeled picture, in its own pixels, as the runtime gives them."""
-    module = backend_module(engine)
-    backend = module.open(path, Options(batch=batch, precision=module.precisions()[0]))
     decoder = make_decoder(spec)
-    preprocessor = Preprocessor(spec.input, backend.pixels)
     waiting: list[Geometry] = []
-    try:
+    with open_backend(engine, path, Options(batch=batch), spec) as backend:
+        preprocessor = Preprocessor(spec.input, backend.pixels)
         for _, frame in evaluation.frames():
             waiting.append(preprocessor.load_frame(frame, len(waiting)))
             if len(waiting) == batch:
@@ -298,8 +296,6 @@ def results_on(
         outputs = backend.run() if waiting else {}
         for slot, geometry in enumerate(waiting):
             yield decoder.decode(outputs, slot, geometry)
-    finally:
-        backend.close()
 
 
 def is_uninformative(reference: Score, classes: int) -> bool:

@@ -17,6 +17,7 @@ from edgecnn_export.config import Method
 from edgecnn_export.progress import Progress
 from edgecnn_export.quantization.range_estimation import BINS, Histogram, Range, choose_range
 from edgecnn_export.quantization.schemes import WEIGHTED
+from edgecnn_runtime.backends.ort_session import open_session
 from edgecnn_runtime.errors import UnsupportedModelError
 from edgecnn_runtime.types import Pixels
 
@@ -93,15 +94,8 @@ class ActivationCollector:
     """A graph with more outputs: inner tensors by name."""
 
     def __init__(self, model: onnx.ModelProto, tensors: Sequence[str]) -> None:
-        import onnxruntime as ort
-
         tapped = with_outputs(model, tensors)
-        options = ort.SessionOptions()
-        options.log_severity_level = 3
-        options.enable_cpu_mem_arena = False
-        self._session = ort.InferenceSession(
-            tapped.SerializeToString(), options, ["CPUExecutionProvider"]
-        )
+        self._session = open_session(tapped.SerializeToString(), arena=False)
         self._input = self._session.get_inputs()[0]
         self._tensors = list(tensors)
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from edgecnn_export.quantization.layers import Quantizer, QuantizerMap
+from edgecnn_runtime.backends.ort_session import open_session
 from edgecnn_runtime.types import Floats, Pixels
 
 BATCH = 2
@@ -52,8 +53,6 @@ class FakeQuantModel:
 
         batch_axes: by output, where it is not the first.
         """
-        import onnxruntime as ort
-
         self.tensors = tuple(quantizers.activations)
         self.weights = tuple(quantizers.weights)
         self.biases: dict[str, NDArray[np.float32]] = {}
@@ -62,11 +61,7 @@ class FakeQuantModel:
         board = _Board(model, quantizers, self._taps)
         self._final = board.finals
         self.biases.update(board.biases)
-        options = ort.SessionOptions()
-        options.log_severity_level = 3
-        self._session = ort.InferenceSession(
-            board.model.SerializeToString(), options, ["CPUExecutionProvider"]
-        )
+        self._session = open_session(board.model.SerializeToString())
         self._pixels = model.graph.input[0].name
         fixed = model.graph.input[0].type.tensor_type.shape.dim[0].dim_value
         self._batch, self._fixed = fixed or BATCH, bool(fixed)

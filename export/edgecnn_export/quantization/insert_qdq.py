@@ -9,6 +9,7 @@ import onnx
 from edgecnn_export.quantization.ignored_scope import find_ignored, shared_quantizers
 from edgecnn_export.quantization.range_estimation import Range
 from edgecnn_export.quantization.schemes import FUSED, QuantScheme
+from edgecnn_runtime.backends.ort_session import import_onnxruntime
 
 TAIL = "_QuantizeLinear_Input"
 """What the quantizer appends to the name of a graph output it has to rename."""
@@ -25,6 +26,7 @@ def insert_qdq(
     model: every node named. ranges: by tensor; None gives every tensor the same, to learn which
     ones would be quantized. floats: names of nodes that stay in float.
     """
+    import_onnxruntime()  # switches its telemetry off first
     from onnxruntime.quantization import QuantType
     from onnxruntime.quantization.calibrate import CalibrationMethod, TensorData, TensorsData
     from onnxruntime.quantization.qdq_quantizer import QDQQuantizer

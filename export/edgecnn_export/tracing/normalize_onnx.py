@@ -15,6 +15,7 @@ from onnx_ir.passes.common import (
 
 from edgecnn_export.tracing.naming import BATCH, INPUT, rename
 from edgecnn_export.tracing.strip_nms import strip_nms
+from edgecnn_runtime.backends.ort_session import FATAL, open_session
 from edgecnn_runtime.errors import UnsupportedModelError
 
 OLDEST_OPSET = 13
@@ -230,13 +231,7 @@ def _close(found: NDArray[Any], wanted: NDArray[Any]) -> bool:
 
 
 def _run(model: onnx.ModelProto, planes: Planes) -> list[NDArray[Any]]:
-    import onnxruntime as ort
-
-    options = ort.SessionOptions()
-    options.log_severity_level = 4
-    session = ort.InferenceSession(
-        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
+    session = open_session(model.SerializeToString(), severity=FATAL)
     return list(session.run(None, {INPUT: planes}))
 
 

@@ -6,7 +6,7 @@ import msgspec
 import numpy as np
 
 from edgecnn_export.verification.verify import decode_all
-from edgecnn_runtime.backends import Options, backend_module
+from edgecnn_runtime.backends import Options, open_backend
 from edgecnn_runtime.bundle.bundle import Bundle, GoldenData
 from edgecnn_runtime.bundle.manifest import Parity
 from edgecnn_runtime.parity import parity
@@ -51,14 +51,11 @@ def output_drift(
     chance = np.random.default_rng(0).random(kept.shape, np.float32)
     dithered = np.minimum(np.floor(kept + chance), 255).astype(np.uint8)
     options = Options(threads=choice.threads, batch=model.smallest_batch)
-    engine = backend_module(choice.backend).open(bundle.file(choice.artifact), options)
-    try:
+    with open_backend(choice.backend, bundle.file(choice.artifact), options, model) as engine:
         ours, theirs, others = (
             run_batches(engine, GoldenData(pixels, {}), model)
             for pixels in (shown, nearest, dithered)
         )
-    finally:
-        engine.close()
     threshold = float(getattr(model.decode, "score", 0.0))
     same = [
         results_match(one, other, threshold=threshold)

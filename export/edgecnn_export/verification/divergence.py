@@ -17,9 +17,10 @@ import onnx
 import torch
 from numpy.typing import NDArray
 
-from edgecnn_export.verification.reference import open_session, reference_preprocess
+from edgecnn_export.verification.reference import reference_preprocess
 from edgecnn_export.verification.verify import Check
-from edgecnn_runtime.backends import Options, backend_module
+from edgecnn_runtime.backends import Options, open_backend
+from edgecnn_runtime.backends.ort_session import open_session
 from edgecnn_runtime.bundle.manifest import Input
 from edgecnn_runtime.errors import VerificationError
 from edgecnn_runtime.types import Floats, Pixels
@@ -170,7 +171,7 @@ def onnx_layers(model: onnx.ModelProto, planes: NDArray[Any]) -> list[LayerValue
 
     planes: as its input takes them.
     """
-    session = open_session(with_all_outputs(model))
+    session = open_session(with_all_outputs(model).SerializeToString(), optimize=False)
     names = [output.name for output in session.get_outputs()]
     makers = {
         output: f"{node.name or output} ({node.op_type})"
@@ -186,16 +187,12 @@ def onnx_layers(model: onnx.ModelProto, planes: NDArray[Any]) -> list[LayerValue
 
 def artifact_layers(path: Path, backend: str, pixels: Pixels) -> dict[str, NDArray[Any]]:
     """What every node of an artifact gives for one picture on an engine, by tensor name."""
-    module = backend_module(backend)
     with tempfile.TemporaryDirectory() as folder:
-        opened = Path(folder) / "layers.onnx"
-        onnx.save_model(with_all_outputs(onnx.load_model(str(path))), str(opened))
-        engine = module.open(opened, Options(precision=module.precisions()[0]))
-        try:
-            engine.pixels[:] = pixels[:1]
-            return {name: np.array(values) for name, values in engine.run().items()}
-        finally:
-            engine.close()
+        file = Path(folder) / "layers.onnx"
+        onnx.save_model(with_all_outputs(onnx.load_model(str(path))), str(file))
+        with open_backend(backend, file, Options()) as opened:
+            opened.pixels[:] = pixels[:1]
+            return {name: np.array(values) for name, values in opened.run().items()}
 
 
 def with_all_outputs(model: onnx.ModelProto) -> onnx.ModelProto:

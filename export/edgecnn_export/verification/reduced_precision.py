@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from edgecnn_export.progress import Progress
 from edgecnn_export.verification.verify import Check, Gate, Verifier, step_name
-from edgecnn_runtime.backends import backend_module
+from edgecnn_runtime.backends import get_engine
 from edgecnn_runtime.errors import VerificationError
 
 GATE = Gate(cosine=0.99, agreement=0.99)
@@ -33,10 +33,10 @@ def check_reduced(verifier: Verifier, exact: Sequence[Check], progress: Progress
     """Every artifact and engine that passed at its exact precision, at the others it offers."""
     passed, left_out = [], []
     for check in exact:
-        module = backend_module(check.backend)
-        if check.artifact.target not in module.TARGETS:
+        runner = get_engine(check.backend)
+        if not runner.takes(check.artifact.target, check.artifact.format):
             continue
-        for precision in module.precisions()[1:]:
+        for precision in runner.precisions()[1:]:
             engine = f"{check.backend}/{precision}"
             with progress.step(step_name(check.artifact, engine)):
                 gate = _gate(check)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from edgecnn_export.loading.loaded import LoadedModel, input_shape
 from edgecnn_export.tracing.batch import batch_axes
 from edgecnn_export.tracing.output_tree import tensor_leaves
+from edgecnn_runtime.backends.ort_session import open_session
 from edgecnn_runtime.bundle.manifest import Input
 from edgecnn_runtime.types import Floats, Pixels
 
@@ -32,16 +33,6 @@ class Reference(Protocol):
 
     def run(self, planes: Floats) -> Outputs:
         """float32[N,C,H,W], normalized → outputs by name; new arrays."""
-
-
-def open_session(model: onnx.ModelProto) -> Any:
-    """An ONNX Runtime session that runs the graph as it is written."""
-    import onnxruntime as ort
-
-    options = ort.SessionOptions()
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.log_severity_level = 3
-    return ort.InferenceSession(model.SerializeToString(), options, ["CPUExecutionProvider"])
 
 
 def reference_preprocess(pixels: Pixels, spec: Input) -> Floats:
@@ -84,7 +75,7 @@ class OnnxReference:
 
     def __init__(self, model: onnx.ModelProto, axes: Mapping[str, int]) -> None:
         self._axes = axes
-        self._session = open_session(model)
+        self._session = open_session(model.SerializeToString(), optimize=False)
         self._input = self._session.get_inputs()[0]
 
     def run(self, planes: Floats) -> Outputs:

@@ -9,15 +9,11 @@ import numpy as np
 
 from edgecnn_export.progress import Progress
 from edgecnn_export.verification.output_slices import output_slices
-from edgecnn_runtime.backends import Options, backend_module, installed
+from edgecnn_runtime.backends import Options, get_engine, open_backend, require_installed
 from edgecnn_runtime.bundle.bundle import GoldenData
 from edgecnn_runtime.bundle.manifest import Artifact, ModelSpec, Parity, Run, Yolo
 from edgecnn_runtime.decode import make_decoder
-from edgecnn_runtime.errors import (
-    BackendMissingError,
-    UnsupportedModelError,
-    VerificationError,
-)
+from edgecnn_runtime.errors import UnsupportedModelError, VerificationError
 from edgecnn_runtime.parity import NOISE_FLOOR, input_sensitivity, parity, snr_db
 from edgecnn_runtime.preprocess import identity_geometry
 from edgecnn_runtime.types import Floats, Pixels, Result
@@ -59,7 +55,8 @@ GATES: Mapping[str, Gate] = {
 """By the artifact's precision. INT8 has passed a gate of its own, on more pictures, before it is
 written; here it is only recorded."""
 FALLBACK_BACKEND = "onnxruntime"
-"""Runs an artifact none of whose engines is installed here: it computes any graph."""
+"""Runs an artifact none of whose engines is installed here: it computes any graph, and export needs
+it in any case."""
 MIN_AGREEMENT = 0.99
 MIN_BOXES = 30
 """So many boxes prove something: with 30 out of 30 equal, 90 % or more are, 95 times in 100."""
@@ -108,21 +105,17 @@ class Check:
 def engines(asked: Iterable[str] | None) -> list[str]:
     """Engines to verify on: those asked for, else every one that is installed here.
 
-    Raises BackendMissingError for one that was asked for and is not here, or when none is.
+    Raises BackendMissingError for one that was asked for and cannot be used here, or when none can.
     """
-    here = installed()
     for name in asked or ():
-        if name not in here:
-            raise BackendMissingError(f"{name} is not installed: {backend_module(name).INSTALL}")
-    if not here:
-        raise BackendMissingError("no engine to verify on: pip install 'edgecnn-runtime[cpu]'")
-    return list(asked or here)
+        get_engine(name).version()
+    return list(asked or require_installed())
 
 
 def engines_for(target: str, names: Iterable[str]) -> list[str]:
     """Those of the engines that take an artifact; where none does, the one that runs them all."""
     names = list(names)
-    takers = [name for name in names if target in backend_module(name).TARGETS]
+    takers = [name for name in names if get_engine(name).takes(target)]
     return takers or [FALLBACK_BACKEND]
 
 
@@ -187,8 +180,8 @@ class Verifier:
         truth: ReferenceOutputs,
         precision: str = "",
     ) -> tuple[Run, dict[str, Floats], tuple[bool, ...]]:
-        spec, module = self.spec, backend_module(name)
-        precision = precision or module.precisions()[0]
+        spec, runner = self.spec, get_engine(name)
+        precision = precision or runner.precisions()[0]
         path = self.folder / artifact.file
         try:
             outputs = infer(path, spec, name, truth.pixels, batch, precision=precision)
@@ -202,7 +195,7 @@ class Verifier:
         agreed = tuple(results_match(*pair, threshold=threshold) for pair in pairs)
         run = Run(
             engine=f"{name}/{precision}",
-            version=module.version(),
+            version=runner.version(),
             parity={
                 output: _worst_part(spec, output, expected, outputs[output])
                 for output, expected in truth.outputs.items()
@@ -231,12 +224,8 @@ def infer(
 
     precision: "" is the engine's exact one.
     """
-    module = backend_module(backend)
-    engine = module.open(path, Options(batch=batch, precision=precision))
-    try:
-        return run_batches(engine, GoldenData(pixels, {}), spec)
-    finally:
-        engine.close()
+    with open_backend(backend, path, Options(batch=batch, precision=precision), spec) as opened:
+        return run_batches(opened, GoldenData(pixels, {}), spec)
 
 
 def decode_all(spec: ModelSpec, outputs: Mapping[str, Floats]) -> tuple[Result, ...]:

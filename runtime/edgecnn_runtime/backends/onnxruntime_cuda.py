@@ -3,43 +3,23 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from edgecnn_runtime.backends import Backend, Options, check_options
-from edgecnn_runtime.backends.nvidia.driver import float_precisions, gpu, version_with_gpu
-from edgecnn_runtime.backends.nvidia.session import Provider, import_with, open_session
-
-PACKAGE = "onnxruntime-gpu"
-INSTALL = "pip install 'edgecnn-runtime[gpu]'"
-TARGETS = ("any",)  # quantized convolutions would run in float, behind their roundings
-DEVICE, BUILDS = "gpu", False
+from edgecnn_runtime.backends.base import Backend, Engine, Options
+from edgecnn_runtime.backends.nvidia.driver import float_precisions, gpu
+from edgecnn_runtime.backends.nvidia.session import import_with, open_gpu_session
+from edgecnn_runtime.backends.ort_session import WHEELS, Provider
 
 PROVIDER = "CUDAExecutionProvider"
 
 
-def precisions() -> tuple[str, ...]:
-    """f32; from compute capability 8.0 also tf32. Raises BackendMissingError without a GPU."""
-    return float_precisions()
-
-
-def version() -> str:
-    """Of onnxruntime-gpu. Raises ImportError without it, BackendMissingError without a GPU."""
-    return version_with_gpu(PACKAGE)
-
-
-def open(path: Path, options: Options) -> Backend:  # noqa: A001
-    """Load an artifact.
-
-    Raises BackendMissingError where there is no GPU, or no ONNX Runtime that reaches it;
-    UnsupportedModelError where it does not take the file or the batch.
-    """
-    gpu()
-    check_options(options, precisions(), "ONNX Runtime's CUDA provider")
-    ort = import_with(PROVIDER, INSTALL)
+def load(path: Path, options: Options) -> Backend:
+    """The artifact in a session on the GPU."""
+    import_with(PROVIDER, ENGINE.install)
     exact = options.precision in {"", "f32"}
 
     def providers(stream: int, graph: bool) -> Sequence[Provider]:
         return [cuda_provider(stream, exact=exact, graph=graph)]
 
-    return open_session(ort, path, options, providers, INSTALL)
+    return open_gpu_session(path, options, providers, ENGINE.install)
 
 
 def cuda_provider(stream: int, *, exact: bool, graph: bool) -> Provider:
@@ -51,3 +31,19 @@ def cuda_provider(stream: int, *, exact: bool, graph: bool) -> Provider:
         "enable_cuda_graph": "1" if graph else "0",
     }
     return PROVIDER, settings
+
+
+ENGINE = Engine(
+    name="onnxruntime-cuda",
+    label="ONNX Runtime's CUDA provider",
+    packages=("onnxruntime-gpu",),
+    exclusive=WHEELS,
+    install="pip install 'edgecnn-runtime[gpu]'",
+    install_jetson="install onnxruntime-gpu from NVIDIA's index for this JetPack, and: "
+    "pip install 'cuda-bindings<13'",
+    device="gpu",
+    find_device=gpu,
+    targets=("any",),  # quantized convolutions would run in float, behind their roundings
+    precisions=float_precisions,
+    load=load,
+)

@@ -7,52 +7,36 @@ from importlib import import_module, util
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from edgecnn_runtime.backends import Backend, Options, check_options
-from edgecnn_runtime.backends.nvidia.driver import float_precisions, gpu, version_with_gpu
-from edgecnn_runtime.backends.nvidia.engine_cache import load, store
-from edgecnn_runtime.backends.nvidia.session import Provider, import_with, open_session
+from edgecnn_runtime.backends.base import Backend, Engine, Options
+from edgecnn_runtime.backends.nvidia.driver import float_precisions, gpu
+from edgecnn_runtime.backends.nvidia.engine_cache import load_engine, store_engine
+from edgecnn_runtime.backends.nvidia.session import import_with, open_gpu_session
 from edgecnn_runtime.backends.nvidia.tensorrt_engine import engine_key, log_build
 from edgecnn_runtime.backends.onnxruntime_cuda import cuda_provider
-
-PACKAGE = "onnxruntime-gpu"
-INSTALL = "pip install 'edgecnn-runtime[gpu-tensorrt]'"
-LIBRARY = "libnvinfer.so.10"  # what the provider is linked to
-TARGETS = ("trt", "any")
-DEVICE, BUILDS = "gpu", True
+from edgecnn_runtime.backends.ort_session import WHEELS, Provider
 
 PROVIDER = "TensorrtExecutionProvider"
-LABEL = "ONNX Runtime's TensorRT provider"
+LIBRARY = "libnvinfer.so.10"
+"""What the provider is linked to."""
 
 
 def precisions() -> tuple[str, ...]:
-    """tf32 where the GPU can (the provider has no switch for it), else f32.
-
-    Raises BackendMissingError without a GPU.
-    """
+    """tf32 where the GPU can (the provider has no switch for it), else f32."""
     return float_precisions()[-1:]
 
 
-def version() -> str:
-    """Of onnxruntime-gpu. Raises ImportError without it, BackendMissingError without a GPU."""
-    return version_with_gpu(PACKAGE)
-
-
-def open(path: Path, options: Options) -> Backend:  # noqa: A001
-    """Load an artifact, building its engine where none was kept, which takes minutes.
-
-    Raises BackendMissingError where there is no GPU, no ONNX Runtime that reaches it, or no
-    TensorRT 10; UnsupportedModelError where it does not take the file or the batch.
-    """
-    here = gpu()
-    check_options(options, precisions(), LABEL)
+def load(path: Path, options: Options) -> Backend:
+    """The artifact in a session on the GPU; its engine is built where none was stored."""
+    device = gpu()
     if util.find_spec("tensorrt_libs"):
         import_module("tensorrt_libs")  # where pip put them the provider would not look
-    ort = import_with(PROVIDER, INSTALL)
-    key = engine_key(path, options, f"{LABEL} {ort.__version__}, {_tensorrt()}", here)
+    ort = import_with(PROVIDER, ENGINE.install)
+    version = f"{ENGINE.label} {ort.__version__}, {_tensorrt_version()}"
+    key = engine_key(path, options, version, device)
     quantized = _is_quantized(path)
-    found = load(options.cache_dir, key) if options.cache_dir else None
+    stored = load_engine(options.cache_dir, key) if options.cache_dir else None
     with TemporaryDirectory() as empty:
-        folder = found or Path(empty)
+        folder = stored or Path(empty)
 
         def providers(stream: int, graph: bool) -> Sequence[Provider]:
             return [
@@ -60,12 +44,12 @@ def open(path: Path, options: Options) -> Backend:  # noqa: A001
                 cuda_provider(stream, exact=False, graph=False),
             ]
 
-        if found is None:
-            log_build(path, LABEL, here, options)
-        session = open_session(ort, path, options, providers, INSTALL)
-        if found is None and options.cache_dir:
-            built = {file.name: file.read_bytes() for file in folder.iterdir()}
-            store(options.cache_dir, key, built)
+        if stored is None:
+            log_build(path, ENGINE.label, device, options)
+        session = open_gpu_session(path, options, providers, ENGINE.install)
+        if stored is None and options.cache_dir:
+            files = {file.name: file.read_bytes() for file in folder.iterdir()}
+            store_engine(options.cache_dir, key, files)
         return session
 
 
@@ -82,8 +66,8 @@ def tensorrt_provider(stream: int, folder: Path, *, quantized: bool, graph: bool
     return PROVIDER, settings
 
 
-def _tensorrt() -> str:
-    """The version of TensorRT that the provider will load; "" where it will not find any."""
+def _tensorrt_version() -> str:
+    """Of the TensorRT that the provider will load; "" where it will not find any."""
     try:
         return f"TensorRT {ctypes.CDLL(LIBRARY).getInferLibVersion()}"
     except (OSError, AttributeError):
@@ -97,3 +81,18 @@ def _is_quantized(path: Path) -> bool:
             return False
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
             return content.find(b"QuantizeLinear") >= 0
+
+
+ENGINE = Engine(
+    name="onnxruntime-tensorrt",
+    label="ONNX Runtime's TensorRT provider",
+    packages=("onnxruntime-gpu",),
+    exclusive=WHEELS,
+    install="pip install 'edgecnn-runtime[gpu-tensorrt]'",
+    device="gpu",
+    find_device=gpu,
+    targets=("trt", "any"),
+    needs_build=True,
+    precisions=precisions,
+    load=load,
+)

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from edgecnn_runtime.backends import BACKENDS, backend_module, installed
+from edgecnn_runtime.backends import get_engine, require_installed
 from edgecnn_runtime.bundle.bundle import Bundle
 from edgecnn_runtime.bundle.manifest import Artifact
 from edgecnn_runtime.device.cpu import INT8_DOT, SATURATING, WIDE, cpu_features, usable_cores
@@ -47,7 +47,7 @@ class Candidate:
     @property
     def needs_build(self) -> bool:
         """Whether opening it may take minutes: its engine is built here, once."""
-        return bool(backend_module(self.backend).BUILDS)
+        return get_engine(self.backend).needs_build
 
     @property
     def verified_at_export(self) -> bool:
@@ -102,12 +102,12 @@ def candidates(
     as of a precision that no engine computes in here.
     """
     here = cpu_features() if features is None else features
-    names = _backends(backend, list(installed()) if engines is None else engines)
+    names = _backends(backend, engines)
     placed = [
         (rank, Candidate(entry, name, offered, _threads(name, threads), why))
         for entry in _artifacts(bundle, artifact)
         for name in names
-        if entry.target in backend_module(name).TARGETS
+        if get_engine(name).takes(entry.target, entry.format)
         for rank, why in [_rank(entry, name, here)]
         for offered in _precisions(name, precision)
     ]
@@ -181,17 +181,13 @@ def _only_builders(bundle: Bundle, offered: Sequence[Candidate]) -> list[Candida
 
 def _threads(name: str, wanted: int) -> int:
     """Of a candidate on this backend; one thread feeds a GPU."""
-    return 1 if backend_module(name).DEVICE == "gpu" else wanted or usable_cores()
+    return 1 if get_engine(name).device == "gpu" else wanted or usable_cores()
 
 
-def _backends(named: str, engines: Sequence[str]) -> list[str]:
+def _backends(named: str, engines: Sequence[str] | None) -> list[str]:
     if named:
-        backend_module(named)
-        return [named]
-    if engines:
-        return list(engines)
-    lines = [f"  {backend_module(name).INSTALL}    # {name}" for name in BACKENDS if name != "fake"]
-    raise BackendMissingError("no inference engine is installed here; one of:\n" + "\n".join(lines))
+        return [get_engine(named).name]
+    return list(require_installed() if engines is None else engines)
 
 
 def _artifacts(bundle: Bundle, named: str) -> list[Artifact]:
@@ -217,9 +213,9 @@ def _rank(
 
     Of forms that the processor likes as well, the one that the backend names first.
     """
-    module = backend_module(name)
-    preferred = module.TARGETS.index(artifact.target)
-    if module.DEVICE == "gpu":
+    engine = get_engine(name)
+    preferred = engine.targets.index(artifact.target)
+    if engine.device == "gpu":
         return (0, 0, preferred), "there is a GPU; nothing was measured"
     place, why = _cpu_rank(artifact, features)
     return (1, place, preferred), why
@@ -247,7 +243,7 @@ def _cpu_rank(artifact: Artifact, features: frozenset[str]) -> tuple[int, str]:
 
 
 def _check_precision(wanted: str, engines: Sequence[str]) -> None:
-    offered = sorted({each for name in engines for each in backend_module(name).precisions()})
+    offered = sorted({each for name in engines for each in get_engine(name).precisions()})
     if wanted and wanted != ALL and wanted not in offered:
         raise BackendMissingError(
             f"no engine here computes in {wanted!r}; {', '.join(engines)} offer "
@@ -256,7 +252,7 @@ def _check_precision(wanted: str, engines: Sequence[str]) -> None:
 
 
 def _precisions(name: str, wanted: str) -> Iterator[str]:
-    offered: tuple[str, ...] = backend_module(name).precisions()
+    offered = get_engine(name).precisions()
     if wanted == ALL:
         yield from offered
     elif not wanted:

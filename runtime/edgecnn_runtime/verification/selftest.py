@@ -10,13 +10,13 @@ import msgspec
 import numpy as np
 
 from edgecnn_runtime import __version__
-from edgecnn_runtime.backends import Backend, backend_module
+from edgecnn_runtime.backends import Backend, get_engine
 from edgecnn_runtime.bundle.bundle import Bundle, GoldenData, load_golden
 from edgecnn_runtime.bundle.manifest import Artifact, ModelSpec
 from edgecnn_runtime.decode import Decoder, make_decoder
 from edgecnn_runtime.device.cache import read_entry, write_entry
 from edgecnn_runtime.device.fingerprint import numerics_key
-from edgecnn_runtime.errors import BundleError, SelfTestError
+from edgecnn_runtime.errors import SelfTestError
 from edgecnn_runtime.parity import snr_db
 from edgecnn_runtime.preprocess import identity_geometry
 from edgecnn_runtime.types import Floats, Result, Tensors
@@ -68,28 +68,6 @@ class SelfTest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         return f"{text}, {self.agreement:.0%} of the decoded results equal"
 
 
-def check_outputs(spec: ModelSpec, backend: Backend, who: str) -> None:
-    """That an opened model takes and gives what the manifest says.
-
-    who: the candidate, for messages. Raises BundleError.
-    """
-    size = (len(backend.pixels), spec.input.height, spec.input.width, 3)
-    if backend.pixels.shape != size:
-        raise BundleError(
-            f"{who} takes {list(backend.pixels.shape)}; the manifest says {list(size)}"
-        )
-    for output in spec.outputs:
-        expected = tuple(len(backend.pixels) if n is None else n for n in output.shape)
-        found = backend.outputs.get(output.name)
-        if found is None:
-            raise BundleError(f"{who} gives no {output.name!r}, which the manifest says it does")
-        if found.shape != expected:
-            raise BundleError(
-                f"{who} gives {output.name!r} as {list(found.shape)}; "
-                f"the manifest says {list(expected)}"
-            )
-
-
 def ensure_selftest(
     bundle: Bundle, artifact: Artifact, engine: str, backend: Backend, cache: Path
 ) -> SelfTest:
@@ -98,7 +76,7 @@ def ensure_selftest(
     engine: ``backend/precision``. Raises SelfTestError, saying by how much, where it fails.
     """
     name = engine.partition("/")[0]
-    version = str(backend_module(name).version())
+    version = get_engine(name).version()
     batch = str(len(backend.pixels))
     key = (bundle.digest, artifact.file, engine, batch, version, __version__, *numerics_key())
     found = read_entry(cache, "selftest", key, SelfTest)

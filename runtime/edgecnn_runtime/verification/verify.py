@@ -9,18 +9,17 @@ from collections.abc import Sequence
 
 import msgspec
 
-from edgecnn_runtime.backends import Backend, Options, backend_module
+from edgecnn_runtime.backends import Options, get_engine, open_backend
 from edgecnn_runtime.bundle.bundle import Bundle, GoldenData
 from edgecnn_runtime.bundle.manifest import Parity
 from edgecnn_runtime.device.cache import default_cache_dir
-from edgecnn_runtime.errors import BackendMissingError, BundleError, EdgecnnError
+from edgecnn_runtime.errors import EdgecnnError
 from edgecnn_runtime.parity import parity
 from edgecnn_runtime.preprocess import prepare
 from edgecnn_runtime.selection.candidates import Candidate, candidates
 from edgecnn_runtime.types import Floats, Pixels
 from edgecnn_runtime.verification.selftest import (
     SelfTest,
-    check_outputs,
     golden_agreement,
     required_db,
     run_batches,
@@ -90,37 +89,23 @@ def _verdict(
     bundle: Bundle, candidate: Candidate, pixels: Pixels | None, reference: dict[str, Floats]
 ) -> tuple[BackendCheck, dict[str, Floats]]:
     model, artifact, engine = bundle.manifest.model, candidate.artifact, candidate.engine
-    module = backend_module(candidate.backend)
-    batch = model.smallest_batch
     options = Options(
         threads=candidate.threads,
-        batch=batch,
+        batch=model.smallest_batch,
         precision=candidate.precision,
         cache_dir=default_cache_dir(),
     )
-    version = ""
+    version = get_engine(candidate.backend).version()
     try:
-        version = str(module.version())
-        opened: Backend = module.open(bundle.file(artifact), options)
-    except ImportError:
-        raise BackendMissingError(
-            f"{candidate.backend} is not installed: {module.INSTALL}"
-        ) from None
+        with open_backend(candidate.backend, bundle.file(artifact), options, model) as backend:
+            test = run_selftest(bundle, artifact, engine, backend)
+            golden = GoldenData(pixels, {}) if pixels is not None else None
+            outputs = run_batches(backend, golden, model) if golden else {}
     except EdgecnnError as error:
         verdict = BackendCheck(
             artifact=artifact.file, engine=engine, version=version, problem=str(error)
         )
         return verdict, {}
-    try:
-        check_outputs(model, opened, "it")
-        test = run_selftest(bundle, artifact, engine, opened)
-        outputs = run_batches(opened, GoldenData(pixels, {}), model) if pixels is not None else {}
-    except BundleError as error:
-        return BackendCheck(
-            artifact=artifact.file, engine=engine, version=version, problem=str(error)
-        ), {}
-    finally:
-        opened.close()
     comparison = None
     problem = "" if test.passed else f"does not reproduce the golden outputs: {test}"
     if reference and outputs:

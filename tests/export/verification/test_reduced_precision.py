@@ -12,7 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 from edgecnn_export.progress import NullProgress
 from edgecnn_export.verification.reduced_precision import GATE, check_reduced
 from edgecnn_export.verification.verify import Check, Verifier, infer, make_truth
-from edgecnn_runtime.backends import backend_module
+from edgecnn_runtime.backends import get_engine
 from edgecnn_runtime.bundle.bundle import Bundle, load_golden, open_bundle, sha256_file
 from edgecnn_runtime.selection.candidates import Candidate
 
@@ -23,7 +23,7 @@ ENGINE = "openvino"
 def offered() -> tuple[str, ...]:
     """The reduced precisions of this machine."""
     pytest.importorskip("openvino")
-    found: tuple[str, ...] = backend_module(ENGINE).precisions()[1:]
+    found = get_engine(ENGINE).precisions()[1:]
     if not found:
         pytest.skip("this processor computes in float only")
     return found

@@ -1,22 +1,27 @@
 """The backends for NVIDIA GPUs, as far as a machine without one can tell; the rest where one is.
 
-With a GPU, test_backends.py runs its whole contract on them as well.
+With a GPU, tests/contract/ runs on them as well.
 """
 
-import json
-import subprocess
 import sys
+from dataclasses import replace
+from importlib import import_module, metadata
 
 import msgspec
 import numpy as np
 import onnx
 import pytest
 
-from edgecnn_runtime.backends import BACKENDS, Options, backend_module, installed, why_absent
-from edgecnn_runtime.backends import onnxruntime as cpu_backend
+from edgecnn_runtime.backends import (
+    BACKENDS,
+    Options,
+    get_engine,
+    installed,
+    open_backend,
+    why_absent,
+)
 from edgecnn_runtime.backends import onnxruntime_tensorrt as ort_trt
 from edgecnn_runtime.backends.nvidia import driver
-from edgecnn_runtime.backends.nvidia.session import import_with
 from edgecnn_runtime.bundle import manifest as m
 from edgecnn_runtime.bundle.bundle import Bundle
 from edgecnn_runtime.errors import BackendMissingError
@@ -24,7 +29,7 @@ from edgecnn_runtime.selection import candidates as select
 from edgecnn_runtime.selection import record as measured
 from edgecnn_runtime.selection.candidates import candidates, rank_candidates
 
-GPU = [name for name in BACKENDS if backend_module(name).DEVICE == "gpu"]
+GPU = [name for name in BACKENDS if get_engine(name).device == "gpu"]
 NAMES = {"onnxruntime-cuda", "onnxruntime-tensorrt", "tensorrt", "tensorrt-rtx"}
 
 
@@ -46,7 +51,8 @@ def orin(monkeypatch):
 def engines(orin, monkeypatch):
     """And every engine for it, as far as the package's version goes."""
     for name in GPU:
-        monkeypatch.setattr(backend_module(name), "version", lambda: "1.0")
+        module = import_module(BACKENDS[name])
+        monkeypatch.setattr(module, "ENGINE", replace(module.ENGINE, packages=("numpy",)))
 
 
 @pytest.fixture
@@ -56,65 +62,41 @@ def no_gpu(monkeypatch):
 
 def test_all_four_are_there():
     assert set(GPU) == NAMES
-    assert [name for name in GPU if not backend_module(name).BUILDS] == ["onnxruntime-cuda"]
+    assert [name for name in GPU if not get_engine(name).needs_build] == ["onnxruntime-cuda"]
 
 
 @pytest.mark.parametrize("name", GPU)
 def test_without_a_gpu_it_is_absent_and_says_so(name, file, no_gpu):
-    module = backend_module(name)
+    engine = get_engine(name)
     assert why_absent(name) == "no NVIDIA driver"
     assert name not in installed()
-    assert module.INSTALL.startswith("pip install")
-    with pytest.raises(BackendMissingError, match="no NVIDIA driver"):
-        module.open(file, Options())
-    with pytest.raises(BackendMissingError, match="no NVIDIA driver"):
-        module.precisions()
+    for call in (engine.version, engine.precisions, lambda: engine.open(file, Options())):
+        with pytest.raises(BackendMissingError, match="no NVIDIA driver") as caught:
+            call()
+        assert "pip install" not in str(caught.value), "which would not help"
 
 
 @pytest.mark.parametrize("name", GPU)
 def test_without_its_package_it_is_absent(name, orin, monkeypatch):
-    monkeypatch.setattr(driver.metadata, "distributions", lambda **_kwargs: [])
-
-    def missing(name):
-        raise driver.metadata.PackageNotFoundError(name)
-
-    monkeypatch.setattr(driver.metadata, "version", missing)
+    monkeypatch.setattr(metadata, "distributions", lambda **_kwargs: [])
     assert why_absent(name) == "not installed"
 
 
-def test_nothing_of_nvidias_is_imported_to_find_that_out(no_gpu):
-    code = (
-        "import json, sys, edgecnn_runtime.backends as b; "
-        "[b.why_absent(n) for n in b.BACKENDS]; b.installed(); "
-        "print(json.dumps([n.split('.')[0] for n in sys.modules]))"
-    )
-    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
-    assert not {"tensorrt", "tensorrt_rtx", "cuda", "onnxruntime"} & set(json.loads(done.stdout))
-
-
 @pytest.mark.parametrize("name", ["tensorrt", "tensorrt-rtx"])
-def test_an_import_that_fails_is_named(name, file, orin, monkeypatch):
+def test_an_import_that_fails_is_named(name, file, engines, monkeypatch):
     monkeypatch.setitem(sys.modules, name.replace("-", "_"), None)
     with pytest.raises(BackendMissingError, match=r"cannot be used here.*pip install"):
-        backend_module(name).open(file, Options())
+        get_engine(name).open(file, Options())
 
 
 @pytest.mark.parametrize("name", ["onnxruntime-cuda", "onnxruntime-tensorrt"])
-def test_an_onnxruntime_without_the_provider_is_refused(name, file, orin):
+def test_an_onnxruntime_without_the_provider_is_refused(name, file, engines):
     import onnxruntime
 
     if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
         pytest.skip("the onnxruntime installed here has the CUDA provider")
     with pytest.raises(BackendMissingError, match=r"has no \w+ExecutionProvider.*pip install"):
-        backend_module(name).open(file, Options())
-
-
-def test_two_wheels_side_by_side_are_named(monkeypatch, caplog):
-    monkeypatch.setattr(cpu_backend, "wheels", lambda: ("onnxruntime", "onnxruntime-gpu"))
-    with pytest.raises(BackendMissingError):
-        import_with("NoSuchExecutionProvider", "pip install x")
-    assert "onnxruntime and onnxruntime-gpu are installed side by side" in caplog.text
-    assert "pip uninstall -y onnxruntime onnxruntime-gpu && pip install x" in caplog.text
+        get_engine(name).open(file, Options())
 
 
 def test_provider_options_are_text_as_onnxruntime_wants_them(tmp_path):
@@ -175,7 +157,7 @@ def test_what_builds_for_minutes_is_never_chosen_by_rule(bundle, engines, tmp_pa
 
 
 def test_where_everything_builds_nothing_is_built_unasked(bundle, engines, tmp_path, monkeypatch):
-    monkeypatch.setattr(select, "installed", lambda: {"tensorrt": "11.0"})
+    monkeypatch.setattr(select, "require_installed", lambda: {"tensorrt": "11.0"})
     with pytest.raises(BackendMissingError, match=r"bench .* --select` builds and measures"):
         rank_candidates(bundle, tmp_path)
 
@@ -207,12 +189,12 @@ def test_a_provider_that_cannot_be_exact_does_not_claim_to_be(bundle, engines):
 def test_it_does_on_the_gpu_what_the_cpu_does(name, file, build, tmp_path, caplog):
     if why := why_absent(name):
         pytest.skip(f"{name}: {why}")
-    module = backend_module(name)
+    engine = get_engine(name)
     for attempt in ("builds", "finds what it built"):
-        backend = module.open(file, Options(batch=2, cache_dir=tmp_path / "cache"))
-        backend.pixels[:] = np.random.default_rng(5).integers(0, 256, backend.pixels.shape)
-        expected = build.run_onnx(build.classifier(), backend.pixels)["scores"]
-        tolerance = 1e-4 if module.precisions()[0] == "f32" else 2e-2
-        assert backend.run()["scores"] == pytest.approx(expected, rel=tolerance, abs=tolerance)
-        backend.close()
-        assert caplog.text.count("takes minutes") == int(module.BUILDS), attempt
+        options = Options(batch=2, cache_dir=tmp_path / "cache")
+        with open_backend(name, file, options) as backend:
+            backend.pixels[:] = np.random.default_rng(5).integers(0, 256, backend.pixels.shape)
+            expected = build.run_onnx(build.classifier(), backend.pixels)["scores"]
+            tolerance = 1e-4 if engine.precisions()[0] == "f32" else 2e-2
+            assert backend.run()["scores"] == pytest.approx(expected, rel=tolerance, abs=tolerance)
+        assert caplog.text.count("takes minutes") == int(engine.needs_build), attempt

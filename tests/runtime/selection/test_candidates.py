@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from edgecnn_runtime.backends import backend_module
+from edgecnn_runtime.backends import get_engine
 from edgecnn_runtime.bundle import manifest as m
 from edgecnn_runtime.bundle.bundle import Bundle
 from edgecnn_runtime.device.cpu import usable_cores
@@ -93,7 +93,7 @@ def test_threads_default_to_the_cores_this_process_may_use(bundle):
 
 
 def test_all_precisions_on_request(bundle):
-    offered = backend_module("openvino").precisions()
+    offered = get_engine("openvino").precisions()
     found = candidates(bundle, artifact="fp32", precision="all", engines=["openvino"])
     assert [c.precision for c in found] == list(offered)
     if "bf16" in offered:
@@ -115,13 +115,6 @@ def test_what_does_not_exist_is_refused(bundle):
         files(bundle, VNNI, artifact="int8-trt")
     with pytest.raises(BackendMissingError, match=r"computes in 'f99'; .* offer .*f32"):
         candidates(bundle, artifact="fp32", precision="f99")
-
-
-def test_without_any_engine_the_install_lines_are_listed(bundle):
-    with pytest.raises(BackendMissingError) as caught:
-        candidates(bundle, engines=[])
-    assert "pip install 'edgecnn-runtime[cpu]'" in str(caught.value)
-    assert "pip install 'edgecnn-runtime[openvino]'" in str(caught.value)
 
 
 def test_a_choice_prints_as_a_person_would_say_it(bundle):

@@ -6,7 +6,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from edgecnn_runtime.backends import Options, backend_module, fake, installed
+from edgecnn_runtime.backends import Options, fake, get_engine, installed
 from edgecnn_runtime.bundle import manifest as m
 from edgecnn_runtime.bundle.bundle import load_golden, open_bundle
 from edgecnn_runtime.device.cache import read_entry, write_entry
@@ -57,7 +57,7 @@ def artifact(opened, *runs):
 @pytest.mark.parametrize("batch", [1, 2, 4])
 def test_every_engine_here_reproduces_the_golden_outputs(opened, engine, batch):
     entry = opened.manifest.artifacts[0]
-    backend = backend_module(engine).open(opened.file(entry), Options(batch=batch))
+    backend = get_engine(engine).open(opened.file(entry), Options(batch=batch))
     found = run_selftest(opened, entry, f"{engine}/f32", backend)
     assert found.passed
     assert found.snr_db["scores"] > 80

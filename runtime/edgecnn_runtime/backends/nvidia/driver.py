@@ -7,7 +7,6 @@ there is this. Names and values: CUDA driver API reference.
 import ctypes
 from dataclasses import dataclass
 from functools import lru_cache
-from importlib import metadata
 
 from edgecnn_runtime.errors import BackendMissingError
 
@@ -39,30 +38,15 @@ class CudaDevice:
 
 def gpu() -> CudaDevice:
     """The GPU of this machine. Raises BackendMissingError where there is none, and says why."""
-    found = find_gpu(LIBRARY)
-    if isinstance(found, str):
-        raise BackendMissingError(found)
-    return found
+    device = find_gpu(LIBRARY)
+    if isinstance(device, str):
+        raise BackendMissingError(device)
+    return device
 
 
 def float_precisions() -> tuple[str, ...]:
     """How a GPU multiplies floats, the exact way first. Raises what ``gpu`` raises."""
     return ("f32", "tf32") if gpu().capability >= TENSOR_CORES_FOR_FLOAT else ("f32",)
-
-
-def version_with_gpu(*packages: str) -> str:
-    """Of the first of the packages that is installed, on a machine with a GPU; imports none.
-
-    Raises ImportError where none is installed, BackendMissingError where there is no GPU.
-    """
-    for package in packages[:-1]:
-        if any(metadata.distributions(name=package)):
-            break
-    else:
-        package = packages[-1]
-    version = metadata.version(package)
-    gpu()
-    return version
 
 
 @lru_cache(maxsize=2)
@@ -82,7 +66,7 @@ def find_gpu(library: str) -> CudaDevice | str:
     if status == NO_DEVICE or (status == 0 and count.value == 0):
         return "NVIDIA's driver finds no GPU that this process may use"
     if status:
-        return f"NVIDIA's driver does not start ({_words(cuda, status)})"
+        return f"NVIDIA's driver does not start ({_reason(cuda, status)})"
     name, uuid = ctypes.create_string_buffer(256), (ctypes.c_ubyte * 16)()
     cuda.cuDeviceGetName(name, len(name), 0)
     cuda.cuDeviceGetUuid(uuid, 0)
@@ -102,7 +86,7 @@ def _attribute(cuda: ctypes.CDLL, which: int) -> int:
     return value.value
 
 
-def _words(cuda: ctypes.CDLL, status: int) -> str:
+def _reason(cuda: ctypes.CDLL, status: int) -> str:
     text = ctypes.c_char_p()
     if cuda.cuGetErrorString(status, ctypes.byref(text)) or text.value is None:
         return f"error {status}"

@@ -1,4 +1,4 @@
-"""Engines that were built on this machine, kept in the cache directory.
+"""Engines that were built on this machine, stored in the cache directory.
 
 An engine is executable code, so only what this user built here is ever loaded: the folder and its
 files must belong to this user, be writable by nobody else, and hold what was written.
@@ -30,8 +30,8 @@ class Contents(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     files: dict[str, str]
 
 
-def store(cache: Path, key: Key, files: Mapping[str, bytes]) -> bool:
-    """Keep what was built, all of it or nothing; False where the folder cannot be written."""
+def store_engine(cache: Path, key: Key, files: Mapping[str, bytes]) -> bool:
+    """Store what was built, all of it or nothing; False where the folder cannot be written."""
     out = _folder(cache, key)
     hashes = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
     try:
@@ -44,13 +44,13 @@ def store(cache: Path, key: Key, files: Mapping[str, bytes]) -> bool:
             (folder / CONTENTS).write_bytes(msgspec.json.encode(Contents(key, hashes)))
             (folder / CONTENTS).chmod(0o600)
     except OSError as error:
-        log.warning("the engine is not kept, and will be built again: %s", error)
+        log.warning("the engine is not stored, and will be built again: %s", error)
         return False
     return True
 
 
-def load(cache: Path, key: Key) -> Path | None:
-    """The folder with the files that ``store`` was given; None where it is not to be trusted."""
+def load_engine(cache: Path, key: Key) -> Path | None:
+    """The folder with what ``store_engine`` stored; None where it cannot be trusted."""
     folder = _folder(cache, key)
     try:
         contents = msgspec.json.decode(_own(folder, folder / CONTENTS), type=Contents)
@@ -63,7 +63,7 @@ def load(cache: Path, key: Key) -> Path | None:
     except FileNotFoundError:
         return None
     except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
-        log.warning("a kept engine is not used, and will be built again: %s", error)
+        log.warning("a stored engine is not used, and will be built again: %s", error)
         return None
     return folder
 
@@ -71,9 +71,9 @@ def load(cache: Path, key: Key) -> Path | None:
 def _own(folder: Path, path: Path) -> bytes:
     """The content of a plain file that only this user can have written."""
     for place in (folder, path):
-        found = place.lstat()
-        plain = stat.S_ISDIR(found.st_mode) if place == folder else stat.S_ISREG(found.st_mode)
-        if not plain or found.st_uid != os.geteuid() or found.st_mode & GROUP_OR_OTHER_WRITE:
+        status = place.lstat()
+        plain = stat.S_ISDIR(status.st_mode) if place == folder else stat.S_ISREG(status.st_mode)
+        if not plain or status.st_uid != os.geteuid() or status.st_mode & GROUP_OR_OTHER_WRITE:
             raise PermissionError(f"{place} can be written by others, or is a link")
     return path.read_bytes()
 

@@ -1,4 +1,4 @@
-"""An engine of TensorRT or TensorRT-RTX as a Backend: found in the cache, or built and kept."""
+"""An engine of TensorRT or TensorRT-RTX as a Backend: from the cache, or built and stored."""
 
 import hashlib
 import logging
@@ -9,15 +9,15 @@ from types import ModuleType
 from typing import Any
 
 from edgecnn_runtime import __version__
-from edgecnn_runtime.backends import Options
+from edgecnn_runtime.backends.base import Options
 from edgecnn_runtime.backends.nvidia.driver import CudaDevice
-from edgecnn_runtime.backends.nvidia.engine_cache import load, store
+from edgecnn_runtime.backends.nvidia.engine_cache import load_engine, store_engine
 from edgecnn_runtime.backends.nvidia.stream import CudaStream, PinnedBuffer
 from edgecnn_runtime.backends.nvidia.tensorrt_build import build_engine, make_logger
 from edgecnn_runtime.device.cache import Key
 from edgecnn_runtime.device.fingerprint import gpu_names
-from edgecnn_runtime.errors import BackendMissingError, EdgecnnError, UnsupportedModelError
-from edgecnn_runtime.types import Pixels, Tensors
+from edgecnn_runtime.errors import EdgecnnError
+from edgecnn_runtime.types import Tensors
 
 PLAN, KERNELS = "plan", "kernels"
 
@@ -27,39 +27,33 @@ log = logging.getLogger(__name__)
 def open_engine(
     trt: ModuleType, label: str, path: Path, options: Options, gpu: CudaDevice
 ) -> "TensorRtEngine":
-    """The artifact's engine for this GPU, out of ``options.cache_dir`` if it was built before.
+    """The artifact's engine for this GPU, from ``options.cache_dir`` if it was built before.
 
-    label: what this TensorRT is called. Raises UnsupportedModelError where it does not take the
-    file or the batch.
+    Args:
+        trt: ``tensorrt`` or ``tensorrt_rtx``.
+        label: what it is called.
+
+    Raises:
+        Exception: of TensorRT, or ours, where it does not take the file, the batch or the GPU.
     """
-    precision = options.precision or "f32"
-    try:
-        key = engine_key(path, options, f"{label} {trt.__version__}", gpu)
-        CudaStream().close()  # what is missing is missed before minutes are spent
-        found = _open_kept(trt, key, options)
-        if found is not None:
-            return found
-        log_build(path, label, gpu, options)
-        start = time.monotonic()
-        plan = build_engine(trt, path, batch=options.batch, precision=precision)
-        engine = TensorRtEngine(trt, plan, b"", options.batch, CudaStream())
-        log.info("built in %.0f s: %s", time.monotonic() - start, path)
-        if options.cache_dir:
-            store(options.cache_dir, key, {PLAN: plan, KERNELS: engine.kernels()})
-        return engine
-    except BackendMissingError:
-        raise
-    except Exception as error:  # the engine's exceptions share no base class
-        reason = " ".join(str(error).split())
-        raise UnsupportedModelError(
-            f"{path}: {label} {trt.__version__} does not take it with batch {options.batch} on "
-            f"{gpu.name}: {reason}"
-        ) from error
+    key = engine_key(path, options, f"{label} {trt.__version__}", gpu)
+    CudaStream().close()  # fails before minutes are spent where cuda-bindings are missing
+    stored = _open_stored(trt, key, options)
+    if stored is not None:
+        return stored
+    log_build(path, label, gpu, options)
+    start = time.monotonic()
+    plan = build_engine(trt, path, batch=options.batch, precision=options.precision or "f32")
+    engine = TensorRtEngine(trt, plan, b"", options.batch, CudaStream())
+    log.info("built in %.0f s: %s", time.monotonic() - start, path)
+    if options.cache_dir:
+        store_engine(options.cache_dir, key, {PLAN: plan, KERNELS: engine.kernels()})
+    return engine
 
 
 def log_build(path: Path, label: str, gpu: CudaDevice, options: Options) -> None:
-    """Say that an engine is being built: as a warning, so that it is seen where nothing is set."""
-    stays = f"once; kept in {options.cache_dir}" if options.cache_dir else "and it is not kept"
+    """Announce a build, as a warning, so that it is seen where no logging is set up."""
+    stays = f"once; stored in {options.cache_dir}" if options.cache_dir else "and is not stored"
     log.warning("building %s for %s with %s: takes minutes, %s", path, gpu.name, label, stays)
 
 
@@ -71,8 +65,8 @@ def engine_key(path: Path, options: Options, version: str, gpu: CudaDevice) -> K
     return (digest, *words, *gpu.key, *gpu_names())
 
 
-def _open_kept(trt: ModuleType, key: Key, options: Options) -> "TensorRtEngine | None":
-    folder = load(options.cache_dir, key) if options.cache_dir else None
+def _open_stored(trt: ModuleType, key: Key, options: Options) -> "TensorRtEngine | None":
+    folder = load_engine(options.cache_dir, key) if options.cache_dir else None
     if folder is None:
         return None
     plan, kernels = (folder / PLAN).read_bytes(), (folder / KERNELS).read_bytes()
@@ -89,18 +83,25 @@ class TensorRtEngine:
     def __init__(
         self, trt: ModuleType, plan: bytes, kernels: bytes, batch: int, stream: CudaStream
     ) -> None:
-        """plan: the serialized engine. kernels: what ``kernels`` gave before, or nothing.
+        """Start an engine.
 
-        stream: the engine's own from now on. Raises EdgecnnError where the engine does not start.
+        Args:
+            plan: the serialized engine.
+            kernels: what ``kernels()`` returned before, or nothing.
+            batch: pictures per run.
+            stream: the engine's own from now on.
+
+        Raises:
+            EdgecnnError: the engine does not start.
         """
         self._stream = stream
         try:
-            self._said = make_logger(trt)
-            self._said.complaints.clear()
-            self._runtime = trt.Runtime(self._said)
+            self._logger = make_logger(trt)
+            self._logger.complaints.clear()
+            self._runtime = trt.Runtime(self._logger)
             self._engine = self._runtime.deserialize_cuda_engine(plan)
             if self._engine is None:
-                raise EdgecnnError("; ".join(self._said.complaints) or "no engine came of it")
+                raise EdgecnnError("; ".join(self._logger.complaints) or "no engine came of it")
             self._context, self._kernels = self._make_context(trt, kernels)
             self._bind(trt, batch)
             # the first run allocates what is allocated once, and compiles what is compiled late
@@ -112,21 +113,11 @@ class TensorRtEngine:
             self.close()
             raise
 
-    @property
-    def pixels(self) -> Pixels:
-        """uint8[N,H,W,3] in pinned memory; copied to the GPU by ``run``."""
-        return self._pixels.array
-
-    @property
-    def outputs(self) -> Tensors:
-        """In pinned memory, written by ``run``."""
-        return self._outputs
-
     def run(self) -> Tensors:
-        """Infer what ``pixels`` holds now; the arrays are overwritten by the next run."""
+        """Infer what ``pixels`` holds now."""
         self._enqueue()
         self._stream.synchronize()
-        return self._outputs
+        return self.outputs
 
     def close(self) -> None:
         """Release the engine and the memory on the GPU."""
@@ -160,7 +151,7 @@ class TensorRtEngine:
         if not context.set_input_shape(given, shape):
             raise EdgecnnError(f"the engine does not take {list(shape)}")
         self._results: list[PinnedBuffer] = []
-        self._outputs: Tensors = {}
+        self.outputs: Tensors = {}
         for name in (given, *(n for n in names if n != given)):
             dims = tuple(context.get_tensor_shape(name))
             if min(dims, default=0) < 0:
@@ -169,10 +160,11 @@ class TensorRtEngine:
             if not context.set_tensor_address(name, twin.device):
                 raise EdgecnnError(f"the engine refuses the memory for {name!r}")
             if name == given:
-                self._pixels = twin
+                self._input = twin
+                self.pixels = twin.array
             else:
                 self._results.append(twin)
-                self._outputs[name] = twin.array
+                self.outputs[name] = twin.array
 
     def _recorded(self) -> Callable[[], object]:
         """All of a run as one CUDA graph, where TensorRT allows it; TensorRT-RTX makes its own."""
@@ -185,8 +177,8 @@ class TensorRtEngine:
             return self._work
 
     def _work(self) -> None:
-        self._stream.upload(self._pixels)
+        self._stream.upload(self._input)
         if not self._context.execute_async_v3(self._stream.handle):
-            raise EdgecnnError(f"TensorRT did not run: {'; '.join(self._said.complaints)}")
+            raise EdgecnnError(f"TensorRT did not run: {'; '.join(self._logger.complaints)}")
         for twin in self._results:
             self._stream.download(twin)

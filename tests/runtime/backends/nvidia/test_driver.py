@@ -11,7 +11,6 @@ from edgecnn_runtime.backends.nvidia.driver import (
     find_gpu,
     float_precisions,
     gpu,
-    version_with_gpu,
 )
 from edgecnn_runtime.errors import BackendMissingError
 
@@ -80,12 +79,3 @@ def test_tf32_from_ampere_on(library, monkeypatch):
     turing = CudaDevice(name="T4", capability=(7, 5), uuid="", cuda=(12, 6))
     monkeypatch.setattr(driver, "gpu", lambda: turing)
     assert float_precisions() == ("f32",)
-
-
-def test_the_first_wheel_that_is_installed_counts(library, monkeypatch):
-    monkeypatch.setattr(driver, "LIBRARY", library())
-    from importlib import metadata
-
-    assert version_with_gpu("absent-one", "numpy", "msgspec") == metadata.version("numpy")
-    with pytest.raises(ImportError):
-        version_with_gpu("absent-one", "absent-two")

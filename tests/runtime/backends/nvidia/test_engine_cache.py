@@ -4,15 +4,15 @@ import json
 
 import pytest
 
-from edgecnn_runtime.backends.nvidia.engine_cache import CONTENTS, load, store
+from edgecnn_runtime.backends.nvidia.engine_cache import CONTENTS, load_engine, store_engine
 
 KEY = ("digest", "batch 1", "a GPU")
 
 
 @pytest.fixture
 def folder(tmp_path):
-    assert store(tmp_path / "cache", KEY, {"plan": b"code", "kernels": b""})
-    found = load(tmp_path / "cache", KEY)
+    assert store_engine(tmp_path / "cache", KEY, {"plan": b"code", "kernels": b""})
+    found = load_engine(tmp_path / "cache", KEY)
     assert found is not None
     return found
 
@@ -26,12 +26,12 @@ def test_what_was_kept_comes_back(folder, tmp_path):
 
 def test_another_key_is_another_engine(folder, tmp_path):
     for key in (KEY[:2], (*KEY[:2], "another GPU"), (*KEY, "")):
-        assert load(tmp_path / "cache", key) is None
+        assert load_engine(tmp_path / "cache", key) is None
 
 
 def test_the_newest_is_kept(folder, tmp_path):
-    assert store(tmp_path / "cache", KEY, {"plan": b"newer"})
-    assert (load(tmp_path / "cache", KEY) / "plan").read_bytes() == b"newer"
+    assert store_engine(tmp_path / "cache", KEY, {"plan": b"newer"})
+    assert (load_engine(tmp_path / "cache", KEY) / "plan").read_bytes() == b"newer"
 
 
 def damage_content(folder):
@@ -80,13 +80,13 @@ def outside(folder):
 )  # fmt: skip
 def test_what_may_not_be_ours_is_not_used(folder, tmp_path, harm):
     harm(folder)
-    assert load(tmp_path / "cache", KEY) is None
-    assert store(tmp_path / "cache", KEY, {"plan": b"code"}), "and it can be built again"
-    assert load(tmp_path / "cache", KEY) == folder
+    assert load_engine(tmp_path / "cache", KEY) is None
+    assert store_engine(tmp_path / "cache", KEY, {"plan": b"code"}), "and it can be built again"
+    assert load_engine(tmp_path / "cache", KEY) == folder
 
 
 def test_a_cache_that_cannot_be_written_is_said(tmp_path, caplog):
     (tmp_path / "cache").write_text("a file")
-    assert not store(tmp_path / "cache", KEY, {"plan": b"code"})
+    assert not store_engine(tmp_path / "cache", KEY, {"plan": b"code"})
     assert "will be built again" in caplog.text
-    assert load(tmp_path / "cache", KEY) is None
+    assert load_engine(tmp_path / "cache", KEY) is None

@@ -5,7 +5,6 @@ import tracemalloc
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 
 from edgecnn_runtime.backends import Options
@@ -24,7 +23,7 @@ def opened(request, cuda, file, host):
         cuda.eager = True
         asked = [("CPUExecutionProvider", {})]
         return GpuSession(
-            onnxruntime, file, Options(batch=2), lambda _stream, _graph: asked, CudaStream(cuda),
+            file, Options(batch=2), lambda _stream, _graph: asked, CudaStream(cuda),
             graph=True, install="", device="cpu",
         )  # fmt: skip
     trt = (host.TensorRt if request.param == "TensorRT" else host.TensorRtRtx)(cuda)

@@ -5,11 +5,10 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from edgecnn_runtime.backends import Options
-from edgecnn_runtime.backends.nvidia import tensorrt_engine
+from edgecnn_runtime.backends import Options, open_backend
+from edgecnn_runtime.backends.nvidia import driver, tensorrt_engine
 from edgecnn_runtime.backends.nvidia.stream import CudaStream
 from edgecnn_runtime.backends.nvidia.tensorrt_build import build_engine, make_logger
-from edgecnn_runtime.backends.nvidia.tensorrt_engine import open_engine
 from edgecnn_runtime.errors import UnsupportedModelError
 
 
@@ -78,7 +77,8 @@ def test_a_graph_of_floats_or_another_batch_is_refused(tensorrt_rtx, tmp_path, b
 def test_what_tensorrt_does_not_take_is_said_with_its_name_and_reason(
     tensorrt_rtx, tmp_path, monkeypatch, cuda, orin
 ):
+    monkeypatch.setattr(driver, "find_gpu", lambda _library: orin)
     monkeypatch.setattr(tensorrt_engine, "CudaStream", lambda: CudaStream(cuda))
     (tmp_path / "model.onnx").write_bytes(b"not a model")
     with pytest.raises(UnsupportedModelError, match=r"model\.onnx: TensorRT-RTX .* does not take"):
-        open_engine(tensorrt_rtx, "TensorRT-RTX", tmp_path / "model.onnx", Options(), orin)
+        open_backend("tensorrt-rtx", tmp_path / "model.onnx", Options())

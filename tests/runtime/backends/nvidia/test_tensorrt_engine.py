@@ -5,7 +5,7 @@ import pytest
 from edgecnn_runtime.backends import Options
 from edgecnn_runtime.backends.nvidia import tensorrt_engine
 from edgecnn_runtime.backends.nvidia.driver import CudaDevice
-from edgecnn_runtime.backends.nvidia.engine_cache import store
+from edgecnn_runtime.backends.nvidia.engine_cache import store_engine
 from edgecnn_runtime.backends.nvidia.stream import CudaStream
 from edgecnn_runtime.backends.nvidia.tensorrt_engine import engine_key, open_engine
 from edgecnn_runtime.errors import BackendMissingError
@@ -35,7 +35,7 @@ def test_an_engine_is_built_once_and_said(trt, file, builds, tmp_path, caplog, o
     for _ in range(2):
         open_engine(trt, "TensorRT", file, options, orin).close()
     assert builds == [("model.fp32.onnx", 1, "f32")]
-    assert caplog.text.count("for Orin with TensorRT: takes minutes, once; kept in") == 1
+    assert caplog.text.count("for Orin with TensorRT: takes minutes, once; stored in") == 1
 
 
 def test_compiled_kernels_come_back(cuda, file, builds, tmp_path, host, orin):
@@ -67,7 +67,7 @@ def test_an_engine_that_does_not_start_is_built_again(
 ):
     trt, options = host.TensorRt(cuda), Options(cache_dir=tmp_path / "cache")
     key = engine_key(file, options, f"TensorRT {trt.__version__}", orin)
-    store(tmp_path / "cache", key, {"plan": b"no engine", "kernels": b""})
+    store_engine(tmp_path / "cache", key, {"plan": b"no engine", "kernels": b""})
     open_engine(trt, "TensorRT", file, options, orin).close()
     open_engine(trt, "TensorRT", file, options, orin).close()
     assert len(builds) == 1
@@ -78,7 +78,7 @@ def test_nothing_is_kept_without_a_cache(trt, file, builds, tmp_path, caplog, or
     for _ in range(2):
         open_engine(trt, "TensorRT", file, Options(), orin).close()
     assert len(builds) == 2
-    assert "takes minutes, and it is not kept" in caplog.text
+    assert "takes minutes, and is not stored" in caplog.text
 
 
 def test_missing_bindings_are_missed_before_minutes_are_spent(
