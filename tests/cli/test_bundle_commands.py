@@ -173,7 +173,7 @@ def test_verify_refuses_a_model_that_is_not_the_manifests(own: Path, capsys: Cap
     rewrite(own, lambda m: m["model"]["input"].update(width=28))
     assert main(["verify", str(own)]) == 3
     shown = " ".join(capsys.readouterr().out.split())
-    assert "it takes [1, 32, 32, 3]; the manifest says [1, 32, 28, 3]" in shown
+    assert "takes [1, 32, 32, 3]; the manifest says [1, 32, 28, 3]" in shown
     rewrite(own, lambda m: m["model"]["input"].update(width=32))
     rewrite(own, lambda m: m["model"]["outputs"][0].update(shape=[None, 7]))
     assert main(["verify", str(own)]) == 3
