@@ -5,12 +5,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from edgecnn.cli.terminal_text import escape_markup
-from edgecnn_runtime.runner import CameraJob
-from edgecnn_runtime.stats import StatsSnapshot
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
+
+    from edgecnn_runtime.camera import CameraJob
+    from edgecnn_runtime.stats import StatsSnapshot
 
 LOG_EVERY = 5.0
 """Seconds between two lines, where stderr is no terminal."""
@@ -19,7 +20,7 @@ LOG_EVERY = 5.0
 class StatusLine:
     """Shows how the jobs are doing, each time ``show`` is called."""
 
-    def __init__(self, console: "Console", jobs: Sequence[CameraJob], *, quiet: bool) -> None:
+    def __init__(self, console: "Console", jobs: "Sequence[CameraJob]", *, quiet: bool) -> None:
         from rich.live import Live as Drawn
 
         self._console = console
@@ -60,25 +61,23 @@ class StatusLine:
         return table
 
 
-def status_fields(job: CameraJob) -> list[str]:
-    """A job's figures, each a few words."""
+def status_fields(job: "CameraJob") -> list[str]:
+    """A job's figures, a few words each."""
     if job.source is None:
         return ["connecting"] if job.error is None else ["lost"]
-    figures = job.meter.snapshot()
-    words = [
-        f"{figures.fps_now:.1f} fps",
-        f"p50 {1000 * figures.p50:.1f} ms",
-        f"p95 {1000 * figures.p95:.1f} ms",
-        f"{figures.frames:,} frames",
-        f"{figures.found:,} found",
+    stats = job.stats.snapshot()
+    fields = [
+        f"{stats.fps_now:.1f} fps",
+        f"p50 {1000 * stats.latency[0]:.1f} ms",
+        f"p95 {1000 * stats.latency[1]:.1f} ms",
+        f"{stats.frames:,} frames",
+        f"{stats.results:,} found",
     ]
-    if figures.age_p50 is not None:
-        words.insert(3, f"age {age(figures)}")
-    if job.source.dropped:
-        words.append(f"{job.source.dropped:,} dropped")
-    return words
+    if stats.wait is not None and stats.age is not None:
+        fields[3:3] = [f"wait {1000 * stats.wait[0]:.0f} ms", f"age {1000 * stats.age[0]:.0f} ms"]
+    return [*fields, f"dropped {drops(stats)}"] if stats.dropped else fields
 
 
-def age(figures: StatsSnapshot) -> str:
-    """``63 ms``, p50; empty where frames have no age."""
-    return "" if figures.age_p50 is None else f"{1000 * figures.age_p50:.0f} ms"
+def drops(stats: "StatsSnapshot") -> str:
+    """``110 replaced, 3 too old``: frames without a result, by reason; empty without any."""
+    return ", ".join(f"{count:,} {reason}" for reason, count in stats.dropped.items())

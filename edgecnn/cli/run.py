@@ -13,14 +13,15 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from edgecnn.cli.live import StatusLine, drops
 from edgecnn.cli.tables import plain_table
 from edgecnn.cli.terminal_text import escape_markup
 from edgecnn_runtime.errors import UsageError
 
 if TYPE_CHECKING:
+    from edgecnn_runtime.camera import CameraGroup, CameraJob
     from edgecnn_runtime.model import Model
     from edgecnn_runtime.preprocess import Roi
-    from edgecnn_runtime.runner import CameraJob, Runner
     from edgecnn_runtime.sinks import FrameSink, SinkKind, StreamInfo
     from edgecnn_runtime.source import Source
 
@@ -106,7 +107,9 @@ def _add_outputs(group: "argparse._ArgumentGroup") -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run until the sources end or Ctrl-C; 0 then, or the code of what went wrong first."""
-    from edgecnn_runtime.runner import Runner
+    from edgecnn_runtime.camera import CameraGroup
+    from edgecnn_runtime.pipeline import Pipeline
+    from edgecnn_runtime.scheduler import Scheduler
     from edgecnn_runtime.sinks import StreamInfo
 
     roi = parse_roi(args.roi) if args.roi else None
@@ -121,8 +124,9 @@ def run(args: argparse.Namespace) -> int:
         jobs = [
             _job(args, spec, files, stream) for spec, files in zip(args.sources, own, strict=True)
         ]
-        runner = Runner(model, jobs, shared, roi=roi, max_frames=args.max_frames)
-        _wait(runner, quiet=args.quiet or args.json)
+        scheduler = Scheduler(Pipeline(model, roi=roi))
+        group = CameraGroup(scheduler, jobs, shared, max_frames=args.max_frames)
+        _wait(group, quiet=args.quiet or args.json)
         choice = model.choice.candidate
     written = [_written(job, files) for job, files in zip(jobs, own, strict=True)]
     errors = [job.error for job in jobs if job.error is not None]
@@ -201,7 +205,7 @@ def _outputs(args: argparse.Namespace) -> tuple[list[Output], list[list[Output]]
 def _job(
     args: argparse.Namespace, spec: str, files: Sequence[Output], stream: "StreamInfo"
 ) -> "CameraJob":
-    from edgecnn_runtime.runner import CameraJob
+    from edgecnn_runtime.camera import CameraJob
     from edgecnn_runtime.source import open_source, redact
 
     timeouts = {"open_timeout": args.timeout, "read_timeout": args.timeout} if args.timeout else {}
@@ -222,15 +226,13 @@ def _job(
     return CameraJob(redact(spec), open_camera, open_sinks)
 
 
-def _wait(runner: "Runner", *, quiet: bool) -> None:
+def _wait(group: "CameraGroup", *, quiet: bool) -> None:
     """Until every job has ended; the first Ctrl-C (or SIGTERM) ends them."""
     from rich.console import Console
 
-    from edgecnn.cli.live import StatusLine
-
-    live = StatusLine(Console(emoji=False, stderr=True), runner.jobs, quiet=quiet)
-    with stopped_by_signals(runner.stop), runner, live:
-        while not runner.wait(REFRESH):
+    live = StatusLine(Console(emoji=False, stderr=True), group.jobs, quiet=quiet)
+    with stopped_by_signals(group.stop), group, live:
+        while not group.wait(REFRESH):
             live.show()
 
 
@@ -256,17 +258,20 @@ def stopped_by_signals(stop: Callable[[], None]) -> Iterator[None]:
 
 
 def _summary(job: "CameraJob") -> dict[str, Any]:
-    figures = job.meter.snapshot()
+    stats = job.stats.snapshot()
+    times = {"": stats.latency, "wait_": stats.wait, "age_": stats.age}
     return {
         "source": job.name,
-        "frames": figures.frames,
-        "found": figures.found,
-        "dropped": job.source.dropped if job.source else 0,
-        "fps": round(figures.fps, 2),
-        "p50_ms": _milliseconds(figures.p50),
-        "p95_ms": _milliseconds(figures.p95),
-        "age_p50_ms": _milliseconds(figures.age_p50),
-        "age_p95_ms": _milliseconds(figures.age_p95),
+        "frames": stats.frames,
+        "found": stats.results,
+        "dropped": sum(stats.dropped.values()),
+        "dropped_by_reason": stats.dropped,
+        "fps": round(stats.fps, 2),
+        **{
+            f"{name}p{percent}_ms": None if pair is None else round(1000 * pair[i], 2)
+            for name, pair in times.items()
+            for i, percent in enumerate((50, 95))
+        },
         "error": str(job.error) if job.error else None,
     }
 
@@ -279,35 +284,34 @@ def _files(outputs: Iterable[Output], *, shared: bool) -> dict[str, str | None]:
     return dict.fromkeys(keys) | {kind.summary_key: str(path) for kind, path in outputs}
 
 
-def _milliseconds(seconds: float | None) -> float | None:
-    return None if seconds is None else round(1000 * seconds, 2)
-
-
 def _written(job: "CameraJob", files: Sequence[Output]) -> list[Output]:
     """The files that a source alone has written."""
-    return [file for file in files if job.meter.snapshot().frames and file.path.exists()]
+    return [file for file in files if job.stats.snapshot().frames and file.path.exists()]
 
 
 def _print(model: str, jobs: "Sequence[CameraJob]", files: Sequence[Output]) -> None:
     from rich.console import Console
 
-    rows = [(job, job.meter.snapshot()) for job in jobs]
-    if not any(figures.frames for _, figures in rows):
+    rows = [(job, job.stats.snapshot()) for job in jobs]
+    if not any(stats.frames for _, stats in rows):
         return
     console = Console(emoji=False, highlight=False)
     console.print(model, markup=False)
-    live = any(figures.age_p50 is not None for _, figures in rows)
+    live = any(stats.age is not None for _, stats in rows)
     table = plain_table()
     table.add_column("source", overflow="fold")
     headings = ["frames", "found", "fps", "result p50 / p95"]
-    for heading in headings + (["age p50 / p95", "dropped"] if live else []):
+    for heading in headings + (["wait p50 / p95", "age p50 / p95"] if live else []):
         table.add_column(heading, justify="right", no_wrap=True)
-    for job, figures in rows:
-        cells = [f"{figures.frames:,}", f"{figures.found:,}", f"{figures.fps:.1f}"]
-        cells.append(f"{1000 * figures.p50:.1f} / {1000 * figures.p95:.1f} ms")
-        if figures.age_p50 is not None and figures.age_p95 is not None:
-            cells.append(f"{1000 * figures.age_p50:.0f} / {1000 * figures.age_p95:.0f} ms")
-            cells.append(f"{job.source.dropped if job.source else 0:,}")
+    if live:
+        table.add_column("dropped")
+    for job, stats in rows:
+        cells = [f"{stats.frames:,}", f"{stats.results:,}", f"{stats.fps:.1f}"]
+        cells.append(f"{1000 * stats.latency[0]:.1f} / {1000 * stats.latency[1]:.1f} ms")
+        if stats.wait is not None and stats.age is not None:
+            for p50, p95 in (stats.wait, stats.age):
+                cells.append(f"{1000 * p50:.0f} / {1000 * p95:.0f} ms")
+            cells.append(drops(stats) or "0")
         name = job.name if "://" in job.name else job.name.rpartition("/")[2] or job.name
         table.add_row(escape_markup(name), *cells)
     console.print(table)

@@ -1,68 +1,62 @@
-"""The story: source → model → results → whoever wants them.
+"""The story: frame → model → result.
 
-    frames ──▶ model ──▶ FrameResult ──▶ sinks (annotated video, events, table), watch (live line)
+    source ──▶ frame ──▶ Pipeline ──▶ FrameResult ──▶ sinks (annotated video, events, table)
 
-The source decodes in a thread of its own while the model works on the frame before, and always
-hands over the newest frame of a camera. Tracking, reading and voting go between ``infer_frames``
-and its writers: each takes what was seen and passes on what it made of it.
+Here are no threads, files or sockets. ``source`` makes frames of cameras and files, ``scheduler``
+decides whose newest frame is next and when, ``camera`` passes the results on to ``sinks``. One
+model alone is the shortest pipeline; tracking, reading and voting will follow it.
 """
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from itertools import islice
+from collections.abc import Sequence
 
 from edgecnn_runtime.model import Model
 from edgecnn_runtime.preprocess import Roi
-from edgecnn_runtime.sinks.base import FrameSink
-from edgecnn_runtime.source import Source
-from edgecnn_runtime.types import FrameResult, Timings
+from edgecnn_runtime.types import Frame, FrameResult, Timings
 
 
-def infer_frames(
-    model: Model,
-    source: Source,
-    *,
-    roi: Roi | None = None,
-    lock: AbstractContextManager[object] | None = None,
-) -> Iterator[FrameResult]:
-    """Run a model on every frame a source hands over, until it ends or is closed.
+class Pipeline:
+    """Turns frames into results; used by one thread at a time."""
 
-    roi: the part of each frame to look at: x, y, width, height in pixels.
-    turn: a lock, where several streams share the model.
-    Raises what the source raises (SourceLostError), and UsageError for a roi outside the frame.
-    """
-    lock = lock or nullcontext()
-    asked = time.monotonic()
-    for frame in source:
-        with lock:
-            taken = time.monotonic()
-            geometry = model.prepare(frame, 0, roi)
-            prepared = time.monotonic()
-            outputs = model.infer()
-            inferred = time.monotonic()
-            result = model.decode(outputs, 0, geometry)
-            done = time.monotonic()
-        timings = Timings(taken - asked, prepared - taken, inferred - prepared, done - inferred)
-        yield FrameResult(frame, result, done - frame.captured if source.live else None, timings)
-        asked = time.monotonic()
+    def __init__(self, model: Model, *, roi: Roi | None = None) -> None:
+        """Look at every frame, or at a part of it.
 
+        Args:
+            model: Stays the caller's.
+            roi: x, y, width and height of the part, in pixels of the frame.
+        """
+        self.batch_size = model.batch_size
+        self._model = model
+        self._roi = roi
 
-def run(
-    model: Model,
-    source: Source,
-    writers: Sequence[FrameSink],
-    *,
-    roi: Roi | None = None,
-    max_frames: int | None = None,
-    turn: AbstractContextManager[object] | None = None,
-    on_result: Callable[[FrameResult], None] = lambda _: None,
-) -> None:
-    """Everything a source shows, seen by the model and kept by the writers.
+    def __call__(self, frames: Sequence[Frame], /) -> list[FrameResult]:
+        """One result per frame, with its age and where the time went.
 
-    watch: told of every frame, before the writers. Raises what the source and the writers raise.
-    """
-    for seen in islice(infer_frames(model, source, roi=roi, lock=turn), max_frames):
-        on_result(seen)
-        for writer in writers:
-            writer.write(seen)
+        Args:
+            frames: At most ``batch_size``, of one or several cameras; sizes may differ.
+
+        Raises:
+            UsageError: The roi lies outside of a frame.
+        """
+        model, start = self._model, time.monotonic()
+        geometries = [model.prepare(frame, i, self._roi) for i, frame in enumerate(frames)]
+        prepared = time.monotonic()
+        outputs = model.infer()
+        inferred = time.monotonic()
+        results = []
+        for i, (frame, geometry) in enumerate(zip(frames, geometries, strict=True)):
+            result, end = model.decode(outputs, i, geometry), time.monotonic()
+            wait = start - frame.captured if frame.live else 0.0
+            timings = Timings(wait, prepared - start, inferred - prepared, end - inferred)
+            age = end - frame.captured if frame.live else None
+            results.append(FrameResult(frame, result, age, timings))
+        return results
+
+    def measure(self, runs: int = 5) -> float:
+        """Seconds that one run of the engine takes here, whatever lies in its input buffer."""
+        seconds = []
+        for _ in range(runs):
+            start = time.monotonic()
+            self._model.infer()
+            seconds.append(time.monotonic() - start)
+        return min(seconds)

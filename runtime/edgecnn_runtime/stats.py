@@ -1,10 +1,14 @@
-"""How fast and how fresh: counted as it goes, without keeping every frame."""
+"""How fast and how fresh a stream is: counted as it goes, without keeping every frame."""
 
+import math
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgecnn_runtime.types import FrameResult
 
@@ -13,79 +17,93 @@ PERCENTILE_WINDOW = 4096
 RECENT = 2.0
 """Seconds that the current rate is taken over."""
 
+DropReason: TypeAlias = Literal["replaced", "too old", "rate limit", "sink behind"]
+"""Why a frame got no result: a newer one came while the engine was busy with others; it was older
+than ``max_age`` when the engine was free; a newer one came while its camera had had its results
+per second; a newer one came while the sinks of its camera were still busy."""
+
 
 @dataclass(frozen=True, slots=True)
 class StatsSnapshot:
-    """What a meter shows. Times in seconds; ages None where frames have none."""
+    """The figures of a stream at one moment. Times in seconds.
+
+    Attributes:
+        frames: Frames with a result.
+        results: Objects in them; see ``count_results``.
+        dropped: Frames without a result, by reason.
+        fps: Results per second since the first one.
+        fps_now: Results per second during the last ``RECENT`` seconds.
+        latency: p50 and p95 from the start of inference to the result; zeros without frames.
+        wait: p50 and p95 from capture to the start of inference; None where frames have no age.
+        age: p50 and p95 from capture to the result; None where frames have no age.
+    """
 
     frames: int
-    found: int
+    results: int
+    dropped: Mapping[DropReason, int]
     fps: float
     fps_now: float
-    p50: float
-    p95: float
-    age_p50: float | None
-    age_p95: float | None
+    latency: tuple[float, float]
+    wait: tuple[float, float] | None
+    age: tuple[float, float] | None
 
 
 class StreamStats:
-    """Counts frames and results, and keeps the latest times and ages. Thread-safe."""
+    """Counts frames, results and drops, and keeps the latest times and ages. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._times = np.zeros(PERCENTILE_WINDOW, np.float32)
-        self._ages = np.zeros(PERCENTILE_WINDOW, np.float32)
-        self._stamps = np.zeros(PERCENTILE_WINDOW, np.float64)
-        self._frames = self._found = self._aged = 0
+        # a row each: when the result was there, the time it took, its frame's wait, its age
+        self._latest = np.zeros((4, PERCENTILE_WINDOW))
+        self._frames = self._results = 0
+        self._dropped: dict[DropReason, int] = {}
         self._began = time.monotonic()
 
-    def add(self, seen: FrameResult) -> None:
-        """Count a frame; the clock of the mean rate starts at the first one."""
-        now = time.monotonic()
+    def add(self, result: FrameResult) -> None:
+        """Count a result; the clock of the mean rate starts at the first one."""
+        now, timings = time.monotonic(), result.timings
+        ages = (math.nan, math.nan) if result.age is None else (timings.wait, result.age)
         with self._lock:
-            at = self._frames % PERCENTILE_WINDOW
             if self._frames == 0:
-                self._began = now - seen.timings.total
-            self._times[at], self._stamps[at] = seen.timings.total, now
-            if seen.age is not None:
-                self._ages[self._aged % PERCENTILE_WINDOW] = seen.age
-                self._aged += 1
+                self._began = now - timings.total
+            self._latest[:, self._frames % PERCENTILE_WINDOW] = (now, timings.total, *ages)
             self._frames += 1
-            self._found += count_results(seen)
+            self._results += count_results(result)
+
+    def drop(self, reason: DropReason) -> None:
+        """Count a frame that got no result."""
+        with self._lock:
+            self._dropped[reason] = self._dropped.get(reason, 0) + 1
 
     def snapshot(self) -> StatsSnapshot:
         """The figures now."""
         with self._lock:
-            kept, now = min(self._frames, PERCENTILE_WINDOW), time.monotonic()
-            p50, p95 = _percentiles(self._times[:kept])
-            ages = (
-                _percentiles(self._ages[: min(self._aged, PERCENTILE_WINDOW)])
-                if self._aged
-                else None
-            )
-            recent = int(np.count_nonzero(self._stamps[:kept] > now - RECENT))
+            now = time.monotonic()
             since = max(1e-9, now - self._began)
+            done, total, wait, age = self._latest[:, : self._frames]
             return StatsSnapshot(
                 frames=self._frames,
-                found=self._found,
+                results=self._results,
+                dropped=dict(self._dropped),
                 fps=self._frames / since,
-                fps_now=recent / min(RECENT, since),
-                p50=p50,
-                p95=p95,
-                age_p50=ages[0] if ages else None,
-                age_p95=ages[1] if ages else None,
+                fps_now=np.count_nonzero(done > now - RECENT) / min(RECENT, since),
+                latency=_percentiles(total) or (0.0, 0.0),
+                wait=_percentiles(wait),
+                age=_percentiles(age),
             )
 
 
-def count_results(seen: FrameResult) -> int:
+def count_results(result: FrameResult) -> int:
     """How many things a frame showed: its detections, or whether it could be read at all."""
-    if isinstance(seen.result, list):
-        return len(seen.result)
-    return 0 if getattr(seen.result, "text", None) == "" else 1
+    if isinstance(result.result, list):
+        return len(result.result)
+    return 0 if getattr(result.result, "text", None) == "" else 1
 
 
-def _percentiles(values: "np.ndarray[tuple[int], np.dtype[np.float32]]") -> tuple[float, float]:
-    if not len(values):
-        return 0.0, 0.0
-    p50, p95 = np.percentile(values, (50, 95))
+def _percentiles(seconds: NDArray[np.float64]) -> tuple[float, float] | None:
+    """p50 and p95 of the numbers in it; None where there is none."""
+    numbers = seconds[~np.isnan(seconds)]
+    if not len(numbers):
+        return None
+    p50, p95 = np.percentile(numbers, (50, 95))
     return float(p50), float(p95)

@@ -32,6 +32,8 @@ class Frame:
             time the frame is due when played at its own rate.
         pts: The stream's time stamp in seconds since its start, None where there is none.
         source: What was opened, with any password removed.
+        live: Whether it shows what happens now, so that its age counts: a camera's frame, or that
+            of a file that is played in real time.
     """
 
     pixels: Pixels
@@ -39,6 +41,7 @@ class Frame:
     captured: float
     pts: float | None
     source: str
+    live: bool = False
 
 
 class Box(NamedTuple):
@@ -115,7 +118,7 @@ class Timings:
     """Seconds that one frame spent on its way to a result.
 
     Attributes:
-        wait: Until the source handed over a frame.
+        wait: From its capture until the engine was free for it; 0.0 for a frame without an age.
         prepare: Resizing the frame into the engine's input buffer.
         infer: In the engine.
         decode: Decoding the output tensors to a result.
@@ -128,7 +131,7 @@ class Timings:
 
     @property
     def total(self) -> float:
-        """Seconds from the frame in hand to its result."""
+        """Seconds from the start of its inference to its result."""
         return self.prepare + self.infer + self.decode
 
 

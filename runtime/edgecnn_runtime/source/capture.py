@@ -4,7 +4,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from types import TracebackType
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from numpy.typing import NDArray
 
@@ -13,6 +13,8 @@ from edgecnn_runtime.source.clock import StreamClock
 from edgecnn_runtime.source.latest import LatestSlot
 from edgecnn_runtime.source.orientation import Flip, Rotation, orient, to_bgr
 from edgecnn_runtime.types import Frame
+
+T = TypeVar("T")
 
 READER_GRACE = 1.0
 """Seconds a reader gets beyond its own time-out to say what happened before it is abandoned."""
@@ -60,6 +62,13 @@ class Source:
 
     One caller at a time may iterate; ``close`` may be called from any thread, and ends the
     iteration.
+
+    Attributes:
+        name: What was opened, with any password removed.
+        live: Whether the newest frame counts, not every frame.
+        fps: Nominal frames per second; 0.0 where unknown.
+        dropped: How many frames were replaced by a newer one before anybody took them.
+        frames: Where the newest frame lies; a scheduler takes it from there.
     """
 
     def __init__(
@@ -77,11 +86,11 @@ class Source:
         self.live = realtime
         self.fps = 0.0
         self.dropped = 0
+        self.frames: LatestSlot[Frame] = LatestSlot()
         self._rotate: Rotation = rotate
         self._flip: Flip = flip
         self._read_timeout = read_timeout
         self._realtime = realtime
-        self._slot: LatestSlot[Frame] = LatestSlot()
         self._closed = threading.Event()
         self._opened = threading.Event()
         self._refused: Exception | None = None
@@ -98,19 +107,36 @@ class Source:
     def read(self) -> Frame | None:
         """The next frame (of a live source: the newest), None at the end or once closed.
 
-        Raises SourceLostError where the source ended in any other way, or gave nothing for
-        ``read_timeout`` seconds: the read is then abandoned.
+        Raises:
+            SourceLostError: The source ended in any other way, or gave nothing for
+                ``read_timeout`` seconds: the read is then abandoned.
         """
-        try:
-            return self._slot.take(self._read_timeout + READER_GRACE)
-        except TimeoutError:
-            error = SourceLostError(
-                f"{self.name}: no picture for {self._read_timeout:g} s; "
-                "is it connected, and is the network up?"
-            )
-            self._slot.finish(error)  # the next read says so too
-            self.close(wait=0.0)
-            raise error from None
+        return self.wait_for(self.frames)
+
+    def wait_for(self, slot: LatestSlot[T]) -> T | None:
+        """The next value of a slot that this source's frames lead to, None at the end.
+
+        Args:
+            slot: ``frames``, or the results that a scheduler makes of them.
+
+        Raises:
+            SourceLostError: As ``read`` does; also while nobody takes the frames any more.
+        """
+        while True:
+            try:
+                return slot.take(self._read_timeout + READER_GRACE)
+            except TimeoutError:
+                if (
+                    not self.frames
+                    and time.monotonic() - self.frames.last_change > self._read_timeout
+                ):
+                    error = SourceLostError(
+                        f"{self.name}: no picture for {self._read_timeout:g} s; "
+                        "is it connected, and is the network up?"
+                    )
+                    self.frames.finish(error)  # the next read says so too
+                    self.close(wait=0.0)
+                    raise error from None
 
     def __iter__(self) -> Iterator[Frame]:
         while (frame := self.read()) is not None:
@@ -119,8 +145,8 @@ class Source:
     def close(self, *, wait: float = READER_GRACE) -> None:
         """Stop and release. A read that does not return within ``wait`` seconds is abandoned."""
         self._closed.set()
-        self._slot.finish()
-        self._slot.empty()
+        self.frames.finish()
+        self.frames.clear()
         self._thread.join(wait)
 
     def __enter__(self) -> "Source":
@@ -145,9 +171,9 @@ class Source:
         self._opened.set()
         try:
             self._read_all(reader)
-            self._slot.finish()
+            self.frames.finish()
         except Exception as error:
-            self._slot.finish(error)
+            self.frames.finish(error)
         finally:
             reader.close()
 
@@ -168,8 +194,8 @@ class Source:
                 return
             pixels = orient(to_bgr(picture.pixels), self._rotate, self._flip)
             pixels.setflags(write=False)
-            frame = Frame(pixels, index, captured, picture.pts, self.name)
-            self.dropped += self._slot.put(frame, replace=self.live)
+            frame = Frame(pixels, index, captured, picture.pts, self.name, self.live)
+            self.dropped += self.frames.put(frame, replace=self.live)
             index += 1
 
 

@@ -1,57 +1,117 @@
-"""A place for one value between two threads."""
+"""Values on their way from one thread to another, the newest first to live."""
 
 import threading
+import time
+from collections import deque
+from collections.abc import Callable
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
 
 class LatestSlot(Generic[T]):
-    """One thread puts, another takes; it never holds more than one value."""
+    """One thread puts, another takes; it never holds more than ``capacity`` values.
 
-    def __init__(self) -> None:
-        self._changed = threading.Condition()
-        self._value: T | None = None
+    Attributes:
+        watch: Called after every change, in the thread that made it and without a lock held, with
+            whether a value was pushed out.
+        last_change: When a value was last put or taken, on the monotonic clock.
+    """
+
+    def __init__(self, capacity: int = 1) -> None:
+        self.watch: Callable[[bool], None] = lambda _: None
+        self.last_change = time.monotonic()
+        self._condition = threading.Condition()
+        self._values: deque[T] = deque()
+        self._capacity = capacity
         self._done = False
         self._error: Exception | None = None
 
-    def put(self, value: T, *, replace: bool) -> bool:
-        """Leave a value; True where it pushed out one that nobody took.
+    def __len__(self) -> int:
+        return len(self._values)
 
-        replace: push out, or else wait until the slot is empty. After ``finish`` it does nothing.
+    @property
+    def full(self) -> bool:
+        """Whether the next ``put`` pushes a value out, or waits."""
+        return len(self._values) >= self._capacity
+
+    @property
+    def ended(self) -> bool:
+        """Whether it is finished and every value was taken."""
+        return self._done and not self._values
+
+    @property
+    def error(self) -> Exception | None:
+        """What it was finished with."""
+        return self._error
+
+    def put(self, value: T, *, replace: bool) -> bool:
+        """Leave a value; after ``finish`` it is ignored.
+
+        Args:
+            value: For the thread that takes.
+            replace: Push out the oldest value where there is no room, instead of waiting for room.
+
+        Returns:
+            Whether a value that nobody took was pushed out.
         """
-        with self._changed:
+        with self._condition:
             if not replace:
-                self._changed.wait_for(lambda: self._value is None or self._done)
-            pushed_out = self._value is not None and not self._done
-            if not self._done:
-                self._value = value
-            self._changed.notify_all()
-            return pushed_out
+                self._condition.wait_for(lambda: not self.full or self._done)
+            if self._done:
+                return False
+            pushed_out = self.full
+            if pushed_out:
+                self._values.popleft()
+            self._values.append(value)
+            self._changed()
+        self.watch(pushed_out)
+        return pushed_out
 
     def finish(self, error: Exception | None = None) -> None:
         """No more values come; the first call decides why. Wakes whoever waits."""
-        with self._changed:
+        with self._condition:
             if not self._done:
                 self._done, self._error = True, error
-            self._changed.notify_all()
+            self._changed()
+        self.watch(False)
 
-    def empty(self) -> None:
-        """Throw away a value that nobody took."""
-        with self._changed:
-            self._value = None
-            self._changed.notify_all()
+    def clear(self) -> None:
+        """Throw away what nobody took."""
+        with self._condition:
+            self._values.clear()
+            self._changed()
+        self.watch(False)
 
-    def take(self, timeout: float) -> T | None:
-        """The value, waiting for one; None once finished.
+    def take(self, timeout: float | None = None) -> T | None:
+        """The oldest value, waiting for one; None once finished.
 
-        Raises the error it was finished with, and TimeoutError after ``timeout`` seconds.
+        Raises:
+            TimeoutError: Nothing came for ``timeout`` seconds.
+            Exception: What it was finished with, once every value was taken.
         """
-        with self._changed:
-            if not self._changed.wait_for(lambda: self._value is not None or self._done, timeout):
+        with self._condition:
+            if not self._condition.wait_for(lambda: self._values or self._done, timeout):
                 raise TimeoutError
-            value, self._value = self._value, None
-            self._changed.notify_all()
-            if value is None and self._error is not None:
+            if self._values:
+                value = self._values.popleft()
+                self._changed()
+            elif self._error is not None:
                 raise self._error
-            return value
+            else:
+                return None
+        self.watch(False)
+        return value
+
+    def poll(self) -> T | None:
+        """The oldest value, None where there is none now."""
+        with self._condition:
+            if not self._values:
+                return None
+            value = self._values.popleft()
+            self._changed()
+        return value
+
+    def _changed(self) -> None:
+        self.last_change = time.monotonic()
+        self._condition.notify_all()

@@ -1,0 +1,142 @@
+"""Cameras and files on their way from an open source to closed sinks, a thread each."""
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import islice
+
+from edgecnn_runtime.errors import EdgecnnError
+from edgecnn_runtime.scheduler import Scheduler
+from edgecnn_runtime.sinks.base import FrameSink
+from edgecnn_runtime.source import Source
+from edgecnn_runtime.source.latest import LatestSlot
+from edgecnn_runtime.stats import StreamStats
+from edgecnn_runtime.types import FrameResult
+
+FILE_RESULTS = 2
+"""Results of a file that wait for its sinks, so that the engine need not; of a camera it is one."""
+
+
+@dataclass
+class CameraJob:
+    """One camera or file; its figures may be read while it runs.
+
+    Attributes:
+        name: What is shown of it, without a password.
+        open: Opens the source, in the job's own thread.
+        sinks: Opens what only this source's results are written to, in the same thread; they are
+            closed when the job ends.
+        stats: Its figures.
+        source: The source once it is open.
+        error: Why it ended, unless the source did or it was stopped.
+    """
+
+    name: str
+    open: Callable[[], Source]
+    sinks: Callable[[Source], Sequence[FrameSink]]
+    stats: StreamStats = field(default_factory=StreamStats)
+    source: Source | None = None
+    error: EdgecnnError | None = None
+
+
+class CameraGroup:
+    """Runs jobs on a scheduler: ``with CameraGroup(…) as group: while not group.wait(0.2): …``."""
+
+    def __init__(
+        self,
+        scheduler: Scheduler,
+        jobs: Sequence[CameraJob],
+        shared: Sequence[FrameSink] = (),
+        *,
+        max_frames: int | None = None,
+    ) -> None:
+        """Nothing starts yet.
+
+        Args:
+            scheduler: Run by this group, in a thread of its own.
+            jobs: Each is run once.
+            shared: Sinks that every job writes to; they must be thread-safe, and stay open.
+            max_frames: Results of each source, after which it is closed.
+        """
+        self.jobs = jobs
+        self._scheduler = scheduler
+        self._shared = shared
+        self._max_frames = max_frames
+        self._stopped = threading.Event()
+        self._crash: Exception | None = None
+        self._loop = threading.Thread(target=self._infer, name="inference", daemon=True)
+        self._threads = [
+            threading.Thread(target=self._work, args=(job, f"{job.name} {i}"), daemon=True)
+            for i, job in enumerate(jobs)
+        ]
+
+    def __enter__(self) -> "CameraGroup":
+        for thread in (self._loop, *self._threads):
+            thread.start()
+        return self
+
+    def __exit__(self, *problem: object) -> None:
+        self.stop()
+        while not self.wait(1.0):
+            pass
+        self._scheduler.stop()
+        self._loop.join()
+
+    def wait(self, seconds: float) -> bool:
+        """Whether every job has ended, after at most so many seconds.
+
+        Once stopped, a job whose source has not answered yet is not waited for.
+
+        Raises:
+            Exception: A defect: any error in a thread but an EdgecnnError.
+        """
+        going = [
+            thread
+            for thread, job in zip(self._threads, self.jobs, strict=True)
+            if thread.is_alive() and not (self._stopped.is_set() and job.source is None)
+        ]
+        for thread in going:
+            thread.join(seconds / len(going))
+        if self._crash is not None:
+            raise self._crash
+        return not any(thread.is_alive() for thread in going)
+
+    def stop(self) -> None:
+        """End every source: what was written is completed. Does not wait."""
+        self._stopped.set()
+        for job in self.jobs:
+            if job.source is not None:
+                job.source.close(wait=0.0)
+
+    def _infer(self) -> None:
+        try:
+            self._scheduler.run()
+        except Exception as error:
+            self._crash = error
+
+    def _work(self, job: CameraJob, name: str) -> None:
+        try:
+            with job.open() as source:
+                job.source = source
+                if not self._stopped.is_set():
+                    self._write(job, source, name)
+        except EdgecnnError as error:
+            job.error = error
+        except Exception as error:
+            self._crash = error
+
+    def _write(self, job: CameraJob, source: Source, name: str) -> None:
+        """Everything a source shows, inferred by the scheduler, to its sinks."""
+        sinks = job.sinks(source)
+        results: LatestSlot[FrameResult] = LatestSlot(1 if source.live else FILE_RESULTS)
+        try:
+            self._scheduler.add(name, source.frames, results, stats=job.stats)
+            for result in islice(iter(partial(source.wait_for, results), None), self._max_frames):
+                job.stats.add(result)
+                for sink in (*sinks, *self._shared):
+                    sink.write(result)
+        finally:
+            self._scheduler.remove(name)
+            for sink in sinks:
+                sink.close()
