@@ -22,7 +22,7 @@ bench: $(VENV)/ready  ## every figure the README quotes, measured here, into ben
 	@for experiment in bench/experiments/*.py; do echo; echo $$experiment; $(BIN)/python $$experiment || exit 1; done
 
 baselines: $(VENV)/ready  ## what people use today, each in an environment of its own, against ours
-	$(BIN)/python bench/baselines/compare.py ALL
+	$(BIN)/python bench/baselines/compare.py
 
 docs: $(VENV)/ready   ## docs/commands.md, from the commands themselves
 	$(BIN)/python docs/commands.py

@@ -1,29 +1,27 @@
 """edgecnn against what people use today, each in an environment of its own.
 
-python bench/baselines/compare.py ALL                    every peer, written to bench/results
-python bench/baselines/compare.py ultralytics --quick    to see that one works; nothing is written
+python bench/baselines/compare.py                        every baseline, written to bench/results
+python bench/baselines/compare.py ultralytics            only that one, written too
+python bench/baselines/compare.py ultralytics --quick    to see that it works; nothing is written
 """
 
-import argparse
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
-from rich.console import Console
+import msgspec
 
 BASELINES = Path(__file__).parent
-sys.path.append(str(BASELINES.parent / "experiments"))  # their material
+sys.path.append(str(BASELINES.parent / "experiments"))  # their runner and their material
 
 from comparisons import facenet, nncf, opencv, rapidocr, torch_onnx, ultralytics  # noqa: E402
-from lib.material import need_assets  # noqa: E402
+from lib.experiment import Experiment, Options, Row, parse_options, run  # noqa: E402
 from runner.environments import ensure, requirements  # noqa: E402
-from runner.rows import BaselineComparison, remarks, table  # noqa: E402
+from runner.rows import COLUMNS, BaselineRow, answers, reached  # noqa: E402
 from runner.setting import Setting  # noqa: E402
 
-from edgecnn_bench.results import write_result  # noqa: E402
-
-COMPARISONS: Mapping[str, Callable[[Setting], BaselineComparison]] = {
+COMPARISONS: Mapping[str, Callable[[Setting], Iterable[BaselineRow]]] = {
     "ultralytics": ultralytics.compare,
     "opencv": opencv.compare,
     "facenet": facenet.compare,
@@ -34,38 +32,30 @@ COMPARISONS: Mapping[str, Callable[[Setting], BaselineComparison]] = {
 
 
 def main() -> int:
-    """Measure, print, write; 0 when everything is reached."""
-    args = parse()
-    need_assets()
-    names = list(COMPARISONS) if "ALL" in args.peers else args.peers
-    reached = [compare(name, quick=args.quick) for name in names]
+    """Run every comparison asked for; 0 if everything is reached."""
+    options = parse_options(__doc__, list(COMPARISONS))
+    reached = [run(experiment(name), options) for name in options.names]
     return 0 if all(reached) else 1
 
 
-def parse() -> argparse.Namespace:
-    """The command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+def experiment(name: str) -> Experiment:
+    """The comparison with one baseline."""
+
+    def measure(options: Options) -> Iterator[Row]:
+        with tempfile.TemporaryDirectory() as scratch:
+            setting = Setting(name, Path(scratch), ensure(name), options.quick)
+            for row in COMPARISONS[name](setting):
+                yield msgspec.structs.asdict(row)
+
+    return Experiment(
+        name=f"baselines_{name}",
+        title=f"edgecnn against {name}, results per second",
+        measure=measure,
+        reached=reached,
+        columns=COLUMNS,
+        facts={"versions": requirements(name)},
+        notes=answers,
     )
-    parser.add_argument("peers", nargs="+", choices=[*COMPARISONS, "ALL"], metavar="PEER",
-                        help=f"{', '.join(COMPARISONS)} or ALL")  # fmt: skip
-    parser.add_argument("--quick", action="store_true", help="few short blocks; writes nothing")
-    return parser.parse_args()
-
-
-def compare(name: str, *, quick: bool) -> bool:
-    """One peer; whether everything was reached."""
-    python = ensure(name)
-    with tempfile.TemporaryDirectory() as scratch:
-        found = COMPARISONS[name](Setting(name, Path(scratch), python, quick))
-    if not quick:
-        rows = [{"reached": row.reached, "row": row} for row in found.rows]
-        write_result(
-            f"baselines_{name}", {"rows": rows, **found.found, "versions": requirements(name)}
-        )
-    console = Console(highlight=False)
-    console.print(table(name, found), *remarks(found), sep="\n")
-    return all(row.reached for row in found.rows)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""An ONNX file on one of the runtime's engines, and nothing else: for races of two files."""
+"""An ONNX file on one of the runtime's engines, and nothing else, for races of two files."""
 
 import itertools
 from pathlib import Path
@@ -9,7 +9,7 @@ from edgecnn_runtime.backends import Options, get_engine
 
 
 def results(graph, backend, pixels, threads):
-    """Endless outputs. pixels: .npy, uint8[N,H,W,3], one a run."""
+    """Endless outputs. pixels: .npy, uint8[N,H,W,3], one per run."""
     engine = get_engine(backend).open(Path(graph), Options(threads=threads))
     for picture in itertools.cycle(np.load(pixels, allow_pickle=False)):
         engine.pixels[0] = picture

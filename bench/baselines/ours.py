@@ -11,11 +11,11 @@ def results(bundle, source, memory=0, **loading):
     """Endless (result, milliseconds outside the engine).
 
     source: a video, or a folder of pictures. memory: how many of its frames are decoded beforehand
-    and kept; 0 reads the source again and again, decoding included.
+    and stay in memory; 0 reads the source again and again, decoding included.
     """
     clock = time.perf_counter
     with load(bundle, **loading) as model:
-        for frame in itertools.cycle(kept(source, memory)) if memory else endless(source):
+        for frame in itertools.cycle(in_memory(source, memory)) if memory else endless(source):
             start = clock()
             geometry = model.prepare(frame)
             prepared = clock()
@@ -37,11 +37,11 @@ def values(result):
         return result.text
     if isinstance(result, Classification):
         return result.index
-    return [[*found.box, found.score] for found in result]
+    return [[*detection.box, detection.score] for detection in result]
 
 
 def choice(bundle, **loading):
-    """What the bundle is run on, in words."""
+    """The artifact, engine and precision that the bundle is run with, in words."""
     with load(bundle, **loading) as model:
         return str(model.choice.candidate).replace("model.", "").replace(".onnx", "")
 
@@ -54,7 +54,7 @@ def endless(source):
                 yield frame.pixels
 
 
-def kept(source, count):
+def in_memory(source, count):
     """The first frames, decoded."""
     with open_source(source) as stream:
         return [frame.pixels for frame in itertools.islice(stream, count)]

@@ -1,17 +1,17 @@
-"""Run a worker's file in this environment and answer requests on standard input, a line each.
+"""Run a worker's file in this environment and answer requests on standard input, one per line.
 
     PYTHON -I serve.py WORKER.py
 
-A worker that races has ``results(**options)``, an endless iterator of one result a picture, and
+A worker that races has ``results(**options)``, an endless iterator of one result per picture, and
 ``plain(result)``, the same as JSON values. Any other function of the file can be called by name.
 
-    {"do": "call", "name": "make", "with": {…}}   →  {"value": what make(**{…}) returned}
+    {"do": "call", "name": "build", "with": {…}}   →  {"value": what build(**{…}) returned}
     {"do": "start", "with": {…}}                  →  {"value": null}: results(**{…}) is what runs
     {"do": "look", "count": 105}                  →  {"value": [plain results of the next 105]}
     {"do": "run", "count": 105}                   →  {"value": [milliseconds of each of the next]}
 
-Standard library only, for it runs in every peer's environment. What the worker prints goes to
-standard error; an exception ends it, with the traceback there.
+Standard library only, because it runs in every baseline's environment. What the worker prints goes
+to standard error; an exception ends it, with the traceback there.
 """
 
 import json

@@ -1,8 +1,8 @@
-"""What packages that insist on torchvision need of it, where no build fits the torch that runs.
+"""The operators of torchvision that packages need which insist on it, where none fits this torch.
 
-Its Python imports once two of its operators are declared; the one that is called, nms, is
-OpenCV's here, in C++ as torchvision's own is. Keep what ``runpy.run_path`` returns: the operators
-vanish with LIBRARY.
+Its Python can be imported once two of its operators are declared; the one that is called, nms, is
+OpenCV's here, in C++ as torchvision's own is. Hold on to what ``runpy.run_path`` returns: the
+operators vanish with LIBRARY.
 """
 
 import cv2
@@ -14,10 +14,10 @@ LIBRARY.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
 
 
 def nms(boxes, scores, threshold):
-    """Indices of what stays, best first. float[N,4] x1, y1, x2, y2; float[N], over 0."""
+    """Indices of the boxes that stay, best first. float[N,4] x1, y1, x2, y2; float[N], over 0."""
     sized = torch.hstack([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]]).tolist()
-    kept = cv2.dnn.NMSBoxes(sized, scores.tolist(), 0.0, threshold)
-    return torch.as_tensor(list(kept), dtype=torch.int64)
+    indices = cv2.dnn.NMSBoxes(sized, scores.tolist(), 0.0, threshold)
+    return torch.as_tensor(list(indices), dtype=torch.int64)
 
 
 LIBRARY.impl("nms", nms, "CPU")

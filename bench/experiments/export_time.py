@@ -1,26 +1,21 @@
 """What an export costs beside the bare `torch.onnx.export` that it is built on.
 
-Each in a fresh process, in turns: bare is loading the weights and torch.onnx.export with a dynamic
-batch; ours is the whole of it, on 16 photographs, verified on every engine and packed. Importing
-torch and timm is in neither. Medians of the turns.
+Each runs in a fresh process, in turns. Bare: load the weights and call torch.onnx.export with a
+dynamic batch. Ours: the whole export, on 16 photographs, verified on every engine and packed.
+Importing torch and timm is in neither. Medians over the turns.
 Reached: ≤ 1.3 times the bare export, or at most 1.5 s more.
-
-`python bench/experiments/export_time.py resnet18 …` measures only those, and writes nothing.
 """
 
-import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from lib.material import need_assets
-from rich.console import Console
-from rich.table import Table
-
-from edgecnn_bench.results import write_result
+from lib.experiment import Experiment, Options, Row, main
+from lib.fresh_process import in_fresh_process
 
 TURNS = 3
 RATIO, MORE_SECONDS = 1.3, 1.5
@@ -30,107 +25,87 @@ NETWORKS = (
 )  # fmt: skip
 
 
-def main() -> int:
-    """Measure, print, write; 0 when everything is reached."""
-    need_assets()
-    console = Console()
-    rows = []
-    for name in sys.argv[1:] or NETWORKS:
-        rows.append(measure(name))
-        console.print(" ".join(f"{value}" for value in rows[-1].values()))
-    console.print(table(rows))
-    if not sys.argv[1:]:
-        write_result("export_time", {"turns": TURNS, "ratio": RATIO, "rows": rows})
-    return 0 if all(reached(row) for row in rows) else 1
+def measure(options: Options) -> Iterator[Row]:
+    """Both exports of each architecture, in turns."""
+    for name in options.names:
+        with tempfile.TemporaryDirectory() as folder:
+            in_fresh_process(prepare, name, folder)
+            both = [
+                [in_fresh_process(export, name, folder) for export in (export_bare, export_bundle)]
+                for _ in range(1 if options.quick else TURNS)
+            ]
+        bare, ours = np.median(both, axis=0)
+        ratio = float(np.median([ours / bare for bare, ours in both]))
+        yield {"architecture": name, "bare_s": bare, "ours_s": ours, "ratio": ratio}
 
 
-def measure(name: str) -> dict[str, Any]:
-    """Both exports of one architecture, in turns."""
-    with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(scratch)
-        worker(["prepare", name, str(folder)])
-        both = [
-            [worker([way, name, str(folder)]) for way in ("bare", "ours")] for _ in range(TURNS)
-        ]
-    bare, ours = np.median(both, axis=0)
-    ratio = float(np.median([b / a for a, b in both]))
-    return {"architecture": name, "bare_s": float(bare), "ours_s": float(ours), "ratio": ratio}
-
-
-def worker(arguments: list[str]) -> float:
-    """Seconds that a fresh process measured."""
-    command = [sys.executable, __file__, "--worker", *arguments]
-    out = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    return float(out.strip().splitlines()[-1])
-
-
-def work(way: str, name: str, folder: Path) -> float:
-    """In the fresh process: do it, and say how long it took."""
-    import torch
-    from lib import timm_models as models
-
-    torch.set_num_threads(2)
-    module = models.random_model(name)
-    weights, pictures = folder / "weights.pt", folder / "pictures"
-    start = time.perf_counter()
-    if way == "prepare":
-        pixels = models.photographs(224, 224)
-        planes = models.textbook(pixels, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-        models.set_statistics(module, planes)
-        models.save_weights(module, weights)
-        models.write_pictures(pixels, pictures)
-    elif way == "bare":
-        bare(module, weights, folder / "bare.onnx")
-    else:
-        ours(models.arch_of(name), weights, pictures, folder / "model.edge")
-    return time.perf_counter() - start
-
-
-def bare(module: Any, weights: Path, out: Path) -> None:
-    """Load the weights and write the ONNX file."""
-    import torch
-
-    module.load_state_dict(torch.load(weights, weights_only=True))
-    torch.onnx.export(
-        module, (torch.zeros(2, 3, 224, 224),), out, dynamo=True, external_data=False,
-        opset_version=20, verbose=False, dynamic_shapes=({0: torch.export.Dim("batch")},),
-    )  # fmt: skip
-
-
-def ours(arch: str, weights: Path, pictures: Path, out: Path) -> None:
-    """The whole export, as `edgecnn export` does it."""
-    from edgecnn_export.config import ExportConfig
-    from edgecnn_export.pipeline import export
-
-    said: dict[str, Any] = {}
-    if not arch.startswith("timm"):
-        said = {"input": "224x224", "task": "classify", "preset": "imagenet", "color": "rgb"}
-    files = {"model": str(weights), "images": str(pictures), "out": str(out)}
-    export(ExportConfig(**files, arch=arch, overwrite=True, **said))
-
-
-def reached(row: dict[str, Any]) -> bool:
-    """Whether one architecture keeps the figure."""
+def reached(row: Row) -> bool:
+    """Whether one architecture is within either limit."""
     return bool(row["ratio"] <= RATIO or row["ours_s"] - row["bare_s"] <= MORE_SECONDS)
 
 
-def table(rows: list[dict[str, Any]]) -> Table:
-    """One line an architecture."""
-    drawn = Table(title="seconds for a bare export, and for ours, verified on 16 photographs")
-    for heading in ("architecture", "bare", "ours", "ratio"):
-        drawn.add_column(heading, justify="left" if heading == "architecture" else "right")
-    for row in rows:
-        drawn.add_row(
-            row["architecture"],
-            f"{row['bare_s']:.1f}",
-            f"{row['ours_s']:.1f}",
-            f"{row['ratio']:.2f}",
+def prepare(name: str, folder: str) -> None:
+    """Write the weights and the photographs that both exports use."""
+    from lib import timm_models as models
+
+    module = models.random_model(name)
+    pixels = models.photographs(224, 224)
+    planes = models.reference_preprocess(pixels, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+    models.set_statistics(module, planes)
+    models.save_weights(module, Path(folder) / "weights.pt")
+    models.write_pictures(Path(folder) / "pictures", pixels)
+
+
+def export_bare(name: str, folder: str) -> float:
+    """Seconds to load the weights and write the ONNX file."""
+    import torch
+    from lib.timm_models import random_model
+
+    torch.set_num_threads(2)
+    module = random_model(name)
+    start = time.perf_counter()
+    module.load_state_dict(torch.load(Path(folder) / "weights.pt", weights_only=True))
+    torch.onnx.export(
+        module, (torch.zeros(2, 3, 224, 224),), Path(folder) / "bare.onnx", dynamo=True,
+        external_data=False, opset_version=20, verbose=False,
+        dynamic_shapes=({0: torch.export.Dim("batch")},),
+    )  # fmt: skip
+    return time.perf_counter() - start
+
+
+def export_bundle(name: str, folder: str) -> float:
+    """Seconds of the whole export, as `edgecnn export` does it."""
+    import torch
+    from lib.timm_models import UNDESCRIBED, arch_of, random_model
+
+    torch.set_num_threads(2)
+    random_model(name)  # the same imports as in the bare export
+    start = time.perf_counter()
+    from edgecnn_export.config import ExportConfig
+    from edgecnn_export.pipeline import export
+
+    arch = arch_of(name)
+    settings: dict[str, Any] = {} if arch.startswith("timm") else UNDESCRIBED
+    export(
+        ExportConfig(
+            model=f"{folder}/weights.pt", images=f"{folder}/pictures", out=f"{folder}/model.edge",
+            arch=arch, overwrite=True, **settings,
         )
-    return drawn
+    )  # fmt: skip
+    return time.perf_counter() - start
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["--worker"]:
-        print(work(sys.argv[2], sys.argv[3], Path(sys.argv[4])))
-        sys.exit(0)
-    sys.exit(main())
+    experiment = Experiment(
+        name="export_time",
+        title="seconds for a bare export, and for ours, verified on 16 photographs",
+        measure=measure,
+        reached=reached,
+        columns={
+            "architecture": "{architecture}", "bare": "{bare_s:.1f}", "ours": "{ours_s:.1f}",
+            "ratio": "{ratio:.2f}",
+        },
+        names=NETWORKS,
+        facts={"turns": TURNS, "goal": {"ratio": RATIO, "more_seconds": MORE_SECONDS}},
+    )  # fmt: skip
+    sys.exit(main(__doc__, experiment))

@@ -1,9 +1,9 @@
 """What the runtime costs to have: megabytes on disk, seconds to import, seconds to a first result.
 
-`pip install ./runtime[cpu]` goes into a bare environment of its own, without pip counted. Imports
-and loads are timed in fresh processes, the reference (numpy and cv2 alone) in between.
+`pip install ./runtime[cpu]` goes into a bare environment of its own; pip itself is not counted.
+Imports and loads are timed in fresh processes, beside the reference (numpy and cv2 alone).
 Reached: ≤ 310 MB; import ≤ 60 ms beyond numpy and cv2; load() to the first result of a MobileNetV2
-≤ 0.3 s on ONNX Runtime, ≤ 1 s on OpenVINO, the median.
+≤ 0.3 s on ONNX Runtime and ≤ 1 s on OpenVINO, the median.
 """
 
 import json
@@ -11,20 +11,20 @@ import subprocess
 import sys
 import tempfile
 import venv
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from lib.experiment import Experiment, Options, Row, main
 from lib.mobilenet import export_mobilenet
-from rich.console import Console
-from rich.table import Table
 
-from edgecnn_bench.results import write_result
 from edgecnn_runtime.backends import installed
 
 RUNTIME = Path(__file__).parents[2] / "runtime"
-TIMES = 9
-WANTED = {"disk_mb": 310.0, "import_ms": 60.0, "onnxruntime": 0.3, "openvino": 1.0}
+TIMES, QUICK = 9, 2
+DISK_MB, IMPORT_MS = 310.0, 60.0
+FIRST_RESULT_S = {"onnxruntime": 0.3, "openvino": 1.0}
 
 IMPORT = """
 import json, time
@@ -45,60 +45,40 @@ bundle, backend, cache = sys.argv[1:]
 frame = numpy.zeros((1080, 1920, 3), numpy.uint8)
 start = time.perf_counter()
 model = load(bundle, backend=backend, cache_dir=cache)
-loaded = time.perf_counter()
 model(frame)
-print(json.dumps([loaded - start, time.perf_counter() - start]))
+print(json.dumps(time.perf_counter() - start))
 """
 
 
-def main() -> int:
-    """Measure, print, write; 0 when everything is reached."""
+def measure(options: Options) -> Iterator[Row]:
+    """Disk, import, and each engine's first result with the self-test and without."""
+    times = QUICK if options.quick else TIMES
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         python = install(folder / "env")
         disk = sizes(folder / "env")
-        imports = np.array([timed(python, IMPORT) for _ in range(TIMES + 1)][1:])
-        bundle = export_mobilenet(folder)
-        loads = {
-            engine: first_results(bundle, engine, folder)
-            for engine in ("onnxruntime", "openvino")
-            if engine in installed()
-        }
-    total = sum(disk.values())
-    import_ms = float(np.median(imports[:, 1]))
-    rows = [
-        ("pip install ./runtime\\[cpu]", total, WANTED["disk_mb"], "MB"),
-        ("import, beyond numpy and cv2", import_ms, WANTED["import_ms"], "ms"),
-    ]
-    for engine, runs in loads.items():
-        for kind, seconds in runs.items():
-            what = f"load to first result, {engine}, {kind}"
-            rows.append((what, float(np.median(seconds)), WANTED[engine], "s"))
-    reached = all(value <= wanted for _, value, wanted, _ in rows)
-    write_result(
-        "footprint",
-        {
-            "disk_mb": disk,
-            "total_mb": total,
-            "import_ms": {"numpy_cv2": imports[:, 0], "edgecnn_runtime": imports[:, 1]},
-            "first_result_s": loads,
-            "wanted": WANTED,
-            "reached": reached,
-        },
-    )
-    table = Table("", "measured", "wanted", title="footprint")
-    for what, value, wanted, unit in rows:
-        digits = 2 if unit == "s" else 0
-        note = "" if value <= wanted else "  MISSED"
-        table.add_row(what, f"{value:.{digits}f} {unit}", f"≤ {wanted:g} {unit}{note}")
-    Console().print(table)
-    largest = sorted(disk.items(), key=lambda item: -item[1])[:5]
-    print("largest: " + ", ".join(f"{name} {size:.0f} MB" for name, size in largest))
-    return 0 if reached else 1
+        yield {
+            "what": "pip install ./runtime[cpu]", "unit": "MB", "value": sum(disk.values()),
+            "goal": DISK_MB, "packages": disk,
+        }  # fmt: skip
+        imports = np.array([run_python(python, IMPORT) for _ in range(times + 1)][1:])
+        yield {
+            "what": "import, beyond numpy and cv2", "unit": "ms", "value": np.median(imports[:, 1]),
+            "goal": IMPORT_MS, "runs": imports[:, 1], "numpy_cv2_ms": imports[:, 0],
+        }  # fmt: skip
+        bundle = str(export_mobilenet(folder))
+        for engine in (name for name in FIRST_RESULT_S if name in installed()):
+            caches = [str(folder / f"cache-{engine}-{number}") for number in range(times)]
+            for when in ("the first time", "again"):
+                runs = [run_python(sys.executable, LOAD, bundle, engine, each) for each in caches]
+                yield {
+                    "what": f"load to first result, {engine}, {when}", "unit": "s", "runs": runs,
+                    "value": np.median(runs), "goal": FIRST_RESULT_S[engine],
+                }  # fmt: skip
 
 
 def install(folder: Path) -> Path:
-    """A bare environment with the runtime and ONNX Runtime in it; its python."""
+    """Make a bare environment with the runtime and ONNX Runtime in it; return its python."""
     venv.create(folder)
     python = folder / "bin" / "python"
     pip = [sys.executable, "-m", "pip", "--python", python, "install", "-q", "--no-cache-dir"]
@@ -107,31 +87,29 @@ def install(folder: Path) -> Path:
 
 
 def sizes(folder: Path) -> dict[str, float]:
-    """Megabytes on disk by top package."""
+    """Megabytes on disk by top-level entry of site-packages."""
     site = next(folder.glob("lib/python*/site-packages"))
-    found = {}
-    for entry in site.iterdir():
-        files = [entry] if entry.is_file() else [f for f in entry.rglob("*") if f.is_file()]
-        found[entry.name] = sum(file.stat().st_size for file in files) / 1e6
-    return found
+    return {
+        entry.name: sum(f.stat().st_size for f in [entry, *entry.rglob("*")] if f.is_file()) / 1e6
+        for entry in site.iterdir()
+    }
 
 
-def first_results(bundle: Path, engine: str, folder: Path) -> dict[str, list[float]]:
-    """Seconds from load() to the first result: with the self-test, and with it remembered."""
-    found: dict[str, list[float]] = {"the first time": [], "again": []}
-    for number in range(TIMES):
-        cache = str(folder / f"cache-{engine}-{number}")
-        for seconds in found.values():
-            _, total = timed(sys.executable, LOAD, str(bundle), engine, cache)
-            seconds.append(total)
-    return found
-
-
-def timed(python: Path | str, code: str, *words: str) -> Any:
-    """What the code prints, run in a process of its own."""
-    done = subprocess.run([python, "-c", code, *words], check=True, capture_output=True, text=True)
+def run_python(python: Path | str, code: str, *arguments: str) -> Any:
+    """The JSON that ``code`` prints in a process of its own."""
+    command = [python, "-c", code, *arguments]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
     return json.loads(done.stdout)
 
 
+def largest(rows: Sequence[Row]) -> list[str]:
+    """The largest packages, in one line."""
+    packages = sorted(rows[0]["packages"].items(), key=lambda item: -item[1])[:5]
+    return ["largest: " + ", ".join(f"{name} {size:.0f} MB" for name, size in packages)]
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    experiment = Experiment(
+        name="footprint", title="footprint", measure=measure, notes=largest, needs_assets=False
+    )
+    sys.exit(main(__doc__, experiment))

@@ -1,113 +1,98 @@
-"""Does INT8 say what float says? Trained networks, on real pictures that it was not made from.
+"""Does INT8 answer as float does? Trained networks, on real pictures it was not made from.
 
 Each is exported with ``--int8`` and its calibration pictures, nothing else; the gate knows no
 labels. Then every other picture goes through the INT8 form that each engine takes and through the
 float form on ONNX Runtime, and decoded results are compared: the class, the text, and every box
-that either finds (equal: IoU ≥ 0.8 and scores within 0.05; with landmarks they have to be within a
-tenth of the box's side too, which is stricter and also in the file).
+that either of them has (equal: IoU ≥ 0.8 and scores within 0.05; with landmarks, which have to be
+within a tenth of the box's side, the comparison is stricter, and is in the file too).
 Reached: ≥ 99 % equal on ONNX Runtime and on OpenVINO. There are few texts, so each half of them is
 measured on, calibrated on the other: of 152 alone, two that change would be too many.
 
-How little some results hang by is shown by the float form in OpenVINO's bf16, where the processor
-has it: the same weights with eight bits of mantissa.
+How close to a threshold some results are is shown by the float form in OpenVINO's bf16, where the
+processor has it: the same weights with eight bits of mantissa.
 """
 
 import dataclasses
 import sys
 import tempfile
-from typing import Any
+from collections.abc import Iterator
 
 import torch
-from lib.material import need_assets
-from lib.options import ExperimentOptions, options
-from lib.quantized import ENGINES, FORMS, export_int8, in_float, open_artifact
-from lib.trained import TRAINED, Trained
-from rich.console import Console
-from rich.table import Table
+from lib.experiment import Experiment, Options, Row, main
+from lib.quantized import ENGINES, FORMS, export_int8, forms_in_float, open_artifact
+from lib.trained import TRAINED, TrainedNetwork
 
-from edgecnn_bench.results import write_result
 from edgecnn_runtime.backends import get_engine
 from edgecnn_runtime.types import Result
 from edgecnn_runtime.verification.result_matching import agreement_rate
 
-WANTED = 0.99
+GOAL = 0.99
 QUICK = 200
 """Pictures of a short try."""
 BF16 = ("openvino", "bf16")
-SHARES = (*ENGINES, *(f"{engine}_with_landmarks" for engine in ENGINES), "float_in_bf16")
+RATES = (*ENGINES, *(f"{engine}_with_landmarks" for engine in ENGINES), "float_in_bf16")
 
 
-def main() -> int:
-    """Measure, print, write; 0 when everything is reached."""
-    need_assets()
+def measure(options: Options) -> Iterator[Row]:
+    """Each network on both engines."""
     torch.set_num_threads(2)
-    asked = options(__doc__, list(TRAINED))
-    console = Console()
-    rows = []
-    for name in asked.names:
-        halves = TRAINED[name](asked.cache).halves()
-        rows.append(joined([measure(half, asked) for half in halves]))
-        console.print(rows[-1], highlight=False)
-    console.print(table(rows))
-    if asked.whole(list(TRAINED)):
-        write_result("int8_agreement", {"wanted": WANTED, "rows": rows})
-    return 0 if all(row["reached"] for row in rows) else 1
+    for name in options.names:
+        halves = TRAINED[name](options.cache).halves()
+        count = QUICK if options.quick else None
+        yield join([measure_half(half, count) for half in halves])
 
 
-def measure(network: Trained, asked: ExperimentOptions) -> dict[str, Any]:
-    """One network on both engines."""
-    with tempfile.TemporaryDirectory() as scratch:
-        config = network.config(
-            int8=True, calib=str(network.calibration), targets=FORMS,
-            out=f"{scratch}/model.edge", work_dir=f"{scratch}/work",
-        )  # fmt: skip
-        made = export_int8(config)
-        row = {"network": network.name, "task": network.task, "forms": made.forms()}
-        if not all(map(made.form, ENGINES)):
-            return row | {"reached": False}
-        count = QUICK if asked.quick else None
+def measure_half(network: TrainedNetwork, count: int | None) -> Row:
+    """The rates of equal results on ``count`` pictures; none where a form did not pass its gate."""
+    with tempfile.TemporaryDirectory() as folder:
+        int8 = export_int8(network.int8_config(folder, targets=FORMS))
+        row: Row = {"network": network.name, "task": network.task, "forms": int8.forms()}
+        if not all(map(int8.form, ENGINES)):
+            return row
         frames = list(network.frames())[:count]
 
         def results(artifact: str, engine: str, precision: str = "f32") -> list[Result]:
-            with open_artifact(made, artifact, engine, precision) as model:
+            with open_artifact(int8, artifact, engine, precision) as model:
                 return model.batch(frames)
 
-        def share(found: list[Result], *, landmarks: bool = False) -> float:
-            pairs = zip(expected, found, strict=True)
-            kept = ((one, other) if landmarks else boxes_of(one, other) for one, other in pairs)
-            return agreement_rate(kept, threshold=threshold)
-
         expected = results("fp32", ENGINES[0])
-        threshold = float(getattr(made.bundle.manifest.model.decode, "score", 0.0))
+        threshold = float(getattr(int8.bundle.manifest.model.decode, "score", 0.0))
+
+        def rate(actual: list[Result], *, landmarks: bool = False) -> float:
+            pairs = zip(expected, actual, strict=True)
+            if not landmarks:
+                pairs = ((without_points(a), without_points(b)) for a, b in pairs)
+            return agreement_rate(pairs, threshold=threshold)
+
         row["pictures"] = len(frames)
-        row["results"] = sum(len(one) if isinstance(one, list) else 1 for one in expected)
+        row["results"] = sum(len(result) if isinstance(result, list) else 1 for result in expected)
         for engine in ENGINES:
-            found = results(f"int8-{made.form(engine)}", engine)
-            row[engine] = share(found)
-            row[f"{engine}_with_landmarks"] = share(found, landmarks=True)
+            actual = results(f"int8-{int8.form(engine)}", engine)
+            row[engine] = rate(actual)
+            row[f"{engine}_with_landmarks"] = rate(actual, landmarks=True)
         if BF16[1] in get_engine(BF16[0]).precisions():
-            row["float_in_bf16"] = share(results("fp32", *BF16))
-    return row | {"reached": min(row[engine] for engine in ENGINES) >= WANTED}
+            row["float_in_bf16"] = rate(results("fp32", *BF16))
+    return row
 
 
-def joined(halves: list[dict[str, Any]]) -> dict[str, Any]:
-    """One row of both halves: shares of all results, and what each half had."""
+def join(halves: list[Row]) -> Row:
+    """One row of both halves: rates over all results, and each half's own row."""
     if len(halves) == 1:
         return halves[0]
-    row = halves[0] | {"halves": halves, "reached": all("results" in half for half in halves)}
-    if not row["reached"]:
+    row = {key: halves[0][key] for key in ("network", "task", "forms")} | {"halves": halves}
+    if not all("results" in half for half in halves):
         return row
     for key in ("pictures", "results"):
         row[key] = sum(half[key] for half in halves)
-    for key in SHARES:
-        if key in row:
+    for key in RATES:
+        if key in halves[0]:
             row[key] = sum(half[key] * half["results"] for half in halves) / row["results"]
-    return row | {"reached": min(row[engine] for engine in ENGINES) >= WANTED}
+    return row
 
 
-def boxes_of(one: Result, other: Result) -> tuple[Result, Result]:
-    """Both without landmarks."""
-    return without_points(one), without_points(other)
+def reached(row: Row) -> bool:
+    """Whether both engines answer as float does often enough."""
+    return min(row.get(engine, 0.0) for engine in ENGINES) >= GOAL
 
 
 def without_points(result: Result) -> Result:
@@ -117,21 +102,27 @@ def without_points(result: Result) -> Result:
     return result
 
 
-def table(rows: list[dict[str, Any]]) -> Table:
-    """One line a network."""
-    drawn = Table(title=f"INT8 results equal to float's (wanted ≥ {WANTED:.0%})")
-    for heading in (
-        "network", "pictures", "results", "ONNX Runtime", "OpenVINO", "float in bf16", "in float",
-    ):  # fmt: skip
-        drawn.add_column(heading, justify="left" if heading == "network" else "right")
-    for row in rows:
-        shares = [f"{row[e]:.2%}" if e in row else "gate not met" for e in ENGINES]
-        floats = [", ".join(f"{form['target']}: {in_float(form)}" for form in row["forms"])]
-        bf16 = f"{row['float_in_bf16']:.2%}" if "float_in_bf16" in row else ""
-        counts = [f"{row.get(key, 0):,}" for key in ("pictures", "results")]
-        drawn.add_row(row["network"], *counts, *shares, bf16, *floats)
-    return drawn
+def percent(key: str, row: Row, otherwise: str) -> str:
+    """A rate of the row, or what stands for one that is missing."""
+    return f"{row[key]:.2%}" if key in row else otherwise
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    experiment = Experiment(
+        name="int8_agreement",
+        title=f"INT8 results equal to float's (goal ≥ {GOAL:.0%})",
+        measure=measure,
+        reached=reached,
+        columns={
+            "network": "{network}",
+            "pictures": lambda row: f"{row.get('pictures', 0):,}",
+            "results": lambda row: f"{row.get('results', 0):,}",
+            "ONNX Runtime": lambda row: percent("onnxruntime", row, "gate not met"),
+            "OpenVINO": lambda row: percent("openvino", row, "gate not met"),
+            "float in bf16": lambda row: percent("float_in_bf16", row, ""),
+            "in float": forms_in_float,
+        },
+        names=list(TRAINED),
+        facts={"goal": GOAL},
+    )
+    sys.exit(main(__doc__, experiment))

@@ -9,76 +9,80 @@ Reached: centered cosine ≥ 0.99 on ONNX Runtime and on OpenVINO.
 
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import torch
-from lib.material import need_assets, photographs_apart
-from lib.options import options
-from lib.quantized import ENGINES, export_int8, in_float
-from lib.timm_models import centered_cosine, int8_network, normalization, textbook
-from rich.console import Console
-from rich.table import Table
+from lib.experiment import Experiment, Options, Row, main
+from lib.material import photographs_apart
+from lib.quantized import ENGINES, export_int8, forms_in_float
+from lib.timm_models import centered_cosine, int8_network, normalization, reference_preprocess
 
-from edgecnn_bench.results import write_result
 from edgecnn_export.verification.verify import infer
 from edgecnn_runtime.preprocess import prepare
 
-WANTED = 0.99
+GOAL = 0.99
+QUICK = 32
+"""Photographs to calibrate on in a short try."""
 NETWORKS = (
     "resnet18", "mobilenetv2_100", "mobilenetv3_large_100", "regnety_002", "repvgg_a0",
 )  # fmt: skip
 
 
-def main() -> int:
-    """Measure, print, write; 0 when everything is reached."""
-    need_assets()
+def measure(options: Options) -> Iterator[Row]:
+    """Each architecture on both engines; no cosine where a form did not pass its gate."""
     torch.set_num_threads(2)
-    asked = options(__doc__, NETWORKS)
-    console = Console()
-    rows = []
-    for name in asked.names:
-        rows.append(measure(name, 32 if asked.quick else None))
-        console.print(rows[-1], highlight=False)
-    console.print(table(rows))
-    if asked.whole(NETWORKS):
-        write_result("int8_timm", {"wanted": WANTED, "rows": rows})
-    return 0 if all(row["reached"] for row in rows) else 1
-
-
-def measure(name: str, count: int | None) -> dict[str, Any]:
-    """One architecture on both engines. count: of the photographs to calibrate on."""
     calibration, others = photographs_apart()
-    with tempfile.TemporaryDirectory() as scratch:
-        module, config = int8_network(name, Path(scratch), calibration[:count])
-        made = export_int8(config)
-        seconds = sum(made.result.seconds.values())
-        row = {"architecture": name, "seconds": seconds, "forms": made.forms()}
-        if not all(map(made.form, ENGINES)):
-            return row | {"reached": False}
-        spec = made.bundle.manifest.model
-        unseen = prepare(spec.input, others)
-        with torch.no_grad():
-            wanted = module(textbook(unseen, **normalization(module))).numpy()
-        (output,) = spec.outputs
-        for engine in ENGINES:
-            artifact = made.bundle.path / f"model.int8-{made.form(engine)}.onnx"
-            found = infer(artifact, spec, engine, unseen, 1)[output.name]
-            row[engine] = centered_cosine(found, wanted)
-    return row | {"photographs": len(unseen), "reached": min(row[e] for e in ENGINES) >= WANTED}
+    for name in options.names:
+        with tempfile.TemporaryDirectory() as folder:
+            pictures = calibration[: QUICK if options.quick else None]
+            module, config = int8_network(name, Path(folder), pictures)
+            int8 = export_int8(config)
+            row = {
+                "architecture": name,
+                "seconds": sum(int8.result.seconds.values()),
+                "forms": int8.forms(),
+            }
+            if all(map(int8.form, ENGINES)):
+                spec = int8.bundle.manifest.model
+                unseen = prepare(spec.input, others)
+                row["photographs"] = len(unseen)
+                with torch.no_grad():
+                    reference = module(
+                        reference_preprocess(unseen, **normalization(module))
+                    ).numpy()
+                (output,) = spec.outputs
+                for engine in ENGINES:
+                    artifact = int8.bundle.path / f"model.int8-{int8.form(engine)}.onnx"
+                    outputs = infer(artifact, spec, engine, unseen, 1)
+                    row[engine] = centered_cosine(outputs[output.name], reference)
+        yield row
 
 
-def table(rows: list[dict[str, Any]]) -> Table:
-    """One line an architecture."""
-    drawn = Table(title=f"centered cosine of INT8 on unseen photographs (wanted ≥ {WANTED})")
-    for heading in ("architecture", "ONNX Runtime", "OpenVINO", "in float", "export"):
-        drawn.add_column(heading, justify="left" if heading == "architecture" else "right")
-    for row in rows:
-        found = [f"{row[e]:.4f}" if e in row else "gate not met" for e in ENGINES]
-        floats = ", ".join(f"{form['target']}: {in_float(form)}" for form in row["forms"])
-        drawn.add_row(row["architecture"], *found, floats, f"{row['seconds']:.0f} s")
-    return drawn
+def reached(row: Row) -> bool:
+    """Whether it follows PyTorch on both engines."""
+    return min(row.get(engine, 0.0) for engine in ENGINES) >= GOAL
+
+
+def cosine(row: Row, engine: str) -> str:
+    """The cosine on an engine, in words where there is none."""
+    return f"{row[engine]:.4f}" if engine in row else "gate not met"
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    experiment = Experiment(
+        name="int8_timm",
+        title=f"centered cosine of INT8 on unseen photographs (goal ≥ {GOAL})",
+        measure=measure,
+        reached=reached,
+        columns={
+            "architecture": "{architecture}",
+            "ONNX Runtime": lambda row: cosine(row, "onnxruntime"),
+            "OpenVINO": lambda row: cosine(row, "openvino"),
+            "in float": forms_in_float,
+            "export": "{seconds:.0f} s",
+        },
+        names=NETWORKS,
+        facts={"goal": GOAL},
+    )
+    sys.exit(main(__doc__, experiment))

@@ -1,4 +1,4 @@
-"""Our own time a frame: resizing and decoding, all that is not the engine or the video decoder.
+"""Our own time per frame: resizing and decoding, all that is not the engine or the video decoder.
 
 Real 1080p frames, linear interpolation. An engine runs between the two steps, so that both find
 the caches and the cores as they are in use. The YOLOv8n head carries a busy street: 30 objects of
@@ -8,70 +8,60 @@ the caches and the cores as they are in use. The YOLOv8n head carries a busy str
 import sys
 import tempfile
 import time
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import numpy as np
-from lib.material import export_yunet, need_assets, video_frames
-from rich.console import Console
-from rich.table import Table
+from lib.experiment import Experiment, Options, Row, main
+from lib.material import export_yunet, video_frames
 
 from edgecnn_bench.reference_workload import ReferenceWorkload
-from edgecnn_bench.results import write_result
 from edgecnn_runtime import Model, load
 from edgecnn_runtime.backends.fake import Fake
 from edgecnn_runtime.bundle.manifest import Output, Yolo
 from edgecnn_runtime.selection.candidates import Candidate, Choice
 from edgecnn_runtime.types import Floats, Pixels, Tensors
 
-ROUNDS, BURST = 12, 30
-WANTED = {"YOLOv8n head 640x384": 1.2, "YuNet 640x352": 1.5}
+ROUNDS, QUICK, BURST = 12, 2, 30
+GOALS = {"YOLOv8n head 640x384": 1.2, "YuNet 640x352": 1.5}
 OBJECTS, ANCHORS = 30, 8
 
 
-def main() -> int:
-    """Measure, print, write; 0 when everything is reached."""
-    need_assets()
+def measure(options: Options) -> Iterator[Row]:
+    """Both heads."""
     frames = video_frames(60)
     with tempfile.TemporaryDirectory() as folder:
         yunet = load(export_yunet(Path(folder), frames), precision="f32", cache_dir=folder)
-        models = dict(zip(WANTED, (yolo_after(yunet), yunet), strict=True))
-        found = measure(models, frames)
-    rows = {
-        name: {
-            "prepare_ms": steps[:, 0],
-            "decode_ms": steps[:, 1],
-            "own_ms": {q: np.percentile(steps.sum(1), q) for q in (10, 50, 90, 99)},
-            "wanted_ms": WANTED[name],
-            "reached": bool(np.median(steps.sum(1)) <= WANTED[name]),
+        models = dict(zip(GOALS, (yolo_after(yunet), yunet), strict=True))
+        rounds = QUICK if options.quick else ROUNDS
+        steps, reference_ms = time_steps(models, frames, rounds)
+    for name, times in steps.items():
+        total = times.sum(1)
+        yield {
+            "what": name,
+            "value": np.median(total),
+            "goal": GOALS[name],
+            "own_ms": {f"p{q}": np.percentile(total, q) for q in (10, 50, 90, 99)},
+            "median_ms": dict(zip(("prepare", "decode"), np.median(times, axis=0), strict=True)),
+            "prepare_ms": times[:, 0],
+            "decode_ms": times[:, 1],
+            "reference_ms": reference_ms,
         }
-        for name, steps in found.items()
-        if name in WANTED
-    }
-    write_result("own_time", {"rows": rows, "reference_ms": np.median(found["reference"])})
-    table = Table(
-        "", "prepare", "decode", "own, p50", "p10", "p90", "wanted",
-        title="ms a frame outside the engine, from 1080p",
-    )  # fmt: skip
-    for name, row in rows.items():
-        own = row["own_ms"]
-        steps = (np.median(row["prepare_ms"]), np.median(row["decode_ms"]))
-        table.add_row(
-            name, *(f"{value:.2f}" for value in (*steps, own[50], own[10], own[90])),
-            f"≤ {row['wanted_ms']}" + ("" if row["reached"] else "  NOT REACHED"),
-        )  # fmt: skip
-    Console().print(table)
-    print(f"the reference workload took {np.median(found['reference']):.2f} ms meanwhile")
-    return 0 if all(row["reached"] for row in rows.values()) else 1
 
 
-def measure(models: dict[str, Model], frames: list[Pixels]) -> dict[str, Any]:
-    """Milliseconds of prepare and decode, float[frames,2] by model, in alternating bursts."""
-    found: dict[str, list[tuple[float, float]]] = {name: [] for name in models}
+def time_steps(
+    models: Mapping[str, Model], frames: Sequence[Pixels], rounds: int
+) -> tuple[dict[str, Any], float]:
+    """Milliseconds of prepare and decode, float[frames,2] by model, in alternating bursts.
+
+    Also the median of the reference workload between the bursts, in milliseconds.
+    """
+    times: dict[str, list[tuple[float, float]]] = {name: [] for name in models}
     reference, work = ReferenceWorkload(), []
     clock = time.perf_counter
-    for number in range(ROUNDS):
+    for number in range(rounds):
         for name, model in models.items():
             work.extend(reference.burst(0.03))
             for i in range(BURST):
@@ -83,34 +73,36 @@ def measure(models: dict[str, Model], frames: list[Pixels]) -> dict[str, Any]:
                 inferred = clock()
                 model.decode(outputs, 0, geometry)
                 end = clock()
-                found[name].append((prepared - start, end - inferred))
-    times: dict[str, Any] = {name: np.array(pairs) * 1e3 for name, pairs in found.items()}
-    return times | {"reference": np.array(work) / 1e6}
+                times[name].append((prepared - start, end - inferred))
+    steps = {name: np.array(pairs) * 1e3 for name, pairs in times.items()}
+    return steps, float(np.median(work)) / 1e6
 
 
 def yolo_after(engine: Model) -> Model:
     """A model with a YOLOv8n head at 640x384; where its engine would run, ``engine`` does."""
-    seen, head = engine.manifest, street()
+    manifest, head = engine.manifest, street()
     anchors = head.shape[2]
     spec = msgspec.structs.replace(
-        seen.model,
-        input=msgspec.structs.replace(seen.model.input, width=640, height=384, resize="letterbox"),
+        manifest.model,
+        input=msgspec.structs.replace(
+            manifest.model.input, width=640, height=384, resize="letterbox"
+        ),
         outputs=(Output(name="output0", dtype="float32", shape=(None, 84, anchors)),),
         decode=Yolo(output="output0", layout="v8", classes=80),
         labels=tuple(f"class {i}" for i in range(80)),
     )
-    manifest = msgspec.structs.replace(seen, model=spec)
 
     def answer(_: Pixels) -> Tensors:
         engine.infer()
         return {"output0": head}
 
-    candidate = Candidate(seen.artifacts[0], "fake", "f32", 1, "its head is given")
-    return Model(manifest, Fake((1, 384, 640, 3), answer), Choice(candidate))
+    candidate = Candidate(manifest.artifacts[0], "fake", "f32", 1, "its head is constant")
+    yolo = msgspec.structs.replace(manifest, model=spec)
+    return Model(yolo, Fake((1, 384, 640, 3), answer), Choice(candidate))
 
 
 def street() -> Floats:
-    """float32[1,84,5040]: noise under the threshold, and every object seen by some anchors."""
+    """float32[1,84,5040]: noise under the threshold, and every object over it for some anchors."""
     rng = np.random.default_rng(8)
     head = np.empty((1, 84, 5040), np.float32)
     head[0, :4] = rng.uniform(10, 300, (4, 5040))
@@ -127,4 +119,19 @@ def street() -> Floats:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    experiment = Experiment(
+        name="own_time",
+        title="ms per frame outside the engine, from 1080p",
+        measure=measure,
+        columns={
+            "": "{what}",
+            "prepare": "{median_ms[prepare]:.2f}",
+            "decode": "{median_ms[decode]:.2f}",
+            "own, p50": "{value:.2f}",
+            "p10": "{own_ms[p10]:.2f}",
+            "p90": "{own_ms[p90]:.2f}",
+            "goal": "≤ {goal}",
+            "reference workload": "{reference_ms:.2f}",
+        },
+    )
+    sys.exit(main(__doc__, experiment))

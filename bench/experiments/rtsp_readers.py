@@ -1,12 +1,12 @@
-"""Who should read RTSP: OpenCV's FFmpeg or PyAV? What docs/decisions.md rests on.
+"""Which library should read RTSP: OpenCV's FFmpeg or PyAV? docs/decisions.md rests on this.
 
-A real RTSP server films a counter at 15 fps, and says when it made each picture. Every reader runs
-in a process of its own, in alternating rounds. Measured: the true age of a picture when it is in
-hand; CPU a frame of a 1080p H.264 stream, received, decoded and brought to BGR; the time until four
-cameras that work are open while a fifth one accepts the connection and stays silent.
+A real RTSP server films a counter at 15 fps, and prints when it made each picture. Every reader
+runs in a process of its own, in alternating rounds. Measured: the true age of a picture when the
+reader returns it; CPU per frame of a 1080p H.264 stream, received, decoded and converted to BGR;
+the time until four working cameras are open while a fifth one accepts the connection and stays
+silent.
 """
 
-import json
 import os
 import socket
 import subprocess
@@ -19,11 +19,10 @@ from typing import Any
 
 import cv2
 import numpy as np
+from lib.experiment import Experiment, Options, Row, main
+from lib.fresh_process import in_fresh_process
 from lib.material import ASSETS
-from rich.console import Console
-from rich.table import Table
 
-from edgecnn_bench.results import write_result
 from edgecnn_runtime.source.address import parse_address
 from edgecnn_runtime.source.network import NetworkStream
 
@@ -36,73 +35,56 @@ BITS = 16
 Read = Callable[[], Any]
 
 
-def main() -> int:
-    """Measure, print, write."""
-    made: dict[int, float] = {}
-    filming, url = serve(made)
+def measure(options: Options) -> Iterator[Row]:
+    """Every reader in every round."""
+    times: dict[int, float] = {}
+    filming, url = serve(times)
     playing, clip = serve({}, "--file", str(VIDEO))
     if not url:
-        print("needs Debian's gir1.2-gst-rtsp-server-1.0 and python3-gi")
-        return 0
-    found: dict[str, dict[str, list[float]]] = {
+        raise SystemExit("needs Debian's gir1.2-gst-rtsp-server-1.0 and python3-gi")
+    samples: dict[str, dict[str, list[float]]] = {
         reader: {"age_ms": [], "cpu_ms": [], "open_s": []} for reader in READERS
     }
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen(8)
         dead = f"rtsp://127.0.0.1:{silent.getsockname()[1]}/cam"
-        for _ in range(ROUNDS):
-            for reader, figures in found.items():
-                pictures = child(reader, "age", url)
-                ages = [1e3 * (seen - made[counter]) for counter, seen in pictures]
-                figures["age_ms"].append(float(np.median(ages[len(ages) // 2 :])))
-                if VIDEO.is_file():
-                    figures["cpu_ms"].append(child(reader, "cpu", clip))
-                figures["open_s"].append(child(reader, "open", url, dead))
+        for _ in range(1 if options.quick else ROUNDS):
+            for reader, values in samples.items():
+                pictures = in_fresh_process(measure_age, reader, url)
+                ages = [1e3 * (now - times[counter]) for counter, now in pictures]
+                values["age_ms"].append(float(np.median(ages[len(ages) // 2 :])))
+                values["cpu_ms"].append(in_fresh_process(measure_cpu, reader, clip))
+                values["open_s"].append(in_fresh_process(measure_open, reader, url, dead))
     filming.kill()
     playing.kill()
-    write_result("rtsp_readers", {"rounds": ROUNDS, "cameras": CAMERAS, "readers": found})
-    headings = (
-        "true age of a picture",
-        "CPU a 1080p frame",
-        f"{CAMERAS} cameras beside a dead one",
-    )
-    table = Table("", *headings, title="reading RTSP, medians")
-    for reader, figures in found.items():
-        age, cpu, opened = (np.median(values or [np.nan]) for values in figures.values())
-        table.add_row(reader, f"{age:.0f} ms", f"{cpu:.1f} ms", f"{opened:.1f} s")
-    Console().print(table)
-    return 0
+    for reader, values in samples.items():
+        medians = {key: float(np.median(column)) for key, column in values.items()}
+        yield {"reader": reader, "median": medians, **values}
 
 
-def serve(made: dict[int, float], *options: str) -> tuple["subprocess.Popen[str]", str]:
-    """A camera, and its address; "" where there is no RTSP server here."""
+def serve(times: dict[int, float], *options: str) -> tuple["subprocess.Popen[str]", str]:
+    """A camera, and its address; "" where there is no RTSP server here.
+
+    times: filled with when each picture was made, by its counter.
+    """
     command = ["/usr/bin/python3", str(SERVER), *options]
     server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert server.stdout is not None
     line = server.stdout.readline().split()
-    threading.Thread(target=collect, args=(server.stdout, made), daemon=True).start()
+    threading.Thread(target=collect, args=(server.stdout, times), daemon=True).start()
     return server, f"rtsp://127.0.0.1:{line[1]}/cam" if line else ""
 
 
-def collect(lines: Iterator[str], made: dict[int, float]) -> None:
-    """Keep when each picture was made."""
+def collect(lines: Iterator[str], times: dict[int, float]) -> None:
+    """Store when each picture was made."""
     for line in lines:
         counter, seconds = line.split()
-        made[int(counter)] = float(seconds)
-
-
-def child(*words: str) -> Any:
-    """What one reader measured, in a process of its own."""
-    done = subprocess.run(
-        [sys.executable, __file__, *words], check=True, stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL, text=True,
-    )  # fmt: skip
-    return json.loads(done.stdout)
+        times[int(counter)] = float(seconds)
 
 
 def open_reader(reader: str, url: str) -> Read:
-    """A function that gives the next picture."""
+    """A function that returns the next picture."""
     if reader == "PyAV":
         stream = NetworkStream(
             parse_address(url), transport="tcp", open_timeout=PATIENCE, read_timeout=PATIENCE
@@ -121,47 +103,55 @@ def open_reader(reader: str, url: str) -> Read:
 
 
 def measure_age(reader: str, url: str) -> list[tuple[int, float]]:
-    """The counter in each picture, and when it was in hand."""
-    read, found = open_reader(reader, url), []
+    """The counter in each picture, and when the reader returned it."""
+    read, counters = open_reader(reader, url), []
     for _ in range(PICTURES):
         pixels = read()
-        seen = time.monotonic()
+        now = time.monotonic()
         side, y = pixels.shape[1] // BITS, pixels.shape[0] // 2
         bits = [pixels[y, place * side + side // 2, 0] > 128 for place in range(BITS)]
-        found.append((sum(1 << (BITS - 1 - i) for i, bit in enumerate(bits) if bit), seen))
-    return found
+        counters.append((sum(1 << (BITS - 1 - i) for i, bit in enumerate(bits) if bit), now))
+    return counters
 
 
 def measure_cpu(reader: str, url: str) -> float:
-    """Milliseconds of CPU a frame, decoded and brought to BGR."""
+    """Milliseconds of CPU per frame, decoded and brought to BGR."""
     read = open_reader(reader, url)
-    began = time.process_time()
+    start = time.process_time()
     for _ in range(PICTURES):
         assert read() is not None
-    return 1e3 * (time.process_time() - began) / PICTURES
+    return 1e3 * (time.process_time() - start) / PICTURES
 
 
 def measure_open(reader: str, url: str, dead: str) -> float:
-    """Seconds until all cameras that work have given a picture, while one does not answer."""
+    """Seconds until every working camera has returned a picture, while one does not answer."""
 
     def first_picture(target: str) -> None:
         open_reader(reader, target)()
 
     threading.Thread(target=first_picture, args=(dead,), daemon=True).start()
     time.sleep(0.3)
-    began = time.monotonic()
+    start = time.monotonic()
     cameras = [threading.Thread(target=first_picture, args=(url,)) for _ in range(CAMERAS)]
     for camera in cameras:
         camera.start()
     for camera in cameras:
         camera.join()
-    return time.monotonic() - began
+    return time.monotonic() - start
 
 
 if __name__ == "__main__":
-    if len(sys.argv) > 1:
-        measures = {"age": measure_age, "cpu": measure_cpu, "open": measure_open}
-        result = measures[sys.argv[2]](sys.argv[1], *sys.argv[3:])
-        print(json.dumps(result), flush=True)
-        os._exit(0)  # the dead camera is still being waited for
-    sys.exit(main())
+    experiment = Experiment(
+        name="rtsp_readers",
+        title="reading RTSP, medians",
+        measure=measure,
+        reached=lambda _row: True,
+        columns={
+            "": "{reader}",
+            "true age of a picture": "{median[age_ms]:.0f} ms",
+            "CPU per 1080p frame": "{median[cpu_ms]:.1f} ms",
+            f"{CAMERAS} cameras beside a dead one": "{median[open_s]:.1f} s",
+        },
+        facts={"rounds": ROUNDS, "cameras": CAMERAS},
+    )
+    sys.exit(main(__doc__, experiment))

@@ -4,13 +4,12 @@ Random weights, batch normalization statistics set from 16 photographs, exported
 flags; then the bundle's graph gets the photographs' bytes, and PyTorch the textbook's float
 picture. Cosines are of what remains after subtracting PyTorch's mean output over the photographs.
 Reached: all of them export; centered cosine ≥ 0.9999 on ONNX Runtime and on OpenVINO at f32.
-
-`python bench/experiments/timm_parity.py resnet18 …` measures only those, and writes nothing.
 """
 
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,68 +17,58 @@ import numpy as np
 import onnxruntime as ort
 import openvino as ov
 import torch
-from lib.material import need_assets
+from lib.experiment import Experiment, Options, Row, main
 from lib.timm_models import (
-    ASKED,
+    MAIN,
     MORE,
+    UNDESCRIBED,
     arch_of,
     centered_cosine,
     photographs,
     random_model,
+    reference_preprocess,
     save_weights,
     set_statistics,
-    textbook,
     write_pictures,
 )
-from rich.console import Console
-from rich.table import Table
 
-from edgecnn_bench.results import write_result
 from edgecnn_export.config import ExportConfig
 from edgecnn_export.pipeline import export
 from edgecnn_runtime.errors import EdgecnnError
 from edgecnn_runtime.types import Pixels
 
-WANTED = 0.9999
+GOAL = 0.9999
 IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
 
 
-def main() -> int:
-    """Measure, print, write; 0 when everything is reached."""
-    need_assets()
+def measure(options: Options) -> Iterator[Row]:
+    """Export each architecture and compare it with PyTorch."""
     torch.set_num_threads(2)
-    console = Console()
-    rows = []
-    for name in sys.argv[1:] or (*ASKED, *MORE):
-        rows.append(measure(name))
-        console.print(" ".join(f"{value}" for value in rows[-1].values()))
-    console.print(table(rows))
-    if not sys.argv[1:]:
-        write_result("timm_parity", {"wanted": WANTED, "photographs": 16, "rows": rows})
-    return 0 if all(reached(row) for row in rows) else 1
+    for name in options.names[:2] if options.quick else options.names:
+        yield measure_network(name)
 
 
-def measure(name: str) -> dict[str, Any]:
-    """Export one architecture and compare it with PyTorch."""
+def measure_network(name: str) -> Row:
+    """The cosines on both engines; ``failed`` holds the message of an export that did not work."""
     module = random_model(name)
     config = getattr(module, "pretrained_cfg", {"input_size": (3, 224, 224), **IMAGENET})
     _, height, width = config["input_size"]
     pixels = photographs(width, height)
-    planes = textbook(pixels, config["mean"], config["std"])
+    planes = reference_preprocess(pixels, config["mean"], config["std"])
     set_statistics(module, planes)
     with torch.no_grad():
-        wanted = module(planes).numpy()
+        reference = module(planes).numpy()
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         save_weights(module, folder / "weights.pt")
-        write_pictures(pixels, folder / "pictures")
-        told: dict[str, Any] = {} if hasattr(module, "pretrained_cfg") else SAID
+        write_pictures(folder / "pictures", pixels)
+        settings: dict[str, Any] = {} if hasattr(module, "pretrained_cfg") else UNDESCRIBED
         start = time.perf_counter()
         try:
             bundle = export(
                 ExportConfig(
                     model=str(folder / "weights.pt"), arch=arch_of(name),
-                    images=str(folder / "pictures"), out=str(folder / "model.edge"), **told,
+                    images=str(folder / "pictures"), out=str(folder / "model.edge"), **settings,
                 )
             ).bundle  # fmt: skip
         except EdgecnnError as error:
@@ -87,13 +76,9 @@ def measure(name: str) -> dict[str, Any]:
         seconds = time.perf_counter() - start
         graph = folder / "model.edge" / bundle.manifest.artifacts[0].file
         engines = {"onnxruntime": on_onnxruntime, "openvino": on_openvino}
-        cosines = {e: centered_cosine(run(graph, pixels), wanted) for e, run in engines.items()}
-    spread = float(np.abs(wanted - wanted.mean(0)).max() / np.abs(wanted).max())
+        cosines = {e: centered_cosine(run(graph, pixels), reference) for e, run in engines.items()}
+    spread = float(np.abs(reference - reference.mean(0)).max() / np.abs(reference).max())
     return {"architecture": name, **cosines, "spread": spread, "export_seconds": seconds}
-
-
-SAID = {"input": "224x224", "task": "classify", "preset": "imagenet", "color": "rgb"}
-"""What timm's configuration says of its own models."""
 
 
 def on_onnxruntime(graph: Path, pixels: Pixels) -> Any:
@@ -109,24 +94,34 @@ def on_openvino(graph: Path, pixels: Pixels) -> Any:
     return model(pixels)[0]
 
 
-def reached(row: dict[str, Any]) -> bool:
+def reached(row: Row) -> bool:
     """Whether it was exported and follows PyTorch on both engines."""
-    return "failed" not in row and min(row["onnxruntime"], row["openvino"]) >= WANTED
+    return min(row.get(engine, 0.0) for engine in ("onnxruntime", "openvino")) >= GOAL
 
 
-def table(rows: list[dict[str, Any]]) -> Table:
-    """One line an architecture: how far each engine is from 1."""
-    drawn = Table(title=f"1 - centered cosine, 16 photographs (wanted ≤ {1 - WANTED:.0e})")
-    for heading in ("architecture", "ONNX Runtime", "OpenVINO f32", "export"):
-        drawn.add_column(heading, justify="left" if heading == "architecture" else "right")
-    for row in rows:
-        if "failed" in row:
-            drawn.add_row(row["architecture"], "failed", row["failed"][:60], "")
-            continue
-        distances = [f"{max(0.0, 1 - row[e]):.0e}" for e in ("onnxruntime", "openvino")]
-        drawn.add_row(row["architecture"], *distances, f"{row['export_seconds']:.1f} s")
-    return drawn
+def distance(row: Row, engine: str) -> str:
+    """How far an engine is from PyTorch."""
+    return f"{max(0.0, 1 - row[engine]):.0e}" if engine in row else "failed"
+
+
+def seconds(row: Row) -> str:
+    """The export's seconds, or why it failed."""
+    return row["failed"][:60] if "failed" in row else f"{row['export_seconds']:.1f} s"
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    experiment = Experiment(
+        name="timm_parity",
+        title=f"1 - centered cosine, 16 photographs (goal ≤ {1 - GOAL:.0e})",
+        measure=measure,
+        reached=reached,
+        columns={
+            "architecture": "{architecture}",
+            "ONNX Runtime": lambda row: distance(row, "onnxruntime"),
+            "OpenVINO f32": lambda row: distance(row, "openvino"),
+            "export": seconds,
+        },
+        names=(*MAIN, *MORE),
+        facts={"goal": GOAL, "photographs": 16},
+    )
+    sys.exit(main(__doc__, experiment))

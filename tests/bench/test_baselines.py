@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 
+import msgspec
 import pytest
 
 WORKER = """
@@ -41,6 +42,7 @@ def baselines(root: Path) -> Path:
 def imported(baselines: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], ModuleType]:
     """Imports what lies in bench/baselines, as its scripts do."""
     monkeypatch.syspath_prepend(str(baselines))
+    monkeypatch.syspath_prepend(str(baselines.parent / "experiments"))
     return importlib.import_module
 
 
@@ -147,7 +149,7 @@ def names(baselines: Path) -> list[str]:
     return sorted(file.parent.name for file in baselines.glob("*/requirements.txt"))
 
 
-def test_every_peer_has_a_worker_a_comparison_and_a_line(baselines: Path) -> None:
+def test_every_baseline_has_a_worker_a_comparison_and_a_line(baselines: Path) -> None:
     found = names(baselines)
     assert found == sorted(file.parent.name for file in baselines.glob("*/worker.py"))
     compared = {file.stem for file in (baselines / "comparisons").glob("[a-z]*.py")}
@@ -163,7 +165,7 @@ def test_every_requirement_is_pinned_and_reasoned(imported, baselines: Path) -> 
         assert len(requirements(name)) >= 2
 
 
-def test_peers_that_share_a_package_share_its_version(imported, baselines: Path) -> None:
+def test_baselines_that_share_a_package_share_its_version(imported, baselines: Path) -> None:
     """The same engine, the same OpenCV: a race is between the two sides' own work."""
     requirements = imported("runner.environments").requirements
     versions: dict[str, set[str]] = {}
@@ -178,35 +180,36 @@ def test_a_requirement_without_a_version_or_a_reason_is_refused(
 ) -> None:
     environments = imported("runner.environments")
     monkeypatch.setattr(environments, "BASELINES", tmp_path)
-    (tmp_path / "peer").mkdir()
+    (tmp_path / "other").mkdir()
     for line in ("numpy>=2  # arrays", "numpy==2.4.6", "numpy"):
-        (tmp_path / "peer" / "requirements.txt").write_text(f"# the peer\n{line}\n")
-        with pytest.raises(ValueError, match=r"peer/requirements\.txt"):
-            environments.requirements("peer")
+        (tmp_path / "other" / "requirements.txt").write_text(f"# the baseline\n{line}\n")
+        with pytest.raises(ValueError, match=r"other/requirements\.txt"):
+            environments.requirements("other")
 
 
-def test_an_unknown_peer_is_a_usage_error(baselines: Path) -> None:
+def test_an_unknown_baseline_is_a_usage_error(baselines: Path) -> None:
     command = [sys.executable, str(baselines / "compare.py"), "nobody"]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 2
     assert "ultralytics" in done.stderr
 
 
-def test_rows_say_what_was_missed(imported) -> None:
+def test_a_row_is_reached_if_it_is_fast_enough_and_no_worse(imported) -> None:
     rows, racing = imported("runner.rows"), imported("runner.race")
     fps = {"ours": [30.0] * 8, "theirs": [10.0] * 8}
 
     def row(**changes):
         speed = racing.faster(fps["ours"], fps["theirs"])
-        return rows.BaselineRow(
-            work="w", ours="ours", theirs="theirs", fps=fps, speed=speed, answers="", **changes
+        return msgspec.structs.asdict(
+            rows.BaselineRow(
+                work="w", ours="ours", theirs="theirs", fps=fps, speed=speed, answers="", **changes
+            )
         )
 
-    three = [row(wanted=2.5), row(wanted=3.5), row(worse=True), row()]
-    assert three[0].speed.value == pytest.approx(3.0)
-    assert [each.reached for each in three] == [True, False, False, True]
-    said = rows.remarks(rows.BaselineComparison(rows=three))
-    assert ["MISSED" in line for line in said] == [False, True, True, False]
+    measured = [row(goal=2.5), row(goal=3.5), row(worse=True), row()]
+    assert measured[0]["speed"].value == pytest.approx(3.0)
+    assert [rows.reached(each) for each in measured] == [True, False, False, True]
+    assert rows.COLUMNS["times as fast"](measured[0]).startswith("3")
 
 
 def test_boxes_are_found_again_where_they_overlap(imported) -> None:
@@ -214,7 +217,7 @@ def test_boxes_are_found_again_where_they_overlap(imported) -> None:
     theirs = [[[0, 0, 10, 10, 0.9], [50, 50, 60, 60, 0.8]], []]
     ours = [[[1, 0, 10, 10, 0.7]], [[0, 0, 5, 5, 0.9]]]
     assert boxes.overlaps(theirs, ours) == pytest.approx([0.9, 0.0])
-    assert boxes.found_again(theirs, ours).startswith("1 of their 2 boxes")
+    assert boxes.matched_boxes(theirs, ours).startswith("1 of their 2 boxes")
 
 
 @pytest.mark.slow

@@ -1,1 +1,1 @@
-"""One module a peer: what both sides are given, and how their answers are compared."""
+"""One module per baseline: what both sides get, and how their answers are compared."""

@@ -6,16 +6,16 @@ frame, and once on frames shrunk to the 640x352 that YuNet sees.
 """
 
 from lib.material import ASSETS, HEIGHT, WIDTH, export_yunet, video_frames
-from runner.boxes import found_again
+from runner.boxes import matched_boxes
 from runner.race import faster, race
-from runner.rows import BaselineComparison, BaselineRow
+from runner.rows import BaselineRow
 from runner.setting import Setting
 
 VIDEO = ASSETS / "faces" / "video.mp4"
 SHRUNK, WHOLE = "MTCNN on 640x352", "MTCNN on 1920x1080"
 
 
-def compare(setting: Setting) -> BaselineComparison:
+def compare(setting: Setting) -> list[BaselineRow]:
     """Float on both sides."""
     frames = video_frames()
     bundle = export_yunet(setting.folder, frames)
@@ -27,19 +27,17 @@ def compare(setting: Setting) -> BaselineComparison:
         shrunk.start(video=str(VIDEO), frames=len(frames), width=WIDTH, height=HEIGHT)
         whole.start(video=str(VIDEO), frames=len(frames))
         workers = {name: ours, SHRUNK: shrunk, WHOLE: whole}
-        found = {key: worker.look(pace.count) for key, worker in workers.items()}
+        answers = {key: worker.look(pace.count) for key, worker in workers.items()}
         rates = race(workers, pace)
-    ours_found = [one["result"] for one in found[name]]
-    rows = [
+    faces = [answer["result"] for answer in answers[name]]
+    return [
         BaselineRow(
             work="faces in 1080p frames",
             ours=name,
             theirs=key,
             fps={name: rates[name], key: rates[key]},
             speed=faster(rates[name], rates[key]),
-            answers=f"{found_again(found[key], ours_found)}; "
-            f"ours finds {sum(map(len, ours_found))}",
+            answers=f"{matched_boxes(answers[key], faces)}; ours finds {sum(map(len, faces))}",
         )
         for key in (SHRUNK, WHOLE)
     ]
-    return BaselineComparison(rows=rows)

@@ -1,16 +1,18 @@
 """A tutorial's deployment against bundles of the very file it exports, 1080p frames from memory.
 
 Theirs: torch.onnx.export, then resize, float, normalize and transpose in NumPy and run on ONNX
-Runtime. Ours: that ONNX file, given INT8 too, on the choice measured here, and float alone. Random
-weights with the statistics of photographs, 224x224, one thread each.
+Runtime. Ours: that ONNX file, with INT8 beside it, on the choice measured here, and float alone.
+Random weights with the statistics of photographs, 224x224, one thread each.
 """
+
+from collections.abc import Iterator
 
 import cv2
 import numpy as np
-from lib.material import ASSETS, video_frames
-from runner.exports import export, select, write_pictures
+from lib.material import ASSETS, video_frames, write_pictures
+from runner.exports import export, select
 from runner.race import faster, race
-from runner.rows import BaselineComparison, BaselineRow
+from runner.rows import BaselineRow
 from runner.setting import Setting
 
 from edgecnn_export.config import ExportConfig
@@ -22,23 +24,21 @@ THEIRS = "torch.onnx.export + ONNX Runtime"
 FRAMES = 50
 
 
-def compare(setting: Setting) -> BaselineComparison:
+def compare(setting: Setting) -> Iterator[BaselineRow]:
     """Both networks."""
     frames = video_frames()
     folder = setting.folder
     pictures = str(write_pictures(folder / "pictures", [*photographs(), *frames[::7]]))
-    rows = []
     for network in NETWORKS:
         onnx = str(folder / f"{network}.onnx")
         with setting.theirs() as theirs:
-            theirs.call("make", name=network, pictures=pictures, out=onnx)
+            theirs.call("export", name=network, pictures=pictures, out=onnx)
         config = ExportConfig(
             model=onnx, out=str(folder / f"{network}.edge"), input="224x224", task="classify",
             preset="imagenet", color="rgb", resize="stretch", images=pictures, calib=pictures,
             int8=True, targets=("cpu", "openvino"), method="minmax" if setting.quick else None,
         )  # fmt: skip
-        rows += race_with(setting, config)
-    return BaselineComparison(rows=rows)
+        yield from race_with(setting, config)
 
 
 def race_with(setting: Setting, config: ExportConfig) -> list[BaselineRow]:
@@ -54,7 +54,7 @@ def race_with(setting: Setting, config: ExportConfig) -> list[BaselineRow]:
         floats.start(source=str(VIDEO), memory=FRAMES, **plain)
         workers = {THEIRS: theirs, names[0]: ours} | {names[1]: floats}
         pace = setting.pace(16, FRAMES)
-        found = {name: worker.look(FRAMES) for name, worker in workers.items()}
+        answers = {name: worker.look(FRAMES) for name, worker in workers.items()}
         rates = race(workers, pace)
     return [
         BaselineRow(
@@ -63,15 +63,15 @@ def race_with(setting: Setting, config: ExportConfig) -> list[BaselineRow]:
             theirs=THEIRS,
             fps={name: rates[name], THEIRS: rates[THEIRS]},
             speed=faster(rates[name], rates[THEIRS]),
-            answers=f"{same(found[name], found[THEIRS])} of {FRAMES} best classes equal",
+            answers=f"{equal(answers[name], answers[THEIRS])} of {FRAMES} best classes equal",
         )
         for name in dict.fromkeys(names)
     ]
 
 
-def same(ours: list[dict[str, int]], theirs: list[int]) -> int:
+def equal(ours: list[dict[str, int]], theirs: list[int]) -> int:
     """Frames with the same best class."""
-    return sum(one["result"] == index for one, index in zip(ours, theirs, strict=True))
+    return sum(answer["result"] == index for answer, index in zip(ours, theirs, strict=True))
 
 
 def photographs() -> list[Pixels]:

@@ -2,21 +2,21 @@
 
 Theirs is `YOLO("yolov8n.onnx").predict(video)` at 640x640, its default; ours is the same weights,
 exported by them too, at 640x384, the shape of the video. Both read and decode the video themselves,
-on all cores, and give boxes in frame pixels. The weights are taught the video's faces once, which
-takes some minutes, and kept with what the figures fetch.
+on all cores, and give boxes in frame pixels. The weights are trained on the video's faces once,
+which takes some minutes, and stay with what the experiments download.
 """
 
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from lib.fetch import CACHE, made
-from lib.material import ASSETS, video_frames
-from runner.boxes import found_again
+from lib.fetch import CACHE, build_once
+from lib.material import ASSETS, video_frames, write_pictures
+from runner.boxes import matched_boxes
 from runner.environments import requirements
-from runner.exports import export, select, write_pictures
+from runner.exports import export, select
 from runner.race import faster, race
-from runner.rows import BaselineComparison, BaselineRow
+from runner.rows import BaselineRow
 from runner.setting import Setting
 
 from edgecnn_export.config import ExportConfig
@@ -27,12 +27,12 @@ STEPS = 150
 FRAMES = 105
 """In the video: a block is all of it."""
 THEIRS = "Ultralytics, 640x640"
-WANTED = 2.5
+GOAL = 2.5
 
 
-def compare(setting: Setting) -> BaselineComparison:
+def compare(setting: Setting) -> list[BaselineRow]:
     """The choice measured here, and float alone."""
-    networks = taught(setting)
+    networks = train(setting)
     bundle, cache = our_bundle(setting, networks / "yolov8n-640x384.onnx")
     chosen: dict[str, Any] = {"bundle": str(bundle), "cache_dir": str(cache)}
     plain = chosen | {"backend": "onnxruntime", "artifact": "fp32", "precision": "f32"}
@@ -43,48 +43,50 @@ def compare(setting: Setting) -> BaselineComparison:
         floats.start(source=str(VIDEO), **plain)
         workers = {THEIRS: theirs, names[0]: ours} | {names[1]: floats}
         pace = setting.pace(12, FRAMES)
-        seen = {name: worker.look(pace.count) for name, worker in workers.items()}
+        answers = {name: worker.look(pace.count) for name, worker in workers.items()}
         rates = race(workers, pace)
-    boxes = {name: [one["result"] for one in answers] for name, answers in seen.items()}
+    boxes = {name: [each["result"] for each in results] for name, results in answers.items()}
     outside = {
-        name: float(np.median([one["outside_ms"] for one in answers]))
-        for name, answers in seen.items()
+        name: float(np.median([each["outside_ms"] for each in results]))
+        for name, results in answers.items()
     }
-    rows = [
+    return [
         BaselineRow(
             work="YOLOv8n, 1080p video",
             ours=name,
             theirs=THEIRS,
             fps={name: rates[name], THEIRS: rates[THEIRS]},
             speed=faster(rates[name], rates[THEIRS]),
-            answers=f"{found_again(boxes[THEIRS], boxes[name])}; before and after the engine "
-            f"{outside[name]:.1f} ms a frame, theirs {outside[THEIRS]:.1f} ms",
-            wanted=WANTED if name == names[0] else None,
+            answers=f"{matched_boxes(boxes[THEIRS], boxes[name])}; before and after the engine "
+            f"{outside[name]:.1f} ms per frame, theirs {outside[THEIRS]:.1f} ms",
+            goal=GOAL if name == names[0] else None,
+            details={
+                "outside_engine_ms": {key: outside[key] for key in (name, THEIRS)},
+                "boxes_per_frame": {
+                    key: sum(map(len, boxes[key])) / len(boxes[key]) for key in (name, THEIRS)
+                },
+            },
         )
         for name in dict.fromkeys(names)
     ]
-    a_frame = {name: sum(map(len, found)) / len(found) for name, found in boxes.items()}
-    return BaselineComparison(
-        rows=rows, found={"outside_engine_ms": outside, "boxes_a_frame": a_frame}
-    )
 
 
-def taught(setting: Setting) -> Path:
-    """A folder with the network's two ONNX files, made once."""
+def train(setting: Setting) -> Path:
+    """A folder with the network's two ONNX files, trained once."""
 
     def write(folder: Path) -> None:
         with setting.theirs() as theirs:
             theirs.call(
-                "make", out=str(folder), video=str(VIDEO), detector=str(TEACHER),
+                "train", out=str(folder), video=str(VIDEO), detector=str(TEACHER),
                 sizes=[[640, 640], [384, 640]], steps=STEPS,
             )  # fmt: skip
 
     version = requirements(setting.name)["ultralytics"]
-    return made(CACHE / f"yolov8n-ultralytics-{version}-{STEPS}-steps", write)
+    return build_once(CACHE / f"yolov8n-ultralytics-{version}-{STEPS}-steps", write)
 
 
 def our_bundle(setting: Setting, network: Path) -> tuple[Path, Path]:
-    """The bundle with every form that passes the gate, and where the choice is kept."""
+    """The bundle with every form that passes the gate, and the folder with the choice."""
     frames = video_frames()[:: 7 if setting.quick else 2]
     pictures = str(write_pictures(setting.folder / "pictures", frames))
     config = ExportConfig(

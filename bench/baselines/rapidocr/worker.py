@@ -20,5 +20,5 @@ def results(pictures):
         yield reader(crop, use_det=False, use_cls=False, use_rec=True)
 
 
-def plain(found):
-    return found.txts[0] if found.txts else ""
+def plain(result):
+    return result.txts[0] if result.txts else ""

@@ -1,1 +1,1 @@
-"""What every comparison shares: environments, workers, races, rows."""
+"""What the comparisons share: environments, workers, races, rows."""

@@ -1,4 +1,4 @@
-"""An environment for each peer, from its requirements.txt, made again when that changes."""
+"""An environment for each baseline, made from its requirements.txt, and again when that changes."""
 
 import hashlib
 import re
@@ -10,35 +10,43 @@ from pathlib import Path
 BASELINES = Path(__file__).parents[1]
 ENVIRONMENTS = BASELINES.parents[1] / ".baselines"
 PINNED = re.compile(r"^(?P<name>[A-Za-z0-9_.\-]+)==(?P<version>[A-Za-z0-9_.]+)\s+# (?P<why>.+)$")
-STAMP = "made-from"
+STAMP = "requirements.sha256"
 
 
 def ensure(name: str) -> Path:
-    """The peer's python, its environment made now if there is none of these requirements.
+    """The baseline's python; its environment is made if there is none of these requirements.
 
-    Nothing is resolved: a requirements.txt is complete, and installed as it stands. Raises
-    CalledProcessError where pip cannot.
+    Nothing is resolved: a requirements.txt is complete, and installed as it stands.
+
+    Raises:
+        subprocess.CalledProcessError: pip could not install it.
     """
-    wanted = BASELINES / name / "requirements.txt"
+    file = BASELINES / name / "requirements.txt"
     folder = ENVIRONMENTS / name
     python, stamp = folder / "bin" / "python", folder / STAMP
-    digest = hashlib.sha256(wanted.read_bytes()).hexdigest()
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
     if not stamp.is_file() or stamp.read_text() != digest:
-        print(f"making {folder} from {wanted.relative_to(BASELINES.parents[1])}", file=sys.stderr)
+        print(f"making {folder} from {file.relative_to(BASELINES.parents[1])}", file=sys.stderr)
         venv.create(folder, clear=True, with_pip=False)
         pip = [sys.executable, "-m", "pip", "--python", str(python), "install", "-q", "--no-deps"]
-        subprocess.run([*pip, "-r", str(wanted)], check=True, stdout=2)
+        subprocess.run([*pip, "-r", str(file)], check=True, stdout=2)
         stamp.write_text(digest)
     return python
 
 
 def requirements(name: str) -> dict[str, str]:
-    """The versions a peer is pinned to. Raises ValueError for a line without version or reason."""
-    found = {}
+    """The versions a baseline is pinned to.
+
+    Raises:
+        ValueError: A line lacks its version or its reason.
+    """
+    versions = {}
     for line in (BASELINES / name / "requirements.txt").read_text().splitlines():
         if line and not line.startswith("#"):
             match = PINNED.match(line)
             if match is None:
-                raise ValueError(f"{name}/requirements.txt: neither pinned nor reasoned: {line}")
-            found[match["name"]] = match["version"]
-    return found
+                raise ValueError(
+                    f"{name}/requirements.txt: a line without version or reason: {line}"
+                )
+            versions[match["name"]] = match["version"]
+    return versions

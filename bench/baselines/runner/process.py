@@ -1,4 +1,4 @@
-"""A worker in an environment of its own, and the lines spoken with it; see serve.py."""
+"""A worker in an environment of its own, and the protocol spoken with it; see serve.py."""
 
 import json
 import os
@@ -12,8 +12,8 @@ from types import TracebackType
 from typing import Any
 
 BASELINES = Path(__file__).parents[1]
-SHOWN = 20
-"""Last lines of what a dead worker printed."""
+LINES_SHOWN = 20
+"""How many of the last lines that a dead worker printed are shown."""
 
 
 class WorkerDiedError(RuntimeError):
@@ -23,8 +23,8 @@ class WorkerDiedError(RuntimeError):
 class Worker:
     """A worker's file in a process of its own, until ``close``.
 
-    ``start`` says what the worker runs; ``look`` and ``run`` are its next results. Every method
-    raises WorkerDiedError.
+    ``start`` chooses what the worker runs; ``look`` and ``run`` take its next results. Each raises
+    WorkerDiedError where the worker ends instead of answering.
     """
 
     def __init__(self, file: Path, python: Path | str = sys.executable) -> None:
@@ -32,10 +32,10 @@ class Worker:
         self._name = (
             str(file.relative_to(BASELINES)) if file.is_relative_to(BASELINES) else str(file)
         )
-        self._said = tempfile.TemporaryFile()  # noqa: SIM115
+        self._output = tempfile.TemporaryFile()  # noqa: SIM115
         self._process = subprocess.Popen(
             [python, "-I", BASELINES / "serve.py", file],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._said, text=True,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._output, text=True,
             encoding="utf-8", start_new_session=True,
         )  # fmt: skip
 
@@ -49,8 +49,8 @@ class Worker:
 
     def look(self, count: int) -> list[Any]:
         """The next results as JSON values."""
-        found: list[Any] = self._ask({"do": "look", "count": count})
-        return found
+        results: list[Any] = self._ask({"do": "look", "count": count})
+        return results
 
     def run(self, count: int) -> list[float]:
         """Milliseconds that each of the next results took."""
@@ -62,7 +62,7 @@ class Worker:
         with suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.communicate()
-        self._said.close()
+        self._output.close()
 
     def __enter__(self) -> "Worker":
         return self
@@ -88,10 +88,10 @@ class Worker:
             raise WorkerDiedError(self._last_words(request["do"]))
         return json.loads(answer)["value"]
 
-    def _last_words(self, asked: str) -> str:
+    def _last_words(self, request: str) -> str:
         code = self._process.wait()
-        self._said.seek(0)
-        lines = self._said.read().decode(errors="replace").splitlines()[-SHOWN:]
+        self._output.seek(0)
+        lines = self._output.read().decode(errors="replace").splitlines()[-LINES_SHOWN:]
         printed = "\n".join(f"    {line}" for line in lines) or "    nothing"
-        died = f"{self._name} died with exit code {code} when asked to {asked}"
+        died = f"{self._name} died with exit code {code} when asked to {request}"
         return f"{died}; it printed\n{printed}"

@@ -13,13 +13,18 @@ from runner.process import Worker
 SETTLE = 0.1
 """Seconds before a block, in which the neighbor's threads go to sleep."""
 AHEAD = 2
-"""Results of a block that do not count: the caches are the neighbor's."""
+"""Results before a block that do not count: the caches hold the neighbor's data."""
 
 
 @dataclass(frozen=True)
 class Pace:
-    """rounds: blocks of each. count: results a block, or as many more as the quickest worker gives
-    in ``least`` milliseconds."""
+    """How long a race is.
+
+    Attributes:
+        rounds: Blocks of each worker.
+        count: Results per block at least.
+        least: Milliseconds that a block of the quickest worker takes at least.
+    """
 
     rounds: int
     count: int
@@ -27,7 +32,7 @@ class Pace:
 
 
 def race(workers: Mapping[str, Worker], pace: Pace) -> dict[str, list[float]]:
-    """Results a second by worker, one value a round; who begins changes from round to round."""
+    """Results per second by worker, one value per round; the first worker changes by round."""
     rates: dict[str, list[float]] = {name: [] for name in workers}
     names = list(workers)
     quickest = min(min(worker.run(AHEAD)) for worker in workers.values())

@@ -1,12 +1,11 @@
-"""What a comparison found, as it is printed and written."""
+"""What a comparison measured, as it is printed and written."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
 import numpy as np
-from rich import box
-from rich.table import Table
+from lib.experiment import Cell, Row
 
 from edgecnn_bench.stats import Interval
 
@@ -14,9 +13,16 @@ from edgecnn_bench.stats import Interval
 class BaselineRow(msgspec.Struct, frozen=True, kw_only=True):
     """Ours against theirs at one piece of work.
 
-    ours, theirs: what ran, in words. fps: results a second by round, under the same two words.
-    speed: ours over theirs. answers: how the two answered, in words. wanted: smallest speed ratio,
-    None where none is asked. worse: whether our answers were worse than theirs.
+    Attributes:
+        work: What both did, in words.
+        ours: What ran on our side, in words.
+        theirs: What ran on the baseline's side, in words.
+        fps: Results per second of every round, by ``ours`` and ``theirs``.
+        speed: Our rate over theirs, with its 99 % interval.
+        answers: How the answers of both compare, in words.
+        goal: The smallest ``speed`` that is good enough; None where none is asked.
+        worse: Whether our answers were worse than theirs.
+        details: What else was measured, by name.
     """
 
     work: str
@@ -25,51 +31,38 @@ class BaselineRow(msgspec.Struct, frozen=True, kw_only=True):
     fps: Mapping[str, Sequence[float]]
     speed: Interval
     answers: str
-    wanted: float | None = None
+    goal: float | None = None
     worse: bool = False
-
-    @property
-    def reached(self) -> bool:
-        """Whether ours is as fast as wanted, and no worse."""
-        return not self.worse and (self.wanted is None or self.speed.value >= self.wanted)
+    details: Mapping[str, Any] = {}
 
 
-class BaselineComparison(msgspec.Struct, frozen=True, kw_only=True):
-    """rows: what was raced. found: whatever else was measured, by name."""
-
-    rows: Sequence[BaselineRow]
-    found: dict[str, Any] = {}
+def reached(row: Row) -> bool:
+    """Whether ours is as fast as it should be, and its answers no worse."""
+    return not row["worse"] and (row["goal"] is None or row["speed"].value >= row["goal"])
 
 
-def table(name: str, comparison: BaselineComparison) -> Table:
-    """For each piece of work theirs, then ours with the ratio."""
-    drawn = Table(title=f"edgecnn against {name}", title_justify="left", box=box.SIMPLE_HEAD)
-    drawn.add_column("a second", overflow="fold")  # where it is narrow, figures stay whole
-    drawn.add_column("", justify="right", no_wrap=True)
-    for heading in ("times as fast", "wanted"):
-        drawn.add_column(heading, justify="right", no_wrap=True)
-    shown = ("", "")
-    for row in comparison.rows:
-        if row.work != shown[0]:
-            drawn.add_row(f"[bold]{row.work}")
-        if (row.work, row.theirs) != shown:
-            drawn.add_row(f"  {row.theirs}", digits(row.fps[row.theirs]))
-        shown = (row.work, row.theirs)
-        drawn.add_row(
-            f"  {row.ours}",
-            digits(row.fps[row.ours]),
-            f"{digits(row.speed.value)} ({digits(row.speed.low)} to {digits(row.speed.high)})",
-            "" if row.wanted is None else f"≥ {row.wanted:.3g}",
-        )
-    return drawn
+COLUMNS: Mapping[str, Cell] = {
+    "work": "{work}",
+    "theirs": lambda row: rate(row, "theirs"),
+    "ours": lambda row: rate(row, "ours"),
+    "times as fast": lambda row: times(row["speed"]),
+    "goal": lambda row: "" if row["goal"] is None else f"≥ {row['goal']:.3g}",
+}
 
 
-def remarks(comparison: BaselineComparison) -> list[str]:
-    """What the two answered, and what was missed."""
-    return [
-        f"{row.work}, {row.ours}: {row.answers}{'' if row.reached else ' [bold red]MISSED'}"
-        for row in comparison.rows
-    ]
+def answers(rows: Sequence[Row]) -> list[str]:
+    """How the answers compare, a line per row."""
+    return [f"{row['work']}, {row['ours']}: {row['answers']}" for row in rows]
+
+
+def rate(row: Row, side: str) -> str:
+    """The median rate of one side, under its name."""
+    return f"{row[side]}\n{digits(row['fps'][row[side]])}"
+
+
+def times(speed: Interval) -> str:
+    """The ratio, and its interval below."""
+    return f"{digits(speed.value)}\n({digits(speed.low)} to {digits(speed.high)})"
 
 
 def digits(numbers: float | Sequence[float]) -> str:

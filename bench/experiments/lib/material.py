@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,6 @@ ASSETS = Path(__file__).parents[4] / "shared" / "assets"
 YUNET = ASSETS / "yunet" / "yunet_n_dynamic.onnx"
 WIDTH, HEIGHT = 640, 352
 SCORE, IOU = 0.6, 0.3
-
-
-def need_assets() -> None:
-    """End the script, saying so, where the test material is absent."""
-    if not ASSETS.is_dir():
-        print(f"skipped: needs the test material in {ASSETS}")
-        sys.exit(0)
 
 
 def video_frames(limit: int = 1000) -> list[Pixels]:
@@ -36,27 +30,32 @@ def video_frames(limit: int = 1000) -> list[Pixels]:
 def photographs_apart() -> tuple[list[Pixels], list[Pixels]]:
     """Photographs uint8[H,W,3] BGR of any sizes: streets and cars from near and far, people.
 
-    Three quarters of them to calibrate with, and of the rest those that no picture of
-    ``timm_models.photographs`` is among.
+    Three quarters of them, to calibrate with, and every second one of the rest: those that
+    ``timm_models.photographs`` does not use.
     """
     files = sorted((ASSETS / "plates" / "scenes").glob("*/*.jpg"))
     scenes = [np.asarray(cv2.imread(str(file)), np.uint8) for file in files]
     halves = [half for scene in scenes for half in np.array_split(scene, 2, axis=1)]
     frames = video_frames()
-    known, rest = len(scenes) * 3 // 4, len(frames) * 3 // 4
-    calibration = [*halves[: 2 * known], *scenes[:known], *frames[:rest]]
-    return calibration, [*scenes[known + 1 :: 2], *frames[rest + 5 :: 2]]  # it takes even ones
+    first, second = len(scenes) * 3 // 4, len(frames) * 3 // 4
+    calibration = [*halves[: 2 * first], *scenes[:first], *frames[:second]]
+    return calibration, [*scenes[first + 1 :: 2], *frames[second + 5 :: 2]]  # it uses even ones
+
+
+def write_pictures(folder: Path, pictures: Iterable[Pixels]) -> Path:
+    """Write uint8[H,W,3] BGR or uint8[H,W] as PNGs, numbered, into a new folder."""
+    folder.mkdir()
+    for number, picture in enumerate(pictures):
+        cv2.imwrite(str(folder / f"{number:05d}.png"), picture)
+    return folder
 
 
 def export_yunet(folder: Path, frames: list[Pixels]) -> Path:
     """The YuNet ONNX as a bundle at 640x352, verified on some of the frames.
 
-    In a process of its own: torch's heap has no place beside what is measured.
+    Exported in a process of its own, so that torch's heap is not beside what is measured.
     """
-    pictures = folder / "pictures"
-    pictures.mkdir()
-    for number, frame in enumerate(frames[:: max(len(frames) // 16, 1)]):
-        cv2.imwrite(str(pictures / f"{number:03d}.png"), frame)
+    pictures = write_pictures(folder / "pictures", frames[:: max(len(frames) // 16, 1)])
     (folder / "labels.txt").write_text("face\n")
     bundle = folder / "yunet.edge"
     command = (

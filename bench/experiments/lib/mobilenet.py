@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
+from lib.material import write_pictures
+
 if TYPE_CHECKING:
     from torch import nn
 
@@ -17,7 +19,7 @@ STAGES = (
 
 
 def export_mobilenet(folder: Path) -> Path:
-    """The network at 224x224 as a bundle in ``folder``, verified on pictures of colors."""
+    """The network at 224x224 as a bundle in ``folder``, verified on random colors."""
     import torch
 
     from edgecnn_export.config import ExportConfig
@@ -30,12 +32,9 @@ def export_mobilenet(folder: Path) -> Path:
         module, (picture,), folder / "mobilenetv2.onnx", dynamo=True, external_data=False,
         opset_version=20, verbose=False, dynamic_shapes=({0: torch.export.Dim("N")},),
     )  # fmt: skip
-    pictures = folder / "pictures"
-    pictures.mkdir()
-    rng = np.random.default_rng(0)
-    for number in range(16):
-        image = rng.integers(0, 256, (9, 16, 3)).astype(np.uint8)
-        cv2.imwrite(str(pictures / f"{number:02d}.png"), cv2.resize(image, (640, 360)))
+    coarse = np.random.default_rng(0).integers(0, 256, (16, 9, 16, 3), np.uint8)
+    images = (np.asarray(cv2.resize(image, (640, 360)), np.uint8) for image in coarse)
+    pictures = write_pictures(folder / "pictures", images)
     config = ExportConfig(
         model=str(folder / "mobilenetv2.onnx"), out=str(folder / "mobilenetv2.edge"),
         input="224x224", task="classify", preset="imagenet", color="rgb", images=str(pictures),

@@ -1,4 +1,4 @@
-"""INT8 bundles of figures: made, and read back as what a table says of them."""
+"""INT8 exports for experiments, and what the tables print about them."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,11 +15,11 @@ from edgecnn_runtime.selection.candidates import Candidate
 
 ENGINES = ("onnxruntime", "openvino")
 FORMS: tuple[Target, ...] = ("cpu", "openvino")
-"""What they take on a processor with dot products of bytes."""
+"""The INT8 forms that these engines use on a processor with dot products of bytes."""
 
 
 @dataclass(frozen=True)
-class Int8Made:
+class Int8Export:
     """An export with INT8, and how much of each target went back to float."""
 
     result: ExportResult
@@ -30,42 +30,42 @@ class Int8Made:
         return self.result.bundle
 
     def form(self, engine: str) -> str:
-        """The target whose INT8 graph this engine takes first; "" where none passed its gate."""
-        passed = {one.target for one in self.result.int8.results if one.passed}
-        taken = (name for name in get_engine(engine).targets if name in passed)
-        return next(taken, "")
+        """The target whose INT8 graph this engine prefers; "" where none passed its gate."""
+        passed = {result.target for result in self.result.int8.results if result.passed}
+        preferred = (name for name in get_engine(engine).targets if name in passed)
+        return next(preferred, "")
 
     def forms(self) -> list[dict[str, Any]]:
-        """A row for each form that ENGINES take, and for what was not made."""
-        taken = [self.form(engine) for engine in ENGINES]
-        unmet = [one.target for one in self.result.int8.unmet]
-        return [self.row(target) for target in dict.fromkeys([*taken, *unmet]) if target]
+        """A row for each form that ENGINES use, and for each that did not pass its gate."""
+        forms = [self.form(engine) for engine in ENGINES]
+        unmet = [result.target for result in self.result.int8.unmet]
+        return [self.row(target) for target in dict.fromkeys([*forms, *unmet]) if target]
 
     def row(self, target: str) -> dict[str, Any]:
-        """layers and those of them in float, their share of the operations, how it was made."""
-        (found,) = (one for one in self.result.int8.results if one.target == target)
+        """Number of layers and of those in float, their share of the operations, the method."""
+        (result,) = (each for each in self.result.int8.results if each.target == target)
         return {
             "target": target,
-            "passed": found.passed,
-            "verdict": found.best.verdict.text,
-            "method": found.method,
-            "layers": len(found.layers),
-            "in_float": len(found.returned),
-            "operations_in_float": sum(layer.cost for layer in found.layers if layer.in_float),
+            "passed": result.passed,
+            "verdict": result.best.verdict.text,
+            "method": result.method,
+            "layers": len(result.layers),
+            "in_float": len(result.returned),
+            "operations_in_float": sum(layer.cost for layer in result.layers if layer.in_float),
             "seconds": sum(self.result.seconds.values()),
         }
 
 
-def export_int8(config: ExportConfig) -> Int8Made:
-    """Run the export that ``config`` says, INT8 among it."""
-    return Int8Made(export(config))
+def export_int8(config: ExportConfig) -> Int8Export:
+    """Run an export that asks for INT8."""
+    return Int8Export(export(config))
 
 
 def ungated(config: ExportConfig, folder: Path) -> ExportConfig:
-    """The same export with a gate that lets everything through, for figures of speed alone.
+    """The same export with a gate that passes everything, for experiments on speed alone.
 
-    Speed does not depend on what weights say, but random ones amplify every rounding, and the
-    gate would return layers to float that it leaves in INT8 once the network is trained.
+    Speed does not depend on the values of weights, but random ones amplify every rounding, and
+    the gate would return layers to float that it leaves in INT8 once the network is trained.
     """
     names = [str(file) for file in sorted(Path(config.images).iterdir())]
     table = folder / "labels.tsv"
@@ -73,18 +73,23 @@ def ungated(config: ExportConfig, folder: Path) -> ExportConfig:
     return msgspec.structs.replace(config, eval_data=str(table), max_drop=100.0)
 
 
-def open_artifact(made: Int8Made, artifact: str, engine: str, precision: str = "f32") -> Model:
+def open_artifact(int8: Int8Export, artifact: str, engine: str, precision: str = "f32") -> Model:
     """One artifact, ``fp32`` or ``int8-cpu``, on one engine, self-tested; 2 threads.
 
-    Also on an engine that would not choose it: ONNX Runtime computes what TensorRT's form says.
+    Also on an engine that would not choose it: ONNX Runtime can run TensorRT's form too.
     """
     file = f"model.{artifact}.onnx"
-    (entry,) = (one for one in made.bundle.manifest.artifacts if one.file == file)
+    (entry,) = (each for each in int8.bundle.manifest.artifacts if each.file == file)
     candidate = Candidate(entry, engine, precision, 2, "it is what is measured")
-    return open_model(made.bundle, candidate, cache_dir=made.bundle.path.parent / "cache")
+    return open_model(int8.bundle, candidate, cache_dir=int8.bundle.path.parent / "cache")
 
 
-def in_float(row: dict[str, Any]) -> str:
+def in_float(form: dict[str, Any]) -> str:
     """``3 of 21 (12.3%)``: layers in float and their share of the operations."""
-    share = 100 * row["operations_in_float"]
-    return f"{row['in_float']} of {row['layers']} ({share:.3g}%)"
+    share = 100 * form["operations_in_float"]
+    return f"{form['in_float']} of {form['layers']} ({share:.3g}%)"
+
+
+def forms_in_float(row: dict[str, Any]) -> str:
+    """The same of every form in ``row["forms"]``, by name."""
+    return ", ".join(f"{form['target']}: {in_float(form)}" for form in row["forms"])

