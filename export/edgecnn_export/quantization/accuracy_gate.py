@@ -60,30 +60,32 @@ class GateMeasurement:
     quality: Score | None = None
 
 
-@dataclass
+@dataclass(frozen=True)
 class AccuracyGate:
-    """Measures graphs against the float one, on pictures and, where given, labeled data.
+    """Measures graphs against the float one, on images and, where given, labeled images.
 
-    spec: of the model. pixels: uint8[N,H,W,3], not used for calibration.
-    engines: backends to run on. max_drop: of the task's metric, in points of a hundred; 100 lets
-    everything through. example: an answer of the float graph that is not its label, in words.
+    Attributes:
+        spec: What the model takes and gives.
+        pixels: uint8[N,H,W,3] BGR that were not calibrated on.
+        engines: Backends to run on.
+        outputs: The float graph's outputs for ``pixels``, float32[N,…] by name.
+        results: The same, decoded.
+        evaluation: Labeled images; with them the task's metric decides.
+        reference: The float graph's score on them.
+        example: An answer of the float graph that is not its label, in words; "" without one.
+        max_drop: How much of the metric may be lost, in points of a hundred; 100 lets everything
+            through.
     """
 
     spec: ModelSpec
-    float_model: onnx.ModelProto
     pixels: Pixels
     engines: Sequence[str]
-    evaluation: LabeledSet | None = None
-    max_drop: float = 0.5
-
-    def __post_init__(self) -> None:
-        with _file(self.float_model) as path:
-            self.outputs = infer(path, self.spec, self.engines[0], self.pixels, self._batch)
-            self.results = decode_all(self.spec, self.outputs)
-            answers = self._answers(path, self.engines[0])
-        self.reference = self._score(answers)
-        self.example = self._unlike(answers)
-        self._labeled = self.evaluation.sha256() if self.evaluation else ""
+    outputs: Mapping[str, Floats]
+    results: Sequence[Result]
+    evaluation: LabeledSet | None
+    reference: Score | None
+    example: str
+    max_drop: float
 
     def measure(
         self, model: onnx.ModelProto, engines: Sequence[str] = ()
@@ -163,7 +165,7 @@ class AccuracyGate:
                 __version__,
                 versions,
                 numerics_key(),  # the same graph saturates on one processor and not on another
-                self._labeled,
+                self.evaluation.sha256() if self.evaluation else "",
                 self.max_drop,
                 self.gate,
                 (model.input, model.decode, model.labels),
@@ -178,15 +180,11 @@ class AccuracyGate:
     def _decides(self) -> bool:
         return all(isinstance(result, Classification | Reading) for result in self.results)
 
-    @property
-    def _batch(self) -> int:
-        return self.spec.smallest_batch
-
     def _parts(self, name: str, values: Floats) -> list[Floats]:
         return output_slices(self.spec.decode, name, values)
 
     def _measure(self, path: Path, engine: str) -> GateMeasurement:
-        got = infer(path, self.spec, engine, self.pixels, self._batch)
+        got = infer(path, self.spec, engine, self.pixels, self.spec.smallest_batch)
         pairs = [
             pair
             for name, values in self.outputs.items()
@@ -196,7 +194,7 @@ class AccuracyGate:
         snr = min(snr_db(one, other) for one, other in pairs)
         agreement = self._agreement(got)
         foreseen = self._foreseen(got) if self._decides else agreement
-        quality = self._score(self._answers(path, engine))
+        quality = _score(self.spec, path, engine, self.evaluation)[0]
         return GateMeasurement(engine, cosine, agreement, foreseen, snr, quality)
 
     def _agreement(self, got: Mapping[str, Floats]) -> float:
@@ -211,30 +209,6 @@ class AccuracyGate:
             error = np.subtract(got[name], values, out=got[name])
             np.add(values, np.multiply(error, STRESS_FACTOR, out=error), out=error)
         return 1 - (1 - self._agreement(got)) / STRESS_FACTOR
-
-    def _answers(self, path: Path, engine: str) -> list[Result]:
-        """On the labeled pictures; none where there are none."""
-        if self.evaluation is None:
-            return []
-        return list(results_on(self.spec, path, engine, self.evaluation, self._batch))
-
-    def _score(self, answers: Sequence[Result]) -> Score | None:
-        if self.evaluation is None:
-            return None
-        return score(self.evaluation.samples, answers, self.spec)
-
-    def _unlike(self, answers: Sequence[Result]) -> str:
-        """The first answer that is not its label, in words; "" where they are not words."""
-        samples = self.evaluation.samples if self.evaluation else ()
-        for sample, found in zip(samples, answers, strict=True):
-            name = sample.file.name
-            if isinstance(found, Reading) and found.text != sample.text:
-                return f"{name} reads {found.text!r} and is labeled {sample.text!r}"
-            if isinstance(found, Classification) and found.index != class_index(
-                sample.label, self.spec.labels
-            ):
-                return f"{name} is {found.label!r} and labeled {sample.label!r}"
-        return ""
 
     def _margin(self, one: GateMeasurement) -> float:
         agrees = self.gate.margin(one.cosine, min(one.agreement, one.foreseen))
@@ -276,6 +250,64 @@ class AccuracyGate:
         if one.foreseen < one.agreement:
             return f"{said}; of other pictures {one.foreseen:.1%} are expected to be"
         return said
+
+
+def make_gate(
+    spec: ModelSpec,
+    model: onnx.ModelProto,
+    pixels: Pixels,
+    engines: Sequence[str],
+    *,
+    evaluation: LabeledSet | None = None,
+    max_drop: float = 0.5,
+) -> AccuracyGate:
+    """Measure the float graph on the first engine: what every INT8 graph is held to.
+
+    Args:
+        spec: What the model takes and gives.
+        model: The float graph.
+        pixels: uint8[N,H,W,3] BGR that are not calibrated on.
+        engines: Backends to run graphs on.
+        evaluation: Labeled images.
+        max_drop: How much of their metric may be lost, in points of a hundred.
+    """
+    with _file(model) as path:
+        outputs = infer(path, spec, engines[0], pixels, spec.smallest_batch)
+        reference, answers = _score(spec, path, engines[0], evaluation)
+    return AccuracyGate(
+        spec=spec,
+        pixels=pixels,
+        engines=engines,
+        outputs=outputs,
+        results=decode_all(spec, outputs),
+        evaluation=evaluation,
+        reference=reference,
+        example=_wrong_answer(spec, evaluation, answers) if evaluation else "",
+        max_drop=max_drop,
+    )
+
+
+def _score(
+    spec: ModelSpec, path: Path, engine: str, evaluation: LabeledSet | None
+) -> tuple[Score | None, list[Result]]:
+    """The metric of a graph on labeled images, and its answers; None where there are none."""
+    if evaluation is None:
+        return None, []
+    answers = list(results_on(spec, path, engine, evaluation, spec.smallest_batch))
+    return score(evaluation.samples, answers, spec), answers
+
+
+def _wrong_answer(spec: ModelSpec, evaluation: LabeledSet, answers: Sequence[Result]) -> str:
+    """The first answer that is not its label, in words; "" where they are not words."""
+    for sample, answer in zip(evaluation.samples, answers, strict=True):
+        name = sample.file.name
+        if isinstance(answer, Reading) and answer.text != sample.text:
+            return f"{name} reads {answer.text!r} and is labeled {sample.text!r}"
+        if isinstance(answer, Classification) and answer.index != class_index(
+            sample.label, spec.labels
+        ):
+            return f"{name} is {answer.label!r} and labeled {sample.label!r}"
+    return ""
 
 
 def results_on(

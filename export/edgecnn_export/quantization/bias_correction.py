@@ -14,7 +14,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
-from edgecnn_export.quantization.fake_quant import ActivationMeans, FakeQuantModel
+from edgecnn_export.quantization.fake_quant import ActivationMeans
 from edgecnn_export.quantization.layers import QuantizerMap
 
 BiasCorrections: TypeAlias = Mapping[str, NDArray[np.float32]]
@@ -30,26 +30,33 @@ def bias_tap_names(model: onnx.ModelProto, quantizers: QuantizerMap) -> tuple[st
 def correct_biases(
     model: onnx.ModelProto,
     quantizers: QuantizerMap,
-    board: FakeQuantModel,
+    biases: Mapping[str, NDArray[np.float32]],
     *,
     before: ActivationMeans,
     after: ActivationMeans,
     weights: Collection[str],
 ) -> BiasCorrections:
-    """Biases for a graph in which just these weights are quantized.
+    """Biases for a graph in which only these weights are quantized.
 
-    before, after: runs of ``board`` in float and so quantized, with ``bias_tap_names``. A layer
-    takes back what it adds itself: the shift of its output less what the shift of its input
-    explains, so that no layer corrects another one's error again.
+    A layer takes back what it adds itself: the shift of its output less what the shift of its
+    input explains, so that no layer corrects another one's error again.
+
+    Args:
+        model: The float graph.
+        quantizers: Its quantizers, with the rounded weights.
+        biases: float32[C] by convolution: what it adds in the float graph.
+        before: A run in float, with the means of ``bias_tap_names``.
+        after: The same with everything rounded that the graph will round.
+        weights: The initializers that are rounded.
     """
     corrected = {}
     for node in _convs(model, quantizers):
-        if node.input[1] not in weights or node.name not in board.biases:
+        if node.input[1] not in weights or node.name not in biases:
             continue
         arrived = after.means[node.input[0]] - before.means[node.input[0]]
         left = after.means[node.output[0]] - before.means[node.output[0]]
         own = left - _through(quantizers.weights[node.input[1]], arrived)
-        corrected[node.name] = (board.biases[node.name] - own).astype(np.float32)
+        corrected[node.name] = (biases[node.name] - own).astype(np.float32)
     return corrected
 
 

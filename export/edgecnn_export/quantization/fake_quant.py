@@ -36,9 +36,12 @@ class ActivationMeans:
 
 
 class FakeQuantModel:
-    """One ONNX Runtime session over all quantizers; starts with every switch off.
+    """One ONNX Runtime session over all quantizers. Runs leave nothing behind in it.
 
-    ``biases`` may be changed between runs: float32 by convolution, the value it adds.
+    Attributes:
+        tensors: The activations that have a quantizer.
+        weights: The initializers that have one.
+        biases: float32[C] by name of the convolution: what it adds in the float graph.
     """
 
     def __init__(
@@ -49,30 +52,26 @@ class FakeQuantModel:
         *,
         batch_axes: Mapping[str, int] | None = None,
     ) -> None:
-        """model: float, folded. taps: tensors [N,C,H,W] whose means over all but C are wanted.
+        """Build the graph and its session.
 
-        batch_axes: by output, where it is not the first.
+        Args:
+            model: The float graph, folded.
+            quantizers: Where the switches are; their scales and zero-points are the default.
+            taps: Tensors [N,C,H,W] whose means over all axes but C a run can give.
+            batch_axes: The batch axis by output, where it is not the first.
         """
         self.tensors = tuple(quantizers.activations)
         self.weights = tuple(quantizers.weights)
-        self.biases: dict[str, NDArray[np.float32]] = {}
         self._axes = [(batch_axes or {}).get(output.name, 0) for output in model.graph.output]
         self._taps = {tensor: f"{tensor}/mean" for tensor in taps}
         board = _Board(model, quantizers, self._taps)
         self._final = board.finals
-        self.biases.update(board.biases)
+        self.biases: Mapping[str, NDArray[np.float32]] = board.biases
+        self._activations = quantizers.activations
         self._session = open_session(board.model.SerializeToString())
         self._pixels = model.graph.input[0].name
         fixed = model.graph.input[0].type.tensor_type.shape.dim[0].dim_value
         self._batch, self._fixed = fixed or BATCH, bool(fixed)
-        self._feed: dict[str, NDArray[Any]] = {}
-        self.enable(quantizers.activations)
-
-    def enable(self, activations: Mapping[str, Quantizer]) -> None:
-        """Give the activations' quantizers other scales and zero-points."""
-        for name in self.tensors:
-            self._feed[f"{name}/scale"] = activations[name].scale
-            self._feed[f"{name}/zero"] = activations[name].zero
 
     def run(
         self,
@@ -80,13 +79,31 @@ class FakeQuantModel:
         *,
         tensors: Collection[str] = (),
         weights: Collection[str] = (),
+        activations: Mapping[str, Quantizer] | None = None,
+        biases: Mapping[str, NDArray[np.float32]] | None = None,
         means: bool = False,
-    ) -> "ActivationMeans":
-        """Run with just these switches on. means: of the taps; they cost as much again."""
-        feed = {**self._feed, MEANS: np.array(means)}
+    ) -> ActivationMeans:
+        """Run with these switches on and all others off.
+
+        Args:
+            pixels: uint8[N,H,W,3] BGR.
+            tensors: Activations that are rounded.
+            weights: Initializers that are rounded.
+            activations: Other scales and zero-points than the quantizers' own, for every tensor.
+            biases: Other biases than the float graph's, by convolution.
+            means: Whether the taps' means are wanted; they cost as much again.
+
+        Returns:
+            New arrays.
+        """
+        quantizers = self._activations if activations is None else activations
+        feed: dict[str, NDArray[Any]] = {MEANS: np.array(means)}
+        feed |= {f"{name}/scale": quantizers[name].scale for name in self.tensors}
+        feed |= {f"{name}/zero": quantizers[name].zero for name in self.tensors}
         feed |= {f"{name}/on": np.array(name in tensors) for name in self.tensors}
         feed |= {f"{name}/on": np.array(name in weights) for name in self.weights}
-        feed |= {f"{name}/bias": value for name, value in self.biases.items()}
+        added = {**self.biases, **(biases or {})}
+        feed |= {f"{name}/bias": value for name, value in added.items()}
         taps = self._taps if means else {}
         wanted = [*self._final.values(), *taps.values()]
         kinds = len(self._final)

@@ -1,4 +1,4 @@
-"""What a dialect could quantize and had better not."""
+"""What a scheme could quantize and had better not."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ class Ignored:
     tensors: frozenset[str] = frozenset()
 
 
-def find_ignored(model: onnx.ModelProto, dialect: QuantScheme) -> Ignored:
+def find_ignored(model: onnx.ModelProto, scheme: QuantScheme) -> Ignored:
     """Find what eight bits would only harm.
 
     Results: behind the last layer with weights nothing multiplies them again, and OpenVINO returns
@@ -34,7 +34,7 @@ def find_ignored(model: onnx.ModelProto, dialect: QuantScheme) -> Ignored:
     two float operators gains nothing. A MatMul that only those read gives float itself; a
     convolution cannot, in ONNX Runtime, without being computed in float.
     """
-    if not dialect.quantize_outputs:
+    if not scheme.quantize_outputs:
         return Ignored()
     leading = _leading(model)
     behind = {
@@ -42,21 +42,21 @@ def find_ignored(model: onnx.ModelProto, dialect: QuantScheme) -> Ignored:
         for node in model.graph.node
         if node.op_type not in WEIGHTED and not leading.intersection(node.output)
     }
-    beside = behind | _beside_float(model, dialect)
-    wanted, unread = _wanted(model, dialect, beside)
+    beside = behind | _beside_float(model, scheme)
+    wanted, unread = _wanted(model, scheme, beside)
     tensors = {
         tensor
         for tensor, maker in _makers(model).items()
-        if tensor not in leading or (maker in dialect.float_output_ops and tensor not in wanted)
+        if tensor not in leading or (maker in scheme.float_output_ops and tensor not in wanted)
     }
     # a ReLU whose output is quantized becomes the end of that range; without one it has to stay
     kept = {n.name for n in model.graph.node if n.op_type in FUSED and n.output[0] in tensors}
     return Ignored(frozenset(beside | unread | kept), frozenset(tensors))
 
 
-def shared_quantizers(model: onnx.ModelProto, dialect: QuantScheme) -> dict[str, str]:
+def shared_quantizers(model: onnx.ModelProto, scheme: QuantScheme) -> dict[str, str]:
     """Tensors that share another one's quantizer, holding its values elsewhere: name → other's."""
-    if not dialect.quantize_outputs:
+    if not scheme.quantize_outputs:
         return {}
     moves = set(PASSTHROUGH_OPS) - {"AveragePool", "Resize"}  # those make new values
     origin: dict[str, str] = {}
@@ -76,7 +76,7 @@ def _leading(model: onnx.ModelProto) -> set[str]:
     return leading
 
 
-def _beside_float(model: onnx.ModelProto, dialect: QuantScheme) -> set[str]:
+def _beside_float(model: onnx.ModelProto, scheme: QuantScheme) -> set[str]:
     """Names of elementwise operators that read a float one, or one that does."""
     constants = {i.name for i in model.graph.initializer}
     beside: set[str] = set()
@@ -86,19 +86,19 @@ def _beside_float(model: onnx.ModelProto, dialect: QuantScheme) -> set[str]:
         if node.op_type in ELEMENTWISE and floats.intersection(read):
             beside.add(node.name)
         moved = node.op_type in MOVES and floats.intersection(read[:1])
-        if node.op_type not in dialect.operators or node.name in beside or moved:
+        if node.op_type not in scheme.operators or node.name in beside or moved:
             floats.update(node.output)
     return beside
 
 
 def _wanted(
-    model: onnx.ModelProto, dialect: QuantScheme, floats: Collection[str]
+    model: onnx.ModelProto, scheme: QuantScheme, floats: Collection[str]
 ) -> tuple[set[str], set[str]]:
     """Tensors that a quantized operator reads; names of elementwise operators that make none."""
     wanted: set[str] = set()
     unread: set[str] = set()
     for node in reversed(model.graph.node):
-        if node.name in floats or node.op_type not in dialect.operators:
+        if node.name in floats or node.op_type not in scheme.operators:
             continue
         if node.op_type in WEIGHTED or wanted.intersection(node.output):
             wanted.update(node.input)

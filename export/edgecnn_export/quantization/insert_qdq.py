@@ -1,4 +1,4 @@
-"""Put a dialect's QuantizeLinear and DequantizeLinear nodes into a float graph."""
+"""Put a scheme's QuantizeLinear and DequantizeLinear nodes into a float graph."""
 
 from collections.abc import Collection, Mapping
 from typing import Any
@@ -17,7 +17,7 @@ TAIL = "_QuantizeLinear_Input"
 
 def insert_qdq(
     model: onnx.ModelProto,
-    dialect: QuantScheme,
+    scheme: QuantScheme,
     ranges: Mapping[str, Range] | None = None,
     floats: Collection[str] = (),
 ) -> onnx.ModelProto:
@@ -33,7 +33,7 @@ def insert_qdq(
 
     graph = onnx.ModelProto()
     graph.CopyFrom(model)
-    spared = find_ignored(model, dialect)
+    spared = find_ignored(model, scheme)
     known = {tensor: (0.0, 1.0) for node in graph.graph.node for tensor in node.output}
     known |= {value.name: (0.0, 1.0) for value in graph.graph.input}
     known |= ranges or {}
@@ -41,28 +41,28 @@ def insert_qdq(
         name: TensorData(lowest=np.float32(low), highest=np.float32(high))
         for name, (low, high) in known.items()
     }
-    options: dict[str, Any] = {"WeightSymmetric": True, "ActivationSymmetric": dialect.signed}
-    if not dialect.quantize_outputs:
-        options["OpTypesToExcludeOutputQuantization"] = list(dialect.operators)
+    options: dict[str, Any] = {"WeightSymmetric": True, "ActivationSymmetric": scheme.signed}
+    if not scheme.quantize_outputs:
+        options["OpTypesToExcludeOutputQuantization"] = list(scheme.operators)
         options["QuantizeBias"] = False
     quantizer = QDQQuantizer(
         graph,
         per_channel=True,
-        reduce_range=dialect.reduced,
+        reduce_range=scheme.reduced,
         weight_qType=QuantType.QInt8,
-        activation_qType=QuantType.QInt8 if dialect.signed else QuantType.QUInt8,
+        activation_qType=QuantType.QInt8 if scheme.signed else QuantType.QUInt8,
         tensors_range=TensorsData(CalibrationMethod.MinMax, data),
         nodes_to_quantize=[],
         nodes_to_exclude=[*floats, *_fused_with(model, floats), *spared.nodes],
-        op_types_to_quantize=list(dialect.operators),
+        op_types_to_quantize=list(scheme.operators),
         extra_options=options,
     )
     quantizer.quantize_model()
     quantizer.model.topological_sort()
     made: onnx.ModelProto = quantizer.model.model
     _release(made.graph, spared.tensors)
-    if dialect.through_data_movement:
-        _release(made.graph, _carried(made.graph, shared_quantizers(model, dialect)))
+    if scheme.through_data_movement:
+        _release(made.graph, _carried(made.graph, shared_quantizers(model, scheme)))
     made.ir_version = model.ir_version
     made.producer_name, made.producer_version = model.producer_name, model.producer_version
     return made

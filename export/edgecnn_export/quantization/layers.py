@@ -1,4 +1,4 @@
-"""Which layers and tensors an INT8 dialect touches, read off the quantizer's own work."""
+"""Which layers and tensors an INT8 scheme touches, read off the quantizer's own work."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -104,20 +104,20 @@ def read_quantizers(quantized: onnx.ModelProto) -> QuantizerMap:
 
 
 def find_layers(
-    model: onnx.ModelProto, dialect: QuantScheme, quantizers: QuantizerMap, pixels: Pixels
+    model: onnx.ModelProto, scheme: QuantScheme, quantizers: QuantizerMap, pixels: Pixels
 ) -> tuple[Layer, ...]:
-    """Every operator that the dialect quantizes, in the order of the graph.
+    """Every operator that the scheme quantizes, in the order of the graph.
 
     pixels: one picture, run once to learn the shapes.
     """
     constants = {i.name: i for i in model.graph.initializer}
-    origin = shared_quantizers(model, dialect)
+    origin = shared_quantizers(model, scheme)
     after = {n.input[0]: n.output[0] for n in model.graph.node if n.op_type in FUSED}
-    spared = find_ignored(model, dialect).nodes
+    spared = find_ignored(model, scheme).nodes
     candidates = [
         node
         for node in model.graph.node
-        if node.op_type in dialect.operators
+        if node.op_type in scheme.operators
         and node.op_type in WEIGHTED + ELEMENTWISE
         and node.name not in spared
     ]
@@ -127,7 +127,7 @@ def find_layers(
     layers = []
     for node in candidates:
         read = [name for name in node.input if name and name not in constants]
-        made = [after.get(node.output[0], node.output[0])] if dialect.quantize_outputs else []
+        made = [after.get(node.output[0], node.output[0])] if scheme.quantize_outputs else []
         tensors = dict.fromkeys(origin.get(name, name) for name in [*read, *made])
         weights = tuple(name for name in node.input if name in quantizers.weights)
         output = after.get(node.output[0], node.output[0])
@@ -144,16 +144,16 @@ def find_layers(
 
 
 def float_nodes(
-    model: onnx.ModelProto, dialect: QuantScheme, floats: Collection[str] = ()
+    model: onnx.ModelProto, scheme: QuantScheme, floats: Collection[str] = ()
 ) -> dict[str, int]:
-    """Operators that stay in float, by how often: not in the dialect, spared, or returned to it."""
-    out = {*floats, *find_ignored(model, dialect).nodes}
+    """Operators that stay in float, by how often: not in the scheme, spared, or returned to it."""
+    out = {*floats, *find_ignored(model, scheme).nodes}
     ignored = {"Cast", "Constant", "Identity", "Shape"}
     counted: dict[str, int] = {}
     known = (
-        {*dialect.operators, *FUSED, *PASSTHROUGH_OPS}
-        if dialect.quantize_outputs
-        else dialect.operators
+        {*scheme.operators, *FUSED, *PASSTHROUGH_OPS}
+        if scheme.quantize_outputs
+        else scheme.operators
     )
     for node in model.graph.node:
         if node.op_type not in ignored and (node.op_type not in known or node.name in out):

@@ -33,8 +33,14 @@ TRIAL_IMAGES = 16
 
 @dataclass(frozen=True)
 class Quantized:
-    """results: one a target. model: the float graph they were made from, every node named and
-    its channels equalized where that helps. calibration: of it."""
+    """What INT8 was made of, and what came of it.
+
+    Attributes:
+        results: One per target.
+        model: The float graph they were made from: every node named, its channels equalized where
+            that helps.
+        calibration: The histograms of its tensors.
+    """
 
     results: tuple[TargetResult, ...]
     model: onnx.ModelProto
@@ -44,7 +50,7 @@ class Quantized:
 def quantize(
     model: onnx.ModelProto,
     pixels: Pixels,
-    judge: AccuracyGate,
+    gate: AccuracyGate,
     *,
     targets: Sequence[Target] = ("cpu",),
     method: Method | None = None,
@@ -54,63 +60,70 @@ def quantize(
 ) -> Quantized:
     """Make an INT8 graph for every target.
 
-    model: float, folded and optimized; it is not changed. pixels: uint8[N,H,W,3] BGR to calibrate
-    on, as the runtime prepares them. targets: ``openvino`` is left out where ``cpu`` is all but the
-    same.
-    method: None compares them all. engines: to measure a target on, where they are not the
-    judge's. folder: where an interrupted search is taken up.
-    Raises UnsupportedModelError for NaN or infinity in weights or activations, and where there is
-    nothing to quantize.
+    Args:
+        model: The float graph, folded and optimized; it is not changed.
+        pixels: uint8[N,H,W,3] BGR to calibrate on, as the runtime prepares them.
+        gate: What every graph has to pass.
+        targets: ``openvino`` is left out where it would be all but the same as ``cpu``.
+        method: How ranges are estimated; None compares all methods.
+        engines: Backends to measure a target on, where they are not the gate's.
+        folder: Where an interrupted search is resumed from.
+        progress: Told of every step.
+
+    Raises:
+        UnsupportedModelError: For NaN or infinity in weights or activations, and where there is
+            nothing to quantize.
     """
     model = _named(model)
     check_weights(model)
     with progress.step("equalize channels"):
-        model = _easier(
-            model, equalize_cross_layer(model, pixels), SCHEMES[targets[0]], pixels, judge
-        )
-    entry = find_stem(model)
-    wanted = _templates(model, targets)
-    tensors = dict.fromkeys(name for names in wanted.values() for name in names)
+        equalized = equalize_cross_layer(model, pixels)
+        model = _easier(model, equalized, SCHEMES[targets[0]], pixels, gate)
+    stem = find_stem(model)
+    quantized = _quantized_tensors(model, targets)
+    tensors = dict.fromkeys(name for names in quantized.values() for name in names)
     calibration = calibrate(model, list(tensors), pixels, progress)
     results = []
-    for target in wanted:
-        bench = MixedPrecisionSearch(
+    for target in quantized:
+        search = MixedPrecisionSearch(
             model=model,
-            dialect=SCHEMES[target],
-            entry=entry if SCHEMES[target].quantize_outputs else None,
+            scheme=SCHEMES[target],
+            stem=stem if SCHEMES[target].quantize_outputs else None,
             calibration=calibration,
             pixels=pixels,
-            judge=judge,
+            gate=gate,
             engines=(engines or {}).get(target, ()),
             folder=folder,
             progress=progress,
         )
-        results.append(bench.run(method))
+        results.append(search.run(method))
     return Quantized(tuple(results), model, calibration)
 
 
-def _templates(model: onnx.ModelProto, targets: Sequence[Target]) -> dict[Target, list[str]]:
+def _quantized_tensors(
+    model: onnx.ModelProto, targets: Sequence[Target]
+) -> dict[Target, list[str]]:
     """The tensors that each target quantizes."""
-    found: dict[Target, list[str]] = {}
+    tensors: dict[Target, list[str]] = {}
     for target in targets:
-        found[target] = list(read_quantizers(insert_qdq(model, SCHEMES[target])).activations)
-        if not found[target]:
+        tensors[target] = list(read_quantizers(insert_qdq(model, SCHEMES[target])).activations)
+        if not tensors[target]:
             raise UnsupportedModelError(
                 f"int8-{target}: nothing in this model can be quantized "
                 f"({_operators(model)}): leave --int8 out"
             )
-    roundings = len(set(found.get("cpu", ())) - set(shared_quantizers(model, SCHEMES["cpu"])))
-    if "cpu" in found and len(found.get("openvino", ())) > DISTINCT_FORM_RATIO * roundings:
-        del found["openvino"]
-    return found
+    roundings = len(set(tensors.get("cpu", ())) - set(shared_quantizers(model, SCHEMES["cpu"])))
+    if "cpu" in tensors and len(tensors.get("openvino", ())) > DISTINCT_FORM_RATIO * roundings:
+        del tensors["openvino"]
+    return tensors
 
 
 def _easier(
     model: onnx.ModelProto,
     other: onnx.ModelProto,
-    dialect: QuantScheme,
+    scheme: QuantScheme,
     pixels: Pixels,
-    judge: AccuracyGate,
+    gate: AccuracyGate,
 ) -> onnx.ModelProto:
     """The one of two equal graphs that loses less when everything in it is INT8."""
     if other is model:
@@ -118,15 +131,15 @@ def _easier(
     few = pixels[:: max(1, len(pixels) // TRIAL_IMAGES)][:TRIAL_IMAGES]
 
     def error(graph: onnx.ModelProto) -> float:
-        template = read_quantizers(insert_qdq(graph, dialect))
+        template = read_quantizers(insert_qdq(graph, scheme))
         ranges = calibrate(graph, list(template.activations), few, NullProgress()).ranges("minmax")
-        quantizers = read_quantizers(insert_qdq(graph, dialect, ranges))
-        board = FakeQuantModel(graph, quantizers, batch_axes=judge.batch_axes)
-        reference = board.run(judge.pixels[:TRIAL_IMAGES])
-        rounded = board.run(
-            judge.pixels[:TRIAL_IMAGES], tensors=board.tensors, weights=board.weights
+        quantizers = read_quantizers(insert_qdq(graph, scheme, ranges))
+        fake_quant = FakeQuantModel(graph, quantizers, batch_axes=gate.batch_axes)
+        reference = fake_quant.run(gate.pixels[:TRIAL_IMAGES])
+        rounded = fake_quant.run(
+            gate.pixels[:TRIAL_IMAGES], tensors=fake_quant.tensors, weights=fake_quant.weights
         )
-        return judge.compare(reference.outputs, rounded.outputs)
+        return gate.compare(reference.outputs, rounded.outputs)
 
     return min((model, other), key=error)
 

@@ -2,8 +2,9 @@
 
 import hashlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeAlias
 
 import msgspec
 import numpy as np
@@ -16,7 +17,6 @@ from edgecnn_export.quantization.accuracy_restoration import (
     LAST_TRIES,
     TRIES,
     GateResult,
-    Restoration,
     Trial,
     restore_accuracy,
 )
@@ -44,6 +44,9 @@ from edgecnn_export.quantization.sensitivity import LayerSensitivity, measure_se
 from edgecnn_export.quantization.uint8_input import InputStem, attach_uint8_input, strip_stem
 from edgecnn_runtime.device.cache import read_entry, write_entry
 from edgecnn_runtime.types import Pixels
+
+Measurements: TypeAlias = tuple[GateMeasurement, ...]
+"""One graph on each engine."""
 
 TUNING = 16
 """Pictures on which methods are compared and biases corrected."""
@@ -108,251 +111,320 @@ class TargetResult:
         return self.best.floats
 
 
-@dataclass(kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class MixedPrecisionSearch:
-    """Everything one target's search needs; ``run`` is the search."""
+    """What one target's search is given.
+
+    Attributes:
+        model: The float graph, every node named.
+        scheme: Where the target wants its quantizers.
+        stem: The first layers, where they can take the camera's bytes as they are.
+        calibration: The histograms of the tensors.
+        pixels: uint8[N,H,W,3] BGR that were calibrated on.
+        gate: What a graph has to pass.
+        engines: Backends to measure on; empty takes the gate's.
+        folder: Where an interrupted search is resumed from.
+        progress: Told of every step.
+    """
 
     model: onnx.ModelProto
-    dialect: QuantScheme
-    entry: InputStem | None
+    scheme: QuantScheme
+    stem: InputStem | None
     calibration: Calibration
     pixels: Pixels
-    judge: AccuracyGate
+    gate: AccuracyGate
     engines: Sequence[str]
     folder: Path
     progress: Progress
-    _quantizers: QuantizerMap = field(init=False)
-    _board: FakeQuantModel = field(init=False)
-    _layers: tuple[Layer, ...] = field(init=False)
-    _method: Method = field(init=False)
-    _correct: bool = field(init=False, default=False)
-    _tries: int = field(init=False, default=0)
-    _verdicts: dict[tuple[str, ...], GateResult] = field(init=False, default_factory=dict)
-    _float: ActivationMeans | None = field(init=False, default=None)
-    _kept: dict[tuple[str, ...], tuple[onnx.ModelProto, tuple[GateMeasurement, ...]]] = field(
-        init=False, default_factory=dict
-    )
 
     def run(self, method: Method | None) -> TargetResult:
-        """Choose ranges and biases, then return layers to float until the gate holds."""
-        target = self.dialect.target
-        methods, tried = self._choose_method(method)
-        noise: list[LayerSensitivity] = []
+        """Choose ranges and biases, then return layers to float until the gate holds.
 
-        def sensitivity() -> LayerSensitivity:
-            noise.append(self._noise())
-            return noise[0]
-
-        outcome = restore_accuracy(self._layers, sensitivity, self._judge)
+        Args:
+            method: How ranges are estimated; None compares all methods.
+        """
+        target = self.scheme.target
+        with self.progress.step(f"{target}: choose ranges"):
+            methods: Iterable[Method] = [method] if method else METHODS
+            simulation = _simulate(self, {name: self._quantizers(name) for name in methods})
+            errors = simulation.errors()
+        trials, tried = _choose_method(simulation, errors)
+        outcome = restore_accuracy(simulation.layers, trials.sensitivity, trials.judge)
+        floats = outcome.best.floats
+        best, measured = trials.built(floats)
         with self.progress.step(f"{target}: SQNR of every layer"):
-            layers = self._report(outcome, noise[0] if noise else None)
-        best, measured = self._built(outcome.best.floats)
-        verdict = self.judge.verdict(measured)  # what is emitted was measured now, not remembered
+            layers = _layer_reports(trials, floats, best)
+        verdict = self.gate.verdict(measured)  # of the graph that is emitted, measured just now
         return TargetResult(
             target=target,
             model=best if verdict.passed else None,
-            method=self._method,
-            methods=methods,
+            method=trials.choice.method,
+            methods=errors,
             tried=tried,
-            bias_corrected=self._correct,
+            bias_corrected=trials.choice.correct_biases,
             best=replace(outcome.best, verdict=verdict),
             attempts=outcome.attempts,
             measured=measured,
             layers=layers,
-            float_operators=float_nodes(self.model, self.dialect, outcome.best.floats),
+            float_operators=float_nodes(self.model, self.scheme, floats),
             constant=self.calibration.constant,
         )
 
-    def build_graph(self, floats: Collection[str]) -> onnx.ModelProto:
-        """The graph with these layers in float."""
-        tensors, weights = self._on(floats)
-        biases: BiasCorrections = {}
-        if self._correct:
-            biases = self._biases(tensors, weights)
-        model = with_biases(self.model, biases)
-        entry = self.entry
-        if entry is None or set(entry.convs) & set(floats):
-            return insert_qdq(model, self.dialect, self.calibration.ranges(self._method), floats)
-        opened = strip_stem(model, entry)
-        ranges = {**self.calibration.ranges(self._method), entry.tensor: entry.range}
-        made = insert_qdq(opened, self.dialect, ranges, floats)
-        attach_uint8_input(made, entry, model.graph.input[0])
-        return made
+    def _quantizers(self, method: Method) -> QuantizerMap:
+        """The quantizers of one method that hold values of their own and may be switched."""
+        ranges = self.calibration.ranges(method)
+        quantizers = read_quantizers(insert_qdq(self.model, self.scheme, ranges))
+        exact = {self.stem.tensor} if self.stem else set()
+        shared = {
+            name
+            for name, origin in shared_quantizers(self.model, self.scheme).items()
+            if origin in quantizers.activations
+        }
+        activations = {
+            name: quantizer
+            for name, quantizer in quantizers.activations.items()
+            if name not in exact | shared
+        }
+        return QuantizerMap(activations, quantizers.weights)
 
-    def _choose_method(
-        self, asked: Method | None
-    ) -> tuple[dict[Method, float], dict[Method, GateResult]]:
-        """Take the method of the best verdict; errors, and what the gate said where it was asked.
 
-        It is not asked about others where the one with the least error passes amply.
-        """
-        with self.progress.step(f"{self.dialect.target}: choose ranges"):
-            candidates: Iterable[Method] = [asked] if asked else METHODS
-            quantizers = {name: self._quantizers_by(name) for name in candidates}
-            errors = self._compare(quantizers)
-            first, *others = order_methods(errors)
-            self._take(first, quantizers[first])
-        tried = {first: self._judge(())}
-        if others and not tried[first].ample:
-            for other in others:
-                self._take(other, quantizers[other])
-                tried[other] = self._judge(())
-            best = max(tried, key=lambda name: tried[name].score)
-            self._take(best, quantizers[best])
-        return errors, tried
+@dataclass(frozen=True)
+class RangeChoice:
+    """How the graphs of a search are quantized, besides the layers that stay in float."""
 
-    def _compare(self, quantizers: Mapping[Method, QuantizerMap]) -> dict[Method, float]:
+    method: Method
+    quantizers: QuantizerMap
+    correct_biases: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Simulation:
+    """The float graph with switches: what quantizing does, before a graph is built of it."""
+
+    search: MixedPrecisionSearch
+    quantizers: Mapping[Method, QuantizerMap]
+    layers: tuple[Layer, ...]
+    fake_quant: FakeQuantModel
+    tuning: Pixels
+    means: ActivationMeans
+    """The channels' means in float, on calibration images."""
+
+    def errors(self) -> dict[Method, float]:
         """The error that each method adds with everything in INT8."""
-        first = next(iter(quantizers.values()))
-        self._layers = find_layers(self.model, self.dialect, first, self.pixels)
-        taps = bias_tap_names(self.model, first)
-        self._board = FakeQuantModel(self.model, first, taps, batch_axes=self.judge.batch_axes)
-        pixels = self.judge.pixels[:TUNING]
-        reference = self._board.run(pixels)
-        errors: dict[Method, float] = {}
-        for name, by_method in quantizers.items():
-            self._board.enable(by_method.activations)
-            found = self._board.run(
-                pixels, tensors=self._board.tensors, weights=self._board.weights
-            )
-            errors[name] = self.judge.compare(reference.outputs, found.outputs)
-        return errors
+        reference = self.fake_quant.run(self.tuning).outputs
+        return {
+            name: self.search.gate.compare(reference, self._rounded(quantizers).outputs)
+            for name, quantizers in self.quantizers.items()
+        }
 
-    def _take(self, method: Method, quantizers: QuantizerMap) -> None:
-        """Go on with this method's ranges."""
-        self._method, self._quantizers = method, quantizers
-        self._board.enable(quantizers.activations)
-        self._kept = {}
-        self._choose_biases()
+    def choose(self, method: Method) -> RangeChoice:
+        """Correct biases only where it helps on other images than they were corrected on."""
+        quantizers, compare = self.quantizers[method], self.search.gate.compare
+        reference = self.fake_quant.run(self.tuning).outputs
+        plain = self._rounded(quantizers).outputs
+        corrected = self._rounded(quantizers, self.biases(quantizers, ())).outputs
+        helps = compare(reference, corrected) < compare(reference, plain)
+        return RangeChoice(method, quantizers, helps)
 
-    def _choose_biases(self) -> None:
-        """Keep the correction only where it helps on other pictures than it was made from."""
-        tensors, weights = self._on(())
-        pixels = self.judge.pixels[:TUNING]
-        reference = self._board.run(pixels)
-        plain = self._board.run(pixels, tensors=tensors, weights=weights)
-        original = dict(self._board.biases)
-        self._board.biases.update(self._biases(tensors, weights))
-        corrected = self._board.run(pixels, tensors=tensors, weights=weights)
-        self._board.biases = original
-        error = self.judge.compare(reference.outputs, corrected.outputs)
-        self._correct = error < self.judge.compare(reference.outputs, plain.outputs)
-
-    def _biases(self, tensors: Collection[str], weights: Collection[str]) -> BiasCorrections:
-        pixels = self.pixels[:: max(1, len(self.pixels) // TUNING)][:TUNING]
-        if self._float is None:
-            self._float = self._board.run(pixels, means=True)
-        after = self._board.run(pixels, tensors=tensors, weights=weights, means=True)
+    def biases(self, quantizers: QuantizerMap, floats: Collection[str]) -> BiasCorrections:
+        """Corrected biases for the graph with these layers in float."""
+        tensors, weights = self._rounded_with(floats)
+        after = self.fake_quant.run(
+            _evenly(self.search.pixels, TUNING),
+            tensors=tensors,
+            weights=weights,
+            activations=quantizers.activations,
+            means=True,
+        )
         return correct_biases(
-            self.model,
-            self._quantizers,
-            self._board,
-            before=self._float,
+            self.search.model,
+            quantizers,
+            self.fake_quant.biases,
+            before=self.means,
             after=after,
             weights=weights,
         )
 
-    def _judge(self, floats: tuple[str, ...]) -> GateResult:
-        """Of the graph with these layers in float; once, also over interrupted exports."""
-        key = (*self._key(), *floats)
-        if key in self._verdicts:
-            return self._verdicts[key]
-        known = read_entry(self.folder, "verdict", key, GateResult)
-        done = f", {len(floats)} of {len(self._layers)} layers in float" if floats else ""
-        kept = ", known from before" if known else ""
-        with self.progress.step(f"{self.dialect.target}: measure INT8, {self._method}{done}{kept}"):
-            if floats:
-                self._tries += 1
-                self.progress.update(self._tries, TRIES + LAST_TRIES)
-            verdict = known or self.judge.verdict(self._built(floats)[1])
-            self._verdicts[key] = verdict
-            if known is None:
-                write_entry(self.folder, "verdict", key, verdict)
-            return verdict
-
-    def _built(
-        self, floats: tuple[str, ...]
-    ) -> tuple[onnx.ModelProto, tuple[GateMeasurement, ...]]:
-        if floats not in self._kept:
-            made = self.build_graph(floats)
-            self._kept = {floats: (made, self.judge.measure(made, self.engines))}
-        return self._kept[floats]
-
-    def _noise(self) -> LayerSensitivity:
-        return measure_sensitivity(
-            self._board,
-            self._quantizers,
-            self.judge.pixels,
-            self.judge.compare,
-            folder=self.folder,
-            key=self._key(),
-            progress=self.progress,
+    def _rounded(
+        self, quantizers: QuantizerMap, biases: BiasCorrections | None = None
+    ) -> ActivationMeans:
+        tensors, weights = self._rounded_with(())
+        return self.fake_quant.run(
+            self.tuning,
+            tensors=tensors,
+            weights=weights,
+            activations=quantizers.activations,
+            biases=biases,
         )
 
-    def _report(
-        self, outcome: Restoration, noise: LayerSensitivity | None
-    ) -> tuple[LayerReport, ...]:
-        total = sum(layer.cost for layer in self._layers) or 1.0
-        before = self._sqnr(self.build_graph(()))
-        floats = outcome.best.floats
-        after = self._sqnr(self._built(floats)[0]) if floats else before
-        return tuple(
-            LayerReport(
-                index=index,
-                name=layer.name,
-                operator=layer.operator,
-                in_float=layer.name in floats,
-                cost=layer.cost / total,
-                noise=noise.sqnr_of(layer) if noise else None,
-                before_db=before[layer.output],
-                after_db=after[layer.output],
-            )
-            for index, layer in enumerate(self._layers)
-        )
-
-    def _sqnr(self, quantized: onnx.ModelProto) -> dict[str, float]:
-        """10·log10 of signal over error power of what every layer gives, by tensor."""
-        names = list(dict.fromkeys(layer.output for layer in self._layers))
-        made = {output for node in quantized.graph.node for output in node.output}
-        # where a ReLU became the end of a range, only what is dequantized has been through it
-        ends = {name: name + DEQUANTIZED if name + DEQUANTIZED in made else name for name in names}
-        power = dict.fromkeys(names, 0.0)
-        error = dict.fromkeys(names, 0.0)
-        pixels = self.judge.pixels[:SQNR_IMAGES]
-        expected = ActivationCollector(self.model, names).run(pixels)
-        found = ActivationCollector(quantized, list(ends.values())).run(pixels)
-        for one, other in zip(expected, found, strict=True):
-            for name, end in ends.items():
-                difference = one[name] - other[end]
-                power[name] += float(np.square(one[name], dtype=np.float64).sum())
-                error[name] += float(np.square(difference, dtype=np.float64).sum())
-        return {name: _decibel(power[name], error[name]) for name in names}
-
-    def _on(self, floats: Collection[str]) -> tuple[set[str], set[str]]:
+    def _rounded_with(self, floats: Collection[str]) -> tuple[set[str], set[str]]:
         """Tensors and weights that are quantized while these layers are in float."""
-        active = [layer for layer in self._layers if layer.name not in floats]
+        active = [layer for layer in self.layers if layer.name not in floats]
         tensors = {name for layer in active for name in layer.tensors}
         weights = {name for layer in active for name in layer.weights}
-        return tensors & set(self._board.tensors), weights & set(self._board.weights)
+        return tensors & set(self.fake_quant.tensors), weights & set(self.fake_quant.weights)
 
-    def _quantizers_by(self, method: Method) -> QuantizerMap:
-        made = insert_qdq(self.model, self.dialect, self.calibration.ranges(method))
-        found = read_quantizers(made)
-        exact = {self.entry.tensor} if self.entry else set()
-        shared = {
-            name
-            for name, origin in shared_quantizers(self.model, self.dialect).items()
-            if origin in found.activations
-        }
-        kept = {n: q for n, q in found.activations.items() if n not in exact | shared}
-        return QuantizerMap(kept, found.weights)
 
-    def _key(self) -> tuple[str, ...]:
-        digest = hashlib.sha256(self.model.SerializeToString(deterministic=True))
-        digest.update(self.judge.pixels.tobytes())
-        digest.update(self.pixels.tobytes())
-        digest.update(repr((self.engines, self.judge.key, self._correct)).encode())
-        return digest.hexdigest(), self.dialect.target, self._quantizers.digest
+def _simulate(
+    search: MixedPrecisionSearch, quantizers: Mapping[Method, QuantizerMap]
+) -> _Simulation:
+    first = next(iter(quantizers.values()))
+    taps = bias_tap_names(search.model, first)
+    fake_quant = FakeQuantModel(search.model, first, taps, batch_axes=search.gate.batch_axes)
+    return _Simulation(
+        search=search,
+        quantizers=quantizers,
+        layers=find_layers(search.model, search.scheme, first, search.pixels),
+        fake_quant=fake_quant,
+        tuning=search.gate.pixels[:TUNING],
+        means=fake_quant.run(_evenly(search.pixels, TUNING), means=True),
+    )
+
+
+class _Trials:
+    """What the gate says of graphs with one choice of ranges: asked once, also over interruptions.
+
+    Only the latest graph is held in memory.
+    """
+
+    def __init__(self, simulation: _Simulation, choice: RangeChoice) -> None:
+        self.simulation, self.choice = simulation, choice
+        self._key = _key(simulation.search, choice)
+        self._results: dict[tuple[str, ...], GateResult] = {}
+        self._latest: dict[tuple[str, ...], tuple[onnx.ModelProto, Measurements]] = {}
+        self.noise: LayerSensitivity | None = None
+
+    def judge(self, floats: tuple[str, ...]) -> GateResult:
+        """What the gate says of the graph with these layers in float."""
+        if floats in self._results:
+            return self._results[floats]
+        search, key = self.simulation.search, (*self._key, *floats)
+        stored = read_entry(search.folder, "verdict", key, GateResult)
+        count = (
+            f", {len(floats)} of {len(self.simulation.layers)} layers in float" if floats else ""
+        )
+        known = ", known from before" if stored else ""
+        label = f"{search.scheme.target}: measure INT8, {self.choice.method}{count}{known}"
+        with search.progress.step(label):
+            if floats:
+                done = sum(map(bool, self._results)) + 1
+                search.progress.update(done, TRIES + LAST_TRIES)
+            result = stored or search.gate.verdict(self.built(floats)[1])
+            if stored is None:
+                write_entry(search.folder, "verdict", key, result)
+        self._results[floats] = result
+        return result
+
+    def built(self, floats: tuple[str, ...]) -> tuple[onnx.ModelProto, Measurements]:
+        """The graph with these layers in float, and what it does on every engine."""
+        if floats not in self._latest:
+            search = self.simulation.search
+            graph = self.build_graph(floats)
+            self._latest = {floats: (graph, search.gate.measure(graph, search.engines))}
+        return self._latest[floats]
+
+    def build_graph(self, floats: Collection[str]) -> onnx.ModelProto:
+        """The graph with these layers in float."""
+        search, choice = self.simulation.search, self.choice
+        biases: BiasCorrections = {}
+        if choice.correct_biases:
+            biases = self.simulation.biases(choice.quantizers, floats)
+        model = with_biases(search.model, biases)
+        ranges, stem = search.calibration.ranges(choice.method), search.stem
+        if stem is None or set(stem.convs) & set(floats):
+            return insert_qdq(model, search.scheme, ranges, floats)
+        graph = insert_qdq(
+            strip_stem(model, stem), search.scheme, {**ranges, stem.tensor: stem.range}, floats
+        )
+        attach_uint8_input(graph, stem, model.graph.input[0])
+        return graph
+
+    def sensitivity(self) -> LayerSensitivity:
+        """What each quantizer adds to the error; measured when it is first asked for."""
+        if self.noise is None:
+            search = self.simulation.search
+            self.noise = measure_sensitivity(
+                self.simulation.fake_quant,
+                self.choice.quantizers,
+                search.gate.pixels,
+                search.gate.compare,
+                folder=search.folder,
+                key=self._key,
+                progress=search.progress,
+            )
+        return self.noise
+
+
+def _choose_method(
+    simulation: _Simulation, errors: Mapping[Method, float]
+) -> tuple[_Trials, dict[Method, GateResult]]:
+    """The method of the best verdict, and what the gate said of those it was asked about.
+
+    It is not asked about others where the one with the least error passes amply.
+    """
+    tried: dict[Method, tuple[_Trials, GateResult]] = {}
+    for name in order_methods(errors):
+        trials = _Trials(simulation, simulation.choose(name))
+        tried[name] = trials, trials.judge(())
+        if len(tried) == 1 and tried[name][1].ample:
+            break
+    best = max(tried, key=lambda name: tried[name][1].score)
+    return tried[best][0], {name: result for name, (_, result) in tried.items()}
+
+
+def _layer_reports(
+    trials: _Trials, floats: tuple[str, ...], best: onnx.ModelProto
+) -> tuple[LayerReport, ...]:
+    layers = trials.simulation.layers
+    total = sum(layer.cost for layer in layers) or 1.0
+    before = _sqnr(trials, trials.build_graph(()) if floats else best)
+    after = _sqnr(trials, best) if floats else before
+    return tuple(
+        LayerReport(
+            index=index,
+            name=layer.name,
+            operator=layer.operator,
+            in_float=layer.name in floats,
+            cost=layer.cost / total,
+            noise=trials.noise.sqnr_of(layer) if trials.noise else None,
+            before_db=before[layer.output],
+            after_db=after[layer.output],
+        )
+        for index, layer in enumerate(layers)
+    )
+
+
+def _sqnr(trials: _Trials, quantized: onnx.ModelProto) -> dict[str, float]:
+    """10·log10 of signal over error power of each layer's output, by tensor."""
+    search = trials.simulation.search
+    names = list(dict.fromkeys(layer.output for layer in trials.simulation.layers))
+    outputs = {output for node in quantized.graph.node for output in node.output}
+    # where a ReLU became the end of a range, only what is dequantized has been through it
+    ends = {name: name + DEQUANTIZED if name + DEQUANTIZED in outputs else name for name in names}
+    power = dict.fromkeys(names, 0.0)
+    error = dict.fromkeys(names, 0.0)
+    pixels = search.gate.pixels[:SQNR_IMAGES]
+    expected = ActivationCollector(search.model, names).run(pixels)
+    rounded = ActivationCollector(quantized, list(ends.values())).run(pixels)
+    for reference, values in zip(expected, rounded, strict=True):
+        for name, end in ends.items():
+            difference = reference[name] - values[end]
+            power[name] += float(np.square(reference[name], dtype=np.float64).sum())
+            error[name] += float(np.square(difference, dtype=np.float64).sum())
+    return {name: _decibel(power[name], error[name]) for name in names}
+
+
+def _key(search: MixedPrecisionSearch, choice: RangeChoice) -> tuple[str, ...]:
+    """What a verdict depends on besides the layers in float."""
+    digest = hashlib.sha256(search.model.SerializeToString(deterministic=True))
+    digest.update(search.gate.pixels.tobytes())
+    digest.update(search.pixels.tobytes())
+    digest.update(repr((search.engines, search.gate.key, choice.correct_biases)).encode())
+    return digest.hexdigest(), search.scheme.target, choice.quantizers.digest
+
+
+def _evenly(pixels: Pixels, count: int) -> Pixels:
+    return pixels[:: max(1, len(pixels) // count)][:count]
 
 
 def order_methods(errors: Mapping[Method, float]) -> list[Method]:

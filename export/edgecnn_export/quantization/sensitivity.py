@@ -15,7 +15,7 @@ Compare = Callable[[Mapping[str, Floats], Mapping[str, Floats]], float]
 """Reference and other outputs → error power as a share of the reference's centered power."""
 
 KIND = "sensitivity"
-PICTURES = 8
+IMAGES = 8
 SAVE_EVERY = 10
 
 
@@ -35,7 +35,7 @@ class LayerSensitivity(msgspec.Struct, frozen=True):
 
 
 def measure_sensitivity(
-    board: FakeQuantModel,
+    fake_quant: FakeQuantModel,
     quantizers: QuantizerMap,
     pixels: Pixels,
     compare: Compare,
@@ -44,24 +44,32 @@ def measure_sensitivity(
     key: tuple[str, ...],
     progress: Progress,
 ) -> LayerSensitivity:
-    """One run of ``board`` for every quantizer, on the first PICTURES pictures.
+    """Run once for every quantizer, on the first IMAGES images.
 
-    folder, key: where results are kept as they come, and what they depend on besides the
-    quantizers, so that an interrupted measurement goes on where it was.
+    Args:
+        fake_quant: The float graph with a switch on every quantizer.
+        quantizers: The scales, zero-points and rounded weights to measure.
+        pixels: uint8[N,H,W,3] BGR.
+        compare: The error of outputs against reference outputs.
+        folder: Where results are stored as they come.
+        key: What they depend on besides the quantizers: an interrupted measurement is resumed.
+        progress: Told of every quantizer.
     """
     key = (*key, quantizers.digest)
     noise = read_entry(folder, KIND, key, LayerSensitivity) or LayerSensitivity({}, {})
-    todo = [(noise.tensors, name) for name in board.tensors if name not in noise.tensors]
-    todo += [(noise.weights, name) for name in board.weights if name not in noise.weights]
+    todo = [(noise.tensors, name) for name in fake_quant.tensors if name not in noise.tensors]
+    todo += [(noise.weights, name) for name in fake_quant.weights if name not in noise.weights]
     if not todo:
         return noise
-    pixels = pixels[:PICTURES]
+    pixels = pixels[:IMAGES]
     with progress.step(f"sensitivity of {len(todo)} quantizers"):
-        reference = board.run(pixels).outputs
-        for number, (kept, name) in enumerate(todo, 1):
-            tensors, weights = ([name], []) if kept is noise.tensors else ([], [name])
-            found = board.run(pixels, tensors=tensors, weights=weights)
-            kept[name] = compare(reference, found.outputs)
+        reference = fake_quant.run(pixels).outputs
+        for number, (powers, name) in enumerate(todo, 1):
+            tensors, weights = ([name], []) if powers is noise.tensors else ([], [name])
+            rounded = fake_quant.run(
+                pixels, tensors=tensors, weights=weights, activations=quantizers.activations
+            )
+            powers[name] = compare(reference, rounded.outputs)
             progress.update(number, len(todo))
             if number % SAVE_EVERY == 0 or number == len(todo):
                 write_entry(folder, KIND, key, noise)

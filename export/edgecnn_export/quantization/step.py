@@ -12,7 +12,7 @@ import onnx
 
 from edgecnn_export.config import ExportConfig, Target
 from edgecnn_export.progress import Progress
-from edgecnn_export.quantization.accuracy_gate import AccuracyGate
+from edgecnn_export.quantization.accuracy_gate import AccuracyGate, make_gate
 from edgecnn_export.quantization.calibrate import range_coverage
 from edgecnn_export.quantization.calibration_audit import (
     Audit,
@@ -171,13 +171,13 @@ def quantize_step(
     others = exclude_images(verifier.truth.pixels, calibration.pixels)
     takers = {target: engines_for(target, engines) for target in targets}
     with progress.step("measure the float model"):
-        judge = AccuracyGate(
+        judge = make_gate(
             spec,
             model,
             choose_measuring_images(held_out, others, used),
             list(engines),
-            evaluation,
-            MAX_DROP if config.max_drop is None else config.max_drop,
+            evaluation=evaluation,
+            max_drop=MAX_DROP if config.max_drop is None else config.max_drop,
         )
     quantized = quantize(
         model,

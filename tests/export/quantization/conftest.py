@@ -8,7 +8,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from edgecnn_export.quantization.accuracy_gate import AccuracyGate
+from edgecnn_export.quantization.accuracy_gate import AccuracyGate, make_gate
 from edgecnn_runtime.bundle.manifest import (
     ModelSpec,
 )
@@ -118,7 +118,7 @@ def judge(
     network: Callable[..., onnx.ModelProto], classifier: ModelSpec, pictures: Pixels
 ) -> AccuracyGate:
     """Measures ``network`` on the last sixteen pictures, on ONNX Runtime."""
-    return AccuracyGate(classifier, network(), pictures[32:], ["onnxruntime"])
+    return make_gate(classifier, network(), pictures[32:], ["onnxruntime"])
 
 
 @pytest.fixture(scope="session")

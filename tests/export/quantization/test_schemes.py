@@ -1,4 +1,4 @@
-"""What each dialect promises an engine, read off the graphs; and that TensorRT takes its own."""
+"""What each scheme promises an engine, read off the graphs; and that TensorRT takes its own."""
 
 import dataclasses
 from collections.abc import Callable
@@ -40,15 +40,15 @@ LEVELS = {"cpu": 127, "openvino": 127, "cpu-rr": 64}
 def quantized(
     model: onnx.ModelProto, target: Target, pixels: Pixels, *floats: str
 ) -> onnx.ModelProto:
-    dialect = SCHEMES[target]
-    tensors = list(read_quantizers(insert_qdq(model, dialect)).activations)
+    scheme = SCHEMES[target]
+    tensors = list(read_quantizers(insert_qdq(model, scheme)).activations)
     ranges = dict(calibrate(model, tensors, pixels, NullProgress()).ranges("minmax"))
-    entry = find_stem(model) if dialect.quantize_outputs else None
+    entry = find_stem(model) if scheme.quantize_outputs else None
     if entry is None or set(entry.convs) & set(floats):
-        made = insert_qdq(model, dialect, ranges, floats)
+        made = insert_qdq(model, scheme, ranges, floats)
     else:
         opened = strip_stem(model, entry)
-        made = insert_qdq(opened, dialect, ranges | {entry.tensor: entry.range}, floats)
+        made = insert_qdq(opened, scheme, ranges | {entry.tensor: entry.range}, floats)
         attach_uint8_input(made, entry, model.graph.input[0])
     onnx.checker.check_model(made, full_check=True)
     return made
@@ -209,8 +209,8 @@ def test_layers_given_back_are_float_and_the_rest_is_not(
 
 def test_all_float_is_the_float_graph(network: Build, pictures: Pixels, run: Run) -> None:
     model = network()
-    dialect = SCHEMES["cpu"]
-    everything = find_layers(model, dialect, read_quantizers(insert_qdq(model, dialect)), pictures)
+    scheme = SCHEMES["cpu"]
+    everything = find_layers(model, scheme, read_quantizers(insert_qdq(model, scheme)), pictures)
     made = quantized(model, "cpu", pictures, *(layer.name for layer in everything))
     assert not nodes(made, "QuantizeLinear")
     np.testing.assert_allclose(run(made, pictures[:4]), run(model, pictures[:4]), rtol=1e-5)
@@ -321,7 +321,7 @@ def test_a_relu_stays_where_nothing_behind_it_is_rounded(
     """A quantizer takes a ReLU's place; a tensor that only a float operator reads has none."""
     model = network()
     (mean,) = (node for node in model.graph.node if node.name == "mean")
-    mean.op_type = "ReduceMean"  # in no dialect
+    mean.op_type = "ReduceMean"  # in no scheme
     mean.input.append("axes")
     model.graph.initializer.append(numpy_helper.from_array(np.array([2, 3]), "axes"))
     made = quantized(model, "openvino", pictures[:32])

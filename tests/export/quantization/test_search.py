@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from onnx import numpy_helper
 
 from edgecnn_export.progress import NullProgress
-from edgecnn_export.quantization.accuracy_gate import AccuracyGate, GateMeasurement
+from edgecnn_export.quantization.accuracy_gate import AccuracyGate, GateMeasurement, make_gate
 from edgecnn_export.quantization.accuracy_restoration import (
     TRIES,
     GateResult,
@@ -65,10 +65,12 @@ def test_the_board_does_what_the_quantized_graph_does(
     assert snr_db(run(made, pictures), on) > snr_db(off, on) + 10, "it is the same error"
 
 
-def test_noise_is_each_quantizers_own_and_adds_up(judge: AccuracyGate, work: Path) -> None:
-    model, dialect = judge.float_model, SCHEMES["cpu"]
+def test_noise_is_each_quantizers_own_and_adds_up(
+    network: Build, judge: AccuracyGate, work: Path
+) -> None:
+    model, scheme = network(), SCHEMES["cpu"]
     ranges = calibrate(model, _tensors(model)[1:], judge.pixels, NullProgress()).ranges("minmax")
-    quantizers = read_quantizers(insert_qdq(model, dialect, ranges))
+    quantizers = read_quantizers(insert_qdq(model, scheme, ranges))
     board = FakeQuantModel(model, quantizers)
     options = {"folder": work, "key": ("k",), "progress": NullProgress()}
     noise = measure_sensitivity(board, quantizers, judge.pixels, judge.compare, **options)  # type: ignore[arg-type]
@@ -177,7 +179,7 @@ def test_decisions_that_hang_by_little_are_foreseen_to_change(
     judge: AccuracyGate, network: Build, pictures: Pixels, run: Run
 ) -> None:
     """All stay, and half of what keeps the first one from changing is gone."""
-    logits = run(judge.float_model, pictures[32:])
+    logits = run(network(), pictures[32:])
     gaps = logits.max(1, keepdims=True) - logits
     margins = np.where(gaps == 0, np.inf, gaps).min(0)
     rising = int(np.argmax(np.where(np.isinf(margins), 0, margins)))
@@ -299,7 +301,7 @@ def test_the_gate_chooses_between_methods_that_are_close(
             good = self.seen.index(measured) == 1
             return GateResult(good, good, 1.0 if good else -1.0, "as it is told")
 
-    judge = Partial(classifier, network(), pictures[32:], ["onnxruntime"])
+    judge = Partial(**vars(make_gate(classifier, network(), pictures[32:], ["onnxruntime"])))
     (result,) = quantize(
         network(), pictures[:32], judge, folder=work, progress=NullProgress()
     ).results
@@ -318,7 +320,7 @@ def test_a_sensitive_layer_returns_to_float_and_an_interrupted_search_goes_on(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     model = network(outlier=20.0)
-    strict = AccuracyGate(classifier, model, pictures[32:], ["onnxruntime"])
+    strict = make_gate(classifier, model, pictures[32:], ["onnxruntime"])
     measured: list[int] = []
     original = AccuracyGate.measure
 
@@ -382,8 +384,13 @@ def test_other_labeled_pictures_under_the_same_names_are_judged_anew(
     def verdict(shown: Pixels) -> str:
         for name, picture in zip(names, shown, strict=True):
             cv2.imwrite(str(name), picture)
-        judge = AccuracyGate(
-            classifier, model, pictures[32:], ["onnxruntime"], LabeledSet("set", labeled), 100.0
+        judge = make_gate(
+            classifier,
+            model,
+            pictures[32:],
+            ["onnxruntime"],
+            evaluation=LabeledSet("set", labeled),
+            max_drop=100.0,
         )
         (result,) = quantize(
             model, pictures[:32], judge, method="minmax", folder=work, progress=NullProgress()
@@ -409,7 +416,9 @@ def test_labels_that_prove_little_leave_the_other_gate_standing(
     labels = msgspec.structs.replace(classifier, labels=(*classifier.labels[:-1], "never"))
 
     def verdict(max_drop: float, agreement: float) -> GateResult:
-        judge = AccuracyGate(labels, network(), pictures[32:], ["onnxruntime"], wrong, max_drop)
+        judge = make_gate(
+            labels, network(), pictures[32:], ["onnxruntime"], evaluation=wrong, max_drop=max_drop
+        )
         assert judge.reference is not None
         assert judge.reference.value < 0.2
         assert "labeled 'never'" in judge.example
@@ -434,7 +443,7 @@ def test_a_model_without_anything_to_quantize_is_told_so(
     ]
     del graph.node[:]
     graph.node.extend([*kept, *nodes])
-    judge = AccuracyGate(classifier, model, pictures[32:], ["onnxruntime"])
+    judge = make_gate(classifier, model, pictures[32:], ["onnxruntime"])
     with pytest.raises(UnsupportedModelError, match="nothing in this model can be quantized"):
         quantize(
             model, pictures[:32], judge, targets=("trt",), folder=work, progress=NullProgress()
@@ -442,10 +451,14 @@ def test_a_model_without_anything_to_quantize_is_told_so(
 
 
 def test_a_gate_that_cannot_be_met_emits_nothing_and_says_how_far_off(
-    judge: AccuracyGate, pictures: Pixels, work: Path, monkeypatch: pytest.MonkeyPatch
+    network: Build,
+    judge: AccuracyGate,
+    pictures: Pixels,
+    work: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("edgecnn_export.quantization.accuracy_gate.GATE", _gate(1.1))
-    made = quantize(judge.float_model, pictures[:32], judge, folder=work, progress=NullProgress())
+    made = quantize(network(), pictures[:32], judge, folder=work, progress=NullProgress())
     (result,) = made.results
     assert not result.passed
     assert result.model is None
