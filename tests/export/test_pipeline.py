@@ -393,7 +393,7 @@ def test_a_killed_export_leaves_no_half_bundle(
         ({"images": "/nowhere"}, "no such folder"),
         ({"mean": (1.0, 2.0)}, "--mean has 2 numbers for 1 channels"),
         ({"spec": "/nowhere.yaml"}, "nowhere.yaml: cannot be read"),
-        ({"images": "/bilder\udcfc"}, "name is no UTF-8, and the bundle has to tell it"),
+        ({"images": "/bilder\udcfc"}, "name is not UTF-8, and the bundle has to record it"),
     ],
 )
 def test_what_cannot_be_meant_is_said(

@@ -1,7 +1,8 @@
-"""From the shapes and names of a graph's outputs to how they are decoded.
+"""From the shapes and names of a graph's outputs to the settings that decode them.
 
 Each function here knows one kind of head: it returns the decode settings it can read off the
-outputs, or says what it misses. A new head is one function and one line in HEADS.
+outputs, or raises a UsageError that says what is missing. A new head is one function and one line
+in HEADS.
 """
 
 import re
@@ -32,8 +33,13 @@ VALUES_BY_ACTIVATION: Mapping[str, Values] = {
 class Outputs:
     """What is known of a model's outputs before anything is decoded.
 
-    shapes: by name, with a batch of one. tails: the activation that ends each, where one does.
-    labels: how many names the user gave, 0 when none. options: the user's own decode fields.
+    Attributes:
+        shapes: By name, with a batch of one.
+        tails: By name, the op type of the activation that ends the output; "" without one.
+        width: Of the network's input.
+        height: Of the network's input.
+        labels: How many class names the user gave; 0 without any.
+        options: Decode fields the user set.
     """
 
     shapes: Mapping[str, tuple[int, ...]]
@@ -48,20 +54,28 @@ class Outputs:
         return VALUES_BY_ACTIVATION.get(self.tails.get(name, ""), "logits")
 
     def one(self, rank: int, what: str) -> str:
-        """The one output with so many axes, or the one the user named."""
-        named = self.options.get("output")
-        if named is not None:
-            if named not in self.shapes:
-                raise UsageError(f"--decode names no output of this model: {named!r}; {self}")
-            return str(named)
-        found = [name for name, shape in self.shapes.items() if len(shape) == rank]
-        if len(found) != 1:
-            hint = 'name one with --decode \'{"output": "…"}\'' if found else "try another --head"
+        """The name of the one output with ``rank`` axes, or of the one the user chose.
+
+        Args:
+            rank: How many axes it has, the batch included.
+            what: What needs it, for the message.
+
+        Raises:
+            UsageError: There is none, or more than one.
+        """
+        choice = self.options.get("output")
+        if choice is not None:
+            if choice not in self.shapes:
+                raise UsageError(f"--decode: the model has no output {choice!r}; {self}")
+            return str(choice)
+        names = [name for name, shape in self.shapes.items() if len(shape) == rank]
+        if len(names) != 1:
+            hint = 'name one with --decode \'{"output": "…"}\'' if names else "try another --head"
             raise UsageError(f"{what} needs one output with {rank} axes; {self}: {hint}")
-        return found[0]
+        return names[0]
 
     def cells(self, strides: Iterable[int]) -> int:
-        """Grid cells of all strides together."""
+        """How many grid cells all strides have together."""
         return sum(-(-self.width // s) * -(-self.height // s) for s in strides)
 
     def __str__(self) -> str:
@@ -82,7 +96,7 @@ def embed(outputs: Outputs) -> Fields:
 
 
 def ctc(outputs: Outputs) -> Fields:
-    """Per-step character scores; which axis is which follows from how many characters there are."""
+    """Per-step character scores; the number of characters tells the axes apart."""
     name = outputs.one(3, "a text reader")
     first, second, third = outputs.shapes[name]
     classes = outputs.labels + 1
@@ -95,7 +109,7 @@ def ctc(outputs: Outputs) -> Fields:
 
 
 def yolo(outputs: Outputs, layout: str) -> Fields:
-    """One table of boxes; the number of classes is what the other columns leave."""
+    """One table of boxes; the columns that are not box, objectness or landmark are classes."""
     name = outputs.one(3, f"a YOLO {layout} head")
     shape = outputs.shapes[name]
     columns = shape[1] if layout == "v8" else shape[2]
@@ -115,16 +129,16 @@ def yolo(outputs: Outputs, layout: str) -> Fields:
 
 def yunet(outputs: Outputs) -> Fields:
     """cls_8, obj_8, bbox_8, kps_8, cls_16 …"""
-    named = {name: match for name in outputs.shapes if (match := YUNET_OUTPUT.fullmatch(name))}
-    strides = tuple(sorted({int(match[2]) for match in named.values()}))
+    matches = {name: match for name in outputs.shapes if (match := YUNET_OUTPUT.fullmatch(name))}
+    strides = tuple(sorted({int(match[2]) for match in matches.values()}))
     missing = [
-        f"{r}_{s}" for s in strides for r in ("cls", "obj", "bbox") if f"{r}_{s}" not in named
+        f"{r}_{s}" for s in strides for r in ("cls", "obj", "bbox") if f"{r}_{s}" not in matches
     ]
     if not strides or missing:
         raise UsageError(f"a yunet head has outputs cls_8, obj_8, bbox_8, kps_8, …; {outputs}")
     kps = f"kps_{strides[0]}"
-    points = outputs.shapes[kps][-1] // 2 if kps in named else 0
-    roles = {name: name for name in named}
+    points = outputs.shapes[kps][-1] // 2 if kps in matches else 0
+    roles = {name: name for name in matches}
     return {"variant": "yunet", "outputs": roles, "strides": strides, "points": points}
 
 
@@ -175,11 +189,15 @@ HEADS: Mapping[str, tuple[str, Task, Callable[[Outputs], Fields]]] = {
     "retinaface": ("ssd", "detect", retinaface),
     "ssd": ("ssd", "detect", ssd),
 }
-"""What the user calls it → the manifest's decode, the task, and the function above."""
+"""By the name on the command line: the tag in the manifest, the task, and the function above."""
 
 
 def guess_head(outputs: Outputs, task: Task | None) -> Head:
-    """The head these outputs belong to, by name, shape and task. Raises UsageError."""
+    """The head these outputs belong to, by name, shape and task.
+
+    Raises:
+        UsageError: No head, or more than one, has such outputs.
+    """
     by_task: dict[str, Head] = {"classify": "classify", "embed": "embed", "ocr": "ctc"}
     if task in by_task:
         return by_task[task]
@@ -198,7 +216,7 @@ def guess_head(outputs: Outputs, task: Task | None) -> Head:
         name = outputs.one(3, "a detector")
         return _guess_yolo(outputs, outputs.shapes[name])
     heads = ", ".join(head for head in get_args(Head) if head != "auto")
-    raise UsageError(f"cannot tell the head from the outputs: {outputs}; say --head: {heads}")
+    raise UsageError(f"cannot tell the head from the outputs: {outputs}; set --head: {heads}")
 
 
 def _guess_yolo(outputs: Outputs, shape: tuple[int, ...]) -> Head:
@@ -211,14 +229,21 @@ def _guess_yolo(outputs: Outputs, shape: tuple[int, ...]) -> Head:
         return "nms"
     raise UsageError(
         f"cannot tell the head: no YOLO layout has such a shape at {outputs.width}x"
-        f"{outputs.height}; {outputs}. Check --input, or say --head (a text reader: --task ocr)"
+        f"{outputs.height}; {outputs}. Check --input, or set --head (a text reader: --task ocr)"
     )
 
 
 def decoder(head: Head, outputs: Outputs, options: Mapping[str, Any]) -> Decode:
-    """The decode settings of ``head``: what the outputs tell, then the user's ``options``.
+    """The decode settings of a head: those of the outputs, overridden by the user's.
 
-    Raises UsageError where the outputs are not such a head's, ConfigError for a wrong option.
+    Args:
+        head: Its name on the command line.
+        outputs: The model's outputs.
+        options: Decode fields the user set.
+
+    Raises:
+        UsageError: The outputs do not belong to such a head.
+        ConfigError: An option is unknown or invalid.
     """
     tag, _, read = HEADS[head]
     kind = next(kind for kind in get_args(Decode) if kind.__struct_config__.tag == tag)

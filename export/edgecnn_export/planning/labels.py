@@ -1,4 +1,4 @@
-"""Class names and characters, and whether there is one for every class."""
+"""Class names and characters: read, and counted against the model's classes."""
 
 from pathlib import Path
 
@@ -11,7 +11,11 @@ LABELS_LIMIT = 4 << 20
 
 
 def read_labels(config: ExportConfig) -> tuple[str, ...] | None:
-    """Class names, or characters: one a line. None when nobody gave any."""
+    """Class names, or characters of a text reader; None where --labels is not set.
+
+    Raises:
+        UsageError: The file cannot be read, is not UTF-8, or has an empty line.
+    """
     if config.labels is None or isinstance(config.labels, tuple):
         return config.labels
     path = Path(config.labels)
@@ -22,7 +26,7 @@ def read_labels(config: ExportConfig) -> tuple[str, ...] | None:
     except OSError as error:
         raise UsageError(f"--labels {path}: {error.strerror}") from None
     except UnicodeDecodeError:
-        raise UsageError(f"--labels {path}: is not UTF-8 text, one name a line") from None
+        raise UsageError(f"--labels {path}: is not UTF-8 text with one name per line") from None
     lines = text.replace("\r\n", "\n").removesuffix("\n").split("\n")
     for number, line in enumerate(lines, 1):
         if not line:
@@ -33,7 +37,16 @@ def read_labels(config: ExportConfig) -> tuple[str, ...] | None:
 def class_names(
     decode: Decode, outputs: Outputs, labels: tuple[str, ...] | None
 ) -> tuple[str, ...]:
-    """One name a class; raises UsageError naming both numbers when they differ."""
+    """One name per class; empty for a head without classes.
+
+    Args:
+        decode: The head.
+        outputs: The model's outputs.
+        labels: The user's names, or None.
+
+    Raises:
+        UsageError: There are more or fewer names than classes.
+    """
     if isinstance(decode, Embed):
         return ()
     if isinstance(decode, Ctc):
@@ -42,7 +55,7 @@ def class_names(
         if len(decode.charset) + 1 != classes:
             raise UsageError(
                 f"{len(decode.charset)} characters (--labels) for {classes} classes of output "
-                f"{decode.output}: there must be one a class besides the blank, {classes - 1}"
+                f"{decode.output}: every class but the blank needs one, {classes - 1} in all"
             )
         return ()
     count = _class_count(decode, outputs)
@@ -69,5 +82,5 @@ def _is_face_head(decode: Decode) -> bool:
 
 
 def numbered(count: int) -> tuple[str, ...]:
-    """0, 1, 2, …: what classes are called when nobody named them."""
+    """0, 1, 2, …: the names of classes that have none."""
     return tuple(str(index) for index in range(count))

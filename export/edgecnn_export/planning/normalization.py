@@ -1,4 +1,4 @@
-"""Mean and std in pixel units, from whoever said them; never guessed in silence."""
+"""Mean and std in pixel units; an assumption always comes with a warning."""
 
 import math
 from collections.abc import Mapping
@@ -19,34 +19,44 @@ PRESETS: Mapping[str, tuple[float, float]] = {
 def normalization(
     settings: ExportSettings, color: Color, task: Task | None
 ) -> tuple[Normalization, list[str]]:
-    """Mean and std in the order of ``color``, and who said them; assumed ones come with a warning.
+    """Mean and std in the order of ``color``.
 
-    Raises UsageError for a detect or embed model whose normalization nobody said: their outputs
-    degrade quietly, and no later check can see it.
+    Args:
+        settings: The merged settings.
+        color: The channel order the model was trained on.
+        task: What a result is; None where it is not known yet.
+
+    Returns:
+        Mean and std with their origin, and a warning for each assumption.
+
+    Raises:
+        UsageError: No source gives the normalization of a detect or embed model, whose outputs
+            degrade without any later check noticing; or the numbers are invalid.
     """
     config, origin = settings.config, settings.normalization
     channels = 1 if color == "gray" else 3
-    assumed = f"ASSUMED color order: {color}. Nobody said it: say --color"
-    warnings = [] if config.color or channels == 1 else [assumed]
+    warnings = []
+    if not config.color and channels > 1:
+        warnings.append(f"ASSUMED color order: {color}. No source gives it: set --color")
     if origin == "assumed":
         if task in {"detect", "embed"}:
             raise UsageError(
                 f"how were the pixels of this {task} model normalized? A wrong guess loses "
-                "accuracy without any error: say --mean and --std (in 0..255), or --preset unit "
+                "accuracy without any error: set --mean and --std (in 0..255), or --preset unit "
                 "(pixels / 255, most YOLO models), raw (0..255), signed (-1..1) or imagenet"
             )
         preset = "unit" if channels == 1 else "imagenet"
         mean, std = _preset(preset, color)
-        numbers = [",".join(f"{value:g}" for value in values) for values in (mean, std)]
+        texts = [",".join(f"{value:g}" for value in values) for values in (mean, std)]
         warnings.insert(
             0,
-            f"ASSUMED normalization: {preset} (mean {numbers[0]} std {numbers[1]}). "
-            "Nobody said how the model was trained: say --mean and --std, or --preset",
+            f"ASSUMED normalization: {preset} (mean {texts[0]} std {texts[1]}). No source says "
+            "how the model was trained: set --mean and --std, or --preset",
         )
     elif config.preset:
         mean, std = _preset(config.preset, color)
     else:
-        mean, std = _numbers(config, channels)
+        mean, std = _mean_std(config, channels)
     return Normalization(mean=mean, std=std, origin=origin), warnings
 
 
@@ -61,9 +71,9 @@ def _preset(name: str, color: Color) -> tuple[tuple[float, ...], tuple[float, ..
     return IMAGENET[0][::order], IMAGENET[1][::order]
 
 
-def _numbers(config: ExportConfig, channels: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def _mean_std(config: ExportConfig, channels: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
     if config.mean is None or config.std is None:
-        raise UsageError("--mean and --std belong together: say both (raw pixels: --preset raw)")
+        raise UsageError("--mean and --std belong together: set both (raw pixels: --preset raw)")
     for flag, values in (("--mean", config.mean), ("--std", config.std)):
         if len(values) not in {1, channels}:
             raise UsageError(f"{flag} has {len(values)} numbers for {channels} channels")

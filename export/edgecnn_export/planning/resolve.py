@@ -1,7 +1,7 @@
-"""What the user, the file and the graph say → one plan: input, task, decode, labels.
+"""The user's settings, the file and the graph → one plan: input, task, decode, labels.
 
-Nothing is guessed in silence: what nobody said is taken from the graph, or assumed and said so,
-or refused with the flag that says it.
+A setting that no source gives is taken from the graph, assumed with a warning, or refused with the
+flag that sets it.
 """
 
 from dataclasses import dataclass
@@ -30,12 +30,12 @@ from edgecnn_runtime.errors import BundleError, ConfigError, UsageError
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """All that the manifest says besides files and measurements.
+    """All that the manifest contains besides files and measurements.
 
     Attributes:
         name: The bundle's name.
         spec: What the model takes and gives.
-        warnings: What a person has to know, the gravest first.
+        warnings: What a person has to know, the most serious first.
     """
 
     name: str
@@ -44,29 +44,41 @@ class Plan:
 
 
 def check_early(settings: ExportSettings, size: Size) -> None:
-    """Refuse before the long work what would be refused after it."""
+    """Check normalization and labels before the long work starts.
+
+    Raises:
+        UsageError: ``resolve`` would refuse them after it.
+    """
     task = settings.config.task or _head_task(settings.config.head)
     normalization(settings, _color(settings.config, size), task)
     read_labels(settings.config)
 
 
-def resolve(settings: ExportSettings, size: Size, seen: GraphInfo) -> Plan:
-    """The plan of one export, for a graph of this size and looks.
+def resolve(settings: ExportSettings, size: Size, graph: GraphInfo) -> Plan:
+    """Plan one export.
 
-    Raises UsageError naming the flag that would settle what cannot be known.
+    Args:
+        settings: The merged settings.
+        size: What the network takes.
+        graph: The traced graph.
+
+    Raises:
+        UsageError: A setting cannot be known; the message names the flag that sets it.
     """
     config = settings.config
     labels = read_labels(config)
     options = _options(config)
-    shapes = {o.name: tuple(1 if d is None else d for d in o.shape) for o in seen.outputs}
-    outputs = heads.Outputs(shapes, seen.tails, size.width, size.height, len(labels or ()), options)
-    said = config.head if config.head != "auto" else None
-    head = said or heads.guess_head(outputs, config.task)
+    shapes = {o.name: tuple(1 if d is None else d for d in o.shape) for o in graph.outputs}
+    outputs = heads.Outputs(
+        shapes, graph.tails, size.width, size.height, len(labels or ()), options
+    )
+    requested = config.head if config.head != "auto" else None
+    head = requested or heads.guess_head(outputs, config.task)
     task = heads.HEADS[head][1]
     if config.task not in {None, task}:
         raise UsageError(f"--task {config.task} and --head {head} do not go together")
     color = _color(config, size)
-    numbers, warnings = normalization(settings, color, task)
+    mean_std, warnings = normalization(settings, color, task)
     if labels and task == "ocr":
         options = {"charset": labels, **options}
     if task == "ocr" and "charset" not in options:
@@ -78,11 +90,11 @@ def resolve(settings: ExportSettings, size: Size, seen: GraphInfo) -> Plan:
         warnings.append("no --labels: the classes are called 0, 1, 2, …")
     spec = ModelSpec(
         task=task,
-        input=_input(config, size, color, numbers, task),
-        outputs=seen.outputs,
+        input=_input(config, size, color, mean_std, task),
+        outputs=graph.outputs,
         decode=decode,
         labels=names,
-        batch=seen.batch,
+        batch=graph.batch,
     )
     try:
         make_decoder(spec)
@@ -105,23 +117,23 @@ def _color(config: ExportConfig, size: Size) -> Color:
 
 
 def _input(
-    config: ExportConfig, size: Size, color: Color, numbers: Normalization, task: Task
+    config: ExportConfig, size: Size, color: Color, mean_std: Normalization, task: Task
 ) -> Input:
     default: Resize = "letterbox" if task == "detect" else "stretch"
     fields = {
         "width": size.width,
         "height": size.height,
         "color": color,
-        "normalization": numbers,
+        "normalization": mean_std,
         "resize": config.resize or default,
         "interpolation": config.interpolation,
         "crop_pct": config.crop_pct,
         "pad": _pad(config.pad),
         "pad_position": config.pad_position,
     }
-    given = {key: value for key, value in fields.items() if value is not None}
+    values = {key: value for key, value in fields.items() if value is not None}
     try:
-        return msgspec.convert(given, Input)
+        return msgspec.convert(values, Input)
     except msgspec.ValidationError as error:
         raise ConfigError(f"input settings: {error}") from None
 

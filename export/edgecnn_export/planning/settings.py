@@ -1,4 +1,4 @@
-"""Who said what: flag > YAML > the checkpoint itself."""
+"""One export's settings, merged: flags over the YAML file over what the model file declares."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,40 +20,59 @@ NOT_FROM_A_CHECKPOINT = frozenset(
         "backends", "int8", "calib", "eval_data", "targets", "max_drop", "method", "work_dir",
     }
 )  # fmt: skip
-"""What a file may not decide about itself, about this disk, or about how far it is trusted."""
+"""Keys a model file may not set: they concern files of this machine, or how far it is trusted."""
 NORMALIZATION = ("mean", "std", "preset")
 
 
 @dataclass(frozen=True)
 class ExportSettings:
-    """One export's settings after merging; ``normalization``: who said mean and std."""
+    """One export's settings after merging.
+
+    Attributes:
+        config: The merged settings.
+        normalization: Where mean and std come from.
+    """
 
     config: ExportConfig
     normalization: Origin = "assumed"
 
 
 def read_settings(flags: ExportConfig) -> ExportSettings:
-    """Flags over the YAML file they name. Raises ConfigError naming file, line and key."""
+    """Merge flags over the YAML file that ``flags.spec`` names.
+
+    Args:
+        flags: As they were typed.
+
+    Raises:
+        ConfigError: The YAML file is wrong; the message names file, line and key.
+        UsageError: No model is named, or two flags contradict each other.
+    """
     if not flags.spec:
-        return _with_model(_layer(flags, "flag", under=ExportSettings(ExportConfig())))
-    said = load_yaml(flags.spec, ExportConfig)
-    if said.spec:
+        return _with_model(_merge(flags, "flag", over=ExportSettings(ExportConfig())))
+    spec = load_yaml(flags.spec, ExportConfig)
+    if spec.spec:
         raise ConfigError(f"{flags.spec}: spec: a spec file cannot name another one")
     folder = Path(flags.spec).parent
-    paths = {name: str(folder / getattr(said, name)) for name in PATHS if getattr(said, name)}
-    if isinstance(said.labels, str):
-        paths["labels"] = str(folder / said.labels)
-    said = msgspec.structs.replace(said, **paths)
-    below = _layer(said, "spec", under=ExportSettings(ExportConfig()))
-    return _with_model(_layer(flags, "flag", under=below))
+    paths = {name: str(folder / getattr(spec, name)) for name in PATHS if getattr(spec, name)}
+    if isinstance(spec.labels, str):
+        paths["labels"] = str(folder / spec.labels)
+    spec = msgspec.structs.replace(spec, **paths)
+    defaults = _merge(spec, "spec", over=ExportSettings(ExportConfig()))
+    return _with_model(_merge(flags, "flag", over=defaults))
 
 
 def with_checkpoint_defaults(
     settings: ExportSettings, spec: Mapping[str, Any], origin: Origin
 ) -> ExportSettings:
-    """``settings`` over what the model file says of itself, with ExportConfig's keys.
+    """Merge settings over what the model file declares.
 
-    Raises CheckpointError where the file says what no file may decide, or nonsense.
+    Args:
+        settings: The user's.
+        spec: ExportConfig keys and values from the model file.
+        origin: Where mean and std of ``spec`` come from.
+
+    Raises:
+        CheckpointError: The file sets a key that no file may set, or an invalid value.
     """
     where = f"{settings.config.model}: its spec"
     plain = {key: value for key, value in spec.items() if value is not None}
@@ -62,11 +81,11 @@ def with_checkpoint_defaults(
     if isinstance(plain.get("labels"), str):
         raise CheckpointError(f"{where}: labels must be a list of names, not a path")
     try:
-        said: ExportConfig = from_plain(plain, ExportConfig, where)
+        config: ExportConfig = from_plain(plain, ExportConfig, where)
     except ConfigError as error:
         raise CheckpointError(str(error)) from None
-    below = _layer(said, origin, under=ExportSettings(ExportConfig()))
-    return _layer(settings.config, settings.normalization, under=below)
+    defaults = _merge(config, origin, over=ExportSettings(ExportConfig()))
+    return _merge(settings.config, settings.normalization, over=defaults)
 
 
 def _with_model(settings: ExportSettings) -> ExportSettings:
@@ -77,33 +96,34 @@ def _with_model(settings: ExportSettings) -> ExportSettings:
             str(value).encode()
         except UnicodeEncodeError:
             raise UsageError(
-                f"{value}: this name is no UTF-8, and the bundle has to tell it; rename it"
+                f"{value}: this name is not UTF-8, and the bundle has to record it; rename it"
             ) from None
     return settings
 
 
-def _layer(top: ExportConfig, origin: Origin, *, under: ExportSettings) -> ExportSettings:
-    said, below = _said(top), _said(under.config)
-    if "preset" in said and ("mean" in said or "std" in said):
-        raise UsageError("--preset and --mean/--std say the same thing twice: keep one of them")
-    if "preset" in said:
-        below = {key: value for key, value in below.items() if key not in {"mean", "std"}}
-    if "mean" in said or "std" in said:
-        below.pop("preset", None)
-    if said.get("head", below.get("head")) != below.get("head"):
-        below.pop("decode", None)
+def _merge(top: ExportConfig, origin: Origin, *, over: ExportSettings) -> ExportSettings:
+    """Lay the keys that ``top`` sets over others; ``origin``: where those keys come from."""
+    values, defaults = _set_keys(top), _set_keys(over.config)
+    if "preset" in values and ("mean" in values or "std" in values):
+        raise UsageError("--preset and --mean/--std both set the normalization: use one of them")
+    if "preset" in values:
+        defaults = {key: value for key, value in defaults.items() if key not in {"mean", "std"}}
+    if "mean" in values or "std" in values:
+        defaults.pop("preset", None)
+    if values.get("head", defaults.get("head")) != defaults.get("head"):
+        defaults.pop("decode", None)
     for key in ("decode", "arch_args"):
-        if key in said and key in below:
-            said[key] = {**below[key], **said[key]}
-    spoke = any(key in said for key in NORMALIZATION)
-    if origin == "flag" and "preset" in said:
+        if key in values and key in defaults:
+            values[key] = {**defaults[key], **values[key]}
+    if not any(key in values for key in NORMALIZATION):
+        origin = over.normalization
+    elif origin == "flag" and "preset" in values:
         origin = "preset"
-    return ExportSettings(
-        ExportConfig(**{**below, **said}), origin if spoke else under.normalization
-    )
+    return ExportSettings(ExportConfig(**{**defaults, **values}), origin)
 
 
-def _said(config: ExportConfig) -> dict[str, Any]:
+def _set_keys(config: ExportConfig) -> dict[str, Any]:
+    """The keys that are not at their defaults."""
     default = ExportConfig()
     values = msgspec.structs.asdict(config)
     return {key: value for key, value in values.items() if value != getattr(default, key)}

@@ -62,7 +62,7 @@ def test_what_nobody_said_is_assumed_aloud() -> None:
 
 @pytest.mark.parametrize("task", ["detect", "embed"])
 def test_detectors_and_embeddings_refuse_to_assume(task: Task) -> None:
-    with pytest.raises(UsageError, match="say --mean and --std"):
+    with pytest.raises(UsageError, match="set --mean and --std"):
         said(task=task)
 
 

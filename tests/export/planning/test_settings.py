@@ -80,7 +80,7 @@ def test_labels_in_yaml_may_be_the_names_themselves(tmp_path: Path) -> None:
 
 
 def test_preset_and_mean_together_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="keep one of them"):
+    with pytest.raises(UsageError, match="use one of them"):
         settings(tmp_path, {"preset": "unit", "mean": (1.0,)})
 
 
