@@ -38,7 +38,7 @@ REFRESH = 0.25
 """Seconds between two updates of the live line."""
 
 
-class Output(NamedTuple):
+class OutputFile(NamedTuple):
     """A file that results are written to, and by which kind of sink."""
 
     kind: "SinkKind"
@@ -184,7 +184,7 @@ def _check(args: argparse.Namespace) -> None:
         parse_address(source)
 
 
-def _outputs(args: argparse.Namespace) -> tuple[list[Output], list[list[Output]]]:
+def _outputs(args: argparse.Namespace) -> tuple[list[OutputFile], list[list[OutputFile]]]:
     """The files that all sources share, and for each source those of its own.
 
     Raises UsageError for a file that surely cannot be written.
@@ -193,17 +193,17 @@ def _outputs(args: argparse.Namespace) -> tuple[list[Output], list[list[Output]]
 
     flags = dict.fromkeys(kind.flag for kind in SINKS.values())
     paths = [(flag, path) for flag in flags if (path := getattr(args, flag)) is not None]
-    outputs = [Output(sink_for(flag, path), path) for flag, path in paths]
+    outputs = [OutputFile(sink_for(flag, path), path) for flag, path in paths]
     count = len(args.sources)
     own = [
-        [Output(kind, numbered(path, i, count)) for kind, path in outputs if not kind.shared]
+        [OutputFile(kind, numbered(path, i, count)) for kind, path in outputs if not kind.shared]
         for i in range(count)
     ]
     return [output for output in outputs if output.kind.shared], own
 
 
 def _job(
-    args: argparse.Namespace, spec: str, files: Sequence[Output], stream: "StreamInfo"
+    args: argparse.Namespace, spec: str, files: Sequence[OutputFile], stream: "StreamInfo"
 ) -> "CameraJob":
     from edgecnn_runtime.camera import CameraJob
     from edgecnn_runtime.source import open_source, redact
@@ -276,7 +276,7 @@ def _summary(job: "CameraJob") -> dict[str, Any]:
     }
 
 
-def _files(outputs: Iterable[Output], *, shared: bool) -> dict[str, str | None]:
+def _files(outputs: Iterable[OutputFile], *, shared: bool) -> dict[str, str | None]:
     """Every kind's file by its key; None for what is not written."""
     from edgecnn_runtime.sinks import SINKS
 
@@ -284,12 +284,12 @@ def _files(outputs: Iterable[Output], *, shared: bool) -> dict[str, str | None]:
     return dict.fromkeys(keys) | {kind.summary_key: str(path) for kind, path in outputs}
 
 
-def _written(job: "CameraJob", files: Sequence[Output]) -> list[Output]:
+def _written(job: "CameraJob", files: Sequence[OutputFile]) -> list[OutputFile]:
     """The files that a source alone has written."""
     return [file for file in files if job.stats.snapshot().frames and file.path.exists()]
 
 
-def _print(model: str, jobs: "Sequence[CameraJob]", files: Sequence[Output]) -> None:
+def _print(model: str, jobs: "Sequence[CameraJob]", files: Sequence[OutputFile]) -> None:
     from rich.console import Console
 
     rows = [(job, job.stats.snapshot()) for job in jobs]

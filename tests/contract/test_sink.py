@@ -3,6 +3,7 @@
 import resource
 import sys
 import threading
+import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -81,6 +82,25 @@ def test_it_leaves_the_frame_as_it_was(tmp_path: Path, name: str) -> None:
         sink.write(FrameResult(frame, [FACE], 0.05, Timings(0.0, 0.001, 0.005, 0.001)))
     sink.close()
     np.testing.assert_array_equal(pixels, before)
+
+
+@pytest.mark.parametrize("name", [*FILES, "fake"])
+def test_it_allocates_no_picture_per_frame(
+    tmp_path: Path, frame_result: MakeResult, name: str
+) -> None:
+    """What it needs to draw and encode is there after the first frames."""
+    results = [frame_result([FACE], index=i, pts=i / 25, size=(480, 640)) for i in range(20)]
+    sink = open_sink(name, tmp_path, fps=25.0)
+    for result in results[:10]:
+        sink.write(result)
+    tracemalloc.start()
+    before, _ = tracemalloc.get_traced_memory()
+    for result in results[10:]:
+        sink.write(result)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    sink.close()
+    assert peak - before < results[0].frame.pixels.nbytes / 4
 
 
 @pytest.mark.parametrize("written", [0, 1])

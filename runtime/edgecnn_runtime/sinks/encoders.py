@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import cv2
-import numpy as np
 
 from edgecnn_runtime.types import Pixels
 
@@ -60,7 +59,7 @@ def open_encoder(path: Path, width: int, height: int, fps: float) -> Encoder:
 
 
 class H264:
-    """Encoder by PyAV and libx264; each frame keeps its own time. Sizes are made even."""
+    """Encoder by PyAV and libx264; each frame has a time of its own. Sizes are made even."""
 
     codec = "H.264"
 
@@ -85,7 +84,8 @@ class H264:
     def write(self, pixels: Pixels, at: float) -> None:
         """Add a frame; one that is not later than the last is put right behind it."""
         cut = pixels[: self._stream.height, : self._stream.width]
-        frame = self._frame.from_ndarray(np.ascontiguousarray(cut), format="bgr24")
+        # A view: encoding converts it to YUV at once, and looks at it no more.
+        frame = self._frame.from_numpy_buffer(cut, format="bgr24")
         self._last = max(self._last + 1, round(at * TICKS))
         frame.pts, frame.time_base = self._last, Fraction(1, TICKS)
         self._container.mux(self._stream.encode(frame))
