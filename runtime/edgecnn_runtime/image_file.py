@@ -1,4 +1,4 @@
-"""Image files, as a folder of them is read."""
+"""Image files, read one by one from a folder of them."""
 
 from pathlib import Path
 
@@ -8,12 +8,22 @@ import numpy as np
 from edgecnn_runtime.types import Pixels
 
 SUFFIXES = frozenset([".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".pgm", ".ppm"])
+"""File endings that are taken for images."""
 
 
 def read_picture(file: Path, flags: int = cv2.IMREAD_COLOR) -> Pixels | None:
-    """uint8[H,W,3] BGR, turned as its EXIF says unless ``flags`` say else; None for no picture."""
+    """Read an image file.
+
+    Args:
+        file: A path of any bytes, UTF-8 or not.
+        flags: OpenCV's ``IMREAD_…``.
+
+    Returns:
+        uint8[H,W,3] BGR, turned as its EXIF tag demands unless ``flags`` forbid it; owned by the
+        caller. None where the file is not an image or cannot be read.
+    """
     try:
-        # not imread, which crashes on a name that is no UTF-8
+        # imread crashes on a name that is not UTF-8
         frame = cv2.imdecode(np.fromfile(file, np.uint8), flags)
     except (OSError, cv2.error):
         return None

@@ -1,7 +1,7 @@
-"""Text on a picture, by whatever letters this OpenCV has.
+"""Text on a picture, in the letters that this OpenCV has.
 
-OpenCV 5 brings a real font (any script that it covers, Chinese too); OpenCV 4 has only strokes
-for ASCII, where every other character becomes a question mark.
+OpenCV 5 brings a real font (every script that it covers, Chinese too); OpenCV 4 has only strokes
+for ASCII, and every other character becomes a question mark.
 """
 
 from typing import Any, TypeAlias
@@ -14,16 +14,16 @@ Color: TypeAlias = tuple[int, int, int]
 """Blue, green, red, 0..255."""
 
 CAPITAL = 0.75
-"""Height of a capital letter, as a share of the font's size."""
+"""Height of a capital letter as a fraction of the font size."""
 HERSHEY_CAP_HEIGHT = 21.0
 """Height in pixels of a capital letter of OpenCV 4's strokes at scale 1."""
 REGULAR, BOLD = 400, 600
 
 
 class TextRenderer:
-    """Measures and draws single lines; sizes are of the font, in pixels.
+    """Measures and draws single lines of text.
 
-    Not thread-safe: the font keeps what it has drawn. Making one takes 70 ms on first use.
+    Not thread-safe, because the font caches its glyphs. The first one made takes 70 ms.
     """
 
     def __init__(self) -> None:
@@ -31,7 +31,13 @@ class TextRenderer:
         self._face = self._cv2.FontFace("sans") if hasattr(cv2, "FontFace") else None
 
     def width(self, text: str, size: int, *, bold: bool = False) -> int:
-        """How many pixels wide the text will be."""
+        """Width of a text in pixels.
+
+        Args:
+            text: One line.
+            size: Font size in pixels.
+            bold: Whether it will be drawn in bold.
+        """
         if self._face is not None:
             weight = BOLD if bold else REGULAR
             rectangle = self._cv2.getTextSize((1, 1), text, (0, 0), self._face, size, weight)
@@ -43,7 +49,16 @@ class TextRenderer:
         self, pixels: Pixels, text: str, at: tuple[int, int], size: int, color: Color,
         *, bold: bool = False,
     ) -> None:  # fmt: skip
-        """Draw into ``pixels``; at: left end of the base line. What leaves the picture is cut."""
+        """Draw a text; what lies outside of the picture is cut off.
+
+        Args:
+            pixels: uint8[H,W,3] BGR, drawn into.
+            text: One line.
+            at: x, y of the left end of the base line, in pixels.
+            size: Font size in pixels.
+            color: BGR.
+            bold: Whether to draw it in bold.
+        """
         if self._face is not None:
             weight = BOLD if bold else REGULAR
             self._cv2.putText(pixels, text, at, color, self._face, size, weight)
@@ -54,4 +69,5 @@ class TextRenderer:
 
 
 def _strokes(size: int, bold: bool) -> tuple[float, int]:
+    """OpenCV 4's scale and line width for a font size."""
     return CAPITAL * size / HERSHEY_CAP_HEIGHT, max(1, round(size / (12 if bold else 18)))
