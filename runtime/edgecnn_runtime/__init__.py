@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from edgecnn_runtime.types import Reading as Reading
     from edgecnn_runtime.types import Result as Result
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _HOMES = {
     "load": "model",

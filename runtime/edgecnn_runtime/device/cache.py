@@ -9,6 +9,7 @@ import contextlib
 import hashlib
 import logging
 import os
+import stat
 from pathlib import Path
 from typing import TypeAlias, TypeVar
 
@@ -20,6 +21,8 @@ T = TypeVar("T")
 Key: TypeAlias = tuple[str, ...]
 """Everything that a value depends on."""
 LIMIT = 1 << 20
+UNREADABLE = (OSError, msgspec.DecodeError, RecursionError, UnicodeDecodeError)
+"""What reading a damaged entry raises."""
 
 log = logging.getLogger(__name__)
 
@@ -63,9 +66,38 @@ def read_entry(folder: Path, kind: str, key: Key, as_type: type[T]) -> T | None:
             return msgspec.json.decode(kept.value, type=as_type)
     except FileNotFoundError:
         return None
-    except (OSError, msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         log.debug("not used: %s: %s", path, error)
     return None
+
+
+def describe_outdated(folder: Path, kind: str, key: Key, identity: int) -> str:
+    """What has changed since the newest entry for the same thing was written.
+
+    Args:
+        folder: The cache directory.
+        kind: Its subfolder.
+        key: Today's key, under which there is no entry.
+        identity: How many leading parts of a key name the thing; the others are circumstances,
+            the version of edgecnn among them.
+
+    Returns:
+        "since then, edgecnn 0.1.0 became edgecnn 0.2.0"; "" where there is no such entry.
+    """
+    outdated: list[tuple[float, Key]] = []
+    for path in (folder / kind).rglob("*.json"):
+        with contextlib.suppress(*UNREADABLE):
+            status = path.lstat()
+            if stat.S_ISREG(status.st_mode) and status.st_size <= LIMIT:
+                other = msgspec.json.decode(path.read_bytes(), type=_Keyed).key
+                if other != key and other[:identity] == key[:identity]:
+                    outdated.append((status.st_mtime, other))
+    if not outdated:
+        return ""
+    _, newest = max(outdated)
+    before = ", ".join(part for part in newest if part not in key)
+    now = ", ".join(part for part in key if part not in newest)
+    return f"since then, {before or 'nothing'} became {now or 'nothing'}"
 
 
 def write_entry(folder: Path, kind: str, key: Key, value: object) -> bool:
@@ -83,6 +115,10 @@ def write_entry(folder: Path, kind: str, key: Key, value: object) -> bool:
         with contextlib.suppress(OSError):
             scratch.unlink(missing_ok=True)
     return False
+
+
+class _Keyed(msgspec.Struct, frozen=True):
+    key: Key
 
 
 def _path(folder: Path, kind: str, key: Key) -> Path:

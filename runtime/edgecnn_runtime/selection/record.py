@@ -3,6 +3,7 @@
 ``edgecnn bench BUNDLE --select`` measures and keeps it; ``load`` only reads it.
 """
 
+import logging
 from pathlib import Path
 from typing import Annotated, TypeAlias
 
@@ -12,10 +13,12 @@ from msgspec import Meta
 from edgecnn_runtime import __version__
 from edgecnn_runtime.backends import installed
 from edgecnn_runtime.bundle.bundle import Bundle
-from edgecnn_runtime.device.cache import Key, read_entry, write_entry
+from edgecnn_runtime.device.cache import Key, describe_outdated, read_entry, write_entry
 from edgecnn_runtime.device.fingerprint import performance_key
 
 KIND = "choice"
+
+log = logging.getLogger(__name__)
 
 Name: TypeAlias = Annotated[str, Meta(pattern=r"^[\w][\w.\-]*$", max_length=128)]
 Factor: TypeAlias = Annotated[float, Meta(gt=0.0)]
@@ -88,8 +91,18 @@ def speedup_text(factor: float) -> str:
 
 
 def read_selection(bundle: Bundle, cache: Path, batch: int) -> SelectionRecord | None:
-    """What was measured of this very bundle with this batch, these engines, on this machine."""
-    return read_entry(cache, KIND, _key(bundle, batch), SelectionRecord)
+    """What was measured of this very bundle with this batch, these engines, on this machine.
+
+    A measurement under other circumstances is not used, which a warning says.
+    """
+    key = _key(bundle, batch)
+    record = read_entry(cache, KIND, key, SelectionRecord)
+    if record is None and (outdated := describe_outdated(cache, KIND, key, identity=2)):
+        log.warning(
+            "%s: the choice measured here is not used: %s. `edgecnn bench %s --select` measures "
+            "again", bundle.path, outdated, bundle.path,
+        )  # fmt: skip
+    return record
 
 
 def write_selection(bundle: Bundle, cache: Path, measured: SelectionRecord) -> bool:
@@ -99,4 +112,10 @@ def write_selection(bundle: Bundle, cache: Path, measured: SelectionRecord) -> b
 
 def _key(bundle: Bundle, batch: int) -> Key:
     versions = (f"{name} {version}" for name, version in installed().items())
-    return (bundle.digest, f"batch {batch}", __version__, *versions, *performance_key())
+    return (
+        bundle.digest,
+        f"batch {batch}",
+        f"edgecnn {__version__}",
+        *versions,
+        *performance_key(),
+    )

@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 
 from edgecnn_runtime.bundle.atomic import atomic_replace, remove_stale
-from edgecnn_runtime.device.cache import Key
+from edgecnn_runtime.device.cache import Key, describe_outdated
 
 KIND = "engines"
 CONTENTS = "contents.json"
@@ -61,6 +61,8 @@ def load_engine(cache: Path, key: Key) -> Path | None:
             if path.parent != folder or hashlib.sha256(_own(folder, path)).hexdigest() != expected:
                 raise PermissionError(f"{path} is not what was written")
     except FileNotFoundError:
+        if outdated := describe_outdated(cache, KIND, key, identity=3):
+            log.warning("the engine stored here is not used, and built again: %s", outdated)
         return None
     except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
         log.warning("a stored engine is not used, and will be built again: %s", error)
