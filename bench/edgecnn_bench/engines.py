@@ -1,4 +1,4 @@
-"""Which engines can be timed here, and for those that cannot: why, and what would change it."""
+"""Which engines can be timed here, and for those that cannot, why and what would change it."""
 
 import importlib.util
 from collections.abc import Mapping, Sequence
@@ -19,9 +19,13 @@ TORCH_INSTALL = "pip install 'edgecnn[export]'"
 
 @dataclass(frozen=True, slots=True)
 class InstalledEngine:
-    """One engine that is here, and the precisions it computes in on this machine.
+    """An engine that can be used here.
 
-    device: "cpu" or "gpu".
+    Attributes:
+        name: as in a report's rows.
+        version: of its package.
+        precisions: what it computes in on this machine, the most exact first.
+        device: "cpu" or "gpu".
     """
 
     name: str
@@ -31,33 +35,38 @@ class InstalledEngine:
 
 
 def find_engines(
-    wanted: Sequence[str] | None, *, checkpoint: bool
+    names: Sequence[str] | None, *, checkpoint: bool
 ) -> tuple[list[InstalledEngine], list[UnavailableBackend]]:
-    """The engines to time and those that are absent.
+    """The engines to time, and those that are absent.
 
-    wanted: only these. Raises UsageError for a name that means no engine, and
-    BackendMissingError where one that was asked for is absent.
+    Args:
+        names: only these; None means all.
+        checkpoint: whether there is one to time in torch.
+
+    Raises:
+        UsageError: a name that means no engine.
+        BackendMissingError: an engine in ``names`` is absent, or all are.
     """
-    found, absent = [], []
-    for name in wanted or [*(engine.name for engine in real_engines()), *TORCH]:
+    present, absent = [], []
+    for name in names or [*(engine.name for engine in real_engines()), *TORCH]:
         engine = _find(name, checkpoint=checkpoint)
         if isinstance(engine, InstalledEngine):
-            found.append(engine)
+            present.append(engine)
         else:
             absent.append(engine)
-    if wanted and absent:
+    if names and absent:
         first = absent[0]
         raise BackendMissingError(f"{first.backend}: {first.why}. {first.install}".rstrip())
-    if not found:
+    if not present:
         lines = "\n  ".join(each.install for each in absent if each.install)
         raise BackendMissingError(f"no engine is installed here; any of these helps:\n  {lines}")
-    return found, absent
+    return present, absent
 
 
-def check_precisions(wanted: Sequence[str] | None, engines: Sequence[InstalledEngine]) -> None:
+def check_precisions(names: Sequence[str] | None, engines: Sequence[InstalledEngine]) -> None:
     """Raise UsageError for a precision that no engine here computes in."""
     offered = sorted({precision for engine in engines for precision in engine.precisions})
-    for precision in wanted or ():
+    for precision in names or ():
         if precision not in offered:
             raise UsageError(
                 f"no engine here computes in {precision!r}; they offer {', '.join(offered)}"

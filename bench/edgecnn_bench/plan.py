@@ -9,7 +9,7 @@ from edgecnn_bench.engines import TORCH, InstalledEngine, check_precisions
 from edgecnn_bench.rows import RowSpec
 from edgecnn_bench.schema import Accuracy, BenchedModel, Scope
 from edgecnn_runtime.bundle.bundle import Bundle, open_bundle
-from edgecnn_runtime.bundle.manifest import Artifact
+from edgecnn_runtime.bundle.manifest import Artifact, artifact_name
 from edgecnn_runtime.device.cpu import usable_cores
 from edgecnn_runtime.errors import BackendMissingError, UsageError
 from edgecnn_runtime.selection.candidates import Candidate, candidates
@@ -93,11 +93,6 @@ def model_of(named: Named) -> BenchedModel:
     )
 
 
-def artifact_name(artifact: Artifact) -> str:
-    """``model.int8-cpu.onnx`` → ``int8-cpu``."""
-    return artifact.file.removeprefix("model.").removesuffix(".onnx")
-
-
 def _threads(engine: InstalledEngine, config: BenchConfig) -> Iterable[int]:
     if engine.device == "gpu":
         return (1,)  # one feeds it
@@ -130,7 +125,7 @@ def _candidates(
         each
         for each in found
         if (not config.precisions or each.precision in config.precisions)
-        and (not config.artifacts or artifact_name(each.artifact) in config.artifacts)
+        and (not config.artifacts or artifact_name(each.artifact.file) in config.artifacts)
     ]
 
 
@@ -140,7 +135,7 @@ def _job(
     return RowSpec(
         model=named.name,
         scope="engine",
-        artifact=artifact_name(candidate.artifact) if candidate else CHECKPOINT,
+        artifact=artifact_name(candidate.artifact.file) if candidate else CHECKPOINT,
         backend=engine.name,
         precision=candidate.precision if candidate else "f32",
         threads=threads,
@@ -151,7 +146,7 @@ def _job(
 
 
 def _check_artifacts(named: Sequence[Named], wanted: Sequence[str] | None) -> None:
-    known = {artifact_name(a) for each in named for a in each.bundle.manifest.artifacts}
+    known = {artifact_name(a.file) for each in named for a in each.bundle.manifest.artifacts}
     for name in wanted or ():
         if name not in known:
             raise UsageError(f"no artifact {name!r} in these bundles: {', '.join(sorted(known))}")

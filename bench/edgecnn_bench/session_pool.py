@@ -2,6 +2,7 @@
 
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -89,24 +90,18 @@ class SessionPool:
         assert candidate is not None
         key = (job.model, job.artifact, job.backend, job.precision, job.threads, job.batch)
         if key not in self._models:
+            opening = partial(
+                open_model, planned.bundle, candidate, batch=job.batch, cache_dir=self._cache
+            )
             failure = ""
             try:
-                model = open_model(
-                    planned.bundle, candidate, batch=job.batch, cache_dir=self._cache
-                )
+                model = opening()
             except SelfTestError as error:
                 if not self._config.unverified:
                     raise
                 failure = str(error)
-                model = open_model(
-                    planned.bundle,
-                    candidate,
-                    batch=job.batch,
-                    cache_dir=self._cache,
-                    self_test=False,
-                )
-            self._stack.callback(model.close)
-            self._models[key] = (model, failure)
+                model = opening(self_test=False)
+            self._models[key] = (self._stack.enter_context(model), failure)
         return self._models[key]
 
     def _torch(self, planned: Planned) -> Workload:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from edgecnn_runtime.bundle.manifest import Input
 from edgecnn_runtime.errors import UsageError
-from edgecnn_runtime.types import Pixels, Tensors
+from edgecnn_runtime.types import Tensors
 
 if TYPE_CHECKING:
     from torch.nn import Module
@@ -31,7 +31,11 @@ def load_checkpoint(path: str, arch: str) -> "Module":
 
 
 class Torch:
-    """The network fed with camera bytes, which torch itself makes float, normalized, planar."""
+    """The network fed with camera bytes, which torch itself makes float, normalized, planar.
+
+    Attributes:
+        pixels: uint8[N,H,W,3] BGR, read in place by ``run``.
+    """
 
     def __init__(
         self, module: "Module", spec: Input, *, threads: int, batch: int, compiled: bool
@@ -39,10 +43,10 @@ class Torch:
         import torch
 
         self._torch: Any = torch
-        self._pixels = np.zeros((batch, spec.height, spec.width, 3), np.uint8)
+        self.pixels = np.zeros((batch, spec.height, spec.width, 3), np.uint8)
         self._network = torch.compile(module) if compiled else module
         self._threads = threads
-        self._bytes = torch.from_numpy(self._pixels)
+        self._bytes = torch.from_numpy(self.pixels)
         shape = (1, -1, 1, 1)
         self._mean = torch.tensor(spec.normalization.mean).view(shape)
         self._scale = 1.0 / torch.tensor(spec.normalization.std).view(shape)
@@ -50,13 +54,8 @@ class Torch:
         self._color = spec.color
         self.run()
 
-    @property
-    def pixels(self) -> Pixels:
-        """uint8[N,H,W,3], read in place."""
-        return self._pixels
-
     def run(self) -> Tensors:
-        """Infer what ``pixels`` holds now; the arrays are new every time."""
+        """Infer what ``pixels`` holds now; the arrays are new each time."""
         if self._torch.get_num_threads() != self._threads:
             self._torch.set_num_threads(self._threads)
         with self._torch.inference_mode():
@@ -73,7 +72,7 @@ def _arrays(outputs: Any) -> dict[str, NDArray[np.float32]]:
     if hasattr(outputs, "numpy"):
         return {"output": outputs.numpy()}
     values = outputs.values() if isinstance(outputs, dict) else outputs
-    found: dict[str, NDArray[np.float32]] = {}
+    arrays: dict[str, NDArray[np.float32]] = {}
     for index, value in enumerate(values):
-        found |= {f"{index}.{name}": array for name, array in _arrays(value).items()}
-    return found
+        arrays |= {f"{index}.{name}": array for name, array in _arrays(value).items()}
+    return arrays

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import metadata
+from itertools import chain
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -114,7 +115,7 @@ class Engine:
             self.find_device()  # first: without one, installing the package would not help
         except BackendMissingError as error:
             return str(error)
-        return NOT_INSTALLED if self.packages and not installed_of(self.packages) else ""
+        return NOT_INSTALLED if self.packages and not self._distribution() else ""
 
     def version(self) -> str:
         """The version of its package, without importing it.
@@ -125,7 +126,8 @@ class Engine:
         if problem := self.problem():
             fix = f": {self.install}" if problem == NOT_INSTALLED else ""
             raise BackendMissingError(f"{self.label} cannot be used here ({problem}){fix}")
-        return metadata.version(installed_of(self.packages)[0]) if self.packages else __version__
+        distribution = self._distribution()
+        return distribution.version if distribution else __version__
 
     def clash(self) -> tuple[str, str] | None:
         """Which installed distributions overwrite each other, and the command that mends it."""
@@ -178,6 +180,10 @@ class Engine:
             backend.close()
             raise
         return backend
+
+    def _distribution(self) -> metadata.Distribution | None:
+        each = (metadata.distributions(name=name) for name in self.packages)
+        return next(chain.from_iterable(each), None)
 
     def _check(self, options: Options) -> None:
         precisions = self.precisions()

@@ -228,6 +228,11 @@ class Artifact(Part, frozen=True, kw_only=True):
     quality: Quality | None = None
 
 
+def artifact_name(file: str) -> str:
+    """What a person calls an artifact's file: ``model.int8-cpu.onnx`` → ``int8-cpu``."""
+    return file.removeprefix("model.").rpartition(".")[0] or file
+
+
 class Golden(Part, frozen=True, kw_only=True):
     """Inputs and reference outputs for the self-test, in one .npz without pickles.
 

@@ -1,8 +1,8 @@
-"""Which artifact, on which backend, at which precision and with how many threads; and why.
+"""Which artifact, on which backend, at which precision and with how many threads, and why.
 
 ``candidates`` lists what could run here, best first by rule: what processors of this kind do well.
-Only measuring can tell, and only the device can measure: ``rank_candidates`` puts what was
-measured here before the rule, and an argument goes before both. Nothing is measured here.
+Only measuring on the device can tell, so ``rank_candidates`` puts what was measured here before
+the rule. What the caller asks for goes before both. Nothing is measured in this module.
 """
 
 import logging
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from edgecnn_runtime.backends import get_engine, require_installed
 from edgecnn_runtime.bundle.bundle import Bundle
-from edgecnn_runtime.bundle.manifest import Artifact
+from edgecnn_runtime.bundle.manifest import Artifact, artifact_name
 from edgecnn_runtime.device.cpu import INT8_DOT, SATURATING, WIDE, cpu_features, usable_cores
 from edgecnn_runtime.errors import BackendMissingError, UsageError
 from edgecnn_runtime.selection.record import read_selection
@@ -26,7 +26,15 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """One way to run a bundle here. reason: why it stands where it stands."""
+    """One way to run a bundle here.
+
+    Attributes:
+        artifact: the file.
+        backend: the engine's name.
+        precision: what the engine computes in.
+        threads: threads inside one operator.
+        reason: why it stands where it stands.
+    """
 
     artifact: Artifact
     backend: str
@@ -36,7 +44,7 @@ class Candidate:
 
     @property
     def engine(self) -> str:
-        """``backend/precision``, as in the manifest's runs."""
+        """``backend/precision``, as in ``manifest.Run.engine``."""
         return f"{self.backend}/{self.precision}"
 
     @property
@@ -46,17 +54,17 @@ class Candidate:
 
     @property
     def needs_build(self) -> bool:
-        """Whether opening it may take minutes: its engine is built here, once."""
+        """Whether opening it may take minutes, because its engine is built here, once."""
         return get_engine(self.backend).needs_build
 
     @property
     def verified_at_export(self) -> bool:
         """Whether export measured this precision of this artifact, and it passed.
 
-        An engine's exact precision needs no proof but the self-test.
+        The self-test is enough for an engine's exact precision.
         """
-        measured = {run.engine.partition("/")[2] for run in self.artifact.runs}
-        return self.exact or self.precision in measured
+        precisions = {run.engine.partition("/")[2] for run in self.artifact.runs}
+        return self.exact or self.precision in precisions
 
     def __str__(self) -> str:
         threads = "1 thread" if self.threads == 1 else f"{self.threads} threads"
@@ -65,10 +73,13 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """What a model runs on. test: None where no self-test was asked for.
+    """What a model runs on; it prints as a few lines of text.
 
-    refused: the candidates that stood before it, and what was wrong with each; to be counted in
-    metrics, for it means that the machine does not do what the bundle was verified to do.
+    Attributes:
+        candidate: what was chosen.
+        test: its self-test; None where none was run.
+        refused: the candidates that stood before it, and what was wrong with each. They belong in
+            metrics: this machine does not do what the bundle was verified to do.
     """
 
     candidate: Candidate
@@ -94,32 +105,38 @@ def candidates(
 ) -> list[Candidate]:
     """What could run the bundle on this machine, best first by rule.
 
-    backend, artifact, precision: only these ("" is any; an artifact by its file name or its middle
-    part, "int8-cpu"). precision "" is each backend's exact one, "all" every one it offers here.
-    threads: 0 is every core this process may use.
-    features, engines: what the processor offers and which backends are installed; None looks.
-    Raises UsageError for a name that does not exist, BackendMissingError where nothing is left,
-    as of a precision that no engine computes in here.
+    Args:
+        bundle: what to run.
+        backend: only this engine; "" is any that is installed.
+        artifact: only this one, by its file name or by its short one, "int8-cpu"; "" is any.
+        precision: "" is each engine's exact one, "all" every one that it offers here.
+        threads: 0 is every core this process may use.
+        features: what the processor offers; None looks.
+        engines: which engines are installed; None looks.
+
+    Raises:
+        UsageError: a name that does not exist.
+        BackendMissingError: nothing is left, as for a precision that no engine here computes in.
     """
-    here = cpu_features() if features is None else features
+    processor = cpu_features() if features is None else features
     names = _backends(backend, engines)
-    placed = [
+    ranked = [
         (rank, Candidate(entry, name, offered, _threads(name, threads), why))
         for entry in _artifacts(bundle, artifact)
         for name in names
         if get_engine(name).takes(entry.target, entry.format)
-        for rank, why in [_rank(entry, name, here)]
+        for rank, why in [_rank(entry, name, processor)]
         for offered in _precisions(name, precision)
     ]
-    found = [candidate for _, candidate in sorted(placed, key=lambda pair: pair[0])]
-    if not found:
+    offers = [candidate for _, candidate in sorted(ranked, key=lambda pair: pair[0])]
+    if not offers:
         _check_precision(precision, names)
         what = artifact or precision or "any of its artifacts"
         raise BackendMissingError(
             f"{bundle.path}: no backend here takes {what} (tried {', '.join(names)}); "
             "`edgecnn doctor` shows what is installed"
         )
-    return found
+    return offers
 
 
 def rank_candidates(
@@ -134,54 +151,67 @@ def rank_candidates(
 ) -> list[Candidate]:
     """What to try, in this order: what was measured here, then the rest of ``candidates``.
 
-    cache: where measurements are kept. batch: frames an inference; each is measured by itself.
-    backend, artifact, precision, threads: only these, also of what was measured; "" and 0 are any.
-    A measured candidate that is no longer there is left out with a warning. Whatever has to build
-    an engine for minutes is only here if it was measured, which built it, or named.
-    Raises what ``candidates`` raises, BackendMissingError also where only such are left.
+    A measured candidate that no longer exists is left out with a warning. A candidate whose engine
+    has to be built for minutes is listed only if it was measured, which built it, or named.
+
+    Args:
+        bundle: what to run.
+        cache: where measurements are stored.
+        batch: frames per inference; each batch size is measured by itself.
+        backend: only this engine, also among what was measured; "" is any.
+        artifact: likewise.
+        precision: likewise.
+        threads: likewise; 0 is any.
+
+    Raises:
+        UsageError: a name that does not exist.
+        BackendMissingError: nothing is left, or only engines that would have to be built.
     """
-    offered_here = candidates(
+    offers = candidates(
         bundle, backend=backend, artifact=artifact, precision=precision, threads=threads
     )
-    by_rule = [each for each in offered_here if backend or not each.needs_build]
-    measured = read_selection(bundle, cache, batch)
-    if measured is None:
-        return by_rule or _only_builders(bundle, offered_here)
-    offered = candidates(bundle, precision=ALL)
-    known = {(c.artifact.file, c.backend, c.precision): c for c in offered if c.verified_at_export}
-    found: list[Candidate] = []
-    for standing in measured.standings:
+    by_rule = [candidate for candidate in offers if backend or not candidate.needs_build]
+    record = read_selection(bundle, cache, batch)
+    if record is None:
+        return by_rule or _only_builders(bundle, offers)
+    known = {
+        (each.artifact.file, each.backend, each.precision): each
+        for each in candidates(bundle, precision=ALL)
+        if each.verified_at_export
+    }
+    measured: list[Candidate] = []
+    for standing in record.standings:
         candidate = known.get((standing.artifact, standing.backend, standing.precision))
         if candidate is None:
             log.warning(
-                "%s: %s was measured here on %s and is not there any more: "
+                "%s: %s was measured here on %s and does not exist any more: "
                 "`edgecnn bench %s --select` measures again",
-                bundle.path, standing.name, measured.created[:10], bundle.path,
+                bundle.path, standing.name, record.created[:10], bundle.path,
             )  # fmt: skip
         elif (
             backend in {"", candidate.backend}
-            and artifact in {"", candidate.artifact.file, _middle(candidate.artifact.file)}
+            and artifact in {"", candidate.artifact.file, artifact_name(candidate.artifact.file)}
             and precision in {"", ALL, candidate.precision}
             and _threads(candidate.backend, threads or standing.threads) == standing.threads
         ):
-            why = measured.reason(standing)
-            found.append(replace(candidate, threads=standing.threads, reason=why))
-    tried = {(c.artifact.file, c.engine, c.threads) for c in found}
-    found += (c for c in by_rule if (c.artifact.file, c.engine, c.threads) not in tried)
-    return found or _only_builders(bundle, offered_here)
+            why = record.reason(standing)
+            measured.append(replace(candidate, threads=standing.threads, reason=why))
+    known_ways = {(c.artifact.file, c.engine, c.threads) for c in measured}
+    rest = [c for c in by_rule if (c.artifact.file, c.engine, c.threads) not in known_ways]
+    return measured + rest or _only_builders(bundle, offers)
 
 
-def _only_builders(bundle: Bundle, offered: Sequence[Candidate]) -> list[Candidate]:
-    names = list(dict.fromkeys(candidate.backend for candidate in offered))
+def _only_builders(bundle: Bundle, offers: Sequence[Candidate]) -> list[Candidate]:
+    names = list(dict.fromkeys(candidate.backend for candidate in offers))
     raise BackendMissingError(
-        f"{bundle.path}: here is only {', '.join(names)}, which builds its engine for minutes: "
+        f"{bundle.path}: only {', '.join(names)} is here, which builds its engine for minutes: "
         f"`edgecnn bench {bundle.path} --select` builds and measures, backend={names[0]!r} builds"
     )
 
 
-def _threads(name: str, wanted: int) -> int:
-    """Of a candidate on this backend; one thread feeds a GPU."""
-    return 1 if get_engine(name).device == "gpu" else wanted or usable_cores()
+def _threads(name: str, threads: int) -> int:
+    """How many threads a candidate on this engine has; one thread feeds a GPU."""
+    return 1 if get_engine(name).device == "gpu" else threads or usable_cores()
 
 
 def _backends(named: str, engines: Sequence[str] | None) -> list[str]:
@@ -194,24 +224,19 @@ def _artifacts(bundle: Bundle, named: str) -> list[Artifact]:
     entries = bundle.manifest.artifacts
     if not named:
         return list(entries)
-    found = [entry for entry in entries if named in (entry.file, _middle(entry.file))]
-    if not found:
-        known = ", ".join(_middle(entry.file) for entry in entries)
+    matches = [entry for entry in entries if named in (entry.file, artifact_name(entry.file))]
+    if not matches:
+        known = ", ".join(artifact_name(entry.file) for entry in entries)
         raise UsageError(f"{bundle.path} has no artifact {named!r}; it has {known}")
-    return found
-
-
-def _middle(file: str) -> str:
-    """model.int8-cpu.onnx → int8-cpu."""
-    return file.removeprefix("model.").removesuffix(".onnx")
+    return matches
 
 
 def _rank(
     artifact: Artifact, name: str, features: frozenset[str]
 ) -> tuple[tuple[int, int, int], str]:
-    """Where an artifact on a backend stands on this machine, lowest first, and why.
+    """Where an artifact on an engine stands on this machine, lowest first, and why.
 
-    Of forms that the processor likes as well, the one that the backend names first.
+    Of forms that suit the processor equally, the one that the engine lists first.
     """
     engine = get_engine(name)
     preferred = engine.targets.index(artifact.target)
@@ -242,20 +267,20 @@ def _cpu_rank(artifact: Artifact, features: frozenset[str]) -> tuple[int, str]:
     return ranks.get((kind, sums), (5, "made for another kind of processor"))
 
 
-def _check_precision(wanted: str, engines: Sequence[str]) -> None:
+def _check_precision(precision: str, engines: Sequence[str]) -> None:
     offered = sorted({each for name in engines for each in get_engine(name).precisions()})
-    if wanted and wanted != ALL and wanted not in offered:
+    if precision and precision != ALL and precision not in offered:
         raise BackendMissingError(
-            f"no engine here computes in {wanted!r}; {', '.join(engines)} offer "
+            f"no engine here computes in {precision!r}; {', '.join(engines)} offer "
             f"{', '.join(offered)}"
         )
 
 
-def _precisions(name: str, wanted: str) -> Iterator[str]:
+def _precisions(name: str, precision: str) -> Iterator[str]:
     offered = get_engine(name).precisions()
-    if wanted == ALL:
+    if precision == ALL:
         yield from offered
-    elif not wanted:
+    elif not precision:
         yield offered[0]
-    elif wanted in offered:
-        yield wanted
+    elif precision in offered:
+        yield precision

@@ -13,6 +13,7 @@ from msgspec import Meta
 from edgecnn_runtime import __version__
 from edgecnn_runtime.backends import installed
 from edgecnn_runtime.bundle.bundle import Bundle
+from edgecnn_runtime.bundle.manifest import artifact_name
 from edgecnn_runtime.device.cache import Key, describe_outdated, read_entry, write_entry
 from edgecnn_runtime.device.fingerprint import performance_key
 
@@ -46,9 +47,8 @@ class CandidateTiming(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     @property
     def name(self) -> str:
         """``int8-cpu on openvino/f32, 2 threads``."""
-        file = self.artifact.removeprefix("model.").removesuffix(".onnx")
         threads = "1 thread" if self.threads == 1 else f"{self.threads} threads"
-        return f"{file} on {self.backend}/{self.precision}, {threads}"
+        return f"{artifact_name(self.artifact)} on {self.backend}/{self.precision}, {threads}"
 
 
 class SelectionRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

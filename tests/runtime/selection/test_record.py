@@ -198,7 +198,7 @@ def test_a_candidate_that_is_gone_is_said_and_the_next_one_taken(path, tmp_path,
         choice = chosen(path, tmp_path)
     assert choice.candidate.artifact.file == "model.fp32.onnx"
     assert choice.candidate.threads == 1
-    assert "is not there any more" in caplog.text
+    assert "does not exist any more" in caplog.text
     assert "--select` measures again" in caplog.text
 
 
