@@ -30,6 +30,7 @@ __all__ = [
 BACKENDS: dict[str, str] = {
     "onnxruntime": "edgecnn_runtime.backends.onnxruntime",
     "openvino": "edgecnn_runtime.backends.openvino",
+    "onnxruntime-exact": "edgecnn_runtime.backends.onnxruntime_exact",
     "onnxruntime-cuda": "edgecnn_runtime.backends.onnxruntime_cuda",
     "onnxruntime-tensorrt": "edgecnn_runtime.backends.onnxruntime_tensorrt",
     "tensorrt": "edgecnn_runtime.backends.tensorrt",
@@ -61,8 +62,8 @@ def open_backend(
 
 
 def real_engines() -> list[Engine]:
-    """Every engine that computes what an artifact says, installed or not."""
-    return [engine for engine in map(get_engine, BACKENDS) if not engine.is_fake]
+    """Every engine that may serve without being named, installed or not."""
+    return [engine for engine in map(get_engine, BACKENDS) if not engine.by_name_only]
 
 
 def installed() -> dict[str, str]:

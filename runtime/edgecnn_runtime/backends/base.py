@@ -82,8 +82,8 @@ class Engine:
         targets: the ``Artifact.target`` values it takes, its best first.
         formats: the ``Artifact.format`` values it loads.
         needs_build: whether opening an artifact for the first time takes minutes.
-        is_fake: whether it computes something else than the artifact. Such an engine runs only
-            where it is named, and passes no self-test.
+        is_fake: whether it computes something else than the artifact, and passes no self-test.
+        by_name_only: whether it runs only where it is named: it is a fake, or right and slow.
         precisions: what it can compute in on this machine, the most exact first; "f32" rounds
             nothing that the artifact does not round. May raise what ``find_device`` raises.
         find_device: raises BackendMissingError, saying why, where its device is absent.
@@ -103,6 +103,7 @@ class Engine:
     formats: tuple[str, ...] = ("onnx",)
     needs_build: bool = False
     is_fake: bool = False
+    by_name_only: bool = False
     find_device: Callable[[], object] = lambda: None
 
     def takes(self, target: str, file_format: str = "onnx") -> bool:

@@ -72,6 +72,7 @@ ENGINE = Engine(
     install="pip install edgecnn-runtime",
     targets=("any", "cpu", "openvino", "cpu-rr", "trt"),
     is_fake=True,
+    by_name_only=True,
     precisions=lambda: ("f32",),
     load=load,
 )

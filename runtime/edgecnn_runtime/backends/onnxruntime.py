@@ -1,5 +1,6 @@
 """ONNX Runtime on the CPU: loads in a tenth of a second, runs everywhere."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -18,11 +19,14 @@ def precisions() -> tuple[str, ...]:
 class OnnxRuntime:
     """One session, with input and outputs bound to buffers that stay."""
 
-    def __init__(self, path: Path, options: Options) -> None:
+    def __init__(
+        self, path: Path, options: Options, settings: Mapping[str, str] | None = None
+    ) -> None:
+        """settings: further entries of the session's configuration."""
         ort = import_onnxruntime()
         bf16 = {"mlas.enable_gemm_fastmath_arm64_bfloat16": "1"}
-        settings = bf16 if options.precision == "bf16" else None
-        session = open_session(path, threads=options.threads, settings=settings)
+        entries = {**(settings or {}), **(bf16 if options.precision == "bf16" else {})}
+        session = open_session(path, threads=options.threads, settings=entries)
         given = session.get_inputs()[0]
         self.pixels = np.zeros((options.batch, *given.shape[1:]), np.uint8)
         # the first run shows the output shapes, and its arrays become the output buffers

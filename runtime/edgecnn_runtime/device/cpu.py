@@ -54,6 +54,11 @@ def cpu_features(cpuinfo: Path = CPUINFO) -> frozenset[str]:
     return frozenset(FEATURES[flag] for flag in flags if flag in FEATURES)
 
 
+def saturates(features: frozenset[str]) -> bool:
+    """Whether full-range INT8 overflows in the sums of a processor with these features."""
+    return bool(features & SATURATING) and not features & INT8_DOT
+
+
 @lru_cache(maxsize=4)
 def cpu_model(cpuinfo: Path = CPUINFO) -> str:
     """The processor's name, such as ``AMD EPYC 9654`` or ``Cortex-A78AE``; "unknown" if unsaid."""

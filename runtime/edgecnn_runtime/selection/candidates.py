@@ -13,7 +13,7 @@ from pathlib import Path
 from edgecnn_runtime.backends import get_engine, require_installed
 from edgecnn_runtime.bundle.bundle import Bundle
 from edgecnn_runtime.bundle.manifest import Artifact, artifact_name
-from edgecnn_runtime.device.cpu import INT8_DOT, SATURATING, WIDE, cpu_features, usable_cores
+from edgecnn_runtime.device.cpu import INT8_DOT, WIDE, cpu_features, saturates, usable_cores
 from edgecnn_runtime.errors import BackendMissingError, UsageError
 from edgecnn_runtime.selection.record import read_selection
 from edgecnn_runtime.verification.selftest import SelfTest
@@ -251,7 +251,7 @@ def _cpu_rank(artifact: Artifact, features: frozenset[str]) -> tuple[int, str]:
         half = artifact.precision == "fp16"
         return (2, "half precision") if half else (1, "float, exact on every processor")
     dot = sorted(features & INT8_DOT)
-    sums = "exact" if dot else "saturating" if features & SATURATING else "unknown"
+    sums = "exact" if dot else "saturating" if saturates(features) else "unknown"
     ranks: Mapping[tuple[str, str], tuple[int, str]] = {
         ("cpu", "exact"): (0, f"INT8 products are fast and exact here ({', '.join(dot)})"),
         ("cpu", "saturating"): (4, "INT8 products saturate here"),

@@ -121,6 +121,12 @@ def test_verify_ends_with_three_and_names_only_the_full_range(path):
     }  # fmt: skip
 
 
+def test_exact_sums_take_every_form_on_every_processor(path):
+    done = run("-m", "edgecnn", "verify", path, "--backend", "onnxruntime-exact", "--json")
+    assert done.returncode == 0, done.stderr
+    assert len(json.loads(done.stdout)["verdicts"]) == 3
+
+
 @pytest.mark.skipif("avx512_vnni" not in cpu_features(), reason="needs VNNI")
 def test_with_vnni_all_of_them_pass(path):
     assert run("-m", "edgecnn", "verify", path, saturating=False).returncode == 0

@@ -10,6 +10,7 @@ from edgecnn_runtime.device.cpu import (
     WIDE,
     cpu_features,
     cpu_model,
+    saturates,
     usable_cores,
 )
 
@@ -96,6 +97,7 @@ def test_real_processors(name, tmp_path):
     found = cpu_features(path)
     assert found >= some
     assert bool(found & INT8_DOT) is exact
+    assert not (exact and saturates(found))
     assert cpu_model(path) == model
 
 
@@ -105,6 +107,7 @@ def test_x86_without_vnni_saturates(name, tmp_path):
     path.write_text(PROCESSORS[name][0])
     found = cpu_features(path)
     assert found & SATURATING
+    assert saturates(found)
     assert bool(found & WIDE) is (name != "Celeron J4125")
 
 
@@ -112,11 +115,12 @@ def test_arm_never_saturates(tmp_path):
     for name in ("Raspberry Pi 4", "Raspberry Pi 5", "Graviton3"):
         path = tmp_path / name
         path.write_text(PROCESSORS[name][0])
-        assert not cpu_features(path) & SATURATING
+        assert not saturates(cpu_features(path))
 
 
 def test_where_the_kernel_says_nothing(tmp_path):
     assert cpu_features(tmp_path / "absent") == frozenset()
+    assert not saturates(frozenset())
     assert cpu_model(tmp_path / "absent") == "unknown"
     (tmp_path / "noise").write_bytes(b"\xff\x00flags: \nmodel name\t:\nCPU part\t: 0xfff\n")
     assert cpu_model(tmp_path / "noise") == "Arm part 0xfff"
