@@ -8,8 +8,9 @@ import pytest
 
 from edgecnn_bench.bench import bench
 from edgecnn_bench.config import BenchConfig
-from edgecnn_bench.plan import open_bundles
-from edgecnn_bench.schema import BenchReport
+from edgecnn_bench.plan import accuracy, open_bundles
+from edgecnn_bench.schema import Accuracy, BenchReport
+from edgecnn_runtime.bundle.manifest import Artifact, Run
 from edgecnn_runtime.errors import (
     BackendMissingError,
     BundleError,
@@ -200,3 +201,20 @@ def test_a_checkpoint_is_timed_in_torch_beside_its_bundle(
     found = bench([make_bundle()], config)
     rows = [row for row in found.rows if row.artifact == "checkpoint"]
     assert [(row.backend, row.scope, row.cold) for row in rows] == [("torch", "engine", None)]
+
+
+def test_what_was_exported_where_int8_saturates_has_the_accuracy_of_exact_sums() -> None:
+    def run(engine: str, agreement: float) -> Run:
+        return Run(engine=engine, version="1", parity={}, golden_snr_db={}, agreement=agreement)
+
+    def of(*runs: Run) -> Accuracy | None:
+        artifact = Artifact(
+            file="model.int8-cpu.onnx", precision="int8", target="cpu", sha256="0" * 64,
+            bytes=1, runs=runs,
+        )  # fmt: skip
+        return accuracy(artifact, "openvino/f32")
+
+    exact, own = run("onnxruntime-exact/f32", 0.99), run("openvino/f32", 0.98)
+    assert of(exact, run("openvino/bf16", 0.5)) == Accuracy(metric="agreement", value=0.99)
+    assert of(exact, own) == Accuracy(metric="agreement", value=0.98)
+    assert of(run("onnxruntime/f32", 0.99)) is None

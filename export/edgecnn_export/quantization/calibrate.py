@@ -17,6 +17,7 @@ from edgecnn_export.config import Method
 from edgecnn_export.progress import Progress
 from edgecnn_export.quantization.range_estimation import BINS, Histogram, Range, choose_range
 from edgecnn_export.quantization.schemes import WEIGHTED
+from edgecnn_runtime.backends.onnxruntime_exact import NO_INT8_KERNELS
 from edgecnn_runtime.backends.ort_session import open_session
 from edgecnn_runtime.errors import UnsupportedModelError
 from edgecnn_runtime.types import Pixels
@@ -91,11 +92,13 @@ def range_coverage(model: onnx.ModelProto, calibration: Calibration, pixels: Pix
 
 
 class ActivationCollector:
-    """A graph with more outputs: inner tensors by name."""
+    """A graph with more outputs: inner tensors by name. Sums of INT8 products are exact."""
 
     def __init__(self, model: onnx.ModelProto, tensors: Sequence[str]) -> None:
         tapped = with_outputs(model, tensors)
-        self._session = open_session(tapped.SerializeToString(), arena=False)
+        self._session = open_session(
+            tapped.SerializeToString(), arena=False, settings=NO_INT8_KERNELS
+        )
         self._input = self._session.get_inputs()[0]
         self._tensors = list(tensors)
 

@@ -4,7 +4,7 @@ One set of pictures and one calibration serve every target. Nothing is emitted t
 measured, on every engine it is for, to do the float model's work.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from edgecnn_export.quantization.layers import read_quantizers
 from edgecnn_export.quantization.schemes import SCHEMES, QuantScheme
 from edgecnn_export.quantization.search import MixedPrecisionSearch, TargetResult
 from edgecnn_export.quantization.uint8_input import find_stem
+from edgecnn_export.verification.verify import engines_for
 from edgecnn_runtime.errors import UnsupportedModelError
 from edgecnn_runtime.types import Pixels
 
@@ -54,7 +55,6 @@ def quantize(
     *,
     targets: Sequence[Target] = ("cpu",),
     method: Method | None = None,
-    engines: Mapping[Target, Sequence[str]] | None = None,
     folder: Path,
     progress: Progress,
 ) -> Quantized:
@@ -66,7 +66,6 @@ def quantize(
         gate: What every graph has to pass.
         targets: ``openvino`` is left out where it would be all but the same as ``cpu``.
         method: How ranges are estimated; None compares all methods.
-        engines: Backends to measure a target on, where they are not the gate's.
         folder: Where an interrupted search is resumed from.
         progress: Told of every step.
 
@@ -92,7 +91,7 @@ def quantize(
             calibration=calibration,
             pixels=pixels,
             gate=gate,
-            engines=(engines or {}).get(target, ()),
+            engines=engines_for(target, gate.engines),
             folder=folder,
             progress=progress,
         )

@@ -122,7 +122,7 @@ class MixedPrecisionSearch:
         calibration: The histograms of the tensors.
         pixels: uint8[N,H,W,3] BGR that were calibrated on.
         gate: What a graph has to pass.
-        engines: Backends to measure on; empty takes the gate's.
+        engines: Backends to measure on.
         folder: Where an interrupted search is resumed from.
         progress: Told of every step.
     """

@@ -24,13 +24,14 @@ from edgecnn_export.quantization.calibration_audit import (
 from edgecnn_export.quantization.quantize import quantize
 from edgecnn_export.quantization.search import TargetResult
 from edgecnn_export.quantization.warnings import (
+    exact_sums_warnings,
     gate_warnings,
     left_out_targets,
     outcome_warnings,
     unreadable_file_warnings,
 )
 from edgecnn_export.verification.images import evenly_spaced, list_pictures, relative_name
-from edgecnn_export.verification.verify import Verifier, engines_for
+from edgecnn_export.verification.verify import Verifier
 from edgecnn_runtime.bundle.bundle import sha256_file
 from edgecnn_runtime.bundle.manifest import Artifact, Input, Provenance
 from edgecnn_runtime.device.cache import default_cache_dir
@@ -169,7 +170,6 @@ def quantize_step(
     targets = tuple(dict.fromkeys(config.targets or TARGETS))
     used, held_out = split_calibration(calibration.pixels)
     others = exclude_images(verifier.truth.pixels, calibration.pixels)
-    takers = {target: engines_for(target, engines) for target in targets}
     with progress.step("measure the float model"):
         judge = make_gate(
             spec,
@@ -185,7 +185,6 @@ def quantize_step(
         judge,
         targets=targets,
         method=config.method,
-        engines=takers,
         folder=Path(config.work_dir) if config.work_dir else default_cache_dir(),
         progress=progress,
     )
@@ -199,6 +198,7 @@ def quantize_step(
         *found.warnings,
         *gate_warnings(config, judge.reference, len(spec.labels), judge.max_drop, judge.example),
         *left_out_targets(config.targets or (), quantized.results),
+        *exact_sums_warnings(quantized.results),
         *outcome_warnings(quantized.results),
     )
     return Int8(

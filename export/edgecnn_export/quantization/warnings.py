@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from edgecnn_export.config import ExportConfig, Target
 from edgecnn_export.quantization.accuracy_gate import GATE_OFF, is_uninformative
 from edgecnn_export.quantization.search import TargetResult
+from edgecnn_runtime.backends import onnxruntime_exact
 from edgecnn_runtime.evaluation.metrics import Score
 
 NAMED = 3
@@ -68,6 +69,23 @@ def left_out_targets(named: Sequence[Target], results: Sequence[TargetResult]) -
         f"int8-{target} would be int8-cpu over again, which {target} takes: it was left out"
         for target in named
         if target not in made
+    ]
+
+
+def exact_sums_warnings(results: Sequence[TargetResult]) -> list[str]:
+    """Of targets for other processors than this one, on which they would overflow."""
+    exact = onnxruntime_exact.ENGINE.name
+    names = [
+        f"int8-{result.target}"
+        for result in results
+        if any(measurement.engine == exact for measurement in result.measured)
+    ]
+    if not names:
+        return []
+    return [
+        f"full-range INT8 saturates on this processor: {', '.join(names)} "
+        f"{'was' if len(names) == 1 else 'were'} judged by exact sums ({exact}), as other "
+        "processors compute them; what is for this one is int8-cpu-rr"
     ]
 
 

@@ -9,10 +9,17 @@ import numpy as np
 
 from edgecnn_export.progress import Progress
 from edgecnn_export.verification.output_slices import output_slices
-from edgecnn_runtime.backends import Options, get_engine, open_backend, require_installed
+from edgecnn_runtime.backends import (
+    Options,
+    get_engine,
+    onnxruntime_exact,
+    open_backend,
+    require_installed,
+)
 from edgecnn_runtime.bundle.bundle import GoldenData
 from edgecnn_runtime.bundle.manifest import Artifact, ModelSpec, Parity, Run, Yolo
 from edgecnn_runtime.decode import make_decoder
+from edgecnn_runtime.device.cpu import cpu_features, saturates
 from edgecnn_runtime.errors import UnsupportedModelError, VerificationError
 from edgecnn_runtime.parity import NOISE_FLOOR, input_sensitivity, parity, snr_db
 from edgecnn_runtime.preprocess import identity_geometry
@@ -57,6 +64,8 @@ written; here it is only recorded."""
 FALLBACK_BACKEND = "onnxruntime"
 """Runs an artifact none of whose engines is installed here: it computes any graph, and export needs
 it in any case."""
+FULL_RANGE = frozenset({"cpu", "openvino", "trt"})
+"""The targets whose weights have all eight bits."""
 MIN_AGREEMENT = 0.99
 MIN_BOXES = 30
 """So many boxes prove something: with 30 out of 30 equal, 90 % or more are, 95 times in 100."""
@@ -113,10 +122,18 @@ def engines(asked: Iterable[str] | None) -> list[str]:
 
 
 def engines_for(target: str, names: Iterable[str]) -> list[str]:
-    """Those of the engines that take an artifact; where none does, the one that runs them all."""
-    names = list(names)
-    takers = [name for name in names if get_engine(name).takes(target)]
-    return takers or [FALLBACK_BACKEND]
+    """Those of the engines that take an artifact; where none does, the one that runs them all.
+
+    What a processor that saturates would say of full-range INT8 is its own fault: there the sums
+    are exact, and the form that it runs itself is ``cpu-rr``.
+    """
+    takers = [name for name in names if get_engine(name).takes(target)] or [FALLBACK_BACKEND]
+    if target not in FULL_RANGE or not saturates(cpu_features()):
+        return takers
+    exact = onnxruntime_exact.ENGINE.name
+    return list(
+        dict.fromkeys(exact if get_engine(name).device == "cpu" else name for name in takers)
+    )
 
 
 def step_name(artifact: Artifact, engine: str) -> str:
@@ -148,7 +165,8 @@ class Verifier:
         for artifact in artifacts:
             for name in engines_for(artifact.target, names):
                 with progress.step(step_name(artifact, name)):
-                    checks.append(self._check(artifact, name, more=name == names[0]))
+                    more = name in (names[0], onnxruntime_exact.ENGINE.name)
+                    checks.append(self._check(artifact, name, more=more))
         return checks
 
     def _check(self, artifact: Artifact, name: str, *, more: bool) -> Check:

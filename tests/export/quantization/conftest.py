@@ -9,6 +9,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from edgecnn_export.quantization.accuracy_gate import AccuracyGate, make_gate
+from edgecnn_runtime.backends.onnxruntime_exact import NO_INT8_KERNELS
+from edgecnn_runtime.backends.ort_session import open_session
 from edgecnn_runtime.bundle.manifest import (
     ModelSpec,
 )
@@ -122,15 +124,15 @@ def judge(
 
 
 @pytest.fixture(scope="session")
-def run() -> Callable[[onnx.ModelProto, Pixels], np.ndarray]:
-    """The first output of a graph, on ONNX Runtime."""
-    import onnxruntime as ort
+def run() -> Callable[..., np.ndarray]:
+    """The first output of a graph, on ONNX Runtime: sums are exact on every processor.
 
-    def infer(model: onnx.ModelProto, pixels: Pixels) -> np.ndarray:
-        options = ort.SessionOptions()
-        options.log_severity_level = 3
-        providers = ["CPUExecutionProvider"]
-        session = ort.InferenceSession(model.SerializeToString(), options, providers)
+    kernels: INT8 is computed by those that this one has.
+    """
+
+    def infer(model: onnx.ModelProto, pixels: Pixels, *, kernels: bool = False) -> np.ndarray:
+        settings = {} if kernels else NO_INT8_KERNELS
+        session = open_session(model.SerializeToString(), settings=settings)
         return np.asarray(session.run(None, {session.get_inputs()[0].name: pixels})[0])
 
     return infer

@@ -25,13 +25,15 @@ from edgecnn_export.quantization.uint8_input import (
     find_stem,
     strip_stem,
 )
+from edgecnn_export.verification.verify import FULL_RANGE
 from edgecnn_runtime.backends.nvidia.tensorrt_build import build_engine, make_logger
+from edgecnn_runtime.device.cpu import cpu_features, saturates
 from edgecnn_runtime.errors import UnsupportedModelError
 from edgecnn_runtime.parity import snr_db
 from edgecnn_runtime.types import Pixels
 
 Build = Callable[..., onnx.ModelProto]
-Run = Callable[[onnx.ModelProto, Pixels], np.ndarray]
+Run = Callable[..., np.ndarray]
 
 LEVELS = {"cpu": 127, "openvino": 127, "cpu-rr": 64}
 """The largest integer a weight is rounded to."""
@@ -70,6 +72,16 @@ def test_a_quantized_graph_does_what_the_float_one_does(
     assert snr_db(run(network(), pictures[32:]), run(made, pictures[32:])) > 20
     assert {entry.domain for entry in made.opset_import} <= {"", "ai.onnx"}
     assert made.ir_version == 10
+
+
+@pytest.mark.parametrize("target", list(SCHEMES))
+def test_kernels_sum_exactly_what_is_for_this_processor(
+    network: Build, pictures: Pixels, run: Run, target: Target
+) -> None:
+    if target in FULL_RANGE and saturates(cpu_features()):
+        pytest.skip("is for other processors")
+    made = quantized(network(), target, pictures[:32])
+    assert snr_db(run(made, pictures), run(made, pictures, kernels=True)) > 40
 
 
 @pytest.mark.parametrize("target", ["cpu", "openvino", "cpu-rr"])

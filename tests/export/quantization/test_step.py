@@ -21,13 +21,15 @@ from edgecnn_export.quantization.step import (
     split_calibration,
 )
 from edgecnn_export.quantization.warnings import gate_warnings
-from edgecnn_export.verification.verify import Gate
+from edgecnn_export.verification.verify import Gate, engines, engines_for
 from edgecnn_runtime import load
 from edgecnn_runtime.bundle.bundle import open_bundle
 from edgecnn_runtime.bundle.manifest import Input, Normalization
+from edgecnn_runtime.device.cpu import cpu_features, saturates
 from edgecnn_runtime.errors import UsageError
 from edgecnn_runtime.evaluation.metrics import Score
 from edgecnn_runtime.types import Classification, Pixels
+from edgecnn_runtime.verification.selftest import TOLERANCE_DB, required_db
 
 Build = Callable[..., onnx.ModelProto]
 SPEC = Input(
@@ -88,11 +90,11 @@ def test_the_bundle_holds_every_target_measured_on_every_engine(made: ExportResu
     found = {a.target: a for a in bundle.manifest.artifacts}
     assert set(found) == {"any", "cpu", "cpu-rr", "trt"}
     assert not made.int8.unmet
-    assert {"verify on onnxruntime", "verify int8-cpu on onnxruntime"} <= set(made.seconds)
-    for target in ("cpu", "cpu-rr"):
-        assert {r.engine for r in found[target].runs} >= {"onnxruntime/f32", "openvino/f32"}
+    assert {"verify on onnxruntime", "verify int8-cpu-rr on onnxruntime"} <= set(made.seconds)
+    for target in ("cpu", "cpu-rr", "trt"):
+        measured = {run.engine for run in found[target].runs}
+        assert measured >= {f"{name}/f32" for name in engines_for(target, engines(None))}
         assert all(run.golden_snr_db["logits"] > 10 for run in found[target].runs)
-    assert [run.engine for run in found["trt"].runs] == ["onnxruntime/f32"]
     assert bundle.manifest.provenance.calibration_count == 48
     assert bundle.manifest.provenance.calibration_sha256
 
@@ -102,13 +104,39 @@ def test_int8_artifacts_load_and_answer_like_the_float_one(
     made: ExportResult, pictures: Pixels, backend: str, tmp_path: Path
 ) -> None:
     answers = {}
+    form = "int8-cpu-rr" if saturates(cpu_features()) else "int8-cpu"
     for precision in ("fp32", "int8"):
-        artifact = {"fp32": "model.fp32.onnx", "int8": "model.int8-cpu.onnx"}[precision]
+        artifact = {"fp32": "model.fp32.onnx", "int8": f"model.{form}.onnx"}[precision]
         with load(made.bundle.path, backend=backend, artifact=artifact, cache_dir=tmp_path) as one:
             results = [one(picture) for picture in pictures[:8]]
         answers[precision] = [r.index for r in results if isinstance(r, Classification)]
     same = np.mean([a == b for a, b in zip(*answers.values(), strict=True)])
     assert same >= 0.75
+
+
+def test_where_the_processor_saturates_forms_for_others_are_judged_by_exact_sums(
+    made: ExportResult,
+    model: Path,
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(
+        "edgecnn_export.verification.verify.cpu_features", lambda: frozenset({"avx2"})
+    )
+    there = export(config(model, folder, tmp_path / "net.edge", method="minmax"))
+    manifest = there.bundle.manifest
+    found = {artifact.target: artifact for artifact in manifest.artifacts}
+    assert set(found) == {"any", "cpu", "cpu-rr", "trt"}
+    for target in ("cpu", "trt"):
+        (run,) = found[target].runs
+        assert run.engine == "onnxruntime-exact/f32"
+        needed = required_db(found[target], "onnxruntime/f32", manifest.model)
+        assert needed == {"logits": pytest.approx(run.golden_snr_db["logits"] - TOLERANCE_DB)}
+    assert {run.engine for run in found["cpu-rr"].runs} >= {"onnxruntime/f32", "openvino/f32"}
+    (said,) = (warning for warning in there.warnings if "saturates" in warning)
+    assert "int8-cpu, int8-trt were judged by exact sums (onnxruntime-exact)" in said
+    assert saturates(cpu_features()) == any("saturates" in warning for warning in made.warnings)
 
 
 def test_the_report_ranks_layers_and_draws_their_sqnr(made: ExportResult) -> None:

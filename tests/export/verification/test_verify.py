@@ -16,7 +16,7 @@ from edgecnn_export.config import ExportConfig
 from edgecnn_export.pipeline import ExportResult, export
 from edgecnn_export.progress import Timed
 from edgecnn_export.verification.output_slices import output_slices
-from edgecnn_export.verification.verify import Gate, applicable_gate, engines
+from edgecnn_export.verification.verify import Gate, applicable_gate, engines, engines_for
 from edgecnn_runtime.bundle.manifest import Classify, Yolo
 from edgecnn_runtime.errors import BackendMissingError, UsageError, VerificationError
 from edgecnn_runtime.parity import parity
@@ -167,6 +167,30 @@ def test_engines_are_those_installed_here() -> None:
         engines(("openvion",))
     with pytest.raises(BackendMissingError, match="TensorRT cannot be used here"):
         engines(("tensorrt",))
+
+
+@pytest.mark.parametrize(
+    ("features", "target", "expected"),
+    [
+        ({"avx2"}, "any", ["onnxruntime", "openvino"]),
+        ({"avx2"}, "cpu-rr", ["onnxruntime", "openvino"]),
+        ({"avx2"}, "cpu", ["onnxruntime-exact"]),
+        ({"avx2"}, "openvino", ["onnxruntime-exact"]),
+        ({"avx2"}, "trt", ["onnxruntime-exact"]),
+        ({"avx2", "avx_vnni"}, "cpu", ["onnxruntime", "openvino"]),
+        ({"avx2", "avx_vnni"}, "openvino", ["openvino"]),
+        ({"avx2", "avx_vnni"}, "trt", ["onnxruntime"]),
+        ({"neon"}, "cpu", ["onnxruntime", "openvino"]),
+        (set(), "cpu", ["onnxruntime", "openvino"]),
+    ],
+)
+def test_a_form_for_other_processors_is_judged_by_exact_sums_where_this_one_saturates(
+    monkeypatch: pytest.MonkeyPatch, features: set[str], target: str, expected: list[str]
+) -> None:
+    here = frozenset(features)
+    monkeypatch.setattr("edgecnn_export.verification.verify.cpu_features", lambda: here)
+    assert engines_for(target, ["onnxruntime", "openvino"]) == expected
+    assert engines_for("trt", ["onnxruntime", "tensorrt"]) == ["tensorrt"]
 
 
 def test_steps_are_timed_in_order(exported: Exported) -> None:
