@@ -120,7 +120,7 @@ def test_strokes_stand_in_for_letters_where_opencv_has_none(
     monkeypatch.delattr(cv2, "FontFace", raising=False)
     annotator = Annotator(["red", "green", "blue", "gray"])
     for result in ANYTHING:
-        assert (annotator.annotate(gray(480, 640), result, caption="8.1 ms") == 255).any()
+        assert (annotator.annotate(gray(480, 640), result, caption="8.1 ms") > 200).any()
 
 
 def test_lines_and_letters_grow_with_the_picture() -> None:
