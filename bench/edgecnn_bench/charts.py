@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
+from markupsafe import Markup
 
 from edgecnn_bench.engines import TORCH
 from edgecnn_bench.schema import STAGES, BenchRow
@@ -13,6 +14,7 @@ from edgecnn_bench.svg import (
     axis_x,
     axis_y,
     circle,
+    join,
     legend,
     line,
     linear_scale,
@@ -28,26 +30,28 @@ from edgecnn_runtime.backends import BACKENDS
 LEFT = 250.0
 """Room for a row's name."""
 RIGHT = 130.0
-"""Room for its figures."""
+"""Room for its numbers."""
 STEP = 44.0
 
 
 def color(name: str, names: Sequence[str] | None = None) -> str:
-    """The CSS class of a name among others; of a backend, the same in every report."""
+    """The CSS class of a name's color; that of a backend is the same in every report."""
     names = [*BACKENDS, *TORCH] if names is None else names
     order = [*names, *([] if name in names else [name])]
     return f"c{order.index(name) % 8}"
 
 
-def side_by_side(rows: Sequence[BenchRow]) -> str:
-    """A bar a row: p50 with its interval, and p95 as a mark; the fastest on top."""
-    x = linear_scale(max(_a_frame(row, row.latency.p95.value) for row in rows), LEFT, WIDTH - RIGHT)
+def side_by_side(rows: Sequence[BenchRow]) -> Markup:
+    """A bar per row: p50 with its interval, and p95 as a mark; the fastest on top."""
+    x = linear_scale(
+        max(_per_frame(row, row.latency.p95.value) for row in rows), LEFT, WIDTH - RIGHT
+    )
     bottom = STEP * len(rows)
-    parts = [axis_x(x, 0, bottom, "milliseconds a frame")]
+    parts = [axis_x(x, 0, bottom, "milliseconds per frame")]
     for i, row in enumerate(rows):
         y, latency = STEP * i + 8, row.latency
-        p50, p95 = x(_a_frame(row, latency.p50.value)), x(_a_frame(row, latency.p95.value))
-        low, high = x(_a_frame(row, latency.p50.low)), x(_a_frame(row, latency.p50.high))
+        p50, p95 = x(_per_frame(row, latency.p50.value)), x(_per_frame(row, latency.p95.value))
+        low, high = x(_per_frame(row, latency.p50.low)), x(_per_frame(row, latency.p50.high))
         parts += [
             _name(row, y + 13),
             rect(LEFT, y, p50 - LEFT, 26, f"bar {color(row.backend)}", tip=_tip(row)),
@@ -56,15 +60,15 @@ def side_by_side(rows: Sequence[BenchRow]) -> str:
             rect(low, y + 11, max(high - low, 1), 4, "interval"),
             *_figures(row, y + 13),
         ]
-    return svg(bottom + 40, "".join(parts), "latency of every row, fastest first")
+    return svg(bottom + 40, parts, "latency of every row, fastest first")
 
 
-def distributions(rows: Sequence[BenchRow]) -> str:
-    """A ridge a row on one logarithmic axis, with p50, p95 and p99 marked."""
-    values = [_a_frame(row, q) for row in rows for q in (row.latency.min, row.latency.p99.value)]
+def distributions(rows: Sequence[BenchRow]) -> Markup:
+    """A ridge per row on one logarithmic axis, with p50, p95 and p99 marked."""
+    values = [_per_frame(row, q) for row in rows for q in (row.latency.min, row.latency.p99.value)]
     x = log_scale(values, LEFT, WIDTH - 20)
     bottom = STEP * len(rows) + 10
-    parts = [axis_x(x, 0, bottom, "milliseconds a frame, logarithmic")]
+    parts = [axis_x(x, 0, bottom, "milliseconds per frame, logarithmic")]
     for i, row in enumerate(rows):
         base = STEP * (i + 1)
         parts += [_name(row, base - 12), line(LEFT, base, WIDTH - 20, base, "baseline")]
@@ -72,20 +76,20 @@ def distributions(rows: Sequence[BenchRow]) -> str:
         marks = (("p50", row.latency.p50.value), ("p95", row.latency.p95.value),
                  ("p99", row.latency.p99.value))  # fmt: skip
         for name, value in marks:
-            at = x(_a_frame(row, value))
-            tip = f"{name} {milliseconds(_a_frame(row, value))} ms"
+            at = x(_per_frame(row, value))
+            tip = f"{name} {milliseconds(_per_frame(row, value))} ms"
             parts.append(rect(at - 1, base - 6, 2, 9, f"mark-{name}", tip=tip))
-    return svg(bottom + 40, "".join(parts), "distribution of latencies, row by row")
+    return svg(bottom + 40, parts, "distribution of latencies, row by row")
 
 
-def stages(rows: Sequence[BenchRow]) -> str:
-    """A stacked bar a row: where a frame's time goes."""
+def stages(rows: Sequence[BenchRow]) -> Markup:
+    """A stacked bar per row: where a frame's time goes."""
     shown = [name for name in STAGES if any(name in row.stages_ms for row in rows)]
     longest = max(sum(row.stages_ms.values()) for row in rows)
     x = linear_scale(longest / rows[0].batch, LEFT, WIDTH - RIGHT)
     bottom = STEP * len(rows) + 24
     parts = [legend([(f"s-{name}", name) for name in shown], LEFT, 12)]
-    parts.append(axis_x(x, 24, bottom, "milliseconds a frame"))
+    parts.append(axis_x(x, 24, bottom, "milliseconds per frame"))
     for i, row in enumerate(rows):
         y, at = STEP * i + 32, 0.0
         parts.append(_name(row, y + 13))
@@ -101,18 +105,18 @@ def stages(rows: Sequence[BenchRow]) -> str:
         ours = sum(row.stages_ms.get(name, 0.0) for name in ("prepare", "decode")) / row.batch
         parts.append(text(WIDTH - RIGHT + 14, y + 11, f"{at:.2f} ms", "figure"))
         parts.append(text(WIDTH - RIGHT + 14, y + 26, f"{ours:.2f} outside engine", "sub"))
-    return svg(bottom + 40, "".join(parts), "time by stage")
+    return svg(bottom + 40, parts, "time by stage")
 
 
-def frontier(rows: Sequence[BenchRow]) -> str:
+def frontier(rows: Sequence[BenchRow]) -> Markup:
     """Accuracy against latency; the line joins the rows that nothing beats on both."""
-    points = [(_a_frame(r, r.latency.p50.value), r.accuracy.value, r) for r in rows if r.accuracy]
+    points = [(_per_frame(r, r.latency.p50.value), r.accuracy.value, r) for r in rows if r.accuracy]
     x = log_scale([point[0] for point in points], 70, WIDTH - 180)
     low, high = min(p[1] for p in points), max(p[1] for p in points)
     room = max((high - low) * 0.2, 0.002)
     y = Scale(max(0.0, low - room), min(1.0, high + room / 2), 250, 14)
     metric = points[0][2].accuracy.metric if points[0][2].accuracy else ""
-    parts = [axis_x(x, 14, 250, "milliseconds a frame, logarithmic"), axis_y(y, 70, WIDTH - 180)]
+    parts = [axis_x(x, 14, 250, "milliseconds per frame, logarithmic"), axis_y(y, 70, WIDTH - 180)]
     parts.append(text(WIDTH - 170, 22, metric, "tick"))
     best, edge = -1.0, []
     for latency, value, _ in sorted(points, key=lambda p: (p[0], -p[1])):
@@ -128,10 +132,10 @@ def frontier(rows: Sequence[BenchRow]) -> str:
         if not any(abs(at_x - other) < 120 for other in placed):
             placed.append(at_x)
             parts.append(text(at_x + 11, at_y + 18, f"{row.artifact}, {row.backend}", "sub"))
-    return svg(290, "".join(parts), "accuracy against latency")
+    return svg(290, parts, "accuracy against latency")
 
 
-def starts(rows: Sequence[BenchRow]) -> str:
+def starts(rows: Sequence[BenchRow]) -> Markup:
     """Cold start in its parts, and resident memory beside it."""
     known = [row for row in rows if row.cold and row.memory]
     middle = LEFT + (WIDTH - LEFT) / 2
@@ -163,14 +167,14 @@ def starts(rows: Sequence[BenchRow]) -> str:
             rect(peak - 1, y - 2, 2, 30, "mark-p95", tip=f"peak {row.memory.peak_mib:.0f} MiB")
         )
         parts.append(text(peak + 8, y + 17, f"{row.memory.resident_mib:.0f} MiB", "figure"))
-    return svg(bottom + 40, "".join(parts), "cold start and memory")
+    return svg(bottom + 40, parts, "cold start and memory")
 
 
-def _a_frame(row: BenchRow, value: float) -> float:
+def _per_frame(row: BenchRow, value: float) -> float:
     return value / row.batch
 
 
-def _name(row: BenchRow, y: float) -> str:
+def _name(row: BenchRow, y: float) -> Markup:
     batch = f", batch {row.batch}" if row.batch != 1 else ""
     threads = "1 thread" if row.threads == 1 else f"{row.threads} threads"
     under = f"{row.precision}, {threads}{batch}"
@@ -180,11 +184,11 @@ def _name(row: BenchRow, y: float) -> str:
         parts.append(text(LEFT - 14, y + 15, under, "sub", "end"))
     else:
         parts.append(text(LEFT - 14, y + 15, f"{under}, FAILED SELF-TEST", "sub failed", "end"))
-    return "".join(parts)
+    return join(parts)
 
 
-def _figures(row: BenchRow, y: float) -> list[str]:
-    value = _a_frame(row, row.latency.p50.value)
+def _figures(row: BenchRow, y: float) -> list[Markup]:
+    value = _per_frame(row, row.latency.p50.value)
     standing = row.standing
     against = ""
     if standing and standing.verdict == "slower":
@@ -207,8 +211,8 @@ def _tip(row: BenchRow) -> str:
     )
 
 
-def _ridge(row: BenchRow, x: Scale, base: float) -> str:
-    """Density along the axis, from the stored quantiles; the top of each ridge is alike."""
+def _ridge(row: BenchRow, x: Scale, base: float) -> Markup:
+    """Density along the axis, from the stored quantiles; all ridges are equally high."""
     edges = np.linspace(np.log(x.low), np.log(x.high), 181)
     quantiles = np.maximum.accumulate(np.array(row.latency.quantiles) / row.batch)
     share = np.interp(np.exp(edges), quantiles, GRID / 100)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
+from markupsafe import Markup
 
 from edgecnn_bench.charts import LEFT, STEP, color
 from edgecnn_bench.schema import BenchReport, BenchRow, Sustained, Window
@@ -29,11 +30,11 @@ FULL = 0.20
 """A deviation of this share takes the strongest color."""
 
 
-def rounds(report: BenchReport) -> str:
-    """A cell a row and round: how far its p50 lay from the row's own median.
+def rounds(report: BenchReport) -> Markup:
+    """A cell per row and round: how far its p50 was from the row's own median.
 
-    A column of one color is the machine; a lone cell is that row. The reference workload is on
-    top, and under it what other programs took.
+    A column of one color is the machine; a single cell is that row. The reference workload is on
+    top; the cores that other programs used are at the bottom.
     """
     moments = report.machine.moments
     step = min(26.0, (WIDTH - LEFT - 20) / len(moments))
@@ -59,10 +60,10 @@ def rounds(report: BenchReport) -> str:
         parts.append(rect(LEFT + number * step, y - height, step - 1, height, "others", tip=tip))
     key = [("faster4", "20 % faster"), ("flat", "as usual"), ("slower4", "20 % slower")]
     parts.append(legend(key, LEFT, 10))
-    return svg(y + 12, "".join(parts), "every row in every round, against its own median")
+    return svg(y + 12, parts, "every row in every round, against its own median")
 
 
-def sustained(run: Sustained) -> str:
+def sustained(run: Sustained) -> Markup:
     """p50 over time with p95 above it, then temperature, clock and power where known."""
     windows = run.windows
     x = linear_scale(windows[-1].at_seconds / 60, 60, WIDTH - 20)
@@ -84,11 +85,11 @@ def sustained(run: Sustained) -> str:
         parts.append(text(WIDTH - 20, bottom + 14, f"{values[-1]:.0f} {unit}", "sub", "end"))
         bottom += 66
     parts.append(axis_x(x, 14, bottom, "minutes"))
-    return svg(bottom + 40, "".join(parts), f"{run.key} over {run.minutes:g} minutes")
+    return svg(bottom + 40, parts, f"{run.key} over {run.minutes:g} minutes")
 
 
-def hosts(reports: Sequence[BenchReport]) -> str:
-    """The same row on each host, one bar a host; only rows that two hosts or more have."""
+def hosts(reports: Sequence[BenchReport]) -> Markup:
+    """The same row on each host, one bar per host; only rows that at least two hosts have."""
     names = host_names(reports)
     work: dict[str, dict[str, BenchRow]] = {}
     for report, name in zip(reports, names, strict=True):
@@ -96,7 +97,7 @@ def hosts(reports: Sequence[BenchReport]) -> str:
             work.setdefault(_name(row), {})[name] = row
     shared = {key: rows for key, rows in work.items() if len(rows) > 1}
     if not shared:
-        return ""
+        return Markup("")
     values = [r.latency.p50.value / r.batch for rows in shared.values() for r in rows.values()]
     x = log_scale(values, LEFT, WIDTH - 70)
     order = list(dict.fromkeys(names))
@@ -111,17 +112,17 @@ def hosts(reports: Sequence[BenchReport]) -> str:
             parts.append(text(x(value) + 7, y + 11, milliseconds(value), "sub"))
             y += 16
         y += STEP / 3
-    parts.insert(1, axis_x(x, 22, y, "p50, milliseconds a frame, logarithmic"))
-    return svg(y + 40, "".join(parts), "the same rows on every host")
+    parts.insert(1, axis_x(x, 22, y, "p50, milliseconds per frame, logarithmic"))
+    return svg(y + 40, parts, "the same rows on every host")
 
 
-def energy(rows: Sequence[BenchRow]) -> str:
-    """A bar a row: what a frame costs, with the power it took."""
+def energy(rows: Sequence[BenchRow]) -> Markup:
+    """A bar per row: energy per frame, with the average power."""
     known = [row for row in rows if row.energy]
     most = max(row.energy.joules_per_frame for row in known if row.energy)
     x = linear_scale(1000 * most, LEFT, WIDTH - 130)
     bottom = STEP * 0.7 * len(known)
-    parts = [axis_x(x, 0, bottom, "millijoules a frame")]
+    parts = [axis_x(x, 0, bottom, "millijoules per frame")]
     for i, row in enumerate(known):
         assert row.energy is not None
         y, value = STEP * 0.7 * i + 5, 1000 * row.energy.joules_per_frame
@@ -129,14 +130,14 @@ def energy(rows: Sequence[BenchRow]) -> str:
         parts.append(rect(LEFT, y, x(value) - LEFT, 20, f"bar {color(row.backend)}"))
         words = f"{value:.1f} mJ at {row.energy.watts:.1f} W"
         parts.append(text(x(value) + 8, y + 14, words, "sub"))
-    return svg(bottom + 40, "".join(parts), "energy a frame")
+    return svg(bottom + 40, parts, "energy per frame")
 
 
 def host_names(reports: Sequence[BenchReport]) -> list[str]:
-    """A short name for each report's host; alike hosts are told apart by their id."""
+    """A short name for each report's host; hosts of one name also get their id."""
     short = [report.host.board or report.host.cpu for report in reports]
-    seen = {(name, report.host.id) for name, report in zip(short, reports, strict=True)}
-    shared = {name for name, _ in seen if sum(name == other for other, _ in seen) > 1}
+    pairs = {(name, report.host.id) for name, report in zip(short, reports, strict=True)}
+    shared = {name for name, _ in pairs if sum(name == other for other, _ in pairs) > 1}
     return [
         f"{name} ({report.host.id[:4]})" if name in shared else name
         for name, report in zip(short, reports, strict=True)
@@ -144,7 +145,7 @@ def host_names(reports: Sequence[BenchReport]) -> list[str]:
 
 
 def _conditions(windows: Sequence[Window]) -> list[tuple[str, str, list[float]]]:
-    found = []
+    conditions = []
     for name, unit, values in (
         ("temperature", "°C", [w.celsius for w in windows]),
         ("clock", "MHz", [w.mhz for w in windows]),
@@ -152,8 +153,8 @@ def _conditions(windows: Sequence[Window]) -> list[tuple[str, str, list[float]]]
     ):
         known = [value for value in values if value is not None]
         if len(known) == len(windows):
-            found.append((name, unit, known))
-    return found
+            conditions.append((name, unit, known))
+    return conditions
 
 
 def _name(row: BenchRow) -> str:

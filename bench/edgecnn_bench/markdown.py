@@ -1,9 +1,9 @@
-"""A report as Markdown, for a README: a table a scope, the host and the command under it."""
+"""A report as Markdown, for a README: a table per scope, the host and the command below it."""
 
 from collections.abc import Sequence
 
 from edgecnn_bench.schema import BenchReport, BenchRow
-from edgecnn_bench.table import SCOPES, WORDS, milliseconds, number
+from edgecnn_bench.table import SCOPES, WORDS, milliseconds, number, row_groups
 
 
 def markdown(reports: Sequence[BenchReport]) -> str:
@@ -13,17 +13,10 @@ def markdown(reports: Sequence[BenchReport]) -> str:
 
 def _one(report: BenchReport) -> str:
     lines = []
-    for model in report.models:
-        for scope, heading in SCOPES.items():
-            rows = [row for row in report.rows if (row.model, row.scope) == (model.name, scope)]
-            if rows:
-                frames = "" if scope == "engine" else f", {report.settings.frame}"
-                lines += [
-                    f"**{model.name}** {model.input}, {heading}{frames}",
-                    "",
-                    *_table(rows),
-                    "",
-                ]
+    for model, scope, rows in row_groups(report):
+        frames = "" if scope == "engine" else f", {report.settings.frame}"
+        heading = f"**{model.name}** {model.input}, {SCOPES[scope]}{frames}"
+        lines += [heading, "", *_table(rows), ""]
     for run in report.sustained:
         ratio = run.last_over_first.value
         lines += [

@@ -1,12 +1,14 @@
 """The little SVG that the report's charts are made of: scales, ticks and escaped elements.
 
-Colors and fonts are CSS classes of the page, so that one drawing serves light and dark.
+Colors and fonts are CSS classes of the page, so that one drawing serves light and dark. Elements
+are ``Markup``: a page's template takes them as they are, and what is put into them is escaped.
 """
 
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from html import escape
+
+from markupsafe import Markup
 
 WIDTH = 880.0
 """Every chart's width in user units; the page scales it."""
@@ -23,7 +25,7 @@ class Scale:
     log: bool = False
 
     def __call__(self, value: float) -> float:
-        """Where a value lies; beyond the ends it stays at them."""
+        """The position of a value in user units; values beyond an end are put at that end."""
         low, high, at = self.low, self.high, value
         if self.log:
             low, high, at = math.log(low), math.log(high), math.log(max(value, 1e-12))
@@ -52,37 +54,49 @@ def short(value: float) -> str:
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
-def text(x: float, y: float, words: str, style: str = "", anchor: str = "start") -> str:
-    """Escaped words at a point. style: CSS classes. anchor: start, middle or end."""
-    where = "" if anchor == "start" else f' text-anchor="{anchor}"'
-    return f'<text x="{x:.1f}" y="{y:.1f}"{_class(style)}{where}>{escape(words)}</text>'
+def text(x: float, y: float, words: str, style: str = "", anchor: str = "start") -> Markup:
+    """Words at a point.
+
+    Args:
+        x: Horizontal position in user units.
+        y: Baseline in user units.
+        words: The text.
+        style: CSS classes.
+        anchor: Which part of the words is at ``x``: start, middle or end.
+    """
+    return Markup('<text x="{:.1f}" y="{:.1f}" class="{}" text-anchor="{}">{}</text>').format(
+        x, y, style, anchor, words
+    )
 
 
-def rect(x: float, y: float, width: float, height: float, style: str, *, tip: str = "") -> str:
-    """A rectangle; ``tip`` shows when it is pointed at."""
-    shape = f'x="{x:.1f}" y="{y:.1f}" width="{max(width, 0.5):.1f}" height="{height:.1f}"'
-    return _with_tip(f"<rect {shape}{_class(style)}", "rect", tip)
+def rect(x: float, y: float, width: float, height: float, style: str, *, tip: str = "") -> Markup:
+    """A rectangle; ``tip`` is shown while the pointer is on it."""
+    return Markup(
+        '<rect x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}" class="{}">{}</rect>'
+    ).format(x, y, max(width, 0.5), height, style, _title(tip))
 
 
-def line(x1: float, y1: float, x2: float, y2: float, style: str) -> str:
+def line(x1: float, y1: float, x2: float, y2: float, style: str) -> Markup:
     """A straight line."""
-    ends = f'x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}"'
-    return f"<line {ends}{_class(style)}/>"
+    return Markup('<line x1="{:.1f}" y1="{:.1f}" x2="{:.1f}" y2="{:.1f}" class="{}"/>').format(
+        x1, y1, x2, y2, style
+    )
 
 
-def circle(x: float, y: float, radius: float, style: str, *, tip: str = "") -> str:
-    """A disc."""
-    shape = f'cx="{x:.1f}" cy="{y:.1f}" r="{radius:.1f}"'
-    return _with_tip(f"<circle {shape}{_class(style)}", "circle", tip)
+def circle(x: float, y: float, radius: float, style: str, *, tip: str = "") -> Markup:
+    """A disc; ``tip`` is shown while the pointer is on it."""
+    return Markup('<circle cx="{:.1f}" cy="{:.1f}" r="{:.1f}" class="{}">{}</circle>').format(
+        x, y, radius, style, _title(tip)
+    )
 
 
-def path(points: Sequence[tuple[float, float]], style: str, *, close: bool = False) -> str:
+def path(points: Sequence[tuple[float, float]], style: str, *, close: bool = False) -> Markup:
     """Straight lines through the points."""
     steps = "L".join(f"{x:.1f} {y:.1f}" for x, y in points)
-    return f'<path d="M{steps}{"Z" if close else ""}"{_class(style)}/>'
+    return Markup('<path d="M{}{}" class="{}"/>').format(steps, "Z" if close else "", style)
 
 
-def axis_x(scale: Scale, top: float, bottom: float, unit: str) -> str:
+def axis_x(scale: Scale, top: float, bottom: float, unit: str) -> Markup:
     """Grid lines from top to bottom, with their values below."""
     parts = []
     for tick in scale.ticks():
@@ -92,10 +106,10 @@ def axis_x(scale: Scale, top: float, bottom: float, unit: str) -> str:
             text(x, bottom + 16, short(tick), "tick", "middle"),
         ]
     parts.append(text(scale.end, bottom + 32, unit, "tick", "end"))
-    return "".join(parts)
+    return join(parts)
 
 
-def axis_y(scale: Scale, left: float, right: float, suffix: str = "") -> str:
+def axis_y(scale: Scale, left: float, right: float, suffix: str = "") -> Markup:
     """Grid lines from left to right, with their values before them."""
     parts = []
     for tick in scale.ticks(4):
@@ -104,30 +118,38 @@ def axis_y(scale: Scale, left: float, right: float, suffix: str = "") -> str:
             line(left, y, right, y, "grid"),
             text(left - 8, y + 4, short(tick) + suffix, "tick", "end"),
         ]
-    return "".join(parts)
+    return join(parts)
 
 
-def legend(entries: Iterable[tuple[str, str]], x: float, y: float) -> str:
-    """Colored squares with names, in one line. entries: CSS class, name."""
+def legend(entries: Iterable[tuple[str, str]], x: float, y: float) -> Markup:
+    """Colored squares with names, in one line.
+
+    Args:
+        entries: CSS class and name of each.
+        x: Left end in user units.
+        y: Baseline in user units.
+    """
     parts = []
     for style, name in entries:
         parts += [rect(x, y - 9, 10, 10, style), text(x + 15, y, name, "tick")]
         x += 34 + 6.6 * len(name)
-    return "".join(parts)
+    return join(parts)
 
 
-def svg(height: float, body: str, label: str) -> str:
-    """The drawing as an element; ``label`` is what a screen reader says."""
-    box = f'viewBox="0 0 {WIDTH:.0f} {height:.0f}"'
-    return f'<svg {box} role="img" aria-label="{escape(label, quote=True)}">{body}</svg>'
+def svg(height: float, parts: Iterable[Markup], label: str) -> Markup:
+    """The drawing as an element; a screen reader reads ``label``."""
+    return Markup('<svg viewBox="0 0 {:.0f} {:.0f}" role="img" aria-label="{}">{}</svg>').format(
+        WIDTH, height, label, join(parts)
+    )
 
 
-def _with_tip(start: str, name: str, tip: str) -> str:
-    return f"{start}><title>{escape(tip)}</title></{name}>" if tip else f"{start}/>"
+def join(parts: Iterable[Markup]) -> Markup:
+    """Elements one after the other."""
+    return Markup("").join(parts)
 
 
-def _class(style: str) -> str:
-    return f' class="{style}"' if style else ""
+def _title(tip: str) -> Markup:
+    return Markup("<title>{}</title>").format(tip) if tip else Markup("")
 
 
 def _ticks(low: float, high: float, count: int) -> list[float]:
@@ -143,7 +165,7 @@ def _ticks(low: float, high: float, count: int) -> list[float]:
 def _log_ticks(low: float, high: float) -> list[float]:
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     for steps in ((1,), (1, 3), (1, 2, 5), (1, 1.5, 2, 3, 4, 5, 6, 8)):
-        found = [10.0**d * step for d in decades for step in steps if low <= 10.0**d * step <= high]
-        if len(found) >= 4:
-            return found
-    return found
+        ticks = [10.0**d * step for d in decades for step in steps if low <= 10.0**d * step <= high]
+        if len(ticks) >= 4:
+            return ticks
+    return ticks

@@ -1,6 +1,6 @@
 """Reports and comparisons for the terminal, as rich renderables."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from rich.console import Group, RenderableType
 from rich.markup import escape
@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from edgecnn_bench.compare import ReportComparison
-from edgecnn_bench.schema import BenchReport, BenchRow, Scope, Sustained
+from edgecnn_bench.schema import BenchedModel, BenchReport, BenchRow, Scope, Sustained
 
 SCOPES: dict[Scope, str] = {
     "engine": "engine only",
@@ -21,14 +21,28 @@ NARROW, WIDE = 76, 112
 """Columns of a terminal under which only the median is shown, from which everything is."""
 
 
-def report_table(report: BenchReport, *, width: int = 80) -> Group:
-    """Rows grouped by model and scope, then what was absent, then what to know."""
-    parts: list[RenderableType] = [_title(report)]
+def row_groups(report: BenchReport) -> Iterator[tuple[BenchedModel, Scope, list[BenchRow]]]:
+    """The rows by model and scope, without empty groups."""
     for model in report.models:
         for scope in SCOPES:
             rows = [row for row in report.rows if (row.model, row.scope) == (model.name, scope)]
             if rows:
-                parts += ["", _rows_table(report, rows, width)]
+                yield model, scope, rows
+
+
+def report_table(report: BenchReport, *, width: int = 80) -> Group:
+    """A report for the terminal.
+
+    Args:
+        report: What was measured.
+        width: Columns of the terminal; the narrower it is, the fewer numbers are shown.
+
+    Returns:
+        Rows grouped by model and scope, then what is absent, then the remarks.
+    """
+    parts: list[RenderableType] = [_title(report)]
+    for _, _, rows in row_groups(report):
+        parts += ["", _rows_table(report, rows, width)]
     parts += [_sustained_line(each) for each in report.sustained]
     parts += _footnotes(report)
     return Group(*parts)

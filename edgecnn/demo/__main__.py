@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import track
 
 from edgecnn.demo.clip import write_clip
-from edgecnn.demo.report import Told, render
+from edgecnn.demo.report import DemoResults, render
 from edgecnn.demo.scene import FPS, WINDOW, Scene
 from edgecnn.demo.score import DigitScore, compare, is_right, read_events, vote
 from edgecnn_bench.schema import read_report
@@ -84,10 +84,10 @@ def demo(out: Path, seed: int, digits: int) -> None:
         "bench.json": "the timings, as `edgecnn bench compare` and `bench report` take them",
         "report.html": "all of this on one page",
     }
-    told = Told(
+    results = DemoResults(
         scene, looks, score, open_bundle(bundle), read_report(bench), annotated, typed, files
     )
-    (out / "report.html").write_text(render(told), "utf-8")
+    (out / "report.html").write_text(render(results), "utf-8")
     _say(score, out, files, console)
 
 

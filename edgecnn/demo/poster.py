@@ -44,7 +44,7 @@ def main() -> None:
     poster = draw(scene, score, args.out / "annotated.mp4")
     if not cv2.imwrite(str(args.images / "demo.jpg"), poster, [cv2.IMWRITE_JPEG_QUALITY, QUALITY]):
         raise EdgecnnError(f"cannot write into {args.images}")
-    drawing = timeline(looks, score, scene.length)
+    drawing = str(timeline(looks, score, scene.length))
     drawing = drawing.replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1)
     drawing = drawing.replace(">", f"><style>{STYLE}</style>", 1)
     (args.images / "demo-timeline.svg").write_text(drawing + "\n", "utf-8")

@@ -3,17 +3,17 @@
 import base64
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from importlib import resources
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import cv2
-import jinja2
 import numpy as np
+from markupsafe import Markup
 
 from edgecnn.demo.scene import FPS, WINDOW, Scene, Tile
 from edgecnn.demo.score import NONE, DigitScore, Look, is_right
+from edgecnn_bench.page import render_page
 from edgecnn_bench.schema import BenchReport
 from edgecnn_bench.svg import WIDTH, axis_x, linear_scale, rect, svg, text
 from edgecnn_runtime.bundle.bundle import Bundle
@@ -23,17 +23,28 @@ from edgecnn_runtime.types import Pixels
 
 THUMBNAIL = 96
 HERO = 3
-"""Which digit's passing the large picture shows, where there are as many."""
+"""Index of the digit in the large picture, where there are as many."""
 LANES = (*"0123456789", NONE)
 NAMES, TOP, LANE = 46.0, 6.0, 20.0
-"""The timeline: room for the labels, above the lanes, and for a lane, in SVG units."""
+"""The timeline in SVG units: room for the labels, above the lanes, and for each lane."""
 HALF = 7
 """Frames before and after a digit's middle in which it is whole inside the window."""
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
-    """Everything the page tells. commands: as they were typed. files: name → what it is."""
+class DemoResults:
+    """Everything the page shows.
+
+    Attributes:
+        scene: What was rendered.
+        looks: The events of every frame.
+        score: The readings compared with the tiles.
+        bundle: The exported bundle.
+        bench: Its timings.
+        annotated: The annotated video.
+        commands: The commands as typed.
+        files: What each written file is, by name.
+    """
 
     scene: Scene
     looks: Sequence[Look]
@@ -45,27 +56,20 @@ class Told:
     files: dict[str, str]
 
 
-def render(told: Told) -> str:
+def render(results: DemoResults) -> str:
     """The page."""
-    folder = resources.files("edgecnn.demo")
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters["exact"] = cosine_text
-    template = environment.from_string((folder / "report.html").read_text("utf-8"))
-    return template.render(
-        told=told,
-        style=(folder / "report.css").read_text("utf-8"),
-        tiles=list(_strip(told)),
-        hero=_data_uri(
-            still(told.annotated, told.scene.tiles[min(HERO, len(told.scene.tiles) - 1)].frame), 86
-        ),
-        timeline=timeline(told.looks, told.score, told.scene.length),
-        rows=sorted(told.bench.rows, key=lambda row: (row.scope, row.latency.p50.value)),
-        runs=[
-            (artifact, run) for artifact in told.bundle.manifest.artifacts for run in artifact.runs
-        ],
-        seconds=told.scene.length / FPS,
+    tiles = results.scene.tiles
+    hero = still(results.annotated, tiles[min(HERO, len(tiles) - 1)].frame)
+    return render_page(
+        "edgecnn.demo",
+        "report.html",
+        results=results,
+        tiles=list(_strip(results)),
+        hero=_data_uri(hero, 86),
+        timeline=timeline(results.looks, results.score, results.scene.length),
+        rows=sorted(results.bench.rows, key=lambda row: (row.scope, row.latency.p50.value)),
+        seconds=results.scene.length / FPS,
+        cosine_text=cosine_text,
     )
 
 
@@ -75,10 +79,10 @@ def still(video: Path, frame: int) -> Pixels:
     try:
         for _ in range(frame):
             reader.grab()
-        found, picture = reader.read()
+        complete, picture = reader.read()
     finally:
         reader.release()
-    if not found:
+    if not complete:
         raise SourceLostError(f"{video} has no frame {frame}")
     return np.asarray(picture, np.uint8)
 
@@ -91,8 +95,8 @@ def window(scene: Scene, tile: Tile) -> Pixels:
     return np.asarray(small, np.uint8)
 
 
-def timeline(looks: Sequence[Look], score: DigitScore, length: int) -> str:
-    """SVG, a lane a label: boxes where digits truly were, bars where the model saw them."""
+def timeline(looks: Sequence[Look], score: DigitScore, length: int) -> Markup:
+    """SVG, a lane per label: boxes where digits truly were, bars where the model saw them."""
     x = linear_scale(length / FPS, NAMES, WIDTH - 8)
     bottom = TOP + LANE * len(LANES)
     parts = [axis_x(x, TOP, bottom, "seconds")]
@@ -107,7 +111,7 @@ def timeline(looks: Sequence[Look], score: DigitScore, length: int) -> str:
         style = "truth" if is_right(tile, reading) else "truth missed"
         tip = f"{tile.digit} at {tile.frame / FPS:.1f} s, read {reading.label if reading else '–'}"
         parts.append(rect(start, _lane(str(tile.digit)) + 1, end - start, LANE - 2, style, tip=tip))
-    return svg(bottom + 40, "".join(parts), "what was in the window, and what was read")
+    return svg(bottom + 40, parts, "what was in the window, and what was read")
 
 
 def _lane(label: str) -> float:
@@ -121,12 +125,12 @@ def _bars(looks: Sequence[Look]) -> Iterator[tuple[int, int, str]]:
         yield frames[0], frames[-1], label
 
 
-def _strip(told: Told) -> Iterator[dict[str, Any]]:
-    for tile, reading in told.score.pairs:
+def _strip(results: DemoResults) -> Iterator[dict[str, Any]]:
+    for tile, reading in results.score.pairs:
         yield {
-            "image": _data_uri(window(told.scene, tile), 80),
+            "image": _data_uri(window(results.scene, tile), 80),
             "digit": tile.digit,
-            "read": reading.label if reading else "–",
+            "label": reading.label if reading else "–",
             "share": reading.share if reading else 0.0,
             "right": is_right(tile, reading),
         }

@@ -89,10 +89,10 @@ class Page(html.parser.HTMLParser):
 
 
 def parsed(page: str) -> Page:
-    found = Page()
-    found.feed(page)
-    assert found.open == []
-    return found
+    parser = Page()
+    parser.feed(page)
+    assert parser.open == []
+    return parser
 
 
 def test_the_page_is_one_file_without_the_network(full: BenchReport, jetson: Host) -> None:
@@ -107,9 +107,9 @@ def test_the_page_draws_everything_there_is(full: BenchReport) -> None:
     for heading in (
         "Engine only", "Frame to result", "Distribution", "Accuracy against latency",
         "Where a frame's time goes", "Start and memory", "Energy", "Sustained",
-        "Did the machine hold still?", "All figures", "Not measured", "Measured on",
+        "Did the machine hold still?", "All numbers", "Not measured", "Measured on",
     ):  # fmt: skip
-        assert heading.replace("'", "&#x27;") in page, heading
+        assert heading.replace("'", "&#39;") in page, heading
     assert parsed(page).counts["svg"] >= 9
     assert "pip install trt" in page
     assert "prefers-color-scheme:dark" in page
@@ -118,7 +118,7 @@ def test_the_page_draws_everything_there_is(full: BenchReport) -> None:
 def test_an_unverified_row_is_marked_in_red(full: BenchReport) -> None:
     page = html_page([full])
     assert "FAILED SELF-TEST" in page
-    assert "<tr class=bad>" in page
+    assert '<tr class="bad">' in page
 
 
 def test_the_page_shows_only_what_was_measured(make_report: Make) -> None:
