@@ -11,12 +11,10 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from edgecnn_runtime.bundle.manifest import Color, Interpolation, Resize, Task, Unit
+from edgecnn_export.planning.heads import HEADS
+from edgecnn_runtime.bundle.manifest import Color, Interpolation, Resize, TaskName, Unit
+from edgecnn_runtime.tasks import TASKS
 
-Head = Literal[
-    "auto", "classify", "yolov5", "yolov8", "yolov11", "nms", "yunet", "centerface",
-    "retinaface", "ssd", "ctc", "embed",
-]  # fmt: skip
 Size = Annotated[str, Meta(pattern=r"^[1-9][0-9]{0,4}(x[1-9][0-9]{0,4})?$")]
 Opset = Annotated[int, Meta(ge=18, le=20)]
 Fraction = Annotated[float, Meta(gt=0.0, le=1.0)]
@@ -76,11 +74,13 @@ class ExportConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         Literal["center", "corner"] | None, cli_help("where the picture sits in a letterbox")
     ] = None
 
-    task: Annotated[Task | None, cli_help("what the model does (default: told by its outputs)")] = (
-        None
-    )
+    task: Annotated[
+        TaskName | None,
+        cli_help("what the model does (default: told by its outputs)", "|".join(TASKS)),
+    ] = None
     head: Annotated[
-        Head | None, cli_help("how its outputs are decoded (default: auto)", "HEAD")
+        str | None,
+        cli_help(f"how its outputs are decoded (default: auto): {', '.join(HEADS)}", "HEAD"),
     ] = None
     labels: Annotated[
         str | tuple[str, ...] | None,

@@ -11,7 +11,7 @@ from edgecnn_export.quantization.step import Int8
 from edgecnn_export.verification.images import NetworkImages
 from edgecnn_export.verification.verify import Check, ReferenceOutputs
 from edgecnn_runtime.bundle.manifest import Manifest
-from edgecnn_runtime.types import Classification, Embedding, Reading, Result
+from edgecnn_runtime.tasks import task_of
 
 SCHEMA = 1
 
@@ -64,21 +64,9 @@ class ReportInputs:
     int8: Int8
 
 
-def summarize(result: Result) -> str:
-    """A result in a few words: ``7 98 %``, ``3 × face``, ``AB123``."""
-    if isinstance(result, Classification):
-        return f"{result.label} {result.score:.0%}"
-    if isinstance(result, Reading):
-        return result.text or "(nothing)"
-    if isinstance(result, Embedding):
-        return f"{result.vector.size} numbers"
-    labels = [detection.label for detection in result]
-    counts = [f"{labels.count(label)} × {label}" for label in dict.fromkeys(labels)]
-    return ", ".join(counts) or "nothing found"
-
-
 def make_report(facts: ReportInputs) -> ExportReport:
     """The report as it is written."""
+    task = task_of(facts.manifest.model)
     checks = {_where(check): check for check in facts.checks}
     return ExportReport(
         schema=SCHEMA,
@@ -90,7 +78,7 @@ def make_report(facts: ReportInputs) -> ExportReport:
         pictures=tuple(
             ReportImage(
                 name=name,
-                result=summarize(facts.truth.results[index]),
+                result=task.summarize(facts.truth.results[index]),
                 agreed={engine: check.agreed[index] for engine, check in checks.items()},
                 golden=index in facts.golden,
             )

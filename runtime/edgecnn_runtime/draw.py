@@ -1,9 +1,8 @@
-"""Results drawn on a copy of their frame.
+"""What results are drawn with: boxes, points, tags and banners.
 
 Everything scales with the picture, so that 480p and 4K look alike.
 """
 
-import heapq
 import math
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -13,16 +12,7 @@ import numpy as np
 
 from edgecnn_runtime.preprocess import Roi
 from edgecnn_runtime.text import CAPITAL, Color, TextRenderer
-from edgecnn_runtime.types import (
-    Box,
-    Classification,
-    Detection,
-    Embedding,
-    Pixels,
-    Point,
-    Reading,
-    Result,
-)
+from edgecnn_runtime.types import Box, Pixels, Point
 
 PALETTE: tuple[Color, ...] = (
     (128, 222, 74), (250, 165, 96), (36, 191, 251), (182, 114, 244), (238, 211, 34),
@@ -34,8 +24,6 @@ SHADE = 0.68
 """How dark a panel makes the picture behind it."""
 FRACTION = 3
 """Binary digits of OpenCV's subpixel coordinates."""
-TOP_K = 2
-"""Further classes listed below the best one of a classification."""
 
 
 class BannerLine(NamedTuple):
@@ -196,94 +184,6 @@ class Canvas:
         np.copyto(shade, under)
         _rounded(shade, (0, 0, under.shape[1], under.shape[0]), radius, INK)
         cv2.addWeighted(shade, SHADE, under, 1 - SHADE, 0, dst=under)
-
-
-class Annotator:
-    """Draws results on copies of their frames. One per thread: its letters are not thread-safe."""
-
-    def __init__(self, labels: Sequence[str] = (), roi: Roi | None = None) -> None:
-        """Allocate nothing yet.
-
-        Args:
-            labels: Class names by class number, to name the runners-up of a classification.
-            roi: The part of each frame that the model was given; it is framed.
-        """
-        self._labels = tuple(labels)
-        self._roi = roi
-        self._letters = TextRenderer()
-        self._canvas: Canvas | None = None
-
-    def annotate(self, pixels: Pixels, result: Result, *, caption: str = "") -> Pixels:
-        """Draw a result on a copy of its frame.
-
-        Args:
-            pixels: uint8[H,W,3] BGR; only read.
-            result: Coordinates in pixels of the frame.
-            caption: A line for the lower left corner, such as speed and age.
-
-        Returns:
-            uint8[H,W,3] BGR: the annotator's own buffer, overwritten by the next call. It is
-            allocated anew only for a frame of another size.
-        """
-        canvas = self._canvas
-        if canvas is None or canvas.pixels.shape != pixels.shape:
-            canvas = self._canvas = Canvas(
-                np.empty(pixels.shape, np.uint8),
-                labels=self._labels,
-                roi=self._roi,
-                letters=self._letters,
-            )
-        np.copyto(canvas.pixels, pixels)
-        if self._roi is not None:
-            x, y, w, h = self._roi
-            canvas.brackets(Box(x, y, x + w, y + h), PAPER, canvas.stroke)
-        draw_result(canvas, result)
-        if caption:
-            canvas.caption(caption)
-        return canvas.pixels
-
-
-def draw_result(canvas: Canvas, result: Result) -> None:
-    """Draw the result of any task."""
-    if isinstance(result, list):
-        _draw_detections(canvas, result)
-    elif isinstance(result, Classification):
-        _draw_classification(canvas, result)
-    elif isinstance(result, Reading):
-        _draw_reading(canvas, result)
-    else:
-        _draw_embedding(canvas, result)
-
-
-def _draw_detections(canvas: Canvas, detections: Sequence[Detection]) -> None:
-    ranked = sorted(detections, key=lambda detection: detection.score)
-    for detection in ranked:
-        color = class_color(detection.index)
-        canvas.box(detection.box, color)
-        canvas.points(detection.points, color, within=detection.box)
-    for detection in ranked:  # tags last, the surest on top
-        text = f"{detection.label} {detection.score:.2f}".strip()
-        canvas.tag(detection.box, text, class_color(detection.index))
-
-
-def _draw_classification(canvas: Canvas, result: Classification) -> None:
-    lines = [BannerLine(result.label, result.score, class_color(result.index))]
-    if len(canvas.labels) == len(result.scores):
-        scores = result.scores
-        best = heapq.nlargest(TOP_K + 1, range(len(scores)), key=scores.__getitem__)
-        others = [index for index in best if index != result.index][:TOP_K]
-        lines += [BannerLine(canvas.labels[i], float(scores[i]), QUIET) for i in others]
-    canvas.banner(lines)
-
-
-def _draw_reading(canvas: Canvas, result: Reading) -> None:
-    canvas.banner(
-        [BannerLine(result.text or "–", result.score if result.text else None, PALETTE[0])]
-    )
-
-
-def _draw_embedding(canvas: Canvas, result: Embedding) -> None:
-    canvas.banner([BannerLine(f"{len(result.vector)}-D embedding", None, PALETTE[0])])
 
 
 def class_color(index: int) -> Color:

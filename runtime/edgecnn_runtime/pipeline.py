@@ -49,7 +49,7 @@ class Pipeline:
             wait = start - frame.captured if frame.live else 0.0
             timings = Timings(wait, prepared - start, inferred - prepared, end - inferred)
             age = end - frame.captured if frame.live else None
-            results.append(FrameResult(frame, result, age, timings))
+            results.append(FrameResult(frame, model.spec.task, result, age, timings))
         return results
 
     def measure(self, runs: int = 5) -> float:

@@ -10,6 +10,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from edgecnn_runtime.tasks import TASKS
 from edgecnn_runtime.types import FrameResult
 
 PERCENTILE_WINDOW = 4096
@@ -29,7 +30,7 @@ class StatsSnapshot:
 
     Attributes:
         frames: Frames with a result.
-        results: Objects in them; see ``count_results``.
+        results: Objects, classes, texts or vectors in them; see ``Task.count``.
         dropped: Frames without a result, by reason.
         fps: Results per second since the first one.
         fps_now: Results per second during the last ``RECENT`` seconds.
@@ -68,7 +69,7 @@ class StreamStats:
                 self._began = now - timings.total
             self._latest[:, self._frames % PERCENTILE_WINDOW] = (now, timings.total, *ages)
             self._frames += 1
-            self._results += count_results(result)
+            self._results += TASKS[result.task].count(result.result)
 
     def drop(self, reason: DropReason) -> None:
         """Count a frame that got no result."""
@@ -91,13 +92,6 @@ class StreamStats:
                 wait=_percentiles(wait),
                 age=_percentiles(age),
             )
-
-
-def count_results(result: FrameResult) -> int:
-    """How many things a frame showed: its detections, or whether it could be read at all."""
-    if isinstance(result.result, list):
-        return len(result.result)
-    return 0 if getattr(result.result, "text", None) == "" else 1
 
 
 def _percentiles(seconds: NDArray[np.float64]) -> tuple[float, float] | None:

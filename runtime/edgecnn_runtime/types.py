@@ -141,6 +141,7 @@ class FrameResult:
 
     Attributes:
         frame: The frame that the model was given.
+        task: The model's task, a key of ``tasks.TASKS``: how the result is read, drawn and counted.
         result: The model's result, its coordinates in pixels of ``frame``.
         age: Seconds from the frame's capture to its result; None for a file that is not played
             in real time, whose frames have no age.
@@ -148,6 +149,7 @@ class FrameResult:
     """
 
     frame: Frame
+    task: str
     result: Result
     age: float | None
     timings: Timings

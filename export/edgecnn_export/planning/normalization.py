@@ -5,8 +5,9 @@ from collections.abc import Mapping
 
 from edgecnn_export.config import ExportConfig
 from edgecnn_export.planning.settings import ExportSettings
-from edgecnn_runtime.bundle.manifest import Color, Normalization, Task
+from edgecnn_runtime.bundle.manifest import Color, Normalization
 from edgecnn_runtime.errors import UsageError
+from edgecnn_runtime.tasks import TASKS
 
 IMAGENET = ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375))
 PRESETS: Mapping[str, tuple[float, float]] = {
@@ -17,7 +18,7 @@ PRESETS: Mapping[str, tuple[float, float]] = {
 
 
 def normalization(
-    settings: ExportSettings, color: Color, task: Task | None
+    settings: ExportSettings, color: Color, task: str | None
 ) -> tuple[Normalization, list[str]]:
     """Mean and std in the order of ``color``.
 
@@ -30,8 +31,9 @@ def normalization(
         Mean and std with their origin, and a warning for each assumption.
 
     Raises:
-        UsageError: No source gives the normalization of a detect or embed model, whose outputs
-            degrade without any later check noticing; or the numbers are invalid.
+        UsageError: No source gives the normalization of a model whose task is not to decide
+            (detect, embed): its outputs degrade without any later check noticing; or the numbers
+            are invalid.
     """
     config, origin = settings.config, settings.normalization
     channels = 1 if color == "gray" else 3
@@ -39,7 +41,7 @@ def normalization(
     if not config.color and channels > 1:
         warnings.append(f"ASSUMED color order: {color}. No source gives it: set --color")
     if origin == "assumed":
-        if task in {"detect", "embed"}:
+        if task and not TASKS[task].decides:
             raise UsageError(
                 f"how were the pixels of this {task} model normalized? A wrong guess loses "
                 "accuracy without any error: set --mean and --std (in 0..255), or --preset unit "

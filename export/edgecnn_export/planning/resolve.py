@@ -9,10 +9,10 @@ from typing import Any
 
 import msgspec
 
-from edgecnn_export.config import ExportConfig, Head
+from edgecnn_export.config import ExportConfig
 from edgecnn_export.planning import heads
 from edgecnn_export.planning.graph_info import GraphInfo
-from edgecnn_export.planning.labels import class_names, numbered, read_labels
+from edgecnn_export.planning.labels import class_names, read_labels
 from edgecnn_export.planning.normalization import normalization
 from edgecnn_export.planning.settings import ExportSettings
 from edgecnn_export.planning.size import Size
@@ -22,10 +22,9 @@ from edgecnn_runtime.bundle.manifest import (
     ModelSpec,
     Normalization,
     Resize,
-    Task,
 )
-from edgecnn_runtime.decode import make_decoder
 from edgecnn_runtime.errors import BundleError, ConfigError, UsageError
+from edgecnn_runtime.tasks import TASKS, make_decoder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,14 +43,18 @@ class Plan:
 
 
 def check_early(settings: ExportSettings, size: Size) -> None:
-    """Check normalization and labels before the long work starts.
+    """Check task, head, normalization and labels before the long work starts.
 
     Raises:
         UsageError: ``resolve`` would refuse them after it.
     """
-    task = settings.config.task or _head_task(settings.config.head)
-    normalization(settings, _color(settings.config, size), task)
-    read_labels(settings.config)
+    config = settings.config
+    if config.task not in {None, *TASKS}:
+        raise UsageError(f"--task {config.task}: expected one of {', '.join(TASKS)}")
+    head = _requested_head(config)
+    task = heads.task_of_head(head, config.task) if head else config.task
+    normalization(settings, _color(config, size), task)
+    read_labels(config)
 
 
 def resolve(settings: ExportSettings, size: Size, graph: GraphInfo) -> Plan:
@@ -67,26 +70,17 @@ def resolve(settings: ExportSettings, size: Size, graph: GraphInfo) -> Plan:
     """
     config = settings.config
     labels = read_labels(config)
-    options = _options(config)
     shapes = {o.name: tuple(1 if d is None else d for d in o.shape) for o in graph.outputs}
     outputs = heads.Outputs(
-        shapes, graph.tails, size.width, size.height, len(labels or ()), options
+        shapes, graph.tails, size.width, size.height, labels or (), _options(config)
     )
-    requested = config.head if config.head != "auto" else None
-    head = requested or heads.guess_head(outputs, config.task)
-    task = heads.HEADS[head][1]
-    if config.task not in {None, task}:
-        raise UsageError(f"--task {config.task} and --head {head} do not go together")
+    head = _requested_head(config) or heads.guess_head(outputs, config.task)
+    task = heads.task_of_head(head, config.task)
     color = _color(config, size)
     mean_std, warnings = normalization(settings, color, task)
-    if labels and task == "ocr":
-        options = {"charset": labels, **options}
-    if task == "ocr" and "charset" not in options:
-        name = outputs.one(3, "a text reader")
-        options = {"charset": numbered(shapes[name][2] - 1), **options}
-    decode = heads.decoder(head, outputs, options)
+    decode = heads.read_head(head, task, outputs)
     names = class_names(decode, outputs, labels)
-    if labels is None and len(names) > 1 and task in {"classify", "detect", "ocr"}:
+    if labels is None and len(names) > 1:
         warnings.append("no --labels: the classes are called 0, 1, 2, …")
     spec = ModelSpec(
         task=task,
@@ -103,8 +97,9 @@ def resolve(settings: ExportSettings, size: Size, graph: GraphInfo) -> Plan:
     return Plan(name=config.bundle_name(), spec=spec, warnings=tuple(warnings))
 
 
-def _head_task(head: Head | None) -> Task | None:
-    return heads.HEADS[head][1] if head and head != "auto" else None
+def _requested_head(config: ExportConfig) -> str:
+    """The head that the user named; "" where it is to be guessed."""
+    return "" if config.head == "auto" else config.head or ""
 
 
 def _options(config: ExportConfig) -> dict[str, Any]:
@@ -117,9 +112,9 @@ def _color(config: ExportConfig, size: Size) -> Color:
 
 
 def _input(
-    config: ExportConfig, size: Size, color: Color, mean_std: Normalization, task: Task
+    config: ExportConfig, size: Size, color: Color, mean_std: Normalization, task: str
 ) -> Input:
-    default: Resize = "letterbox" if task == "detect" else "stretch"
+    default: Resize = "letterbox" if TASKS[task].locates else "stretch"
     fields = {
         "width": size.width,
         "height": size.height,

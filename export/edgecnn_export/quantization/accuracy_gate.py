@@ -16,12 +16,12 @@ from edgecnn_export.verification.verify import ANY_COSINE, Gate, applicable_gate
 from edgecnn_runtime import __version__
 from edgecnn_runtime.backends import Options, get_engine, open_backend
 from edgecnn_runtime.bundle.manifest import ModelSpec, Quality
-from edgecnn_runtime.decode import make_decoder
 from edgecnn_runtime.device.fingerprint import numerics_key
 from edgecnn_runtime.evaluation.dataset import LabeledSet, class_index
 from edgecnn_runtime.evaluation.metrics import Score, score
 from edgecnn_runtime.parity import parity, snr_db
 from edgecnn_runtime.preprocess import Geometry, Preprocessor
+from edgecnn_runtime.tasks import make_decoder
 from edgecnn_runtime.types import Classification, Floats, Pixels, Reading, Result
 from edgecnn_runtime.verification.result_matching import agreement_rate
 

@@ -18,11 +18,11 @@ from edgecnn_runtime.backends import (
 )
 from edgecnn_runtime.bundle.bundle import GoldenData
 from edgecnn_runtime.bundle.manifest import Artifact, ModelSpec, Parity, Run, Yolo
-from edgecnn_runtime.decode import make_decoder
 from edgecnn_runtime.device.cpu import cpu_features, saturates
 from edgecnn_runtime.errors import UnsupportedModelError, VerificationError
 from edgecnn_runtime.parity import NOISE_FLOOR, input_sensitivity, parity, snr_db
 from edgecnn_runtime.preprocess import identity_geometry
+from edgecnn_runtime.tasks import make_decoder
 from edgecnn_runtime.types import Floats, Pixels, Result
 from edgecnn_runtime.verification.result_matching import agreement_rate, results_match
 from edgecnn_runtime.verification.selftest import run_batches

@@ -21,7 +21,8 @@ FileName: TypeAlias = Annotated[
 ]
 """A plain file name inside the bundle: no separator, no leading dot."""
 
-Task: TypeAlias = Literal["classify", "detect", "embed", "ocr"]
+TaskName: TypeAlias = Annotated[str, Meta(pattern="^[a-z][a-z0-9_]*$", max_length=32)]
+"""A key of ``tasks.TASKS``, which says what results of the task are."""
 Color: TypeAlias = Literal["rgb", "bgr", "gray"]
 Resize: TypeAlias = Literal["stretch", "letterbox", "crop"]
 Interpolation: TypeAlias = Literal["linear", "area"]
@@ -281,7 +282,7 @@ class ModelSpec(Part, frozen=True, kw_only=True):
     """What a model takes and gives: all that preparing its input and decoding its outputs needs.
 
     Attributes:
-        task: What a result is.
+        task: What a result is, by its name in ``tasks.TASKS``.
         input: How a frame becomes the artifact's input.
         outputs: The output tensors of every artifact.
         decode: How the outputs become a result.
@@ -289,7 +290,7 @@ class ModelSpec(Part, frozen=True, kw_only=True):
         batch: Batch sizes the artifacts take; None means any.
     """
 
-    task: Task
+    task: TaskName
     input: Input
     outputs: tuple[Output, ...]
     decode: Decode
@@ -300,6 +301,11 @@ class ModelSpec(Part, frozen=True, kw_only=True):
     def smallest_batch(self) -> int:
         """The smallest batch the artifacts take."""
         return min(self.batch) if self.batch else 1
+
+    @property
+    def score_threshold(self) -> float:
+        """The score under which the decoder drops what it finds; 0.0 where it drops nothing."""
+        return float(getattr(self.decode, "score", 0.0))
 
 
 class Manifest(Part, frozen=True, kw_only=True):

@@ -19,7 +19,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from edgecnn_runtime.bundle.manifest import ModelSpec, Task
+from edgecnn_runtime.bundle.manifest import ModelSpec
 from edgecnn_runtime.evaluation.table_labels import (
     LabelRow,
     SourceLocation,
@@ -34,7 +34,7 @@ LISTED = 3
 OVERHANG = 0.05
 """Of the picture's side: how far a box may reach out of it, because annotators let it."""
 OVERHANG_PIXELS = 2.0
-NEEDED: Mapping[Task, tuple[str, ...]] = {
+NEEDED: Mapping[str, tuple[str, ...]] = {
     "classify": ("file", "label"),
     "embed": ("file", "label"),
     "detect": ("file", "x", "y", "w", "h"),
@@ -142,7 +142,7 @@ def _folder(path: Path, spec: ModelSpec) -> list[LabeledImage]:
     return samples
 
 
-def _without_labels(path: Path, task: Task) -> str:
+def _without_labels(path: Path, task: str) -> str:
     """What a folder lacks from which no labeled picture was read."""
     count = sum(file.suffix.lower() in SUFFIXES for file in path.rglob("*"))
     if not count:

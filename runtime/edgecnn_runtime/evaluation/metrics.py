@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecnn_runtime.bundle.manifest import ModelSpec, Task
+from edgecnn_runtime.bundle.manifest import ModelSpec
 from edgecnn_runtime.evaluation.dataset import LabeledImage, class_index
 from edgecnn_runtime.types import Classification, Detection, Embedding, Reading, Result
 from edgecnn_runtime.verification.result_matching import iou
@@ -175,7 +175,7 @@ def _bootstrap(metric: str, value: Callable[[NDArray[np.int64]], float], count: 
     return Score(metric, everything, float(low), float(high), count)
 
 
-METRICS: Mapping[Task, Callable[[Any, Any, ModelSpec], Score]] = {
+METRICS: Mapping[str, Callable[[Any, Any, ModelSpec], Score]] = {
     "classify": _top1,
     "detect": _map50,
     "embed": _tar_at_far,

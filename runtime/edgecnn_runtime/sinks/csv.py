@@ -2,24 +2,22 @@
 
 import csv
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from edgecnn_runtime.sinks.base import SinkKind
 from edgecnn_runtime.sinks.serialize import frame_record, result_records
 from edgecnn_runtime.sinks.text_file import TextFile
+from edgecnn_runtime.tasks import TASKS
 from edgecnn_runtime.types import FrameResult
 
-COLUMNS = (
-    "source", "index", "time", "captured", "age_ms", "label", "class", "score", "text",
-    "x1", "y1", "x2", "y2", "points", "vector",
-)  # fmt: skip
-"""Columns of the table; a row fills the ones that its task has."""
+FRAME_COLUMNS = ("source", "index", "time", "captured", "age_ms")
+BOX_COLUMNS = ("x1", "y1", "x2", "y2")
 
 
 class CsvTable:
-    """Sink of one row per result, below a row of COLUMNS; may be shared by threads."""
+    """Sink of one row per result, below the names of the columns; may be shared by threads."""
 
     def __init__(self, path: Path) -> None:
         """Open the file and write the column names.
@@ -31,7 +29,8 @@ class CsvTable:
         self._lock = threading.Lock()
         # One for all rows: each writer of this module allocates 131 kB.
         self._writer = csv.writer(_Echo(), lineterminator="\n")
-        self._file.append(self._row(COLUMNS))
+        self._columns = table_columns()
+        self._file.append(self._row(self._columns))
 
     def write(self, result: FrameResult, /) -> None:
         """Append one row per result.
@@ -41,8 +40,8 @@ class CsvTable:
         """
         if records := result_records(result):
             frame = frame_record(result)
-            rows = ({**frame, **_flat(record)} for record in records)
-            self._file.append("".join(self._row(map(row.get, COLUMNS)) for row in rows))
+            rows = ({**frame, **_cells(record)} for record in records)
+            self._file.append("".join(self._row(map(row.get, self._columns)) for row in rows))
 
     def close(self) -> None:
         """Close the file; idempotent."""
@@ -60,18 +59,22 @@ class _Echo:
         return row
 
 
-def _flat(record: dict[str, Any]) -> dict[str, Any]:
+def table_columns() -> tuple[str, ...]:
+    """The columns of the frame, then those of every task; a row fills the ones its task has."""
+    names = [name for task in TASKS.values() for name in task.columns]
+    return tuple(dict.fromkeys((*FRAME_COLUMNS, *names)))
+
+
+def _cells(record: Mapping[str, Any]) -> dict[str, Any]:
     """A record's values by column: the class number has its own, lists are numbers with spaces."""
-    flat = {key: value for key, value in record.items() if key in COLUMNS}
-    flat["class"] = record.get("index")
-    flat.pop("index", None)
-    flat |= dict(zip(("x1", "y1", "x2", "y2"), record.get("box", ()), strict=False))
-    for key in ("points", "vector"):
-        values = record.get(key, ())
-        flat[key] = " ".join(
-            str(number) for value in values for number in (value if key == "points" else (value,))
-        )
-    return flat
+    cells = {**record, "class": record.get("index")}
+    cells.pop("index", None)  # the frame's
+    cells |= zip(BOX_COLUMNS, cells.get("box", ()), strict=False)
+    return {name: _flat(value) for name, value in cells.items()}
+
+
+def _flat(value: Any) -> Any:
+    return " ".join(str(_flat(part)) for part in value) if isinstance(value, list) else value
 
 
 KIND = SinkKind(

@@ -7,24 +7,21 @@ A JSON line:
      "box": [512.1, 300.0, 571.8, 380.4], "points": [[520.0, 331.2], …]}]}
 
 time: seconds since the stream's start, null without time stamps. captured: UTC, and age_ms, for
-live sources only. A result has, by task, label, index and score (classify), these with box and
-points in frame pixels (detect), text, score and char_scores (ocr), or vector (embed).
+live sources only. The keys of a result are its task's own: see ``serialize`` of each in ``tasks``.
 """
 
 import time
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from typing import Any
 
-from edgecnn_runtime.types import Classification, Detection, Embedding, Frame, FrameResult, Reading
+from edgecnn_runtime.tasks import TASKS
+from edgecnn_runtime.types import Frame, FrameResult
 
 
-def result_records(result: FrameResult) -> list[dict[str, Any]]:
+def result_records(result: FrameResult) -> Sequence[Mapping[str, object]]:
     """One record per object, class, text or vector; empty where the frame shows none."""
-    if isinstance(result.result, list):
-        return [_detection(detection) for detection in result.result]
-    if isinstance(result.result, Reading) and not result.result.text:
-        return []
-    return [_single(result.result)]
+    return TASKS[result.task].serialize(result.result)
 
 
 def frame_record(result: FrameResult) -> dict[str, Any]:
@@ -45,22 +42,3 @@ def wall_clock(frame: Frame) -> str:
     captured = time.time() - (time.monotonic() - frame.captured)
     stamp = datetime.fromtimestamp(captured, timezone.utc).isoformat(timespec="milliseconds")
     return stamp.replace("+00:00", "Z")
-
-
-def _detection(detection: Detection) -> dict[str, Any]:
-    return {
-        "label": detection.label,
-        "index": detection.index,
-        "score": round(detection.score, 4),
-        "box": [round(float(value), 1) for value in detection.box],
-        "points": [[round(float(x), 1), round(float(y), 1)] for x, y in detection.points],
-    }
-
-
-def _single(result: Classification | Reading | Embedding) -> dict[str, Any]:
-    if isinstance(result, Classification):
-        return {"label": result.label, "index": result.index, "score": round(result.score, 4)}
-    if isinstance(result, Reading):
-        scores = [round(score, 4) for score in result.char_scores]
-        return {"text": result.text, "score": round(result.score, 4), "char_scores": scores}
-    return {"vector": [round(float(value), 6) for value in result.vector]}

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import cv2
 
-from edgecnn_runtime.draw import Annotator
 from edgecnn_runtime.errors import EdgecnnError
 from edgecnn_runtime.preprocess import Roi
+from edgecnn_runtime.sinks.annotator import Annotator
 from edgecnn_runtime.sinks.base import SinkKind
 from edgecnn_runtime.types import FrameResult
 
@@ -36,7 +36,7 @@ class Snapshot:
         Raises:
             EdgecnnError: It cannot be written; the picture before stays.
         """
-        drawing = self._annotator.annotate(result.frame.pixels, result.result)
+        drawing = self._annotator.annotate(result)
         try:
             _, data = cv2.imencode(self.path.suffix, drawing)
             self._part.write_bytes(data.data)

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import cv2
 
-from edgecnn_runtime.draw import Annotator
 from edgecnn_runtime.errors import EdgecnnError
 from edgecnn_runtime.preprocess import Roi
+from edgecnn_runtime.sinks.annotator import Annotator
 from edgecnn_runtime.sinks.base import SinkKind
 from edgecnn_runtime.sinks.encoders import CODECS, Encoder, open_encoder
 from edgecnn_runtime.types import FrameResult
@@ -73,7 +73,7 @@ class Video:
                 self._encoder = open_encoder(self._part, width, height, self._fps or 25.0)
                 self._size, self.codec = (width, height), self._encoder.codec
             self._encoder.hold(at)  # before the annotator's buffer gets its next picture
-            drawing = self._annotator.annotate(pixels, result.result, caption=text)
+            drawing = self._annotator.annotate(result, caption=text)
             if (width, height) != self._size:
                 drawing = cv2.resize(drawing, self._size, interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
             self._encoder.write(drawing, at)

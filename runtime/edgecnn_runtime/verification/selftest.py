@@ -13,12 +13,13 @@ from edgecnn_runtime import __version__
 from edgecnn_runtime.backends import Backend, get_engine
 from edgecnn_runtime.bundle.bundle import Bundle, GoldenData, load_golden
 from edgecnn_runtime.bundle.manifest import Artifact, ModelSpec
-from edgecnn_runtime.decode import Decoder, make_decoder
+from edgecnn_runtime.decode.base import Decoder
 from edgecnn_runtime.device.cache import read_entry, write_entry
 from edgecnn_runtime.device.fingerprint import numerics_key
 from edgecnn_runtime.errors import SelfTestError
 from edgecnn_runtime.parity import snr_db
 from edgecnn_runtime.preprocess import identity_geometry
+from edgecnn_runtime.tasks import make_decoder
 from edgecnn_runtime.types import Floats, Result, Tensors
 from edgecnn_runtime.verification.result_matching import results_match
 
@@ -164,7 +165,9 @@ def golden_agreement(
     return sum(same) / count
 
 
-def _result(model: ModelSpec, decoder: Decoder, outputs: dict[str, Floats], item: int) -> Result:
+def _result(
+    model: ModelSpec, decoder: Decoder[Result], outputs: dict[str, Floats], item: int
+) -> Result:
     one = {
         output.name: np.moveaxis(outputs[output.name][item : item + 1], 0, output.batch_axis)
         for output in model.outputs

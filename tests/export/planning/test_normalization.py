@@ -9,11 +9,11 @@ from edgecnn_export.config import ExportConfig
 from edgecnn_export.planning.labels import read_labels
 from edgecnn_export.planning.normalization import normalization
 from edgecnn_export.planning.settings import ExportSettings
-from edgecnn_runtime.bundle.manifest import Color, Normalization, Task
+from edgecnn_runtime.bundle.manifest import Color, Normalization
 from edgecnn_runtime.errors import UsageError
 
 
-def said(color: Color = "rgb", task: Task = "classify", **fields: Any) -> Normalization:
+def said(color: Color = "rgb", task: str = "classify", **fields: Any) -> Normalization:
     config = ExportConfig(color=color, **fields)
     origin: Any = "flag" if fields else "assumed"
     return normalization(ExportSettings(config, origin), color, task)[0]
@@ -61,7 +61,7 @@ def test_what_nobody_said_is_assumed_aloud() -> None:
 
 
 @pytest.mark.parametrize("task", ["detect", "embed"])
-def test_detectors_and_embeddings_refuse_to_assume(task: Task) -> None:
+def test_detectors_and_embeddings_refuse_to_assume(task: str) -> None:
     with pytest.raises(UsageError, match="set --mean and --std"):
         said(task=task)
 

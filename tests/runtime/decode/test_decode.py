@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from edgecnn_runtime.bundle import manifest as m
-from edgecnn_runtime.decode import make_decoder
 from edgecnn_runtime.errors import BundleError
 from edgecnn_runtime.preprocess import identity_geometry
+from edgecnn_runtime.tasks import make_decoder
 from edgecnn_runtime.types import Classification, Embedding, Reading
 
 HOSTILE = st.floats(width=32, allow_nan=True, allow_infinity=True)

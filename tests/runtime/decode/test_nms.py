@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgecnn_runtime.bundle import manifest as m
-from edgecnn_runtime.decode import make_decoder
 from edgecnn_runtime.errors import BundleError
 from edgecnn_runtime.preprocess import identity_geometry
+from edgecnn_runtime.tasks import make_decoder
 from edgecnn_runtime.types import Detection
 
 WIDTH, HEIGHT = 64, 48
