@@ -28,7 +28,7 @@ from edgecnn_runtime.bundle.manifest import (
     Output,
     Yolo,
 )
-from edgecnn_runtime.types import Frame, FrameResult, Timings
+from edgecnn_runtime.types import Classification, Embedding, Frame, FrameResult, Reading, Timings
 
 settings.register_profile("untimed", deadline=None)  # a busy machine is no failure
 settings.load_profile("untimed")
@@ -237,6 +237,10 @@ def task(classifier: ModelSpec) -> Callable[[str], ModelSpec]:
     return change
 
 
+TASK_OF = {Classification: "classify", Reading: "ocr", list: "detect", Embedding: "embed"}
+"""Of results that tests make."""
+
+
 @pytest.fixture(scope="session")
 def frame_result() -> Callable[..., FrameResult]:
     """Makes the result of a gray frame: ``frame_result([detection], index=3, size=(480, 640))``."""
@@ -244,12 +248,13 @@ def frame_result() -> Callable[..., FrameResult]:
     def make(
         result: Any, *, index: int = 0, pts: float | None = None, age: float | None = None,
         at: float = 0.0, size: tuple[int, int] = (240, 320), gray: int = 90,
-        source: str = "rtsp://u:***@cam/1",
+        source: str = "rtsp://u:***@cam/1", task: str = "",
     ) -> FrameResult:  # fmt: skip
         pixels = np.full((*size, 3), gray, np.uint8)
         pixels.setflags(write=False)
         frame = Frame(pixels, index, at, pts, source)
-        return FrameResult(frame, result, age, Timings(0.0, 0.001, 0.005, 0.001))
+        timings = Timings(0.0, 0.001, 0.005, 0.001)
+        return FrameResult(frame, task or TASK_OF[type(result)], result, age, timings)
 
     return make
 

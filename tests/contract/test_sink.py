@@ -79,7 +79,7 @@ def test_it_leaves_the_frame_as_it_was(tmp_path: Path, name: str) -> None:
     sink = open_sink(name, tmp_path, roi=(10, 10, 200, 100))
     for index in range(2):
         frame = Frame(pixels, index, index / 25, index / 25, "camera")
-        sink.write(FrameResult(frame, [FACE], 0.05, Timings(0.0, 0.001, 0.005, 0.001)))
+        sink.write(FrameResult(frame, "detect", [FACE], 0.05, Timings(0.0, 0.001, 0.005, 0.001)))
     sink.close()
     np.testing.assert_array_equal(pixels, before)
 
@@ -148,7 +148,9 @@ def fill_and_close(sink: FrameSink) -> list[str]:
         for i in range(40):
             pixels = noise.integers(0, 255, (480, 640, 3), np.uint8)
             frame = Frame(pixels, i, i / 25, i / 25, "camera")
-            sink.write(FrameResult(frame, [FACE] * 20, None, Timings(0.0, 0.001, 0.005, 0.001)))
+            sink.write(
+                FrameResult(frame, "detect", [FACE] * 20, None, Timings(0.0, 0.001, 0.005, 0.001))
+            )
 
     for step in (fill, sink.close, sink.close):
         try:

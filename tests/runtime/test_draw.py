@@ -8,11 +8,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgecnn_runtime.draw import PALETTE, Annotator, Canvas, font_size, thickness
+from edgecnn_runtime.draw import PALETTE, Canvas, font_size, thickness
+from edgecnn_runtime.sinks.annotator import Annotator
 from edgecnn_runtime.text import TextRenderer
-from edgecnn_runtime.types import Box, Classification, Detection, Embedding, Reading
+from edgecnn_runtime.types import (
+    Box,
+    Classification,
+    Detection,
+    Embedding,
+    Frame,
+    FrameResult,
+    Reading,
+    Timings,
+)
 
-ANNOTATOR = Annotator(["red", "green", "blue", "gray"])
+COLORS = Annotator(["red", "green", "blue", "gray"])
 SCORES = np.array([0.1, 0.7, 0.15, 0.05], np.float32)
 ANYTHING = [
     Classification("green", 1, 0.7, SCORES),
@@ -26,6 +36,18 @@ ANYTHING = [
 ]
 
 
+TASK_OF = {Classification: "classify", Reading: "ocr", list: "detect", Embedding: "embed"}
+
+
+def annotate(
+    annotator: Annotator, pixels: np.ndarray, result: Any, *, caption: str = ""
+) -> np.ndarray:
+    frame = Frame(pixels, 0, 0.0, None, "camera")
+    timings = Timings(0.0, 0.0, 0.0, 0.0)
+    annotated = FrameResult(frame, TASK_OF[type(result)], result, None, timings)
+    return annotator.annotate(annotated, caption=caption)
+
+
 def gray(height: int, width: int) -> np.ndarray:
     return np.full((height, width, 3), 128, np.uint8)
 
@@ -33,7 +55,7 @@ def gray(height: int, width: int) -> np.ndarray:
 @pytest.mark.parametrize("result", ANYTHING, ids=lambda one: type(one).__name__)
 @pytest.mark.parametrize("size", [(1, 1), (28, 28), (480, 640), (640, 360), (2160, 3840)])
 def test_anything_is_drawn_on_any_size(result: Any, size: tuple[int, int]) -> None:
-    pixels = ANNOTATOR.annotate(gray(*size), result, caption="25.0 fps   8.1 ms   age 63 ms")
+    pixels = annotate(COLORS, gray(*size), result, caption="25.0 fps   8.1 ms   age 63 ms")
     assert pixels.shape == (*size, 3)
     assert (pixels != 128).any()
 
@@ -41,10 +63,10 @@ def test_anything_is_drawn_on_any_size(result: Any, size: tuple[int, int]) -> No
 def test_the_frame_itself_stays_as_it_was() -> None:
     frame = gray(240, 320)
     frame.setflags(write=False)
-    drawing = ANNOTATOR.annotate(frame, ANYTHING[-1])
+    drawing = annotate(COLORS, frame, ANYTHING[-1])
     assert (frame == 128).all()
     assert (drawing != 128).any()
-    assert ANNOTATOR.annotate(frame, []) is drawing  # one buffer for all frames of a size
+    assert annotate(COLORS, frame, []) is drawing  # one buffer for all frames of a size
     assert (drawing == 128).all()
 
 
@@ -58,13 +80,13 @@ def test_results_outside_the_picture_do_no_harm(
     corners: tuple[float, ...], points: list[tuple[float, float]], label: str, index: int
 ) -> None:
     box = Box(*corners)
-    ANNOTATOR.annotate(gray(120, 160), [Detection(box, 0.5, label, index, tuple(points))])
+    annotate(COLORS, gray(120, 160), [Detection(box, 0.5, label, index, tuple(points))])
 
 
 def test_a_box_is_where_it_was_found_in_the_color_of_its_class() -> None:
     for index in (0, 1, len(PALETTE)):
         detection = Detection(Box(200, 150, 400, 350), 0.9, "x", index)
-        pixels = ANNOTATOR.annotate(gray(480, 640), [detection])
+        pixels = annotate(COLORS, gray(480, 640), [detection])
         colored = np.abs(pixels.astype(int) - PALETTE[index % len(PALETTE)]).max(axis=2) < 8
         rows, columns = np.nonzero(colored[151:])  # below its tag
         assert columns.min() == pytest.approx(200, abs=4)
@@ -76,13 +98,13 @@ def test_a_box_is_where_it_was_found_in_the_color_of_its_class() -> None:
 def test_a_tag_stays_in_the_picture() -> None:
     """Of a box at the upper right corner: inside it, and moved to the left."""
     detection = Detection(Box(560, 2, 640, 200), 0.9, "a long class name", 0)
-    pixels = ANNOTATOR.annotate(gray(480, 640), [detection])
+    pixels = annotate(COLORS, gray(480, 640), [detection])
     assert (pixels[:100, 300:556] != 128).any()
 
 
 def test_a_roi_is_framed_and_its_reading_stands_below() -> None:
     annotator = Annotator(roi=(100, 100, 200, 80))
-    pixels = annotator.annotate(gray(480, 640), Reading("123", 0.9))
+    pixels = annotate(annotator, gray(480, 640), Reading("123", 0.9))
     assert (pixels[100, 100:120] == 255).any()
     assert (pixels[130:150, 130:270] == 128).all()
     assert (pixels[190:230, 110:200] != 128).any()
@@ -120,7 +142,7 @@ def test_strokes_stand_in_for_letters_where_opencv_has_none(
     monkeypatch.delattr(cv2, "FontFace", raising=False)
     annotator = Annotator(["red", "green", "blue", "gray"])
     for result in ANYTHING:
-        assert (annotator.annotate(gray(480, 640), result, caption="8.1 ms") > 200).any()
+        assert (annotate(annotator, gray(480, 640), result, caption="8.1 ms") > 200).any()
 
 
 def test_lines_and_letters_grow_with_the_picture() -> None:

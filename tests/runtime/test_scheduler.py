@@ -41,7 +41,7 @@ class Engine:
             world.stale += frame.live and len(newest) > 0
             world.waits.append(start - frame.captured)
         world.advance(self.seconds)
-        return [FrameResult(frame, NOTHING, None, Timings(0, 0, 0, 0)) for frame in frames]
+        return [FrameResult(frame, "embed", NOTHING, None, Timings(0, 0, 0, 0)) for frame in frames]
 
 
 class Camera:
@@ -349,7 +349,7 @@ class Instant:
 
     def __call__(self, frames: Sequence[Frame], /) -> list[FrameResult]:
         self.act()
-        return [FrameResult(frame, NOTHING, None, Timings(0, 0, 0, 0)) for frame in frames]
+        return [FrameResult(frame, "embed", NOTHING, None, Timings(0, 0, 0, 0)) for frame in frames]
 
 
 def test_the_loop_wakes_for_a_frame_for_room_for_a_rate_limit_and_to_stop() -> None:

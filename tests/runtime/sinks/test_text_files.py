@@ -13,7 +13,7 @@ import pytest
 
 from edgecnn_runtime.errors import EdgecnnError, UsageError
 from edgecnn_runtime.sinks import SINKS, sink_for
-from edgecnn_runtime.sinks.csv import COLUMNS, CsvTable
+from edgecnn_runtime.sinks.csv import CsvTable, table_columns
 from edgecnn_runtime.sinks.jsonl import JsonLines
 from edgecnn_runtime.sinks.serialize import frame_record, result_records
 from edgecnn_runtime.types import Box, Classification, Detection, Embedding, FrameResult, Reading
@@ -112,7 +112,7 @@ def test_the_ending_of_a_file_decides_what_is_saved(tmp_path: Path, name: str, k
 
 def test_every_key_of_an_event_is_documented(root: Path, frame_result: MakeResult) -> None:
     text = (root / "docs" / "streams.md").read_text()
-    keys = {*COLUMNS, "results", *frame_record(frame_result([FACE]))}
+    keys = {*table_columns(), "results", *frame_record(frame_result([FACE]))}
     for result in ([FACE], Reading("A", 0.5, (0.5,)), Embedding(SCORES)):
         keys |= {key for record in result_records(frame_result(result)) for key in record}
     assert {"char_scores", "vector", "age_ms"} <= keys

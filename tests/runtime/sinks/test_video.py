@@ -125,7 +125,7 @@ for closing in range(2):
         for i in range(0 if closing else 60):
             pixels = rng.integers(0, 255, (240, 320, 3), np.uint8)
             frame = Frame(pixels, i, i / 10, i / 10, "")
-            out.write(FrameResult(frame, [], None, Timings(0, 0, 0, 0)))
+            out.write(FrameResult(frame, "detect", [], None, Timings(0, 0, 0, 0)))
         if closing:
             out.close()
     except EdgecnnError as error:
