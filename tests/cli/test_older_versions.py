@@ -18,7 +18,7 @@ from edgecnn_runtime import __version__, load
 from edgecnn_runtime.backends.nvidia import engine_cache
 from edgecnn_runtime.bundle.bundle import load_golden, open_bundle, parse_manifest
 from edgecnn_runtime.bundle.manifest import SCHEMA_VERSION
-from edgecnn_runtime.decode import make_decoder
+from edgecnn_runtime.tasks import make_decoder
 from edgecnn_runtime.types import Classification
 
 DATA = Path(__file__).parents[1] / "data" / "v1"
