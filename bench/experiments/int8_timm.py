@@ -18,7 +18,7 @@ from lib.material import photographs_apart
 from lib.quantized import ENGINES, export_int8, forms_in_float
 from lib.timm_models import centered_cosine, int8_network, normalization, reference_preprocess
 
-from edgecnn_export.verification.verify import infer
+from edgecnn_export.verification.compare import infer
 from edgecnn_runtime.preprocess import prepare
 
 GOAL = 0.99

@@ -85,14 +85,14 @@ def _print(result: "ExportResult", console: "Console") -> None:
     for heading in ("size", "cosine", "SNR", "agree"):
         table.add_column(heading, no_wrap=True, justify="right")
     for check in result.checks:
-        worst = min(check.run.parity.values(), key=lambda parity: parity.cosine)
+        worst = min(check.comparison.parity.values(), key=lambda parity: parity.cosine)
         table.add_row(
             check.artifact.file,
-            check.run.engine,
+            check.engine,
             decimal(check.artifact.bytes),
             cosine_text(worst.cosine),
             f"{worst.snr_db:.1f} dB",
-            f"{check.run.agreement:.0%}",
+            f"{check.comparison.agreement:.0%}",
         )
     console.print(table)
     for one in result.int8.results:

@@ -23,10 +23,11 @@ from edgecnn_export.quantization.step import Int8, check_int8, quantize_step
 from edgecnn_export.report import ReportInputs
 from edgecnn_export.report_html.files import write_report
 from edgecnn_export.tracing.trace import trace
-from edgecnn_export.verification.divergence import FailureContext, describe_failure, require_finite
+from edgecnn_export.verification.compare import decode_reference
+from edgecnn_export.verification.divergence import describe_failure, require_finite
 from edgecnn_export.verification.golden import most_distinct, write_golden
 from edgecnn_export.verification.images import Flag, collect, list_pictures, read_pictures
-from edgecnn_export.verification.reduced_precision import NOT_CHECKED, check_reduced
+from edgecnn_export.verification.reduced_precision import Reduced, check_reduced
 from edgecnn_export.verification.reference import make_reference, reference_preprocess
 from edgecnn_export.verification.verify import (
     Check,
@@ -34,7 +35,6 @@ from edgecnn_export.verification.verify import (
     artifacts_with_runs,
     constant_output_warnings,
     engines,
-    make_truth,
     stable_images,
 )
 from edgecnn_runtime.bundle.bundle import (
@@ -119,7 +119,7 @@ def export(config: ExportConfig, progress: Progress | None = None) -> ExportResu
                 artifact = write_artifact(folder, fuse_float(model))
 
             with timed.step("run the reference"):
-                truth = make_truth(
+                truth = decode_reference(
                     spec,
                     pictures.pixels,
                     require_finite(answers.result(), model, pictures.pixels),
@@ -128,17 +128,14 @@ def export(config: ExportConfig, progress: Progress | None = None) -> ExportResu
             verifier = Verifier(folder, spec, truth)
             checks = verifier.run([artifact], backends, timed)
             if any(check.failed for check in checks):
-                suspects = FailureContext(loaded.module, traced, folder)
-                raise VerificationError(
-                    describe_failure(checks, suspects, truth.pixels, spec.input)
-                )
+                raise VerificationError(describe_failure(checks, verifier, reference))
 
             int8 = quantize_step(model, verifier, settings.config, backends, timed)
             checks += verifier.run(int8.artifacts, backends, timed)
             reduced = (
                 check_reduced(verifier, checks, timed)
                 if settings.config.reduced or settings.config.int8
-                else NOT_CHECKED
+                else Reduced()
             )
             checks += reduced.passed
 
@@ -156,7 +153,7 @@ def export(config: ExportConfig, progress: Progress | None = None) -> ExportResu
                     *plan.warnings,
                     *pictures.warnings,
                     *constant_output_warnings(truth),
-                    *reduced.left_out,
+                    *reduced.warnings,
                     *int8.warnings,
                 )
                 facts = ReportInputs(

@@ -8,8 +8,9 @@ import msgspec
 from edgecnn_export.planning.graph_info import GraphSummary
 from edgecnn_export.quantization.report import Int8Report, make_int8_report
 from edgecnn_export.quantization.step import Int8
+from edgecnn_export.verification.compare import ReferenceOutputs
 from edgecnn_export.verification.images import NetworkImages
-from edgecnn_export.verification.verify import Check, ReferenceOutputs
+from edgecnn_export.verification.verify import Check
 from edgecnn_runtime.bundle.manifest import Manifest
 from edgecnn_runtime.tasks import task_of
 
@@ -79,7 +80,7 @@ def make_report(facts: ReportInputs) -> ExportReport:
             ReportImage(
                 name=name,
                 result=task.summarize(facts.truth.results[index]),
-                agreed={engine: check.agreed[index] for engine, check in checks.items()},
+                agreed={engine: check.comparison.agreed[index] for engine, check in checks.items()},
                 golden=index in facts.golden,
             )
             for index, name in enumerate(facts.pictures.names)
@@ -93,4 +94,4 @@ def make_report(facts: ReportInputs) -> ExportReport:
 def _where(check: Check) -> str:
     """What a person calls one artifact on one engine."""
     target = check.artifact.target
-    return check.run.engine if target == "any" else f"{check.run.engine} int8-{target}"
+    return check.engine if target == "any" else f"{check.engine} int8-{target}"

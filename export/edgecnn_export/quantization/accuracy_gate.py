@@ -11,21 +11,28 @@ import onnx
 
 from edgecnn_export.quantization.accuracy_restoration import GateResult
 from edgecnn_export.quantization.detection_distance import detection_distance
+from edgecnn_export.verification.compare import (
+    ReferenceOutputs,
+    compare,
+    decode_all,
+    decode_reference,
+    infer,
+)
+from edgecnn_export.verification.gate import ANY_COSINE, LOWER, Gate, applicable_gate
 from edgecnn_export.verification.output_slices import output_slices
-from edgecnn_export.verification.verify import ANY_COSINE, Gate, applicable_gate, decode_all, infer
 from edgecnn_runtime import __version__
 from edgecnn_runtime.backends import Options, get_engine, open_backend
 from edgecnn_runtime.bundle.manifest import ModelSpec, Quality
 from edgecnn_runtime.device.fingerprint import numerics_key
 from edgecnn_runtime.evaluation.dataset import LabeledSet, class_index
 from edgecnn_runtime.evaluation.metrics import Score, score
-from edgecnn_runtime.parity import parity, snr_db
+from edgecnn_runtime.parity import snr_db
 from edgecnn_runtime.preprocess import Geometry, Preprocessor
 from edgecnn_runtime.tasks import make_decoder
 from edgecnn_runtime.types import Classification, Floats, Pixels, Reading, Result
 from edgecnn_runtime.verification.result_matching import agreement_rate
 
-GATE = Gate(cosine=0.99, agreement=0.99)
+GATE = LOWER
 """Where no evaluation data is given."""
 TARGET = Gate(cosine=0.994, agreement=0.995)
 """What a repair goes on for: pictures other than those measured on lose up to 1.7 times as much."""
@@ -66,10 +73,8 @@ class AccuracyGate:
 
     Attributes:
         spec: What the model takes and gives.
-        pixels: uint8[N,H,W,3] BGR that were not calibrated on.
+        truth: The float graph's outputs on images that were not calibrated on.
         engines: Backends to run on.
-        outputs: The float graph's outputs for ``pixels``, float32[N,…] by name.
-        results: The same, decoded.
         evaluation: Labeled images; with them the task's metric decides.
         reference: The float graph's score on them.
         example: An answer of the float graph that is not its label, in words; "" without one.
@@ -78,10 +83,8 @@ class AccuracyGate:
     """
 
     spec: ModelSpec
-    pixels: Pixels
+    truth: ReferenceOutputs
     engines: Sequence[str]
-    outputs: Mapping[str, Floats]
-    results: Sequence[Result]
     evaluation: LabeledSet | None
     reference: Score | None
     example: str
@@ -139,9 +142,14 @@ class AccuracyGate:
         return apart + TIE_BREAKER * sum(min(error, 1.0) for error in errors) / len(errors)
 
     @property
+    def pixels(self) -> Pixels:
+        """The images graphs are measured on, uint8[N,H,W,3] BGR."""
+        return self.truth.pixels
+
+    @property
     def gate(self) -> Gate:
         """What an engine has to reach without evaluation data."""
-        return applicable_gate(GATE, self.spec, self.results)
+        return applicable_gate(GATE, self.spec, self.truth.results)
 
     @property
     def labels_uninformative(self) -> bool:
@@ -178,37 +186,31 @@ class AccuracyGate:
 
     @property
     def _decides(self) -> bool:
-        return all(isinstance(result, Classification | Reading) for result in self.results)
+        return all(isinstance(result, Classification | Reading) for result in self.truth.results)
 
     def _parts(self, name: str, values: Floats) -> list[Floats]:
         return output_slices(self.spec.decode, name, values)
 
     def _measure(self, path: Path, engine: str) -> GateMeasurement:
-        got = infer(path, self.spec, engine, self.pixels, self.spec.smallest_batch)
-        pairs = [
-            pair
-            for name, values in self.outputs.items()
-            for pair in zip(self._parts(name, values), self._parts(name, got[name]), strict=True)
-        ]
-        cosine = min(parity(one, other).cosine for one, other in pairs)
-        snr = min(snr_db(one, other) for one, other in pairs)
-        agreement = self._agreement(got)
-        foreseen = self._foreseen(got) if self._decides else agreement
-        quality = _score(self.spec, path, engine, self.evaluation)[0]
-        return GateMeasurement(engine, cosine, agreement, foreseen, snr, quality)
+        comparison = compare(path, self.spec, self.truth, engine)
+        return GateMeasurement(
+            engine,
+            comparison.cosine,
+            comparison.agreement,
+            self._foreseen(comparison.outputs) if self._decides else comparison.agreement,
+            comparison.snr_db,
+            _score(self.spec, path, engine, self.evaluation)[0],
+        )
 
-    def _agreement(self, got: Mapping[str, Floats]) -> float:
-        results = zip(self.results, decode_all(self.spec, got), strict=True)
-        return agreement_rate(results, threshold=self._threshold)
-
-    def _foreseen(self, got: Mapping[str, Floats]) -> float:
+    def _foreseen(self, outputs: Mapping[str, Floats]) -> float:
         """The more error, the more decisions change, and in proportion while they are few: so a
-        few pictures with a larger error tell of many with this one. ``got`` is overwritten.
+        few pictures with a larger error tell of many with this one. ``outputs`` is overwritten.
         """
-        for name, values in self.outputs.items():
-            error = np.subtract(got[name], values, out=got[name])
+        for name, values in self.truth.outputs.items():
+            error = np.subtract(outputs[name], values, out=outputs[name])
             np.add(values, np.multiply(error, STRESS_FACTOR, out=error), out=error)
-        return 1 - (1 - self._agreement(got)) / STRESS_FACTOR
+        pairs = zip(self.truth.results, decode_all(self.spec, outputs), strict=True)
+        return 1 - (1 - agreement_rate(pairs, threshold=self._threshold)) / STRESS_FACTOR
 
     def _margin(self, one: GateMeasurement) -> float:
         agrees = self.gate.margin(one.cosine, min(one.agreement, one.foreseen))
@@ -272,14 +274,12 @@ def make_gate(
         max_drop: How much of their metric may be lost, in points of a hundred.
     """
     with _file(model) as path:
-        outputs = infer(path, spec, engines[0], pixels, spec.smallest_batch)
+        outputs = infer(path, spec, engines[0], pixels)
         reference, answers = _score(spec, path, engines[0], evaluation)
     return AccuracyGate(
         spec=spec,
-        pixels=pixels,
+        truth=decode_reference(spec, pixels, outputs),
         engines=engines,
-        outputs=outputs,
-        results=decode_all(spec, outputs),
         evaluation=evaluation,
         reference=reference,
         example=_wrong_answer(spec, evaluation, answers) if evaluation else "",

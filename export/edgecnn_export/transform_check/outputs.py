@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import msgspec
 import numpy as np
 
-from edgecnn_export.verification.verify import decode_all
+from edgecnn_export.verification.compare import decode_all
 from edgecnn_runtime.backends import Options, open_backend
-from edgecnn_runtime.bundle.bundle import Bundle, GoldenData
+from edgecnn_runtime.bundle.bundle import Bundle
 from edgecnn_runtime.bundle.manifest import Parity
 from edgecnn_runtime.parity import parity
 from edgecnn_runtime.selection.candidates import candidates
@@ -53,8 +53,7 @@ def output_drift(
     options = Options(threads=choice.threads, batch=model.smallest_batch)
     with open_backend(choice.backend, bundle.file(choice.artifact), options, model) as engine:
         ours, theirs, others = (
-            run_batches(engine, GoldenData(pixels, {}), model)
-            for pixels in (shown, nearest, dithered)
+            run_batches(engine, pixels, model) for pixels in (shown, nearest, dithered)
         )
     threshold = float(getattr(model.decode, "score", 0.0))
     same = [

@@ -1,63 +1,71 @@
-"""Precisions below an engine's exact one, bf16 and f16: faster on some chips, and only candidates.
+"""Precisions below an engine's exact one, bf16 and f16: faster on some chips, and candidates only.
 
-A device may choose one only if export has seen it pass, so each is run as one more check. One that
-fails is left out with a word, and costs the export nothing else.
+A device may choose one only if it passed at export, so each is one more check. One that fails is
+left out with a warning, and costs the export nothing else.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from edgecnn_export.progress import Progress
-from edgecnn_export.verification.verify import Check, Gate, Verifier, step_name
+from edgecnn_export.verification.gate import LOWER, Gate
+from edgecnn_export.verification.verify import Check, Verifier, step_name
 from edgecnn_runtime.backends import get_engine
 from edgecnn_runtime.errors import VerificationError
 
-GATE = Gate(cosine=0.99, agreement=0.99)
-"""As for INT8."""
 MARGIN = 0.005
 """How much cosine an INT8 artifact may lose on top of what its own gate allowed it."""
 
 
 @dataclass(frozen=True)
 class Reduced:
-    """passed: a check for each that devices may choose. left_out: why the others may not be."""
+    """What the reduced precisions gave.
 
-    passed: tuple[Check, ...]
-    left_out: tuple[str, ...]
+    Attributes:
+        passed: One check for each precision that devices may choose.
+        warnings: Why devices may not choose the others.
+    """
 
-
-NOT_CHECKED = Reduced((), ())
+    passed: tuple[Check, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 def check_reduced(verifier: Verifier, exact: Sequence[Check], progress: Progress) -> Reduced:
-    """Every artifact and engine that passed at its exact precision, at the others it offers."""
-    passed, left_out = [], []
+    """Check every artifact and engine at the precisions the engine offers below its exact one.
+
+    Args:
+        verifier: Of the artifacts.
+        exact: The checks at the exact precision, all passed.
+        progress: Where each step is announced.
+    """
+    passed, warnings = [], []
     for check in exact:
-        runner = get_engine(check.backend)
-        if not runner.takes(check.artifact.target, check.artifact.format):
+        engine, artifact = get_engine(check.backend), check.artifact
+        if not engine.takes(artifact.target, artifact.format):
             continue
-        for precision in runner.precisions()[1:]:
-            engine = f"{check.backend}/{precision}"
-            with progress.step(step_name(check.artifact, engine)):
-                gate = _gate(check)
+        for precision in engine.precisions()[1:]:
+            name = f"{check.backend}/{precision}"
+            with progress.step(step_name(artifact, name)):
                 try:
-                    found = verifier.check_reduced(check.artifact, check.backend, precision, gate)
+                    reduced = verifier.check(
+                        artifact, check.backend, _gate(check), precision=precision
+                    )
                 except VerificationError as error:
-                    left_out.append(f"{engine} is no candidate: {error}")
+                    warnings.append(f"{name} is no candidate: {error}")
                     continue
-            if found.failed:
-                said = found.gate.requirement(_cosine(found), found.run.agreement)
-                left_out.append(f"{check.artifact.file} is no candidate in {engine}: {said}")
+            if reduced.failed:
+                figures = reduced.comparison.cosine, reduced.comparison.agreement
+                reason = reduced.gate.requirement(*figures)
+                warnings.append(f"{artifact.file} is no candidate in {name}: {reason}")
             else:
-                passed.append(found)
-    return Reduced(tuple(passed), tuple(left_out))
+                passed.append(reduced)
+    return Reduced(tuple(passed), tuple(warnings))
 
 
 def _gate(exact: Check) -> Gate:
-    """GATE, or what the artifact reaches exactly where that is less."""
-    reached = _cosine(exact) - MARGIN
-    return Gate(min(GATE.cosine, reached), min(GATE.agreement, exact.run.agreement))
-
-
-def _cosine(check: Check) -> float:
-    return min(parity.cosine for parity in check.run.parity.values())
+    """LOWER, or what the artifact reaches at the exact precision where that is less."""
+    comparison = exact.comparison
+    return Gate(
+        min(LOWER.cosine, comparison.cosine - MARGIN),
+        min(LOWER.agreement, comparison.agreement),
+    )

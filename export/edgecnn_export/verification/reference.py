@@ -1,7 +1,7 @@
 """The model as its author ran it: what every artifact is measured against.
 
-Written without any of the code that it checks: pixels are converted with the textbook's float
-arithmetic, and the network is the PyTorch module (or the original ONNX file) itself.
+Written without any of the code that it checks: pixels are converted in plain float arithmetic, and
+the network is the PyTorch module (or the original ONNX file) itself.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from edgecnn_export.loading.loaded import LoadedModel, input_shape
 from edgecnn_export.tracing.batch import batch_axes
 from edgecnn_export.tracing.output_tree import tensor_leaves
+from edgecnn_export.verification.layers import LayerValues, onnx_layers, torch_layers
 from edgecnn_runtime.backends.ort_session import open_session
 from edgecnn_runtime.bundle.manifest import Input
 from edgecnn_runtime.types import Floats, Pixels
@@ -25,25 +26,27 @@ Outputs: TypeAlias = dict[str, Floats]
 LUMA = (0.114, 0.587, 0.299)
 """Weights of B, G, R in gray, ITU-R BT.601: what OpenCV, PIL and torchvision use."""
 BATCH_PIXELS = 1 << 21
-"""How much goes through the network at once: sixteen 224x224 pictures, or two 1080p ones."""
+"""Pixels that go through the network at once: forty images of 224x224, or one of 1080p."""
 
 
 class Reference(Protocol):
-    """A model that runs."""
+    """The original model, to run."""
 
     def run(self, planes: Floats) -> Outputs:
-        """float32[N,C,H,W], normalized → outputs by name; new arrays."""
+        """Normalized float32[N,C,H,W] → outputs by name; new arrays."""
+
+    def layers(self, planes: Floats) -> list[LayerValues]:
+        """What every layer gives for float32[1,C,H,W], in the order of execution."""
 
 
 def reference_preprocess(pixels: Pixels, spec: Input) -> Floats:
     """uint8[N,H,W,3] BGR → float32[N,C,H,W] = (pixel - mean) / std in the model's color order."""
-    numbers = spec.normalization
     if spec.color == "gray":
         values = (pixels.astype(np.float32) @ np.array(LUMA, np.float32))[..., None]
     else:
         values = (pixels if spec.color == "bgr" else pixels[..., ::-1]).astype(np.float32)
-    values -= np.array(numbers.mean, np.float32)
-    values /= np.array(numbers.std, np.float32)
+    values -= np.array(spec.normalization.mean, np.float32)
+    values /= np.array(spec.normalization.std, np.float32)
     return np.ascontiguousarray(values.transpose(0, 3, 1, 2))
 
 
@@ -51,16 +54,19 @@ class TorchReference:
     """A module in evaluation mode."""
 
     def __init__(self, module: torch.nn.Module, axes: Mapping[str, int], *, batch: int) -> None:
-        """axes: its tensors' names, in the order the tracer found them, and their batch axes.
+        """Wrap a module.
 
-        batch: pictures the module takes at once; 0 for any number.
+        Args:
+            module: In evaluation mode, float32, on the CPU.
+            axes: By name, the batch axis of each output, in the order of the traced graph.
+            batch: Images the module takes at once; 0 for any number.
         """
         self._module = module
         self._axes = axes
         self._batch = batch
 
     def run(self, planes: Floats) -> Outputs:
-        """Infer all pictures, a few at a time."""
+        """Infer all images, a few at a time."""
         size = self._batch or _batch(planes)
         with torch.inference_mode():
             parts = [
@@ -69,17 +75,22 @@ class TorchReference:
             ]
         return _joined(self._axes, parts)
 
+    def layers(self, planes: Floats) -> list[LayerValues]:
+        """What every innermost module gives."""
+        return torch_layers(self._module, planes)
+
 
 class OnnxReference:
     """The original ONNX model on ONNX Runtime, without graph optimization."""
 
     def __init__(self, model: onnx.ModelProto, axes: Mapping[str, int]) -> None:
+        self._model = model
         self._axes = axes
         self._session = open_session(model.SerializeToString(), optimize=False)
         self._input = self._session.get_inputs()[0]
 
     def run(self, planes: Floats) -> Outputs:
-        """Infer all pictures, as many at a time as the graph takes."""
+        """Infer all images, as many at a time as the graph takes."""
         fixed = self._input.shape[0]
         size = fixed if isinstance(fixed, int) and fixed > 0 else 1
         parts = [
@@ -88,12 +99,16 @@ class OnnxReference:
         ]
         return _joined(self._axes, parts)
 
+    def layers(self, planes: Floats) -> list[LayerValues]:
+        """What every node gives."""
+        return onnx_layers(self._model, planes)
+
 
 def make_reference(loaded: LoadedModel, traced: onnx.ModelProto) -> Reference:
     """The module itself; for an ONNX file the original graph.
 
-    Where that cannot be run (its sizes had to be changed, or it was cut before its
-    NonMaxSuppression) the traced graph stands for it.
+    The traced graph replaces it where it cannot be run: its sizes had to be changed, or it was cut
+    before its NonMaxSuppression.
     """
     axes = batch_axes(traced)
     dim = traced.graph.input[0].type.tensor_type.shape.dim[0]
@@ -101,9 +116,9 @@ def make_reference(loaded: LoadedModel, traced: onnx.ModelProto) -> Reference:
         return TorchReference(loaded.module, axes, batch=dim.dim_value)
     assert loaded.onnx is not None
     uncut = list(axes) == [output.name for output in loaded.onnx.graph.output]
-    batch, *own = input_shape(loaded) or (None,)
-    wanted = [dim.dim_value for dim in traced.graph.input[0].type.tensor_type.shape.dim][1:]
-    fits = batch in {None, 1} and all(a in {None, b} for a, b in zip(own, wanted, strict=True))
+    batch, *declared = input_shape(loaded) or (None,)
+    sizes = [dim.dim_value for dim in traced.graph.input[0].type.tensor_type.shape.dim][1:]
+    fits = batch in {None, 1} and all(a in {None, b} for a, b in zip(declared, sizes, strict=True))
     return OnnxReference(loaded.onnx if uncut and fits else traced, axes)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from edgecnn_runtime import __version__
 from edgecnn_runtime.backends import Backend, get_engine
-from edgecnn_runtime.bundle.bundle import Bundle, GoldenData, load_golden
+from edgecnn_runtime.bundle.bundle import Bundle, load_golden
 from edgecnn_runtime.bundle.manifest import Artifact, ModelSpec
 from edgecnn_runtime.decode.base import Decoder
 from edgecnn_runtime.device.cache import read_entry, write_entry
@@ -20,7 +20,7 @@ from edgecnn_runtime.errors import SelfTestError
 from edgecnn_runtime.parity import snr_db
 from edgecnn_runtime.preprocess import identity_geometry
 from edgecnn_runtime.tasks import make_decoder
-from edgecnn_runtime.types import Floats, Result, Tensors
+from edgecnn_runtime.types import Floats, Pixels, Result, Tensors
 from edgecnn_runtime.verification.result_matching import results_match
 
 TOLERANCE_DB = 6.0
@@ -99,7 +99,7 @@ def run_selftest(bundle: Bundle, artifact: Artifact, engine: str, backend: Backe
     """
     model = bundle.manifest.model
     golden = load_golden(bundle)
-    found = run_batches(backend, golden, model)
+    found = run_batches(backend, golden.pixels, model)
     required = required_db(artifact, engine, model)
     return SelfTest(
         snr_db={name: snr_db(golden.outputs[name], found[name]) for name in required},
@@ -128,12 +128,21 @@ def required_db(artifact: Artifact, engine: str, model: ModelSpec) -> dict[str, 
     }
 
 
-def run_batches(backend: Backend, golden: GoldenData, model: ModelSpec) -> dict[str, Floats]:
-    """The backend's outputs for the golden pictures, float32[pictures,…], the batch first."""
+def run_batches(backend: Backend, pixels: Pixels, model: ModelSpec) -> dict[str, Floats]:
+    """The backend's outputs for any number of images.
+
+    Args:
+        backend: Opened for the model, with any batch size; its ``pixels`` are overwritten.
+        pixels: uint8[N,H,W,3] BGR at network input.
+        model: What it takes and gives.
+
+    Returns:
+        float32[N,…] by name, the batch first; new arrays.
+    """
     size = len(backend.pixels)
     parts: list[Tensors] = []
-    for start in range(0, len(golden.pixels), size):
-        batch = golden.pixels[start : start + size]
+    for start in range(0, len(pixels), size):
+        batch = pixels[start : start + size]
         backend.pixels[: len(batch)] = batch
         outputs = backend.run()
         parts.append(

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import msgspec
 
 from edgecnn_runtime.backends import Options, get_engine, open_backend
-from edgecnn_runtime.bundle.bundle import Bundle, GoldenData
+from edgecnn_runtime.bundle.bundle import Bundle
 from edgecnn_runtime.bundle.manifest import Parity
 from edgecnn_runtime.device.cache import default_cache_dir
 from edgecnn_runtime.errors import EdgecnnError
@@ -99,8 +99,7 @@ def _verdict(
     try:
         with open_backend(candidate.backend, bundle.file(artifact), options, model) as backend:
             test = run_selftest(bundle, artifact, engine, backend)
-            golden = GoldenData(pixels, {}) if pixels is not None else None
-            outputs = run_batches(backend, golden, model) if golden else {}
+            outputs = run_batches(backend, pixels, model) if pixels is not None else {}
     except EdgecnnError as error:
         verdict = BackendCheck(
             artifact=artifact.file, engine=engine, version=version, problem=str(error)

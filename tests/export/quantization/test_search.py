@@ -468,7 +468,7 @@ def test_a_gate_that_cannot_be_met_emits_nothing_and_says_how_far_off(
 
 
 def _gate(cosine: float) -> object:
-    from edgecnn_export.verification.verify import Gate
+    from edgecnn_export.verification.gate import Gate
 
     return Gate(cosine=cosine, agreement=0.0)
 

@@ -21,7 +21,8 @@ from edgecnn_export.quantization.step import (
     split_calibration,
 )
 from edgecnn_export.quantization.warnings import gate_warnings
-from edgecnn_export.verification.verify import Gate, engines, engines_for
+from edgecnn_export.verification.gate import Gate
+from edgecnn_export.verification.verify import engines, engines_for
 from edgecnn_runtime import load
 from edgecnn_runtime.bundle.bundle import open_bundle
 from edgecnn_runtime.bundle.manifest import Input, Normalization

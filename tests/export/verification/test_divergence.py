@@ -7,12 +7,8 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
-from edgecnn_export.verification.divergence import (
-    LayerValues,
-    first_divergence,
-    onnx_layers,
-    torch_layers,
-)
+from edgecnn_export.verification.divergence import first_divergence
+from edgecnn_export.verification.layers import LayerValues, onnx_layers, torch_layers
 
 RNG = np.random.default_rng(0)
 

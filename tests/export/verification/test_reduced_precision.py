@@ -10,8 +10,10 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from edgecnn_export.progress import NullProgress
-from edgecnn_export.verification.reduced_precision import GATE, check_reduced
-from edgecnn_export.verification.verify import Check, Verifier, infer, make_truth
+from edgecnn_export.verification.compare import decode_reference, infer
+from edgecnn_export.verification.gate import LOWER
+from edgecnn_export.verification.reduced_precision import check_reduced
+from edgecnn_export.verification.verify import Check, Verifier
 from edgecnn_runtime.backends import get_engine
 from edgecnn_runtime.bundle.bundle import Bundle, load_golden, open_bundle, sha256_file
 from edgecnn_runtime.selection.candidates import Candidate
@@ -38,21 +40,21 @@ def verified(bundle: Bundle) -> tuple[Verifier, list[Check]]:
     manifest, pixels = bundle.manifest, load_golden(bundle).pixels
     path = bundle.file(manifest.artifacts[0])
     spec = manifest.model
-    answers = infer(path, spec, "onnxruntime", pixels, 1)
-    verifier = Verifier(bundle.path, spec, make_truth(spec, pixels, answers))
+    outputs = infer(path, spec, "onnxruntime", pixels)
+    verifier = Verifier(bundle.path, spec, decode_reference(spec, pixels, outputs))
     return verifier, verifier.run(manifest.artifacts, ["onnxruntime", ENGINE], NullProgress())
 
 
 def test_what_passes_becomes_a_candidate(bundle: Bundle, offered: tuple[str, ...]) -> None:
     verifier, exact = verified(bundle)
     found = check_reduced(verifier, exact, NullProgress())
-    assert {check.run.engine for check in found.passed} == {f"{ENGINE}/{one}" for one in offered}
-    assert found.left_out == ()
+    assert {check.engine for check in found.passed} == {f"{ENGINE}/{one}" for one in offered}
+    assert found.warnings == ()
     for check in found.passed:
-        (parity,) = check.run.parity.values()
-        assert GATE.cosine <= parity.cosine
+        (parity,) = check.comparison.parity.values()
+        assert LOWER.cosine <= parity.cosine
         assert parity.snr_db < 80, "float in disguise would not be worth a word"
-    runs = tuple(check.run for check in found.passed)
+    runs = tuple(check.run(verifier.truth, [0]) for check in found.passed)
     artifact = msgspec.structs.replace(exact[0].artifact, runs=runs)
     assert Candidate(artifact, ENGINE, offered[0], 1, "").verified_at_export
     assert not Candidate(exact[0].artifact, ENGINE, offered[0], 1, "").verified_at_export
@@ -71,7 +73,7 @@ def test_what_fails_is_left_out_and_fails_nothing(
     assert not any(check.failed for check in exact)
     found = check_reduced(verifier, exact, NullProgress())
     assert found.passed == ()
-    for precision, words in zip(offered, found.left_out, strict=True):
+    for precision, words in zip(offered, found.warnings, strict=True):
         assert f"model.fp32.onnx is no candidate in {ENGINE}/{precision}" in words
         assert "at least 0.99" in words
 

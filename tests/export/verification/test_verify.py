@@ -15,8 +15,9 @@ import edgecnn_export.pipeline as pipeline
 from edgecnn_export.config import ExportConfig
 from edgecnn_export.pipeline import ExportResult, export
 from edgecnn_export.progress import Timed
+from edgecnn_export.verification.gate import Gate, applicable_gate
 from edgecnn_export.verification.output_slices import output_slices
-from edgecnn_export.verification.verify import Gate, applicable_gate, engines, engines_for
+from edgecnn_export.verification.verify import engines, engines_for
 from edgecnn_runtime.bundle.manifest import Classify, Yolo
 from edgecnn_runtime.errors import BackendMissingError, UsageError, VerificationError
 from edgecnn_runtime.parity import parity
@@ -92,8 +93,8 @@ def test_a_detector_is_verified_and_decoded(exported: Exported) -> None:
     assert made.bundle.manifest.model.decode == Yolo(output="output", layout="v8", classes=3)
     assert made.bundle.manifest.model.outputs[0].shape == (None, 7, CELLS)
     for check in made.checks:
-        assert check.run.parity["output"].cosine > 0.9999
-        assert check.run.agreement == 1.0
+        assert check.comparison.parity["output"].cosine > 0.9999
+        assert check.comparison.agreement == 1.0
 
 
 def test_wrong_scores_do_not_hide_behind_right_boxes(
@@ -132,7 +133,7 @@ def test_rows_that_may_swap_are_judged_by_what_they_decode_to(
     decode = made.bundle.manifest.model.decode
     assert isinstance(decode, Yolo)
     assert decode.layout == "nms"
-    assert all(check.run.agreement >= 0.99 for check in made.checks)
+    assert all(check.comparison.agreement >= 0.99 for check in made.checks)
     tamper(monkeypatch, "scores.weight", lambda weight: -weight)
     with pytest.raises(VerificationError, match="of the decoded results agree"):
         exported(Suppressed, labels=("a", "b", "c"), overwrite=True)

@@ -65,7 +65,7 @@ def test_every_engine_here_reproduces_the_golden_outputs(opened, engine, batch):
 
 def test_outputs_come_back_in_the_order_of_the_pictures(opened):
     golden = load_golden(opened)
-    found = run_batches(golden_backend(opened, batch=2), golden, opened.manifest.model)
+    found = run_batches(golden_backend(opened, batch=2), golden.pixels, opened.manifest.model)
     assert np.array_equal(found["scores"], golden.outputs["scores"])
 
 

@@ -1,0 +1,68 @@
+"""What a graph has to reach on an engine, measured against the reference."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from edgecnn_runtime.bundle.manifest import ModelSpec, Yolo
+from edgecnn_runtime.types import Result
+
+ANY_COSINE = -1.0
+"""The cosine of a gate that only asks for equal results."""
+MIN_AGREEMENT = 0.99
+MIN_BOXES = 30
+"""The fewest boxes that prove something: where 30 of 30 are equal, 90 % or more are, in 95 of 100
+cases."""
+
+
+@dataclass(frozen=True)
+class Gate:
+    """What a run has to reach to be emitted.
+
+    Attributes:
+        cosine: The smallest centered cosine of any output.
+        agreement: The share of decoded results, of a detector's boxes, that equal the reference's.
+    """
+
+    cosine: float
+    agreement: float
+
+    def margin(self, cosine: float, agreement: float) -> float:
+        """How far above the gate these figures are; negative where they fail."""
+        return min(cosine - self.cosine, agreement - self.agreement)
+
+    def requirement(self, cosine: float, agreement: float) -> str:
+        """The figures reached, each beside the one required."""
+        results = f"{agreement:.1%} of results equal (at least {self.agreement:.0%})"
+        if self.cosine == ANY_COSINE:
+            return results
+        return f"centered cosine {cosine:.4f} (at least {self.cosine:.4g}), {results}"
+
+
+EXACT = Gate(cosine=0.9999, agreement=0.0)
+"""Float graphs at an engine's exact precision."""
+LOWER = Gate(cosine=0.99, agreement=0.99)
+"""INT8 without evaluation data, and precisions below the exact one."""
+GATES: Mapping[str, Gate] = {"fp32": EXACT, "int8": Gate(ANY_COSINE, agreement=0.0)}
+"""By the artifact's precision. An INT8 artifact passed the accuracy gate, on more images, before it
+was written; here its figures are only recorded."""
+
+
+def applicable_gate(gate: Gate, spec: ModelSpec, results: Sequence[Result]) -> Gate:
+    """The part of a gate that proves something about this model.
+
+    Suppression inside a graph may swap rows, so only decoded results can be compared there. And
+    below the exact precisions a detector that finds enough boxes is judged by them: most of its
+    output is background that no threshold lets through.
+
+    Args:
+        gate: What is required in general.
+        spec: What the model takes and gives.
+        results: The reference's results on the images compared.
+    """
+    decode = spec.decode
+    rows_may_swap = isinstance(decode, Yolo) and decode.layout == "nms"
+    boxes = sum(len(result) for result in results if isinstance(result, list))
+    by_boxes = boxes >= MIN_BOXES and gate.cosine < EXACT.cosine
+    if gate.cosine > ANY_COSINE and (rows_may_swap or by_boxes):
+        return Gate(ANY_COSINE, gate.agreement or MIN_AGREEMENT)
+    return gate

@@ -1,0 +1,101 @@
+"""What every layer of a network gives for one image, in the order of execution."""
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import onnx
+import torch
+from numpy.typing import NDArray
+
+from edgecnn_runtime.backends import Options, open_backend
+from edgecnn_runtime.backends.ort_session import open_session
+from edgecnn_runtime.types import Floats, Pixels
+
+
+@dataclass(frozen=True)
+class LayerValues:
+    """One layer's output for one image.
+
+    Attributes:
+        name: Of the layer, as its author knows it.
+        values: Its output.
+    """
+
+    name: str
+    values: NDArray[Any]
+
+
+def torch_layers(module: torch.nn.Module, planes: Floats) -> list[LayerValues]:
+    """The float outputs of every innermost module for float32[1,C,H,W]."""
+    layers: list[LayerValues] = []
+    hooks = []
+    for name, part in module.named_modules():
+        if next(part.children(), None) is None:
+
+            def record(part: torch.nn.Module, _: Any, out: Any, name: str = name) -> None:
+                if isinstance(out, torch.Tensor) and out.is_floating_point():
+                    layers.append(
+                        LayerValues(f"{name} ({type(part).__name__})", out.numpy().copy())
+                    )
+
+            hooks.append(part.register_forward_hook(record))
+    try:
+        with torch.inference_mode():
+            module(torch.from_numpy(planes))
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return layers
+
+
+def onnx_layers(model: onnx.ModelProto, values: NDArray[Any]) -> list[LayerValues]:
+    """The float outputs of every node on ONNX Runtime, without graph optimization.
+
+    Args:
+        model: A float graph.
+        values: One image, as the graph's input takes it.
+    """
+    session = open_session(with_all_outputs(model).SerializeToString(), optimize=False)
+    names = [output.name for output in session.get_outputs()]
+    producers = {
+        output: f"{node.name or output} ({node.op_type})"
+        for node in model.graph.node
+        for output in node.output
+    }
+    arrays = session.run(names, {session.get_inputs()[0].name: values})
+    return [
+        LayerValues(producers.get(name, f"{name} (input)"), array)
+        for name, array in zip(names, arrays, strict=True)
+    ]
+
+
+def artifact_layers(path: Path, backend: str, pixels: Pixels) -> list[LayerValues]:
+    """The float outputs of every node of an artifact for the first image, on an engine."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "layers.onnx"
+        onnx.save_model(with_all_outputs(onnx.load_model(str(path))), str(file))
+        with open_backend(backend, file, Options()) as engine:
+            engine.pixels[:] = pixels[:1]
+            return [LayerValues(name, values.copy()) for name, values in engine.run().items()]
+
+
+def with_all_outputs(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A copy of a graph whose outputs are all of its float tensors, in the order of execution."""
+    copy = onnx.shape_inference.infer_shapes(model)
+    names = {output.name for output in copy.graph.output}
+    floats = [
+        value
+        for value in copy.graph.value_info
+        if value.type.tensor_type.elem_type == onnx.TensorProto.FLOAT and value.name not in names
+    ]
+    order = {output: at for at, node in enumerate(copy.graph.node) for output in node.output}
+    values = [
+        onnx.ValueInfoProto.FromString(value.SerializeToString())
+        for value in (*floats, *copy.graph.output)
+        if value.name in order
+    ]
+    del copy.graph.output[:]
+    copy.graph.output.extend(sorted(values, key=lambda value: order[value.name]))
+    return copy
