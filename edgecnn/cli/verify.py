@@ -55,8 +55,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print a verdict an engine; exit code 3 when one failed."""
+    """Print a verdict on each artifact and engine; exit code 3 when one failed."""
     from edgecnn_runtime.bundle.bundle import open_bundle
+    from edgecnn_runtime.selection.candidates import candidates
     from edgecnn_runtime.verification.verify import verify_bundle
 
     if args.count < 1:
@@ -72,7 +73,8 @@ def run(args: argparse.Namespace) -> int:
     bundle = open_bundle(args.bundle)
     if args.transform:
         check_transform(args.transform)
-    verdicts = verify_bundle(bundle, backend=args.backend, precision=args.precision, frames=frames)
+    ways = candidates(bundle, backend=args.backend, precision=args.precision)
+    verdicts = verify_bundle(bundle, ways, frames)
     drift = run_transform(args, bundle) if args.transform else None
     passed = all(verdict.passed for verdict in verdicts) and (drift is None or drift.passed)
     if args.json:

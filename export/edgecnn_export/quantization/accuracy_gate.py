@@ -14,7 +14,6 @@ from edgecnn_export.quantization.detection_distance import detection_distance
 from edgecnn_export.verification.compare import (
     ReferenceOutputs,
     compare,
-    decode_all,
     decode_reference,
     infer,
 )
@@ -31,6 +30,7 @@ from edgecnn_runtime.preprocess import Geometry, Preprocessor
 from edgecnn_runtime.tasks import make_decoder
 from edgecnn_runtime.types import Classification, Floats, Pixels, Reading, Result
 from edgecnn_runtime.verification.result_matching import agreement_rate
+from edgecnn_runtime.verification.selftest import decode_all
 
 GATE = LOWER
 """Where no evaluation data is given."""

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 import msgspec
 import numpy as np
 
-from edgecnn_export.verification.compare import decode_all
 from edgecnn_runtime.backends import Options, open_backend
 from edgecnn_runtime.bundle.bundle import Bundle
 from edgecnn_runtime.bundle.manifest import Parity
@@ -13,7 +12,7 @@ from edgecnn_runtime.parity import parity
 from edgecnn_runtime.selection.candidates import candidates
 from edgecnn_runtime.types import Floats, Pixels
 from edgecnn_runtime.verification.result_matching import results_match
-from edgecnn_runtime.verification.selftest import run_batches
+from edgecnn_runtime.verification.selftest import decode_all, run_batches
 
 
 class OutputDrift(msgspec.Struct, frozen=True, kw_only=True):

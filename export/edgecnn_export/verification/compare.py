@@ -8,17 +8,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from edgecnn_export.verification.output_slices import output_slices
 from edgecnn_runtime.backends import Options, open_backend
 from edgecnn_runtime.bundle.manifest import ModelSpec, Parity
 from edgecnn_runtime.parity import parity
-from edgecnn_runtime.preprocess import identity_geometry
-from edgecnn_runtime.tasks import make_decoder
 from edgecnn_runtime.types import Floats, Pixels, Result
 from edgecnn_runtime.verification.result_matching import agreement_rate, results_match
-from edgecnn_runtime.verification.selftest import run_batches
+from edgecnn_runtime.verification.selftest import decode_all, run_batches
 
 
 @dataclass(frozen=True)
@@ -135,14 +131,6 @@ def infer(
     options = Options(batch=batch or spec.smallest_batch, precision=precision)
     with open_backend(engine, path, options, spec) as backend:
         return run_batches(backend, pixels, spec)
-
-
-def decode_all(spec: ModelSpec, outputs: Mapping[str, Floats]) -> tuple[Result, ...]:
-    """One result per image, in pixels of the network's input; ``outputs``: the batch first."""
-    decoder, geometry = make_decoder(spec), identity_geometry(spec.input)
-    batches = {o.name: np.moveaxis(outputs[o.name], 0, o.batch_axis) for o in spec.outputs}
-    count = len(next(iter(outputs.values())))
-    return tuple(decoder.decode(batches, item, geometry) for item in range(count))
 
 
 def _worst_slice(spec: ModelSpec, name: str, expected: Floats, outputs: Floats) -> Parity:

@@ -1,9 +1,10 @@
 """Does a backend reproduce the bundle's golden outputs on this machine?
 
 The golden pictures go through the very backend that will serve, and its outputs are compared with
-the PyTorch model's, which the bundle carries: by SNR, and by what they are decoded to.
+those of the PyTorch model, which are in the bundle: by SNR, and by what they are decoded to.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
@@ -13,7 +14,6 @@ from edgecnn_runtime import __version__
 from edgecnn_runtime.backends import Backend, get_engine
 from edgecnn_runtime.bundle.bundle import Bundle, load_golden
 from edgecnn_runtime.bundle.manifest import Artifact, ModelSpec
-from edgecnn_runtime.decode.base import Decoder
 from edgecnn_runtime.device.cache import read_entry, write_entry
 from edgecnn_runtime.device.fingerprint import numerics_key
 from edgecnn_runtime.errors import SelfTestError
@@ -27,17 +27,19 @@ TOLERANCE_DB = 6.0
 """How much worse than at export a device may be: another processor rounds differently."""
 
 ENOUGH_DB = 60.0
-"""What is asked at most: float engines agree to 100 dB and more, and differ freely beyond this."""
+"""The most that is required: float engines agree to 100 dB and more, but beyond this by chance."""
 
 UNMEASURED_DB = 30.0
-"""What is asked where export did not run this precision at all."""
+"""What is required where export did not run this precision at all."""
 
 
 class SelfTest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """How a backend did on the golden pictures.
 
-    snr_db, required_db: by output name. agreement: share of the golden pictures whose decoded
-    result equals the reference's.
+    Attributes:
+        snr_db: by output name.
+        required_db: what it must reach, by output name.
+        agreement: share of the golden pictures whose decoded result equals the reference's.
     """
 
     snr_db: dict[str, float]
@@ -45,7 +47,7 @@ class SelfTest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     agreement: float
 
     def covers(self, spec: ModelSpec) -> bool:
-        """Whether it tells of these outputs, as one that was kept may not if it was damaged."""
+        """Whether it is about these outputs, which a damaged entry of the cache may not be."""
         names = {output.name for output in spec.outputs}
         return self.snr_db.keys() == self.required_db.keys() == names
 
@@ -74,70 +76,75 @@ def ensure_selftest(
 ) -> SelfTest:
     """``run_selftest``, unless it has passed here before with this bundle, machine and versions.
 
-    engine: ``backend/precision``. Raises SelfTestError, saying by how much, where it fails.
+    Args:
+        bundle: where the golden data is.
+        artifact: what ``backend`` has opened.
+        engine: ``backend/precision``.
+        backend: its ``pixels`` are overwritten.
+        cache: where passed tests are stored.
+
+    Raises:
+        SelfTestError: it fails; the message says by how much.
     """
-    name = engine.partition("/")[0]
-    version = get_engine(name).version()
+    version = get_engine(engine.partition("/")[0]).version()
     batch = str(len(backend.pixels))
     key = (bundle.digest, artifact.file, engine, batch, version, __version__, *numerics_key())
-    found = read_entry(cache, "selftest", key, SelfTest)
-    if found is None or not found.covers(bundle.manifest.model) or not found.passed:
-        found = run_selftest(bundle, artifact, engine, backend)
-        if not found.passed:
+    test = read_entry(cache, "selftest", key, SelfTest)
+    if test is None or not test.covers(bundle.manifest.model) or not test.passed:
+        test = run_selftest(bundle, artifact, engine, backend)
+        if not test.passed:
             raise SelfTestError(
                 f"{artifact.file} on {engine} {version} does not reproduce the golden outputs of "
-                f"{bundle.path} here: {found}. It is not used; `edgecnn verify` shows every engine"
+                f"{bundle.path} here: {test}. It is not used; `edgecnn verify` shows every engine"
             )
-        write_entry(cache, "selftest", key, found)
-    return found
+        write_entry(cache, "selftest", key, test)
+    return test
 
 
 def run_selftest(bundle: Bundle, artifact: Artifact, engine: str, backend: Backend) -> SelfTest:
-    """Run the golden pictures through ``backend`` and compare; writes into its ``pixels``.
+    """Run the golden pictures through ``backend`` and compare; overwrites its ``pixels``.
 
-    Raises BundleError where the golden data cannot be read.
+    Raises:
+        BundleError: the golden data cannot be read.
     """
-    model = bundle.manifest.model
-    golden = load_golden(bundle)
-    found = run_batches(backend, golden.pixels, model)
-    required = required_db(artifact, engine, model)
+    spec, golden = bundle.manifest.model, load_golden(bundle)
+    outputs = run_batches(backend, golden.pixels, spec)
+    required = required_db(artifact, engine, spec)
     return SelfTest(
-        snr_db={name: snr_db(golden.outputs[name], found[name]) for name in required},
+        snr_db={name: snr_db(golden.outputs[name], outputs[name]) for name in required},
         required_db=required,
-        agreement=golden_agreement(model, golden.outputs, found),
+        agreement=golden_agreement(spec, golden.outputs, outputs),
     )
 
 
-def required_db(artifact: Artifact, engine: str, model: ModelSpec) -> dict[str, float]:
+def required_db(artifact: Artifact, engine: str, spec: ModelSpec) -> dict[str, float]:
     """The SNR each output must reach: what export measured, less the tolerance.
 
-    Taken from the same engine at the same precision, else from other engines at that precision.
+    Measured on the same engine at the same precision, else on other engines at that precision.
     """
     precision = engine.partition("/")[2]
     same = [run for run in artifact.runs if run.engine == engine]
     alike = [run for run in artifact.runs if run.engine.partition("/")[2] == precision]
-    names = [output.name for output in model.outputs]
-    measured = {
-        name: min(run.golden_snr_db[name] for run in same or alike if name in run.golden_snr_db)
-        for name in names
-        if any(name in run.golden_snr_db for run in same or alike)
-    }
-    return {
-        name: min(measured[name] - TOLERANCE_DB, ENOUGH_DB) if name in measured else UNMEASURED_DB
-        for name in names
-    }
+    required = {}
+    for output in spec.outputs:
+        values = [run.golden_snr_db.get(output.name) for run in same or alike]
+        measured = [value for value in values if value is not None]
+        required[output.name] = (
+            min(min(measured) - TOLERANCE_DB, ENOUGH_DB) if measured else UNMEASURED_DB
+        )
+    return required
 
 
-def run_batches(backend: Backend, pixels: Pixels, model: ModelSpec) -> dict[str, Floats]:
-    """The backend's outputs for any number of images.
+def run_batches(backend: Backend, pixels: Pixels, spec: ModelSpec) -> dict[str, Floats]:
+    """All pictures through a backend, as many at a time as it takes.
 
     Args:
-        backend: Opened for the model, with any batch size; its ``pixels`` are overwritten.
-        pixels: uint8[N,H,W,3] BGR at network input.
-        model: What it takes and gives.
+        backend: its ``pixels`` are overwritten.
+        pixels: uint8[pictures,H,W,3] BGR.
+        spec: which outputs, and where their batch is.
 
     Returns:
-        float32[N,…] by name, the batch first; new arrays.
+        New arrays by output name, float32[pictures,…], the batch first.
     """
     size = len(backend.pixels)
     parts: list[Tensors] = []
@@ -150,35 +157,36 @@ def run_batches(backend: Backend, pixels: Pixels, model: ModelSpec) -> dict[str,
                 output.name: np.moveaxis(outputs[output.name], output.batch_axis, 0)[
                     : len(batch)
                 ].astype(np.float32)
-                for output in model.outputs
+                for output in spec.outputs
             }
         )
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
+def decode_all(spec: ModelSpec, outputs: Mapping[str, Floats]) -> tuple[Result, ...]:
+    """A result per picture, in pixels of the model's input.
+
+    Args:
+        spec: how to decode.
+        outputs: float32[pictures,…] by name, the batch first.
+    """
+    decoder, geometry = make_decoder(spec), identity_geometry(spec.input)
+    placed = {o.name: np.moveaxis(outputs[o.name], 0, o.batch_axis) for o in spec.outputs}
+    count = len(next(iter(outputs.values())))
+    return tuple(decoder.decode(placed, picture, geometry) for picture in range(count))
+
+
 def golden_agreement(
-    model: ModelSpec, expected: dict[str, Floats], found: dict[str, Floats]
+    spec: ModelSpec, expected: Mapping[str, Floats], outputs: Mapping[str, Floats]
 ) -> float:
-    """The share of pictures whose decoded result is the same; both as float32[pictures,…]."""
-    decoder = make_decoder(model)
-    threshold = float(getattr(model.decode, "score", 0.0))
-    count = len(next(iter(expected.values())))
-    same = [
-        results_match(
-            _result(model, decoder, expected, item),
-            _result(model, decoder, found, item),
-            threshold=threshold,
-        )
-        for item in range(count)
-    ]
-    return sum(same) / count
+    """The share of pictures whose decoded result is the same.
 
-
-def _result(
-    model: ModelSpec, decoder: Decoder[Result], outputs: dict[str, Floats], item: int
-) -> Result:
-    one = {
-        output.name: np.moveaxis(outputs[output.name][item : item + 1], 0, output.batch_axis)
-        for output in model.outputs
-    }
-    return decoder.decode(one, 0, identity_geometry(model.input))
+    Args:
+        spec: how to decode.
+        expected: float32[pictures,…] by name, the batch first.
+        outputs: the same of the backend.
+    """
+    threshold = float(getattr(spec.decode, "score", 0.0))
+    pairs = zip(decode_all(spec, expected), decode_all(spec, outputs), strict=True)
+    same = [results_match(*pair, threshold=threshold) for pair in pairs]
+    return sum(same) / len(same)

@@ -1,11 +1,12 @@
-"""Every artifact on every engine here: golden data replayed, and more pictures compared.
+"""Every artifact on every engine here: golden data replayed, and further pictures compared.
 
-The self-test at load asks about one candidate; this asks about all of them, and tells. With
-pictures of one's own, the engines are compared with each other: the float artifact on the first
-engine that passed is what the others have to say too.
+The self-test at load is about one candidate, this is about all of them. On further pictures the
+engines are compared with each other: the float artifact on the first engine that passed is the
+reference for the others.
 """
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -16,7 +17,6 @@ from edgecnn_runtime.device.cache import default_cache_dir
 from edgecnn_runtime.errors import EdgecnnError
 from edgecnn_runtime.parity import parity
 from edgecnn_runtime.preprocess import prepare
-from edgecnn_runtime.selection.candidates import Candidate, candidates
 from edgecnn_runtime.types import Floats, Pixels
 from edgecnn_runtime.verification.selftest import (
     SelfTest,
@@ -26,11 +26,16 @@ from edgecnn_runtime.verification.selftest import (
     run_selftest,
 )
 
+if TYPE_CHECKING:
+    from edgecnn_runtime.selection.candidates import Candidate
+
 
 class OutputCheck(msgspec.Struct, frozen=True, kw_only=True):
-    """One candidate against the float artifact on the pictures given.
+    """One candidate against the float artifact on further pictures.
 
-    parity: of each output. agreement: the share of pictures with an equal decoded result.
+    Attributes:
+        parity: how close each output is, by name.
+        agreement: the share of pictures with an equal decoded result.
     """
 
     parity: dict[str, Parity]
@@ -38,11 +43,16 @@ class OutputCheck(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class BackendCheck(msgspec.Struct, frozen=True, kw_only=True):
-    """What was found of one artifact on one engine.
+    """The verdict on one artifact on one engine.
 
-    selftest: None where the engine could not be opened, for which ``problem`` says why.
-    comparison: None without pictures, for the candidate the others are compared with, and for
-        those that failed before.
+    Attributes:
+        artifact: its file.
+        engine: ``backend/precision``.
+        version: the engine's.
+        selftest: None where the engine could not be opened.
+        comparison: None without further pictures, for the reference itself, and for those that
+            were opened before there was one.
+        problem: what is wrong; "" where nothing is.
     """
 
     artifact: str
@@ -59,25 +69,23 @@ class BackendCheck(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def verify_bundle(
-    bundle: Bundle,
-    *,
-    backend: str = "",
-    precision: str = "",
-    frames: Sequence[Pixels] = (),
+    bundle: Bundle, candidates: "Sequence[Candidate]", frames: Sequence[Pixels] = ()
 ) -> list[BackendCheck]:
-    """A verdict on every candidate, the exact precision of each engine unless told.
+    """A verdict on each candidate, the float artifacts first.
 
-    backend, precision: as for ``candidates``. frames: uint8[H,W,3] BGR, of any sizes.
-    Raises BackendMissingError where no engine is installed, BundleError for a damaged bundle.
+    Args:
+        bundle: what to verify.
+        candidates: the ways to run it.
+        frames: further pictures to compare engines on, uint8[H,W,3] BGR of any sizes.
+
+    Raises:
+        BackendMissingError: the engine of a candidate is not here.
+        BundleError: a damaged bundle.
     """
     pixels = prepare(bundle.manifest.model.input, frames) if frames else None
-    floats = sorted(
-        candidates(bundle, backend=backend, precision=precision),
-        key=lambda candidate: candidate.artifact.precision != "fp32",
-    )
     reference: dict[str, Floats] = {}
     verdicts = []
-    for candidate in floats:
+    for candidate in sorted(candidates, key=lambda each: each.artifact.precision != "fp32"):
         verdict, outputs = _verdict(bundle, candidate, pixels, reference)
         if not reference and verdict.passed:
             reference = outputs
@@ -86,20 +94,20 @@ def verify_bundle(
 
 
 def _verdict(
-    bundle: Bundle, candidate: Candidate, pixels: Pixels | None, reference: dict[str, Floats]
+    bundle: Bundle, candidate: "Candidate", pixels: Pixels | None, reference: dict[str, Floats]
 ) -> tuple[BackendCheck, dict[str, Floats]]:
-    model, artifact, engine = bundle.manifest.model, candidate.artifact, candidate.engine
+    spec, artifact, engine = bundle.manifest.model, candidate.artifact, candidate.engine
     options = Options(
         threads=candidate.threads,
-        batch=model.smallest_batch,
+        batch=spec.smallest_batch,
         precision=candidate.precision,
         cache_dir=default_cache_dir(),
     )
     version = get_engine(candidate.backend).version()
     try:
-        with open_backend(candidate.backend, bundle.file(artifact), options, model) as backend:
+        with open_backend(candidate.backend, bundle.file(artifact), options, spec) as backend:
             test = run_selftest(bundle, artifact, engine, backend)
-            outputs = run_batches(backend, pixels, model) if pixels is not None else {}
+            outputs = run_batches(backend, pixels, spec) if pixels is not None else {}
     except EdgecnnError as error:
         verdict = BackendCheck(
             artifact=artifact.file, engine=engine, version=version, problem=str(error)
@@ -110,9 +118,9 @@ def _verdict(
     if reference and outputs:
         comparison = OutputCheck(
             parity={name: parity(reference[name], outputs[name]) for name in reference},
-            agreement=golden_agreement(model, reference, outputs),
+            agreement=golden_agreement(spec, reference, outputs),
         )
-        problem = problem or _difference(comparison, required_db(artifact, engine, model))
+        problem = problem or _difference(comparison, required_db(artifact, engine, spec))
     verdict = BackendCheck(
         artifact=artifact.file,
         engine=engine,
@@ -124,11 +132,11 @@ def _verdict(
     return verdict, outputs
 
 
-def _difference(found: OutputCheck, required: dict[str, float]) -> str:
+def _difference(check: OutputCheck, required: dict[str, float]) -> str:
     for name, need in required.items():
-        if not found.parity[name].snr_db >= need:
+        if not check.parity[name].snr_db >= need:
             return (
-                f"differs from the float model on these pictures: {found.parity[name].snr_db:.1f} "
+                f"differs from the float model on these pictures: {check.parity[name].snr_db:.1f} "
                 f"dB on {name!r} (needs {need:.1f})"
             )
     return ""
