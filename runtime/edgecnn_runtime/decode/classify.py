@@ -17,12 +17,13 @@ class ClassifyDecoder:
 
     def decode(self, outputs: Tensors, item: int, _geometry: Geometry, /) -> Classification:
         """One item's classification; a class whose score is NaN is impossible."""
-        raw = outputs[self._spec.output][item].reshape(-1).astype(np.float32)
+        raw = outputs[self._spec.output][item].reshape(-1)
         if raw.size == 1:
             positive = np.nan_to_num(sigmoid_scores(self._spec.values, raw))
             scores = np.concatenate((1.0 - positive, positive))
         elif self._spec.multi_label:
-            scores = np.nan_to_num(sigmoid_scores(self._spec.values, raw))
+            scores = sigmoid_scores(self._spec.values, raw)
+            np.fmax(scores, 0.0, out=scores)  # of a NaN and a number it takes the number
         else:
             scores = softmax_scores(self._spec.values, raw)
         index = int(scores.argmax())

@@ -21,6 +21,8 @@ class CtcDecoder:
         shape = (classes, None) if spec.layout == "NCT" else (None, classes)
         check_output_shape(model, spec.output, *shape, batch_axis=spec.layout.index("N"))
         self._spec = spec
+        self._row = np.empty(classes, np.float32)
+        self._turned = np.empty((0, classes), np.float32)
         self._chars = (*spec.charset[: spec.blank], "", *spec.charset[spec.blank :])
 
     def decode(self, outputs: Tensors, item: int, _geometry: Geometry, /) -> Reading:
@@ -31,22 +33,21 @@ class CtcDecoder:
         starts[:1] = True
         np.not_equal(best[1:], best[:-1], out=starts[1:])
         starts &= best != self._spec.blank
-        found = np.flatnonzero(starts)
-        rows = steps[found].astype(np.float32)
-        scores = softmax_scores(self._spec.values, rows)[
-            np.arange(len(found)), best[found]
-        ].tolist()
-        pairs = [
-            (self._chars[index], score)
-            for index, score in zip(best[found].tolist(), scores, strict=True)
-            if score > 0.0
-        ]
-        text = "".join(char for char, _ in pairs)
-        char_scores = tuple(score for _, score in pairs)
-        return Reading(text, min(char_scores, default=1.0), char_scores)
+        chars: dict[int, float] = {}
+        for step in np.flatnonzero(starts).tolist():
+            scores = softmax_scores(self._spec.values, steps[step], self._row)
+            if (score := float(scores[best[step]])) > 0.0:
+                chars[step] = score
+        text = "".join(self._chars[best[step]] for step in chars)
+        return Reading(text, min(chars.values(), default=1.0), tuple(chars.values()))
 
     def _steps(self, outputs: Tensors, item: int) -> Floats:
-        """A view of one item as [T,C]."""
+        """One item as [T,C]: a view, or a copy where argmax would make one."""
         tensor = outputs[self._spec.output]
         steps: Floats = tensor[:, item] if self._spec.layout == "TNC" else tensor[item]
-        return steps.T if self._spec.layout == "NCT" else steps
+        if self._spec.layout != "NCT":
+            return steps
+        if self._turned.shape != steps.T.shape:
+            self._turned = np.empty(steps.T.shape, np.float32)
+        np.copyto(self._turned, steps.T)
+        return self._turned

@@ -12,10 +12,15 @@ class EmbedDecoder:
 
     def __init__(self, spec: Embed, _model: ModelSpec) -> None:
         self._spec = spec
+        self._exact = np.empty(0)
 
     def decode(self, outputs: Tensors, item: int, _geometry: Geometry, /) -> Embedding:
         """One item's vector. Where it is not finite it is all zeros: like nobody."""
-        vector = outputs[self._spec.output][item].reshape(-1).astype(np.float64)
+        raw = outputs[self._spec.output][item].reshape(-1)
+        if self._exact.size != raw.size:
+            self._exact = np.empty(raw.size)
+        vector = self._exact
+        np.copyto(vector, raw)
         length = float(np.linalg.norm(vector))
         if not np.isfinite(length):
             return Embedding(np.zeros(vector.size, np.float32))

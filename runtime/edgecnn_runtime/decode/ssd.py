@@ -31,8 +31,9 @@ class SsdDecoder:
         self._spec = spec
         self._centers, self._sizes = centers, sizes
         self._threshold = raw_threshold(spec.values, spec.score)
-        self._margin = np.empty((count, classes), np.float32)
-        self._over = np.empty((count, classes), bool)
+        self._margin = np.empty((classes - 1, count), np.float32)
+        self._over = np.empty((classes - 1, count), bool)
+        self._any = np.empty(count, bool)
         self._suppression = NonMaxSuppression(
             model.labels,
             iou=spec.iou,
@@ -65,15 +66,15 @@ class SsdDecoder:
 
     def _candidates(self, scores: Floats) -> "np.ndarray[tuple[int], np.dtype[np.intp]]":
         """Priors that may pass the threshold; every one that does is among them."""
+        values = scores.T  # class by class, the long axis last: NumPy needs no buffer
         if self._spec.values == "logits":
             # a class's softmax is at most the sigmoid of its lead over the background
-            np.subtract(scores, scores[:, :1], out=self._margin)
+            np.subtract(values[1:], values[0], out=self._margin)
             np.greater(self._margin, self._threshold, out=self._over)
         else:
-            np.greater(scores, self._threshold, out=self._over)
-        self._over[:, 0] = False
-        flat = np.flatnonzero(self._over) // self._over.shape[1]
-        return np.unique(flat)
+            np.greater(values[1:], self._threshold, out=self._over)
+        np.logical_or.reduce(self._over, axis=0, out=self._any)
+        return np.flatnonzero(self._any)
 
 
 def priors(spec: Ssd, size: Input) -> tuple[Floats, Floats]:

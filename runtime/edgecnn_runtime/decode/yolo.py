@@ -7,6 +7,7 @@ import numpy as np
 from edgecnn_runtime.bundle.manifest import ModelSpec, Yolo
 from edgecnn_runtime.decode.activations import raw_threshold, sigmoid_scores
 from edgecnn_runtime.decode.nms import NonMaxSuppression, cxcywh_to_xyxy
+from edgecnn_runtime.decode.scratch import Scratch
 from edgecnn_runtime.decode.shapes import check_output_shape
 from edgecnn_runtime.preprocess import Geometry
 from edgecnn_runtime.types import Detection, Floats, Tensors
@@ -27,6 +28,7 @@ class YoloDecoder:
         self._threshold = raw_threshold(spec.values, spec.score)
         self._classes_over = np.empty((spec.classes if spec.layout == "v8" else 0, anchors), bool)
         self._over = np.empty(anchors, bool)
+        self._rows, self._classes = Scratch(), Scratch()
         size = (model.input.width, model.input.height)
         self._unit = np.array((*size, *size), np.float32) if spec.normalized else None
         self._suppression = NonMaxSuppression(
@@ -50,22 +52,23 @@ class YoloDecoder:
         if not len(found):
             return []
         # take walks row by row, as the head lies in memory; head[:, found] does not
-        rows = head.take(found, axis=1).T.astype(np.float32, copy=False)
-        scores = self._scores(rows[:, 4:stop].max(axis=1))
-        return self._finish(rows[:, :4], scores, rows[:, 4:stop], rows, geometry)
+        rows = self._rows.take(head, found, axis=1).T
+        classes = self._classes.copy_of(rows[:, 4:stop])
+        scores = self._scores(classes.max(axis=1))
+        return self._finish(rows[:, :4], scores, classes, rows, geometry)
 
     def _v5(self, head: Floats, geometry: Geometry) -> list[Detection]:
         """[A,5+C+P]: a row an anchor; the score is objectness times the best class."""
         np.greater(head[:, 4], self._threshold, out=self._over)
-        rows = head[np.flatnonzero(self._over)].astype(np.float32)
-        objects = self._scores(rows[:, 4])
+        candidates = np.flatnonzero(self._over)
+        rows = self._rows.take(head, candidates, axis=0)
         best = rows[:, 5 : 5 + self._spec.classes].max(axis=1)
-        scores = objects * self._scores(best)
+        scores = self._scores(rows[:, 4]) * self._scores(best)
         found = np.flatnonzero(scores > self._spec.score)
         if not len(found):
             return []
-        rows = rows[found]
-        classes = rows[:, 5 : 5 + self._spec.classes]
+        rows = self._rows.take(head, candidates[found], axis=0)
+        classes = self._classes.copy_of(rows[:, 5 : 5 + self._spec.classes])
         return self._finish(rows[:, :4], scores[found], classes, rows, geometry)
 
     def _finish(
@@ -83,7 +86,7 @@ class YoloDecoder:
     def _nms(self, head: Floats, geometry: Geometry) -> list[Detection]:
         """[K,6+P]: x1, y1, x2, y2, score, class, as the graph's own suppression left them."""
         np.greater(head[:, 4], self._threshold, out=self._over)
-        rows = head[np.flatnonzero(self._over)].astype(np.float32)
+        rows = self._rows.take(head, np.flatnonzero(self._over), axis=0)
         rows = rows[(rows[:, 5] >= 0) & (rows[:, 5] < 65536)]
         return self._suppression.detections(
             self._pixels(rows[:, :4]),
