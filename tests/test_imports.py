@@ -1,15 +1,16 @@
-"""The dependency arrow: edgecnn → {edgecnn_export, edgecnn_bench} → edgecnn_runtime, never back."""
+"""Who imports whom: in one order, without circles, and heavy packages only where they are due."""
 
 import ast
+import subprocess
+import sys
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
 
+PACKAGES = ("edgecnn", "edgecnn_export", "edgecnn_bench", "edgecnn_runtime")
 HEAVY = {"torch", "onnx", "onnxscript", "onnx_ir", "safetensors"}
-NEVER_IN_RUNTIME = HEAVY | {
-    "pandas", "matplotlib", "scipy", "rich", "edgecnn", "edgecnn_export", "edgecnn_bench",
-}  # fmt: skip
 
 
 def sources(folder: Path) -> Iterator[Path]:
@@ -39,15 +40,22 @@ def imports(path: Path, *, top_level_only: bool = False) -> set[str]:
     return names
 
 
-def test_runtime_imports_nothing_heavy(root: Path) -> None:
-    for path in sources(root / "runtime" / "edgecnn_runtime"):
-        assert not imports(path) & NEVER_IN_RUNTIME, path
+def test_imports_keep_the_order_in_pyproject(root: Path) -> None:
+    """Packages, the rooms of the runtime and of the export, and what the runtime never needs."""
+    pytest.importorskip("importlinter")
+    code = "from importlinter.cli import lint_imports_command; lint_imports_command()"
+    words = ["-c", code, "pyproject.toml", "--no-logo", "--no-cache"]
+    lint = subprocess.run([sys.executable, *words], cwd=root, capture_output=True, text=True)
+    assert lint.returncode == 0, lint.stdout + lint.stderr
 
 
-def test_export_does_not_reach_up(root: Path) -> None:
-    for path in sources(root / "export" / "edgecnn_export"):
-        found = imports(path)
-        assert "edgecnn_bench" not in found, path
+def test_no_module_imports_itself_through_others() -> None:
+    """A folder's own module and the modules in it included."""
+    grimp = pytest.importorskip("grimp")
+    graph = grimp.build_graph(*PACKAGES, exclude_type_checking_imports=True, cache_dir=None)
+    imported = {name: graph.find_modules_directly_imported_by(name) for name in graph.modules}
+    assert len(imported) > 200
+    TopologicalSorter(imported).prepare()  # raises CycleError, which names the circle
 
 
 def test_bench_needs_no_torch_to_start(root: Path) -> None:

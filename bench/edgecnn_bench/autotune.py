@@ -24,8 +24,8 @@ from edgecnn_bench.schema import SCHEMA_VERSION, BenchSettings, Skipped
 from edgecnn_bench.session_pool import REFUSALS, SessionPool
 from edgecnn_bench.stats import MIN_ROUNDS, Interval, median_interval, paired_ratio
 from edgecnn_runtime import __version__
+from edgecnn_runtime.backends.candidate import Candidate
 from edgecnn_runtime.errors import SelfTestError, UnsupportedModelError, UsageError
-from edgecnn_runtime.selection.candidates import Candidate
 from edgecnn_runtime.selection.record import CandidateTiming, SelectionRecord, write_selection
 
 STAGES = 4

@@ -9,11 +9,12 @@ from edgecnn_bench.engines import TORCH, InstalledEngine, check_precisions
 from edgecnn_bench.rows import RowSpec
 from edgecnn_bench.schema import Accuracy, BenchedModel, Scope
 from edgecnn_runtime.backends import onnxruntime_exact
+from edgecnn_runtime.backends.candidate import Candidate
 from edgecnn_runtime.bundle.bundle import Bundle, open_bundle
 from edgecnn_runtime.bundle.manifest import Artifact, artifact_name
 from edgecnn_runtime.device.cpu import usable_cores
 from edgecnn_runtime.errors import BackendMissingError, UsageError
-from edgecnn_runtime.selection.candidates import Candidate, candidates
+from edgecnn_runtime.selection.candidates import candidates
 
 CHECKPOINT = "checkpoint"
 """What the artifact of a torch row is called."""

@@ -19,9 +19,10 @@ from lib.material import export_yunet, video_frames
 
 from edgecnn_bench.reference_workload import ReferenceWorkload
 from edgecnn_runtime import Model, load
+from edgecnn_runtime.backends.candidate import Candidate
 from edgecnn_runtime.backends.fake import Fake
 from edgecnn_runtime.bundle.manifest import Output, Yolo
-from edgecnn_runtime.selection.candidates import Candidate, Choice
+from edgecnn_runtime.selection.candidates import Choice
 from edgecnn_runtime.types import Floats, Pixels, Tensors
 
 ROUNDS, QUICK, BURST = 12, 2, 30

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import TracebackType
 
 from edgecnn_runtime.backends import Backend, Options, get_engine
+from edgecnn_runtime.backends.candidate import Candidate
 from edgecnn_runtime.bundle.bundle import Bundle, open_bundle
 from edgecnn_runtime.bundle.manifest import Manifest
 from edgecnn_runtime.device.cache import default_cache_dir
@@ -24,7 +25,7 @@ from edgecnn_runtime.errors import (
     UsageError,
 )
 from edgecnn_runtime.preprocess import Geometry, Preprocessor, Roi, check_frame
-from edgecnn_runtime.selection.candidates import Candidate, Choice, rank_candidates
+from edgecnn_runtime.selection.candidates import Choice, rank_candidates
 from edgecnn_runtime.tasks import make_decoder
 from edgecnn_runtime.types import Box, Frame, Pixels, Result, Tensors
 from edgecnn_runtime.verification.selftest import ensure_selftest

@@ -12,10 +12,10 @@ from edgecnn.cli import main
 from edgecnn_bench.autotune import Selection, SuccessiveHalving, choose_winner, select
 from edgecnn_bench.config import BenchConfig
 from edgecnn_runtime import load
+from edgecnn_runtime.backends.candidate import Candidate
 from edgecnn_runtime.bundle import manifest as m
 from edgecnn_runtime.bundle.bundle import open_bundle
 from edgecnn_runtime.errors import SelfTestError, UsageError
-from edgecnn_runtime.selection.candidates import Candidate
 from edgecnn_runtime.selection.record import read_selection
 
 QUICK = BenchConfig(seconds=0.05, warmup=0.0, precisions=("f32",))

@@ -8,6 +8,7 @@ import pytest
 import edgecnn_runtime
 from edgecnn_runtime import Classification, Frame, load
 from edgecnn_runtime.backends import fake
+from edgecnn_runtime.backends.candidate import Candidate
 from edgecnn_runtime.bundle import manifest as m
 from edgecnn_runtime.errors import (
     BackendMissingError,
@@ -17,7 +18,7 @@ from edgecnn_runtime.errors import (
     UsageError,
 )
 from edgecnn_runtime.model import Model, crop_region
-from edgecnn_runtime.selection.candidates import Candidate, Choice
+from edgecnn_runtime.selection.candidates import Choice
 from edgecnn_runtime.types import Box
 
 

@@ -29,9 +29,10 @@ from runner.setting import Setting
 from edgecnn_bench.stats import FLOOR
 from edgecnn_runtime import Model
 from edgecnn_runtime.backends import Options, get_engine, installed
+from edgecnn_runtime.backends.candidate import Candidate
 from edgecnn_runtime.bundle.bundle import Bundle, open_bundle
 from edgecnn_runtime.preprocess import Preprocessor
-from edgecnn_runtime.selection.candidates import Candidate, Choice
+from edgecnn_runtime.selection.candidates import Choice
 from edgecnn_runtime.types import Classification, Reading, Result
 from edgecnn_runtime.verification.result_matching import results_match
 

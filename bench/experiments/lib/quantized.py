@@ -9,9 +9,9 @@ import msgspec
 from edgecnn_export.config import ExportConfig, Target
 from edgecnn_export.pipeline import ExportResult, export
 from edgecnn_runtime.backends import get_engine
+from edgecnn_runtime.backends.candidate import Candidate
 from edgecnn_runtime.bundle.bundle import Bundle
 from edgecnn_runtime.model import Model, open_model
-from edgecnn_runtime.selection.candidates import Candidate
 
 ENGINES = ("onnxruntime", "openvino")
 FORMS: tuple[Target, ...] = ("cpu", "openvino")

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edgecnn_runtime.backends import get_engine, require_installed
+from edgecnn_runtime.backends.candidate import Candidate
 from edgecnn_runtime.bundle.bundle import Bundle
 from edgecnn_runtime.bundle.manifest import Artifact, artifact_name
 from edgecnn_runtime.device.cpu import INT8_DOT, WIDE, cpu_features, saturates, usable_cores
@@ -19,56 +20,8 @@ from edgecnn_runtime.selection.record import read_selection
 from edgecnn_runtime.verification.selftest import SelfTest
 
 ALL = "all"
-FULL_PRECISION = "f32"
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """One way to run a bundle here.
-
-    Attributes:
-        artifact: the file.
-        backend: the engine's name.
-        precision: what the engine computes in.
-        threads: threads inside one operator.
-        reason: why it stands where it stands.
-    """
-
-    artifact: Artifact
-    backend: str
-    precision: str
-    threads: int
-    reason: str
-
-    @property
-    def engine(self) -> str:
-        """``backend/precision``, as in ``manifest.Run.engine``."""
-        return f"{self.backend}/{self.precision}"
-
-    @property
-    def exact(self) -> bool:
-        """Whether the engine rounds nothing that the artifact does not."""
-        return self.precision == FULL_PRECISION
-
-    @property
-    def needs_build(self) -> bool:
-        """Whether opening it may take minutes, because its engine is built here, once."""
-        return get_engine(self.backend).needs_build
-
-    @property
-    def verified_at_export(self) -> bool:
-        """Whether export measured this precision of this artifact, and it passed.
-
-        The self-test is enough for an engine's exact precision.
-        """
-        precisions = {run.engine.partition("/")[2] for run in self.artifact.runs}
-        return self.exact or self.precision in precisions
-
-    def __str__(self) -> str:
-        threads = "1 thread" if self.threads == 1 else f"{self.threads} threads"
-        return f"{self.artifact.file} on {self.engine}, {threads}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,11 +6,11 @@ reference for the others.
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import msgspec
 
 from edgecnn_runtime.backends import Options, get_engine, open_backend
+from edgecnn_runtime.backends.candidate import Candidate
 from edgecnn_runtime.bundle.bundle import Bundle
 from edgecnn_runtime.bundle.manifest import Parity
 from edgecnn_runtime.device.cache import default_cache_dir
@@ -25,9 +25,6 @@ from edgecnn_runtime.verification.selftest import (
     run_batches,
     run_selftest,
 )
-
-if TYPE_CHECKING:
-    from edgecnn_runtime.selection.candidates import Candidate
 
 
 class OutputCheck(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,7 +66,7 @@ class BackendCheck(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def verify_bundle(
-    bundle: Bundle, candidates: "Sequence[Candidate]", frames: Sequence[Pixels] = ()
+    bundle: Bundle, candidates: Sequence[Candidate], frames: Sequence[Pixels] = ()
 ) -> list[BackendCheck]:
     """A verdict on each candidate, the float artifacts first.
 
@@ -94,7 +91,7 @@ def verify_bundle(
 
 
 def _verdict(
-    bundle: Bundle, candidate: "Candidate", pixels: Pixels | None, reference: dict[str, Floats]
+    bundle: Bundle, candidate: Candidate, pixels: Pixels | None, reference: dict[str, Floats]
 ) -> tuple[BackendCheck, dict[str, Floats]]:
     spec, artifact, engine = bundle.manifest.model, candidate.artifact, candidate.engine
     options = Options(

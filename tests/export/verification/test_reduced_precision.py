@@ -15,8 +15,8 @@ from edgecnn_export.verification.gate import LOWER
 from edgecnn_export.verification.reduced_precision import check_reduced
 from edgecnn_export.verification.verify import Check, Verifier
 from edgecnn_runtime.backends import get_engine
+from edgecnn_runtime.backends.candidate import Candidate
 from edgecnn_runtime.bundle.bundle import Bundle, load_golden, open_bundle, sha256_file
-from edgecnn_runtime.selection.candidates import Candidate
 
 ENGINE = "openvino"
 

@@ -4,11 +4,12 @@ import msgspec
 import pytest
 
 from edgecnn_runtime.backends import get_engine
+from edgecnn_runtime.backends.candidate import Candidate
 from edgecnn_runtime.bundle import manifest as m
 from edgecnn_runtime.bundle.bundle import Bundle
 from edgecnn_runtime.device.cpu import usable_cores
 from edgecnn_runtime.errors import BackendMissingError, UsageError
-from edgecnn_runtime.selection.candidates import Candidate, Choice, candidates
+from edgecnn_runtime.selection.candidates import Choice, candidates
 from edgecnn_runtime.verification.selftest import SelfTest
 
 VNNI = frozenset({"avx2", "avx512f", "avx512_vnni"})
