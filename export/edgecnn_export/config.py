@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from edgecnn_export.planning.heads import HEADS
+from edgecnn_export.heads import HEADS
 from edgecnn_runtime.bundle.manifest import Color, Interpolation, Resize, TaskName, Unit
 from edgecnn_runtime.tasks import TASKS
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from edgecnn_export.config import ExportConfig
-from edgecnn_export.planning.heads import Outputs, numbered
+from edgecnn_export.heads import Outputs, numbered
 from edgecnn_runtime.bundle.manifest import AnchorFree, Classify, Ctc, Decode, Embed, Ssd
 from edgecnn_runtime.errors import UsageError
 

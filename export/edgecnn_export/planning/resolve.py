@@ -9,8 +9,8 @@ from typing import Any
 
 import msgspec
 
+from edgecnn_export import heads
 from edgecnn_export.config import ExportConfig
-from edgecnn_export.planning import heads
 from edgecnn_export.planning.graph_info import GraphInfo
 from edgecnn_export.planning.labels import class_names, read_labels
 from edgecnn_export.planning.normalization import normalization
