@@ -7,6 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edgecnn_bench.compare import compare
+from edgecnn_bench.markdown import markdown
+from edgecnn_bench.report import html_page
 from edgecnn_bench.results import read_json, read_result, write_result
 from edgecnn_bench.schema import SCHEMA_VERSION, BenchReport, read_report, write_report
 from edgecnn_runtime.errors import EdgecnnError, UsageError
@@ -41,6 +44,18 @@ def test_a_report_survives_the_file(tmp_path: Path, make_report) -> None:
     path = tmp_path / "report.json"
     write_report(path, report)
     assert read_report(path) == report
+
+
+def test_a_report_written_before_the_renames_is_still_read_and_shown() -> None:
+    """Written at revision 2a0a280; whoever changes the schema raises its version."""
+    report = read_report(Path(__file__).with_name("report_schema_1.json"))
+    assert (report.schema, report.kind, len(report.rows)) == (1, "bench", 4)
+    row = report.rows[0]
+    assert row.standing is not None
+    assert row.standing.verdict == "fastest"
+    assert row.key in html_page([report])
+    assert f"| {row.artifact} | {row.backend} " in markdown([report])
+    assert [change.ratio.value for change in compare(report, report).changes] == [1.0] * 4
 
 
 @pytest.mark.parametrize("schema", [0, SCHEMA_VERSION + 1, 99])
