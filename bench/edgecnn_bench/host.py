@@ -14,6 +14,7 @@ from pathlib import Path
 
 import msgspec
 
+from edgecnn_bench.nvml import nvml_devices
 from edgecnn_runtime.backends import distributions
 from edgecnn_runtime.device.cpu import cpu_features, cpu_model
 
@@ -181,26 +182,22 @@ def _power_mode() -> str:
 
 
 def _gpus() -> tuple[Gpu, ...]:
-    query = "--query-gpu=name,driver_version,memory.total"
-    found = []
-    for line in run_command("nvidia-smi", query, "--format=csv,noheader,nounits").splitlines():
-        name, driver, memory = ([word.strip() for word in line.split(",")] + ["", ""])[:3]
-        found.append(
-            Gpu(name=name, driver=driver, memory_mib=int(memory) if memory.isdigit() else 0)
-        )
+    gpus = [
+        Gpu(name=gpu.name, driver=gpu.driver, memory_mib=gpu.memory_mib()) for gpu in nvml_devices()
+    ]
     if tegra := re.search(
         r"R(\d+).*REVISION: ([\d.]+)", read_text_or_empty("/etc/nv_tegra_release")
     ):
-        found = [Gpu(name="Tegra", driver=f"L4T {tegra.group(1)}.{tegra.group(2)}")]
+        gpus = [Gpu(name="Tegra", driver=f"L4T {tegra.group(1)}.{tegra.group(2)}")]
     vendors = {"0x8086": "Intel", "0x1002": "AMD"}
     for card in sorted(Path("/sys/class/drm").glob("card[0-9]")):
         vendor = vendors.get(read_text_or_empty(card / "device/vendor"))
         if vendor:
             driver = (card / "device/driver").resolve().name
-            found.append(
+            gpus.append(
                 Gpu(name=f"{vendor} {read_text_or_empty(card / 'device/device')}", driver=driver)
             )
-    return tuple(found)
+    return tuple(gpus)
 
 
 def _container() -> str:

@@ -1,15 +1,13 @@
-"""NVIDIA GPUs through the driver's own library: energy, clocks, temperature, throttling.
+"""NVIDIA GPUs through NVML, the driver's own library: energy, temperature, throttling.
 
-ctypes on libnvidia-ml.so.1 rather than a binding: it comes with the driver, so where there is a
-GPU there is this, and nothing has to be installed. Names and values: NVML API reference.
+Read with nvidia-ml-py, NVIDIA's own binding. Where there is no driver there are no devices.
 """
 
-import ctypes
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-SM_CLOCK, GPU_SENSOR = 1, 0
+CORE_SENSOR = 0
 THROTTLE = {
     0x04: "power cap",
     0x08: "hardware slowdown",
@@ -17,53 +15,68 @@ THROTTLE = {
     0x40: "thermal slowdown (hardware)",
     0x80: "power brake",
 }
-"""nvmlClocksThrottleReason bits that mean the GPU is held back, not idle."""
+"""Bits of nvmlClocksThrottleReasons that mean that the GPU is held back, not idle."""
 
 
 @dataclass(frozen=True, slots=True)
-class GpuState:
-    """One GPU now: mhz of its SMs, celsius of its core, why it is held back."""
+class NvmlDevice:
+    """One GPU.
 
-    mhz: int
-    celsius: int
-    throttled: tuple[str, ...]
+    Attributes:
+        index: Number of the GPU, as nvidia-smi counts.
+        name: Product name.
+        driver: Version of the driver.
+        handle: NVML's handle.
+    """
 
+    index: int
+    name: str
+    driver: str
+    handle: Any
 
-class Device:
-    """One GPU by its NVML handle."""
-
-    def __init__(self, library: ctypes.CDLL, index: int) -> None:
-        self.name = f"gpu {index}"
-        self._library = library
-        self._handle = ctypes.c_void_p()
-        library.nvmlDeviceGetHandleByIndex_v2(index, ctypes.byref(self._handle))
+    def memory_mib(self) -> int:
+        """Size of its memory; 0 where it has none of its own."""
+        memory = _read("nvmlDeviceGetMemoryInfo", self.handle, None)
+        return int(memory.total) >> 20 if memory else 0
 
     def joules(self) -> float:
-        """Since the driver was loaded; 0 on GPUs older than Volta, which do not count."""
-        return self._ask("nvmlDeviceGetTotalEnergyConsumption", ctypes.c_ulonglong()) / 1e3
+        """Energy since the driver was loaded; 0 on GPUs older than Volta, which do not count."""
+        millijoules: int = _read("nvmlDeviceGetTotalEnergyConsumption", self.handle, 0)
+        return millijoules / 1e3
 
-    def state(self) -> GpuState:
-        """Clock, temperature and throttle reasons now."""
-        bits = self._ask("nvmlDeviceGetCurrentClocksThrottleReasons", ctypes.c_ulonglong())
-        return GpuState(
-            mhz=self._ask("nvmlDeviceGetClockInfo", ctypes.c_uint(), SM_CLOCK),
-            celsius=self._ask("nvmlDeviceGetTemperature", ctypes.c_uint(), GPU_SENSOR),
-            throttled=tuple(why for bit, why in THROTTLE.items() if bits & bit),
-        )
+    def celsius(self) -> float | None:
+        """Temperature of the core."""
+        degrees: int | None = _read("nvmlDeviceGetTemperature", self.handle, None, CORE_SENSOR)
+        return degrees
 
-    def _ask(self, function: str, value: Any, *arguments: int) -> int:
-        status = getattr(self._library, function)(self._handle, *arguments, ctypes.byref(value))
-        return int(value.value) if status == 0 else 0
+    def throttled(self) -> tuple[str, ...]:
+        """Why the GPU is held back now."""
+        bits = _read("nvmlDeviceGetCurrentClocksThrottleReasons", self.handle, 0)
+        return tuple(reason for bit, reason in THROTTLE.items() if bits & bit)
 
 
 @lru_cache(maxsize=1)
-def nvml_devices() -> tuple[Device, ...]:
+def nvml_devices() -> tuple[NvmlDevice, ...]:
     """The GPUs of this machine; none without NVIDIA's driver."""
+    import pynvml
+
     try:
-        library = ctypes.CDLL("libnvidia-ml.so.1")
-    except OSError:
+        pynvml.nvmlInit()
+        driver = pynvml.nvmlSystemGetDriverVersion()
+        handles = map(pynvml.nvmlDeviceGetHandleByIndex, range(pynvml.nvmlDeviceGetCount()))
+        return tuple(
+            NvmlDevice(index, pynvml.nvmlDeviceGetName(handle), driver, handle)
+            for index, handle in enumerate(handles)
+        )
+    except pynvml.NVMLError:
         return ()
-    count = ctypes.c_uint()
-    if library.nvmlInit_v2() or library.nvmlDeviceGetCount_v2(ctypes.byref(count)):
-        return ()
-    return tuple(Device(library, index) for index in range(count.value))
+
+
+def _read(query: str, handle: Any, otherwise: Any, *arguments: int) -> Any:
+    """The answer to a query, or ``otherwise`` where this GPU or driver has none."""
+    import pynvml
+
+    try:
+        return getattr(pynvml, query)(handle, *arguments)
+    except pynvml.NVMLError:
+        return otherwise

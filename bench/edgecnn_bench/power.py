@@ -199,7 +199,9 @@ def _hwmon(sys: Path) -> list[EnergyMeter]:
 
 
 def _gpus() -> list[EnergyMeter]:
-    return [Counter(gpu.name, "gpu", gpu.joules) for gpu in nvml_devices() if gpu.joules() > 0]
+    return [
+        Counter(f"gpu {gpu.index}", "gpu", gpu.joules) for gpu in nvml_devices() if gpu.joules() > 0
+    ]
 
 
 def _scaled(path: Path, unit: float) -> Callable[[], float]:

@@ -37,15 +37,16 @@ class Condition(msgspec.Struct, frozen=True, kw_only=True):
 
 def condition(sys: Path = SYS, proc: Path = PROC) -> Condition:
     """Look at the machine now; about a millisecond. Never raises."""
-    gpus = [gpu.state() for gpu in nvml_devices()]
+    gpus = nvml_devices()
     busy, steal = _cpu_seconds(proc)
     times = os.times()
-    degrees = [*_temperatures(sys), *(float(gpu.celsius) for gpu in gpus)]
+    cores = [gpu.celsius() for gpu in gpus]
+    degrees = [*_temperatures(sys), *(value for value in cores if value is not None)]
     return Condition(
         at=time.monotonic(),
         mhz=_mhz(sys, proc),
         celsius=max(degrees, default=None),
-        throttled=(*_held_back(sys), *(f"GPU {why}" for gpu in gpus for why in gpu.throttled)),
+        throttled=(*_held_back(sys), *(f"GPU {why}" for gpu in gpus for why in gpu.throttled())),
         throttle_count=_throttle_count(sys),
         busy=busy,
         steal=steal,

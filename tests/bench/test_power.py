@@ -1,12 +1,16 @@
 """Energy and thermal sensors, read from trees laid out as the kernel lays them out."""
 
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
+import pynvml
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edgecnn_bench.nvml import nvml_devices
 from edgecnn_bench.power import Counter, open_meters, tegrastats_watts, total
 from edgecnn_bench.thermal import condition, external_load, throttling
 
@@ -140,3 +144,47 @@ def test_other_programs_are_told_from_this_one(tmp_path: Path) -> None:
     after = condition(tmp_path, tree(tmp_path, {"stat": "cpu  100000 0 0 9000 0 0 0 50 0 0"}))
     assert external_load(before, after) > 0
     assert external_load(before, before) == 0
+
+
+@pytest.fixture
+def no_devices_cached() -> Iterator[None]:
+    nvml_devices.cache_clear()
+    yield
+    nvml_devices.cache_clear()
+
+
+def test_a_gpu_is_read_and_what_it_lacks_is_left_out(
+    monkeypatch: pytest.MonkeyPatch, no_devices_cached: None
+) -> None:
+    def unsupported(*_: object) -> int:
+        raise pynvml.NVMLError(pynvml.NVML_ERROR_NOT_SUPPORTED)
+
+    answers = {
+        "nvmlInit": lambda: None,
+        "nvmlSystemGetDriverVersion": lambda: "580.95.05",
+        "nvmlDeviceGetCount": lambda: 2,
+        "nvmlDeviceGetHandleByIndex": lambda index: index,
+        "nvmlDeviceGetName": lambda handle: f"GPU of {handle}",
+        "nvmlDeviceGetMemoryInfo": lambda _: SimpleNamespace(total=80 << 30),
+        "nvmlDeviceGetTotalEnergyConsumption": lambda handle: unsupported() if handle else 5000,
+        "nvmlDeviceGetTemperature": lambda handle, _: unsupported() if handle else 61,
+        "nvmlDeviceGetCurrentClocksThrottleReasons": lambda handle: 0x44 if handle else 0x01,
+    }
+    for name, answer in answers.items():
+        monkeypatch.setattr(pynvml, name, answer)
+    first, second = nvml_devices()
+    assert (first.name, first.driver, first.memory_mib()) == ("GPU of 0", "580.95.05", 80 << 10)
+    assert (first.joules(), first.celsius(), first.throttled()) == (5.0, 61, ())
+    assert (second.joules(), second.celsius()) == (0, None)
+    assert second.throttled() == ("power cap", "thermal slowdown (hardware)")
+    assert [m.name for m in open_meters(Path("/nowhere")) if m.covers == "gpu"] == ["gpu 0"]
+
+
+def test_without_a_driver_there_are_no_gpus(
+    monkeypatch: pytest.MonkeyPatch, no_devices_cached: None
+) -> None:
+    def absent() -> None:
+        raise pynvml.NVMLError(pynvml.NVML_ERROR_LIBRARY_NOT_FOUND)
+
+    monkeypatch.setattr(pynvml, "nvmlInit", absent)
+    assert nvml_devices() == ()
