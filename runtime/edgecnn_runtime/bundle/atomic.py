@@ -1,7 +1,7 @@
-"""A folder that exists whole or not at all: written beside its place, then renamed into it.
+"""A folder or a file that exists whole or not at all: written beside its place, then renamed.
 
-A neighbor is locked (flock) by the process that writes it. The lock dies with the process, so
-what a killed one left behind is told from what another one is writing right now.
+The process that writes a folder locks it (flock). The lock dies with the process, so what a killed
+process left behind is told from what another one is writing right now.
 """
 
 import fcntl
@@ -29,6 +29,21 @@ def atomic_replace(out: Path) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
         if lock is not None:
             os.close(lock)
+
+
+@contextmanager
+def atomic_file(out: Path) -> Iterator[Path]:
+    """A path to write that becomes ``out`` when the block ends well, and is gone otherwise.
+
+    Raises OSError as the file system does.
+    """
+    scratch = out.with_name(f".{out.name}.{os.getpid()}")
+    try:
+        yield scratch
+        scratch.replace(out)
+    finally:
+        with suppress(OSError):
+            scratch.unlink()
 
 
 def remove_stale(out: Path) -> None:

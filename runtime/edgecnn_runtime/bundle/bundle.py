@@ -10,7 +10,7 @@ import os
 import shutil
 import tarfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +18,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecnn_runtime.bundle.atomic import atomic_replace, remove_stale
+from edgecnn_runtime.bundle.atomic import atomic_file, atomic_replace, remove_stale
 from edgecnn_runtime.bundle.external_data import refuse_external_data
 from edgecnn_runtime.bundle.manifest import SCHEMA_VERSION, Artifact, Manifest, ModelSpec, upgrade
 from edgecnn_runtime.bundle.npz import read_npz
@@ -173,20 +173,15 @@ def sha256_file(path: Path) -> str:
 def pack(bundle: Bundle, out: Path) -> Path:
     """Write a bundle as one tar, the same bytes for the same bundle."""
     names = [MANIFEST, *sorted(manifest_files(bundle.manifest))]
-    scratch = out.with_name(f".{out.name}.{os.getpid()}")
     try:
-        with tarfile.open(scratch, "w") as archive:
+        with atomic_file(out) as scratch, tarfile.open(scratch, "w") as archive:
             for name in names:
                 info = tarfile.TarInfo(f"{bundle.manifest.name}{SUFFIX}/{name}")
                 info.size = (bundle.path / name).stat().st_size
                 with (bundle.path / name).open("rb") as file:
                     archive.addfile(info, file)
-        scratch.replace(out)
     except OSError as error:
         raise EdgecnnError(f"cannot write {out}: {error.strerror or error}") from None
-    finally:
-        with suppress(OSError):
-            scratch.unlink()
     return out
 
 

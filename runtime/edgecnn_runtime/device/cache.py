@@ -1,8 +1,8 @@
-"""What this machine has learnt about a bundle: kept beside, never in it.
+"""What this machine has measured of a bundle, stored outside of it.
 
-Small JSON files, each named by a hash of everything its content depends on and repeating it inside,
-so nothing in here is ever out of date or taken for something else; deleting the folder costs only
-the time to learn it again.
+Small JSON files, each named by a hash of everything its content depends on. They repeat it inside,
+so no entry is ever out of date or taken for another one. Deleting the folder costs only the time
+to measure again.
 """
 
 import contextlib
@@ -15,6 +15,7 @@ from typing import TypeAlias, TypeVar
 
 import msgspec
 
+from edgecnn_runtime.bundle.atomic import atomic_file
 from edgecnn_runtime.errors import UsageError
 
 T = TypeVar("T")
@@ -30,7 +31,8 @@ log = logging.getLogger(__name__)
 def default_cache_dir() -> Path:
     """The service's state directory under systemd, else the user's (XDG).
 
-    Raises UsageError for a user without a home, as in a container under a number of its own.
+    Raises:
+        UsageError: the user has no home directory, as in a container under a user number alone.
     """
     if service := os.environ.get("STATE_DIRECTORY"):
         return Path(service.split(":")[0])
@@ -46,24 +48,24 @@ def default_cache_dir() -> Path:
 
 
 class Stored(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One file: what was learnt, and under which circumstances."""
+    """One file: a value, and everything it depends on."""
 
     key: Key
     value: msgspec.Raw
 
 
 def read_entry(folder: Path, kind: str, key: Key, as_type: type[T]) -> T | None:
-    """What ``write_entry`` kept under this key; None where there is nothing usable.
+    """The value that ``write_entry`` stored under this key; None where there is none to use.
 
-    A file that is damaged, too large, a link, or another key's under this one's name is not used.
+    A file is not used where it is damaged, too large, a link, or holds another key.
     """
     path = _path(folder, kind, key)
     try:
         if path.is_symlink() or path.stat().st_size > LIMIT:
             return None
-        kept = msgspec.json.decode(path.read_bytes(), type=Stored)
-        if kept.key == key:
-            return msgspec.json.decode(kept.value, type=as_type)
+        entry = msgspec.json.decode(path.read_bytes(), type=Stored)
+        if entry.key == key:
+            return msgspec.json.decode(entry.value, type=as_type)
     except FileNotFoundError:
         return None
     except UNREADABLE as error:
@@ -101,20 +103,17 @@ def describe_outdated(folder: Path, kind: str, key: Key, identity: int) -> str:
 
 
 def write_entry(folder: Path, kind: str, key: Key, value: object) -> bool:
-    """Keep a value, and whether it could be: a full disk only costs learning it again."""
+    """Store a value; False where the folder cannot be written, which only costs measuring again."""
     path = _path(folder, kind, key)
-    scratch = path.with_suffix(f".{os.getpid()}")
+    entry = Stored(key, msgspec.Raw(msgspec.json.encode(value)))
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        kept = Stored(key, msgspec.Raw(msgspec.json.encode(value)))
-        scratch.write_bytes(msgspec.json.format(msgspec.json.encode(kept), indent=1))
-        scratch.replace(path)
-        return True
+        with atomic_file(path) as scratch:
+            scratch.write_bytes(msgspec.json.format(msgspec.json.encode(entry), indent=1))
     except OSError as error:
-        log.debug("not kept in %s: %s", folder, error)
-        with contextlib.suppress(OSError):
-            scratch.unlink(missing_ok=True)
-    return False
+        log.debug("not stored in %s: %s", folder, error)
+        return False
+    return True
 
 
 class _Keyed(msgspec.Struct, frozen=True):

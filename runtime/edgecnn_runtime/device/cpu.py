@@ -1,4 +1,4 @@
-"""What the CPU is called, which of its instructions matter to a convolution, and its cores."""
+"""The processor: its name, the instructions that matter to a convolution, and its cores."""
 
 import math
 import os
@@ -45,7 +45,7 @@ ARM_PARTS = {
 def cpu_features(cpuinfo: Path = CPUINFO) -> frozenset[str]:
     """The instruction sets that decide how fast and how exact INT8 and bf16 run here.
 
-    Names are FEATURES' values, the same for x86 and Arm; empty where the kernel tells nothing.
+    The names are the values of FEATURES; empty where the kernel lists none.
     """
     flags: set[str] = set()
     for key, value in _entries(cpuinfo):
@@ -61,7 +61,7 @@ def saturates(features: frozenset[str]) -> bool:
 
 @lru_cache(maxsize=4)
 def cpu_model(cpuinfo: Path = CPUINFO) -> str:
-    """The processor's name, such as ``AMD EPYC 9654`` or ``Cortex-A78AE``; "unknown" if unsaid."""
+    """The processor's name, such as ``AMD EPYC 9654`` or ``Cortex-A78AE``; or "unknown"."""
     parts = []
     for key, value in _entries(cpuinfo):
         if key == "model name" and value:
@@ -86,20 +86,21 @@ def usable_cores() -> int:
 
 def _siblings(cpu: int) -> str:
     topology = f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list"
-    return _read(topology) or str(cpu)
+    return read_text(topology) or str(cpu)
 
 
 def _quota() -> float | None:
     """The cgroup's limit in cores, None without one."""
-    words = _read("/sys/fs/cgroup/cpu.max").split()
+    words = read_text("/sys/fs/cgroup/cpu.max").split()
     if len(words) == 2 and words[0].isdigit():
         return int(words[0]) / int(words[1])
-    quota = _read("/sys/fs/cgroup/cpu/cpu.cfs_quota_us")
-    period = _read("/sys/fs/cgroup/cpu/cpu.cfs_period_us")
+    quota = read_text("/sys/fs/cgroup/cpu/cpu.cfs_quota_us")
+    period = read_text("/sys/fs/cgroup/cpu/cpu.cfs_period_us")
     return int(quota) / int(period) if quota.isdigit() and period.isdigit() else None
 
 
-def _read(path: str) -> str:
+def read_text(path: str | Path) -> str:
+    """A file of /proc or /sys, stripped; "" where it cannot be read."""
     try:
         return Path(path).read_text("utf-8", "replace").strip()
     except OSError:
@@ -107,9 +108,5 @@ def _read(path: str) -> str:
 
 
 def _entries(cpuinfo: Path) -> list[tuple[str, str]]:
-    try:
-        lines = cpuinfo.read_text("utf-8", "replace").splitlines()
-    except OSError:
-        return []
-    pairs = (line.partition(":") for line in lines)
+    pairs = (line.partition(":") for line in read_text(cpuinfo).splitlines())
     return [(key.strip(), value.strip()) for key, _, value in pairs]
