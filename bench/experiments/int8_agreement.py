@@ -16,6 +16,7 @@ import dataclasses
 import sys
 import tempfile
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from lib.experiment import Experiment, Options, Row, main
@@ -23,7 +24,8 @@ from lib.quantized import ENGINES, FORMS, export_int8, forms_in_float, open_arti
 from lib.trained import TRAINED, TrainedNetwork
 
 from edgecnn_runtime.backends import get_engine
-from edgecnn_runtime.types import Result
+from edgecnn_runtime.tasks import task_of
+from edgecnn_runtime.types import Detection
 from edgecnn_runtime.verification.result_matching import agreement_rate
 
 GOAL = 0.99
@@ -51,21 +53,21 @@ def measure_half(network: TrainedNetwork, count: int | None) -> Row:
             return row
         frames = list(network.frames())[:count]
 
-        def results(artifact: str, engine: str, precision: str = "f32") -> list[Result]:
+        def results(artifact: str, engine: str, precision: str = "f32") -> list[Any]:
             with open_artifact(int8, artifact, engine, precision) as model:
                 return model.batch(frames)
 
         expected = results("fp32", ENGINES[0])
-        threshold = float(getattr(int8.bundle.manifest.model.decode, "score", 0.0))
+        spec = int8.bundle.manifest.model
 
-        def rate(actual: list[Result], *, landmarks: bool = False) -> float:
+        def rate(actual: list[Any], *, landmarks: bool = False) -> float:
             pairs = zip(expected, actual, strict=True)
-            if not landmarks:
+            if network.task == "detect" and not landmarks:
                 pairs = ((without_points(a), without_points(b)) for a, b in pairs)
-            return agreement_rate(pairs, threshold=threshold)
+            return agreement_rate(spec, pairs)
 
         row["pictures"] = len(frames)
-        row["results"] = sum(len(result) if isinstance(result, list) else 1 for result in expected)
+        row["results"] = sum(map(task_of(spec).count, expected))
         for engine in ENGINES:
             actual = results(f"int8-{int8.form(engine)}", engine)
             row[engine] = rate(actual)
@@ -95,11 +97,9 @@ def reached(row: Row) -> bool:
     return min(row.get(engine, 0.0) for engine in ENGINES) >= GOAL
 
 
-def without_points(result: Result) -> Result:
-    """The same boxes without their landmarks; any other result as it is."""
-    if isinstance(result, list):
-        return [dataclasses.replace(box, points=()) for box in result]
-    return result
+def without_points(boxes: list[Detection]) -> list[Detection]:
+    """The same boxes without their landmarks."""
+    return [dataclasses.replace(box, points=()) for box in boxes]
 
 
 def percent(key: str, row: Row, otherwise: str) -> str:

@@ -261,5 +261,8 @@ def yunet(assets: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     model = yunet_model(assets / "yunet" / "yunet_n_dynamic.onnx", 640, 352)
     folder = tmp_path_factory.mktemp("yunet")
     return write_bundle(
-        folder / "yunet.edge", {"model.fp32.onnx": model}, template, prepare(template.input, frames)
+        folder / "yunet.edge",
+        {"model.fp32.onnx": model},
+        template,
+        prepare(template.model.input, frames),
     )

@@ -7,8 +7,6 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
 from edgecnn_runtime.parity import LIMIT_DB, cosine_text, input_sensitivity, parity, snr_db
-from edgecnn_runtime.types import Box, Classification, Detection, Embedding, Reading, Result
-from edgecnn_runtime.verification.result_matching import agreement_rate, iou, results_match
 
 RNG = np.random.default_rng(0)
 
@@ -100,65 +98,3 @@ def test_measures_stay_in_their_ranges(pair: tuple[np.ndarray, np.ndarray]) -> N
     assert -1.0000001 <= measured.cosine <= 1.0000001
     assert -LIMIT_DB <= measured.snr_db <= LIMIT_DB
     assert measured.max_abs >= 0
-
-
-def found(x: float, score: float = 0.9, index: int = 0) -> Detection:
-    return Detection(Box(x, 0, x + 10, 10), score, "face", index)
-
-
-SCORES = np.array([0.9, 0.1], np.float32)
-CASES: list[tuple[Result, Result, bool]] = [
-    (Classification("a", 0, 0.9, SCORES), Classification("a", 0, 0.6, SCORES), True),
-    (Classification("a", 0, 0.9, SCORES), Classification("b", 1, 0.9, SCORES), False),
-    (Reading("AB12", 0.9), Reading("AB12", 0.5), True),
-    (Reading("AB12", 0.9), Reading("A812", 0.9), False),
-    (Reading("AB", 0.5, (0.9, 0.5)), Reading("A8", 0.5, (0.9, 0.5)), True),
-    (Reading("AB", 0.5, (0.9, 0.5)), Reading("A8", 0.7, (0.9, 0.7)), False),
-    (Reading("AB", 0.5, (0.9, 0.5)), Reading("A", 0.9, (0.9,)), False),
-    (Embedding(SCORES), Embedding(SCORES * 2), True),
-    (Embedding(SCORES), Embedding(SCORES[::-1]), False),
-    ([], [], True),
-    ([found(0), found(50)], [found(50), found(0.5)], True),
-    ([found(0)], [found(3)], False),
-    ([found(0)], [found(0, index=1)], False),
-    ([found(0, 0.9)], [found(0, 0.8)], False),
-    ([found(0)], [], False),
-    ([found(0), found(0.2)], [found(0)], False),
-    ([found(0)], [found(0), found(80, 0.53)], True),
-    ([found(0)], [found(0), found(80, 0.60)], False),
-    ([], Reading("", 1.0), False),
-]
-
-
-@pytest.mark.parametrize(("one", "other", "same"), CASES)
-def test_equal_results_are_what_a_person_would_call_equal(
-    one: Result, other: Result, same: bool
-) -> None:
-    assert results_match(one, other, threshold=0.5) is same
-    assert results_match(other, one, threshold=0.5) is same
-
-
-def test_boxes_are_counted_one_by_one_and_pictures_where_there_are_none() -> None:
-    pairs = [
-        ([found(0), found(50), found(99)], [found(0), found(50)]),  # 4 of 5
-        ([], []),  # 1 of 1
-        ([found(0)], [found(0), found(80, 0.53)]),  # 2 of 2: what barely passes needs no partner
-    ]
-    assert agreement_rate(pairs, threshold=0.5) == pytest.approx(7 / 8)
-    texts = [(Reading("A", 1.0), Reading("A", 1.0)), (Reading("A", 1.0), Reading("B", 1.0))]
-    assert agreement_rate(texts) == 0.5
-
-
-@pytest.mark.parametrize(("off", "same"), [(2.4, True), (2.6, False)])
-def test_a_landmark_may_move_a_quarter_of_the_side(off: float, same: bool) -> None:
-    one, other = (
-        Detection(Box(0, 0, 10, 10), 0.9, "face", 0, ((4.0, 4.0), (4.0 + x, 8.0))) for x in (0, off)
-    )
-    assert results_match([one], [other]) is same
-    assert not results_match([one], [found(0)])
-
-
-def test_iou() -> None:
-    assert iou(Box(0, 0, 2, 2), Box(1, 0, 3, 2)) == pytest.approx(1 / 3)
-    assert iou(Box(0, 0, 1, 1), Box(1, 0, 2, 1)) == 0.0
-    assert iou(Box(0, 0, 0, 0), Box(0, 0, 0, 0)) == 0.0

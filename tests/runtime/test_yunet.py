@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from edgecnn_runtime import load
+from edgecnn_runtime.evaluation.metrics import iou
 from edgecnn_runtime.types import Box
-from edgecnn_runtime.verification.result_matching import iou
 
 WIDTH, HEIGHT = 640, 352
 

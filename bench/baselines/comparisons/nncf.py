@@ -174,9 +174,8 @@ class Evaluator:
         if self._labels:
             pairs = zip(results, self._labels, strict=True)
             return Entry(name, file, [text_of(result) == label for result, label in pairs])
-        score = getattr(self._bundle.manifest.model.decode, "score", 0.0)
-        equal = zip(results, self._float, strict=True)
-        return Entry(name, file, [results_match(a, b, threshold=score) for a, b in equal])
+        model, pairs = self._bundle.manifest.model, zip(results, self._float, strict=True)
+        return Entry(name, file, [results_match(model, *pair) for pair in pairs])
 
     def _results(self, file: Path) -> list[Result]:
         manifest = self._bundle.manifest

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import TypeAlias
 
+from edgecnn_runtime.evaluation.metrics import iou
 from edgecnn_runtime.types import Box
-from edgecnn_runtime.verification.result_matching import iou
 
 Boxes: TypeAlias = Sequence[Sequence[float]]
 

@@ -10,7 +10,6 @@ import numpy as np
 import onnx
 
 from edgecnn_export.quantization.accuracy_restoration import GateResult
-from edgecnn_export.quantization.detection_distance import detection_distance
 from edgecnn_export.verification.compare import (
     ReferenceOutputs,
     compare,
@@ -27,7 +26,7 @@ from edgecnn_runtime.evaluation.dataset import LabeledSet, class_index
 from edgecnn_runtime.evaluation.metrics import Score, score
 from edgecnn_runtime.parity import snr_db
 from edgecnn_runtime.preprocess import Geometry, Preprocessor
-from edgecnn_runtime.tasks import make_decoder
+from edgecnn_runtime.tasks import make_decoder, task_of
 from edgecnn_runtime.types import Classification, Floats, Pixels, Reading, Result
 from edgecnn_runtime.verification.result_matching import agreement_rate
 from edgecnn_runtime.verification.selftest import decode_all
@@ -134,11 +133,10 @@ class AccuracyGate:
         ]
         if self.gate.cosine > ANY_COSINE:
             return sum(errors)
-        apart = detection_distance(
-            decode_all(self.spec, expected),
-            decode_all(self.spec, got),
-            threshold=self._threshold,
-        )
+        task, threshold = task_of(self.spec), self.spec.score_threshold
+        results = zip(decode_all(self.spec, got), decode_all(self.spec, expected), strict=True)
+        distances = [d for pair in results for d in task.distances(*pair, threshold)]
+        apart = sum(distances) / len(distances) if distances else 0.0
         return apart + TIE_BREAKER * sum(min(error, 1.0) for error in errors) / len(errors)
 
     @property
@@ -176,28 +174,21 @@ class AccuracyGate:
                 self.evaluation.sha256() if self.evaluation else "",
                 self.max_drop,
                 self.gate,
-                (model.input, model.decode, model.labels),
+                (model.task, model.input, model.decode, model.labels),
             )
         )
-
-    @property
-    def _threshold(self) -> float:
-        return float(getattr(self.spec.decode, "score", 0.0))
-
-    @property
-    def _decides(self) -> bool:
-        return all(isinstance(result, Classification | Reading) for result in self.truth.results)
 
     def _parts(self, name: str, values: Floats) -> list[Floats]:
         return output_slices(self.spec.decode, name, values)
 
     def _measure(self, path: Path, engine: str) -> GateMeasurement:
         comparison = compare(path, self.spec, self.truth, engine)
+        decides = task_of(self.spec).decides
         return GateMeasurement(
             engine,
             comparison.cosine,
             comparison.agreement,
-            self._foreseen(comparison.outputs) if self._decides else comparison.agreement,
+            self._foreseen(comparison.outputs) if decides else comparison.agreement,
             comparison.snr_db,
             _score(self.spec, path, engine, self.evaluation)[0],
         )
@@ -209,8 +200,8 @@ class AccuracyGate:
         for name, values in self.truth.outputs.items():
             error = np.subtract(outputs[name], values, out=outputs[name])
             np.add(values, np.multiply(error, STRESS_FACTOR, out=error), out=error)
-        pairs = zip(self.truth.results, decode_all(self.spec, outputs), strict=True)
-        return 1 - (1 - agreement_rate(pairs, threshold=self._threshold)) / STRESS_FACTOR
+        pairs = zip(decode_all(self.spec, outputs), self.truth.results, strict=True)
+        return 1 - (1 - agreement_rate(self.spec, pairs)) / STRESS_FACTOR
 
     def _margin(self, one: GateMeasurement) -> float:
         agrees = self.gate.margin(one.cosine, min(one.agreement, one.foreseen))

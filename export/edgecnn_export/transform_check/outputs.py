@@ -54,9 +54,8 @@ def output_drift(
         ours, theirs, others = (
             run_batches(engine, pixels, model) for pixels in (shown, nearest, dithered)
         )
-    threshold = float(getattr(model.decode, "score", 0.0))
     same = [
-        results_match(one, other, threshold=threshold)
+        results_match(model, one, other)
         for one, other in zip(decode_all(model, ours), decode_all(model, theirs), strict=True)
     ]
     drift = OutputDrift(

@@ -96,16 +96,15 @@ def compare(
         UnsupportedModelError: The engine does not take the graph.
     """
     outputs = infer(path, spec, engine, truth.pixels, batch, precision=precision)
-    threshold = float(getattr(spec.decode, "score", 0.0))
-    pairs = list(zip(truth.results, decode_all(spec, outputs), strict=True))
+    pairs = list(zip(decode_all(spec, outputs), truth.results, strict=True))
     return Comparison(
         outputs=outputs,
         parity={
             name: _worst_slice(spec, name, expected, outputs[name])
             for name, expected in truth.outputs.items()
         },
-        agreed=tuple(results_match(*pair, threshold=threshold) for pair in pairs),
-        agreement=agreement_rate(pairs, threshold=threshold),
+        agreed=tuple(results_match(spec, *pair) for pair in pairs),
+        agreement=agreement_rate(spec, pairs),
     )
 
 

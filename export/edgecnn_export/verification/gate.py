@@ -4,12 +4,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from edgecnn_runtime.bundle.manifest import ModelSpec, Yolo
+from edgecnn_runtime.tasks import task_of
 from edgecnn_runtime.types import Result
 
 ANY_COSINE = -1.0
 """The cosine of a gate that only asks for equal results."""
 MIN_AGREEMENT = 0.99
-MIN_BOXES = 30
+MIN_FINDINGS = 30
 """The fewest boxes that prove something: where 30 of 30 are equal, 90 % or more are, in 95 of 100
 cases."""
 
@@ -51,18 +52,18 @@ def applicable_gate(gate: Gate, spec: ModelSpec, results: Sequence[Result]) -> G
     """The part of a gate that proves something about this model.
 
     Suppression inside a graph may swap rows, so only decoded results can be compared there. And
-    below the exact precisions a detector that finds enough boxes is judged by them: most of its
-    output is background that no threshold lets through.
+    below the exact precisions a task that locates is judged by what it finds, where that is enough:
+    most of its outputs are about background that no threshold lets through.
 
     Args:
         gate: What is required in general.
         spec: What the model takes and gives.
         results: The reference's results on the images compared.
     """
-    decode = spec.decode
+    decode, task = spec.decode, task_of(spec)
     rows_may_swap = isinstance(decode, Yolo) and decode.layout == "nms"
-    boxes = sum(len(result) for result in results if isinstance(result, list))
-    by_boxes = boxes >= MIN_BOXES and gate.cosine < EXACT.cosine
-    if gate.cosine > ANY_COSINE and (rows_may_swap or by_boxes):
+    findings = sum(map(task.count, results)) if task.locates else 0
+    by_findings = findings >= MIN_FINDINGS and gate.cosine < EXACT.cosine
+    if gate.cosine > ANY_COSINE and (rows_may_swap or by_findings):
         return Gate(ANY_COSINE, gate.agreement or MIN_AGREEMENT)
     return gate

@@ -1,7 +1,7 @@
 """The seam of tasks: all that the product knows of a kind of result."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from edgecnn_runtime.decode.base import DecoderFactory
 from edgecnn_runtime.draw import Canvas
@@ -9,8 +9,20 @@ from edgecnn_runtime.draw import Canvas
 R = TypeVar("R")
 
 
+class Matches(NamedTuple):
+    """How far two results agree.
+
+    Attributes:
+        equal: How many findings of both have an equal one in the other.
+        total: How many there are: the boxes of both, or one for a picture.
+    """
+
+    equal: int
+    total: int
+
+
 class Task(Protocol[R]):
-    """What results of one type are and how they are shown.
+    """What results of one type are, how they are shown and what they are compared by.
 
     Attributes:
         decoders: How each head that gives such results is decoded, by its Struct in the manifest.
@@ -37,6 +49,15 @@ class Task(Protocol[R]):
 
     def summarize(self, result: R, /) -> str:
         """A result in a few words, such as ``3 × face``."""
+
+    def matches(self, ours: R, reference: R, threshold: float, /) -> Matches:
+        """Compare as a person would, not bit by bit; what barely passes ``threshold`` may miss."""
+
+    def distances(self, ours: R, reference: R, threshold: float, /) -> Sequence[float]:
+        """How far apart each finding is: 0.0 the same, about 1.0 at the limit of a match.
+
+        Asked only of a task that locates; any other has none.
+        """
 
 
 def printable(text: str) -> str:

@@ -1,18 +1,20 @@
 """One class for a picture."""
 
 import heapq
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from edgecnn_runtime.bundle import manifest
 from edgecnn_runtime.decode.base import DecoderFactory
 from edgecnn_runtime.decode.classify import ClassifyDecoder
 from edgecnn_runtime.draw import QUIET, BannerLine, Canvas, class_color
-from edgecnn_runtime.tasks.base import printable
+from edgecnn_runtime.tasks.base import Matches, printable
 from edgecnn_runtime.types import Classification
 
 TOP_K = 2
 """Further classes that are drawn below the best one."""
+TIE_MARGIN = 0.01
+"""Scores of two classes that differ by less are no decision: either of them may come first."""
 
 decoders: Mapping[type[Any], DecoderFactory[Classification]] = {manifest.Classify: ClassifyDecoder}
 columns: tuple[str, ...] = ("label", "class", "score")
@@ -40,6 +42,25 @@ def count(_result: Classification) -> int:
     return 1
 
 
+def matches(ours: Classification, reference: Classification, _threshold: float) -> Matches:
+    """The best class is the same, or both give the two classes scores within TIE_MARGIN."""
+    return Matches(int(ours.index == reference.index or _is_tie(ours, reference)), 1)
+
+
+def distances(
+    _ours: Classification, _reference: Classification, _threshold: float
+) -> Sequence[float]:
+    """None: the scores themselves tell."""
+    return ()
+
+
 def summarize(result: Classification) -> str:
     """``7 98 %``."""
     return f"{printable(result.label)} {result.score:.0%}"
+
+
+def _is_tie(ours: Classification, reference: Classification) -> bool:
+    if ours.scores.shape != reference.scores.shape:
+        return False
+    pairs = (scores[[ours.index, reference.index]] for scores in (ours.scores, reference.scores))
+    return all(abs(float(first) - float(second)) <= TIE_MARGIN for first, second in pairs)

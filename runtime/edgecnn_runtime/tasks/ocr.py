@@ -1,14 +1,17 @@
 """A line of text for a picture."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from edgecnn_runtime.bundle import manifest
 from edgecnn_runtime.decode.base import DecoderFactory
 from edgecnn_runtime.decode.ctc import CtcDecoder
 from edgecnn_runtime.draw import PALETTE, BannerLine, Canvas
-from edgecnn_runtime.tasks.base import printable
+from edgecnn_runtime.tasks.base import Matches, printable
 from edgecnn_runtime.types import Reading
+
+MAX_UNCERTAIN = 0.525
+"""The most a character's probability can be while that of another one is within 0.05 of it."""
 
 decoders: Mapping[type[Any], DecoderFactory[Reading]] = {manifest.Ctc: CtcDecoder}
 columns: tuple[str, ...] = ("score", "text")
@@ -34,6 +37,27 @@ def count(result: Reading) -> int:
     return 1 if result.text else 0
 
 
+def matches(ours: Reading, reference: Reading, _threshold: float) -> Matches:
+    """The text is the same, but for characters that both read with MAX_UNCERTAIN or less."""
+    return Matches(int(_same_text(ours, reference)), 1)
+
+
+def distances(_ours: Reading, _reference: Reading, _threshold: float) -> Sequence[float]:
+    """None: the scores themselves tell."""
+    return ()
+
+
 def summarize(result: Reading) -> str:
     """``AB123``."""
     return printable(result.text) or "(nothing)"
+
+
+def _same_text(ours: Reading, reference: Reading) -> bool:
+    if len(ours.text) != len(reference.text):
+        return False
+    scores = zip(ours.char_scores, reference.char_scores, strict=False)
+    sure = [max(pair) > MAX_UNCERTAIN for pair in scores] or [True] * len(ours.text)
+    return all(
+        char == other or not certain
+        for char, other, certain in zip(ours.text, reference.text, sure, strict=True)
+    )

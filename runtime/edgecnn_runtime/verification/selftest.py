@@ -186,7 +186,6 @@ def golden_agreement(
         expected: float32[pictures,…] by name, the batch first.
         outputs: the same of the backend.
     """
-    threshold = float(getattr(spec.decode, "score", 0.0))
-    pairs = zip(decode_all(spec, expected), decode_all(spec, outputs), strict=True)
-    same = [results_match(*pair, threshold=threshold) for pair in pairs]
+    pairs = zip(decode_all(spec, outputs), decode_all(spec, expected), strict=True)
+    same = [results_match(spec, *pair) for pair in pairs]
     return sum(same) / len(same)
