@@ -27,6 +27,9 @@ baselines: $(VENV)/ready  ## what people use today, each in an environment of it
 docs: $(VENV)/ready   ## docs/commands.md, from the commands themselves
 	$(BIN)/python docs/commands.py
 
+site: $(VENV)/ready   ## the documentation as a site, into build/site; opens without a server
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+
 compat: $(COMPAT:%=compat-%)  ## bundle, CLI and bench tests on the other Pythons, with what resolves there
 
 compat-%:
@@ -39,4 +42,4 @@ $(VENV)/ready: pyproject.toml runtime/pyproject.toml constraints.txt
 	$(BIN)/pip install -q -c constraints.txt -e "./runtime[cpu,openvino,stream]" -e ".[export,train,dev]"
 	@touch $@
 
-.PHONY: help demo docs test quick check bench baselines compat
+.PHONY: help demo docs site test quick check bench baselines compat

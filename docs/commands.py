@@ -56,15 +56,20 @@ def rows(parser: argparse.ArgumentParser) -> Iterator[str]:
     for group in parser._action_groups:
         for action in group._group_actions:
             about = _cell((action.help or "").replace("%%", "%"))
-            if not action.option_strings:
-                yield f"| `{_cell(str(action.metavar or action.dest))}` | {about} |"
-                continue
-            value = "" if action.nargs == 0 else f" {action.metavar or action.dest.upper()}"
-            yield f"| `{_cell(action.option_strings[0] + value)}` | {about} |"
+            name = str(action.metavar or action.dest)
+            if action.option_strings:
+                value = "" if action.nargs == 0 else f" {action.metavar or action.dest.upper()}"
+                name = action.option_strings[0] + value
+            yield f"| {_code(name)} | {about} |"
 
 
 def _cell(text: str) -> str:
     return text.replace("|", "\\|")
+
+
+def _code(text: str) -> str:
+    """Text as code; GitHub and MkDocs disagree about a vertical bar between backticks."""
+    return f"<code>{text.replace('|', '&#124;')}</code>" if "|" in text else f"`{text}`"
 
 
 if __name__ == "__main__":

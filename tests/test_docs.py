@@ -1,6 +1,12 @@
-"""What a person can type or write is documented: commands, flags, config and manifest keys."""
+"""What a person can type or write is documented, and the pages are a site without dead ends."""
 
+import ast
 import importlib.util
+import os
+import pkgutil
+import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args
@@ -50,7 +56,7 @@ def test_the_page_of_commands_is_what_the_commands_say(root: Path, commands: Any
 def test_every_flag_has_words(commands: Any, command: str) -> None:
     rows = commands.section(command).split("| --- | --- |\n")[1].splitlines()
     assert rows
-    assert [row for row in rows if row.rstrip(" |").endswith("`")] == []
+    assert [row for row in rows if row.rstrip(" |").endswith(("`", "</code>"))] == []
 
 
 def test_every_export_key_is_a_flag_on_the_page(root: Path) -> None:
@@ -58,8 +64,9 @@ def test_every_export_key_is_a_flag_on_the_page(root: Path) -> None:
 
     text = (root / "docs" / "commands.md").read_text().split("## edgecnn export")[1]
     for field in msgspec.structs.fields(ExportConfig):
-        flag = f"`--{field.name.replace('_', '-')}"
-        assert flag in text or f"`{field.name.upper()}`" in text, field.name
+        flag = f"--{field.name.replace('_', '-')}"
+        written = f"`{flag}" in text or f"<code>{flag}" in text
+        assert written or f"`{field.name.upper()}`" in text, field.name
 
 
 def test_every_exit_code_is_documented(root: Path) -> None:
@@ -71,10 +78,73 @@ def test_every_exit_code_is_documented(root: Path) -> None:
         assert f"| {code} |" in text
 
 
-def test_links_between_documents_lead_somewhere(root: Path) -> None:
-    import re
+def pages(root: Path) -> list[Path]:
+    """Every page that a person reads, on the site or in the repository."""
+    documents = [root / "README.md", root / "CONTRIBUTING.md", root / "runtime" / "README.md"]
+    return [*documents, *(root / "docs").rglob("*.md")]
 
-    for page in [*root.glob("*.md"), *(root / "docs").glob("*.md"), root / "runtime" / "README.md"]:
+
+def test_links_between_documents_lead_somewhere(root: Path) -> None:
+    for page in pages(root):
         for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text()):
             if not target.startswith(("http://", "https://")):
                 assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def names_in(text: str) -> Iterator[str]:
+    """Dotted names of this project in a page: in its prose, and what its examples import."""
+    yield from re.findall(r"`(edgecnn(?:_\w+)?(?:\.\w+)+)", text)
+    for example in re.findall(r"```python\n(.*?)```", text, re.DOTALL):
+        for node in ast.walk(ast.parse(example)):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("edgecnn"):
+                yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def test_every_name_in_the_pages_exists(root: Path) -> None:
+    names = {name for page in pages(root) for name in names_in(page.read_text())}
+    assert {"edgecnn.save_checkpoint", "edgecnn_runtime.load"} <= names
+    for name in sorted(names):
+        if not name.endswith(".edge"):
+            pkgutil.resolve_name(name)  # AttributeError or ImportError names what is missing
+
+
+@pytest.fixture(scope="module")
+def site(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The built site. Strict: a dead link or anchor, or a page in no menu, fails the build."""
+    pytest.importorskip("mkdocs", reason="needs the docs extra")
+    folder = tmp_path_factory.mktemp("site")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(folder)]
+    environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}
+    done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def test_the_site_loads_nothing_from_elsewhere(site: Path) -> None:
+    loads = re.compile(r"<(?:script|link|img|iframe)[^>]+(?:src|href)=\"?(?:https?:)?//[^\" >]+")
+    found = [(page.name, loads.findall(page.read_text())) for page in site.rglob("*.html")]
+    assert len(found) > 15
+    assert [entry for entry in found if entry[1]] == []
+
+
+def test_the_site_documents_what_programs_import(site: Path) -> None:
+    text = "".join(page.read_text() for page in (site / "api").glob("*.html"))
+    for name in (
+        "edgecnn_runtime.model.load", "edgecnn_runtime.types.Detection",
+        "edgecnn_runtime.errors.SelfTestError", "edgecnn_runtime.backends.base.Backend.run",
+        "edgecnn_runtime.sinks.base.FrameSink.write", "edgecnn_runtime.tasks.base.Task.draw",
+        "edgecnn_runtime.scheduler.Scheduler.add", "edgecnn_export.pipeline.export",
+        "edgecnn_export.config.ExportConfig.calib", "edgecnn_export.checkpoint.save_checkpoint",
+        "edgecnn_bench.bench.bench", "edgecnn_bench.autotune.select",
+        "edgecnn_bench.compare.compare",
+    ):  # fmt: skip
+        assert f'id="{name}"' in text, name
+
+
+def test_the_search_works_without_a_server(site: Path) -> None:
+    index = (site / "search" / "search_index.js").read_text()
+    assert "letterbox" in index
+    scripts = re.findall(
+        r'<script src="?([^" >]*iframe-worker[^" >]*)', (site / "index.html").read_text()
+    )
+    assert [(site / script).is_file() for script in scripts] == [True]
