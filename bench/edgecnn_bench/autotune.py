@@ -1,8 +1,8 @@
-"""The story of a selection: plan, self-test, rounds in which the slow ones drop out, keep.
+"""The story of a selection: plan, self-test, rounds in which slow candidates drop out, store.
 
 Successive halving (Karnin et al., ICML 2013; Jamieson & Talwalkar, AISTATS 2016): every stage has
-the same time, shared by those still in it, so the close ones get more rounds. What is clearly
-slower leaves; of the rest at most half goes, and nobody who is close.
+the same time, shared by the candidates still in it, so close ones get more rounds. A candidate
+that is clearly slower leaves; of the others at most half leave, and none that is close.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,41 +12,64 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from edgecnn_bench.bench import BenchProgress
 from edgecnn_bench.config import BenchConfig
 from edgecnn_bench.engines import find_engines
 from edgecnn_bench.host import Host, fingerprint
 from edgecnn_bench.latency import Workload, measure
-from edgecnn_bench.plan import Planned, make_plan, open_bundles
+from edgecnn_bench.plan import PlannedRow, make_plan, open_bundles
+from edgecnn_bench.progress import BenchProgress, no_progress
 from edgecnn_bench.reference_workload import NAME, at_scale
 from edgecnn_bench.results import now
-from edgecnn_bench.schema import SCHEMA_VERSION, BenchSettings, Skipped
-from edgecnn_bench.session_pool import REFUSALS, SessionPool
+from edgecnn_bench.schema import SCHEMA_VERSION, BenchSettings, SkippedRow
+from edgecnn_bench.session_pool import RowFailure, SessionPool, short_reason
 from edgecnn_bench.stats import MIN_ROUNDS, Interval, median_interval, paired_ratio
 from edgecnn_runtime import __version__
 from edgecnn_runtime.backends.candidate import Candidate
-from edgecnn_runtime.errors import SelfTestError, UnsupportedModelError, UsageError
+from edgecnn_runtime.errors import (
+    EdgecnnError,
+    SelfTestError,
+    UnsupportedModelError,
+    UsageError,
+)
 from edgecnn_runtime.selection.record import CandidateTiming, SelectionRecord, write_selection
 
 STAGES = 4
 SLOT = 0.12
 """Seconds a candidate runs in a round."""
-MOST_ROUNDS = 80
+MAX_ROUNDS = 80
 REWARM_SECONDS = 0.05
-"""Seconds of warm-up of those that ran in the stage before."""
+"""Seconds of warm-up of a candidate that ran in the stage before."""
 SLOWER, CLOSE = 1.01, 1.05
-"""Clearly slower: the whole interval beyond the first. Close: no further than the second."""
+"""Ratios to the fastest. Clearly slower: the whole interval is above the first. Close: the ratio is
+at most the second."""
 REDUCED_RANGE_TARGET = "cpu-rr"
-"""Its weights have seven bits."""
+"""The form whose weights have seven bits."""
 EQUAL = 1.01
 """Candidates within this of the fastest are as fast; the most exact of them is chosen."""
 
 
-class Selection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Selection(
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    forbid_unknown_fields=True,
+    rename={"record": "measured", "skipped": "left_out", "stored": "kept"},
+):
     """What was measured and chosen.
 
-    measured: as ``load`` will read it. left_out: what was not timed, and why. kept: whether the
-    choice could be written.
+    Attributes:
+        schema: Version of this structure.
+        kind: Always "selection".
+        created: UTC, ISO 8601.
+        edgecnn: Version of edgecnn.
+        command: The command line.
+        host: The machine.
+        model: Name of the bundle.
+        digest: Digest of the bundle.
+        reference: Name of the reference workload.
+        record: The timings, as ``load`` will read them; ``measured`` in JSON.
+        skipped: Candidates that were not timed, and why; ``left_out`` in JSON.
+        stored: Whether the record could be written; ``kept`` in JSON.
     """
 
     schema: int
@@ -58,9 +81,9 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     model: str
     digest: str
     reference: str
-    measured: SelectionRecord
-    left_out: tuple[Skipped, ...]
-    kept: bool
+    record: SelectionRecord
+    skipped: tuple[SkippedRow, ...]
+    stored: bool
 
 
 def select(
@@ -69,74 +92,101 @@ def select(
     cache: Path,
     *,
     command: str = "",
-    progress: BenchProgress | None = None,
+    progress: BenchProgress = no_progress,
 ) -> Selection:
-    """Measure every candidate of a bundle that passes its self-test, and keep the choice.
+    """Measure every candidate of a bundle that passes its self-test, and store the choice.
 
-    config: which engines, precisions, artifacts, threads and batch; ``seconds`` a candidate.
-    cache: where ``load`` will look for the choice.
-    A precision that export did not verify is left out. Raises what ``bench`` raises;
-    interrupted, nothing is kept.
+    A precision that export did not verify is skipped. An interrupted selection stores nothing.
+
+    Args:
+        bundle: Bundle directory.
+        config: Engines, precisions, artifacts, threads, one batch; ``seconds`` per candidate.
+        cache: Folder where ``load`` looks for the choice.
+        command: The command line, for the result.
+        progress: Called while it goes on.
+
+    Returns:
+        The timings of every candidate, the chosen one first.
+
+    Raises:
+        UsageError: More than one batch size, or something that does not exist.
+        BundleError: The bundle is damaged.
+        BackendMissingError: No engine is left.
+        SelfTestError: No candidate reproduces the golden outputs here.
+        UnsupportedModelError: No candidate can be measured.
     """
     if len(config.batch) != 1:
         raise UsageError(
             "--select measures one --batch: the one that the model will be loaded with"
         )
-    tell = progress or (lambda _phase, _done, _total: None)
     config = msgspec.structs.replace(config, scopes=("engine",), unverified=False)
     host = fingerprint()
     (named,) = open_bundles([bundle])
     engines, _ = find_engines(config.backends, checkpoint=False)
     plan = make_plan([named], engines, config)
-    with SessionPool(config, cache) as opened:
-        ready, left_out = _open(plan, opened, tell)
-        race = SuccessiveHalving([subject for _, subject in ready], config)
-        race.run(tell)
-    candidates = {subject.key: candidate for candidate, subject in ready}
-    measured = _measured(candidates, race, config.batch[0])
+    verified = [row for row in plan if row.candidate and row.candidate.verified_at_export]
+    with SessionPool(config, cache) as pool:
+        open_rows, failures = pool.open_all(verified, progress)
+        skipped = _skipped(plan, failures)
+        if not open_rows:
+            raise _nothing_to_choose(skipped, failures)
+        halving = SuccessiveHalving([workload for _, workload in open_rows], config)
+        halving.run(progress)
+    candidates = {row.spec.key: row.candidate for row, _ in open_rows if row.candidate}
+    record = _record(candidates, halving, config.batch[0])
     return Selection(
         schema=SCHEMA_VERSION,
-        created=measured.created,
+        created=record.created,
         edgecnn=__version__,
         command=command,
         host=host,
         model=named.name,
         digest=named.bundle.digest,
         reference=NAME,
-        measured=measured,
-        left_out=tuple(left_out),
-        kept=write_selection(named.bundle, cache, measured),
+        record=record,
+        skipped=tuple(skipped),
+        stored=write_selection(named.bundle, cache, record),
     )
 
 
 @dataclass
 class SuccessiveHalving:
-    """Candidates on the track. p50, relative: milliseconds, and over the reference, by round.
+    """Rounds in which slow candidates drop out.
 
-    Whoever drops out has taken part in the first rounds, so the first entries of two lists belong
-    together.
+    A candidate that drops out took part in the first rounds, so the first entries of any two lists
+    are of the same rounds.
+
+    Attributes:
+        workloads: The candidates' work.
+        config: Time per candidate, warm-up and seed.
+        p50: Milliseconds by round, for each key.
+        relative: The same over the reference workload's time.
     """
 
-    subjects: Sequence[Workload]
+    workloads: Sequence[Workload]
     config: BenchConfig
     p50: dict[str, list[float]] = field(default_factory=dict)
     relative: dict[str, list[float]] = field(default_factory=dict)
 
-    def run(self, tell: BenchProgress) -> None:
-        """All stages, or as many as it takes until one is left. Raises KeyboardInterrupt."""
-        self.p50 = {subject.key: [] for subject in self.subjects}
-        self.relative = {subject.key: [] for subject in self.subjects}
-        share = self.config.seconds * len(self.subjects) / STAGES
-        running = list(self.subjects)
+    def run(self, progress: BenchProgress) -> None:
+        """Run all stages, or as many as it takes until one candidate is left.
+
+        Raises:
+            KeyboardInterrupt: It was interrupted; the timings are incomplete.
+        """
+        self.p50 = {workload.key: [] for workload in self.workloads}
+        self.relative = {workload.key: [] for workload in self.workloads}
+        share = self.config.seconds * len(self.workloads) / STAGES
+        running = list(self.workloads)
         for stage in range(STAGES):
-            self._stage(stage, running, share, tell)
-            staying = self.staying([subject.key for subject in running])
-            running = [subject for subject in running if subject.key in staying]
+            self._stage(stage, running, share, progress)
+            remaining = self.remaining([workload.key for workload in running])
+            running = [workload for workload in running if workload.key in remaining]
             if len(running) == 1:
                 return
 
-    def staying(self, keys: Sequence[str]) -> list[str]:
-        """Who goes on, the fastest first."""
+    def remaining(self, keys: Sequence[str]) -> list[str]:
+        """The candidates of the next stage, the fastest first."""
         leader = min(keys, key=lambda key: float(np.median(self.p50[key])))
         ratios = {key: self.ratio(key, leader) for key in keys}
         order = sorted(keys, key=lambda key: ratios[key].value)
@@ -148,14 +198,14 @@ class SuccessiveHalving:
         ]
 
     def ratio(self, key: str, base: str) -> Interval:
-        """Time over that of another, over the rounds that both took part in."""
+        """Time over that of another candidate, in the rounds that both took part in."""
         rounds = min(len(self.p50[key]), len(self.p50[base]))
         return paired_ratio(self.p50[key][:rounds], self.p50[base][:rounds])
 
     def _stage(
-        self, stage: int, running: Sequence[Workload], share: float, tell: BenchProgress
+        self, stage: int, running: Sequence[Workload], share: float, progress: BenchProgress
     ) -> None:
-        rounds = min(max(round(share / SLOT / len(running)), MIN_ROUNDS), MOST_ROUNDS)
+        rounds = min(max(round(share / SLOT / len(running)), MIN_ROUNDS), MAX_ROUNDS)
         settings = BenchSettings(
             seconds=SLOT * rounds,
             rounds=rounds,
@@ -165,92 +215,97 @@ class SuccessiveHalving:
             cold_starts=0,
         )
         phase = f"{len(running)} candidates"
-        found = measure(running, settings, (), lambda done: tell(phase, done, rounds))
-        if found.partial:
+        samples = measure(running, settings, (), lambda done: progress(phase, done, rounds))
+        if samples.partial:
             raise KeyboardInterrupt
-        for subject in running:
-            track = found.tracks[subject.key]
-            for number, times in zip(track.rounds, track.times, strict=True):
+        for key, own in samples.workloads.items():
+            for number, times in zip(own.rounds, own.times, strict=True):
                 p50 = float(np.median(times))
-                self.p50[subject.key].append(p50)
-                self.relative[subject.key].append(p50 / at_scale(found.work[number], p50))
+                self.p50[key].append(p50)
+                self.relative[key].append(p50 / at_scale(samples.work[number], p50))
 
 
-def _open(
-    plan: Sequence[Planned], opened: SessionPool, tell: BenchProgress
-) -> tuple[list[tuple[Candidate, Workload]], list[Skipped]]:
-    ready: list[tuple[Candidate, Workload]] = []
-    left_out: list[Skipped] = []
-    failed: SelfTestError | None = None
-    for done, planned in enumerate(plan):
-        tell("opening", done, len(plan))
-        candidate = planned.candidate
-        assert candidate is not None
-        if not candidate.verified_at_export:
-            why = f"export did not verify {candidate.artifact.file} in {candidate.precision}"
-            left_out.append(Skipped(key=planned.job.label, why=why))
-            continue
-        try:
-            ready.append((candidate, opened.open(planned)[1]))
-        except REFUSALS as error:
-            said = str(error).partition(". It is not used")[0]
-            left_out.append(Skipped(key=planned.job.label, why=said))
-            failed = error if isinstance(error, SelfTestError) else failed
-    tell("opening", len(plan), len(plan))
-    if not ready:
-        lines = "\n".join(f"  {skipped.key}: {skipped.why}" for skipped in left_out)
-        kind = SelfTestError if failed else UnsupportedModelError
-        raise kind(f"nothing to choose from:\n{lines}")
-    return ready, left_out
+def _skipped(plan: Sequence[PlannedRow], failures: Sequence[RowFailure]) -> list[SkippedRow]:
+    """The candidates that export did not verify, and those that could not be opened."""
+    unverified = [
+        SkippedRow(
+            key=row.spec.label,
+            why=f"export did not verify {row.candidate.artifact.file} in {row.spec.precision}",
+        )
+        for row in plan
+        if row.candidate and not row.candidate.verified_at_export
+    ]
+    return unverified + [
+        SkippedRow(key=row.spec.label, why=short_reason(error)) for row, error in failures
+    ]
 
 
-def _measured(
-    candidates: Mapping[str, Candidate], race: SuccessiveHalving, batch: int
+def _nothing_to_choose(
+    skipped: Sequence[SkippedRow], failures: Sequence[RowFailure]
+) -> EdgecnnError:
+    lines = "\n".join(f"  {row.key}: {row.why}" for row in skipped)
+    failed = any(isinstance(error, SelfTestError) for _, error in failures)
+    kind = SelfTestError if failed else UnsupportedModelError
+    return kind(f"nothing to choose from:\n{lines}")
+
+
+def _record(
+    candidates: Mapping[str, Candidate], halving: SuccessiveHalving, batch: int
 ) -> SelectionRecord:
-    chosen = choose_winner(candidates, race)
-    ratios = {key: race.ratio(key, chosen) for key in candidates}
+    chosen = choose_winner(candidates, halving)
+    ratios = {key: halving.ratio(key, chosen) for key in candidates}
     order = sorted(candidates, key=lambda key: (key != chosen, ratios[key].value))
-    standings = tuple(_standing(candidates[key], race, key, ratios[key]) for key in order)
+    timings = tuple(_timing(candidates[key], halving, key, ratios[key]) for key in order)
     floats = [
         index
         for index, key in enumerate(order)
         if candidates[key].artifact.precision == "fp32" and candidates[key].exact
     ]
     engines = list(dict.fromkeys(candidate.backend for candidate in candidates.values()))
-    floats.sort(key=lambda index: engines.index(standings[index].backend))  # stable: fastest first
+    floats.sort(key=lambda index: engines.index(timings[index].backend))  # stable: fastest first
     return SelectionRecord(
-        created=now(), batch=batch, standings=standings, plain=floats[0] if floats else None
+        created=now(), batch=batch, standings=timings, plain=floats[0] if floats else None
     )
 
 
-def choose_winner(candidates: Mapping[str, Candidate], race: SuccessiveHalving) -> str:
-    """The fastest of those that stayed to the end; of equally fast ones the most exact."""
-    longest = max(len(rounds) for rounds in race.p50.values())
-    last = [key for key, rounds in race.p50.items() if len(rounds) == longest]
-    fastest = min(last, key=lambda key: float(np.median(race.p50[key])))
-    ratios = {key: race.ratio(key, fastest).value for key in last}
+def choose_winner(candidates: Mapping[str, Candidate], halving: SuccessiveHalving) -> str:
+    """The fastest of those that stayed to the end; of equally fast ones the most exact.
+
+    Args:
+        candidates: By key.
+        halving: Their timings.
+
+    Returns:
+        The key of the chosen one.
+    """
+    longest = max(len(rounds) for rounds in halving.p50.values())
+    last = [key for key, rounds in halving.p50.items() if len(rounds) == longest]
+    fastest = min(last, key=lambda key: float(np.median(halving.p50[key])))
+    ratios = {key: halving.ratio(key, fastest).value for key in last}
     best = min(ratios.values())
     equal = [key for key in last if ratios[key] <= EQUAL * best]
 
     def exactness(key: str) -> tuple[bool, bool, bool, int, float]:
-        one, reduced = candidates[key], candidates[key].artifact.target == REDUCED_RANGE_TARGET
-        return one.artifact.precision != "fp32", not one.exact, reduced, one.threads, ratios[key]
+        candidate = candidates[key]
+        int8 = candidate.artifact.precision != "fp32"
+        reduced_range = candidate.artifact.target == REDUCED_RANGE_TARGET
+        return int8, not candidate.exact, reduced_range, candidate.threads, ratios[key]
 
     return min(equal, key=exactness)
 
 
-def _standing(
-    candidate: Candidate, race: SuccessiveHalving, key: str, ratio: Interval
+def _timing(
+    candidate: Candidate, halving: SuccessiveHalving, key: str, ratio: Interval
 ) -> CandidateTiming:
     return CandidateTiming(
         artifact=candidate.artifact.file,
         backend=candidate.backend,
         precision=candidate.precision,
         threads=candidate.threads,
-        milliseconds=float(np.median(race.p50[key])),
-        relative=median_interval(race.relative[key]).value,
+        milliseconds=float(np.median(halving.p50[key])),
+        relative=median_interval(halving.relative[key]).value,
         ratio=ratio.value,
         low=ratio.low,
         high=ratio.high,
-        rounds=len(race.p50[key]),
+        rounds=len(halving.p50[key]),
     )

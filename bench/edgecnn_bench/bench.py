@@ -3,37 +3,30 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Protocol
 
 from edgecnn_bench.cold_start import ColdStart, cold_start
 from edgecnn_bench.config import BenchConfig
 from edgecnn_bench.engines import find_engines
 from edgecnn_bench.host import fingerprint
-from edgecnn_bench.latency import LatencySamples, Workload, measure
-from edgecnn_bench.plan import Planned, make_plan, model_of, open_bundles
+from edgecnn_bench.latency import LatencySamples, measure
+from edgecnn_bench.plan import PlannedRow, make_plan, model_of, open_bundles
 from edgecnn_bench.power import EnergyMeter, open_meters
+from edgecnn_bench.progress import BenchProgress, no_progress
 from edgecnn_bench.results import now
-from edgecnn_bench.rows import RowSpec, build_machine, build_rows, build_warnings
+from edgecnn_bench.rows import build_machine, build_rows, build_warnings
 from edgecnn_bench.schema import (
     SCHEMA_VERSION,
     BenchReport,
     BenchSettings,
     Cold,
     Memory,
-    Skipped,
+    SkippedRow,
     Sustained,
 )
-from edgecnn_bench.session_pool import REFUSALS, SessionPool
+from edgecnn_bench.session_pool import OpenRow, RowFailure, SessionPool, short_reason
 from edgecnn_bench.sustained import sustained
 from edgecnn_runtime import __version__
 from edgecnn_runtime.errors import SelfTestError, UnsupportedModelError
-
-
-class BenchProgress(Protocol):
-    """Told how far a benchmark is."""
-
-    def __call__(self, phase: str, done: float, total: float) -> None:
-        """phase: "opening", "rounds", …; done of total, in the phase's own units."""
 
 
 def bench(
@@ -41,78 +34,84 @@ def bench(
     config: BenchConfig,
     *,
     command: str = "",
-    progress: BenchProgress | None = None,
+    progress: BenchProgress = no_progress,
 ) -> BenchReport:
-    """Measure bundles side by side on this machine, as ``config`` asks.
+    """Measure bundles side by side on this machine.
 
-    command: what was typed, for the report.
+    Ctrl-C during the rounds ends the benchmark; the report then holds what was measured until then
+    and is marked partial.
 
-    Ctrl-C during the rounds ends the benchmark: the report holds what was measured and is marked
-    partial. Raises UsageError and BundleError for what cannot be measured, BackendMissingError
-    where no engine is left, SelfTestError where no row is and ``unverified`` was not asked for.
+    Args:
+        bundles: Bundle directories.
+        config: What to time, and how long.
+        command: The command line, for the report.
+        progress: Called while it goes on.
+
+    Returns:
+        The report, with at least one row.
+
+    Raises:
+        UsageError: The configuration asks for something that does not exist.
+        BundleError: A bundle is damaged.
+        BackendMissingError: No engine is left.
+        SelfTestError: No row reproduces its golden outputs here, and ``unverified`` is off.
+        UnsupportedModelError: No row can be measured.
     """
-    tell = progress or (lambda _phase, _done, _total: None)
     host = fingerprint()
-    named = open_bundles(bundles)
+    named_bundles = open_bundles(bundles)
     engines, absent = find_engines(config.backends, checkpoint=bool(config.checkpoint))
-    plan = make_plan(named, engines, config)
+    plan = make_plan(named_bundles, engines, config)
     with _meters() as meters:
-        with SessionPool(config) as opened:
-            ready, skipped = _open_all(plan, opened, tell)
-            settings = _settings(config, opened.frames_name)
-            measured = measure(
-                [subject for _, subject in ready],
+        with SessionPool(config) as pool:
+            open_rows, failures = pool.open_all(plan, progress)
+            _require_rows(open_rows, failures)
+            settings = _settings(config, pool.frames_name)
+            samples = measure(
+                [workload for _, workload in open_rows],
                 settings,
                 meters,
-                lambda done: tell("measuring", done, config.rounds),
+                lambda done: progress("measuring", done, config.rounds),
             )
-            runs = _sustained(ready, measured, config, meters, tell)
-        jobs = [job for job, _ in ready]
-        starts = {} if measured.partial else _cold_starts(plan, jobs, config, tell)
-        rows = build_rows(jobs, measured, meters, starts)
+            runs = _sustained(open_rows, samples, config, meters, progress)
+        plan = [planned for planned, _ in open_rows]
+        starts = {} if samples.partial else _cold_starts(plan, config, progress)
+        specs = [planned.spec for planned in plan]
+        rows = build_rows(specs, samples, meters, starts)
     if not rows:
         raise KeyboardInterrupt  # before the first slot ended: there is nothing to report
-    machine = build_machine(measured)
-    remarks = build_warnings(rows, machine, partial=measured.partial)
+    machine = build_machine(samples)
     return BenchReport(
         schema=SCHEMA_VERSION,
         created=now(),
         edgecnn=__version__,
         command=command,
-        partial=measured.partial,
+        partial=samples.partial,
         host=host,
         settings=settings,
-        models=tuple(model_of(each) for each in named),
+        models=tuple(map(model_of, named_bundles)),
         rows=rows,
         absent=tuple(absent),
-        skipped=tuple(skipped),
+        skipped=tuple(
+            SkippedRow(key=planned.spec.key, why=short_reason(error)) for planned, error in failures
+        ),
         machine=machine,
-        remarks=remarks,
+        remarks=build_warnings(rows, machine, partial=samples.partial),
         sustained=runs,
     )
 
 
-def _open_all(
-    plan: Sequence[Planned], opened: SessionPool, tell: BenchProgress
-) -> tuple[list[tuple[RowSpec, Workload]], list[Skipped]]:
-    ready: list[tuple[RowSpec, Workload]] = []
-    skipped: list[Skipped] = []
-    failed: list[str] = []
-    for done, planned in enumerate(plan):
-        tell("opening", done, len(plan))
-        try:
-            ready.append(opened.open(planned))
-        except REFUSALS as error:
-            said = str(error).partition(". It is not used")[0]
-            skipped.append(Skipped(key=planned.job.key, why=said))
-            failed += [said] if isinstance(error, SelfTestError) else []
-    tell("opening", len(plan), len(plan))
-    if not ready:
-        if failed:
-            raise SelfTestError(f"{failed[0]}. --unverified times it all the same, and says so")
-        first = skipped[0]
-        raise UnsupportedModelError(f"no row could be measured. {first.key}: {first.why}")
-    return ready, skipped
+def _require_rows(rows: Sequence[OpenRow], failures: Sequence[RowFailure]) -> None:
+    """Raise the first failure, best one of a self-test, where no row could be opened."""
+    if rows:
+        return
+    for _, error in failures:
+        if isinstance(error, SelfTestError):
+            reason = short_reason(error)
+            raise SelfTestError(f"{reason}. --unverified times it all the same, and marks it")
+    planned, error = failures[0]
+    raise UnsupportedModelError(
+        f"no row could be measured. {planned.spec.key}: {short_reason(error)}"
+    )
 
 
 def _settings(config: BenchConfig, frame: str) -> BenchSettings:
@@ -127,16 +126,16 @@ def _settings(config: BenchConfig, frame: str) -> BenchSettings:
 
 
 def _sustained(
-    ready: Sequence[tuple[RowSpec, Workload]],
-    measured: LatencySamples,
+    open_rows: Sequence[OpenRow],
+    samples: LatencySamples,
     config: BenchConfig,
     meters: Sequence[EnergyMeter],
-    tell: BenchProgress,
+    progress: BenchProgress,
 ) -> tuple[Sustained, ...]:
-    """The fastest verified row, from frame to result if there is such a row."""
-    if not config.sustained or measured.partial:
+    """A run of the fastest verified row, from frame to result if there is such a row."""
+    if not config.sustained or samples.partial:
         return ()
-    rows = build_rows([job for job, _ in ready], measured, (), {})
+    rows = build_rows([planned.spec for planned, _ in open_rows], samples, (), {})
     best = min(
         (row for row in rows if row.verified),
         key=lambda row: (row.scope != "frame", row.latency.p50.value / row.batch),
@@ -144,34 +143,38 @@ def _sustained(
     )
     if best is None:
         return ()
-    subject = next(subject for job, subject in ready if job.key == best.key)
+    workload = next(workload for planned, workload in open_rows if planned.spec.key == best.key)
     total = 60 * config.sustained
-    run = sustained(subject, config.sustained, meters, lambda done: tell("sustained", done, total))
+    run = sustained(
+        workload, config.sustained, meters, lambda done: progress("sustained", done, total)
+    )
     return (run,) if run else ()
 
 
 def _cold_starts(
-    plan: Sequence[Planned], jobs: Sequence[RowSpec], config: BenchConfig, tell: BenchProgress
+    plan: Sequence[PlannedRow], config: BenchConfig, progress: BenchProgress
 ) -> dict[str, tuple[Cold, Memory]]:
-    """By key, of the engine rows; of the frame rows where only those are measured."""
-    by_key = {job.key: job for job in jobs}
-    scope = "engine" if any(job.scope == "engine" for job in jobs) else jobs[0].scope
-    wanted = [p for p in plan if p.candidate and p.job.key in by_key and p.job.scope == scope]
-    found = {}
-    for done, planned in enumerate(wanted if config.starts else []):
-        tell("cold starts", done, len(wanted))
-        job = by_key[planned.job.key]
+    """By key: of the engine rows, or of the frame rows where only those are measured."""
+    if not config.starts:
+        return {}
+    scopes = [planned.spec.scope for planned in plan]
+    scope = "engine" if "engine" in scopes else scopes[0]
+    plan = [planned for planned in plan if planned.candidate and planned.spec.scope == scope]
+    starts = {}
+    for done, planned in enumerate(plan):
+        progress("cold starts", done, len(plan))
+        spec = planned.spec
         start = ColdStart(
             bundle=str(planned.bundle.path.resolve()),
-            backend=job.backend,
-            artifact=job.artifact,
-            precision=job.precision,
-            threads=job.threads,
-            batch=job.batch,
-            self_test=job.verified,
+            backend=spec.backend,
+            artifact=spec.artifact,
+            precision=spec.precision,
+            threads=spec.threads,
+            batch=spec.batch,
+            self_test=spec.verified,
         )
-        found[job.key] = cold_start(start, config.starts)
-    return found
+        starts[spec.key] = cold_start(start, config.starts)
+    return starts
 
 
 @contextmanager

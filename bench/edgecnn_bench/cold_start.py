@@ -1,7 +1,7 @@
-"""Starting from nothing: a fresh process loads a bundle, gives one result, and says what it took.
+"""Starting from nothing: a fresh process loads a bundle, gives one result, and reports the times.
 
 ``python -m edgecnn_bench.cold_start`` is the child; it imports what a device's own program would.
-Rows of torch have none: they are loaded by the exporter, and nobody starts a camera with that.
+Rows of torch have no cold start: the exporter loads them, and nobody starts a camera with that.
 """
 
 import json
@@ -16,12 +16,12 @@ from edgecnn_bench.schema import Cold, Memory
 
 TIME_LIMIT = 300.0
 RUNS = 5
-"""After the first result, before the memory is read."""
+"""Runs after the first result, before the memory is read."""
 
 
 @dataclass(frozen=True, slots=True)
 class ColdStart:
-    """What a fresh process is to load; the fields are ``load()``'s arguments."""
+    """What a fresh process loads; the fields are the arguments of ``load()``."""
 
     bundle: str
     backend: str
@@ -33,46 +33,39 @@ class ColdStart:
 
 
 def cold_start(start: ColdStart, times: int) -> tuple[Cold, Memory]:
-    """Start that process again and again; medians.
+    """Start that process again and again.
 
-    Raises RuntimeError with the child's last words where it fails.
+    Args:
+        start: What it loads.
+        times: How many processes are started, one after the other.
+
+    Returns:
+        Medians of its times in seconds, and of its memory in MiB.
+
+    Raises:
+        RuntimeError: A process failed; the message is its last line.
     """
-    found = [_once(start) for _ in range(times)]
-    middle = {name: median(each[name] for each in found) for name in found[0]}
-    return (
-        Cold(
-            seconds=middle["seconds"],
-            import_seconds=middle["import_seconds"],
-            load_seconds=middle["load_seconds"],
-            first_seconds=middle["first_seconds"],
-            starts=times,
-        ),
-        Memory(
-            resident_mib=middle["resident_mib"],
-            peak_mib=middle["peak_mib"],
-            base_mib=middle["base_mib"],
-        ),
+    runs = [_run_child(start) for _ in range(times)]
+    seconds, memory = (
+        {name: median(run[part][name] for run in runs) for name in runs[0][part]}
+        for part in ("seconds", "memory")
     )
+    return Cold(starts=times, **seconds), Memory(**memory)
 
 
-def _once(start: ColdStart) -> dict[str, float]:
-    began = time.monotonic()
-    command = [
-        sys.executable,
-        "-m",
-        "edgecnn_bench.cold_start",
-        json.dumps(asdict(start)),
-        str(began),
-    ]
+def _run_child(start: ColdStart) -> dict[str, dict[str, float]]:
+    command = [sys.executable, "-m", "edgecnn_bench.cold_start", json.dumps(asdict(start))]
+    command.append(str(time.monotonic()))
     done = subprocess.run(command, capture_output=True, text=True, timeout=TIME_LIMIT, check=False)
     if done.returncode != 0:
-        words = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
-        raise RuntimeError(words[-1])
-    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
-    return found
+        lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+        raise RuntimeError(lines[-1])
+    times: dict[str, dict[str, float]] = json.loads(done.stdout.splitlines()[-1])
+    return times
 
 
-def _child(start: dict[str, object], began: float) -> dict[str, float]:
+def _child(start: dict[str, object], started_at: float) -> dict[str, dict[str, float]]:
+    """Fields of ``Cold`` and ``Memory``. started_at: the parent's monotonic clock."""
     import numpy as np
 
     from edgecnn_runtime import load
@@ -88,18 +81,22 @@ def _child(start: dict[str, object], began: float) -> dict[str, float]:
         model(frame)
     memory = _memory()
     return {
-        "seconds": first - began,
-        "import_seconds": imported - began,
-        "load_seconds": loaded - imported,
-        "first_seconds": first - loaded,
-        "base_mib": base,
-        "resident_mib": memory["VmRSS"],
-        "peak_mib": memory["VmHWM"],
+        "seconds": {
+            "seconds": first - started_at,
+            "import_seconds": imported - started_at,
+            "load_seconds": loaded - imported,
+            "first_seconds": first - loaded,
+        },
+        "memory": {
+            "base_mib": base,
+            "resident_mib": memory["VmRSS"],
+            "peak_mib": memory["VmHWM"],
+        },
     }
 
 
 def _memory() -> dict[str, float]:
-    """MiB by the kernel's name."""
+    """MiB of this process by the kernel's name."""
     lines = (line.split() for line in Path("/proc/self/status").read_text().splitlines())
     return {words[0].rstrip(":"): int(words[1]) / 1024 for words in lines if words[-1] == "kB"}
 

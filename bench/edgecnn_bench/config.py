@@ -1,4 +1,4 @@
-"""Everything a benchmark can be told; a field's description is its --help text."""
+"""The settings of a benchmark; a field's description is its --help text."""
 
 from typing import Annotated
 
@@ -33,10 +33,10 @@ class BenchConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     ] = None
     batch: Annotated[
         tuple[Annotated[int, Meta(ge=1, le=4096)], ...],
-        Meta(description="frames a run, engine scope (default: 1)"),
+        Meta(description="frames per run, engine scope (default: 1)"),
     ] = (1,)
     checkpoint: Annotated[
-        str, Meta(description="time this model.pt in torch too: eager and torch.compile")
+        str, Meta(description="also time this model.pt in torch: eager and torch.compile")
     ] = ""
 
     arch: Annotated[
@@ -44,7 +44,7 @@ class BenchConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     ] = ""
 
     seconds: Annotated[
-        float, Meta(ge=0.05, le=86400, description="measuring time a row, after the warm-up")
+        float, Meta(ge=0.05, le=86400, description="measuring time per row, after the warm-up")
     ] = 4.0
     rounds: Annotated[
         int, Meta(ge=2, le=1000, description="how many times all rows take turns")
@@ -53,12 +53,12 @@ class BenchConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
         float, Meta(ge=0.0, le=600, description="seconds each row runs before the rounds")
     ] = 0.5
     starts: Annotated[
-        int, Meta(ge=0, le=100, description="fresh processes a row, for cold start and memory")
+        int, Meta(ge=0, le=100, description="fresh processes per row, for cold start and memory")
     ] = 3
     sustained: Annotated[
-        float, Meta(ge=0.0, le=1440, description="then run the fastest row for that many minutes")
+        float, Meta(ge=0.0, le=1440, description="then run the fastest row for so many minutes")
     ] = 0.0
     seed: Annotated[int, Meta(ge=0, description="of the order in which rows take turns")] = 0
     unverified: Annotated[
-        bool, Meta(description="also time what fails its self-test, and mark it")
+        bool, Meta(description="also time rows that fail their self-test, and mark them")
     ] = False

@@ -1,7 +1,7 @@
 """Interleaved rounds: every row gets a slot in every round, beside a fixed reference workload.
 
-Whatever happens to the machine happens to all rows alike, because within one round they ran
-within seconds of each other, in an order that changes from round to round.
+Whatever happens to the machine happens to all rows alike, because in one round they run within
+seconds of each other, in an order that changes from round to round.
 """
 
 import gc
@@ -21,28 +21,33 @@ from edgecnn_bench.stats import Samples
 from edgecnn_bench.thermal import Condition, condition, external_load, steal_time
 
 MIN_RUNS_PER_SLOT = 3
-"""Runs a slot has however long they take."""
+"""A slot has at least this many runs, however long they take."""
 SLOT_WARMUP = 0.02
-"""Seconds of unmeasured runs at the start of a slot: caches and clocks are the neighbor's."""
+"""Seconds of unmeasured runs at the start of a slot: caches and clocks are as the row before it
+left them."""
 GAP = 0.005
-"""Seconds of rest between rows: engines' worker threads spin for a while after their last run."""
+"""Seconds of rest between rows, because an engine's worker threads spin after their last run."""
 BURST, ROUND_REFERENCE = 0.03, 0.15
-"""Seconds of the reference workload: at least so long each time, at least so long a round."""
+"""Seconds of the reference workload at least: each time, and per round."""
 
 
 class Workload(Protocol):
-    """Something to time."""
+    """Something to time.
+
+    Attributes:
+        key: Name, unique among what is measured together.
+        frames: How many frames one ``run`` handles.
+    """
 
     key: str
     frames: int
-    """How many frames one ``run`` handles."""
 
     @property
     def run(self) -> Callable[[], object]:
         """The work, once."""
 
     def begin(self) -> None:
-        """Called before every slot; its first runs settle caches and clocks."""
+        """Prepare for a slot; called before each."""
 
     def stages(self) -> Mapping[str, Sequence[float]]:
         """Milliseconds by stage of every ``run`` since ``begin``; may be empty."""
@@ -50,7 +55,16 @@ class Workload(Protocol):
 
 @dataclass
 class WorkloadSamples:
-    """What one subject's slots gave: the round of each, and its runs in milliseconds."""
+    """What one workload's slots gave.
+
+    Attributes:
+        rounds: The round of each slot.
+        times: Milliseconds of each run, slot by slot.
+        stages: Milliseconds of each run by stage, all slots together.
+        cpu_seconds: CPU time of this process in the slots.
+        wall_seconds: Duration of the slots.
+        joules: Energy by meter.
+    """
 
     rounds: list[int] = field(default_factory=list)
     times: list[Samples] = field(default_factory=list)
@@ -62,13 +76,17 @@ class WorkloadSamples:
 
 @dataclass
 class LatencySamples:
-    """What the rounds gave, by subject key.
+    """What the rounds gave.
 
-    work: of each round, the reference workload's bursts: nanoseconds of each run in it.
-    partial: interrupted before the last round ended.
+    Attributes:
+        workloads: Samples by the workload's key.
+        work: The reference workload's bursts of each round: nanoseconds of each run.
+        moments: The machine in each round.
+        conditions: The machine before the first round and after each.
+        partial: Whether it was interrupted before the last round ended.
     """
 
-    tracks: dict[str, WorkloadSamples]
+    workloads: dict[str, WorkloadSamples]
     work: list[list[NDArray[np.int64]]]
     moments: list[MachineSample]
     conditions: list[Condition]
@@ -76,39 +94,54 @@ class LatencySamples:
 
 
 def measure(
-    subjects: Sequence[Workload],
+    workloads: Sequence[Workload],
     settings: BenchSettings,
     meters: Sequence[EnergyMeter] = (),
     progress: Callable[[int], None] = lambda _round: None,
 ) -> LatencySamples:
-    """Warm every subject up, then run the rounds; Ctrl-C ends it with what there is.
+    """Warm every workload up, then run the rounds; Ctrl-C ends it early.
 
-    progress: told the number of rounds done.
+    Args:
+        workloads: What to time, with different keys.
+        settings: Seconds, rounds, warm-up and seed.
+        meters: Energy meters to read.
+        progress: Called with the number of rounds done.
+
+    Returns:
+        The samples of all rounds that ended.
     """
-    found = LatencySamples(
-        {subject.key: WorkloadSamples() for subject in subjects}, [], [], [condition()]
+    samples = LatencySamples(
+        {workload.key: WorkloadSamples() for workload in workloads}, [], [], [condition()]
     )
     rng = np.random.default_rng(settings.seed)
     try:
-        for subject in subjects:
-            time_calls(subject.run, settings.warmup_seconds)
+        for workload in workloads:
+            time_calls(workload.run, settings.warmup_seconds)
         rig = _Rig(ReferenceWorkload(), meters, settings.seconds / settings.rounds)
         for number in range(settings.rounds):
-            order = [subjects[i] for i in rng.permutation(len(subjects))]
-            _round(number, order, found, rig)
+            order = [workloads[i] for i in rng.permutation(len(workloads))]
+            _round(number, order, samples, rig)
             progress(number + 1)
     except KeyboardInterrupt:
-        found.partial = True
-    return found
+        samples.partial = True
+    return samples
 
 
 def time_calls(
     run: Callable[[], object], seconds: float, *, at_least: int = MIN_RUNS_PER_SLOT
 ) -> "array[int]":
-    """Call ``run`` again and again for that long, and that often; nanoseconds of each call.
+    """Call a function again and again.
 
     Between two calls there is one subtraction, one append and one comparison. The garbage
     collector is off meanwhile, as in ``timeit``.
+
+    Args:
+        run: The function.
+        seconds: How long, at least.
+        at_least: How often, at least.
+
+    Returns:
+        Nanoseconds of each call.
     """
     clock = time.perf_counter_ns
     times = array("q")
@@ -136,40 +169,40 @@ class _Rig:
     slot_seconds: float
 
 
-def _round(number: int, order: Sequence[Workload], found: LatencySamples, rig: _Rig) -> None:
-    """One slot for each subject, the reference workload before, between and after."""
+def _round(number: int, order: Sequence[Workload], samples: LatencySamples, rig: _Rig) -> None:
+    """One slot for each workload, with the reference workload before, between and after."""
     share = max(BURST, ROUND_REFERENCE / (len(order) + 1))
     work = [rig.reference.burst(share)]
-    found.work.append(work)
+    samples.work.append(work)
     try:
-        for subject in order:
-            track = found.tracks[subject.key]
-            times = _slot(subject, track, rig)
-            track.rounds.append(number)
-            track.times.append(times / 1e6)
+        for workload in order:
+            own = samples.workloads[workload.key]
+            times = _slot(workload, own, rig)
+            own.rounds.append(number)
+            own.times.append(times / 1e6)
             work.append(rig.reference.burst(share))  # before the rest: a rested task is favored
             time.sleep(GAP)
     finally:
-        found.conditions.append(condition())
-        found.moments.append(
-            _moment(found.conditions, float(np.median(np.concatenate(work))) / 1e6)
+        samples.conditions.append(condition())
+        samples.moments.append(
+            _moment(samples.conditions, float(np.median(np.concatenate(work))) / 1e6)
         )
 
 
-def _slot(subject: Workload, track: WorkloadSamples, rig: _Rig) -> NDArray[np.int64]:
-    """Nanoseconds of each run of one slot; what else it cost goes into the track."""
-    time_calls(subject.run, SLOT_WARMUP, at_least=1)
-    subject.begin()
+def _slot(workload: Workload, own: WorkloadSamples, rig: _Rig) -> NDArray[np.int64]:
+    """Nanoseconds of each run of one slot; CPU time, energy and stages are added to ``own``."""
+    time_calls(workload.run, SLOT_WARMUP, at_least=1)
+    workload.begin()
     joules = [meter.joules() for meter in rig.meters]
     cpu, wall = time.process_time(), time.perf_counter()
-    times = time_calls(subject.run, rig.slot_seconds)
-    track.cpu_seconds += time.process_time() - cpu
-    track.wall_seconds += time.perf_counter() - wall
+    times = time_calls(workload.run, rig.slot_seconds)
+    own.cpu_seconds += time.process_time() - cpu
+    own.wall_seconds += time.perf_counter() - wall
     for meter, before in zip(rig.meters, joules, strict=True):
         used = meter.joules() - before
-        track.joules[meter.name] = track.joules.get(meter.name, 0.0) + used
-    for name, values in subject.stages().items():
-        track.stages.setdefault(name, []).extend(values)
+        own.joules[meter.name] = own.joules.get(meter.name, 0.0) + used
+    for name, values in workload.stages().items():
+        own.stages.setdefault(name, []).extend(values)
     return np.frombuffer(times, dtype=np.int64)
 
 

@@ -1,4 +1,4 @@
-"""What to time: every artifact × engine × precision × threads × batch × scope that makes sense."""
+"""What to time: every useful combination of artifact, engine, precision, threads, batch, scope."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -17,65 +17,88 @@ from edgecnn_runtime.errors import BackendMissingError, UsageError
 from edgecnn_runtime.selection.candidates import candidates
 
 CHECKPOINT = "checkpoint"
-"""What the artifact of a torch row is called."""
+"""Artifact name of a torch row."""
 
 
 @dataclass(frozen=True, slots=True)
-class Named:
-    """A bundle under the name it has in this report: unique, also among bundles named alike."""
+class NamedBundle:
+    """A bundle and its name in this report, which is unique also among bundles of one name."""
 
     name: str
     bundle: Bundle
 
 
-def open_bundles(paths: Sequence[str | Path]) -> list[Named]:
-    """Open and check every bundle. Raises what ``open_bundle`` raises."""
-    opened = [(path, open_bundle(path)) for path in paths]
-    found: list[Named] = []
-    for path, bundle in opened:
+def open_bundles(paths: Sequence[str | Path]) -> list[NamedBundle]:
+    """Open and check every bundle.
+
+    Args:
+        paths: Bundle directories.
+
+    Returns:
+        The bundles, named by their manifest; by their path where two have one name.
+
+    Raises:
+        BundleError: A bundle is damaged.
+    """
+    bundles = [(path, open_bundle(path)) for path in paths]
+    named: list[NamedBundle] = []
+    for path, bundle in bundles:
         name = bundle.manifest.name
-        if sum(other.manifest.name == name for _, other in opened) > 1:
+        if sum(other.manifest.name == name for _, other in bundles) > 1:
             name = str(Path(path)).removesuffix(".edge")
-        taken = sum(each.name.split(" #")[0] == name for each in found)
-        found.append(Named(f"{name} #{taken + 1}" if taken else name, bundle))
-    return found
+        duplicates = sum(each.name.split(" #")[0] == name for each in named)
+        named.append(NamedBundle(f"{name} #{duplicates + 1}" if duplicates else name, bundle))
+    return named
 
 
 @dataclass(frozen=True, slots=True)
-class Planned:
-    """A row to be measured, and what to open for it; no candidate means the checkpoint in torch."""
+class PlannedRow:
+    """A row to measure and what to open for it; without a candidate, the checkpoint in torch."""
 
-    job: RowSpec
+    spec: RowSpec
     bundle: Bundle
     candidate: Candidate | None
 
 
 def make_plan(
-    named: Sequence[Named], engines: Sequence[InstalledEngine], config: BenchConfig
-) -> list[Planned]:
-    """Every row to be measured, engine by engine.
+    named: Sequence[NamedBundle], engines: Sequence[InstalledEngine], config: BenchConfig
+) -> list[PlannedRow]:
+    """Every row to measure, engine by engine.
 
-    Raises UsageError where what was asked for does not exist or leaves nothing to measure.
+    Args:
+        named: The bundles.
+        engines: The engines to time.
+        config: What to time.
+
+    Returns:
+        At least one row.
+
+    Raises:
+        UsageError: An artifact, precision or scope does not exist, or nothing is left to measure.
     """
     check_precisions(config.precisions, engines)
     _check_artifacts(named, config.artifacts)
-    found = [
+    plan = [
         planned
         for each in named
         for engine in engines
         for threads in _threads(engine, config)
         for planned in _planned(each, engine, threads, config)
     ]
-    if not found:
+    if not plan:
         raise UsageError(
             "nothing to measure: no artifact of these bundles fits the engines, precisions and "
             "batch sizes asked for; `edgecnn inspect` shows what there is"
         )
-    return found
+    return plan
 
 
 def scopes(config: BenchConfig) -> tuple[Scope, ...]:
-    """The scopes asked for, or the default ones."""
+    """The scopes of ``config``, or the default ones.
+
+    Raises:
+        UsageError: The stream scope is asked for without a source.
+    """
     if config.scopes and "stream" in config.scopes and not config.source:
         raise UsageError("--scopes stream needs a --source to take the stream from: a video file")
     if config.scopes:
@@ -83,8 +106,8 @@ def scopes(config: BenchConfig) -> tuple[Scope, ...]:
     return ("engine", "frame", "stream") if config.source else ("engine", "frame")
 
 
-def model_of(named: Named) -> BenchedModel:
-    """How the report names a bundle."""
+def model_of(named: NamedBundle) -> BenchedModel:
+    """The bundle as the report names it."""
     manifest = named.bundle.manifest
     return BenchedModel(
         name=named.name,
@@ -97,13 +120,13 @@ def model_of(named: Named) -> BenchedModel:
 
 def _threads(engine: InstalledEngine, config: BenchConfig) -> Iterable[int]:
     if engine.device == "gpu":
-        return (1,)  # one feeds it
+        return (1,)  # one thread feeds the GPU
     return config.threads or dict.fromkeys((1, usable_cores()))
 
 
 def _planned(
-    named: Named, engine: InstalledEngine, threads: int, config: BenchConfig
-) -> Iterator[Planned]:
+    named: NamedBundle, engine: InstalledEngine, threads: int, config: BenchConfig
+) -> Iterator[PlannedRow]:
     torch = engine.name in TORCH
     for candidate in [None] if torch else _candidates(named.bundle, engine, threads, config):
         for scope in scopes(config):
@@ -112,27 +135,29 @@ def _planned(
             for batch in config.batch if scope == "engine" else (1,):
                 allowed = named.bundle.manifest.model.batch
                 if torch or allowed is None or batch in allowed:
-                    job = _job(named, engine, candidate, threads)
-                    yield Planned(replace(job, scope=scope, batch=batch), named.bundle, candidate)
+                    spec = _spec(named, engine, candidate, threads)
+                    yield PlannedRow(
+                        replace(spec, scope=scope, batch=batch), named.bundle, candidate
+                    )
 
 
 def _candidates(
     bundle: Bundle, engine: InstalledEngine, threads: int, config: BenchConfig
 ) -> list[Candidate]:
     try:
-        found = candidates(bundle, backend=engine.name, precision="all", threads=threads)
-    except BackendMissingError:  # the engine is here, but no artifact is made for it
+        options = candidates(bundle, backend=engine.name, precision="all", threads=threads)
+    except BackendMissingError:  # the engine is here, but no artifact fits it
         return []
     return [
         each
-        for each in found
+        for each in options
         if (not config.precisions or each.precision in config.precisions)
         and (not config.artifacts or artifact_name(each.artifact.file) in config.artifacts)
     ]
 
 
-def _job(
-    named: Named, engine: InstalledEngine, candidate: Candidate | None, threads: int
+def _spec(
+    named: NamedBundle, engine: InstalledEngine, candidate: Candidate | None, threads: int
 ) -> RowSpec:
     return RowSpec(
         model=named.name,
@@ -147,9 +172,9 @@ def _job(
     )
 
 
-def _check_artifacts(named: Sequence[Named], wanted: Sequence[str] | None) -> None:
+def _check_artifacts(named: Sequence[NamedBundle], names: Sequence[str] | None) -> None:
     known = {artifact_name(a.file) for each in named for a in each.bundle.manifest.artifacts}
-    for name in wanted or ():
+    for name in names or ():
         if name not in known:
             raise UsageError(f"no artifact {name!r} in these bundles: {', '.join(sorted(known))}")
 
@@ -159,9 +184,9 @@ EXACT = Accuracy(metric="agreement", value=1.0, cosine=1.0)
 
 
 def accuracy(artifact: Artifact, engine: str) -> Accuracy | None:
-    """What the manifest says: the task's metric if it was evaluated, else agreement with torch."""
+    """The manifest's quality: the task's metric if it was evaluated, else agreement with torch."""
     runs = {run.engine: run for run in artifact.runs}
-    # what export measured where INT8 saturates on the exporting processor
+    # measured at export where INT8 saturates on the exporting processor
     exact = f"{onnxruntime_exact.ENGINE.name}/{engine.partition('/')[2]}"
     run = runs.get(engine, runs.get(exact))
     cosine = min((parity.cosine for parity in run.parity.values()), default=None) if run else None

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 NAME = "mix-1"
-"""Named in every report; results of different reference workloads are never compared."""
+"""NamedBundle in every report; results of different reference workloads are never compared."""
 TYPICAL_MS = 10.0
 """The stretch over which the workload is seen where no row's own latency says another."""
 

@@ -1,10 +1,8 @@
-"""Measured figures as files: ``bench/results/NAME.json``, written whole or not at all.
+"""Results as files: ``bench/results/NAME.json``, written whole or not at all.
 
-A script in ``bench/figures`` measures, prints its table and ends with
+What an experiment measured is written with the host and the time:
 
     write_result("export_time", {"rows": [...]})
-
-and the file then says on which host and when, beside the data.
 """
 
 import contextlib

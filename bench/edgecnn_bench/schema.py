@@ -1,4 +1,4 @@
-"""What `edgecnn bench --json` writes: one Report, every number with its unit in its name.
+"""What `edgecnn bench --json` writes: one BenchReport; every number has its unit in its name.
 
 Unknown keys are refused, and another schema version is refused by name, so that two files that
 can be read can also be compared.
@@ -16,8 +16,8 @@ from edgecnn_bench.stats import Interval, Summary, Verdict
 SCHEMA_VERSION = 1
 
 Scope: TypeAlias = Literal["engine", "frame", "stream"]
-"""engine: pixels are in the engine's buffer, outputs are left there. frame: one frame in memory
-to a decoded result. stream: a video file, its decoding included, to a decoded result."""
+"""engine: pixels and outputs stay in the engine's buffers. frame: from a frame in memory to a
+decoded result. stream: from a video file, its decoding included, to a decoded result."""
 
 STAGES = ("capture", "prepare", "engine", "decode")
 
@@ -29,8 +29,13 @@ class ReportStruct(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
 class BenchSettings(ReportStruct, frozen=True, kw_only=True):
     """How it was measured.
 
-    seconds: measuring time a row, in ``rounds`` slots. frame: size of the frames of the frame
-    and stream scopes, and where they came from.
+    Attributes:
+        seconds: Measuring time per row, in ``rounds`` slots.
+        rounds: How many times all rows take turns.
+        warmup_seconds: How long each row runs before the rounds.
+        seed: Of the order in which rows take turns.
+        frame: Size and origin of the frames of the frame and stream scopes.
+        cold_starts: Fresh processes per row.
     """
 
     seconds: float
@@ -42,7 +47,15 @@ class BenchSettings(ReportStruct, frozen=True, kw_only=True):
 
 
 class BenchedModel(ReportStruct, frozen=True, kw_only=True):
-    """A bundle that was measured. source_sha256 says whether two reports are of one model."""
+    """A bundle that was measured.
+
+    Attributes:
+        name: Unique in the report.
+        digest: Of the bundle.
+        source_sha256: Of the file it was exported from; the same for reports of one model.
+        task: Of the model.
+        input: Size, as 640x384.
+    """
 
     name: str
     digest: str
@@ -52,10 +65,12 @@ class BenchedModel(ReportStruct, frozen=True, kw_only=True):
 
 
 class Accuracy(ReportStruct, frozen=True, kw_only=True):
-    """How good this artifact is, as its manifest says: measured at export, not here.
+    """How good this artifact is, according to its manifest: measured at export, not here.
 
-    metric: the task's own, on labeled pictures; else "agreement" with the PyTorch model.
-    value: 0..1. cosine: smallest centered cosine of any output, on this engine if it was tried.
+    Attributes:
+        metric: The task's metric on labeled pictures, or "agreement" with the PyTorch model.
+        value: 0 to 1.
+        cosine: Smallest centered cosine of any output, on this engine if export tried it.
     """
 
     metric: str
@@ -64,10 +79,14 @@ class Accuracy(ReportStruct, frozen=True, kw_only=True):
 
 
 class Cold(ReportStruct, frozen=True, kw_only=True):
-    """Starting from nothing: medians over fresh processes, files in the page cache.
+    """Starting from nothing: medians over fresh processes, with files in the page cache.
 
-    seconds: process start to first result, of which import_seconds until the runtime is
-    imported and load_seconds until the model is loaded.
+    Attributes:
+        seconds: Process start to first result.
+        import_seconds: Of these, until the runtime is imported.
+        load_seconds: Of these, to load the model.
+        first_seconds: Of these, the first inference.
+        starts: How many processes.
     """
 
     seconds: float
@@ -78,9 +97,12 @@ class Cold(ReportStruct, frozen=True, kw_only=True):
 
 
 class Memory(ReportStruct, frozen=True, kw_only=True):
-    """Of that fresh process: resident after its runs, and the most it ever was.
+    """Memory of that fresh process.
 
-    base_mib: resident with the runtime imported and nothing loaded.
+    Attributes:
+        resident_mib: Resident after its runs.
+        peak_mib: The most that was ever resident.
+        base_mib: Resident with the runtime imported and nothing loaded.
     """
 
     resident_mib: float
@@ -89,9 +111,12 @@ class Memory(ReportStruct, frozen=True, kw_only=True):
 
 
 class Energy(ReportStruct, frozen=True, kw_only=True):
-    """Average power while the row ran, and energy a frame, of what ``covers`` names.
+    """Average power while the row ran, and energy per frame; idle power is included.
 
-    Everything drawn is counted, idle power too: it is what the battery or the fan sees.
+    Attributes:
+        watts: Average power.
+        joules_per_frame: Energy per frame.
+        covers: What the meters cover: board, cpu, gpu, cpu+gpu.
     """
 
     watts: float
@@ -100,8 +125,16 @@ class Energy(ReportStruct, frozen=True, kw_only=True):
 
 
 class RoundSample(ReportStruct, frozen=True, kw_only=True):
-    """One row in one round. ratio: p50 over the reference workload's in that round, the latter
-    seen over stretches as long as p50 (``reference.at_scale``)."""
+    """One row in one round.
+
+    Attributes:
+        round: Number of the round, from 0.
+        n: Runs.
+        p50_ms: Median of the runs.
+        p95_ms: 95th percentile of the runs.
+        ratio: p50 over the reference workload's in that round, averaged over stretches as long as
+            p50 (``reference_workload.at_scale``).
+    """
 
     round: int
     n: int
@@ -111,9 +144,12 @@ class RoundSample(ReportStruct, frozen=True, kw_only=True):
 
 
 class VersusFastest(ReportStruct, frozen=True, kw_only=True):
-    """A row against the fastest of its model and scope, paired round by round.
+    """A row compared with the fastest of its model and scope, paired round by round.
 
-    ratio: a frame's time over the fastest row's, with a 99 % interval; 1 for the fastest itself.
+    Attributes:
+        against: Key of the fastest row.
+        verdict: What the interval of ``ratio`` allows.
+        ratio: A frame's time over the fastest row's, with a 99 % interval; 1 for the fastest.
     """
 
     against: str
@@ -124,11 +160,29 @@ class VersusFastest(ReportStruct, frozen=True, kw_only=True):
 class BenchRow(ReportStruct, frozen=True, kw_only=True):
     """One artifact on one engine at one precision, thread count and batch, in one scope.
 
-    key: what it is called in tables and comparisons; unique in a report.
-    latency: milliseconds a run; a run is ``batch`` frames. fps: frames a second.
-    relative: p50 over the reference workload's, median of the rounds.
-    cpu_cores: cores kept busy while it ran. stages_ms: medians, in the order they happen.
-    verified: whether it reproduced the bundle's golden outputs here; self_test says more.
+    Attributes:
+        key: Name in tables and comparisons; unique in a report.
+        model: Name of the bundle.
+        scope: What a run includes.
+        artifact: "fp32", "int8-cpu", …; "checkpoint" for torch.
+        backend: Name of the engine.
+        precision: What the engine computes in.
+        threads: Threads of the engine.
+        batch: Frames per run.
+        version: Version of the engine.
+        verified: Whether it reproduced the bundle's golden outputs here.
+        self_test: Why not, otherwise empty.
+        latency: Milliseconds per run.
+        fps: Frames per second.
+        relative: p50 over the reference workload's, median over the rounds.
+        cpu_cores: Cores kept busy while it ran.
+        stages_ms: Median milliseconds by stage, in order.
+        slots: The rounds one by one.
+        standing: Comparison with the fastest row; None where no round is shared.
+        accuracy: From the manifest; None where it is unknown.
+        cold: Cold start; None where it was not measured.
+        memory: Memory; None where it was not measured.
+        energy: Energy; None without a meter.
     """
 
     key: str
@@ -156,23 +210,42 @@ class BenchRow(ReportStruct, frozen=True, kw_only=True):
 
 
 class UnavailableBackend(ReportStruct, frozen=True, kw_only=True):
-    """A backend that was not measured, why, and what would make it so."""
+    """A backend that was not measured.
+
+    Attributes:
+        backend: Its name.
+        why: What is missing.
+        install: What to type to change that; may be empty.
+    """
 
     backend: str
     why: str
     install: str
 
 
-class Skipped(ReportStruct, frozen=True, kw_only=True):
-    """A row that was planned and could not be measured, and what it said."""
+class SkippedRow(ReportStruct, frozen=True, kw_only=True):
+    """A row that was planned and could not be measured.
+
+    Attributes:
+        key: Name of the row.
+        why: The error's message.
+    """
 
     key: str
     why: str
 
 
 class MachineSample(ReportStruct, frozen=True, kw_only=True):
-    """The machine in one round. others_cores: busy with other programs; stolen_cores: withheld
-    by the hypervisor."""
+    """The machine in one round.
+
+    Attributes:
+        at_seconds: Since the first round began.
+        reference_ms: Median time of the reference workload.
+        mhz: Mean clock of the CPUs; None where unknown.
+        celsius: Hottest sensor; None where there is none.
+        others_cores: Cores busy with other programs.
+        stolen_cores: Cores withheld by the hypervisor.
+    """
 
     at_seconds: float
     reference_ms: float
@@ -185,8 +258,12 @@ class MachineSample(ReportStruct, frozen=True, kw_only=True):
 class Machine(ReportStruct, frozen=True, kw_only=True):
     """How the machine behaved meanwhile.
 
-    reference: name of the reference workload; spread: how far its middle 80 % of rounds lie
-    apart, as a share of its median. throttled: every reason seen.
+    Attributes:
+        reference: Name of the reference workload.
+        reference_ms: Its median time.
+        spread: 10th to 90th percentile of the rounds, as a share of the median.
+        throttled: Every reason for a clock that was held down.
+        moments: The rounds one by one.
     """
 
     reference: str
@@ -197,7 +274,18 @@ class Machine(ReportStruct, frozen=True, kw_only=True):
 
 
 class Window(ReportStruct, frozen=True, kw_only=True):
-    """A stretch of a sustained run."""
+    """A stretch of a sustained run.
+
+    Attributes:
+        at_seconds: End of the stretch, since the run began.
+        n: Runs.
+        p50_ms: Median of the runs.
+        p95_ms: 95th percentile of the runs.
+        reference_ms: Time of the reference workload.
+        mhz: Mean clock of the CPUs; None where unknown.
+        celsius: Hottest sensor; None where there is none.
+        watts: Average power; None without a meter.
+    """
 
     at_seconds: float
     n: int
@@ -212,9 +300,15 @@ class Window(ReportStruct, frozen=True, kw_only=True):
 class Sustained(ReportStruct, frozen=True, kw_only=True):
     """One row run without a pause.
 
-    last_over_first: p50 of the last minute over that of the first (of the last and first tenth
-    in runs under ten minutes). steady_seconds: from then on every window's p50, smoothed over
-    three, stays within 5 % of the last tenth's; None where that is less than a quarter of the run.
+    Attributes:
+        key: Name of the row.
+        minutes: Duration.
+        last_over_first: p50 of the last minute over that of the first; of the last and first tenth
+            in runs under ten minutes.
+        steady_seconds: From then on every window's p50, smoothed over three, stays within 5 % of
+            the last tenth's; None where that is less than a quarter of the run.
+        throttled: Every reason for a clock that was held down.
+        windows: The run, stretch by stretch.
     """
 
     key: str
@@ -226,8 +320,25 @@ class Sustained(ReportStruct, frozen=True, kw_only=True):
 
 
 class BenchReport(ReportStruct, frozen=True, kw_only=True):
-    """Everything one `edgecnn bench` found. partial: it was interrupted, and this is what was
-    measured until then. remarks: what a reader of the numbers must know, most serious first."""
+    """The result of one `edgecnn bench`.
+
+    Attributes:
+        schema: SCHEMA_VERSION.
+        kind: Always "bench".
+        created: UTC, ISO 8601.
+        edgecnn: Version of edgecnn.
+        command: The command line.
+        partial: Whether it was interrupted; the rows hold what was measured until then.
+        host: The machine and its settings.
+        settings: How it was measured.
+        models: The bundles.
+        rows: By model and scope, the fastest first.
+        absent: Backends that are not here.
+        skipped: Rows that could not be measured.
+        machine: How the machine behaved meanwhile.
+        remarks: What a reader of the numbers must know, most serious first.
+        sustained: Sustained runs.
+    """
 
     schema: int
     kind: Literal["bench"] = "bench"
@@ -240,17 +351,25 @@ class BenchReport(ReportStruct, frozen=True, kw_only=True):
     models: tuple[BenchedModel, ...]
     rows: tuple[BenchRow, ...]
     absent: tuple[UnavailableBackend, ...]
-    skipped: tuple[Skipped, ...]
+    skipped: tuple[SkippedRow, ...]
     machine: Machine
     remarks: tuple[str, ...]
     sustained: tuple[Sustained, ...] = ()
 
 
 def write_report(path: Path, report: BenchReport) -> None:
-    """Write a report whole or not at all. Raises EdgecnnError where that is impossible."""
+    """Write a report, whole or not at all.
+
+    Raises:
+        EdgecnnError: The file cannot be written.
+    """
     write_json(path, report)
 
 
 def read_report(path: Path) -> BenchReport:
-    """Read a report. Raises UsageError naming the file and what is wrong with it."""
+    """Read a report.
+
+    Raises:
+        UsageError: The file is missing, no report, or of another schema version.
+    """
     return read_json(path, BenchReport, SCHEMA_VERSION)

@@ -1,21 +1,22 @@
 """Engines opened for their rows, self-tested, shared between scopes, and closed at the end."""
 
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeAlias
 
 from edgecnn_bench.config import BenchConfig
 from edgecnn_bench.latency import Workload
-from edgecnn_bench.plan import Planned
-from edgecnn_bench.rows import RowSpec
+from edgecnn_bench.plan import PlannedRow
+from edgecnn_bench.progress import BenchProgress
 from edgecnn_bench.workloads import (
-    EngineSubject,
+    EngineWorkload,
     FrameWorkload,
     StreamWorkload,
-    TorchSubject,
+    TorchWorkload,
     golden_as_frames,
     read_frames,
 )
@@ -28,17 +29,26 @@ from edgecnn_runtime.errors import (
 from edgecnn_runtime.model import Model, open_model
 from edgecnn_runtime.types import Pixels
 
-REFUSALS = (SelfTestError, UnsupportedModelError, BackendMissingError)
-"""What leaves one row out and lets the others go on."""
+ROW_ERRORS = (SelfTestError, UnsupportedModelError, BackendMissingError)
+"""Errors that leave one row out and let the others go on."""
+
+OpenRow: TypeAlias = tuple[PlannedRow, Workload]
+RowFailure: TypeAlias = tuple[PlannedRow, Exception]
 
 
 class SessionPool:
-    """A context in which rows are opened; leaving it closes their engines and sources.
-
-    cache: where what was learnt here is kept; None is the default place.
-    """
+    """A context in which rows are opened; leaving it closes their engines and sources."""
 
     def __init__(self, config: BenchConfig, cache: Path | None = None) -> None:
+        """Read the frames of ``config.source``.
+
+        Args:
+            config: What is timed.
+            cache: Folder of self-test records and built engines; None is the default one.
+
+        Raises:
+            UsageError: The source is live or has no frame.
+        """
         self._config, self._cache = config, cache
         self._stack = ExitStack()
         self._models: dict[tuple[Any, ...], tuple[Model, str]] = {}
@@ -59,39 +69,65 @@ class SessionPool:
 
     @property
     def frames_name(self) -> str:
-        """Size and origin of the frames that the frame scope is given."""
+        """Size and origin of the frames that the frame scope runs on."""
         if not self._config.source:
             return "1920x1080 golden pictures"
         height, width = self._frames[0].shape[:2]
         return f"{width}x{height} {self._config.source.rstrip('/').rpartition('/')[2]}"
 
-    def open(self, planned: Planned) -> tuple[RowSpec, Workload]:
-        """A row and its work; the job comes back with what the self-test said.
+    def open_all(
+        self, plan: Sequence[PlannedRow], progress: BenchProgress
+    ) -> tuple[list[OpenRow], list[RowFailure]]:
+        """Open every row that can be opened.
 
-        Raises one of REFUSALS where this row cannot be measured.
+        Returns:
+            The rows with their work, and the others with the error of each.
+        """
+        rows: list[OpenRow] = []
+        failures: list[RowFailure] = []
+        for done, planned in enumerate(plan):
+            progress("opening", done, len(plan))
+            try:
+                rows.append(self.open(planned))
+            except ROW_ERRORS as error:
+                failures.append((planned, error))
+        progress("opening", len(plan), len(plan))
+        return rows, failures
+
+    def open(self, planned: PlannedRow) -> OpenRow:
+        """Open the engine of a row.
+
+        Returns:
+            The row with the outcome of the self-test, and its work.
+
+        Raises:
+            SelfTestError: It does not reproduce the golden outputs, and ``unverified`` is off.
+            UnsupportedModelError: The engine cannot run this artifact.
+            BackendMissingError: The engine cannot be used here.
         """
         if planned.candidate is None:
-            return planned.job, self._torch(planned)
+            return planned, self._torch(planned)
         model, failure = self._model(planned)
-        job = replace(planned.job, verified=not failure, self_test=failure)
-        if job.scope == "engine":
-            return job, EngineSubject(job.key, model, self._golden_pixels(planned.bundle))
+        spec = replace(planned.spec, verified=not failure, self_test=failure)
+        planned = replace(planned, spec=spec)
+        if spec.scope == "engine":
+            return planned, EngineWorkload(spec.key, model, self._golden_pixels(planned.bundle))
         frames = self._frames or golden_as_frames(self._golden_pixels(planned.bundle))
-        work = FrameWorkload(job.key, model, frames)
-        if job.scope == "frame":
-            return job, work
-        stream = StreamWorkload(job.key, work, self._config.source)
+        work = FrameWorkload(spec.key, model, frames)
+        if spec.scope == "frame":
+            return planned, work
+        stream = StreamWorkload(spec.key, work, self._config.source)
         self._stack.callback(stream.close)
-        return job, stream
+        return planned, stream
 
-    def _model(self, planned: Planned) -> tuple[Model, str]:
+    def _model(self, planned: PlannedRow) -> tuple[Model, str]:
         """The engine of a row, opened once for all its scopes, and why its self-test failed."""
-        job, candidate = planned.job, planned.candidate
+        spec, candidate = planned.spec, planned.candidate
         assert candidate is not None
-        key = (job.model, job.artifact, job.backend, job.precision, job.threads, job.batch)
+        key = (spec.model, spec.artifact, spec.backend, spec.precision, spec.threads, spec.batch)
         if key not in self._models:
             opening = partial(
-                open_model, planned.bundle, candidate, batch=job.batch, cache_dir=self._cache
+                open_model, planned.bundle, candidate, batch=spec.batch, cache_dir=self._cache
             )
             failure = ""
             try:
@@ -104,19 +140,24 @@ class SessionPool:
             self._models[key] = (self._stack.enter_context(model), failure)
         return self._models[key]
 
-    def _torch(self, planned: Planned) -> Workload:
+    def _torch(self, planned: PlannedRow) -> Workload:
         from edgecnn_bench.torch_engine import Torch, load_checkpoint
 
         if self._module is None:
             self._module = load_checkpoint(self._config.checkpoint, self._config.arch)
-        job, spec = planned.job, planned.bundle.manifest.model.input
+        spec = planned.spec
         network = Torch(
-            self._module, spec, threads=job.threads, batch=job.batch,
-            compiled=job.backend == "torch-compile",
+            self._module, planned.bundle.manifest.model.input, threads=spec.threads,
+            batch=spec.batch, compiled=spec.backend == "torch-compile",
         )  # fmt: skip
-        return TorchSubject(job.key, network, self._golden_pixels(planned.bundle))
+        return TorchWorkload(spec.key, network, self._golden_pixels(planned.bundle))
 
     def _golden_pixels(self, bundle: Bundle) -> Pixels:
         if bundle.digest not in self._golden:
             self._golden[bundle.digest] = load_golden(bundle).pixels
         return self._golden[bundle.digest]
+
+
+def short_reason(error: Exception) -> str:
+    """An error's message without the advice that does not apply to a benchmark."""
+    return str(error).partition(". It is not used")[0]

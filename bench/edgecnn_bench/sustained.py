@@ -20,12 +20,12 @@ BURST = 0.015
 
 
 def sustained(
-    subject: Workload,
+    workload: Workload,
     minutes: float,
     meters: Sequence[EnergyMeter] = (),
     progress: Callable[[float], None] = lambda _seconds: None,
 ) -> Sustained | None:
-    """Run ``subject`` for that long; Ctrl-C ends it with what there is, None if that is nothing.
+    """Run ``workload`` for that long; Ctrl-C ends it with what there is, None if that is nothing.
 
     progress: told the seconds done.
     """
@@ -38,8 +38,8 @@ def sustained(
         while not windows or windows[-1].at_seconds < 60 * minutes:
             joules = {meter.name: meter.joules() for meter in meters}
             work = reference.burst(BURST)
-            times = np.frombuffer(time_calls(subject.run, length), dtype=np.int64) / 1e6
-            subject.begin()
+            times = np.frombuffer(time_calls(workload.run, length), dtype=np.int64) / 1e6
+            workload.begin()
             now = condition()
             used = {meter.name: meter.joules() - joules[meter.name] for meter in meters}
             best = total(used, list(meters)) if used else None
@@ -61,7 +61,7 @@ def sustained(
         if not windows:
             return None
     return Sustained(
-        key=subject.key,
+        key=workload.key,
         minutes=round(windows[-1].at_seconds / 60, 2),
         last_over_first=last_over_first(windows),
         steady_seconds=steady_from(windows),

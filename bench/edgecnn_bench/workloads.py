@@ -17,7 +17,7 @@ MEMORY = 256 << 20
 MOST = 32
 
 
-class EngineSubject:
+class EngineWorkload:
     """The engine's run and nothing else; its buffer holds the golden pictures."""
 
     def __init__(self, key: str, model: Model, golden: Pixels) -> None:
@@ -47,7 +47,7 @@ class Network(Protocol):
         """Infer what ``pixels`` holds."""
 
 
-class TorchSubject:
+class TorchWorkload:
     """The checkpoint's run, on the golden pictures."""
 
     def __init__(self, key: str, network: Network, golden: Pixels) -> None:

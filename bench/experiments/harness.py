@@ -87,7 +87,7 @@ def verdicts(models: Mapping[str, Model], runs: int) -> tuple[list[str], list[st
         settings = BenchSettings(
             seconds=2.0, rounds=30, warmup_seconds=0.3, seed=number, frame="", cold_starts=0
         )
-        tracks = measure_rounds(rows, settings).tracks
+        tracks = measure_rounds(rows, settings).workloads
         p50 = {key: [float(np.median(t)) for t in track.times] for key, track in tracks.items()}
         for name in models:
             for kind, column in verdicts.items():

@@ -79,7 +79,7 @@ def race(
 ) -> tuple[tuple[CandidateTiming, ...], dict[str, list[Samples]]]:
     """The selection, and milliseconds of each of the three, round by round."""
     cache = bundle.parent / "cache"
-    timings = select(bundle, BenchConfig(threads=(1,)), cache).measured.standings
+    timings = select(bundle, BenchConfig(threads=(1,)), cache).record.standings
     feed = {plain.get_inputs()[0].name: image.numpy()}
     settings = BenchSettings(
         seconds=SLOT * rounds, rounds=rounds, warmup_seconds=0.5, seed=0, frame="", cold_starts=0
@@ -91,7 +91,7 @@ def race(
             CallWorkload("ort", lambda: plain.run(None, feed)),
             CallWorkload("eager", lambda: module(image)),
         ]
-        tracks = measure_rounds(workloads, settings).tracks
+        tracks = measure_rounds(workloads, settings).workloads
     return timings, {key: track.times for key, track in tracks.items()}
 
 

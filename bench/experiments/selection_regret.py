@@ -43,7 +43,7 @@ def measure(options: Options) -> Iterator[Row]:
         bundle = int8.bundle.path
         for number in range(1 if options.quick else REPEATS):
             cache = folder / f"cache{number}"
-            record = select(bundle, BenchConfig(seed=number), cache).measured
+            record = select(bundle, BenchConfig(seed=number), cache).record
             with load(bundle, cache_dir=cache) as model:
                 reason = model.choice.candidate.reason
             report = bench([bundle], msgspec.structs.replace(LONGER, seed=100 + number))

@@ -108,7 +108,7 @@ def _select(args: argparse.Namespace) -> int:
 
     from edgecnn_bench.autotune import select
     from edgecnn_bench.results import as_json, write_json
-    from edgecnn_bench.selecting_table import selection_table
+    from edgecnn_bench.selection_table import selection_table
     from edgecnn_runtime.device.cache import default_cache_dir
 
     if len(args.words) != 1:
@@ -129,7 +129,7 @@ def _select(args: argparse.Namespace) -> int:
         Console(emoji=False).print(selection_table(selection))
     if args.out:  # after printing: a full disk may not cost what was measured
         write_json(args.out, selection)
-    if not selection.kept:
+    if not selection.stored:
         print(f"not kept: {cache} cannot be written; name another --cache-dir", file=sys.stderr)
         return EdgecnnError.exit_code
     return 0

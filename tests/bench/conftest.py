@@ -37,16 +37,16 @@ class Planted:
         walk = np.cumsum(self.rng.normal(0, 0.02, rounds))
         self.drift = np.exp(walk + self.rng.normal(0, noise, rounds))
 
-    def track(self, milliseconds: float, runs: int = 60) -> WorkloadSamples:
+    def samples(self, milliseconds: float, runs: int = 60) -> WorkloadSamples:
         """One row of that typical latency."""
-        track = WorkloadSamples()
+        samples = WorkloadSamples()
         for number, factor in enumerate(self.drift):
             own = np.exp(self.rng.normal(0, 0.01))
             tail = self.rng.exponential(0.04, runs) * (self.rng.random(runs) < 0.3)
-            track.rounds.append(number)
-            track.times.append(milliseconds * factor * own * (1 + tail))
-        track.cpu_seconds, track.wall_seconds = 3.8, 2.0
-        return track
+            samples.rounds.append(number)
+            samples.times.append(milliseconds * factor * own * (1 + tail))
+        samples.cpu_seconds, track.wall_seconds = 3.8, 2.0
+        return samples
 
     def moments(self) -> list[MachineSample]:
         """The reference workload in the same rounds: two milliseconds on a quiet machine."""
@@ -63,7 +63,7 @@ class Planted:
         ]
 
 
-def job(scope: str = "engine", **changes: Any) -> RowSpec:
+def spec(scope: str = "engine", **changes: Any) -> RowSpec:
     """An ordinary row's description."""
     values: dict[str, Any] = {
         "model": "digits", "scope": scope, "artifact": "fp32", "backend": "onnxruntime",
@@ -73,11 +73,11 @@ def job(scope: str = "engine", **changes: Any) -> RowSpec:
 
 
 ROWS: dict[RowSpec, float] = {
-    job(): 9.0,
-    job(threads=2): 5.2,
-    job(backend="openvino", precision="f32"): 7.4,
-    job(artifact="int8-cpu"): 3.1,
-    job("frame", artifact="int8-cpu"): 3.9,
+    spec(): 9.0,
+    spec(threads=2): 5.2,
+    spec(backend="openvino", precision="f32"): 7.4,
+    spec(artifact="int8-cpu"): 3.1,
+    spec("frame", artifact="int8-cpu"): 3.9,
 }
 
 
@@ -90,7 +90,7 @@ def planted() -> type[Planted]:
 @pytest.fixture
 def new_job() -> Callable[..., RowSpec]:
     """Makes the description of a row."""
-    return job
+    return spec
 
 
 @pytest.fixture
@@ -118,7 +118,7 @@ def jetson(host: Host) -> Host:
 
 @pytest.fixture
 def make_report(host: Host) -> Callable[..., BenchReport]:
-    """Makes a report from planted latencies: ``make_report(seed, {job: milliseconds})``."""
+    """Makes a report from planted latencies: ``make_report(seed, {spec: milliseconds})``."""
 
     def make(
         seed: int = 0,
@@ -130,21 +130,21 @@ def make_report(host: Host) -> Callable[..., BenchReport]:
         **changes: Any,
     ) -> BenchReport:
         machine = Planted(seed, rounds, noise)
-        tracks = {each.key: machine.track(ms) for each, ms in latencies.items()}
+        workloads = {each.key: machine.samples(ms) for each, ms in latencies.items()}
         for each, ms in latencies.items():
             if each.scope == "frame":
                 parts = {"prepare": 0.2, "engine": ms - 0.25, "decode": 0.05}
-                tracks[each.key].stages = {name: [part] * 9 for name, part in parts.items()}
+                workloads[each.key].stages = {name: [part] * 9 for name, part in parts.items()}
         moments = machine.moments()
         work = [[np.full(20, moment.reference_ms * 1e6)] for moment in moments]
-        measured = LatencySamples(tracks, work, moments, [condition(), condition()])
+        samples = LatencySamples(workloads, work, moments, [condition(), condition()])
         start = (
             Cold(seconds=0.4, import_seconds=0.2, load_seconds=0.15, first_seconds=0.05, starts=3),
             Memory(resident_mib=94.0, peak_mib=101.0, base_mib=48.0),
         )
         starts = {each.key: start for each in latencies if each.scope == "engine"}
-        rows = build_rows(list(latencies), measured, (), starts)
-        state = build_machine(measured)
+        rows = build_rows(list(latencies), samples, (), starts)
+        state = build_machine(samples)
         names = models or list(dict.fromkeys(each.model for each in latencies))
         report = BenchReport(
             schema=SCHEMA_VERSION,

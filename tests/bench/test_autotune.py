@@ -38,18 +38,18 @@ def race(
 @pytest.mark.parametrize("seed", range(10))
 def test_the_slow_ones_drop_out_and_the_close_ones_stay(seed: int) -> None:
     made = race(seed, {"a": 10.0, "b": 10.2, "c": 10.3, "d": 10.4, "e": 14.0, "f": 30.0})
-    staying = made.staying(list("abcdef"))
-    assert staying[0] in "abcd"
-    assert "a" in staying
-    assert not {"e", "f"} & set(staying)
+    remaining = made.remaining(list("abcdef"))
+    assert remaining[0] in "abcd"
+    assert "a" in remaining
+    assert not {"e", "f"} & set(remaining)
 
 
 @pytest.mark.parametrize("seed", range(10))
 def test_of_many_at_most_half_stay_and_those_who_are_close(seed: int) -> None:
     times = {str(number): 10.0 * 1.3**number for number in range(8)}
-    assert len(race(seed, times).staying(list(times))) <= 4
+    assert len(race(seed, times).remaining(list(times))) <= 4
     same = dict.fromkeys(times, 10.0)
-    assert len(race(seed, same).staying(list(same))) >= 4
+    assert len(race(seed, same).remaining(list(same))) >= 4
 
 
 def candidate(
@@ -102,12 +102,12 @@ def path(make_bundle: Callable[..., Path]) -> Path:
 def test_the_choice_is_measured_kept_and_used(path: Path, tmp_path: Path) -> None:
     phases: list[str] = []
     found = select(path, QUICK, tmp_path, progress=lambda phase, *_: phases.append(phase))
-    assert found.kept
-    assert found.measured == read_selection(open_bundle(path), tmp_path, 1)
-    first = found.measured.standings[0]
+    assert found.stored
+    assert found.record == read_selection(open_bundle(path), tmp_path, 1)
+    first = found.record.standings[0]
     assert first.ratio == 1.0
-    assert all(one.rounds >= 6 for one in found.measured.standings)
-    assert {one.threads for one in found.measured.standings} >= {1}
+    assert all(one.rounds >= 6 for one in found.record.standings)
+    assert {one.threads for one in found.record.standings} >= {1}
     assert "opening" in phases
     with load(path, cache_dir=tmp_path) as model:
         choice = model.choice
@@ -119,8 +119,8 @@ def test_the_choice_is_measured_kept_and_used(path: Path, tmp_path: Path) -> Non
 
 def test_a_precision_that_export_did_not_verify_is_left_out(path: Path, tmp_path: Path) -> None:
     found = select(path, msgspec.structs.replace(QUICK, precisions=None), tmp_path)
-    assert {one.precision for one in found.measured.standings} == {"f32"}
-    for skipped in found.left_out:
+    assert {one.precision for one in found.record.standings} == {"f32"}
+    for skipped in found.skipped:
         assert "export did not verify" in skipped.why
 
 
@@ -168,7 +168,7 @@ def test_a_table_and_then_run_uses_it(
     assert "measured here on" in said
     written = msgspec.json.decode(out.read_bytes(), type=Selection)
     assert written.command
-    assert written.kept
+    assert written.stored
 
 
 def test_json(path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -30,7 +30,7 @@ def test_a_planted_slowdown_of_a_fifth_is_called_in_every_row(
     make_report: Make, new_job: NewJob
 ) -> None:
     rows = {new_job(): 9.0, new_job(threads=2): 5.0, new_job("frame"): 9.4}
-    slower = {job: ms * 1.2 for job, ms in rows.items()}
+    slower = {spec: ms * 1.2 for spec, ms in rows.items()}
     base = make_report(100, rows)
     for seed in range(10):
         found = compare(base, make_report(seed, slower))

@@ -10,7 +10,7 @@ from edgecnn_bench.schema import BenchSettings
 
 
 class Counted:
-    """A subject that notes every call in a list shared by all of them."""
+    """A workload that notes every call in a list shared by all of them."""
 
     frames = 1
 
@@ -41,11 +41,11 @@ def settings() -> BenchSettings:
 
 def test_every_subject_gets_one_slot_in_every_round(settings: BenchSettings) -> None:
     diary: list[str] = []
-    subjects = [Counted(key, diary) for key in "abc"]
-    found = measure(subjects, settings)
+    workloads = [Counted(key, diary) for key in "abc"]
+    found = measure(workloads, settings)
     assert not found.partial
-    for subject in subjects:
-        track = found.tracks[subject.key]
+    for workload in workloads:
+        track = found.workloads[workload.key]
         assert track.rounds == list(range(8))
         assert all(len(times) >= 3 for times in track.times)
         assert len(track.stages["engine"]) == sum(map(len, track.times))
@@ -66,16 +66,16 @@ def test_an_interruption_keeps_what_was_measured(settings: BenchSettings) -> Non
     half = Counted("b", diary, stop_after=probe.calls // 2)
     found = measure([Counted("a", diary), half], settings)
     assert found.partial
-    done = len(found.tracks["b"].rounds)
+    done = len(found.workloads["b"].rounds)
     assert 0 < done < 8
-    assert len(found.tracks["a"].rounds) in {done, done + 1}
-    assert len(found.moments) > max(found.tracks["a"].rounds)
+    assert len(found.workloads["a"].rounds) in {done, done + 1}
+    assert len(found.moments) > max(found.workloads["a"].rounds)
 
 
 def test_an_interruption_in_the_warm_up_leaves_nothing(settings: BenchSettings) -> None:
     found = measure([Counted("a", [], stop_after=1)], settings)
     assert found.partial
-    assert not found.tracks["a"].times
+    assert not found.workloads["a"].times
 
 
 def test_progress_counts_the_rounds(settings: BenchSettings) -> None:

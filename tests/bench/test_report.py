@@ -20,7 +20,7 @@ from edgecnn_bench.schema import (
     Accuracy,
     BenchReport,
     Energy,
-    Skipped,
+    SkippedRow,
     Sustained,
     UnavailableBackend,
     Window,
@@ -61,7 +61,7 @@ def full(make_report: Make, accuracy: Accuracy) -> BenchReport:
                 backend="tensorrt", why="no NVIDIA GPU here", install="pip install trt"
             ),
         ),
-        skipped=(Skipped(key="digits engine: fp32 on openvino/bf16", why="10.1 dB"),) * 2,
+        skipped=(SkippedRow(key="digits engine: fp32 on openvino/bf16", why="10.1 dB"),) * 2,
     )
 
 
@@ -164,7 +164,7 @@ def test_the_table_fits_the_terminal(full: BenchReport, width: int, tmp_path: Pa
 def test_a_comparison_says_its_verdicts(
     make_report: Make, usual_rows: dict[RowSpec, float], tmp_path: Path
 ) -> None:
-    slower = {job: 1.2 * milliseconds for job, milliseconds in usual_rows.items()}
+    slower = {spec: 1.2 * milliseconds for spec, milliseconds in usual_rows.items()}
     found = compare(make_report(1), make_report(2, slower))
     console = Console(width=120, record=True, file=(tmp_path / "out").open("w"))
     console.print(comparison_table(found))

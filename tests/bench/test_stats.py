@@ -88,7 +88,7 @@ def test_nothing_changed_is_never_called_different(
 ) -> None:
     for seed in range(30):
         machine = planted(seed, noise=noise)
-        one, other = ([np.median(t) for t in machine.track(5.0).times] for _ in range(2))
+        one, other = ([np.median(t) for t in machine.samples(5.0).times] for _ in range(2))
         said = equivalence_verdict(paired_ratio(other, one, seed=seed), 20)
         assert said in {"same", "unclear"}
 
@@ -100,8 +100,8 @@ def test_a_planted_change_of_a_fifth_is_always_called(
 ) -> None:
     for seed in range(30):
         machine = planted(seed, noise=noise)
-        base = [np.median(t) for t in machine.track(5.0).times]
-        new = [np.median(t) for t in machine.track(5.0 * factor).times]
+        base = [np.median(t) for t in machine.samples(5.0).times]
+        new = [np.median(t) for t in machine.samples(5.0 * factor).times]
         assert equivalence_verdict(paired_ratio(new, base, seed=seed), 20) == expected
 
 
@@ -113,14 +113,14 @@ def test_ratios_to_the_reference_survive_a_machine_that_halves_its_speed(
     ratios = []
     for machine in (quiet, slow):
         reference = [moment.reference_ms for moment in machine.moments()]
-        times = [np.median(t) for t in machine.track(5.0).times]
+        times = [np.median(t) for t in machine.samples(5.0).times]
         ratios.append([time / ref for time, ref in zip(times, reference, strict=True)])
     assert equivalence_verdict(unpaired_ratio(ratios[1], ratios[0]), 20, floor=0.05) == "same"
 
 
 def test_intervals_narrow_with_more_rounds(planted: Callable[..., object]) -> None:
     few, many = (
-        median_interval([np.median(t) for t in planted(3, rounds=rounds).track(5.0).times])
+        median_interval([np.median(t) for t in planted(3, rounds=rounds).samples(5.0).times])
         for rounds in (6, 200)
     )
     assert many.halfwidth() < few.halfwidth()
@@ -129,7 +129,7 @@ def test_intervals_narrow_with_more_rounds(planted: Callable[..., object]) -> No
 def test_noise_within_a_round_does_not_pass_for_evidence(planted: Callable[..., object]) -> None:
     """Ten times the samples in the same rounds may not make the interval much narrower."""
     machine = planted(4, noise=0.2)
-    few, many = (summarize(machine.track(5.0, runs).times).p50 for runs in (60, 600))
+    few, many = (summarize(machine.samples(5.0, runs).times).p50 for runs in (60, 600))
     assert many.halfwidth() > 0.6 * few.halfwidth()
 
 
