@@ -1,5 +1,5 @@
-"""What the backends for NVIDIA GPUs share: the driver, GPU memory, engines built and kept.
+"""What the backends for NVIDIA GPUs share: the driver, GPU memory, stored engines.
 
-Nothing here or in those backends imports a package of NVIDIA's before the driver said that there
-is a GPU: without one, some of them end the process when it exits.
+Neither they nor those backends import a package of NVIDIA's before the driver has found a GPU:
+without one, some of these packages crash the process when it exits.
 """

@@ -1,7 +1,7 @@
-"""Which GPU is here, asked of NVIDIA's driver and of nothing else.
+"""Which GPU is here, according to NVIDIA's driver alone.
 
-ctypes on libcuda.so.1 rather than a package: it comes with the driver, so where there is a GPU
-there is this. Names and values: CUDA driver API reference.
+libcuda.so.1 comes with the driver, so it is there where a GPU is, before any package is installed.
+Names and values: CUDA driver API reference.
 """
 
 import ctypes
@@ -21,8 +21,11 @@ TENSOR_CORES_FOR_FLOAT = (8, 0)
 class CudaDevice:
     """The GPU that CUDA calls 0.
 
-    capability: its compute capability. uuid: of this very card, 32 hexadecimal digits.
-    cuda: the newest CUDA its driver takes, (major, minor).
+    Attributes:
+        name: as NVIDIA sells it.
+        capability: its compute capability, (major, minor).
+        uuid: of this very card, 32 hexadecimal digits.
+        cuda: the newest CUDA its driver takes, (major, minor).
     """
 
     name: str
@@ -37,7 +40,11 @@ class CudaDevice:
 
 
 def gpu() -> CudaDevice:
-    """The GPU of this machine. Raises BackendMissingError where there is none, and says why."""
+    """The GPU of this machine.
+
+    Raises:
+        BackendMissingError: there is none; the message says why.
+    """
     device = find_gpu(LIBRARY)
     if isinstance(device, str):
         raise BackendMissingError(device)
@@ -45,7 +52,11 @@ def gpu() -> CudaDevice:
 
 
 def float_precisions() -> tuple[str, ...]:
-    """How a GPU multiplies floats, the exact way first. Raises what ``gpu`` raises."""
+    """How the GPU can multiply floats, the exact way first.
+
+    Raises:
+        BackendMissingError: there is none.
+    """
     return ("f32", "tf32") if gpu().capability >= TENSOR_CORES_FOR_FLOAT else ("f32",)
 
 
@@ -53,7 +64,7 @@ def float_precisions() -> tuple[str, ...]:
 def find_gpu(library: str) -> CudaDevice | str:
     """The first GPU that the driver's ``library`` knows, or why there is none.
 
-    Looked for once a process: starting the driver takes tens of milliseconds.
+    Cached, because starting the driver takes tens of milliseconds.
     """
     try:
         cuda = ctypes.CDLL(library)
@@ -80,9 +91,9 @@ def find_gpu(library: str) -> CudaDevice | str:
     )
 
 
-def _attribute(cuda: ctypes.CDLL, which: int) -> int:
+def _attribute(cuda: ctypes.CDLL, attribute: int) -> int:
     value = ctypes.c_int()
-    cuda.cuDeviceGetAttribute(ctypes.byref(value), which, 0)
+    cuda.cuDeviceGetAttribute(ctypes.byref(value), attribute, 0)
     return value.value
 
 

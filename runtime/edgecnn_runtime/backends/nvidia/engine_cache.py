@@ -24,7 +24,12 @@ log = logging.getLogger(__name__)
 
 
 class Contents(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """key: everything the engine depends on. files: sha256 by name."""
+    """What is in a folder.
+
+    Attributes:
+        key: everything the engine depends on.
+        files: sha256 by name.
+    """
 
     key: Key
     files: dict[str, str]

@@ -1,6 +1,6 @@
-"""ONNX Runtime on a GPU as a Backend: the session computes between buffers that stay.
+"""ONNX Runtime on a GPU as a Backend, with buffers that stay.
 
-The bytes go from pinned memory to the GPU, through the session and back on one stream; where the
+The bytes go from pinned memory to the GPU, through the session and back on one stream. Where the
 whole graph runs on the GPU, the session replays it as a CUDA graph.
 """
 
@@ -109,7 +109,7 @@ def open_gpu_session(
 
 
 class GpuSession:
-    """One session bound to memory on the GPU, and its twins in pinned host memory."""
+    """One session bound to memory on the GPU, and to as much pinned host memory."""
 
     def __init__(
         self,
@@ -141,10 +141,10 @@ class GpuSession:
             self._results: list[PinnedBuffer] = []
             self.outputs: Tensors = {}
             for name, (shape, dtype) in signature.outputs.items():
-                twin = stream.pinned_buffer(shape, dtype)
-                self._binding.bind_output(name, device, 0, dtype, list(shape), twin.device)
-                self._results.append(twin)
-                self.outputs[name] = twin.array
+                buffer = stream.pinned_buffer(shape, dtype)
+                self._binding.bind_output(name, device, 0, dtype, list(shape), buffer.device)
+                self._results.append(buffer)
+                self.outputs[name] = buffer.array
             self.run()  # builds, records
             self.run()
         except BaseException:
@@ -155,8 +155,8 @@ class GpuSession:
         """Infer what ``pixels`` holds now."""
         self._stream.upload(self._input)
         self._session.run_with_iobinding(self._binding)
-        for twin in self._results:
-            self._stream.download(twin)
+        for buffer in self._results:
+            self._stream.download(buffer)
         self._stream.synchronize()
         return self.outputs
 

@@ -1,7 +1,7 @@
 """ONNX → a serialized engine, with TensorRT or TensorRT-RTX, which share one API.
 
-The network is strongly typed: what is computed in which precision is in the ONNX file, and the
-builder only chooses kernels. TensorRT 10 and 11 take that, and 11 takes nothing else.
+The network is strongly typed: the ONNX file determines every precision, and the builder only
+chooses kernels. TensorRT 10 takes such networks, and TensorRT 11 takes no others.
 """
 
 import logging
@@ -12,8 +12,8 @@ from typing import Any
 
 from edgecnn_runtime.errors import UnsupportedModelError
 
-MOST = 100
-"""Different complaints that are remembered."""
+MAX_COMPLAINTS = 100
+"""How many different complaints a logger stores."""
 
 log = logging.getLogger(__name__)
 
@@ -21,21 +21,30 @@ log = logging.getLogger(__name__)
 def build_engine(
     trt: ModuleType, path: Path, *, batch: int, precision: str, capability: str = ""
 ) -> bytes:
-    """The engine of an artifact, for one batch size.
+    """Build the engine of an artifact, for one batch size.
 
-    trt: ``tensorrt`` or ``tensorrt_rtx``. precision: "f32" multiplies floats exactly, "tf32" with
-    10 bits of mantissa. capability: what TensorRT-RTX builds for, such as "SM89", which needs no
-    GPU; "" is the GPU of this machine.
-    Raises UnsupportedModelError where the file is not taken, or would be misread.
+    Args:
+        trt: ``tensorrt`` or ``tensorrt_rtx``.
+        path: the ONNX file.
+        batch: pictures per run.
+        precision: "f32" multiplies floats exactly, "tf32" with 10 bits of mantissa.
+        capability: what TensorRT-RTX builds for without a GPU, such as "SM89"; "" is the GPU of
+            this machine.
+
+    Returns:
+        The serialized engine.
+
+    Raises:
+        UnsupportedModelError: TensorRT does not take the file, or would misread it.
     """
-    said = make_logger(trt)
-    said.complaints.clear()
-    builder = trt.Builder(said)
+    logger = make_logger(trt)
+    logger.complaints.clear()
+    builder = trt.Builder(logger)
     network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
-    parser = trt.OnnxParser(network, said)
+    parser = trt.OnnxParser(network, logger)
     if not parser.parse_from_file(str(path)):
-        raise UnsupportedModelError(_why(parser, said.complaints))
-    misread = next((words for words in said.complaints if "UINT8" in words), "")
+        raise UnsupportedModelError(_parser_errors(parser, logger.complaints))
+    misread = next((words for words in logger.complaints if "UINT8" in words), "")
     if misread:
         raise UnsupportedModelError(f"its unsigned numbers would be read as signed ones: {misread}")
     config = builder.create_builder_config()
@@ -47,15 +56,15 @@ def build_engine(
         config.set_compute_capability(getattr(trt.ComputeCapability, capability or "CURRENT"), 0)
     plan = builder.build_serialized_network(network, config)
     if plan is None:
-        raise UnsupportedModelError("; ".join(said.complaints) or "no engine came of it")
+        raise UnsupportedModelError("; ".join(logger.complaints) or "no engine was built")
     return bytes(plan)
 
 
 @lru_cache(maxsize=2)
 def make_logger(trt: ModuleType) -> Any:
-    """The logger of one TensorRT: it takes one for the life of the process.
+    """The logger of a TensorRT, which takes only one for the life of the process.
 
-    Its ``complaints`` are the warnings and errors since they were last cleared, each once.
+    Its ``complaints`` are the warnings and errors since they were last cleared, without repetition.
     """
 
     class Listener(trt.ILogger):  # type: ignore[misc, name-defined]
@@ -66,8 +75,8 @@ def make_logger(trt: ModuleType) -> Any:
         def log(self, severity: Any, words: str) -> None:
             log.debug("%s: %s", severity, words)
             words = " ".join(words.split())
-            room = len(self.complaints) < MOST and words not in self.complaints
-            if severity <= trt.ILogger.WARNING and room:
+            new = len(self.complaints) < MAX_COMPLAINTS and words not in self.complaints
+            if severity <= trt.ILogger.WARNING and new:
                 self.complaints.append(words)
 
     return Listener()
@@ -87,12 +96,12 @@ def _set_batch(trt: ModuleType, builder: Any, network: Any, config: Any, batch: 
         config.add_optimization_profile(profile)
 
 
-def _why(parser: Any, complaints: list[str]) -> str:
+def _parser_errors(parser: Any, complaints: list[str]) -> str:
     errors = [parser.get_error(index) for index in range(parser.num_errors)]
-    found = [
+    messages = [
         f"{error.node_operator()} {error.node_name()!r}: {error.desc()}"
         if error.node_operator()
         else str(error.desc())
         for error in errors
     ]
-    return "; ".join(dict.fromkeys(found or complaints)) or "the parser gave no reason"
+    return "; ".join(dict.fromkeys(messages or complaints)) or "the parser gave no reason"

@@ -1,6 +1,5 @@
 """An engine of TensorRT or TensorRT-RTX as a Backend: from the cache, or built and stored."""
 
-import hashlib
 import logging
 import time
 from collections.abc import Callable
@@ -14,6 +13,7 @@ from edgecnn_runtime.backends.nvidia.driver import CudaDevice
 from edgecnn_runtime.backends.nvidia.engine_cache import load_engine, store_engine
 from edgecnn_runtime.backends.nvidia.stream import CudaStream, PinnedBuffer
 from edgecnn_runtime.backends.nvidia.tensorrt_build import build_engine, make_logger
+from edgecnn_runtime.bundle.bundle import sha256_file
 from edgecnn_runtime.device.cache import Key
 from edgecnn_runtime.device.fingerprint import gpu_names
 from edgecnn_runtime.errors import EdgecnnError
@@ -59,7 +59,7 @@ def log_build(path: Path, label: str, gpu: CudaDevice, options: Options) -> None
 
 def engine_key(path: Path, options: Options, version: str, gpu: CudaDevice) -> Key:
     """Everything that an engine depends on."""
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    digest = sha256_file(path)
     precision = options.precision or "f32"
     words = (f"batch {options.batch}", precision, version, f"edgecnn {__version__}")
     return (digest, *words, *gpu.key, *gpu_names())
@@ -101,10 +101,12 @@ class TensorRtEngine:
             self._runtime = trt.Runtime(self._logger)
             self._engine = self._runtime.deserialize_cuda_engine(plan)
             if self._engine is None:
-                raise EdgecnnError("; ".join(self._logger.complaints) or "no engine came of it")
+                raise EdgecnnError(
+                    "; ".join(self._logger.complaints) or "it is no engine of this TensorRT"
+                )
             self._context, self._kernels = self._make_context(trt, kernels)
             self._bind(trt, batch)
-            # the first run allocates what is allocated once, and compiles what is compiled late
+            # the first run makes the allocations that are made once, and compiles the last kernels
             self._work()
             self._stream.synchronize()
             self._enqueue = self._recorded()
@@ -125,7 +127,7 @@ class TensorRtEngine:
         self._context = self._engine = self._runtime = self._kernels = None
 
     def kernels(self) -> bytes:
-        """What TensorRT-RTX compiled for this GPU, to be given back at the next start."""
+        """What TensorRT-RTX compiled for this GPU, for the next start."""
         return bytes(self._kernels.serialize()) if self._kernels is not None else b""
 
     def _make_context(self, trt: ModuleType, kernels: bytes) -> tuple[Any, Any]:
@@ -155,19 +157,19 @@ class TensorRtEngine:
         for name in (given, *(n for n in names if n != given)):
             dims = tuple(context.get_tensor_shape(name))
             if min(dims, default=0) < 0:
-                raise EdgecnnError(f"the size of {name!r} depends on the picture: {list(dims)}")
-            twin = stream.pinned_buffer(dims, trt.nptype(engine.get_tensor_dtype(name)))
-            if not context.set_tensor_address(name, twin.device):
+                raise EdgecnnError(f"the size of {name!r} is not fixed: {list(dims)}")
+            buffer = stream.pinned_buffer(dims, trt.nptype(engine.get_tensor_dtype(name)))
+            if not context.set_tensor_address(name, buffer.device):
                 raise EdgecnnError(f"the engine refuses the memory for {name!r}")
             if name == given:
-                self._input = twin
-                self.pixels = twin.array
+                self._input = buffer
+                self.pixels = buffer.array
             else:
-                self._results.append(twin)
-                self.outputs[name] = twin.array
+                self._results.append(buffer)
+                self.outputs[name] = buffer.array
 
     def _recorded(self) -> Callable[[], object]:
-        """All of a run as one CUDA graph, where TensorRT allows it; TensorRT-RTX makes its own."""
+        """A run as one CUDA graph where TensorRT allows it; TensorRT-RTX records its own."""
         if self._kernels is not None:
             return self._work
         try:
@@ -180,5 +182,5 @@ class TensorRtEngine:
         self._stream.upload(self._input)
         if not self._context.execute_async_v3(self._stream.handle):
             raise EdgecnnError(f"TensorRT did not run: {'; '.join(self._logger.complaints)}")
-        for twin in self._results:
-            self._stream.download(twin)
+        for buffer in self._results:
+            self._stream.download(buffer)
