@@ -45,7 +45,7 @@ class Planted:
             tail = self.rng.exponential(0.04, runs) * (self.rng.random(runs) < 0.3)
             samples.rounds.append(number)
             samples.times.append(milliseconds * factor * own * (1 + tail))
-        samples.cpu_seconds, track.wall_seconds = 3.8, 2.0
+        samples.cpu_seconds, samples.wall_seconds = 3.8, 2.0
         return samples
 
     def moments(self) -> list[MachineSample]:
