@@ -1,33 +1,45 @@
-"""The story of an export: load → trace → fold → optimize → verify → quantize → pack."""
+"""The story of an export in five phases: plan → float graph → verify → quantize → assemble."""
 
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
 import onnx
 
 from edgecnn_export.config import ExportConfig
+from edgecnn_export.draft import Draft, PlannedModel
 from edgecnn_export.graph.fold import fold_pixels
 from edgecnn_export.graph.fuse_float import fuse_float
 from edgecnn_export.graph.optimize import optimize
 from edgecnn_export.loading.load import load_model
-from edgecnn_export.loading.loaded import input_channels, input_shape
-from edgecnn_export.planning.graph_info import inspect_graph, summarize_graph
+from edgecnn_export.loading.loaded import LoadedModel, input_channels, input_shape
+from edgecnn_export.planning.graph_info import inspect_graph
 from edgecnn_export.planning.provenance import provenance
 from edgecnn_export.planning.resolve import check_early, resolve
-from edgecnn_export.planning.settings import read_settings, with_checkpoint_defaults
-from edgecnn_export.planning.size import network_size
+from edgecnn_export.planning.settings import (
+    ExportSettings,
+    read_settings,
+    with_checkpoint_defaults,
+)
+from edgecnn_export.planning.size import Size, network_size
 from edgecnn_export.progress import NullProgress, Progress, Timed
 from edgecnn_export.quantization.step import Int8, check_int8, quantize_step
-from edgecnn_export.report import ReportInputs
+from edgecnn_export.report import make_report
 from edgecnn_export.report_html.files import write_report
 from edgecnn_export.tracing.trace import trace
 from edgecnn_export.verification.compare import decode_reference
 from edgecnn_export.verification.divergence import describe_failure, require_finite
 from edgecnn_export.verification.golden import most_distinct, write_golden
-from edgecnn_export.verification.images import Flag, collect, list_pictures, read_pictures
-from edgecnn_export.verification.reduced_precision import Reduced, check_reduced
+from edgecnn_export.verification.images import (
+    Flag,
+    ImageFolder,
+    collect,
+    list_pictures,
+    read_pictures,
+)
+from edgecnn_export.verification.reduced_precision import check_reduced
 from edgecnn_export.verification.reference import make_reference, reference_preprocess
 from edgecnn_export.verification.verify import (
     Check,
@@ -56,9 +68,13 @@ FLOAT_FILE = "model.fp32.onnx"
 class ExportResult:
     """What an export made.
 
-    bundle: as it was written. checks: every artifact on every engine. warnings: in plain words,
-    the gravest first. seconds: how long each step took, in order. int8: its ``unmet`` are the
-    targets whose gate nothing passed, which are not in the bundle.
+    Attributes:
+        bundle: As it was written.
+        checks: Every artifact on every engine.
+        warnings: What a person has to know, the most serious first.
+        seconds: How long each step took, in order.
+        int8: What quantization gave; its ``unmet`` are the targets that are not in the bundle,
+            because no graph passed their gate.
     """
 
     bundle: Bundle
@@ -71,114 +87,140 @@ class ExportResult:
 def export(config: ExportConfig, progress: Progress | None = None) -> ExportResult:
     """Turn a trained model into a verified bundle.
 
-    Nothing stands at ``config.out`` unless all of it succeeded. Raises UsageError for what was
-    said wrong, UnsupportedModelError for a model that cannot be taken, VerificationError where an
-    artifact does not follow the reference, EdgecnnError where the bundle cannot be written.
+    The bundle appears at ``config.out`` only when every phase has succeeded.
+
+    Args:
+        config: The settings as they were typed.
+        progress: Where each step is announced.
+
+    Raises:
+        UsageError: A setting is wrong or missing.
+        CheckpointError: The model file is damaged.
+        UnsupportedModelError: The model cannot be exported.
+        VerificationError: An artifact does not follow the reference.
+        EdgecnnError: The bundle cannot be written.
     """
     timed = Timed(progress or NullProgress())
     settings = read_settings(config)
     backends = engines(settings.config.backends)
     check_int8(settings.config)
-    folder_of_pictures, flag = _pictures(settings.config)
-    files = list_pictures(folder_of_pictures, flag)
-
-    with ThreadPoolExecutor(max_workers=1) as aside:
-        album = aside.submit(read_pictures, folder_of_pictures, files, flag=flag)
-
-        with timed.step("load"):
-            loaded = load_model(settings.config)
-            settings = with_checkpoint_defaults(
-                settings, loaded.spec, loaded.origin or "checkpoint"
-            )
-            size = network_size(settings.config, input_channels(loaded), input_shape(loaded))
-            check_early(settings, size)
-
+    folder, flag = _image_source(settings.config)
+    files = list_pictures(folder, flag)
+    with ThreadPoolExecutor(max_workers=1) as aside:  # work that overlaps with a phase
+        images = aside.submit(read_pictures, folder, files, flag=flag)
+        loaded, settings, size = load(settings, timed)
         out = Path(settings.config.out or settings.config.bundle_name() + SUFFIX)
-        with new_bundle(out, overwrite=settings.config.overwrite) as folder:
-            with timed.step("trace"):
-                traced = trace(
-                    loaded,
-                    height=size.height,
-                    width=size.width,
-                    channels=size.channels,
-                    opset=settings.config.opset or OPSET,
-                )
-                reference = make_reference(loaded, traced)
-                seen = inspect_graph(traced, settings.config, reference.run, size)
-                plan = resolve(settings, size, seen)
-
-            spec = plan.spec
-            pictures = collect(album.result(), loaded.samples, spec.input)
-            answers = aside.submit(reference.run, reference_preprocess(pictures.pixels, spec.input))
-
-            with timed.step("fold"):
-                folded = fold_pixels(traced, spec.input)
-
-            with timed.step("optimize"):
-                model = optimize(folded)
-                artifact = write_artifact(folder, fuse_float(model))
-
-            with timed.step("run the reference"):
-                truth = decode_reference(
-                    spec,
-                    pictures.pixels,
-                    require_finite(answers.result(), model, pictures.pixels),
-                )
-
-            verifier = Verifier(folder, spec, truth)
-            checks = verifier.run([artifact], backends, timed)
-            if any(check.failed for check in checks):
-                raise VerificationError(describe_failure(checks, verifier, reference))
-
-            int8 = quantize_step(model, verifier, settings.config, backends, timed)
-            checks += verifier.run(int8.artifacts, backends, timed)
-            reduced = (
-                check_reduced(verifier, checks, timed)
-                if settings.config.reduced or settings.config.int8
-                else Reduced()
-            )
-            checks += reduced.passed
-
-            with timed.step("pack"):
-                golden = most_distinct(truth.outputs, stable_images(checks))
-                manifest = Manifest(
-                    schema=SCHEMA_VERSION,
-                    name=plan.name,
-                    model=spec,
-                    artifacts=artifacts_with_runs(checks, truth, golden),
-                    golden=write_golden(folder, pictures, truth.outputs, golden),
-                    provenance=int8.provenance(provenance(loaded, config)),
-                )
-                warnings = (
-                    *plan.warnings,
-                    *pictures.warnings,
-                    *constant_output_warnings(truth),
-                    *reduced.warnings,
-                    *int8.warnings,
-                )
-                facts = ReportInputs(
-                    manifest=manifest,
-                    warnings=warnings,
-                    before=summarize_graph(traced),
-                    after=summarize_graph(model),
-                    pictures=pictures,
-                    truth=truth,
-                    golden=golden,
-                    checks=checks,
-                    seconds=timed.seconds,
-                    int8=int8,
-                )
-                reports = write_report(folder, facts)
-                manifest = msgspec.structs.replace(manifest, files=reports)
-                write_manifest(folder, manifest)
-
+        with new_bundle(out, overwrite=settings.config.overwrite) as scratch:
+            model = plan(loaded, settings, size, images, timed)
+            draft = float_graph(model, scratch, aside, timed)
+            draft = verify(draft, backends, timed)
+            draft = quantize(draft, backends, timed)
+            manifest = assemble(draft, config, timed)
     bundle = Bundle(out, manifest, sha256_file(out / MANIFEST))
-    return ExportResult(bundle, tuple(checks), warnings, timed.seconds, int8)
+    return ExportResult(bundle, draft.checks, draft.warnings, timed.seconds, draft.int8)
 
 
-def _pictures(config: ExportConfig) -> tuple[str, Flag]:
-    """The folder to verify on, and what named it."""
-    return (config.images, "--images") if config.images else (config.calib, "--calib")
+def load(settings: ExportSettings, timed: Timed) -> tuple[LoadedModel, ExportSettings, Size]:
+    """Read the model file, complete the settings by it, and refuse early what cannot work."""
+    with timed.step("load"):
+        loaded = load_model(settings.config)
+        settings = with_checkpoint_defaults(settings, loaded.spec, loaded.origin or "checkpoint")
+        size = network_size(settings.config, input_channels(loaded), input_shape(loaded))
+        check_early(settings, size)
+    return loaded, settings, size
+
+
+def plan(
+    loaded: LoadedModel,
+    settings: ExportSettings,
+    size: Size,
+    images: Future[ImageFolder | None],
+    timed: Timed,
+) -> PlannedModel:
+    """Trace the model, and find out what it takes and gives."""
+    with timed.step("trace"):
+        traced = trace(
+            loaded,
+            height=size.height,
+            width=size.width,
+            channels=size.channels,
+            opset=settings.config.opset or OPSET,
+        )
+        reference = make_reference(loaded, traced)
+        graph = inspect_graph(traced, settings.config, reference.run, size)
+        plan = resolve(settings, size, graph)
+    return PlannedModel(
+        config=settings.config,
+        loaded=loaded,
+        traced=traced,
+        reference=reference,
+        plan=plan,
+        images=collect(images.result(), loaded.samples, plan.spec.input),
+    )
+
+
+def float_graph(
+    model: PlannedModel, folder: Path, aside: ThreadPoolExecutor, timed: Timed
+) -> Draft:
+    """Write the float artifact, and run the reference beside that."""
+    spec, pixels = model.plan.spec, model.images.pixels
+    outputs = aside.submit(model.reference.run, reference_preprocess(pixels, spec.input))
+    with timed.step("fold"):
+        folded = fold_pixels(model.traced, spec.input)
+    with timed.step("optimize"):
+        graph = optimize(folded)
+        artifact = write_artifact(folder, fuse_float(graph))
+    with timed.step("run the reference"):
+        truth = decode_reference(spec, pixels, require_finite(outputs.result(), graph, pixels))
+    return Draft(
+        model=model,
+        graph=graph,
+        artifact=artifact,
+        verifier=Verifier(folder, spec, truth),
+        warnings=(
+            *model.plan.warnings,
+            *model.images.warnings,
+            *constant_output_warnings(truth),
+        ),
+    )
+
+
+def verify(draft: Draft, backends: Sequence[str], timed: Timed) -> Draft:
+    """Compare the float artifact with the reference on every engine."""
+    return _check(draft, [draft.artifact], backends, timed)
+
+
+def quantize(draft: Draft, backends: Sequence[str], timed: Timed) -> Draft:
+    """Make the INT8 artifacts that were asked for, and check them as the float one."""
+    int8 = quantize_step(draft.graph, draft.verifier, draft.model.config, backends, timed)
+    draft = replace(draft, int8=int8, warnings=(*draft.warnings, *int8.warnings))
+    return _check(draft, int8.artifacts, backends, timed)
+
+
+def assemble(draft: Draft, command: ExportConfig, timed: Timed) -> Manifest:
+    """Write golden data, reports and the manifest.
+
+    Args:
+        draft: Whose artifacts are written and checked.
+        command: The settings as they were typed.
+        timed: The steps so far.
+    """
+    folder, truth = draft.verifier.folder, draft.verifier.truth
+    with timed.step("pack"):
+        golden = most_distinct(truth.outputs, stable_images(draft.checks))
+        manifest = Manifest(
+            schema=SCHEMA_VERSION,
+            name=draft.model.plan.name,
+            model=draft.verifier.spec,
+            artifacts=artifacts_with_runs(draft.checks, truth, golden),
+            golden=write_golden(folder, draft.model.images, truth.outputs, golden),
+            provenance=draft.int8.provenance(provenance(draft.model.loaded, command)),
+        )
+        report = make_report(draft, manifest, golden, timed.seconds)
+        reports = write_report(folder, report, draft.model.images.pixels, truth.results)
+        manifest = msgspec.structs.replace(manifest, files=reports)
+        write_manifest(folder, manifest)
+    return manifest
 
 
 def write_artifact(folder: Path, model: onnx.ModelProto) -> Artifact:
@@ -188,3 +230,27 @@ def write_artifact(folder: Path, model: onnx.ModelProto) -> Artifact:
     return Artifact(
         file=FLOAT_FILE, precision="fp32", sha256=sha256_file(path), bytes=path.stat().st_size
     )
+
+
+def _check(
+    draft: Draft, artifacts: Sequence[Artifact], backends: Sequence[str], timed: Timed
+) -> Draft:
+    """Check artifacts at every engine's exact precision, and where asked for below it."""
+    verifier, config = draft.verifier, draft.model.config
+    checks = verifier.run(artifacts, backends, timed)
+    if any(check.failed for check in checks):
+        raise VerificationError(describe_failure(checks, verifier, draft.model.reference))
+    draft = replace(draft, checks=(*draft.checks, *checks))
+    if not (config.reduced or config.int8):
+        return draft
+    reduced = check_reduced(verifier, checks, timed)
+    return replace(
+        draft,
+        checks=(*draft.checks, *reduced.passed),
+        warnings=(*draft.warnings, *reduced.warnings),
+    )
+
+
+def _image_source(config: ExportConfig) -> tuple[str, Flag]:
+    """The folder to verify on, and the flag that names it."""
+    return (config.images, "--images") if config.images else (config.calib, "--calib")

@@ -1,15 +1,12 @@
-"""What an export has to tell, as plain values: all of report.json, all that report.html shows."""
+"""What an export reports, as plain values: all of report.json, and all that report.html shows."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import msgspec
 
-from edgecnn_export.planning.graph_info import GraphSummary
+from edgecnn_export.draft import Draft
+from edgecnn_export.planning.graph_info import GraphSummary, summarize_graph
 from edgecnn_export.quantization.report import Int8Report, make_int8_report
-from edgecnn_export.quantization.step import Int8
-from edgecnn_export.verification.compare import ReferenceOutputs
-from edgecnn_export.verification.images import NetworkImages
 from edgecnn_export.verification.verify import Check
 from edgecnn_runtime.bundle.manifest import Manifest
 from edgecnn_runtime.tasks import task_of
@@ -18,9 +15,13 @@ SCHEMA = 1
 
 
 class ReportImage(msgspec.Struct, frozen=True, kw_only=True):
-    """A verification picture: where it came from, what the model says of it, which engines agree.
+    """A verification image.
 
-    golden: whether it is in the bundle's self-test.
+    Attributes:
+        name: Its file below the folder, or another origin.
+        result: What the model's author gets for it, in a few words.
+        agreed: By engine (and INT8 form), whether the artifact's whole result is equal.
+        golden: Whether it is in the bundle's self-test.
     """
 
     name: str
@@ -32,9 +33,17 @@ class ReportImage(msgspec.Struct, frozen=True, kw_only=True):
 class ExportReport(msgspec.Struct, frozen=True, kw_only=True):
     """All of report.json.
 
-    bundle: the manifest, without the list of files this report is itself in. warnings: in plain
-    words. gate: the centered cosine every float output had to reach. before, after: the graph as
-    traced and as emitted. seconds: how long each step of the export took. int8: how it was made.
+    Attributes:
+        schema: SCHEMA.
+        bundle: The manifest, without the files of the report itself.
+        warnings: What a person has to know, the most serious first.
+        gate: The centered cosine every float output had to reach.
+        before: The graph as traced.
+        after: The graph as emitted.
+        pictures: The verification images.
+        skipped: Files of the folder that could not be read as pictures.
+        seconds: How long each step of the export took.
+        int8: How the INT8 artifacts were made; None without any.
     """
 
     schema: int
@@ -49,49 +58,43 @@ class ExportReport(msgspec.Struct, frozen=True, kw_only=True):
     int8: Int8Report | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class ReportInputs:
-    """What a report is made from."""
+def make_report(
+    draft: Draft, manifest: Manifest, golden: Sequence[int], seconds: dict[str, float]
+) -> ExportReport:
+    """The report of a bundle.
 
-    manifest: Manifest
-    warnings: Sequence[str]
-    before: GraphSummary
-    after: GraphSummary
-    pictures: NetworkImages
-    truth: ReferenceOutputs
-    golden: Sequence[int]
-    checks: Sequence[Check]
-    seconds: dict[str, float]
-    int8: Int8
-
-
-def make_report(facts: ReportInputs) -> ExportReport:
-    """The report as it is written."""
-    task = task_of(facts.manifest.model)
-    checks = {_where(check): check for check in facts.checks}
+    Args:
+        draft: What the bundle is made of.
+        manifest: The bundle's, without the report's own files.
+        golden: Which of the verification images are in the self-test.
+        seconds: How long each step of the export took.
+    """
+    images, results = draft.model.images, draft.verifier.truth.results
+    task = task_of(manifest.model)
+    agreed = {_where(check): check.comparison.agreed for check in draft.checks}
     return ExportReport(
         schema=SCHEMA,
-        bundle=facts.manifest,
-        warnings=tuple(facts.warnings),
-        gate=max(check.gate.cosine for check in facts.checks),
-        before=facts.before,
-        after=facts.after,
+        bundle=manifest,
+        warnings=draft.warnings,
+        gate=max(check.gate.cosine for check in draft.checks),
+        before=summarize_graph(draft.model.traced),
+        after=summarize_graph(draft.graph),
         pictures=tuple(
             ReportImage(
                 name=name,
-                result=task.summarize(facts.truth.results[index]),
-                agreed={engine: check.comparison.agreed[index] for engine, check in checks.items()},
-                golden=index in facts.golden,
+                result=task.summarize(results[index]),
+                agreed={engine: equal[index] for engine, equal in agreed.items()},
+                golden=index in golden,
             )
-            for index, name in enumerate(facts.pictures.names)
+            for index, name in enumerate(images.names)
         ),
-        skipped=facts.pictures.skipped,
-        seconds=facts.seconds,
-        int8=make_int8_report(facts.int8) if facts.int8.results else None,
+        skipped=images.skipped,
+        seconds=seconds,
+        int8=make_int8_report(draft.int8) if draft.int8.results else None,
     )
 
 
 def _where(check: Check) -> str:
-    """What a person calls one artifact on one engine."""
+    """The engine, and the form of an INT8 artifact."""
     target = check.artifact.target
     return check.engine if target == "any" else f"{check.engine} int8-{target}"
