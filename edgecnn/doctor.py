@@ -1,4 +1,4 @@
-"""What this machine offers to a model, and what is missing, with the line that brings it."""
+"""What this machine offers to a model, and what is missing, with the command that installs it."""
 
 import importlib.util
 import os
@@ -12,7 +12,15 @@ from edgecnn_runtime.backends import Engine, get_engine, real_engines
 
 
 class EngineStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """An inference engine: its version here, or "" and why not."""
+    """An inference engine on this machine.
+
+    Attributes:
+        name: as in ``--backend``.
+        version: "" where it cannot be used.
+        precisions: what it computes in here, the most exact first.
+        problem: why it cannot be used; "" where it can.
+        install: the command that installs it, where it cannot be used.
+    """
 
     name: str
     version: str = ""
@@ -22,7 +30,13 @@ class EngineStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CameraDevice(msgspec.Struct, frozen=True, kw_only=True):
-    """A video device of the kernel; ``usable`` is whether this user may open it."""
+    """A video device of the kernel.
+
+    Attributes:
+        device: its file.
+        name: what the driver calls it.
+        usable: whether this user may open it.
+    """
 
     device: str
     name: str
@@ -30,7 +44,13 @@ class CameraDevice(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Advice(msgspec.Struct, frozen=True, kw_only=True):
-    """Something missing: what it would give, and what to type."""
+    """Something that is missing or wrong.
+
+    Attributes:
+        what: its name.
+        why: what it is needed for, or what is wrong.
+        fix: what to type.
+    """
 
     what: str
     why: str
@@ -38,7 +58,15 @@ class Advice(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Diagnosis(msgspec.Struct, frozen=True, kw_only=True):
-    """The whole of it; ``video`` names what OpenCV here can read from."""
+    """All that ``edgecnn doctor`` prints.
+
+    Attributes:
+        host: the machine.
+        engines: every inference engine, usable here or not.
+        video: by name, whether video can be read through it.
+        cameras: the kernel's video devices.
+        advice: what to install or change.
+    """
 
     host: Host
     engines: tuple[EngineStatus, ...]
@@ -48,7 +76,7 @@ class Diagnosis(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def diagnose() -> Diagnosis:
-    """Look at this machine. Opens no camera and runs no model."""
+    """Examine this machine. Opens no camera and runs no model."""
     host = fingerprint()
     engines = tuple(_status(engine) for engine in real_engines())
     video = _video()
@@ -100,7 +128,7 @@ def engine_advice(host: Host, engines: tuple[EngineStatus, ...]) -> list[Advice]
         engine = get_engine(status.name)
         if not status.version and (engine.device == "cpu" or _has_nvidia(host)):
             fix = (jetson and engine.install_jetson) or status.install
-            why = f"{status.problem}, so models cannot run on it"
+            why = f"{status.problem}; models may run faster on it than on the others"
             advice.append(Advice(what=status.name, why=why, fix=fix))
         elif status.version and (clash := engine.clash()):
             advice.append(Advice(what=status.name, why=clash[0], fix=clash[1]))

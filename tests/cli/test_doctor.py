@@ -3,8 +3,10 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import msgspec
+import pytest
 
 from edgecnn.doctor import (
     CameraDevice,
@@ -15,6 +17,7 @@ from edgecnn.doctor import (
     video_advice,
 )
 from edgecnn_bench.host import Gpu, fingerprint
+from edgecnn_runtime.backends import onnxruntime
 
 
 def test_json_is_the_whole_diagnosis() -> None:
@@ -39,6 +42,23 @@ def test_a_missing_engine_comes_with_its_install_line() -> None:
         advice for advice in engine_advice(fingerprint(), (missing,)) if advice.what == "openvino"
     ]
     assert found[0].fix == "pip install it"
+
+
+def test_a_jetson_gets_what_nvidia_has_for_it() -> None:
+    missing = EngineStatus(name="tensorrt", problem="not installed", install="pip install it")
+    host = msgspec.structs.replace(fingerprint(), gpus=(Gpu(name="Tegra"),))
+    advice = {advice.what: advice.fix for advice in engine_advice(host, (missing,))}
+    assert "sudo apt install python3-libnvinfer" in advice["tensorrt"]
+
+
+def test_wheels_that_overwrite_each_other_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    both = ("onnxruntime", "numpy")  # stands for onnxruntime-gpu
+    engine = replace(onnxruntime.ENGINE, exclusive=both)
+    monkeypatch.setattr(onnxruntime, "ENGINE", engine)
+    present = EngineStatus(name="onnxruntime", version="1.0")
+    advice = {advice.what: advice for advice in engine_advice(fingerprint(), (present,))}
+    assert "onnxruntime and numpy are installed side by side" in advice["onnxruntime"].why
+    assert advice["onnxruntime"].fix.startswith("pip uninstall -y onnxruntime numpy && pip install")
 
 
 def test_tensorrt_is_only_missed_where_a_gpu_could_use_it() -> None:
