@@ -22,12 +22,12 @@ from edgecnn_runtime import __version__
 from edgecnn_runtime.backends import Options, get_engine, open_backend
 from edgecnn_runtime.bundle.manifest import ModelSpec, Quality
 from edgecnn_runtime.device.fingerprint import numerics_key
-from edgecnn_runtime.evaluation.dataset import LabeledSet, class_index
-from edgecnn_runtime.evaluation.metrics import Score, score
+from edgecnn_runtime.evaluation.dataset import LabeledSet
+from edgecnn_runtime.evaluation.metrics import Score
 from edgecnn_runtime.parity import snr_db
 from edgecnn_runtime.preprocess import Geometry, Preprocessor
 from edgecnn_runtime.tasks import make_decoder, task_of
-from edgecnn_runtime.types import Classification, Floats, Pixels, Reading, Result
+from edgecnn_runtime.types import Floats, Pixels, Result
 from edgecnn_runtime.verification.result_matching import agreement_rate
 from edgecnn_runtime.verification.selftest import decode_all
 
@@ -154,7 +154,7 @@ class AccuracyGate:
         """Whether labels prove so little that graphs have to agree with the float one as well."""
         if self.reference is None or self.max_drop >= GATE_OFF:
             return False
-        return is_uninformative(self.reference, len(self.spec.labels))
+        return is_uninformative(self.reference)
 
     @property
     def batch_axes(self) -> dict[str, int]:
@@ -285,19 +285,16 @@ def _score(
     if evaluation is None:
         return None, []
     answers = list(results_on(spec, path, engine, evaluation, spec.smallest_batch))
-    return score(evaluation.samples, answers, spec), answers
+    return task_of(spec).score(evaluation.samples, answers, spec), answers
 
 
 def _wrong_answer(spec: ModelSpec, evaluation: LabeledSet, answers: Sequence[Result]) -> str:
     """The first answer that is not its label, in words; "" where they are not words."""
+    task = task_of(spec)
     for sample, answer in zip(evaluation.samples, answers, strict=True):
-        name = sample.file.name
-        if isinstance(answer, Reading) and answer.text != sample.text:
-            return f"{name} reads {answer.text!r} and is labeled {sample.text!r}"
-        if isinstance(answer, Classification) and answer.index != class_index(
-            sample.label, spec.labels
-        ):
-            return f"{name} is {answer.label!r} and labeled {sample.label!r}"
+        if task.decides and not task.score([sample], [answer], spec).value:
+            answered = task.summarize(answer)
+            return f"{sample.file.name} gives {answered!r} and is labeled {sample.label!r}"
     return ""
 
 
@@ -321,13 +318,9 @@ def results_on(
             yield decoder.decode(outputs, slot, geometry)
 
 
-def is_uninformative(reference: Score, classes: int) -> bool:
-    """Whether a float model scores so badly that to lose little of it is easy.
-
-    classes: that the model tells apart.
-    """
-    guessed = 1 / classes if reference.metric == "top-1" and classes > 1 else 0.0
-    return reference.value < max(POOR, CHANCE_FACTOR * guessed)
+def is_uninformative(reference: Score) -> bool:
+    """Whether a float model scores so badly that to lose little of it is easy."""
+    return reference.value < max(POOR, CHANCE_FACTOR * reference.chance)
 
 
 @contextmanager

@@ -36,9 +36,10 @@ from edgecnn_runtime.bundle.bundle import sha256_file
 from edgecnn_runtime.bundle.manifest import Artifact, Input, Provenance
 from edgecnn_runtime.device.cache import default_cache_dir
 from edgecnn_runtime.errors import UsageError
-from edgecnn_runtime.evaluation.dataset import LabeledSet, read_evaluation
+from edgecnn_runtime.evaluation.dataset import LabeledSet, SourceLocation
 from edgecnn_runtime.image_file import read_picture
 from edgecnn_runtime.preprocess import Preprocessor
+from edgecnn_runtime.tasks import task_of
 from edgecnn_runtime.types import Pixels
 
 TARGETS: tuple[Target, ...] = ("cpu", "openvino", "cpu-rr", "trt")
@@ -162,7 +163,8 @@ def quantize_step(
     evaluation, known, some = None, None, None
     if config.eval_data:
         with progress.step("read the labeled pictures"):
-            evaluation = read_evaluation(Path(config.eval_data), spec)
+            source = SourceLocation(Path(config.eval_data), argument="--eval-data")
+            evaluation = task_of(spec).read_labels(source, spec)
             known, some = _survey(evaluation, spec.input)
     with progress.step("read the calibration pictures"):
         calibration = read_calibration(config.calib, spec.input)
@@ -196,7 +198,7 @@ def quantize_step(
     warnings = (
         *unreadable_file_warnings(calibration.skipped),
         *found.warnings,
-        *gate_warnings(config, judge.reference, len(spec.labels), judge.max_drop, judge.example),
+        *gate_warnings(config, judge.reference, judge.max_drop, judge.example),
         *left_out_targets(config.targets or (), quantized.results),
         *exact_sums_warnings(quantized.results),
         *outcome_warnings(quantized.results),

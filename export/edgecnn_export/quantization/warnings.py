@@ -19,12 +19,15 @@ HARDLY = (
 
 
 def gate_warnings(
-    config: ExportConfig, reference: Score | None, classes: int, max_drop: float, example: str = ""
+    config: ExportConfig, reference: Score | None, max_drop: float, example: str = ""
 ) -> list[str]:
-    """Of a gate that proves less than it seems to.
+    """Warnings of a gate that proves less than it seems to.
 
-    reference: the float model's score on the evaluation data. classes: the model tells apart.
-    max_drop: the points that may be lost. example: of an answer that is not the label.
+    Args:
+        config: What the user set.
+        reference: The float model's score on the evaluation data; None without any.
+        max_drop: The points that may be lost.
+        example: An answer that is not its label, in words.
     """
     if reference is None:
         if config.max_drop is None:
@@ -42,7 +45,7 @@ def gate_warnings(
         )
     if max_drop >= GATE_OFF:
         notes.append(f"--max-drop {max_drop:g} sets the gate aside: INT8 may do anything")
-    elif is_uninformative(reference, classes):
+    elif is_uninformative(reference):
         shown = f" ({example})" if example else ""
         notes.append(
             f"the float model itself reaches {reference.metric} {reference.value:.1%} on "

@@ -1,29 +1,37 @@
-"""One number for how well a model does its task on labeled pictures, and its 95 % interval."""
+"""One number for how well a model does on labeled images, and its 95 % interval."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgecnn_runtime.bundle.manifest import ModelSpec
 from edgecnn_runtime.evaluation.dataset import LabeledImage, class_index
-from edgecnn_runtime.types import Box, Classification, Detection, Embedding, Reading, Result
+from edgecnn_runtime.types import Box, Classification, Detection, Embedding, Reading
 
 MIN_IOU = 0.5
+"""IoU from which a box counts as found."""
 FALSE_ACCEPTS = 1e-3
+"""The share of pairs of different persons that a threshold may accept."""
 BOOTSTRAP_SAMPLES = 500
-"""Bootstrap samples for an interval that has no formula."""
+"""Resamplings for an interval that has no formula."""
 Z = 1.959964
 """Of the normal distribution, for 95 %."""
 
 
 @dataclass(frozen=True)
 class Score:
-    """A metric in 0..1. low, high: its 95 % interval over the choice of pictures.
+    """A metric of a model's results on labeled images.
 
-    value: NaN where the labels leave nothing to measure; ``read_evaluation`` refuses those.
+    Attributes:
+        metric: Its name.
+        value: 0..1; NaN where the labels leave nothing to measure, which ``Task.read_labels``
+            refuses.
+        low: Lower end of its 95 % interval over the choice of images.
+        high: Upper end.
+        samples: How many images.
+        chance: What guessing reaches.
     """
 
     metric: str
@@ -31,11 +39,7 @@ class Score:
     low: float
     high: float
     samples: int
-
-
-def score(samples: Sequence[LabeledImage], results: Sequence[Result], spec: ModelSpec) -> Score:
-    """How well results match the labels, by the task's own metric."""
-    return METRICS[spec.task](samples, results, spec)
+    chance: float = 0.0
 
 
 def iou(one: Box, other: Box) -> float:
@@ -74,57 +78,57 @@ def average_precision(
     return float(envelope[hits[order]].sum() / positives)
 
 
-def _top1(samples: Sequence[LabeledImage], results: Sequence[Result], spec: ModelSpec) -> Score:
-    right = sum(
-        isinstance(result, Classification)
-        and result.index == class_index(sample.label, spec.labels)
+def top1(
+    samples: Sequence[LabeledImage], results: Sequence[Classification], model: ModelSpec
+) -> Score:
+    """The share of images whose best class is their label."""
+    right = [
+        result.index == class_index(sample.label, model.labels)
         for sample, result in zip(samples, results, strict=True)
-    )
-    return _proportion("top-1", right, len(samples))
+    ]
+    classes = len(model.labels)
+    return _proportion("top-1", right, chance=1 / classes if classes > 1 else 0.0)
 
 
-def _exact(samples: Sequence[LabeledImage], results: Sequence[Result], _spec: ModelSpec) -> Score:
-    right = sum(
-        isinstance(result, Reading) and result.text == sample.text
-        for sample, result in zip(samples, results, strict=True)
-    )
-    return _proportion("exact match", right, len(samples))
+def exact_match(samples: Sequence[LabeledImage], results: Sequence[Reading]) -> Score:
+    """The share of images whose text is their label."""
+    pairs = zip(samples, results, strict=True)
+    return _proportion("exact match", [result.text == sample.label for sample, result in pairs])
 
 
-def _map50(samples: Sequence[LabeledImage], results: Sequence[Result], _spec: ModelSpec) -> Score:
+def map50(samples: Sequence[LabeledImage], results: Sequence[list[Detection]]) -> Score:
     """Mean over classes of the average precision at an IoU of 0.5; NaN where there is no box."""
-    pairs = list(zip(samples, results, strict=True))
-    matched = [_match(sample, result) for sample, result in pairs if isinstance(result, list)]
+    images = [_match(*pair) for pair in zip(samples, results, strict=True)]
 
-    def value(chosen: NDArray[np.int64]) -> float:
-        found = [matched[index] for index in chosen]
-        classes = {index for one in found for index in one.positives}
+    def value(choice: NDArray[np.int64]) -> float:
+        chosen = [images[index] for index in choice]
+        classes = {index for image in chosen for index in image.positives}
         precisions = []
         for index in classes:
-            scores = [row[1] for one in found for row in one.rows if row[0] == index]
-            hits = [row[2] for one in found for row in one.rows if row[0] == index]
-            positives = sum(one.positives.get(index, 0) for one in found)
+            rows = [row for image in chosen for row in image.rows if row[0] == index]
+            scores, hits = [row[1] for row in rows], [row[2] for row in rows]
+            positives = sum(image.positives.get(index, 0) for image in chosen)
             precisions.append(average_precision(np.array(scores), np.array(hits, bool), positives))
         return float(np.mean(precisions)) if precisions else float("nan")
 
-    return _bootstrap("mAP50", value, len(matched))
+    return _bootstrap("mAP50", value, len(images))
 
 
 @dataclass(frozen=True)
-class _Matched:
-    """positives: boxes to find, by class. rows: (class, score, hit) a detection."""
+class _MatchedImage:
+    """One image: the boxes to find by class, and class, score and hit per detection."""
 
     positives: dict[int, int]
     rows: list[tuple[int, float, bool]]
 
 
-def _match(sample: LabeledImage, found: list[Detection]) -> _Matched:
+def _match(sample: LabeledImage, detections: list[Detection]) -> _MatchedImage:
     positives: dict[int, int] = {}
     for index, _ in sample.boxes:
         positives[index] = positives.get(index, 0) + 1
     free = list(sample.boxes)
     rows = []
-    for detection in sorted(found, key=lambda one: -one.score):
+    for detection in sorted(detections, key=lambda detection: -detection.score):
         fitting = [
             (iou(detection.box, box), at)
             for at, (index, box) in enumerate(free)
@@ -135,27 +139,27 @@ def _match(sample: LabeledImage, found: list[Detection]) -> _Matched:
         if hit:
             del free[at]
         rows.append((detection.index, detection.score, hit))
-    return _Matched(positives, rows)
+    return _MatchedImage(positives, rows)
 
 
-def _tar_at_far(
-    samples: Sequence[LabeledImage], results: Sequence[Result], spec: ModelSpec
+def tar_at_far(
+    samples: Sequence[LabeledImage], results: Sequence[Embedding], model: ModelSpec
 ) -> Score:
     """True accepts of pairs of one person, at the threshold that accepts FALSE_ACCEPTS of others.
 
     With fewer pairs of different persons than 1 / FALSE_ACCEPTS the threshold is their best. NaN
     where there is no pair of one person, or none of two.
     """
-    vectors = np.stack([one.vector for one in results if isinstance(one, Embedding)])
-    cosine = getattr(spec.decode, "metric", "cosine") == "cosine"
+    vectors = np.stack([result.vector for result in results])
+    cosine = getattr(model.decode, "metric", "cosine") == "cosine"
     length = np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
     units = vectors / length if cosine else vectors
     square = (units**2).sum(1)
     closeness = units @ units.T if cosine else 2 * units @ units.T - square[:, None] - square
     people = np.array([sample.label for sample in samples])
 
-    def value(chosen: NDArray[np.int64]) -> float:
-        chosen = np.unique(chosen)  # a picture paired with its own copy says nothing
+    def value(choice: NDArray[np.int64]) -> float:
+        chosen = np.unique(choice)  # an image paired with its own copy says nothing
         row, column = np.triu_indices(len(chosen), 1)
         pairs = closeness[chosen[row], chosen[column]]
         same = people[chosen[row]] == people[chosen[column]]
@@ -168,30 +172,24 @@ def _tar_at_far(
     return _bootstrap(f"TAR@FAR {FALSE_ACCEPTS:g}", value, len(samples))
 
 
-def _proportion(metric: str, right: int, total: int) -> Score:
-    low, high = wilson(right, total)
-    return Score(metric, right / total, low, high, total)
+def _proportion(metric: str, right: Sequence[bool], *, chance: float = 0.0) -> Score:
+    low, high = wilson(sum(right), len(right))
+    return Score(metric, sum(right) / len(right), low, high, len(right), chance)
 
 
 def _bootstrap(metric: str, value: Callable[[NDArray[np.int64]], float], count: int) -> Score:
-    """The value of all pictures, and the middle 95 % of it over DRAWS resamplings of them.
+    """The value of all images, and the middle 95 % of it over BOOTSTRAP_SAMPLES resamplings.
 
     A resampling in which the metric has no value is left out. NaN passes no gate.
     """
     random = np.random.default_rng(0)
     everything = value(np.arange(count))
-    draws = [
-        value(random.integers(0, count, count))
-        for _ in range(BOOTSTRAP_SAMPLES if count > 1 else 0)
-    ]
-    known = [draw for draw in draws if not np.isnan(draw)]
-    low, high = np.percentile(known, [2.5, 97.5]) if known else (0.0, 1.0)
+    values = np.array(
+        [
+            value(random.integers(0, count, count))
+            for _ in range(BOOTSTRAP_SAMPLES if count > 1 else 0)
+        ]
+    )
+    known = values[~np.isnan(values)]
+    low, high = np.percentile(known, [2.5, 97.5]) if len(known) else (0.0, 1.0)
     return Score(metric, everything, float(low), float(high), count)
-
-
-METRICS: Mapping[str, Callable[[Any, Any, ModelSpec], Score]] = {
-    "classify": _top1,
-    "detect": _map50,
-    "embed": _tar_at_far,
-    "ocr": _exact,
-}

@@ -1,6 +1,6 @@
-"""Pictures with a YOLO text file each: ``class cx cy w h`` a line, in fractions of the picture.
+"""Images with a YOLO text file each: ``class cx cy w h`` per box, as fractions of the sides.
 
-The texts lie beside the pictures, or in ``labels/`` where the pictures are in ``images/``; pictures
+The texts lie beside the images, or in ``labels/`` where the images are in ``images/``; images
 without one are left out.
 """
 
@@ -8,59 +8,57 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from edgecnn_runtime.bundle.manifest import ModelSpec
-from edgecnn_runtime.evaluation.table_labels import SourceLocation
-from edgecnn_runtime.image_file import SUFFIXES, read_picture
-from edgecnn_runtime.types import Box, Pixels
+from edgecnn_runtime.evaluation.box_labels import check_class
+from edgecnn_runtime.evaluation.dataset import (
+    MAX_NAMES,
+    NO_IMAGE,
+    LabeledImage,
+    SourceLocation,
+    count_images,
+    read_labeled_image,
+)
+from edgecnn_runtime.image_file import SUFFIXES
+from edgecnn_runtime.types import Box
 
-LISTED = 3
 OUTSIDE = 0.01
-"""Of the picture: how far rounding may push a fraction out of 0..1."""
-
-Boxes = tuple[tuple[int, Box], ...]
+"""How far rounding may push a fraction out of 0..1."""
 
 
-def read_yolo_labels(path: Path, spec: ModelSpec) -> list[tuple[Path, Boxes]]:
-    """Every picture that has a text, and its boxes: (class index, box in pixels of the file).
+def read_yolo_labels(source: SourceLocation, model: ModelSpec) -> list[LabeledImage]:
+    """Read every image that has a text, with its boxes.
 
     A line that is there twice counts once, as it does in training.
-    Raises UsageError for a line that is no box of the model's classes, and for a text whose picture
-    is not there.
+
+    Raises:
+        UsageError: A line is not a box of the model's classes, or a text has no image.
     """
-    pictures = path / "images" if (path / "images").is_dir() else path
-    found: list[tuple[Path, Boxes]] = []
-    read: set[Path] = set()
-    for file in sorted(pictures.rglob("*")):
+    path = source.path
+    folder = path / "images" if (path / "images").is_dir() else path
+    samples: list[LabeledImage] = []
+    texts: set[Path] = set()
+    for file in sorted(folder.rglob("*")):
         if file.suffix.lower() not in SUFFIXES:
             continue
         beside = file.with_suffix(".txt")
-        places = (beside, path / "labels" / beside.relative_to(pictures), _apart(beside))
-        text = next((where for where in places if where.is_file()), None)
+        paths = (beside, path / "labels" / beside.relative_to(folder), _in_labels(beside))
+        text = next((candidate for candidate in paths if candidate.is_file()), None)
         if text is not None:
-            found.append((file, tuple(dict.fromkeys(_boxes(text, file, spec)))))
-            read.add(text)
-    _check_none_left(path, len(found), read)
-    return found
+            boxes = dict.fromkeys(_boxes(source.of(text), file, model))
+            samples.append(LabeledImage(file, boxes=tuple(boxes)))
+            texts.add(text)
+    _check_texts(source, texts)
+    if not samples:
+        count = sum(file.suffix.lower() in SUFFIXES for file in folder.rglob("*"))
+        raise source.error(
+            f"{count_images(count)} and no label; each needs a YOLO text file, beside it or in "
+            "labels/"
+            if count
+            else NO_IMAGE
+        )
+    return samples
 
 
-def read_labeled_image(file: Path, place: SourceLocation | None = None) -> Pixels:
-    """A picture, uint8[H,W,3] BGR. place: where it is named, for the UsageError if it is none."""
-    frame = read_picture(file)
-    if frame is None:
-        what = "is no picture that can be read; replace it, or take it out"
-        raise place.wrong(f"{file} {what}") if place else SourceLocation(file).wrong(what)
-    return frame
-
-
-def bad_index(index: int, spec: ModelSpec) -> str:
-    """What is wrong with a class number; "" for nothing."""
-    if index < 0:
-        return f"class {index}, but classes count from 0"
-    if spec.labels and index >= len(spec.labels):
-        return f"class {index}, but the model has {len(spec.labels)}, counted from 0"
-    return ""
-
-
-def _apart(text: Path) -> Path:
+def _in_labels(text: Path) -> Path:
     """a/images/b/1.txt → a/labels/b/1.txt."""
     parts = list(text.absolute().parts)
     if "images" in parts:
@@ -68,19 +66,18 @@ def _apart(text: Path) -> Path:
     return Path(*parts)
 
 
-def _check_none_left(path: Path, count: int, read: set[Path]) -> None:
-    """Label files whose picture is not there; other text may lie among them."""
-    folders = {text.parent for text in read}
-    left = sorted(
+def _check_texts(source: SourceLocation, texts: set[Path]) -> None:
+    """Raise UsageError where label files have no image; other text may lie among them."""
+    others = sorted(
         text
-        for folder in folders
+        for folder in {text.parent for text in texts}
         for text in folder.glob("*.txt")
-        if text not in read and _looks_like_boxes(text)
+        if text not in texts and _looks_like_boxes(text)
     )
-    if left:
-        names = ", ".join(str(text) for text in left[:LISTED])
-        raise SourceLocation(path).wrong(
-            f"{len(left)} of {len(left) + count} label files have no picture: {names}"
+    if others:
+        names = ", ".join(map(str, others[:MAX_NAMES]))
+        raise source.error(
+            f"{len(others)} of {len(others) + len(texts)} label files have no image: {names}"
         )
 
 
@@ -92,25 +89,28 @@ def _looks_like_boxes(text: Path) -> bool:
         return False
 
 
-def _boxes(text: Path, file: Path, spec: ModelSpec) -> Iterator[tuple[int, Box]]:
+def _boxes(place: SourceLocation, file: Path, model: ModelSpec) -> Iterator[tuple[int, Box]]:
     try:
-        lines = text.read_text("utf-8-sig").split("\n")
+        text = place.path.read_text("utf-8-sig")
     except UnicodeDecodeError:
-        raise SourceLocation(text).wrong("is no text; save it as UTF-8") from None
-    given = [
-        (SourceLocation(text, at), line.split()) for at, line in enumerate(lines, 1) if line.strip()
-    ]
-    if not given:
+        raise place.error("is not text; save it as UTF-8") from None
+    lines = [(place.at(n), line.split()) for n, line in enumerate(text.split("\n"), 1)]
+    lines = [(where, words) for where, words in lines if words]
+    if not lines:
         return
-    height, width = read_labeled_image(file).shape[:2]
-    for place, words in given:
-        index, (cx, cy, w, h) = _line(place, words)
-        if wrong := bad_index(index, spec):
-            raise place.wrong(wrong)
-        box = Box(
-            (cx - w / 2) * width, (cy - h / 2) * height, (cx + w / 2) * width, (cy + h / 2) * height
+    height, width = read_labeled_image(file, place.of(file)).shape[:2]
+    for where, words in lines:
+        index, (cx, cy, w, h) = _line(where, words)
+        check_class(where, index, model)
+        yield (
+            index,
+            Box(
+                (cx - w / 2) * width,
+                (cy - h / 2) * height,
+                (cx + w / 2) * width,
+                (cy + h / 2) * height,
+            ),
         )
-        yield index, box
 
 
 def _line(place: SourceLocation, words: Sequence[str]) -> tuple[int, tuple[float, ...]]:
@@ -120,12 +120,10 @@ def _line(place: SourceLocation, words: Sequence[str]) -> tuple[int, tuple[float
     except ValueError:
         values = ()
     if len(values) != 4:
-        raise place.wrong("not `class cx cy w h`, a whole number and four fractions")
+        raise place.error("not `class cx cy w h`, a whole number and four fractions")
     for name, word, value in zip(("cx", "cy", "w", "h"), words[1:], values, strict=True):
         if not -OUTSIDE <= value <= 1 + OUTSIDE:
-            raise place.wrong(
-                f"{name} is {word}; cx, cy, w, h are fractions of the picture, 0 to 1"
-            )
+            raise place.error(f"{name} is {word}; cx, cy, w, h are fractions of the image, 0 to 1")
         if name in {"w", "h"} and value <= 0:
-            raise place.wrong(f"{name} is {word}; a box has a width and a height above 0")
+            raise place.error(f"{name} is {word}; a box has a width and a height above 0")
     return index, values

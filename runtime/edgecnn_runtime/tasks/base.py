@@ -3,8 +3,11 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, TypeVar
 
+from edgecnn_runtime.bundle.manifest import ModelSpec
 from edgecnn_runtime.decode.base import DecoderFactory
 from edgecnn_runtime.draw import Canvas
+from edgecnn_runtime.evaluation.dataset import LabeledImage, LabeledSet, SourceLocation
+from edgecnn_runtime.evaluation.metrics import Score
 
 R = TypeVar("R")
 
@@ -22,7 +25,7 @@ class Matches(NamedTuple):
 
 
 class Task(Protocol[R]):
-    """What results of one type are, how they are shown and what they are compared by.
+    """What results of one type are, how they are shown, compared and scored.
 
     Attributes:
         decoders: How each head that gives such results is decoded, by its Struct in the manifest.
@@ -46,6 +49,18 @@ class Task(Protocol[R]):
 
     def count(self, result: R, /) -> int:
         """How many objects, classes, texts or vectors a result has; called for every frame."""
+
+    def read_labels(self, source: SourceLocation, model: ModelSpec, /) -> LabeledSet:
+        """Read labeled images for a model.
+
+        Raises:
+            UsageError: Labels, files and model do not match, or ``score`` would say nothing.
+        """
+
+    def score(
+        self, samples: Sequence[LabeledImage], results: Sequence[R], model: ModelSpec, /
+    ) -> Score:
+        """Score a model's results on labeled images by the metric of the task."""
 
     def summarize(self, result: R, /) -> str:
         """A result in a few words, such as ``3 × face``."""

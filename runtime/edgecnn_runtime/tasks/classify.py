@@ -5,9 +5,21 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from edgecnn_runtime.bundle import manifest
+from edgecnn_runtime.bundle.manifest import ModelSpec
 from edgecnn_runtime.decode.base import DecoderFactory
 from edgecnn_runtime.decode.classify import ClassifyDecoder
 from edgecnn_runtime.draw import QUIET, BannerLine, Canvas, class_color
+from edgecnn_runtime.evaluation import metrics
+from edgecnn_runtime.evaluation.dataset import (
+    LabeledImage,
+    LabeledSet,
+    SourceLocation,
+    class_index,
+    first_place,
+    list_names,
+)
+from edgecnn_runtime.evaluation.image_labels import read_image_labels
+from edgecnn_runtime.evaluation.metrics import Score
 from edgecnn_runtime.tasks.base import Matches, printable
 from edgecnn_runtime.types import Classification
 
@@ -52,6 +64,28 @@ def distances(
 ) -> Sequence[float]:
     """None: the scores themselves tell."""
     return ()
+
+
+def read_labels(source: SourceLocation, model: ModelSpec) -> LabeledSet:
+    """A folder with one subfolder per class, or a table with ``file`` and ``label``."""
+    labeled = read_image_labels(source, "label", folder="class")
+    unknown = [s for s in labeled.samples if class_index(s.label, model.labels) is None]
+    if unknown:
+        names = sorted({sample.label for sample in unknown})
+        raise first_place(source, unknown).error(
+            f"{len(names)} of its classes {'is' if len(names) == 1 else 'are'} not among the "
+            f"model's labels: {list_names(names)}; "
+            f"the model says {list_names(model.labels) or 'only numbers'}: "
+            "name the classes with --labels FILE"
+        )
+    return labeled
+
+
+def score(
+    samples: Sequence[LabeledImage], results: Sequence[Classification], model: ModelSpec
+) -> Score:
+    """top-1: how often the best class is the label."""
+    return metrics.top1(samples, results, model)
 
 
 def summarize(result: Classification) -> str:

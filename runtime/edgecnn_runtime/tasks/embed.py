@@ -1,14 +1,25 @@
 """A feature vector for a picture."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from edgecnn_runtime.bundle import manifest
+from edgecnn_runtime.bundle.manifest import ModelSpec
 from edgecnn_runtime.decode.base import DecoderFactory
 from edgecnn_runtime.decode.embed import EmbedDecoder
 from edgecnn_runtime.draw import PALETTE, BannerLine, Canvas
+from edgecnn_runtime.evaluation import metrics
+from edgecnn_runtime.evaluation.dataset import (
+    LabeledImage,
+    LabeledSet,
+    SourceLocation,
+    truncate_text,
+)
+from edgecnn_runtime.evaluation.image_labels import read_image_labels
+from edgecnn_runtime.evaluation.metrics import Score
 from edgecnn_runtime.tasks.base import Matches
 from edgecnn_runtime.types import Embedding, Floats
 
@@ -43,6 +54,27 @@ def matches(ours: Embedding, reference: Embedding, _threshold: float) -> Matches
 def distances(_ours: Embedding, _reference: Embedding, _threshold: float) -> Sequence[float]:
     """None: the vector itself tells."""
     return ()
+
+
+def read_labels(source: SourceLocation, _model: ModelSpec) -> LabeledSet:
+    """A folder with one subfolder per person, or a table with ``file`` and ``label``."""
+    labeled = read_image_labels(source, "label", folder="person")
+    people = Counter(sample.label for sample in labeled.samples)
+    needed = (
+        "TAR@FAR compares images of one person with each other and with those of others: "
+        "two persons are needed, and two images of one of them"
+    )
+    if len(people) == 1:
+        (person,) = people
+        raise source.error(f"all images are of one person, {truncate_text(person)}; {needed}")
+    if max(people.values()) == 1:
+        raise source.error(f"no person in it has two images; {needed}")
+    return labeled
+
+
+def score(samples: Sequence[LabeledImage], results: Sequence[Embedding], model: ModelSpec) -> Score:
+    """TAR@FAR: how often two images of a person are closer than 99.9 % of those of two persons."""
+    return metrics.tar_at_far(samples, results, model)
 
 
 def summarize(result: Embedding) -> str:

@@ -4,9 +4,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from edgecnn_runtime.bundle import manifest
+from edgecnn_runtime.bundle.manifest import ModelSpec
 from edgecnn_runtime.decode.base import DecoderFactory
 from edgecnn_runtime.decode.ctc import CtcDecoder
 from edgecnn_runtime.draw import PALETTE, BannerLine, Canvas
+from edgecnn_runtime.evaluation import metrics
+from edgecnn_runtime.evaluation.dataset import LabeledImage, LabeledSet, SourceLocation
+from edgecnn_runtime.evaluation.image_labels import read_image_labels
+from edgecnn_runtime.evaluation.metrics import Score
 from edgecnn_runtime.tasks.base import Matches, printable
 from edgecnn_runtime.types import Reading
 
@@ -45,6 +50,16 @@ def matches(ours: Reading, reference: Reading, _threshold: float) -> Matches:
 def distances(_ours: Reading, _reference: Reading, _threshold: float) -> Sequence[float]:
     """None: the scores themselves tell."""
     return ()
+
+
+def read_labels(source: SourceLocation, _model: ModelSpec) -> LabeledSet:
+    """A table with ``file`` and ``text``."""
+    return read_image_labels(source, "text")
+
+
+def score(samples: Sequence[LabeledImage], results: Sequence[Reading], _model: ModelSpec) -> Score:
+    """exact match: how often the whole text is the label."""
+    return metrics.exact_match(samples, results)
 
 
 def summarize(result: Reading) -> str:

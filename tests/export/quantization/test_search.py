@@ -34,7 +34,7 @@ from edgecnn_export.quantization.search import order_methods
 from edgecnn_export.quantization.sensitivity import LayerSensitivity, measure_sensitivity
 from edgecnn_runtime.bundle.manifest import ModelSpec
 from edgecnn_runtime.errors import UnsupportedModelError
-from edgecnn_runtime.evaluation.dataset import LabeledImage, LabeledSet
+from edgecnn_runtime.evaluation.dataset import LabeledImage, LabeledSet, SourceLocation
 from edgecnn_runtime.parity import snr_db
 from edgecnn_runtime.types import Pixels
 
@@ -389,7 +389,7 @@ def test_other_labeled_pictures_under_the_same_names_are_judged_anew(
             model,
             pictures[32:],
             ["onnxruntime"],
-            evaluation=LabeledSet("set", labeled),
+            evaluation=LabeledSet(SourceLocation(Path("set")), labeled),
             max_drop=100.0,
         )
         (result,) = quantize(
@@ -412,7 +412,7 @@ def test_labels_that_prove_little_leave_the_other_gate_standing(
         file = tmp_path / f"{index}.png"
         cv2.imwrite(str(file), picture)
         samples.append(LabeledImage(file, label="never"))
-    wrong = LabeledSet("wrong", tuple(samples))
+    wrong = LabeledSet(SourceLocation(Path("wrong")), tuple(samples))
     labels = msgspec.structs.replace(classifier, labels=(*classifier.labels[:-1], "never"))
 
     def verdict(max_drop: float, agreement: float) -> GateResult:

@@ -234,8 +234,9 @@ def test_a_target_named_twice_is_made_once_and_a_drop_of_nothing_is_remarked(
 def test_labels_of_other_files_are_suspected_where_the_float_model_guesses(
     metric: str, value: float, classes: int, doubted: bool
 ) -> None:
-    reference = Score(metric, value, 0.0, 1.0, 1000)
-    found = gate_warnings(ExportConfig(eval_data="labels.tsv"), reference, classes, 0.5)
+    chance = 1 / classes if metric == "top-1" else 0.0
+    reference = Score(metric, value, 0.0, 1.0, 1000, chance)
+    found = gate_warnings(ExportConfig(eval_data="labels.tsv"), reference, 0.5)
     assert len(found) == doubted
     assert all(f"the float model itself reaches {metric}" in text for text in found)
 
@@ -243,16 +244,16 @@ def test_labels_of_other_files_are_suspected_where_the_float_model_guesses(
 def test_a_doubted_label_is_shown_with_what_was_found_instead() -> None:
     said = ExportConfig(eval_data="labels.tsv")
     poor = Score("exact match", 0.1, 0.0, 1.0, 1000)
-    (text,) = gate_warnings(said, poor, 0, 0.5, "1.png reads 'A-1' and is labeled 'A1'")
+    (text,) = gate_warnings(said, poor, 0.5, "1.png reads 'A-1' and is labeled 'A1'")
     assert "1.png reads 'A-1' and is labeled 'A1'" in text
     assert "had to agree with the float model as well" in text
-    (text,) = gate_warnings(said, poor, 0, 100.0)
+    (text,) = gate_warnings(said, poor, 100.0)
     assert text == "--max-drop 100 sets the gate aside: INT8 may do anything"
 
 
 def test_too_few_labeled_pictures_for_the_points_that_may_be_lost() -> None:
     def said(samples: int) -> list[str]:
-        return gate_warnings(ExportConfig(), Score("top-1", 0.9, 0.8, 1.0, samples), 10, 0.5)
+        return gate_warnings(ExportConfig(), Score("top-1", 0.9, 0.8, 1.0, samples), 0.5)
 
     assert said(200) == []
     (text,) = said(40)

@@ -1,4 +1,4 @@
-"""Labeled pictures as people have them, what does not match, and the metrics computed on them."""
+"""Labeled images as people have them, and what does not match."""
 
 import csv
 import io
@@ -18,12 +18,21 @@ from hypothesis import strategies as st
 
 from edgecnn_runtime.bundle.manifest import ModelSpec
 from edgecnn_runtime.errors import UsageError
-from edgecnn_runtime.evaluation.dataset import LabeledImage, class_index, read_evaluation
-from edgecnn_runtime.evaluation.metrics import score
+from edgecnn_runtime.evaluation.dataset import (
+    LabeledImage,
+    LabeledSet,
+    SourceLocation,
+    class_index,
+)
 from edgecnn_runtime.evaluation.table_labels import read_table
+from edgecnn_runtime.tasks import task_of
 from edgecnn_runtime.types import Box, Classification
 
 AsTask = Callable[[str], ModelSpec]
+
+
+def read_labels(path: Path, model: ModelSpec) -> LabeledSet:
+    return task_of(model).read_labels(SourceLocation(path, argument="--eval-data"), model)
 
 
 def picture(path: Path, width: int = 40, height: int = 20) -> Path:
@@ -35,7 +44,7 @@ def picture(path: Path, width: int = 40, height: int = 20) -> Path:
 def test_a_folder_a_class(tmp_path: Path, classifier: ModelSpec) -> None:
     for label in ("a", "c"):
         picture(tmp_path / label / "1.png")
-    found = read_evaluation(tmp_path, classifier)
+    found = read_labels(tmp_path, classifier)
     assert [sample.label for sample in found.samples] == ["a", "c"]
     assert [frame.shape for _, frame in found.frames()] == [(20, 40, 3)] * 2
 
@@ -45,7 +54,7 @@ def test_folders_that_are_no_labels_of_the_model_are_named(
 ) -> None:
     picture(tmp_path / "zebra" / "1.png")
     with pytest.raises(UsageError, match=r"zebra.*--labels"):
-        read_evaluation(tmp_path, classifier)
+        read_labels(tmp_path, classifier)
 
 
 def test_pictures_beside_the_folders_of_classes_are_refused(
@@ -55,8 +64,8 @@ def test_pictures_beside_the_folders_of_classes_are_refused(
         (tmp_path / name).mkdir()
         picture(tmp_path / name / "1.png")
     picture(tmp_path / "loose.png")
-    with pytest.raises(UsageError, match=r"1 picture beside its subfolders .*: loose\.png; move"):
-        read_evaluation(tmp_path, classifier)
+    with pytest.raises(UsageError, match=r"1 image beside its subfolders .*: loose\.png; move"):
+        read_labels(tmp_path, classifier)
 
 
 def test_one_file_spelt_twice_is_one_file(tmp_path: Path, classifier: ModelSpec) -> None:
@@ -64,17 +73,15 @@ def test_one_file_spelt_twice_is_one_file(tmp_path: Path, classifier: ModelSpec)
     table = tmp_path / "l.csv"
     table.write_text(f"file,label\n1.png,a\n../{tmp_path.name}/1.png,b\n")
     with pytest.raises(UsageError, match=r":3: 1\.png is in line 2 already as a, and here as b"):
-        read_evaluation(table, classifier)
+        read_labels(table, classifier)
 
 
 def test_numbered_folders_fit_a_model_without_names(tmp_path: Path, classifier: ModelSpec) -> None:
     picture(tmp_path / "3" / "1.png")
     nameless = msgspec.structs.replace(classifier, labels=())
-    sample = read_evaluation(tmp_path, nameless).samples[0]
-    assert (
-        score([sample], [Classification("3", 3, 0.9, np.zeros(6, np.float32))], nameless).value
-        == 1.0
-    )
+    sample = read_labels(tmp_path, nameless).samples[0]
+    answer = Classification("3", 3, 0.9, np.zeros(6, np.float32))
+    assert task_of(nameless).score([sample], [answer], nameless).value == 1.0
 
 
 @pytest.mark.parametrize("form", ["tsv", "csv", "jsonl"])
@@ -87,8 +94,8 @@ def test_tables(tmp_path: Path, task: AsTask, form: str) -> None:
         mark = {"tsv": "\t", "csv": ","}[form]
         text = f"file{mark}text\n" + "\n".join(f'{f}{mark}"{t}"' for f, t in rows)
     (tmp_path / f"labels.{form}").write_text(text)
-    found = read_evaluation(tmp_path / f"labels.{form}", task("ocr"))
-    assert found.samples == (LabeledImage(tmp_path / "p/1.png", text="AB,12"),)
+    found = read_labels(tmp_path / f"labels.{form}", task("ocr"))
+    assert found.samples == (LabeledImage(tmp_path / "p/1.png", label="AB,12"),)
 
 
 def test_boxes_in_a_table_one_row_each(tmp_path: Path, task: AsTask) -> None:
@@ -97,7 +104,7 @@ def test_boxes_in_a_table_one_row_each(tmp_path: Path, task: AsTask) -> None:
     (tmp_path / "l.tsv").write_text(
         "file\tx\ty\tw\th\tlabel\n1.png\t1\t2\t10\t5\tbus\n1.png\t20\t2\t10\t5\t\n2.png\t\t\t\t\t\n"
     )
-    found = read_evaluation(tmp_path / "l.tsv", task("detect"))
+    found = read_labels(tmp_path / "l.tsv", task("detect"))
     assert found.samples[0].boxes == ((1, Box(1, 2, 11, 7)), (0, Box(20, 2, 30, 7)))
     assert found.samples[1].boxes == ()
 
@@ -116,12 +123,12 @@ def test_yolo_text_files(tmp_path: Path, task: AsTask, file: str, text: str, giv
     label.parent.mkdir(exist_ok=True, parents=True)
     label.write_text("1 0.5 0.5 0.2 0.4\n" * 2)
     (label.parent / "classes.txt").write_text("car\nbus\n")
-    found = read_evaluation(tmp_path / given, task("detect"))
+    found = read_labels(tmp_path / given, task("detect"))
     ((index, box),) = found.samples[0].boxes
     assert index == 1
     assert box == pytest.approx((40, 15, 60, 35))
     label.write_text("1 0.5 0.5 0.2 0.4\n", "utf-8-sig")
-    assert read_evaluation(tmp_path / given, task("detect")) == found
+    assert read_labels(tmp_path / given, task("detect")) == found
 
 
 @pytest.mark.parametrize(
@@ -146,7 +153,7 @@ def test_yolo_text_files(tmp_path: Path, task: AsTask, file: str, text: str, giv
             "save it with tabs, or as .csv with commas",
         ),
         ("file\ttext\n1.png\tA\tB\n", ":2: 3 cells, but the header has 2; .*tabs"),
-        ('file\ttext\n2.png\tA\n1.png\t"A\n3.png\tB\n', ":3: no row of a table"),
+        ('file\ttext\n2.png\tA\n1.png\t"A\n3.png\tB\n', ":3: not a row of a table"),
         ("file\ttext\n\n1.png\tA\n\n1.png\tA\n", ":5: 1.png is in line 3 already; keep"),
         ("file\ttext\n1.png\tA\n1.png\tB\n", ":3: .* in line 2 already as A, and here as B"),
         ("\t".join(["c" * 500] * 500), r":1: no .* has (c{40}…, ){11}c{40}… …; needed"),
@@ -156,7 +163,7 @@ def test_tables_that_do_not_match(tmp_path: Path, task: AsTask, text: str, words
     picture(tmp_path / "1.png")
     (tmp_path / "l.tsv").write_text(text)
     with pytest.raises(UsageError, match=words):
-        read_evaluation(tmp_path / "l.tsv", task("ocr"))
+        read_labels(tmp_path / "l.tsv", task("ocr"))
 
 
 @pytest.mark.parametrize(
@@ -168,9 +175,9 @@ def test_tables_that_do_not_match(tmp_path: Path, task: AsTask, text: str, words
         ("-1 0.5 0.5 0.1 0.1", ":1: class -1, but classes count from 0"),
         ("1 0.5 0.5 nan 0.1", ":1: w is nan; cx, cy, w, h are fractions"),
         ("1 320 240 40 30", ":1: cx is 320; cx, cy, w, h are fractions"),
-        ("\n\n1 0.5 0.5 0.1 -0.1", "^--eval-data: .*1.txt:3: h is -0.1; cx, cy"),
+        ("\n\n1 0.5 0.5 0.1 -0.1", "^--eval-data .*1.txt:3: h is -0.1; cx, cy"),
         ("1 0.5 0.5 -0.001 0.1", ":1: w is -0.001; a box has a width and a height above 0"),
-        (b"\xff\xfe\x00", "^--eval-data .*1.txt: is no text"),
+        (b"\xff\xfe\x00", "^--eval-data .*1.txt: is not text"),
     ],
 )
 def test_yolo_files_that_do_not_match(
@@ -179,24 +186,27 @@ def test_yolo_files_that_do_not_match(
     picture(tmp_path / "1.png")
     (tmp_path / "1.txt").write_bytes(text if isinstance(text, bytes) else text.encode())
     with pytest.raises(UsageError, match=words):
-        read_evaluation(tmp_path, task("detect"))
+        read_labels(tmp_path, task("detect"))
 
 
 def test_yolo_files_whose_picture_is_missing_are_named(tmp_path: Path, task: AsTask) -> None:
     picture(tmp_path / "1.png")
     for name in ("1", "2"):
         (tmp_path / f"{name}.txt").write_text("1 0.5 0.5 0.1 0.1\n")
-    with pytest.raises(UsageError, match=r"1 of 2 label files have no picture: .*2\.txt"):
-        read_evaluation(tmp_path, task("detect"))
+    with pytest.raises(UsageError, match=r"1 of 2 label files have no image: .*2\.txt"):
+        read_labels(tmp_path, task("detect"))
 
 
 @pytest.mark.parametrize(
     ("row", "words"),
     [
-        ({"file": ["1.png"], "x": 1, "y": 1, "w": 1, "h": 1}, ":1: `file` is no text"),
-        ({"file": "1.png", "x": {}, "y": 1, "w": 1, "h": 1}, ":1: `x` is no text"),
+        ({"file": ["1.png"], "x": 1, "y": 1, "w": 1, "h": 1}, ":1: `file` is neither text"),
+        ({"file": "1.png", "x": {}, "y": 1, "w": 1, "h": 1}, ":1: `x` is neither text"),
         ({"file": "1.png", "x": float("nan"), "y": 1, "w": 1, "h": 1}, ":1: `x` is 'nan', which"),
-        ({"file": "1.png", "x": 1, "y": "a", "w": 1, "h": 1}, ":1: `y` is 'a', which is no number"),
+        (
+            {"file": "1.png", "x": 1, "y": "a", "w": 1, "h": 1},
+            ":1: `y` is 'a', which is not",
+        ),
         ({"file": "1.png", "x": 1, "y": 1, "w": -1, "h": 1}, ":1: `w` is -1; a box has a width"),
         ({"file": "1.png", "x": 1, "y": 1, "w": 1, "h": 0}, ":1: `h` is 0; a box has a height"),
         ({"file": "1.png", "x": 1, "y": 1, "w": 1, "h": None}, ":1: `h` is empty"),
@@ -208,7 +218,7 @@ def test_yolo_files_whose_picture_is_missing_are_named(tmp_path: Path, task: AsT
         ({"file": "1.png", "x": 1, "X": 2, "y": 1, "w": 1, "h": 1}, ":1: `x` is there twice"),
         (
             {"file": "1.png"},
-            "1 picture and not one box, and mAP50 of nothing",
+            "1 image and not one box, and mAP50 of nothing",
         ),
         ({"file": 3, "x": 1, "y": 1, "w": 1, "h": 1}, "1 of 1 labeled files do not exist"),
         ({"file": "1.png", "x": 1, "y": 1, "w": 1, "h": 1, "label": 7}, "'7' is none of"),
@@ -220,7 +230,7 @@ def test_rows_that_cannot_be_meant(
     picture(tmp_path / "1.png")
     (tmp_path / "l.jsonl").write_text(json.dumps(row))
     with pytest.raises(UsageError, match=words):
-        read_evaluation(tmp_path / "l.jsonl", task("detect"))
+        read_labels(tmp_path / "l.jsonl", task("detect"))
 
 
 ANYTHING = st.recursive(
@@ -240,7 +250,7 @@ def test_any_row_is_read_or_refused(task: AsTask, row: dict[str, object], name: 
         table.write_text(json.dumps(row))
         (Path(folder) / "1.png").touch()
         with suppress(UsageError):
-            assert read_evaluation(table, task(name)).samples
+            assert read_labels(table, task(name)).samples
 
 
 @given(
@@ -264,7 +274,7 @@ def test_a_written_table_is_read_back(
     with TemporaryDirectory() as folder:
         table = Path(folder) / f"l{suffix}"
         table.write_bytes(text.getvalue().encode())
-        found = read_table(table, ("file", "text"))
+        found = read_table(SourceLocation(table), ("file", "text"))
 
     def kept(cell: str) -> str:
         return cell.replace("\r\n", "\n").replace("\r", "\n").strip()
@@ -288,7 +298,7 @@ def test_any_table_is_read_or_refused(task: AsTask, content: bytes, suffix: str,
         table.write_bytes(content)
         picture(Path(folder) / "1.png")
         with suppress(UsageError):
-            list(read_evaluation(table, task(name)).frames())
+            list(read_labels(table, task(name)).frames())
 
 
 def test_brackets_without_end_are_refused(tmp_path: Path, classifier: ModelSpec) -> None:
@@ -299,7 +309,7 @@ def test_brackets_without_end_are_refused(tmp_path: Path, classifier: ModelSpec)
 def refused(path: Path, manifest: ModelSpec) -> str:
     """What is said of a set, at the latest when its pictures are read."""
     with pytest.raises(UsageError) as error:
-        list(read_evaluation(path, manifest).frames())
+        list(read_labels(path, manifest).frames())
     return str(error.value)
 
 
@@ -314,7 +324,7 @@ def refused(path: Path, manifest: ModelSpec) -> str:
         ("file,x,y,w\n1.png,1,1,5\n", ":1: no `h` column; the header has file, x, y, w; needed"),
         ("file;x;y;w;h\n1.png;1;1;5;5\n", "l.csv is split at commas and its header has none"),
         ("file\tx\ty\tw\th\n", "save it with commas, or as .tsv with tabs"),
-        ("file,x,y,w,h\n1.png,,,,\n", "1 picture and not one box"),
+        ("file,x,y,w,h\n1.png,,,,\n", "1 image and not one box"),
         ("file,x,y,w,h\n1.png,1,1,5,\n", ":2: `h` is empty"),
         (
             "file,x,y,w,h\n1.png,1,1,5,5\n1.png,1,1,6,5\n./1.png,1.0,1,5,5\n",
@@ -336,7 +346,7 @@ def test_spaces_and_letter_case_of_a_table_do_not_matter(tmp_path: Path, task: A
     (tmp_path / "l.csv").write_text(
         'File, X, y, W , h, Label\n1.png, 1, 2, 10, 5, bus\n"1.png", 1, 2, 10, 5, "car"\n,,,,,\n'
     )
-    (sample,) = read_evaluation(tmp_path / "l.csv", task("detect")).samples
+    (sample,) = read_labels(tmp_path / "l.csv", task("detect")).samples
     assert sample == LabeledImage(
         tmp_path / "1.png", boxes=((1, Box(1, 2, 11, 7)), (0, Box(1, 2, 11, 7)))
     )
@@ -361,30 +371,30 @@ def test_boxes_outside_their_picture(tmp_path: Path, task: AsTask, box: str, ins
     table = tmp_path / "l.csv"
     table.write_text(f"file,x,y,w,h\n1.png,1,1,5,5\n\n1.png,{box}\n")
     if inside:
-        assert list(read_evaluation(table, task("detect")).frames())
+        assert list(read_labels(table, task("detect")).frames())
     else:
         said = refused(table, task("detect"))
         x, y = (f"{float(value):g}" for value in box.split(",")[:2])
-        assert said.startswith(f"--eval-data: {table}:4: the box x={x}, y={y}, w=")
+        assert said.startswith(f"--eval-data {table}:4: the box x={x}, y={y}, w=")
         assert "lies outside 1.png, which is 200 × 40 pixels" in said
 
 
 @pytest.mark.parametrize(
     ("files", "name", "words"),
     [
-        ([], "classify", "holds no picture (.bmp"),
-        ([], "detect", "holds no picture (.bmp"),
+        ([], "classify", "holds no image (.bmp"),
+        ([], "detect", "holds no image (.bmp"),
         (
             ["1.png"],
             "classify",
-            "1 picture and no label, none lies in a subfolder; make one for each class",
+            "1 image and no label, none lies in a subfolder; make one for each class",
         ),
         (["1.png"], "embed", "make one for each person"),
-        (["1.png"], "ocr", "does not say what its pictures read; give a table"),
-        (["images/1.png"], "detect", "1 picture and no label; each needs a YOLO text file"),
-        (["1.png", "1.txt"], "detect", "1 picture and not one box"),
-        (["anna/1.png", "anna/2.png"], "embed", "all pictures are of one person, anna; TAR@FAR"),
-        (["anna/1.png", "ben/1.png"], "embed", "no person in it has two pictures; TAR@FAR"),
+        (["1.png"], "ocr", "does not give the text of its images; give a table"),
+        (["images/1.png"], "detect", "1 image and no label; each needs a YOLO text file"),
+        (["1.png", "1.txt"], "detect", "1 image and not one box"),
+        (["anna/1.png", "anna/2.png"], "embed", "all images are of one person, anna; TAR@FAR"),
+        (["anna/1.png", "ben/1.png"], "embed", "no person in it has two images; TAR@FAR"),
     ],
 )
 def test_folders_on_which_a_metric_says_nothing(
@@ -401,8 +411,8 @@ def test_folders_on_which_a_metric_says_nothing(
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("1.png,a\n2.png,a\n", "all pictures are of one person, a"),
-        ("1.png,a\n2.png,b\n", "no person in it has two pictures"),
+        ("1.png,a\n2.png,a\n", "all images are of one person, a"),
+        ("1.png,a\n2.png,b\n", "no person in it has two images"),
         ("1.png,a\n1.png,a\n2.png,b\n", ":3: 1.png is in line 2 already; keep one row"),
         ("1.png,a\n2.png,b\n1.png,b\n", ":4: 1.png is in line 2 already as a, and here as b"),
         ("1.png,a\n3.png,b\n4.png,b\n", ":3: 2 of 3 labeled files do not exist"),
@@ -435,7 +445,7 @@ def test_any_label_is_a_class_or_none(label: str) -> None:
 
 def test_a_picture_whose_name_is_no_utf8(tmp_path: Path, classifier: ModelSpec) -> None:
     picture(tmp_path / "a" / "1.png").rename(tmp_path / "a" / os.fsdecode(b"\xff.png"))
-    found = read_evaluation(tmp_path, classifier)
+    found = read_labels(tmp_path, classifier)
     assert [frame.shape for _, frame in found.frames()] == [(20, 40, 3)]
     assert found.sha256()
 
@@ -445,17 +455,17 @@ def test_a_table_keeps_its_digest_when_rows_move(tmp_path: Path, classifier: Mod
     digests = set()
     for blank in ("", "\n\n"):
         (tmp_path / "l.csv").write_text(f"file,label\n{blank}1.png,a\n")
-        digests.add(read_evaluation(tmp_path / "l.csv", classifier).sha256())
+        digests.add(read_labels(tmp_path / "l.csv", classifier).sha256())
     assert len(digests) == 1
 
 
 def test_a_labeled_file_that_is_no_picture(tmp_path: Path, classifier: ModelSpec) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "1.png").write_text("not a picture")
-    found = read_evaluation(tmp_path, classifier)
-    with pytest.raises(UsageError, match=r"^--eval-data .*1\.png: is no picture"):
+    found = read_labels(tmp_path, classifier)
+    with pytest.raises(UsageError, match=r"^--eval-data .*1\.png: is not an image"):
         list(found.frames())
     (tmp_path / "l.csv").write_text("file,label\na/1.png,a\n")
-    found = read_evaluation(tmp_path / "l.csv", classifier)
-    with pytest.raises(UsageError, match=r"^--eval-data: .*l.csv:2: .*1\.png is no picture"):
+    found = read_labels(tmp_path / "l.csv", classifier)
+    with pytest.raises(UsageError, match=r"^--eval-data .*l.csv:2: .*1\.png is not an image"):
         list(found.frames())

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,10 +11,15 @@ from hypothesis import strategies as st
 
 from edgecnn_runtime.bundle.manifest import ModelSpec
 from edgecnn_runtime.evaluation.dataset import LabeledImage
-from edgecnn_runtime.evaluation.metrics import average_precision, score, wilson
+from edgecnn_runtime.evaluation.metrics import Score, average_precision, wilson
+from edgecnn_runtime.tasks import task_of
 from edgecnn_runtime.types import Box, Classification, Detection, Embedding, Reading
 
 AsTask = Callable[[str], ModelSpec]
+
+
+def score(samples: list[LabeledImage], results: list[Any], model: ModelSpec) -> Score:
+    return task_of(model).score(samples, results, model)
 
 
 def said(index: int) -> Classification:
@@ -25,10 +31,11 @@ def test_top1_and_its_interval(classifier: ModelSpec) -> None:
     found = score(samples, [said(0), said(0), said(1), said(0)], classifier)
     assert (found.metric, found.value, found.samples) == ("top-1", 0.75, 4)
     assert found.low < 0.75 < found.high
+    assert found.chance == pytest.approx(1 / 6)
 
 
 def test_exact_match(task: AsTask) -> None:
-    samples = [LabeledImage(Path(), text="A1"), LabeledImage(Path(), text="B2")]
+    samples = [LabeledImage(Path(), label="A1"), LabeledImage(Path(), label="B2")]
     found = score(samples, [Reading("A1", 1.0), Reading("B3", 1.0)], task("ocr"))
     assert (found.metric, found.value) == ("exact match", 0.5)
 
