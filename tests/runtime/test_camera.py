@@ -20,7 +20,7 @@ from edgecnn_runtime.sinks.fake import FakeSink
 from edgecnn_runtime.sinks.jsonl import JsonLines
 from edgecnn_runtime.sinks.video import Video
 from edgecnn_runtime.source import Source, open_source
-from edgecnn_runtime.source.fake import FakeCamera
+from edgecnn_runtime.source.fake import FakeReader
 from edgecnn_runtime.types import FrameResult
 
 MakeClip = Callable[..., Path]
@@ -100,7 +100,7 @@ def test_a_file_beside_cameras_loses_nothing(
 
 
 def film(name: str, *, sinks: Sequence[FrameSink] = (), **options: Any) -> CameraJob:
-    return CameraJob(name, lambda: Source(name, lambda: FakeCamera(**options)), lambda _: sinks)
+    return CameraJob(name, lambda: Source(name, lambda: FakeReader(**options)), lambda _: sinks)
 
 
 class JammedSink(FakeSink):

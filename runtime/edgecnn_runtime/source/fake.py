@@ -1,7 +1,7 @@
-"""A camera without a device: it films one picture, at a pace that it keeps.
+"""A source without a device or a file: one picture again and again, at a pace that it keeps.
 
 It ships with the package so that schedulers, daemons and commands can be tried without a camera:
-``Source("fake", lambda: FakeCamera(fps=25.0))``.
+``Source("fake", lambda: FakeReader(fps=25.0))``.
 """
 
 import threading
@@ -15,21 +15,25 @@ from edgecnn_runtime.types import Pixels
 PICTURE: Pixels = np.full((48, 64, 3), 128, np.uint8)
 
 
-class FakeCamera:
-    """Reader of a live camera whose time stamps say exactly when each picture is due.
+class FakeReader:
+    """Reader of a camera whose time stamps say exactly when each picture is due, or of a file.
 
     Attributes:
-        live: True, as of every camera.
+        live: Whether it is a camera; the pictures of a file come as fast as they are read.
         fps: Pictures per second.
     """
 
-    live = True
-
-    def __init__(self, fps: float = 25.0, pixels: Pixels = PICTURE, count: int = 1 << 62) -> None:
-        """Film ``count`` pictures, the first one now; every frame shares ``pixels``."""
-        self.fps = fps
-        self._pixels = pixels
-        self._count = count
+    def __init__(
+        self,
+        fps: float = 25.0,
+        *,
+        pixels: Pixels = PICTURE,
+        count: int | None = None,
+        live: bool = True,
+    ) -> None:
+        """Start now; every frame shares ``pixels``, and the source ends after ``count`` of them."""
+        self.live, self.fps = live, fps
+        self._pixels, self._count = pixels, count
         self._next = 0
         self._start = time.monotonic()
         self._closed = threading.Event()
@@ -40,9 +44,10 @@ class FakeCamera:
             return None
         pts = self._next / self.fps
         self._next += 1
-        self._closed.wait(self._start + pts - time.monotonic())
+        if self.live:
+            self._closed.wait(self._start + pts - time.monotonic())
         return RawFrame(self._pixels, pts)
 
     def close(self) -> None:
-        """End the picture that is waited for."""
+        """Nothing is held open."""
         self._closed.set()

@@ -56,7 +56,7 @@ class LatestSlot(Generic[T]):
             Whether a value that nobody took was pushed out.
         """
         with self._condition:
-            if not replace:
+            if not replace and self.full:
                 self._condition.wait_for(lambda: not self.full or self._done)
             if self._done:
                 return False
@@ -91,7 +91,9 @@ class LatestSlot(Generic[T]):
             Exception: What it was finished with, once every value was taken.
         """
         with self._condition:
-            if not self._condition.wait_for(lambda: self._values or self._done, timeout):
+            if not self._values and not self._condition.wait_for(
+                lambda: self._values or self._done, timeout
+            ):
                 raise TimeoutError
             if self._values:
                 value = self._values.popleft()
