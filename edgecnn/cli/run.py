@@ -75,10 +75,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     stream.add_argument("--loop", action="store_true", help="play videos again and again")
     stream.add_argument("--max-frames", metavar="N", type=int, help="stop each source after N")
+    stream.add_argument(
+        "--max-age",
+        metavar="SECONDS",
+        type=float,
+        default=0.5,
+        help="drop a live frame that is older when the engine is free for it (default: 0.5)",
+    )
     engine = parser.add_argument_group("the engine")
     engine.add_argument("--backend", metavar="NAME", default="", help="instead of the one chosen")
     engine.add_argument(
         "--threads", metavar="N", type=int, default=0, help="of the engine (default: every core)"
+    )
+    engine.add_argument(
+        "--batch",
+        metavar="N",
+        type=int,
+        default=1,
+        help="frames of several sources per run of the engine, where that measures faster here",
     )
     engine.add_argument(
         "--cache-dir",
@@ -116,7 +130,8 @@ def run(args: argparse.Namespace) -> int:
     _check(args)
     common, own = _outputs(args)
     with ExitStack() as stack:
-        model = stack.enter_context(_load(args))
+        models = [stack.enter_context(_load(args, size)) for size in sorted({1, args.batch})]
+        model = models[0]
         stream = StreamInfo(labels=model.spec.labels, roi=roi)
         shared = [kind.open(path, stream) for kind, path in common]
         for sink in shared:
@@ -124,10 +139,12 @@ def run(args: argparse.Namespace) -> int:
         jobs = [
             _job(args, spec, files, stream) for spec, files in zip(args.sources, own, strict=True)
         ]
-        scheduler = Scheduler(Pipeline(model, roi=roi))
-        group = CameraGroup(scheduler, jobs, shared, max_frames=args.max_frames)
+        scheduler = Scheduler(*(Pipeline(each, roi=roi) for each in models))
+        group = CameraGroup(
+            scheduler, jobs, shared, max_frames=args.max_frames, max_age=args.max_age
+        )
         _wait(group, quiet=args.quiet or args.json)
-        choice = model.choice.candidate
+        choice, run_seconds = model.choice.candidate, scheduler.run_seconds
     written = [_written(job, files) for job, files in zip(jobs, own, strict=True)]
     errors = [job.error for job in jobs if job.error is not None]
     code = errors[0].exit_code if errors else 0
@@ -139,6 +156,7 @@ def run(args: argparse.Namespace) -> int:
             "engine": str(choice),
             "why": choice.reason,
             "exit": code,
+            "run_ms": {size: round(1000 * seconds, 2) for size, seconds in run_seconds.items()},
             **_files(common, shared=True),
             "sources": [
                 _summary(job) | _files(files, shared=False)
@@ -153,10 +171,16 @@ def run(args: argparse.Namespace) -> int:
     return code
 
 
-def _load(args: argparse.Namespace) -> "Model":
+def _load(args: argparse.Namespace, batch: int) -> "Model":
     from edgecnn_runtime.model import load
 
-    return load(args.model, backend=args.backend, threads=args.threads, cache_dir=args.cache_dir)
+    return load(
+        args.model,
+        backend=args.backend,
+        threads=args.threads,
+        batch=batch,
+        cache_dir=args.cache_dir,
+    )
 
 
 def parse_roi(text: str) -> "Roi":
@@ -179,6 +203,10 @@ def _check(args: argparse.Namespace) -> None:
 
     if args.max_frames is not None and args.max_frames < 1:
         raise UsageError(f"--max-frames {args.max_frames}: it is 1 or more")
+    if args.batch < 1:
+        raise UsageError(f"--batch {args.batch}: it is 1 or more")
+    if not args.max_age > 0:
+        raise UsageError(f"--max-age {args.max_age:g}: it is seconds, above 0")
     check_options(args.rotate, args.flip, args.transport, args.timeout or 1.0)
     for source in args.sources:
         parse_address(source)

@@ -7,7 +7,7 @@ from functools import partial
 from itertools import islice
 
 from edgecnn_runtime.errors import EdgecnnError
-from edgecnn_runtime.scheduler import Scheduler
+from edgecnn_runtime.scheduler import MAX_AGE, Scheduler
 from edgecnn_runtime.sinks.base import FrameSink
 from edgecnn_runtime.source import Source
 from edgecnn_runtime.source.latest import LatestSlot
@@ -50,6 +50,7 @@ class CameraGroup:
         shared: Sequence[FrameSink] = (),
         *,
         max_frames: int | None = None,
+        max_age: float = MAX_AGE,
     ) -> None:
         """Nothing starts yet.
 
@@ -58,11 +59,13 @@ class CameraGroup:
             jobs: Each is run once.
             shared: Sinks that every job writes to; they must be thread-safe, and stay open.
             max_frames: Results of each source, after which it is closed.
+            max_age: Seconds after which a live frame is dropped instead of inferred.
         """
         self.jobs = jobs
         self._scheduler = scheduler
         self._shared = shared
         self._max_frames = max_frames
+        self._max_age = max_age
         self._stopped = threading.Event()
         self._crash: Exception | None = None
         self._loop = threading.Thread(target=self._infer, name="inference", daemon=True)
@@ -131,7 +134,9 @@ class CameraGroup:
         sinks = job.sinks(source)
         results: LatestSlot[FrameResult] = LatestSlot(1 if source.live else FILE_RESULTS)
         try:
-            self._scheduler.add(name, source.frames, results, stats=job.stats)
+            self._scheduler.add(
+                name, source.frames, results, stats=job.stats, max_age=self._max_age
+            )
             for result in islice(iter(partial(source.wait_for, results), None), self._max_frames):
                 job.stats.add(result)
                 for sink in (*sinks, *self._shared):

@@ -46,7 +46,12 @@ class Inference(Protocol):
 
 
 class Scheduler:
-    """Takes the newest frame of the least-served camera, each time the engine is free."""
+    """Takes the newest frame of the least-served camera, each time the engine is free.
+
+    Attributes:
+        run_seconds: How long one run takes here, by its batch size; empty where there is only one
+            size, which needs no measurement.
+    """
 
     def __init__(
         self,
@@ -64,7 +69,9 @@ class Scheduler:
             clock: The clock of ``Frame.captured``.
         """
         self._inferences = (inference, *batched)
-        self._seconds = [one.measure() for one in self._inferences] if batched else [0.0]
+        self.run_seconds = (
+            {each.batch_size: each.measure() for each in self._inferences} if batched else {}
+        )
         self._clock = clock
         self._cameras: dict[str, _Camera] = {}
         self._lock = threading.Lock()
@@ -139,7 +146,7 @@ class Scheduler:
             raise
 
     def step(self) -> bool:
-        """One run of the engine, on what waits now; False where nothing does."""
+        """One run of the engine, on what waits now; False where no frame could be taken."""
         now, self._due = self._clock(), math.inf
         waiting: list[_Camera] = []
         for camera in self._in_turn():
@@ -152,11 +159,12 @@ class Scheduler:
                 elif obstacle == "rate limit":
                     self._due = min(self._due, camera.due)
         inference = self._choose(waiting)
-        batch: list[tuple[_Camera, Frame]] = []
+        took, batch = False, list[tuple[_Camera, Frame]]()
         for camera in waiting:
             frame = camera.frames.poll() if len(batch) < inference.batch_size else None
             if frame is None:
                 continue
+            took = True
             if frame.live and now - frame.captured > camera.max_age:
                 camera.stats.drop("too old")
                 continue
@@ -165,17 +173,21 @@ class Scheduler:
             batch.append((camera, frame))
         if batch:
             self._infer(inference, batch)
-        return bool(batch)
+        return took
 
     def _choose(self, waiting: Sequence["_Camera"]) -> Inference:
-        """What takes the least time per waiting frame, and not so long that the next are late."""
-        deadline = min((camera.max_age for camera in waiting), default=0.0)
-        best, least = self._inferences[0], math.inf
-        for inference, seconds in zip(self._inferences, self._seconds, strict=True):
-            per_frame = seconds / min(inference.batch_size, len(waiting) or 1)
-            if per_frame < least and (seconds <= deadline or inference is best):
-                best, least = inference, per_frame
-        return best
+        """The least time per waiting frame, and no run so long that the next frames are late."""
+        single, *batched = self._inferences
+        if not batched or not waiting:
+            return single
+
+        def seconds_per_frame(inference: Inference) -> float:
+            size = inference.batch_size
+            return self.run_seconds[size] / min(size, len(waiting))
+
+        deadline = min(camera.max_age for camera in waiting)
+        in_time = [each for each in batched if self.run_seconds[each.batch_size] <= deadline]
+        return min((single, *in_time), key=seconds_per_frame)
 
     def _infer(self, inference: Inference, batch: Sequence[tuple["_Camera", Frame]]) -> None:
         try:

@@ -135,6 +135,36 @@ def test_several_sources(
     assert len(events.read_text().splitlines()) == 12
 
 
+def test_batches_are_timed_and_answer_alike(
+    model: str, tmp_path: Path, make_clip: MakeClip, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clips = [str(make_clip(tmp_path / f"{name}.mp4", frames=30)) for name in ("a", "b", "c")]
+    lines = {}
+    for batch in ("1", "3"):
+        events = tmp_path / f"{batch}.jsonl"
+        words = ["--batch", batch, "--threads", "1", "--events", str(events), "--json"]
+        assert main(["run", model, *clips, *words]) == 0
+        summary = json.loads(capsys.readouterr().out)
+        assert list(summary["run_ms"]) == ([] if batch == "1" else ["1", "3"])
+        lines[batch] = sorted(events.read_text().splitlines())
+    assert lines["1"] == lines["3"]
+    assert len(lines["1"]) == 90
+
+
+def test_live_frames_beyond_the_age_limit_are_dropped_and_counted(
+    model: str, clip: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No frame is as young as a nanosecond; the same clip as a file has no age."""
+    assert main(["run", model, clip, "--realtime", "--max-age", "1e-9", "--json"]) == 0
+    (source,) = json.loads(capsys.readouterr().out)["sources"]
+    assert source["frames"] == 0
+    assert set(source["dropped_by_reason"]) <= {"too old", "replaced"}
+    assert source["dropped"] == sum(source["dropped_by_reason"].values()) > 0
+    assert main(["run", model, clip, "--max-age", "1e-9", "--json"]) == 0
+    (source,) = json.loads(capsys.readouterr().out)["sources"]
+    assert (source["frames"], source["dropped"], source["wait_p95_ms"]) == (20, 0, None)
+
+
 def test_a_picture_becomes_a_picture(model: str, tmp_path: Path) -> None:
     picture, drawn = tmp_path / "a.png", tmp_path / "drawn.png"
     cv2.imwrite(str(picture), np.full((240, 320, 3), 90, np.uint8))
@@ -162,6 +192,8 @@ def test_a_camera(model: str, camera: Camera, capsys: pytest.CaptureFixture[str]
         (["CLIP", "--transport", "carrier-pigeon"], 2, "tcp or udp"),
         (["CLIP", "--timeout", "-1"], 2, "above 0"),
         (["CLIP", "--max-frames", "0"], 2, "1 or more"),
+        (["CLIP", "--batch", "0"], 2, "1 or more"),
+        (["CLIP", "--max-age", "-1"], 2, "above 0"),
         (["CLIP", "--save", "out.gif"], 2, "must end in .mp4"),
         (["CLIP", "--events", "/no/such/folder/e.jsonl"], 2, "make it first"),
         (["CLIP", "--backend", "onnxruntim"], 2, "did you mean"),

@@ -190,7 +190,7 @@ def test_a_frame_that_is_too_old_is_dropped_unless_it_has_no_age(live: bool, run
     camera = world.add("a", live=live, max_age=0.3)
     world.now = 10.0
     world.film("a", captured=9.69)
-    assert world.step() is not live
+    assert world.step()
     assert world.runs == runs
     assert camera.stats.snapshot().dropped == ({"too old": 1} if live else {})
     world.film("a", captured=9.71)
@@ -239,6 +239,16 @@ def test_a_lost_source_ends_after_its_last_frame_and_alone() -> None:
     world.film("other")
     assert world.step()
     assert not other.results.ended
+
+
+def test_a_source_ends_also_after_a_last_frame_that_is_dropped() -> None:
+    world = World()
+    camera = world.add("a", max_age=0.3)
+    world.film("a", captured=-1.0)
+    camera.frames.finish()
+    while world.step():
+        pass
+    assert camera.results.ended
 
 
 @pytest.mark.parametrize("batches", [(), ((2, 0.041),)])
