@@ -9,23 +9,11 @@ import difflib
 from importlib import import_module
 from pathlib import Path
 
-from edgecnn_runtime.backends.base import Backend, Engine, Options
+from edgecnn_runtime.backends.base import Backend as Backend
+from edgecnn_runtime.backends.base import Engine as Engine
+from edgecnn_runtime.backends.base import Options as Options
 from edgecnn_runtime.bundle.manifest import ModelSpec
 from edgecnn_runtime.errors import BackendMissingError, UsageError
-
-__all__ = [
-    "BACKENDS",
-    "Backend",
-    "Engine",
-    "Options",
-    "distributions",
-    "get_engine",
-    "installed",
-    "open_backend",
-    "real_engines",
-    "require_installed",
-    "why_absent",
-]
 
 BACKENDS: dict[str, str] = {
     "onnxruntime": "edgecnn_runtime.backends.onnxruntime",
@@ -82,11 +70,6 @@ def require_installed() -> dict[str, str]:
         lines = [f"\n  {engine.install}    # {engine.name}" for engine in real_engines()]
         raise BackendMissingError("no inference engine is installed here; one of:" + "".join(lines))
     return versions
-
-
-def why_absent(name: str) -> str:
-    """Why an engine cannot be used here; "" where it can. Imports none."""
-    return get_engine(name).problem()
 
 
 def distributions() -> list[str]:

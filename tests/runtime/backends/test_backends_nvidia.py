@@ -18,7 +18,6 @@ from edgecnn_runtime.backends import (
     get_engine,
     installed,
     open_backend,
-    why_absent,
 )
 from edgecnn_runtime.backends import onnxruntime_tensorrt as ort_trt
 from edgecnn_runtime.backends.nvidia import driver
@@ -68,7 +67,7 @@ def test_all_four_are_there():
 @pytest.mark.parametrize("name", GPU)
 def test_without_a_gpu_it_is_absent_and_says_so(name, file, no_gpu):
     engine = get_engine(name)
-    assert why_absent(name) == "no NVIDIA driver"
+    assert get_engine(name).problem() == "no NVIDIA driver"
     assert name not in installed()
     for call in (engine.version, engine.precisions, lambda: engine.open(file, Options())):
         with pytest.raises(BackendMissingError, match="no NVIDIA driver") as caught:
@@ -79,7 +78,7 @@ def test_without_a_gpu_it_is_absent_and_says_so(name, file, no_gpu):
 @pytest.mark.parametrize("name", GPU)
 def test_without_its_package_it_is_absent(name, orin, monkeypatch):
     monkeypatch.setattr(metadata, "distributions", lambda **_kwargs: [])
-    assert why_absent(name) == "not installed"
+    assert get_engine(name).problem() == "not installed"
 
 
 @pytest.mark.parametrize("name", ["tensorrt", "tensorrt-rtx"])
@@ -187,7 +186,7 @@ def test_a_provider_that_cannot_be_exact_does_not_claim_to_be(bundle, engines):
 
 @pytest.mark.parametrize("name", GPU)
 def test_it_does_on_the_gpu_what_the_cpu_does(name, file, build, tmp_path, caplog):
-    if why := why_absent(name):
+    if why := get_engine(name).problem():
         pytest.skip(f"{name}: {why}")
     engine = get_engine(name)
     for attempt in ("builds", "finds what it built"):
