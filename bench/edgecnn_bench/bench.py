@@ -101,7 +101,7 @@ def bench(
 
 
 def _require_rows(rows: Sequence[OpenRow], failures: Sequence[RowFailure]) -> None:
-    """Raise the first failure, best one of a self-test, where no row could be opened."""
+    """Raise where no row could be opened: a failure of a self-test if there is one."""
     if rows:
         return
     for _, error in failures:

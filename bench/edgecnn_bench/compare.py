@@ -1,7 +1,7 @@
-"""Two reports of one model on one host, row by row: same, faster, slower, or too noisy to say.
+"""Two reports of one model on one host, row by row: same, faster, slower, or too noisy to tell.
 
-What is compared is each row's p50 in units of the reference workload of its own round, so a
-machine that was busier, warmer or clocked lower in one of the runs does not decide the verdict.
+Each row's p50 is compared in units of the reference workload of the same round, so that a machine
+that was busier, warmer or clocked lower in one of the runs does not decide the verdict.
 """
 
 from typing import Literal, TypeAlias
@@ -11,17 +11,22 @@ from edgecnn_bench.stats import Interval, Verdict, equivalence_verdict, paired_r
 from edgecnn_runtime.errors import UsageError
 
 FLOOR = 0.05
-"""Two runs of the same thing in two processes differ by this much: where memory landed, which
-core it was. A smaller change is not called one; docs/benchmarking.md says how it was measured."""
+"""Two runs of the same work in two processes differ by this much, by the placement of memory and by
+the core. A smaller change is not called one."""
 
 Identity: TypeAlias = tuple[str, ...]
 
 
 class Change(ReportStruct, frozen=True, kw_only=True):
-    """One row in both reports. key: with the model's name only where there are several.
+    """One row in both reports.
 
-    ratio: new / base, 99 % interval: of p50 over the reference workload's between two runs, of
-    p50 itself within one.
+    Attributes:
+        key: Name of the row, with the model's where there are several.
+        base_ms: p50 in the base.
+        new_ms: p50 in the new report.
+        ratio: new / base with its 99 % interval: of p50 over the reference workload's between two
+            runs, of p50 itself within one.
+        verdict: What the interval allows.
     """
 
     key: str
@@ -34,8 +39,14 @@ class Change(ReportStruct, frozen=True, kw_only=True):
 class ReportComparison(ReportStruct, frozen=True, kw_only=True):
     """A verdict for each row in both reports.
 
-    gone, added: rows that only the base, only the new report has. notes: what differs between
-    the two runs besides the figures (versions, kernel, settings), most telling first.
+    Attributes:
+        schema: Version of this structure.
+        kind: Always "comparison".
+        changes: The rows that both reports have.
+        gone: Keys of rows that only the base has.
+        added: Keys of rows that only the new report has.
+        notes: What else differs between the two runs (versions, kernel, settings), most
+            important first.
     """
 
     schema: int = 1
@@ -46,17 +57,23 @@ class ReportComparison(ReportStruct, frozen=True, kw_only=True):
     notes: tuple[str, ...]
 
     def worse(self, limit: float) -> list[Change]:
-        """Rows called slower, by ``limit`` (0.1 for 10 %) or more."""
+        """Rows called slower whose ratio is at least 1 + ``limit``."""
         return [c for c in self.changes if c.verdict == "slower" and c.ratio.value >= 1 + limit]
 
 
 def compare(
     base: BenchReport, new: BenchReport, *, any_host: bool = False, any_model: bool = False
 ) -> ReportComparison:
-    """Judge every row that both reports have.
+    """Compare every row that both reports have.
 
-    any_host, any_model: compare although the machines, the models differ.
-    Raises UsageError where the reports cannot or may not be compared, saying why.
+    Args:
+        base: The report before.
+        new: The report after.
+        any_host: Compare although the machines differ.
+        any_model: Compare although the models differ.
+
+    Raises:
+        UsageError: The reports cannot be compared, or only with ``any_host`` or ``any_model``.
     """
     _check_reference(base, new)
     notes = [*_check_host(base, new, any_host), *_check_models(base, new, any_model)]
@@ -78,10 +95,12 @@ def compare(
 
 
 def compare_models(report: BenchReport) -> ReportComparison | None:
-    """The first bundle of one run as the base, the second as the new, paired round by round.
+    """Compare the two bundles of one run, paired round by round; the first is the base.
 
-    Interleaved in one process, so it tells much smaller differences apart than two runs can.
-    None unless the report has exactly two models with a row in common.
+    They were interleaved in one process, so this detects much smaller differences than two runs.
+
+    Returns:
+        The comparison; None unless the report has exactly two models with a row in common.
     """
     if len(report.models) != 2:
         return None
@@ -104,7 +123,7 @@ def _paired_change(base: BenchRow, new: BenchRow) -> Change:
     before, after = ({slot.round: slot.p50_ms for slot in row.slots} for row in (base, new))
     rounds = _common(base, new)
     ratio = paired_ratio([after[i] for i in rounds], [before[i] for i in rounds])
-    return _judged(_alone(new), base, new, ratio, equivalence_verdict(ratio, len(rounds)))
+    return _make_change(_alone(new), base, new, ratio, equivalence_verdict(ratio, len(rounds)))
 
 
 def _common(base: BenchRow, new: BenchRow) -> list[int]:
@@ -115,39 +134,41 @@ def _common(base: BenchRow, new: BenchRow) -> list[int]:
 def _change(base: BenchRow, new: BenchRow, *, several: bool) -> Change:
     before, after = ([slot.ratio for slot in row.slots] for row in (base, new))
     ratio = unpaired_ratio(after, before)
-    found = equivalence_verdict(ratio, min(len(before), len(after)), floor=FLOOR)
-    return _judged(new.key if several else _alone(new), base, new, ratio, found)
+    verdict = equivalence_verdict(ratio, min(len(before), len(after)), floor=FLOOR)
+    return _make_change(new.key if several else _alone(new), base, new, ratio, verdict)
 
 
-def _judged(key: str, base: BenchRow, new: BenchRow, ratio: Interval, found: Verdict) -> Change:
+def _make_change(
+    key: str, base: BenchRow, new: BenchRow, ratio: Interval, verdict: Verdict
+) -> Change:
     return Change(
         key=key,
         base_ms=base.latency.p50.value,
         new_ms=new.latency.p50.value,
         ratio=ratio,
-        verdict=found,
+        verdict=verdict,
     )
 
 
 def _alone(row: BenchRow) -> str:
-    """The key of a row where no other model is spoken of."""
+    """The key of a row without the model's name."""
     return row.key.removeprefix(f"{row.model} ")
 
 
 def _work(row: BenchRow) -> Identity:
-    """What a row did, whichever model it did it with."""
+    """A row's configuration, without the model."""
     words = (row.scope, row.artifact, row.backend, row.precision, row.threads, row.batch)
     return tuple(map(str, words))
 
 
 def _rows(report: BenchReport) -> dict[Identity, BenchRow]:
-    """Rows by what they did; the model's name is part of it only where there are several."""
-    found: dict[Identity, BenchRow] = {}
+    """Rows by configuration; the model's name is part of it only where there are several."""
+    rows: dict[Identity, BenchRow] = {}
     for row in report.rows:
         model = row.model if len(report.models) > 1 else ""
         frame = "" if row.scope == "engine" else report.settings.frame
-        found[(*_work(row), model, frame)] = row
-    return found
+        rows[(*_work(row), model, frame)] = row
+    return rows
 
 
 def _check_reference(base: BenchReport, new: BenchReport) -> None:
@@ -161,10 +182,10 @@ def _check_reference(base: BenchReport, new: BenchReport) -> None:
 def _check_host(base: BenchReport, new: BenchReport, any_host: bool) -> list[str]:
     if base.host.id == new.host.id:
         return []
-    said = f"different hosts: {base.host.short()} / {new.host.short()}"
+    difference = f"different hosts: {base.host.short()} / {new.host.short()}"
     if not any_host:
-        raise UsageError(f"{said}. A ratio between them is no regression; --any-host shows it")
-    return [said]
+        raise UsageError(f"{difference}. Their ratio is no regression; --any-host shows it")
+    return [difference]
 
 
 def _check_models(base: BenchReport, new: BenchReport, any_model: bool) -> list[str]:
@@ -172,10 +193,12 @@ def _check_models(base: BenchReport, new: BenchReport, any_model: bool) -> list[
     if sources[0] & sources[1]:
         return []
     names = [", ".join(model.name for model in report.models) for report in (base, new)]
-    said = f"different models: {names[0]} / {names[1]} (made from different files)"
+    difference = f"different models: {names[0]} / {names[1]} (exported from different files)"
     if not any_model:
-        raise UsageError(f"{said}. If the new one replaces the base, --any-model compares them")
-    return [said]
+        raise UsageError(
+            f"{difference}. If the new one replaces the base, --any-model compares them"
+        )
+    return [difference]
 
 
 def _differences(base: BenchReport, new: BenchReport) -> list[str]:

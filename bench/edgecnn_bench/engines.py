@@ -1,4 +1,4 @@
-"""Which engines can be timed here, and for those that cannot, why and what would change it."""
+"""The engines that can be timed here; for the others, why they cannot and what would help."""
 
 import importlib.util
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,7 @@ TORCH: Mapping[str, str] = {
     "torch": "the checkpoint itself, eager",
     "torch-compile": "the checkpoint through torch.compile",
 }
-"""Not backends of the runtime: what people have before they export. Timed with --checkpoint."""
+"""Not backends of the runtime, but what people have before they export; needs --checkpoint."""
 
 TORCH_INSTALL = "pip install 'edgecnn[export]'"
 

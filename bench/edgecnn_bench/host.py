@@ -1,6 +1,6 @@
-"""Which machine a figure was measured on: hardware, limits, settings and versions.
+"""The machine that a result was measured on: hardware, limits, settings and versions.
 
-Nothing in it names a person, a network or a folder, so a result can be published as it is.
+Nothing in it names a person, a network or a folder, so that a result can be published as it is.
 """
 
 import hashlib
@@ -25,7 +25,13 @@ PACKAGES = (
 
 
 class Gpu(msgspec.Struct, frozen=True, kw_only=True):
-    """An accelerator, as its driver or the PCI bus names it."""
+    """An accelerator, as its driver or the PCI bus names it.
+
+    Attributes:
+        name: Of the product; vendor and PCI id where the driver has no name.
+        driver: Its version, or the kernel's module.
+        memory_mib: Its own memory; 0 where it has none or it is unknown.
+    """
 
     name: str
     driver: str = ""
@@ -33,18 +39,31 @@ class Gpu(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Host(msgspec.Struct, frozen=True, kw_only=True):
-    """A machine and how it is set, as far as a latency depends on it.
+    """A machine and its settings, as far as a latency depends on them.
 
-    id: the same for every machine and setting that may be compared: a hash of the processor,
-        its features, the cores and memory this process may use, the board, the accelerators,
-        governor and power mode. Kernel, driver and library versions are not in it: comparing
-        two versions on one machine is what benchmarks are for.
-    cores: of the machine. affinity: how many of them this process may run on.
-    cpu_quota: the cgroup's limit in cores, None without one.
-    memory_mib: of the machine. memory_limit_mib: the cgroup's, None without one.
-    governor: of the CPU clock, "" where the kernel does not say (most virtual machines).
-    power_mode: ``nvpmodel`` on a Jetson, else the platform profile; "" where there is none.
-    container, virtual: what the process runs in: "docker", "kvm", …; "" on the bare machine.
+    Attributes:
+        id: The same for every machine and setting that may be compared: a hash of the processor,
+            its features, the cores and memory this process may use, the board, the accelerators,
+            governor and power mode. Kernel, driver and library versions are not in it, because
+            comparing two versions on one machine is what benchmarks are for.
+        arch: Of the processor, as ``uname -m``.
+        board: Name of a single-board computer; "" on others.
+        cpu: Name of the processor.
+        features: Of the processor, as far as engines use them.
+        cores: Of the machine.
+        affinity: How many of them this process may run on.
+        cpu_quota: The cgroup's limit in cores; None without one.
+        memory_mib: Of the machine.
+        memory_limit_mib: The cgroup's limit; None without one.
+        governor: Of the CPU clock; "" where the kernel has none (most virtual machines).
+        power_mode: ``nvpmodel`` on a Jetson, else the platform profile; "" where there is none.
+        gpus: The accelerators.
+        container: "docker", "podman", …; "" outside.
+        virtual: The hypervisor; "" on a physical machine.
+        system: Name of the distribution.
+        kernel: Release of the kernel.
+        python: Version of Python.
+        versions: Of the packages that matter, by name.
     """
 
     id: str = ""
@@ -68,7 +87,7 @@ class Host(msgspec.Struct, frozen=True, kw_only=True):
     versions: dict[str, str]
 
     def short(self) -> str:
-        """One line for a table's title."""
+        """The host in one line."""
         usable = self.affinity if self.cpu_quota is None else min(self.affinity, self.cpu_quota)
         words = [f"{self.board} ({self.cpu})" if self.board else self.cpu]
         words.append(f"{usable:g} of {self.cores} cores")
@@ -85,7 +104,7 @@ IDENTITY = (
 
 
 def fingerprint() -> Host:
-    """Look at this machine now. Never raises: what cannot be read is empty."""
+    """This machine now. It never raises; what cannot be read is empty."""
     host = Host(
         arch=platform.machine(),
         board=_board(),
@@ -126,7 +145,7 @@ def read_text_or_empty(path: str | Path) -> str:
 
 
 def run_command(*command: str) -> str:
-    """What a tool prints, stripped; "" where it is absent, fails or takes over 5 s."""
+    """The output of a tool, stripped; "" where it is absent, fails or takes over 5 s."""
     if shutil.which(command[0]) is None:
         return ""
     try:
@@ -228,14 +247,14 @@ def _system() -> str:
 
 
 def _versions() -> dict[str, str]:
-    found = {}
+    versions = {}
     for package in (*PACKAGES, *distributions()):
         try:
-            found[package] = metadata.version(package)
+            versions[package] = metadata.version(package)
         except metadata.PackageNotFoundError:
             continue
-    if not any(name.startswith("opencv") for name in found):
+    if not any(name.startswith("opencv") for name in versions):
         import cv2  # a Jetson's own build is no distribution
 
-        found["opencv"] = cv2.__version__
-    return found
+        versions["opencv"] = cv2.__version__
+    return versions

@@ -1,7 +1,7 @@
-"""Energy counters of whatever this machine offers: RAPL, INA and other hwmon sensors, tegrastats.
+"""Energy meters of this machine: RAPL, NVML, INA and other hwmon sensors, tegrastats.
 
-A Meter counts joules since it was opened. Sensors that give watts are read by one thread, ten
-times a second, and integrated; on a machine without them no thread runs.
+A meter counts joules since it was opened. A sensor that gives watts is read by a thread, ten times
+per second, and integrated; on a machine without such sensors no thread runs.
 """
 
 import re
@@ -21,13 +21,15 @@ PERIOD = 0.1
 
 PowerDomain = Literal["board", "cpu", "gpu", "rail"]
 TOTALS = re.compile(r"VDD_IN|POM_5V_IN|VIN_SYS|power_meter|psys", re.IGNORECASE)
-"""Sensors that see the whole board."""
+"""Sensors that measure the whole board."""
 
 
 class EnergyMeter(Protocol):
     """A cumulative energy counter.
 
-    covers: what it sees; "rail" is a part of the board that no total should add up.
+    Attributes:
+        name: Unique among the meters.
+        covers: What it measures; "rail" is a part of the board that no total may add.
     """
 
     name: str
@@ -37,11 +39,15 @@ class EnergyMeter(Protocol):
         """Joules since the meter was opened."""
 
     def close(self) -> None:
-        """Stop what reads it. Idempotent."""
+        """Stop its thread or process. Idempotent."""
 
 
 def open_meters(sys: Path = SYS) -> list[EnergyMeter]:
-    """Every meter this process may read; an empty list on most virtual machines."""
+    """Every meter that this process may read; none on most virtual machines.
+
+    Args:
+        sys: Where sysfs is mounted.
+    """
     sampled = [*_ina(sys), *_hwmon(sys)]
     meters: list[EnergyMeter] = [*_rapl(sys), *_gpus(), *sampled]
     if not sampled and shutil.which("tegrastats"):
@@ -50,9 +56,14 @@ def open_meters(sys: Path = SYS) -> list[EnergyMeter]:
 
 
 def total(joules: Mapping[str, float], meters: list[EnergyMeter]) -> tuple[float, str] | None:
-    """The best single figure: the board's if a sensor sees it, else processor plus GPU.
+    """The best total: the board's if a sensor measures it, else processor plus GPU.
 
-    Gives joules and what they cover, None without any meter.
+    Args:
+        joules: By the meter's name.
+        meters: The meters.
+
+    Returns:
+        Joules and what they cover; None without a meter.
     """
     board = [m.name for m in meters if m.covers == "board"]
     if board:
@@ -65,7 +76,7 @@ def total(joules: Mapping[str, float], meters: list[EnergyMeter]) -> tuple[float
 
 
 class Counter:
-    """A hardware counter that wraps around; read often enough, it counts on."""
+    """A hardware counter that wraps around; it has to be read at least once per wrap."""
 
     def __init__(
         self, name: str, covers: PowerDomain, count: Callable[[], float], wraps_at: float = 0.0
@@ -83,7 +94,7 @@ class Counter:
         return self._sum
 
     def close(self) -> None:
-        """Nothing to stop."""
+        """There is nothing to stop."""
 
 
 class PowerIntegrator:
@@ -114,7 +125,7 @@ class PowerIntegrator:
 
 
 class Tegrastats:
-    """The board's power as NVIDIA's own tool prints it, where its sensors cannot be read."""
+    """The board's power as NVIDIA's tool prints it, for boards whose sensors cannot be read."""
 
     covers: PowerDomain = "board"
     name = "tegrastats"
@@ -153,7 +164,7 @@ def tegrastats_watts(line: str) -> float:
 
 
 def _rapl(sys: Path) -> list[EnergyMeter]:
-    found: list[EnergyMeter] = []
+    meters: list[EnergyMeter] = []
     for zone in sorted((sys / "class/powercap").glob("intel-rapl:*")):
         name, count = read_text_or_empty(zone / "name"), zone / "energy_uj"
         if not read_text_or_empty(count):  # root only, since CVE-2020-8694
@@ -163,12 +174,12 @@ def _rapl(sys: Path) -> list[EnergyMeter]:
         if TOTALS.search(name):
             covers = "board"
         label = f"rapl {name} {zone.name.partition(':')[2]}"
-        found.append(Counter(label, covers, _scaled(count, 1e-6), wraps))
-    return found
+        meters.append(Counter(label, covers, _scaled(count, 1e-6), wraps))
+    return meters
 
 
 def _ina(sys: Path) -> list[EnergyMeter]:
-    found: list[EnergyMeter] = []
+    meters: list[EnergyMeter] = []
     for chip in sorted((sys / "class/hwmon").glob("hwmon*")):
         if not read_text_or_empty(chip / "name").startswith("ina"):
             continue
@@ -178,12 +189,12 @@ def _ina(sys: Path) -> list[EnergyMeter]:
             label = read_text_or_empty(chip / f"in{number}_label") or f"{chip.name} {number}"
             if read_text_or_empty(current) and read_text_or_empty(volts) and label != "NC":
                 covers: PowerDomain = "board" if TOTALS.search(label) else "rail"
-                found.append(PowerIntegrator(label, covers, _product(current, volts)))
-    return found
+                meters.append(PowerIntegrator(label, covers, _product(current, volts)))
+    return meters
 
 
 def _hwmon(sys: Path) -> list[EnergyMeter]:
-    found: list[EnergyMeter] = []
+    meters: list[EnergyMeter] = []
     for chip in sorted((sys / "class/hwmon").glob("hwmon*")):
         name = read_text_or_empty(chip / "name")
         if name.startswith("ina"):
@@ -192,10 +203,10 @@ def _hwmon(sys: Path) -> list[EnergyMeter]:
             if read_text_or_empty(power):
                 covers: PowerDomain = "gpu" if name == "amdgpu" else "rail"
                 watts = _scaled(power, 1e-6)
-                found.append(
+                meters.append(
                     PowerIntegrator(name, "board" if TOTALS.search(name) else covers, watts)
                 )
-    return found
+    return meters
 
 
 def _gpus() -> list[EnergyMeter]:

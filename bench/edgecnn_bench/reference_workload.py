@@ -1,8 +1,8 @@
 """A fixed piece of work, run beside every measurement, that nothing under test can change.
 
-It is the yardstick a drifting machine is measured with: a clock that drops, or a neighbor that
-takes the memory bus, slows the reference as it slows the rows beside it, and their ratio stays.
-One thread, no BLAS and no engine: multiply-adds in cache, then a walk through memory beyond it.
+It is the yardstick for a machine that drifts: a lower clock, or another program that takes the
+memory bus, slows the reference as it slows the rows beside it, and their ratio stays. One thread,
+no BLAS and no engine: multiply-adds in cache, then a walk through memory beyond the cache.
 """
 
 import time
@@ -12,13 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 NAME = "mix-1"
-"""NamedBundle in every report; results of different reference workloads are never compared."""
+"""Name in every report; results of different reference workloads are never compared."""
 TYPICAL_MS = 10.0
-"""The stretch over which the workload is seen where no row's own latency says another."""
+"""The stretch over which the workload is averaged where there is no row's latency to use."""
 
 
 def reference_workload() -> Callable[[], None]:
-    """The work as a function that allocates nothing; some two milliseconds on a 2020s core.
+    """The work as a function that allocates nothing; about two milliseconds on a core of the 2020s.
 
     ``mix-1``: a float32 product, 128x768 by its like transposed, through ``np.einsum``'s own C
     loop (without ``optimize`` it never reaches BLAS, whose thread count is not ours to know),
@@ -46,7 +46,11 @@ class ReferenceWorkload:
         self.burst(0.05)
 
     def burst(self, seconds: float) -> NDArray[np.int64]:
-        """Run it for about that long, three times at least; int64[n] nanoseconds of each run."""
+        """Run it for about so many seconds, at least three times.
+
+        Returns:
+            int64[n] nanoseconds of each run.
+        """
         times: list[int] = []
         clock = time.perf_counter_ns
         end = clock() + int(seconds * 1e9)
@@ -58,16 +62,23 @@ class ReferenceWorkload:
 
 
 def at_scale(bursts: Sequence[NDArray[np.int64]], milliseconds: float) -> float:
-    """How long the workload takes, in milliseconds, seen over stretches as long as a row's run.
+    """How long the workload takes, averaged over stretches as long as a row's run.
 
-    A program that is now and then put aside for a few milliseconds hardly changes the median of
-    short runs, and all of the long ones. So the yardstick is averaged over as many consecutive
-    runs as fill the row's own latency, at most a burst, and the median of those averages taken.
+    A process that is sometimes suspended for a few milliseconds hardly changes the median of short
+    runs, and changes all of the long ones. So the yardstick is averaged over as many consecutive
+    runs as fill the row's own latency, at most a burst, and the median of those averages is used.
+
+    Args:
+        bursts: int64[n] nanoseconds of each run, burst by burst.
+        milliseconds: The row's latency.
+
+    Returns:
+        Milliseconds per run of the workload.
     """
-    found = []
+    averages = []
     for burst in bursts:
         each = float(np.median(burst)) / 1e6
         size = min(len(burst), max(1, round(milliseconds / each)))
         whole = burst[: len(burst) // size * size].reshape(-1, size)
-        found.append(whole.mean(axis=1))
-    return float(np.median(np.concatenate(found))) / 1e6
+        averages.append(whole.mean(axis=1))
+    return float(np.median(np.concatenate(averages))) / 1e6

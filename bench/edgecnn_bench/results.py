@@ -5,7 +5,6 @@ What an experiment measured is written with the host and the time:
     write_result("export_time", {"rows": [...]})
 """
 
-import contextlib
 import os
 from datetime import datetime, timezone
 from pathlib import Path
@@ -15,23 +14,31 @@ import msgspec
 import numpy as np
 
 from edgecnn_bench.host import Host, fingerprint
+from edgecnn_runtime.bundle.atomic import atomic_file
 from edgecnn_runtime.errors import EdgecnnError, UsageError
 
 SCHEMA_VERSION = 1
 RESULTS = Path(__file__).parents[1] / "results"
-LIMIT = 64 << 20
+MAX_BYTES = 64 << 20
+"""No result is larger; a larger file is not read."""
 
 T = TypeVar("T", bound=msgspec.Struct)
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One measured figure and what it was measured on.
+    """What an experiment measured, and on which machine.
 
-    created: UTC, ISO 8601. data: whatever the script found; plain JSON values.
+    Attributes:
+        schema: SCHEMA_VERSION.
+        kind: "experiment"; "figure" in files written before.
+        name: Name of the experiment.
+        created: UTC, ISO 8601.
+        host: The machine.
+        data: The measured values, as plain JSON.
     """
 
     schema: int
-    kind: str = "figure"
+    kind: str = "experiment"
     name: str
     created: str
     host: Host
@@ -41,7 +48,16 @@ class Result(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 def write_result(name: str, data: Any, folder: Path = RESULTS) -> Path:
     """Write ``folder/NAME.json`` atomically, with this host's fingerprint.
 
-    data: anything JSON can say; NumPy scalars and arrays are converted.
+    Args:
+        name: Name of the experiment.
+        data: JSON values; NumPy scalars and arrays are converted.
+        folder: Where the file goes.
+
+    Returns:
+        The file.
+
+    Raises:
+        EdgecnnError: The file cannot be written.
     """
     result = Result(schema=SCHEMA_VERSION, name=name, created=now(), host=fingerprint(), data=data)
     path = folder / f"{name}.json"
@@ -50,12 +66,20 @@ def write_result(name: str, data: Any, folder: Path = RESULTS) -> Path:
 
 
 def read_result(name: str, folder: Path = RESULTS) -> Result:
-    """Read what ``write_result`` wrote. Raises UsageError for another schema or no such file."""
+    """Read what ``write_result`` wrote.
+
+    Raises:
+        UsageError: The file is missing, no result, or of another schema version.
+    """
     return read_json(folder / f"{name}.json", Result, SCHEMA_VERSION)
 
 
 def write_json(path: Path, value: msgspec.Struct) -> None:
-    """Write a Struct as indented JSON, whole or not at all."""
+    """Write a Struct as indented JSON, whole or not at all.
+
+    Raises:
+        EdgecnnError: The file cannot be written.
+    """
     write_whole(path, as_json(value).encode())
 
 
@@ -66,38 +90,47 @@ def as_json(value: msgspec.Struct) -> str:
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write a temporary neighbor, sync it and rename it. Raises EdgecnnError where it cannot."""
-    scratch = path.with_name(f".{path.name}.{os.getpid()}")
+    """Write a file, whole or not at all.
+
+    Raises:
+        EdgecnnError: The file cannot be written.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with scratch.open("wb") as file:
+        with atomic_file(path) as scratch, scratch.open("wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        scratch.replace(path)
     except OSError as error:
         raise EdgecnnError(f"cannot write {path}: {error.strerror or error}") from None
-    finally:
-        with contextlib.suppress(OSError):
-            scratch.unlink(missing_ok=True)
 
 
 def read_json(path: Path, kind: type[T], version: int) -> T:
-    """Read a Struct that has a ``schema`` number, refusing any other version by name.
+    """Read a Struct that has a ``schema`` number.
 
-    Raises UsageError naming the file, what is wrong in it and what to do.
+    Args:
+        path: The file.
+        kind: The Struct.
+        version: The schema number that it must have.
+
+    Returns:
+        The Struct.
+
+    Raises:
+        UsageError: The file is missing, too large, of another version, or not of this kind; the
+            message names it.
     """
     try:
-        if path.stat().st_size > LIMIT:
-            raise UsageError(f"{path}: over {LIMIT >> 20} MiB, which no result of ours is")
+        if path.stat().st_size > MAX_BYTES:
+            raise UsageError(f"{path}: over {MAX_BYTES >> 20} MiB, larger than any result")
         raw = path.read_bytes()
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror or error}") from None
     try:
-        found = msgspec.json.decode(raw, type=_Versioned).schema
-        if found != version:
+        schema = msgspec.json.decode(raw, type=_Versioned).schema
+        if schema != version:
             raise UsageError(
-                f"{path}: written with result schema {found}, this edgecnn reads {version}: "
+                f"{path}: written with result schema {schema}, this edgecnn reads {version}: "
                 "measure again with the same edgecnn on both sides"
             )
         return msgspec.json.decode(raw, type=kind)

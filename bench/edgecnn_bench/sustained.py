@@ -1,4 +1,4 @@
-"""One row without a pause, for minutes: what is left of the first result once the chip is warm."""
+"""One row run for minutes without a pause: how its latency changes as the chip gets warm."""
 
 from collections.abc import Callable, Sequence
 
@@ -13,7 +13,7 @@ from edgecnn_bench.thermal import condition, throttling
 
 WINDOWS = 120
 SHORTEST, LONGEST = 0.25, 5.0
-"""Seconds of a window; between them, a run is cut into WINDOWS of them."""
+"""Seconds of a window at least and at most; a run has WINDOWS of them if they are in between."""
 MINUTE = 60.0
 SETTLED = 0.05
 BURST = 0.015
@@ -25,9 +25,16 @@ def sustained(
     meters: Sequence[EnergyMeter] = (),
     progress: Callable[[float], None] = lambda _seconds: None,
 ) -> Sustained | None:
-    """Run ``workload`` for that long; Ctrl-C ends it with what there is, None if that is nothing.
+    """Run a workload without a pause; Ctrl-C ends it early.
 
-    progress: told the seconds done.
+    Args:
+        workload: What to run.
+        minutes: How long.
+        meters: Energy meters to read.
+        progress: Called with the seconds done.
+
+    Returns:
+        The run; None if it was interrupted before the first window ended.
     """
     length = min(LONGEST, max(SHORTEST, 60 * minutes / WINDOWS))
     reference = ReferenceWorkload()
@@ -71,9 +78,9 @@ def sustained(
 
 
 def last_over_first(windows: Sequence[Window]) -> Interval:
-    """p50 of the last minute over the first's; of the outer tenths of runs under ten minutes.
+    """p50 of the last minute over the first's; of the outer tenths in runs under ten minutes.
 
-    Not in units of the reference workload: the same heat slows that too.
+    Not in units of the reference workload, because the same heat slows that too.
     """
     end = windows[-1].at_seconds
     share = min(MINUTE, end / 10)
@@ -85,7 +92,7 @@ def last_over_first(windows: Sequence[Window]) -> Interval:
 def steady_from(windows: Sequence[Window]) -> float | None:
     """Seconds until p50, smoothed over three windows, stays within 5 % of the last tenth's.
 
-    None where that is so for less than the last quarter: it has not been seen to settle.
+    None where that holds for less than the last quarter: it did not settle.
     """
     p50 = np.array([window.p50_ms for window in windows])
     padded = np.concatenate([p50[:1], p50, p50[-1:]])

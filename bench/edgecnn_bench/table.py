@@ -18,7 +18,8 @@ SCOPES: dict[Scope, str] = {
 }
 BAR = 12
 NARROW, WIDE = 76, 112
-"""Columns of a terminal under which only the median is shown, from which everything is."""
+"""A terminal with fewer columns than the first shows only the median; from the second on,
+everything."""
 
 
 def row_groups(report: BenchReport) -> Iterator[tuple[BenchedModel, Scope, list[BenchRow]]]:
@@ -49,7 +50,7 @@ def report_table(report: BenchReport, *, width: int = 80) -> Group:
 
 
 def comparison_table(comparison: ReportComparison) -> Group:
-    """One line a row: both times, the ratio's interval, the verdict."""
+    """One line per row: both times, the ratio's interval, the verdict."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     table.add_column("")
     for name in ("base", "new", "change"):
@@ -89,7 +90,7 @@ STYLES = {
 
 
 def milliseconds(value: float) -> str:
-    """Three significant figures: 0.231, 4.07, 38.1, 412."""
+    """Three significant digits: 0.231, 4.07, 38.1, 412."""
     digits = 3 if value < 1 else 2 if value < 10 else 1 if value < 100 else 0
     return f"{value:.{digits}f}"
 
@@ -100,7 +101,7 @@ def percent(ratio: float) -> str:
 
 
 def number(value: float) -> str:
-    """12,345 and 87.3: no more digits than anyone reads."""
+    """No decimals from 100 on, else one: 12,345 and 87.3."""
     return f"{value:,.0f}" if value >= 100 else f"{value:.1f}"
 
 
@@ -144,9 +145,9 @@ HEADINGS = {
 
 
 def _columns(rows: Sequence[BenchRow], width: int) -> list[str]:
-    """What there is room for."""
+    """The columns that fit into ``width``."""
     wide, narrow = width >= WIDE, width < NARROW
-    shown = {
+    visible = {
         "artifact": True,
         "backend": True,
         "threads": True,
@@ -162,7 +163,7 @@ def _columns(rows: Sequence[BenchRow], width: int) -> list[str]:
         "energy": wide and any(row.energy for row in rows),
         "standing": True,
     }
-    return [name for name, yes in shown.items() if yes]
+    return [name for name, is_visible in visible.items() if is_visible]
 
 
 def _cell(row: BenchRow, name: str, longest: float) -> RenderableType:
@@ -187,17 +188,17 @@ def _cell(row: BenchRow, name: str, longest: float) -> RenderableType:
 
 
 def left_out(report: BenchReport) -> dict[str, str]:
-    """Why → what it kept from being measured, each reason once, threads and scopes aside."""
-    found: dict[str, list[str]] = {}
+    """The rows that were skipped, by reason, without their threads and scopes."""
+    reasons: dict[str, list[str]] = {}
     for skipped in report.skipped:
         engine = skipped.key.partition(": ")[2].partition(", ")[0]
-        names = found.setdefault(skipped.why, [])
+        names = reasons.setdefault(skipped.why, [])
         names += [engine] if engine not in names else []
-    return {why: " and ".join(names) for why, names in found.items()}
+    return {why: " and ".join(names) for why, names in reasons.items()}
 
 
 def bar(share: float) -> Text:
-    """A line of up to BAR cells, in halves of one."""
+    """A line of up to BAR cells, in steps of half a cell."""
     full, half = divmod(max(1, round(share * BAR * 2)), 2)
     return Text("━" * full + "╸" * half, style="cyan")
 
@@ -219,11 +220,11 @@ def _sustained_line(run: Sustained) -> Text:
     settled = (
         "never settled" if run.steady_seconds is None else f"steady {run.steady_seconds:.0f} s in"
     )
-    held = f"; held back: {', '.join(run.throttled)}" if run.throttled else ""
+    throttled = f"; held back: {', '.join(run.throttled)}" if run.throttled else ""
     return Text.assemble(
         ("\nsustained ", "bold"),
         f"{run.key} for {run.minutes:g} min: last over first minute {percent(ratio.value)} "
-        f"({percent(ratio.low)} … {percent(ratio.high)}), {settled}{held}",
+        f"({percent(ratio.low)} … {percent(ratio.high)}), {settled}{throttled}",
     )
 
 

@@ -1,4 +1,4 @@
-"""Is the chip holding back? Clocks, temperatures, throttle counters, and who else is running."""
+"""Is a clock held down? Clocks, temperatures, throttle counters, and the load of other programs."""
 
 import os
 import re
@@ -18,11 +18,15 @@ PI_BITS = {0: "under-voltage", 1: "clock capped", 2: "throttled", 3: "soft tempe
 class Condition(msgspec.Struct, frozen=True, kw_only=True):
     """The machine at one moment.
 
-    at: seconds on the monotonic clock. mhz: mean clock of the CPUs, None where unsaid.
-    celsius: the hottest zone. throttled: why a clock is being held down at this moment.
-    throttle_count: events counted by the processor since boot. busy, steal: seconds that all
-    CPUs together worked, and were withheld by the hypervisor, since boot; own: seconds this
-    process and its finished children worked.
+    Attributes:
+        at: Seconds on the monotonic clock.
+        mhz: Mean clock of the CPUs; None where unknown.
+        celsius: The hottest sensor; None where there is none.
+        throttled: Why a clock is held down at this moment.
+        throttle_count: Throttle events that the processor counted since boot.
+        busy: CPU seconds of all programs since boot.
+        steal: CPU seconds that the hypervisor withheld since boot.
+        own: CPU seconds of this process and its finished children.
     """
 
     at: float
@@ -36,7 +40,12 @@ class Condition(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def condition(sys: Path = SYS, proc: Path = PROC) -> Condition:
-    """Look at the machine now; about a millisecond. Never raises."""
+    """The machine now; takes about a millisecond and never raises.
+
+    Args:
+        sys: Where sysfs is mounted.
+        proc: Where procfs is mounted.
+    """
     gpus = nvml_devices()
     busy, steal = _cpu_seconds(proc)
     times = os.times()
@@ -66,7 +75,7 @@ def steal_time(before: Condition, after: Condition) -> float:
 
 
 def throttling(history: list[Condition]) -> tuple[str, ...]:
-    """Every reason found while measuring, each once; empty when the chip ran free."""
+    """Every reason why a clock was held down, each once."""
     reasons = [why for moment in history for why in moment.throttled]
     if history and (events := history[-1].throttle_count - history[0].throttle_count) > 0:
         reasons.append(f"the processor throttled {events} times")
@@ -88,10 +97,10 @@ def _mhz(sys: Path, proc: Path) -> float | None:
     files = (sys / "devices/system/cpu").glob("cpu[0-9]*/cpufreq/scaling_cur_freq")
     clocks = [int(text) / 1000 for path in files if (text := read_text_or_empty(path)).isdigit()]
     if not clocks:
-        found = re.findall(
+        values = re.findall(
             r"^cpu MHz\s*: ([\d.]+)", read_text_or_empty(proc / "cpuinfo"), re.MULTILINE
         )
-        clocks = [float(text) for text in found]
+        clocks = [float(text) for text in values]
     return sum(clocks) / len(clocks) if clocks else None
 
 
@@ -100,7 +109,7 @@ def _temperatures(sys: Path) -> list[float]:
     files = [*zones.glob("thermal_zone*/temp"), *(sys / "class/hwmon").glob("hwmon*/temp*_input")]
     texts = [read_text_or_empty(path) for path in files]
     degrees = [int(text) / 1000 for text in texts if text.lstrip("-").isdigit()]
-    return [value for value in degrees if -50 < value < 150]  # some zones report nonsense
+    return [value for value in degrees if -50 < value < 150]  # some zones report impossible values
 
 
 def _throttle_count(sys: Path) -> int:
@@ -116,12 +125,12 @@ def _held_back(sys: Path) -> list[str]:
         if active and re.search(r"cpu|gpu|processor|cv|devfreq", kind, re.IGNORECASE):
             reasons.append(f"cooling {kind}")
     for policy in sorted((sys / "devices/system/cpu/cpufreq").glob("policy*")):
-        limit, most = (
+        limit, full = (
             read_text_or_empty(policy / "scaling_max_freq"),
             read_text_or_empty(policy / "cpuinfo_max_freq"),
         )
-        if limit.isdigit() and most.isdigit() and int(limit) < int(most):
-            reasons.append(f"clock capped at {int(limit) // 1000} of {int(most) // 1000} MHz")
+        if limit.isdigit() and full.isdigit() and int(limit) < int(full):
+            reasons.append(f"clock capped at {int(limit) // 1000} of {int(full) // 1000} MHz")
     firmware = read_text_or_empty(sys / "devices/platform/soc/soc:firmware/get_throttled")
     bits = int(firmware, 16) if re.fullmatch(r"(0x)?[0-9a-fA-F]+", firmware) else 0
     reasons += [why for bit, why in PI_BITS.items() if bits >> bit & 1]

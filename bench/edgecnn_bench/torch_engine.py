@@ -20,7 +20,16 @@ LUMA = (0.114, 0.587, 0.299)
 
 
 def load_checkpoint(path: str, arch: str) -> "Module":
-    """The network of a checkpoint, in evaluation mode. Raises what export's loader raises."""
+    """The network of a checkpoint, in evaluation mode.
+
+    Args:
+        path: The checkpoint.
+        arch: ``package.module:factory`` of a plain state dict; empty otherwise.
+
+    Raises:
+        UsageError: The file is an ONNX graph, which torch cannot run.
+        EdgecnnError: The file cannot be loaded.
+    """
     from edgecnn_export.config import ExportConfig
     from edgecnn_export.loading.load import load_model
 
@@ -68,7 +77,7 @@ class Torch:
 
 
 def _arrays(outputs: Any) -> dict[str, NDArray[np.float32]]:
-    """Whatever a network returns, flattened to arrays."""
+    """The outputs of a network, flattened to arrays."""
     if hasattr(outputs, "numpy"):
         return {"output": outputs.numpy()}
     values = outputs.values() if isinstance(outputs, dict) else outputs

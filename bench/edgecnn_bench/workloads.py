@@ -13,8 +13,8 @@ from edgecnn_runtime.source import open_source
 from edgecnn_runtime.types import Frame, Pixels
 
 MEMORY = 256 << 20
-"""Bytes of frames kept in memory for the frame scope."""
-MOST = 32
+"""Bytes of frames in memory for the frame scope."""
+MAX_FRAMES = 32
 
 
 class EngineWorkload:
@@ -27,17 +27,17 @@ class EngineWorkload:
         self._golden = golden
 
     def begin(self) -> None:
-        """Put the golden pictures back: another row may share the engine."""
+        """Put the golden pictures back, because another row may share the engine."""
         for slot in range(self.frames):
             self._model.prepare(self._golden[slot % len(self._golden)], slot)
 
     def stages(self) -> Mapping[str, Sequence[float]]:
-        """One stage is none."""
+        """There are no stages."""
         return {}
 
 
 class Network(Protocol):
-    """What is not a bundle: the checkpoint in torch."""
+    """A network that is not a bundle: the checkpoint in torch."""
 
     @property
     def pixels(self) -> Pixels:
@@ -56,15 +56,15 @@ class TorchWorkload:
         network.pixels[...] = np.resize(golden, network.pixels.shape)
 
     def begin(self) -> None:
-        """Nothing else writes into the buffer."""
+        """There is nothing to prepare: nothing else writes into the buffer."""
 
     def stages(self) -> Mapping[str, Sequence[float]]:
-        """One stage is none."""
+        """There are no stages."""
         return {}
 
 
 class FrameWorkload:
-    """One frame in memory → prepared → engine → decoded; each stage on the clock."""
+    """One frame in memory → prepare → engine → decode, with the time of each stage."""
 
     frames = 1
 
@@ -75,7 +75,7 @@ class FrameWorkload:
         self._clock = StageClock("prepare", "engine", "decode")
 
     def begin(self) -> None:
-        """Forget the stages of runs outside the slot."""
+        """Clear the stages of runs outside the slot."""
         self._clock.clear()
 
     def run(self) -> object:
@@ -84,7 +84,7 @@ class FrameWorkload:
         return self.result(self._frames[self._next])
 
     def result(self, frame: Pixels) -> object:
-        """A frame's result, its stages noted."""
+        """The result of a frame; the times of its stages are noted."""
         clock = time.perf_counter_ns
         start = clock()
         geometry = self._model.prepare(frame)
@@ -101,10 +101,10 @@ class FrameWorkload:
 
 
 class StreamWorkload:
-    """A video or folder of pictures, read and decoded again and again, frame by frame to results.
+    """A video or folder of pictures in a loop, read, decoded and inferred frame by frame.
 
-    Reading goes on in the source's own thread while a frame is worked on, so ``capture`` is what
-    is left to wait for, and a run is the time from one result to the next.
+    The source's own thread reads on while a frame is worked on, so ``capture`` is the remaining
+    wait, and a run is the time from one result to the next.
     """
 
     frames = 1
@@ -116,12 +116,12 @@ class StreamWorkload:
         self._clock = StageClock("capture")
 
     def begin(self) -> None:
-        """Forget the stages of runs outside the slot."""
+        """Clear the stages of runs outside the slot."""
         self._clock.clear()
         self._work.begin()
 
     def run(self) -> object:
-        """The next frame of the stream, to its result."""
+        """The result of the stream's next frame."""
         start = time.perf_counter_ns()
         frame = next(self._stream)
         self._clock.note(time.perf_counter_ns() - start)
@@ -137,38 +137,45 @@ class StreamWorkload:
 
 
 class StageClock:
-    """Nanoseconds by stage, one entry a run."""
+    """Nanoseconds by stage, one entry per run."""
 
     def __init__(self, *names: str) -> None:
         self._times = {name: array("q") for name in names}
         self._columns = tuple(self._times.values())
 
     def note(self, *nanoseconds: int) -> None:
-        """One run's stages, in the order of the names."""
+        """Add one run's stages, in the order of the names."""
         for column, value in zip(self._columns, nanoseconds, strict=True):
             column.append(value)
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Remove all entries."""
         for column in self._columns:
             del column[:]
 
     def milliseconds(self) -> dict[str, Sequence[float]]:
-        """By name, in the order of the runs."""
+        """Milliseconds by stage, in the order of the runs."""
         return {name: [value / 1e6 for value in column] for name, column in self._times.items()}
 
 
 def cycle_frames(source: str) -> Generator[Frame, None, None]:
-    """Frames of a file or folder, from the start again after the last one."""
+    """Frames of a file or folder in an endless loop."""
     while True:
         with open_source(source, loop=True) as stream:
             yield from stream
 
 
 def read_frames(source: str) -> list[Pixels]:
-    """The first frames of a file or folder, as many as fit, at most 32; all of one size.
+    """The first frames of a file or folder.
 
-    Raises UsageError for a live source: it delivers at its own pace, whatever is measured.
+    Args:
+        source: Path of a video or of pictures.
+
+    Returns:
+        uint8[H,W,3] BGR each, all of one size; at most MAX_FRAMES, and at most MEMORY bytes.
+
+    Raises:
+        UsageError: The source is live, and would deliver at its own pace, or has no frame.
     """
     frames: list[Pixels] = []
     with open_source(source) as stream:
@@ -181,7 +188,7 @@ def read_frames(source: str) -> list[Pixels]:
             if frames and frame.pixels.shape != frames[0].shape:
                 continue
             frames.append(frame.pixels)
-            if len(frames) == MOST or len(frames) * frame.pixels.nbytes > MEMORY:
+            if len(frames) == MAX_FRAMES or len(frames) * frame.pixels.nbytes > MEMORY:
                 break
     if not frames:
         raise UsageError(f"{source}: no frame in it")
@@ -189,10 +196,10 @@ def read_frames(source: str) -> list[Pixels]:
 
 
 def golden_as_frames(golden: Pixels, width: int = 1920, height: int = 1080) -> list[Pixels]:
-    """The golden pictures as frames of a camera."""
+    """The golden pictures, uint8[N,h,w,3] BGR, enlarged to frames of a camera."""
     import cv2
 
     return [
         np.asarray(cv2.resize(picture, (width, height), interpolation=cv2.INTER_LINEAR), np.uint8)
-        for picture in golden[:MOST]
+        for picture in golden[:MAX_FRAMES]
     ]

@@ -1,4 +1,4 @@
-"""``edgecnn bench``: what a bundle costs on this machine, and whether that has changed."""
+"""``edgecnn bench``: the cost of a bundle on this machine, and whether it has changed."""
 
 import argparse
 import json
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 EXAMPLE = """\
   edgecnn bench digits.edge                                 every engine here, a table
-  edgecnn bench digits.edge --threads 1,2 --out now.json    keep the figures too
+  edgecnn bench digits.edge --threads 1,2 --out now.json    write the numbers too
   edgecnn bench plates.edge --source clip.mp4               video decoding included
   edgecnn bench old.edge new.edge                           two bundles, interleaved
   edgecnn bench digits.edge --select                        choose what load() will use here
@@ -34,7 +34,7 @@ GROUPS = {
 }  # fmt: skip
 INTERRUPTED = 130
 TOO_SLOW = 3
-"""Measured, and not good enough: the exit code of a verification that failed."""
+"""Exit code of a comparison that found a row too slow, as of a verification that failed."""
 
 SELECT = ("backends", "precisions", "artifacts", "threads", "batch", "seconds", "warmup", "seed",
           "select", "cache_dir")  # fmt: skip
@@ -57,19 +57,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_flags(parser, BenchConfig, groups=GROUPS)
     output = parser.add_argument_group("output")
     output.add_argument("--json", action="store_true", help="print JSON instead of tables")
-    output.add_argument("--out", type=Path, help="also write it: FILE.json, report.html, FILE.md")
+    output.add_argument(
+        "--out", type=Path, help="also write it to FILE.json, report.html or FILE.md"
+    )
     select = parser.add_argument_group("bench --select")
     select.add_argument(
         "--select",
         action="store_true",
         default=None,
-        help="measure who is fastest here; load() and `edgecnn run` then use it",
+        help="measure which candidate is fastest here; load() and `edgecnn run` then use it",
     )
     select.add_argument(
         "--cache-dir",
         type=Path,
         metavar="DIR",
-        help="where the choice is kept (default: the user's or service's state folder)",
+        help="where the choice is stored (default: the user's or service's state folder)",
     )
     compare = parser.add_argument_group("bench compare")
     compare.add_argument(
@@ -115,22 +117,22 @@ def _select(args: argparse.Namespace) -> int:
         raise UsageError("--select takes one bundle")
     _check_out(args.out, ".json")
     cache = args.cache_dir or default_cache_dir()
-    with Live(Console(emoji=False, stderr=True)) as live:
+    with ProgressBar(Console(emoji=False, stderr=True)) as progress:
         selection = select(
             args.words[0],
             read_flags(args, BenchConfig),
             cache,
             command=_command(),
-            progress=live,
+            progress=progress,
         )
     if args.json:
         print(as_json(selection), end="")
     else:
         Console(emoji=False).print(selection_table(selection))
-    if args.out:  # after printing: a full disk may not cost what was measured
+    if args.out:  # after printing: a full disk must not lose the measurement
         write_json(args.out, selection)
     if not selection.stored:
-        print(f"not kept: {cache} cannot be written; name another --cache-dir", file=sys.stderr)
+        print(f"not stored: {cache} cannot be written; name another --cache-dir", file=sys.stderr)
         return EdgecnnError.exit_code
     return 0
 
@@ -146,8 +148,8 @@ def _measure(args: argparse.Namespace) -> int:
 
     _check_out(args.out, ".json")
     config = read_flags(args, BenchConfig)
-    with Live(Console(emoji=False, stderr=True)) as live:
-        report = bench(args.words, config, command=_command(), progress=live)
+    with ProgressBar(Console(emoji=False, stderr=True)) as progress:
+        report = bench(args.words, config, command=_command(), progress=progress)
     if args.json:
         print(as_json(report), end="")
     else:
@@ -156,7 +158,7 @@ def _measure(args: argparse.Namespace) -> int:
         if pair := compare_models(report):
             base, new = (model.name for model in report.models)
             console.print(f"\n[bold]{new}[/bold] against {base}", comparison_table(pair), sep="\n")
-    if args.out:  # after printing: a full disk may not cost what was measured
+    if args.out:  # after printing: a full disk must not lose the measurement
         write_report(args.out, report)
     return INTERRUPTED if report.partial else 0
 
@@ -178,18 +180,18 @@ def _compare(args: argparse.Namespace, files: list[str]) -> int:
         if pair is None:
             raise UsageError(
                 f"{files[0]} holds no two bundles with a row in common: "
-                "edgecnn bench BASE.edge NEW.edge --out run.json makes one that does"
+                "edgecnn bench BASE.edge NEW.edge --out run.json writes one that does"
             )
-        found = pair
+        comparison = pair
     else:
-        found = compare(*reports, any_host=bool(args.any_host), any_model=bool(args.any_model))
+        comparison = compare(*reports, any_host=bool(args.any_host), any_model=bool(args.any_model))
     if args.out:
-        write_json(args.out, found)
+        write_json(args.out, comparison)
     if args.json:
-        print(as_json(found), end="")
+        print(as_json(comparison), end="")
     else:
-        Console(emoji=False).print(comparison_table(found))
-    slower = found.worse(args.fail_if) if args.fail_if is not None else []
+        Console(emoji=False).print(comparison_table(comparison))
+    slower = comparison.worse(args.fail_if) if args.fail_if is not None else []
     for change in slower:
         print(f"slower by {change.ratio.value - 1:.1%}: {change.key}", file=sys.stderr)
     return TOO_SLOW if slower else 0
@@ -222,7 +224,7 @@ def _report(args: argparse.Namespace, files: list[str]) -> int:
 
 
 def _only(args: argparse.Namespace, verb: str, allowed: tuple[str, ...]) -> None:
-    """Refuse flags that mean nothing to this verb, rather than to ignore them."""
+    """Refuse flags that this verb would ignore."""
     own = {*allowed, "words", "json", "out", "run", "command"}
     given = [name for name, value in vars(args).items() if value is not None and name not in own]
     if given:
@@ -233,7 +235,7 @@ def _share(text: str) -> float:
     """10% or 0.1 → 0.1."""
     number = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(%?)", text.strip())
     if not number:
-        raise argparse.ArgumentTypeError(f"{text!r} is no share, such as 10% or 0.1")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a share such as 10% or 0.1")
     return float(number[1]) / (100 if number[2] else 1)
 
 
@@ -246,8 +248,8 @@ def _command() -> str:
     return shlex.join(["edgecnn", *sys.argv[1:]])
 
 
-class Live:
-    """A benchmark's ``Progress`` as one bar on the terminal, renamed from phase to phase."""
+class ProgressBar:
+    """A ``BenchProgress``: one bar on the terminal, renamed from phase to phase."""
 
     def __init__(self, console: "Console") -> None:
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -262,7 +264,7 @@ class Live:
         )
         self._tasks: dict[str, TaskID] = {}
 
-    def __call__(self, phase: str, done: float, total: float) -> None:
+    def __call__(self, phase: str, done: float, total: float, /) -> None:
         """Move the phase's bar; a new phase takes the place of the one before."""
         if phase not in self._tasks:
             for task in self._tasks.values():
@@ -270,7 +272,7 @@ class Live:
             self._tasks[phase] = self._progress.add_task(phase, total=total)
         self._progress.update(self._tasks[phase], completed=done, total=total)
 
-    def __enter__(self) -> "Live":
+    def __enter__(self) -> "ProgressBar":
         self._progress.start()
         return self
 

@@ -1,4 +1,4 @@
 """The whole way in one go, on a rendered clip whose truth is known: ``python -m edgecnn.demo``.
 
-digits.pt is the trained checkpoint; teach.py made it, from MNIST and this package's own renders.
+digits.pt is the trained checkpoint; train_demo.py trains it on MNIST and this package's renders.
 """

@@ -74,7 +74,11 @@ def render(results: DemoResults) -> str:
 
 
 def still(video: Path, frame: int) -> Pixels:
-    """uint8[H,W,3]: one frame of a video. Raises SourceLostError where it has no such frame."""
+    """One frame of a video, uint8[H,W,3] BGR.
+
+    Raises:
+        SourceLostError: The video has no such frame.
+    """
     reader = cv2.VideoCapture(str(video))
     try:
         for _ in range(frame):

@@ -184,7 +184,7 @@ def test_a_folder_that_cannot_be_written_is_an_error(
     blocked = tmp_path / "file"
     blocked.write_text("not a folder")
     assert main(["bench", str(path), *WORDS, "--cache-dir", str(blocked)]) == 1
-    assert "not kept" in capsys.readouterr().err
+    assert "not stored" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -147,8 +147,8 @@ def race_files(
 ) -> dict[str, list[float]]:
     """The two files on one engine, each in a process of its own."""
     file = BASELINES / "engine.py"
-    with Worker(file) as one, Worker(file) as other:
-        workers = {ours.name: one, theirs.name: other}
+    with Worker(file) as our_worker, Worker(file) as their_worker:
+        workers = {ours.name: our_worker, theirs.name: their_worker}
         for entry in (ours, theirs):
             workers[entry.name].start(
                 graph=str(entry.file), backend=engine, pixels=str(pixels), threads=1

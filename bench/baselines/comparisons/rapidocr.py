@@ -1,6 +1,6 @@
 """RapidOCR's recognizer against a bundle of the same ONNX file, on 200 real plate crops.
 
-PP-OCRv6's small recognizer, from the wheel; one crop a call, all cores, 320x48 on both sides as
+PP-OCRv6's small recognizer, from the wheel; one crop per call, all cores, 320x48 on both sides as
 RapidOCR has it. A plate needs fewer pixels: the bundle is raced at 192x48 too.
 """
 
