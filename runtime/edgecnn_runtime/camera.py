@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
@@ -68,10 +69,9 @@ class CameraGroup:
         self._max_age = max_age
         self._stopped = threading.Event()
         self._crash: Exception | None = None
-        self._loop = threading.Thread(target=self._infer, name="inference", daemon=True)
+        self._loop = self._thread(scheduler.run)
         self._threads = [
-            threading.Thread(target=self._work, args=(job, f"{job.name} {i}"), daemon=True)
-            for i, job in enumerate(jobs)
+            self._thread(self._work, job, f"{job.name} {i}") for i, job in enumerate(jobs)
         ]
 
     def __enter__(self) -> "CameraGroup":
@@ -112,36 +112,34 @@ class CameraGroup:
             if job.source is not None:
                 job.source.close(wait=0.0)
 
-    def _infer(self) -> None:
-        try:
-            self._scheduler.run()
-        except Exception as error:
-            self._crash = error
+    def _thread(self, target: Callable[..., None], *args: object) -> threading.Thread:
+        def run() -> None:
+            try:
+                target(*args)
+            except Exception as error:  # a defect: told to who waits, not to the terminal
+                self._crash = error
+
+        return threading.Thread(target=run, daemon=True)
 
     def _work(self, job: CameraJob, name: str) -> None:
+        """Everything a source shows, inferred by the scheduler, to its sinks."""
         try:
-            with job.open() as source:
+            with job.open() as source, ExitStack() as stack:
                 job.source = source
-                if not self._stopped.is_set():
-                    self._write(job, source, name)
+                if self._stopped.is_set():
+                    return
+                sinks = job.sinks(source)
+                for sink in sinks:
+                    stack.callback(sink.close)
+                stack.callback(self._scheduler.remove, name)
+                results: LatestSlot[FrameResult] = LatestSlot(1 if source.live else FILE_RESULTS)
+                self._scheduler.add(
+                    name, source.frames, results, stats=job.stats, max_age=self._max_age
+                )
+                stream = iter(partial(source.wait_for, results), None)
+                for result in islice(stream, self._max_frames):
+                    job.stats.add(result)
+                    for sink in (*sinks, *self._shared):
+                        sink.write(result)
         except EdgecnnError as error:
             job.error = error
-        except Exception as error:
-            self._crash = error
-
-    def _write(self, job: CameraJob, source: Source, name: str) -> None:
-        """Everything a source shows, inferred by the scheduler, to its sinks."""
-        sinks = job.sinks(source)
-        results: LatestSlot[FrameResult] = LatestSlot(1 if source.live else FILE_RESULTS)
-        try:
-            self._scheduler.add(
-                name, source.frames, results, stats=job.stats, max_age=self._max_age
-            )
-            for result in islice(iter(partial(source.wait_for, results), None), self._max_frames):
-                job.stats.add(result)
-                for sink in (*sinks, *self._shared):
-                    sink.write(result)
-        finally:
-            self._scheduler.remove(name)
-            for sink in sinks:
-                sink.close()

@@ -159,7 +159,8 @@ class Scheduler:
                 elif obstacle == "rate limit":
                     self._due = min(self._due, camera.due)
         inference = self._choose(waiting)
-        took, batch = False, list[tuple[_Camera, Frame]]()
+        batch: list[tuple[_Camera, Frame]] = []
+        took = False
         for camera in waiting:
             frame = camera.frames.poll() if len(batch) < inference.batch_size else None
             if frame is None:

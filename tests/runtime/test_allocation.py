@@ -61,6 +61,18 @@ class Way:
             peaks.append(tracemalloc.get_traced_memory()[1] - start)
         return min(peaks)
 
+    def growth(self) -> int:
+        """Bytes that a thousand frames leave behind."""
+        start = in_use()
+        for index in range(1000):
+            self.walk(index)
+        return in_use() - start
+
+
+def in_use() -> int:
+    gc.collect()
+    return tracemalloc.get_traced_memory()[0]
+
 
 @pytest.fixture
 def traced() -> Iterator[None]:
@@ -77,13 +89,8 @@ def test_a_thousand_frames_leave_nothing_behind(make_bundle: Callable[..., Path]
         for index in range(50):
             way.walk(index)
         assert way.peak() < SMALL + BLOCK
-        gc.collect()
-        start, _ = tracemalloc.get_traced_memory()
-        for index in range(1000):
-            way.walk(index)
-        gc.collect()
-        end, _ = tracemalloc.get_traced_memory()
-    assert end - start < 16_000
+        growth = [way.growth() for _ in range(3)]
+    assert min(growth) < 16_000  # other threads of this process may allocate meanwhile, once
 
 
 def yolo(layout: str) -> tuple[Any, Outputs]:

@@ -13,19 +13,20 @@ class LatestSlot(Generic[T]):
     """One thread puts, another takes; it never holds more than ``capacity`` values.
 
     Attributes:
-        watch: Called after every change, in the thread that made it and without a lock held, with
-            whether a value was pushed out.
+        watch: Called after every change but a ``poll``, in the thread that made it and without a
+            lock held, with whether a value was pushed out.
         last_change: When a value was last put or taken, on the monotonic clock.
+        error: What it was finished with.
     """
 
     def __init__(self, capacity: int = 1) -> None:
         self.watch: Callable[[bool], None] = lambda _: None
         self.last_change = time.monotonic()
+        self.error: Exception | None = None
         self._condition = threading.Condition()
         self._values: deque[T] = deque()
         self._capacity = capacity
-        self._done = False
-        self._error: Exception | None = None
+        self._finished = False
 
     def __len__(self) -> int:
         return len(self._values)
@@ -38,12 +39,7 @@ class LatestSlot(Generic[T]):
     @property
     def ended(self) -> bool:
         """Whether it is finished and every value was taken."""
-        return self._done and not self._values
-
-    @property
-    def error(self) -> Exception | None:
-        """What it was finished with."""
-        return self._error
+        return self._finished and not self._values
 
     def put(self, value: T, *, replace: bool) -> bool:
         """Leave a value; after ``finish`` it is ignored.
@@ -56,31 +52,30 @@ class LatestSlot(Generic[T]):
             Whether a value that nobody took was pushed out.
         """
         with self._condition:
-            if not replace and self.full:
-                self._condition.wait_for(lambda: not self.full or self._done)
-            if self._done:
+            if self.full and not replace:
+                self._condition.wait_for(lambda: self._finished or not self.full)
+            if self._finished:
                 return False
-            pushed_out = self.full
-            if pushed_out:
+            if pushed_out := self.full:
                 self._values.popleft()
             self._values.append(value)
-            self._changed()
+            self._change()
         self.watch(pushed_out)
         return pushed_out
 
     def finish(self, error: Exception | None = None) -> None:
         """No more values come; the first call decides why. Wakes whoever waits."""
         with self._condition:
-            if not self._done:
-                self._done, self._error = True, error
-            self._changed()
+            if not self._finished:
+                self._finished, self.error = True, error
+            self._change()
         self.watch(False)
 
     def clear(self) -> None:
         """Throw away what nobody took."""
         with self._condition:
             self._values.clear()
-            self._changed()
+            self._change()
         self.watch(False)
 
     def take(self, timeout: float | None = None) -> T | None:
@@ -92,16 +87,12 @@ class LatestSlot(Generic[T]):
         """
         with self._condition:
             if not self._values and not self._condition.wait_for(
-                lambda: self._values or self._done, timeout
+                lambda: self._finished or self._values, timeout
             ):
                 raise TimeoutError
-            if self._values:
-                value = self._values.popleft()
-                self._changed()
-            elif self._error is not None:
-                raise self._error
-            else:
-                return None
+            value = self.poll()
+        if value is None and self.error is not None:
+            raise self.error
         self.watch(False)
         return value
 
@@ -110,10 +101,9 @@ class LatestSlot(Generic[T]):
         with self._condition:
             if not self._values:
                 return None
-            value = self._values.popleft()
-            self._changed()
-        return value
+            self._change()
+            return self._values.popleft()
 
-    def _changed(self) -> None:
+    def _change(self) -> None:
         self.last_change = time.monotonic()
         self._condition.notify_all()
