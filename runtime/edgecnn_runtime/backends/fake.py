@@ -13,6 +13,7 @@ import numpy as np
 
 from edgecnn_runtime.backends.base import Engine, Options
 from edgecnn_runtime.bundle.bundle import MANIFEST, parse_manifest
+from edgecnn_runtime.bundle.manifest import TARGETS
 from edgecnn_runtime.errors import BundleError
 from edgecnn_runtime.types import Pixels, Tensors
 
@@ -70,7 +71,7 @@ ENGINE = Engine(
     label="the fake backend",
     packages=(),
     install="pip install edgecnn-runtime",
-    targets=("any", "cpu", "openvino", "cpu-rr", "trt"),
+    targets=TARGETS,
     is_fake=True,
     by_name_only=True,
     precisions=lambda: ("f32",),

@@ -7,6 +7,7 @@ that are made for other processors are judged by this one there; see ``device.cp
 from dataclasses import replace
 
 from edgecnn_runtime.backends import onnxruntime
+from edgecnn_runtime.bundle.manifest import TARGETS
 
 NO_INT8_KERNELS = {"session.disable_quant_qdq": "1"}
 """QuantizeLinear and DequantizeLinear stay what they are, and what is between them is float: what
@@ -16,7 +17,7 @@ ENGINE = replace(
     onnxruntime.ENGINE,
     name="onnxruntime-exact",
     label="ONNX Runtime without INT8 kernels",
-    targets=("any", "cpu", "openvino", "cpu-rr", "trt"),
+    targets=TARGETS,
     precisions=lambda: ("f32",),
     load=lambda path, options: onnxruntime.OnnxRuntime(path, options, NO_INT8_KERNELS),
     by_name_only=True,

@@ -4,7 +4,7 @@ Nothing else in the project spells these keys. Every Struct is frozen and refuse
 so that a typo or a manifest from a future version is an error and not a silent default.
 """
 
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias, get_args
 
 import msgspec
 from msgspec import Meta
@@ -211,6 +211,10 @@ class Run(Part, frozen=True, kw_only=True):
     agreement: Unit = 1.0
 
 
+Target: TypeAlias = Literal["any", "cpu", "openvino", "cpu-rr", "trt"]
+TARGETS: tuple[Target, ...] = get_args(Target)
+
+
 class Artifact(Part, frozen=True, kw_only=True):
     """One file an engine can load.
 
@@ -222,7 +226,7 @@ class Artifact(Part, frozen=True, kw_only=True):
     file: FileName
     format: Literal["onnx"] = "onnx"
     precision: Literal["fp32", "fp16", "int8"]
-    target: Literal["any", "cpu", "openvino", "cpu-rr", "trt"] = "any"
+    target: Target = "any"
     sha256: Sha256
     bytes: Count
     runs: tuple[Run, ...] = ()
