@@ -49,7 +49,7 @@ class Canvas:
     Attributes:
         pixels: uint8[H,W,3] BGR, owned by the caller, drawn into.
         labels: Class names of the model by class number; empty where it has none.
-        size: Font size in pixels.
+        size: Font size in pixels; with 0, tags and banners are left out.
         stroke: Line width in pixels.
     """
 
@@ -116,7 +116,7 @@ class Canvas:
 
     def tag(self, box: Box, text: str, color: Color) -> None:
         """A name on a colored tag above the box, or inside it where there is no room."""
-        if not _finite(box):
+        if not (self.size and _finite(box)):
             return
         size = self.size
         size = max(11, round(size * min(0.85, max(0.55, 0.3 * (box.x2 - box.x1) / size))))
@@ -135,6 +135,8 @@ class Canvas:
         It stands in the upper left corner of the picture, or below the part that was looked at.
         """
         size, put, width_of = self.size, self._letters.put, self._letters.width
+        if not size:
+            return
         lines = lines if 8 * size < self.pixels.shape[0] / 2 else lines[:1]
         sizes = [round(1.7 * size)] + [size] * (len(lines) - 1)
         widths = [

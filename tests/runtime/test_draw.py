@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from edgecnn_runtime.draw import PALETTE, Canvas, font_size, thickness
 from edgecnn_runtime.sinks.annotator import Annotator
+from edgecnn_runtime.tasks import TASKS
 from edgecnn_runtime.text import TextRenderer
 from edgecnn_runtime.types import (
     Box,
@@ -119,6 +120,17 @@ def test_a_polygon_runs_through_its_corners_and_is_closed() -> None:
     assert all(red[y, x] for x, y in [(50, 50), (250, 80), (200, 200), (125, 125)])
     assert not red[120, 180]
     assert not (pixels == (0, 255, 0)).all(axis=2).any()
+
+
+def test_without_letters_only_outlines_are_drawn() -> None:
+    pixels = gray(240, 320)
+    canvas = Canvas(pixels, labels=["a", "b"])
+    canvas.size = 0
+    TASKS["classify"].draw(canvas, ANYTHING[0])
+    assert (pixels == 128).all()
+    TASKS["detect"].draw(canvas, [Detection(Box(60, 60, 200, 200), 0.9, "face", 0)])
+    assert (pixels != 128).any()
+    assert (pixels[:50] == 128).all()  # where the tag would be
 
 
 @pytest.mark.parametrize("text", ["face 0.93", "苏A88888", "ÄÖ", ""])

@@ -16,14 +16,18 @@ import numpy as np
 from edgecnn_export.report import ExportReport
 from edgecnn_export.report_html.input_diagram import input_diagram
 from edgecnn_export.report_html.sqnr_plot import Plot, sqnr_plot
-from edgecnn_runtime.bundle.manifest import Artifact, Parity, Run
+from edgecnn_runtime.bundle.manifest import Artifact, ModelSpec, Parity, Run
+from edgecnn_runtime.draw import Canvas
 from edgecnn_runtime.parity import cosine_text
+from edgecnn_runtime.tasks import task_of
+from edgecnn_runtime.text import TextRenderer
 from edgecnn_runtime.types import Pixels, Result
 
-THUMBNAIL = 240
-"""Longest side of a picture in the page, pixels."""
+THUMBNAIL = 320
+"""Longest side of an image in the page, in pixels."""
+STROKE = 1.5
+"""Width of the lines drawn in it."""
 OPERATORS_SHOWN = 14
-MARKS_SHOWN = 50
 NINES_SHOWN = 12.0
 LOWER_GATE = 0.99
 """Where INT8 and reduced precisions are marked. They are in the bundle because they passed a gate
@@ -54,8 +58,8 @@ def render(report: ExportReport, pixels: Pixels, results: Sequence[Result]) -> s
         decode=msgspec.to_builtins(spec.decode),
         outputs=[(o.name, ["N" if d is None else d for d in o.shape]) for o in spec.outputs],
         pictures=[
-            {"fact": fact, "image": _data_uri(picture), "marks": _marks(result)}
-            for fact, picture, result in zip(report.pictures, pixels, results, strict=True)
+            {"fact": fact, "image": _data_uri(image)}
+            for fact, image in zip(report.pictures, _thumbnails(pixels, results, spec), strict=True)
         ],
         operators=_operators(report.before.operators, report.after.operators),
         steps=_steps(report.seconds),
@@ -140,21 +144,20 @@ def _steps(seconds: dict[str, float]) -> list[dict[str, Any]]:
     ]
 
 
-def _data_uri(picture: Pixels) -> str:
-    height, width = picture.shape[:2]
+def _thumbnails(pixels: Pixels, results: Sequence[Result], model: ModelSpec) -> Iterator[Pixels]:
+    """The images, small, with the outlines of what was found; its names stand below them."""
+    task, letters = task_of(model), TextRenderer()
+    height, width = pixels.shape[1:3]
     scale = THUMBNAIL / max(height, width)
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     method = cv2.INTER_AREA if scale < 1 else cv2.INTER_NEAREST
-    small = cv2.resize(picture, size, interpolation=method)
-    _, data = cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, 82])
+    for image, result in zip(pixels, results, strict=True):
+        canvas = Canvas(image.copy(), labels=model.labels, letters=letters)
+        canvas.size, canvas.stroke = 0, max(1, round(STROKE / scale))
+        task.draw(canvas, result)
+        yield np.asarray(cv2.resize(canvas.pixels, size, interpolation=method), np.uint8)
+
+
+def _data_uri(image: Pixels) -> str:
+    _, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 82])
     return "data:image/jpeg;base64," + base64.b64encode(data.tobytes()).decode()
-
-
-def _marks(result: Result) -> list[dict[str, Any]]:
-    """Boxes and points to draw over a picture, in input pixels."""
-    if not isinstance(result, list):
-        return []
-    return [
-        {"box": found.box, "points": found.points, "label": f"{found.label} {found.score:.2f}"}
-        for found in result[:MARKS_SHOWN]
-    ]
