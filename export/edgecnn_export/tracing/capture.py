@@ -4,6 +4,7 @@ import io
 from collections.abc import Sequence
 
 import onnx
+import onnx_ir as ir
 import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
@@ -15,9 +16,7 @@ from edgecnn_export.tracing.output_tree import output_names, tensor_leaves
 from edgecnn_export.tracing.silence import silence
 
 
-def capture(
-    module: nn.Module, *, height: int, width: int, channels: int, opset: int
-) -> onnx.ModelProto:
+def capture(module: nn.Module, *, height: int, width: int, channels: int, opset: int) -> ir.Model:
     """Trace an evaluation-mode module on the CPU.
 
     Returns a graph with one input ``input`` float32[batch,channels,height,width] and the module's
@@ -44,7 +43,7 @@ def capture(
 
 def capture_program(
     program: ExportedProgram, module: nn.Module, sample: Tensor, *, opset: int
-) -> onnx.ModelProto:
+) -> ir.Model:
     """Write an exported program as it is: its sizes and its batch stay what they are.
 
     module: the program's own. sample: float32[N,C,H,W] that it takes.
@@ -60,7 +59,7 @@ def capture_program(
 
 def capture_script(
     module: torch.jit.ScriptModule, *, height: int, width: int, channels: int, opset: int
-) -> onnx.ModelProto:
+) -> ir.Model:
     """Write a TorchScript module; as ``capture``, but whether the batch is free is not proven."""
     with silence(), torch.no_grad():
         shown = _show(module, (channels, height, width))
@@ -81,7 +80,7 @@ def capture_script(
             )
         except Exception as error:
             raise blame.operator_error(error) from error
-    return onnx.load_model_from_string(buffer.getvalue())
+    return ir.from_proto(onnx.load_model_from_string(buffer.getvalue()))
 
 
 def _show(module: nn.Module, chw: Sequence[int]) -> list[object]:
@@ -136,7 +135,7 @@ def _program(module: nn.Module, chw: Sequence[int], dynamic: bool) -> ExportedPr
     raise first
 
 
-def _written(program: ExportedProgram, names: list[str], opset: int) -> onnx.ModelProto:
+def _written(program: ExportedProgram, names: list[str], opset: int) -> ir.Model:
     exported = torch.onnx.export(
         program,
         input_names=[INPUT],
@@ -148,12 +147,11 @@ def _written(program: ExportedProgram, names: list[str], opset: int) -> onnx.Mod
         verbose=False,
     )
     assert exported is not None
-    model = exported.model_proto
-    name_by_module(model)
-    return model
+    name_by_module(exported.model)
+    return exported.model
 
 
-def _decomposed(program: ExportedProgram, names: list[str], opset: int) -> onnx.ModelProto:
+def _decomposed(program: ExportedProgram, names: list[str], opset: int) -> ir.Model:
     try:
         return _written(program, names, opset)
     except Exception as error:

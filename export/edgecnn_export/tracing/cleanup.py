@@ -23,8 +23,8 @@ def clean(model: ir.Model) -> None:
     """Remove what an exporter leaves behind.
 
     Ensures: no functions, no computation on constants alone, no Identity and no unused node; every
-    constant is an initializer, and no two initializers are equal; no doc strings, no metadata, no
-    shapes of intermediate values. Outputs keep their names.
+    constant is an initializer, and no two initializers are equal; no doc strings and no metadata.
+    Outputs keep their names.
     """
     names = [output.name for output in model.graph.outputs]
     common.InlinePass()(model)
@@ -37,6 +37,8 @@ def clean(model: ir.Model) -> None:
             break
     common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
     remove_unused(model)
+    for value in ir.convenience.create_value_mapping(model.graph).values():
+        value.metadata_props.clear()
     restore_outputs(model, names)
 
 

@@ -1,59 +1,52 @@
-"""Names a person can read in a graph: of modules for nodes, ``batch`` for the batch."""
+"""Readable names in a graph: of modules for nodes, ``batch`` for the batch."""
 
 import ast
 import re
 from collections import Counter
-from collections.abc import Iterator
 
-import onnx
+import onnx_ir as ir
 
 INPUT, BATCH = "input", "batch"
 SCOPES = "pkg.torch.onnx.name_scopes"
 WRAPPER = "module"
 
 
-def name_by_module(model: onnx.ModelProto) -> None:
-    """Name every node after the module it stands in: ``blocks.0.conv/Conv``. In place.
+def name_by_module(model: ir.Model) -> None:
+    """Name every node after the module it belongs to: ``blocks.0.conv/Conv``. In place.
 
-    The torch exporter leaves the modules in the node's metadata, and a wrapper of ours before
-    all of them where it had to flatten outputs.
+    The torch exporter writes the modules into the node's metadata; where outputs had to be
+    flattened, a wrapper of ours comes before all of them.
     """
-    wrapped = all(
-        t.name.startswith(f"{WRAPPER}.") for t in model.graph.initializer if "." in t.name
-    )
-    used: Counter[str] = Counter()
-    for node in model.graph.node:
-        scopes = next((p.value for p in node.metadata_props if p.key == SCOPES), "[]")
-        path = ["", *(str(scope) for scope in ast.literal_eval(scopes)[:-1])][-1]
-        path = "" if path.startswith("_") else path
+    weights = [name for name in model.graph.initializers if "." in name]
+    wrapped = all(name.startswith(f"{WRAPPER}.") for name in weights)
+    counts: Counter[str] = Counter()
+    for node in model.graph:
+        scopes = ["", *ast.literal_eval(node.metadata_props.get(SCOPES, "[]"))[:-1]]
+        path = "" if str(scopes[-1]).startswith("_") else str(scopes[-1])
         path = re.sub(rf"^{WRAPPER}(\.|$)", "", path) if wrapped else path
         name = f"{path}/{node.op_type}" if path else node.op_type
-        used[name] += 1
-        node.name = name if used[name] == 1 else f"{name}.{used[name]}"
+        counts[name] += 1
+        node.name = name if counts[name] == 1 else f"{name}.{counts[name]}"
 
 
-def name_batch(model: onnx.ModelProto) -> None:
-    """Call the first axis of the only input ``batch``, wherever it is met. In place."""
-    batch = model.graph.input[0].type.tensor_type.shape.dim[0].dim_param
+def name_batch(model: ir.Model) -> None:
+    """Call the first axis of the only input ``batch``, wherever it occurs. In place."""
+    shape = model.graph.inputs[0].shape
+    batch = shape[0].value if shape and isinstance(shape[0], ir.SymbolicDim) else None
     if not batch:
         return
-    for dim in _dims(model.graph):
-        if dim.dim_param:
-            dim.dim_param = re.sub(rf"\b{re.escape(batch)}\b", BATCH, dim.dim_param)
+    pattern = re.compile(rf"\b{re.escape(batch)}\b")
+    for value in ir.convenience.create_value_mapping(model.graph).values():
+        if value.shape is not None:
+            sizes = (getattr(size, "value", size) for size in value.shape)  # of a SymbolicDim
+            value.shape = ir.Shape(
+                [pattern.sub(BATCH, size) if isinstance(size, str) else size for size in sizes]
+            )
 
 
-def rename(graph: onnx.GraphProto, old: str, new: str) -> None:
-    """Rename a value wherever it is met; who bears the name already becomes NEW.inner. In place."""
-    if old == new:
-        return
-    names = {old: new, new: f"{new}.inner"}
-    for node in graph.node:
-        node.input[:] = [names.get(name, name) for name in node.input]
-        node.output[:] = [names.get(name, name) for name in node.output]
-    for value in (*graph.input, *graph.output, *graph.value_info, *graph.initializer):
-        value.name = names.get(value.name, value.name)
-
-
-def _dims(graph: onnx.GraphProto) -> Iterator[onnx.TensorShapeProto.Dimension]:
-    for value in (*graph.input, *graph.output, *graph.value_info):
-        yield from value.type.tensor_type.shape.dim
+def rename(graph: ir.Graph, value: ir.Value, name: str) -> None:
+    """Rename a value; another one of that name becomes NAME.inner. In place."""
+    other = ir.convenience.create_value_mapping(graph).get(name)
+    if other is not None and other is not value:
+        ir.convenience.rename_values(other, f"{name}.inner")
+    value.name = name

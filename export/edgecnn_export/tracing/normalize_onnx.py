@@ -4,14 +4,10 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
-import onnx
 import onnx_ir as ir
 from numpy.typing import NDArray
-from onnx import helper, numpy_helper, version_converter
-from onnx_ir.passes.common import (
-    LiftConstantsToInitializersPass,
-    RemoveInitializersFromInputsPass,
-)
+from onnx import version_converter
+from onnx_ir.passes import common
 
 from edgecnn_export.tracing.naming import BATCH, INPUT, rename
 from edgecnn_export.tracing.strip_nms import strip_nms
@@ -22,33 +18,40 @@ OLDEST_OPSET = 13
 """Per-channel QuantizeLinear needs it; engines read everything from there on."""
 GOOD_OPSET = 18
 TOLERANCE = 1e-3
-"""Relative: the same picture alone and in a batch may be added up in another order."""
+"""Relative: an image alone and in a batch may be summed in another order."""
 
 Planes = NDArray[np.float32]
 
 
 def normalize_onnx(
-    model: onnx.ModelProto, *, height: int, width: int, channels: int, opset: int
-) -> onnx.ModelProto:
+    model: ir.Model, *, height: int, width: int, channels: int, opset: int
+) -> ir.Model:
     """A copy with one input ``input`` float32[batch,channels,height,width].
 
-    Batch is dynamic where two pictures at once give what each gives alone, else the one size the
-    graph takes. A graph that ends in NonMaxSuppression is cut before it. What is returned has run
-    in ONNX Runtime and gave what the graph gave before its operator set was converted.
-    Raises UnsupportedModelError for several inputs, another channel count, a size the graph does
-    not take, and an operator set that cannot be converted.
+    Batch is dynamic where two images at once give what each gives alone, else the one size the
+    graph takes. A graph that ends in NonMaxSuppression is cut before it. The result has run in
+    ONNX Runtime and gives what the graph gave before its operator set was converted.
+
+    Args:
+        model: One float input N,C,H,W; not changed.
+        height: The size asked for.
+        width: The size asked for.
+        channels: Of the image.
+        opset: The newest operator set allowed.
+
+    Raises:
+        UnsupportedModelError: The graph has several inputs, another channel count, does not take
+            the size, or its operator set cannot be converted.
     """
-    working = ir.from_proto(model)
-    RemoveInitializersFromInputsPass()(working)
-    LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(working)
-    given: onnx.ModelProto = ir.to_proto(working)
-    name, own = _only_input(given, channels)
-    rename(given.graph, name, INPUT)
-    _check_fixed_sizes(given.graph, own, (height, width))
-    strip_nms(given.graph)
+    model = model.clone()
+    common.RemoveInitializersFromInputsPass()(model)
+    common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
+    declared = _name_input(model.graph, channels)
+    _check_fixed_sizes(model.graph, declared, (height, width))
+    strip_nms(model)
     size = (channels, height, width)
-    alone, expected = _run_at(given, size, own)
-    converted = _at_opset(given, alone, expected, opset)
+    expected = _run_at(model, size, declared)
+    converted = _at_opset(model, expected, opset)
     batch = len(expected.planes)
     if batch == 1:
         for free in _batched(converted, (BATCH, *size)):
@@ -59,140 +62,126 @@ def normalize_onnx(
     return _with_output_shapes(_sized(converted, (batch, *size)), shapes)
 
 
-def _only_input(model: onnx.ModelProto, channels: int) -> tuple[str, tuple[int, ...]]:
-    """Name and shape (0: free) of the one picture the graph reads."""
-    weights = {tensor.name for tensor in model.graph.initializer}
-    inputs = [value for value in model.graph.input if value.name not in weights]
-    if len(inputs) != 1:
-        names = ", ".join(value.name for value in inputs) or "none"
+def _name_input(graph: ir.Graph, channels: int) -> tuple[int, ...]:
+    """Call the one image the graph reads ``input``; its declared sizes, 0 where free."""
+    if len(graph.inputs) != 1:
+        names = ", ".join(str(value.name) for value in graph.inputs) or "none"
         raise UnsupportedModelError(
-            f"the graph has {len(inputs)} inputs ({names}); a bundle feeds one picture: make the "
-            "others constants, or export the part that reads the picture"
+            f"the graph has {len(graph.inputs)} inputs ({names}); a bundle feeds one picture: make "
+            "the others constants, or export the part that reads the picture"
         )
-    kind = inputs[0].type.tensor_type
-    dims = kind.shape.dim
-    if kind.elem_type != onnx.TensorProto.FLOAT or len(dims) != 4:
-        shape = [dim.dim_value or dim.dim_param or "?" for dim in dims]
-        dtype = helper.tensor_dtype_to_string(kind.elem_type).split(".")[-1].lower()
+    value = graph.inputs[0]
+    sizes = tuple(size if isinstance(size, int) else 0 for size in value.shape or ())
+    if value.dtype != ir.DataType.FLOAT or len(sizes) != 4:
+        kind = f"{value.dtype}".lower() + str(list(value.shape or ()))
         raise UnsupportedModelError(
-            f"the graph's input {inputs[0].name!r} is {dtype}{shape}; a bundle is made from "
-            "float32[N,C,H,W]: export the model without its preprocessing"
+            f"the graph's input {value.name!r} is {kind}; a bundle is made from float32[N,C,H,W]: "
+            "export the model without its preprocessing"
         )
-    if dims[1].dim_value not in {0, channels}:
+    if sizes[1] not in {0, channels}:
         raise UnsupportedModelError(
-            f"the graph's input has {dims[1].dim_value} channels, and {channels} were asked for: "
+            f"the graph's input has {sizes[1]} channels, and {channels} were asked for: "
             "--color gray is one channel, rgb and bgr are three"
         )
-    return inputs[0].name, tuple(dim.dim_value for dim in dims)
+    rename(graph, value, INPUT)
+    return sizes
 
 
-def _check_fixed_sizes(graph: onnx.GraphProto, own: Sequence[int], asked: tuple[int, int]) -> None:
+def _check_fixed_sizes(graph: ir.Graph, declared: Sequence[int], size: tuple[int, int]) -> None:
     """Refuse another size than the graph's own where it would scale to sizes written into it."""
-    if all(mine in {0, wanted} for mine, wanted in zip(own[2:], asked, strict=True)):
+    if all(own in {0, wanted} for own, wanted in zip(declared[2:], size, strict=True)):
         return
-    constants = {tensor.name for tensor in graph.initializer}
-    for node in graph.node:
-        if node.op_type == "Resize" and len(node.input) > 3 and node.input[3] in constants:
+    for node in graph:
+        sizes = node.inputs[3] if node.op_type == "Resize" and len(node.inputs) > 3 else None
+        if sizes is not None and sizes.is_initializer():
             raise UnsupportedModelError(
-                f"the graph scales to a fixed size inside (node {node.name or node.output[0]}), so "
-                f"it cannot take {asked[1]}x{asked[0]}: use its own, --input {own[3]}x{own[2]}, or "
-                "export it again at that size"
+                f"the graph scales to a fixed size inside (node {node.name}), so it cannot take "
+                f"{size[1]}x{size[0]}: use its own, --input {declared[3]}x{declared[2]}, or export "
+                "it again at that size"
             )
 
 
 class _Expected:
-    """Pictures and what the graph gave for them."""
+    """Images, and what the graph gave for them."""
 
-    def __init__(self, model: onnx.ModelProto, planes: Planes) -> None:
+    def __init__(self, model: ir.Model, planes: Planes) -> None:
         self.planes = planes
-        self.outputs = _run(model, planes)
+        self.outputs = _run(_sized(model, planes.shape), planes)
 
-    def given_by(self, model: onnx.ModelProto) -> bool:
+    def given_by(self, model: ir.Model) -> bool:
         """Whether another graph gives the same."""
         try:
-            found = _run(model, self.planes)
+            outputs = _run(_sized(model, self.planes.shape), self.planes)
         except Exception:
             return False
-        return all(_close(a, b) for a, b in zip(found, self.outputs, strict=True))
+        return all(_close(a, b) for a, b in zip(outputs, self.outputs, strict=True))
 
 
-def _pictures(count: int, size: Sequence[int]) -> Planes:
+def _images(count: int, size: Sequence[int]) -> Planes:
     return np.random.default_rng(count).uniform(-1, 1, (count, *size)).astype(np.float32)
 
 
-def _run_at(
-    model: onnx.ModelProto, size: Sequence[int], own: Sequence[int]
-) -> tuple[onnx.ModelProto, _Expected]:
-    """The graph at this size: one picture at a time, else as many as it was exported with."""
+def _run_at(model: ir.Model, size: Sequence[int], declared: Sequence[int]) -> _Expected:
+    """What the graph gives at this size: for one image, else for its own batch."""
     first: Exception | None = None
-    for batch in dict.fromkeys((1, own[0] or 1)):
-        sized = _sized(model, (batch, *size))
+    for batch in dict.fromkeys((1, declared[0] or 1)):
         try:
-            return sized, _Expected(sized, _pictures(batch, size))
+            return _Expected(model, _images(batch, size))
         except Exception as error:
             first = first or error
     assert first is not None
-    raise _wrong_size(own, size, first) from first
+    raise _size_error(declared, size, first) from first
 
 
-def _at_opset(
-    model: onnx.ModelProto, alone: onnx.ModelProto, expected: _Expected, opset: int
-) -> onnx.ModelProto:
+def _at_opset(model: ir.Model, expected: _Expected, opset: int) -> ir.Model:
     """The graph in an operator set up to ``opset``, converted where it is old and that is exact."""
-    found = next((o.version for o in model.opset_import if o.domain in {"", "ai.onnx"}), 1)
-    if GOOD_OPSET <= found <= opset:
+    own = model.opset_imports.get("", model.opset_imports.get("ai.onnx", 1))
+    if GOOD_OPSET <= own <= opset:
         return model
     for target in dict.fromkeys((opset, GOOD_OPSET)):
         try:
-            if expected.given_by(version_converter.convert_version(alone, target)):
-                return version_converter.convert_version(model, target)
+            proto = version_converter.convert_version(ir.to_proto(model), target)
         except (RuntimeError, ValueError, version_converter.ConvertError):
             continue
-    if OLDEST_OPSET <= found <= opset:
+        converted = ir.from_proto(proto)
+        if expected.given_by(converted):
+            return converted
+    if OLDEST_OPSET <= own <= opset:
         return model
     raise UnsupportedModelError(
-        f"operator set {found} cannot be brought to {opset}: export the model again with "
+        f"operator set {own} cannot be brought to {opset}: export the model again with "
         f"opset_version={opset}"
     )
 
 
-def _sized(model: onnx.ModelProto, shape: Sequence[int | str]) -> onnx.ModelProto:
+def _sized(model: ir.Model, shape: Sequence[int | str]) -> ir.Model:
     """A copy with this input shape, and every other shape inferred anew."""
-    sized = onnx.ModelProto()
-    sized.CopyFrom(model)
-    graph = sized.graph
-    del graph.value_info[:]
-    for value in graph.input:
-        if value.name == INPUT:
-            value.CopyFrom(helper.make_tensor_value_info(INPUT, onnx.TensorProto.FLOAT, shape))
-    for value in graph.output:
-        value.type.tensor_type.ClearField("shape")
-    return onnx.shape_inference.infer_shapes(sized, data_prop=True)
+    sized = model.clone()
+    for node in sized.graph:
+        for value in node.outputs:
+            value.shape = None
+    sized.graph.inputs[0].shape = ir.Shape(shape)
+    common.ShapeInferencePass(check_type=False, strict_mode=False)(sized)
+    return sized
 
 
-def _batched(model: onnx.ModelProto, shape: Sequence[int | str]) -> Iterator[onnx.ModelProto]:
+def _batched(model: ir.Model, shape: Sequence[int | str]) -> Iterator[ir.Model]:
     """The graph with a free batch as it is, and with ``1`` in Reshape targets made "as before"."""
     yield _sized(model, shape)
-    freed = onnx.ModelProto()
-    freed.CopyFrom(model)
-    targets = {
-        node.input[1]
-        for node in freed.graph.node
-        if node.op_type == "Reshape"
-        and not any(a.name == "allowzero" and a.i for a in node.attribute)
-    }
-    for tensor in freed.graph.initializer:
-        values = numpy_helper.to_array(tensor)
-        if tensor.name in targets and values.ndim == 1 and len(values) > 1 and values[0] == 1:
-            tensor.CopyFrom(numpy_helper.from_array(np.array([0, *values[1:]]), tensor.name))
+    freed = model.clone()
+    for node in freed.graph:
+        if node.op_type != "Reshape" or node.attributes.get_int("allowzero", 0):
+            continue
+        target = node.inputs[1]
+        values = target.const_value.numpy() if target and target.const_value else np.empty(0)
+        if target is not None and values.ndim == 1 and len(values) > 1 and values[0] == 1:
+            target.const_value = ir.tensor(np.array([0, *values[1:]]), name=target.name)
     yield _sized(freed, shape)
 
 
-def _shapes_in_batches(
-    model: onnx.ModelProto, size: Sequence[int]
-) -> list[tuple[int | str, ...]] | None:
-    """Output shapes, where two pictures at once give what each gives alone; else None."""
-    planes = _pictures(2, size)
+def _shapes_in_batches(model: ir.Model, size: Sequence[int]) -> list[tuple[int | str, ...]] | None:
+    """Output shapes, where two images at once give what each gives alone; else None."""
+    planes = _images(2, size)
     try:
         both, *alone = (_run(model, part) for part in (planes, planes[:1], planes[1:]))
     except Exception:
@@ -214,34 +203,33 @@ def _stacked(both: NDArray[Any], alone: Sequence[NDArray[Any]]) -> int | None:
     return axes[0] if _close(both, np.concatenate(alone, axes[0])) else None
 
 
-def _with_output_shapes(
-    model: onnx.ModelProto, shapes: Sequence[Sequence[int | str]]
-) -> onnx.ModelProto:
-    for output, shape in zip(model.graph.output, shapes, strict=True):
-        kind = output.type.tensor_type.elem_type
-        output.CopyFrom(helper.make_tensor_value_info(output.name, kind, shape))
+def _with_output_shapes(model: ir.Model, shapes: Sequence[Sequence[int | str]]) -> ir.Model:
+    for output, shape in zip(model.graph.outputs, shapes, strict=True):
+        output.shape = ir.Shape(shape)
     return model
 
 
-def _close(found: NDArray[Any], wanted: NDArray[Any]) -> bool:
-    if found.shape != wanted.shape:
+def _close(values: NDArray[Any], expected: NDArray[Any]) -> bool:
+    if values.shape != expected.shape:
         return False
-    scale = float(np.abs(wanted).max(initial=0)) or 1.0
-    return bool(np.abs(found - wanted).max(initial=0) <= TOLERANCE * scale)
+    scale = float(np.abs(expected).max(initial=0)) or 1.0
+    return bool(np.abs(values - expected).max(initial=0) <= TOLERANCE * scale)
 
 
-def _run(model: onnx.ModelProto, planes: Planes) -> list[NDArray[Any]]:
-    session = open_session(model.SerializeToString(), severity=FATAL)
+def _run(model: ir.Model, planes: Planes) -> list[NDArray[Any]]:
+    session = open_session(ir.to_proto(model).SerializeToString(), severity=FATAL)
     return list(session.run(None, {INPUT: planes}))
 
 
-def _wrong_size(own: Sequence[int], size: Sequence[int], error: Exception) -> UnsupportedModelError:
+def _size_error(
+    declared: Sequence[int], size: Sequence[int], error: Exception
+) -> UnsupportedModelError:
     _, height, width = size
     reason = " ".join(str(error).split())[:300]
     advice = (
-        f"its own size is {own[3]}x{own[2]}: --input {own[3]}x{own[2]}, or export it again at "
-        f"{width}x{height}"
-        if own[2] and own[3]
+        f"its own size is {declared[3]}x{declared[2]}: --input {declared[3]}x{declared[2]}, or "
+        f"export it again at {width}x{height}"
+        if declared[2] and declared[3]
         else "try a multiple of 32 in both directions"
     )
     return UnsupportedModelError(

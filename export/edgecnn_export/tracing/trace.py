@@ -25,7 +25,7 @@ def trace(
     """
     size = {"height": height, "width": width, "channels": channels}
     if loaded.onnx is not None:
-        model = normalize_onnx(loaded.onnx, **size, opset=opset)
+        model = normalize_onnx(ir.from_proto(loaded.onnx), **size, opset=opset)
     elif loaded.program is not None:
         model = normalize_onnx(_from_program(loaded, **size, opset=opset), **size, opset=opset)
     elif isinstance(loaded.module, torch.jit.ScriptModule):
@@ -36,16 +36,15 @@ def trace(
         assert loaded.module is not None
         model = capture(loaded.module, **size, opset=opset)
     name_batch(model)
-    working = ir.from_proto(model)
-    clean(working)
-    working.ir_version = IR_VERSION
-    traced: onnx.ModelProto = ir.to_proto(working)
+    clean(model)
+    model.ir_version = IR_VERSION
+    traced: onnx.ModelProto = ir.to_proto(model)
     return traced
 
 
 def _from_program(
     loaded: LoadedModel, *, height: int, width: int, channels: int, opset: int
-) -> onnx.ModelProto:
+) -> ir.Model:
     assert loaded.program is not None
     assert loaded.module is not None
     batch = (input_shape(loaded) or (None,))[0] or 1

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnx_ir as ir
 import onnxruntime as ort
 import pytest
 from onnx import TensorProto, helper, numpy_helper
@@ -59,7 +60,8 @@ def shape(value: onnx.ValueInfoProto) -> list[int | str]:
 
 
 def adapted(model: onnx.ModelProto, height: int = 16, width: int = 16, **more: int):
-    return normalize_onnx(model, height=height, width=width, **{"channels": 3, "opset": 20, **more})
+    settings = {"height": height, "width": width, "channels": 3, "opset": 20, **more}
+    return ir.to_proto(normalize_onnx(ir.from_proto(model), **settings))
 
 
 @pytest.mark.parametrize("height", [32, 16])
