@@ -75,7 +75,8 @@ def open_bundle(path: str | Path, *, digest: str = "") -> Bundle:
     for name, expected in manifest_files(manifest).items():
         _check_file(root, name, expected)
     for artifact in manifest.artifacts:
-        refuse_external_data(root / artifact.file)
+        if artifact.format == "onnx":
+            refuse_external_data(root / artifact.file)
     found = hashlib.sha256(raw).hexdigest()
     if digest and digest != found:
         raise BundleError(f"{root}: its digest is {found}, not the pinned {digest}")
@@ -107,6 +108,8 @@ def manifest_files(manifest: Manifest) -> dict[str, str]:
     """Every file a bundle has besides its manifest, with its sha256."""
     files = {artifact.file: artifact.sha256 for artifact in manifest.artifacts}
     files[manifest.golden.file] = manifest.golden.sha256
+    for artifact in manifest.artifacts:
+        files |= artifact.companions
     return files | manifest.files
 
 

@@ -216,15 +216,26 @@ TARGETS: tuple[Target, ...] = get_args(Target)
 
 
 class Artifact(Part, frozen=True, kw_only=True):
-    """One file an engine can load.
+    """What an engine can load: one file, and others that belong to it in some formats.
 
-    target: ``any`` (float), ``cpu`` (unsigned activations), ``openvino`` (the same, not rounded
-        between a layer and its activation), ``cpu-rr`` (reduced range weights), ``trt`` (signed,
-        symmetric).
+    Attributes:
+        file: The file that is opened.
+        companions: Further files it consists of, with their sha256; an ONNX file has none.
+        format: What kind of file it is. Engines say which they load (``Engine.formats``); one
+            that no engine here knows is never a candidate.
+        precision: What its weights are.
+        target: ``any`` (float), ``cpu`` (unsigned activations), ``openvino`` (the same, not
+            rounded between a layer and its activation), ``cpu-rr`` (reduced-range weights),
+            ``trt`` (signed, symmetric).
+        sha256: Of ``file``.
+        bytes: Size of ``file``.
+        runs: What export measured, per engine and precision.
+        quality: What labeled images say of it, if there were any.
     """
 
     file: FileName
-    format: Literal["onnx"] = "onnx"
+    companions: dict[FileName, Sha256] = {}
+    format: Annotated[str, Meta(pattern="^[a-z0-9][a-z0-9-]{0,30}$")] = "onnx"
     precision: Literal["fp32", "fp16", "int8"]
     target: Target = "any"
     sha256: Sha256

@@ -27,6 +27,7 @@ from edgecnn_runtime.bundle.bundle import (
     unpack,
 )
 from edgecnn_runtime.errors import BundleError, EdgecnnError, UsageError
+from edgecnn_runtime.selection.candidates import candidates
 
 SAME_FOLDER = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 
@@ -161,6 +162,24 @@ def test_a_manifest_of_the_first_schema_is_read_as_it_was_meant(bundle):
     assert open_bundle(bundle).manifest == before
     (bundle / "manifest.json").write_text(json.dumps(flat | {"colour": "bgr"}))
     with pytest.raises(BundleError, match="colour"):
+        open_bundle(bundle)
+
+
+def test_an_artifact_of_another_format_has_companions_that_are_hashed_and_packed(bundle, tmp_path):
+    """Two files, as ncnn has them; no engine here loads them, so nothing is chosen wrongly."""
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    (bundle / "model.ncnn.param").write_text("7767517")
+    (bundle / "model.ncnn.bin").write_bytes(b"weights")
+    digest = files.sha256_file(bundle / "model.ncnn.bin")
+    entry = {"file": "model.ncnn.param", "format": "ncnn", "precision": "fp16", "bytes": 7}
+    companions = {"model.ncnn.bin": digest}
+    rehash(bundle, artifacts=[*manifest["artifacts"], entry | {"companions": companions}])
+    opened = open_bundle(bundle)
+    assert {c.artifact.format for c in candidates(opened)} == {"onnx"}
+    unpacked = unpack(pack(opened, tmp_path / "tiny.tar"), tmp_path / "there")
+    assert (unpacked.path / "model.ncnn.bin").read_bytes() == b"weights"
+    (bundle / "model.ncnn.bin").write_bytes(b"others")
+    with pytest.raises(BundleError, match=r"model\.ncnn\.bin is not what the manifest says"):
         open_bundle(bundle)
 
 
