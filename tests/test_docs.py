@@ -78,6 +78,16 @@ def test_every_exit_code_is_documented(root: Path) -> None:
         assert f"| {code} |" in text
 
 
+def test_every_error_is_in_the_troubleshooting_page(root: Path) -> None:
+    from edgecnn_runtime import errors
+
+    text = (root / "docs" / "troubleshooting.md").read_text()
+    kinds = [kind for kind in vars(errors).values() if isinstance(kind, type)]
+    for kind in kinds:
+        assert f"| [`{kind.__name__}`]" in text, kind
+        assert f"| {kind.exit_code} |" in text, kind
+
+
 def pages(root: Path) -> list[Path]:
     """Every page that a person reads, on the site or in the repository."""
     documents = [root / "README.md", root / "CONTRIBUTING.md", root / "runtime" / "README.md"]
