@@ -11,35 +11,22 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from edgecnn_runtime.model import Model as Model
     from edgecnn_runtime.model import load as load
-    from edgecnn_runtime.types import Box as Box
-    from edgecnn_runtime.types import Classification as Classification
-    from edgecnn_runtime.types import Detection as Detection
-    from edgecnn_runtime.types import Embedding as Embedding
-    from edgecnn_runtime.types import Frame as Frame
-    from edgecnn_runtime.types import Reading as Reading
-    from edgecnn_runtime.types import Result as Result
+    from edgecnn_runtime.types import *  # noqa: F403  (so that a new result type needs no line here)
 
 __version__ = "0.2.0"
 
-_HOMES = {
-    "load": "model",
-    "Model": "model",
-    "Box": "types",
-    "Classification": "types",
-    "Detection": "types",
-    "Embedding": "types",
-    "Frame": "types",
-    "Reading": "types",
-    "Result": "types",
-}
+_OF_MODEL = ("load", "Model")
 
 
 def __getattr__(name: str) -> Any:
-    """Import what is asked for when it is: a command that needs no model loads no OpenCV."""
-    if name in _HOMES:
-        return getattr(import_module(f"edgecnn_runtime.{_HOMES[name]}"), name)
+    """Import a name when it is used: a command that needs no model loads no OpenCV."""
+    if name in _OF_MODEL:
+        return getattr(import_module("edgecnn_runtime.model"), name)
+    types = import_module("edgecnn_runtime.types")
+    if name in types.__all__:
+        return getattr(types, name)
     raise AttributeError(f"module 'edgecnn_runtime' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return [*globals(), *_HOMES]
+    return [*globals(), *_OF_MODEL, *import_module("edgecnn_runtime.types").__all__]

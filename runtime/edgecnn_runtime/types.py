@@ -11,6 +11,11 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+__all__ = [
+    "Box", "Classification", "Detection", "Embedding", "Floats", "Frame", "FrameResult", "Pixels",
+    "Point", "Reading", "Result", "Tensors", "Timings",
+]  # fmt: skip
+
 Pixels: TypeAlias = NDArray[np.uint8]
 """uint8[H,W,3] (one picture) or uint8[N,H,W,3] (a batch), BGR, C-contiguous rows."""
 

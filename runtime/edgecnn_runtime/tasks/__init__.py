@@ -18,7 +18,8 @@ TASKS: Mapping[str, Task[Any]] = {
     "detect": detect,
     "embed": embed,
 }
-"""Every task by its name in manifests, settings and on the command line."""
+"""Every task by its name in manifests, settings and on the command line. A table of results has
+their columns in this order, so a new task is added at the end."""
 
 
 def task_of(model: ModelSpec) -> Task[Any]:
