@@ -1,1 +1,1 @@
-"""A float graph → the graph that ships: pixels in, the same numbers in fewer steps."""
+"""A float graph → the graph that ships: pixels in, the same results in fewer steps."""

@@ -7,7 +7,7 @@ import onnx
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from edgecnn_export.graph.nodes import Convolution, attribute, constant, convolution
+from edgecnn_export.graph.nodes import Convolution, constant, convolution
 from edgecnn_runtime.bundle.manifest import Input
 
 PIXELS = "pixels"
@@ -19,11 +19,14 @@ RGB_OF_BGR = [2, 1, 0]
 def fold_pixels(model: onnx.ModelProto, spec: Input) -> onnx.ModelProto:
     """A copy that takes raw pixels: color order, mean and std go into the graph.
 
-    model: float graph with one input float32[N,C,H,W], normalized, in the colors of ``spec``.
-    The result begins Cast → Transpose, because the TensorRT parser refuses to transpose uint8.
-    Where only convolutions read the input, scale and color order go into their weights,
-    exactly, and the mean stays a Sub before them: padding then still adds what it did, zeros
-    of normalized input. Where anything else reads it, the steps are spelled out.
+    The copy begins Cast → Transpose, because the TensorRT parser refuses to transpose uint8. Where
+    only convolutions read the input, scale and color order go into their weights, exactly, and the
+    mean stays a Sub before them: padding then still adds zeros of normalized input. Where anything
+    else reads it, every step is a node.
+
+    Args:
+        model: A float graph with one input float32[N,C,H,W], normalized, in the colors of ``spec``.
+        spec: How the model was trained.
     """
     working = ir.from_proto(model)
     graph = working.graph
@@ -31,11 +34,7 @@ def fold_pixels(model: onnx.ModelProto, spec: Input) -> onnx.ModelProto:
     assert old.shape is not None
     batch, channels, height, width = old.shape
     readers = [convolution(use.node) for use in old.uses() if not _reads_shape(use.node, spec)]
-    pixels = ir.Value(
-        name=PIXELS,
-        shape=ir.Shape([batch, height, width, 3]),
-        type=ir.TensorType(ir.DataType.UINT8),
-    )
+    pixels = ir.val(PIXELS, ir.DataType.UINT8, [batch, height, width, 3])
     entry = _Entry(graph, pixels)
     entry.add("Cast", "pixels_to_float", attributes={"to": ir.DataType.FLOAT})
     entry.add("Transpose", "pixels_to_planes", attributes={"perm": [0, 3, 1, 2]})
@@ -58,17 +57,17 @@ def fold_pixels(model: onnx.ModelProto, spec: Input) -> onnx.ModelProto:
 
 
 def _reads_shape(node: ir.Node, spec: Input) -> bool:
-    """Whether a node asks for sizes only, and those are the same before recoloring."""
+    """Whether a node only reads sizes, and those are the same before recoloring."""
     if node.op_type != "Shape":
         return False
-    batch_only = attribute(node, "start", 0) == 0 and attribute(node, "end", None) == 1
+    batch_only = node.attributes.get_int("start", 0) == 0 and node.attributes.get_int("end") == 1
     return batch_only or spec.color != "gray"
 
 
 def _per_channel(spec: Input) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Mean and 1/std in the order of the camera's channels; one value each for gray."""
-    numbers = spec.normalization
-    mean, std = np.array(numbers.mean, np.float64), np.array(numbers.std, np.float64)
+    mean = np.array(spec.normalization.mean, np.float64)
+    std = np.array(spec.normalization.std, np.float64)
     if spec.color == "rgb":
         mean, std = mean[::-1], std[::-1]
     return mean, 1.0 / std
@@ -77,7 +76,7 @@ def _per_channel(spec: Input) -> tuple[NDArray[np.float64], NDArray[np.float64]]
 def _absorbs(reader: Convolution, spec: Input) -> bool:
     """Whether color and scale fit into a convolution's weights.
 
-    A grouped one cannot take its channels from another group, so it must not be reordered.
+    A grouped one cannot take channels from another group, so its channels must not be reordered.
     """
     if reader.weight.ndim != 4:
         return False

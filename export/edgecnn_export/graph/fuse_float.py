@@ -1,8 +1,8 @@
-"""The last passes over a float graph: the same numbers in fewer, fuller steps.
+"""The last passes over a float graph: the same results in fewer, fuller steps.
 
-They come after quantization has taken its copy, because they trade what it needs (an activation of
-its own for each head, planes for each color) for speed. Each pass has the shape of those in
-``optimize``: an ``onnx_ir`` model, rewritten in place; what it requires and ensures.
+They do not run on the graph that is quantized, because they trade what quantization needs (an
+activation of its own for each head, a plane for each color) for speed. Each pass has the shape of
+those in ``optimize``: an ``onnx_ir`` model, rewritten in place; what it requires and ensures.
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,6 @@ import onnx_ir as ir
 
 from edgecnn_export.graph.nodes import (
     Convolution,
-    attribute,
     const_value,
     constant,
     convolution,
@@ -25,7 +24,7 @@ BLOCK = 16
 """Channels an engine computes at once; a convolution of fewer computes as many for nothing."""
 
 UNARY = {"Relu", "Sigmoid", "HardSigmoid", "HardSwish", "LeakyRelu", "Elu", "Tanh", "Softplus"}
-"""Operators that treat every number alike."""
+"""Operators that work on each value alone."""
 
 
 def fuse_float(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -38,10 +37,10 @@ def fuse_float(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def merge_sibling_convs(model: ir.Model) -> None:
-    """Let small convolutions over one input be one, and split what comes out.
+    """Merge small convolutions over one input, and split the result.
 
-    A detector's heads (YuNet: 1, 1, 4 and 10 channels) each fill a part of a block. What follows
-    all of them alike, depthwise convolutions and activations, is joined too.
+    A detector's heads (YuNet: 1, 1, 4 and 10 channels) each fill a part of a block. Depthwise
+    convolutions and activations that follow all of them alike are merged too.
     Ensures: no two convolutions over one input are left that would fill fewer blocks together.
     """
     graph = model.graph
@@ -55,8 +54,8 @@ def merge_sibling_convs(model: ir.Model) -> None:
 def nhwc_stem(model: ir.Model) -> None:
     """Convolve the camera's B, G, R, B, G, R … as one plane three times as wide.
 
-    A kernel that is three times as wide and steps three times as far sees the same numbers, so the
-    picture need not be taken apart into planes: 2 to 5 % of a run for small networks.
+    A kernel three times as wide with a stride three times as large reads the same values, so the
+    image need not be split into planes: 2 to 5 % of a run for small networks.
     Requires: a graph that begins Cast → Transpose, perhaps → Sub, from ``fold_pixels``.
     Ensures: where only convolutions of all three planes read them, no Transpose is left there.
     """
@@ -109,8 +108,8 @@ def _widen(kernel: Convolution) -> None:
 
 def _alike(value: ir.Value) -> list[Convolution]:
     """The convolutions over a value that would fill fewer blocks together than apart."""
-    found = [convolution(use.node) for use in value.uses() if use.idx == 0]
-    readers = [reader for reader in found if reader is not None and reader.group == 1]
+    convs = [convolution(use.node) for use in value.uses() if use.idx == 0]
+    readers = [reader for reader in convs if reader is not None and reader.group == 1]
     if not readers:
         return []
     heads = [head for head in readers if _form(head) == _form(readers[0]) and _partial(head)]
@@ -131,7 +130,7 @@ def _blocks(heads: Sequence[Convolution], *, together: bool) -> int:
 
 
 def _join(graph: ir.Graph, heads: Sequence[Convolution]) -> None:
-    """One convolution instead of several, as far down as all of them go alike; then Split."""
+    """Replace several convolutions, and what follows all of them alike, by one; then split."""
     sizes = [len(head.weight) for head in heads]
     values = [head.output for head in heads]
     joined = _joined(graph, heads, heads[0].node.inputs[0])
@@ -153,7 +152,7 @@ def _join(graph: ir.Graph, heads: Sequence[Convolution]) -> None:
 def _step(
     graph: ir.Graph, steps: Sequence[ir.Node | None], sizes: Sequence[int], before: ir.Value
 ) -> ir.Value | None:
-    """What follows all heads alike, joined; None where they part."""
+    """The node that follows all heads alike, merged; None where they differ."""
     first = steps[0]
     if first is None or any(step is None or step.outputs[0].is_graph_output() for step in steps):
         return None
@@ -164,12 +163,11 @@ def _step(
         ):
             return None
         return _append(graph, ir.node(first.op_type, [before], _settings(first)), first)
-    found = [convolution(node) for node in nodes]
     depthwise = [
-        one for one, size in zip(found, sizes, strict=True)
-        if one is not None and one.group == one.channels == len(one.weight) == size
+        conv for conv, size in zip(map(convolution, nodes), sizes, strict=True)
+        if conv is not None and conv.group == conv.channels == len(conv.weight) == size
     ]  # fmt: skip
-    if len(depthwise) != len(nodes) or len({_form(one) for one in depthwise}) > 1:
+    if len(depthwise) != len(nodes) or len({_form(conv) for conv in depthwise}) > 1:
         return None
     return _joined(graph, depthwise, before, group=sum(sizes))
 
@@ -203,7 +201,7 @@ def _append(graph: ir.Graph, node: ir.Node, like: ir.Node) -> ir.Value:
 
 
 def _settings(node: ir.Node) -> dict[str, object]:
-    return {name: attribute(node, name, None) for name in node.attributes}
+    return {name: attribute.value for name, attribute in node.attributes.items()}
 
 
 def _set(node: ir.Node, name: str, values: Sequence[int]) -> None:

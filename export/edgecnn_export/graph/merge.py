@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 
 from edgecnn_export.graph.nodes import (
     Convolution,
-    attribute,
     const_value,
     convolution,
     replace_constant,
@@ -16,14 +15,14 @@ from edgecnn_export.graph.nodes import (
 )
 
 Affine: TypeAlias = tuple[NDArray[np.float64], NDArray[np.float64]]
-"""Scale and shift, one value a channel."""
+"""Scale and shift, one value per channel."""
 
 
 def fold_affine(model: ir.Model) -> None:
     """Scale and shift a convolution's (or Gemm's) weights instead of its output.
 
-    Requires: BatchNormalization with constant statistics; Add and Mul with one constant a channel.
-    Ensures: none is left behind a Conv (BatchNormalization: or Gemm) that it alone reads.
+    Requires: BatchNormalization with constant statistics; Add and Mul with a constant per channel.
+    Ensures: none is left that alone reads a Conv's (BatchNormalization: or Gemm's) output.
     """
     for node in list(model.graph):
         before, affine = _affine(node)
@@ -62,19 +61,19 @@ def merge_branches(model: ir.Model) -> None:
 
 
 def _affine(node: ir.Node) -> tuple[ir.Value | None, Affine | None]:
-    """What a node scales and shifts, and by how much a channel: y = x·scale + shift."""
+    """What a node scales and shifts, and by how much per channel: y = x·scale + shift."""
     if node.op_type == "BatchNormalization":
         return node.inputs[0], _normalization(node)
     if node.op_type not in {"Add", "Mul"}:
         return None, None
     for value, other in (node.inputs, reversed(node.inputs)):
-        found = convolution(value.producer()) if value is not None else None
+        conv = convolution(value.producer()) if value is not None else None
         constant = const_value(other)
-        if found is None or constant is None or constant.ndim > found.weight.ndim:
+        if conv is None or constant is None or constant.ndim > conv.weight.ndim:
             continue
-        shape = (1,) * (found.weight.ndim - constant.ndim) + constant.shape
-        channels = found.weight.shape[0]
-        if constant.size != 1 and shape != (1, channels, *[1] * (found.weight.ndim - 2)):
+        shape = (1,) * (conv.weight.ndim - constant.ndim) + constant.shape
+        channels = conv.weight.shape[0]
+        if constant.size != 1 and shape != (1, channels, *[1] * (conv.weight.ndim - 2)):
             continue
         column = np.broadcast_to(constant.astype(np.float64).reshape(-1), (channels,))
         if node.op_type == "Add":
@@ -85,27 +84,27 @@ def _affine(node: ir.Node) -> tuple[ir.Value | None, Affine | None]:
 
 def _normalization(node: ir.Node) -> Affine | None:
     values = [const_value(value) for value in node.inputs[1:5]]
-    if any(value is None for value in values) or attribute(node, "training_mode", 0):
+    if any(value is None for value in values) or node.attributes.get_int("training_mode", 0):
         return None
     gamma, beta, mean, variance = (np.asarray(value, np.float64) for value in values)
-    scale = gamma / np.sqrt(variance + attribute(node, "epsilon", 1e-5))
+    scale = gamma / np.sqrt(variance + node.attributes.get_float("epsilon", 1e-5))
     return scale, beta - mean * scale
 
 
 def _scale(node: ir.Node | None, scale: NDArray[np.float64], shift: NDArray[np.float64]) -> bool:
-    found = convolution(node)
-    if found is not None:
-        column = scale.reshape(-1, *[1] * (found.weight.ndim - 1))
-        found.update(found.weight * column, found.bias * scale + shift)
+    conv = convolution(node)
+    if conv is not None:
+        column = scale.reshape(-1, *[1] * (conv.weight.ndim - 1))
+        conv.update(conv.weight * column, conv.bias * scale + shift)
         return True
     if node is None or node.op_type != "Gemm" or len(node.inputs) < 2 or node.graph is None:
         return False
     weight = const_value(node.inputs[1])
     bias = const_value(node.inputs[2]) if len(node.inputs) > 2 else np.zeros_like(scale)
-    plain = attribute(node, "alpha", 1.0) == attribute(node, "beta", 1.0) == 1.0
+    plain = all(node.attributes.get_float(name, 1.0) == 1.0 for name in ("alpha", "beta"))
     if weight is None or bias is None or not plain:
         return False
-    column = scale[:, None] if attribute(node, "transB", 0) else scale[None]
+    column = scale[:, None] if node.attributes.get_int("transB", 0) else scale[None]
     node.resize_inputs(3)
     replace_constant(node, 1, (weight * column).astype(weight.dtype))
     replace_constant(node, 2, (bias * scale + shift).astype(weight.dtype), f"{node.name}.bias")
@@ -125,12 +124,12 @@ def _as_convolution(node: ir.Node | None, like: Convolution) -> Convolution | No
     weight[np.arange(like.channels), np.arange(like.channels) % inner] = scale.reshape(
         -1, *[1] * len(like.before)
     )
-    one, zero = (1,) * len(like.before), (0,) * len(like.before)
-    return Convolution(node, weight, shift, zero, zero, one, one, like.group)
+    ones, zeros = (1,) * len(like.before), (0,) * len(like.before)
+    return Convolution(node, weight, shift, zeros, zeros, ones, ones, like.group)
 
 
-def _size(found: Convolution) -> tuple[int, bool]:
-    return found.weight.size, found.node.op_type == "Conv"
+def _size(conv: Convolution) -> tuple[int, bool]:
+    return conv.weight.size, conv.node.op_type == "Conv"
 
 
 def _parallel(add: ir.Node, first: Convolution, second: Convolution) -> bool:
@@ -160,7 +159,7 @@ def _embed(small: Convolution, large: Convolution) -> NDArray[np.float64] | None
 
 
 def _replace(node: ir.Node, value: ir.Value) -> None:
-    """Let everyone who reads the node's output read ``value``, and drop the node."""
+    """Let whatever reads the node's output read ``value``, and remove the node."""
     output, graph = node.outputs[0], node.graph
     assert graph is not None
     value.name, value.shape, value.type = output.name, output.shape, output.type

@@ -1,6 +1,5 @@
 """Reading and making constants and convolutions in an ``onnx_ir`` graph."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,43 +15,35 @@ def const_value(value: ir.Value | None) -> NDArray[Any] | None:
 
 
 def constant(graph: ir.Graph, name: str, values: NDArray[Any]) -> ir.Value:
-    """A new initializer; ``name`` gets a number where it is taken."""
-    taken, free, number = graph.initializers, name, 1
-    while free in taken:
-        free, number = f"{name}.{number}", number + 1
-    tensor = ir.tensor(np.ascontiguousarray(values), name=free)
-    value = ir.Value(
-        name=free,
-        shape=ir.Shape(values.shape),
-        type=ir.TensorType(tensor.dtype),
-        const_value=tensor,
-    )
+    """A new initializer; ``name`` gets a number where another one has it."""
+    unique, number = name, 1
+    while unique in graph.initializers:
+        unique, number = f"{name}.{number}", number + 1
+    tensor = ir.tensor(np.ascontiguousarray(values), name=unique)
+    value = ir.val(unique, const_value=tensor)
     graph.register_initializer(value)
     return value
 
 
-def attribute(node: ir.Node, name: str, default: Any) -> Any:
-    """An attribute's plain value."""
-    found = node.attributes.get(name)
-    if found is None:
-        return default
-    return found.value
-
-
 def sole_consumer(value: ir.Value) -> ir.Node | None:
     """The one node that reads a value; None where several do, none does or it is an output."""
-    users = list(value.uses())
-    if len(users) != 1 or value.is_graph_output():
-        return None
-    return users[0].node
+    uses = value.uses()
+    return uses[0].node if len(uses) == 1 and not value.is_graph_output() else None
 
 
 @dataclass(frozen=True)
 class Convolution:
     """A Conv node with constant weights and explicit padding.
 
-    weight: float[out,in/group,*kernel]. bias: float[out]. before, after: zeros added on each side
-    of each spatial axis.
+    Attributes:
+        node: The node itself.
+        weight: float[out,in/group,*kernel].
+        bias: float[out]; zeros where the node has none.
+        before: Zeros added before each spatial axis.
+        after: Zeros added after each spatial axis.
+        strides: One per spatial axis.
+        dilations: One per spatial axis.
+        group: How many groups.
     """
 
     node: ir.Node
@@ -75,7 +66,7 @@ class Convolution:
         return self.node.outputs[0]
 
     def update(self, weight: NDArray[Any], bias: NDArray[Any] | None = None) -> None:
-        """Give the node weights (and a bias) of its own; who shares the old ones keeps them."""
+        """Give the node weights (and a bias) of its own; others keep the ones they shared."""
         dtype = self.weight.dtype
         replace_constant(self.node, 1, weight.astype(dtype))
         if bias is not None:
@@ -84,32 +75,32 @@ class Convolution:
 
 
 def convolution(node: ir.Node | None) -> Convolution | None:
-    """Read a node as a Convolution; None where it is none or its weights are computed."""
+    """Read a node as a Convolution; None for any other node, and where its weights are computed."""
     if node is None or node.op_type != "Conv" or node.domain:
         return None
     weight = const_value(node.inputs[1])
     bias = _bias(node, weight)
-    pad = attribute(node, "auto_pad", "NOTSET")
-    if weight is None or bias is None or pad not in {"NOTSET", "VALID"}:
+    auto_pad = node.attributes.get_string("auto_pad", "NOTSET")
+    if weight is None or bias is None or auto_pad not in {"NOTSET", "VALID"}:
         return None
     rank = weight.ndim - 2
-    pads: Sequence[int] = attribute(node, "pads", [0] * 2 * rank)
+    pads = node.attributes.get_ints("pads", [0] * 2 * rank)
     return Convolution(
         node=node,
         weight=weight,
         bias=bias,
         before=tuple(pads[:rank]),
         after=tuple(pads[rank:]),
-        strides=tuple(attribute(node, "strides", [1] * rank)),
-        dilations=tuple(attribute(node, "dilations", [1] * rank)),
-        group=int(attribute(node, "group", 1)),
+        strides=tuple(node.attributes.get_ints("strides", [1] * rank)),
+        dilations=tuple(node.attributes.get_ints("dilations", [1] * rank)),
+        group=node.attributes.get_int("group", 1),
     )
 
 
 def replace_constant(node: ir.Node, index: int, values: NDArray[Any], name: str = "") -> None:
-    """Give an input of a node a value of its own, named ``name`` or else as the old one was.
+    """Give a node's input a constant of its own, named ``name`` or else as the old one was.
 
-    The old one goes where nobody else reads it; where somebody does, the new name gets a number.
+    The old one is removed if nothing else reads it; else the new one's name gets a number.
     """
     graph, old = node.graph, node.inputs[index]
     assert isinstance(graph, ir.Graph)

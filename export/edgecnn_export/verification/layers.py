@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import onnx
+import onnx_ir as ir
 import torch
 from numpy.typing import NDArray
 
@@ -83,19 +84,8 @@ def artifact_layers(path: Path, backend: str, pixels: Pixels) -> list[LayerValue
 
 def with_all_outputs(model: onnx.ModelProto) -> onnx.ModelProto:
     """A copy of a graph whose outputs are all of its float tensors, in the order of execution."""
-    copy = onnx.shape_inference.infer_shapes(model)
-    names = {output.name for output in copy.graph.output}
-    floats = [
-        value
-        for value in copy.graph.value_info
-        if value.type.tensor_type.elem_type == onnx.TensorProto.FLOAT and value.name not in names
-    ]
-    order = {output: at for at, node in enumerate(copy.graph.node) for output in node.output}
-    values = [
-        onnx.ValueInfoProto.FromString(value.SerializeToString())
-        for value in (*floats, *copy.graph.output)
-        if value.name in order
-    ]
-    del copy.graph.output[:]
-    copy.graph.output.extend(sorted(values, key=lambda value: order[value.name]))
-    return copy
+    copy = ir.from_proto(onnx.shape_inference.infer_shapes(model))
+    values = [value for node in copy.graph for value in node.outputs]
+    copy.graph.outputs[:] = [value for value in values if value.dtype == ir.DataType.FLOAT]
+    with_outputs: onnx.ModelProto = ir.to_proto(copy)
+    return with_outputs
