@@ -27,18 +27,18 @@ def race(
     """Planted medians: the machine moves all of a round alike, and each a little by itself."""
     rng = np.random.default_rng(seed)
     machine = np.exp(rng.normal(0, noise, rounds))
-    made = SuccessiveHalving([], BenchConfig())
+    halving = SuccessiveHalving([], BenchConfig())
     for key, milliseconds in times.items():
         own = np.exp(rng.normal(0, 0.01, rounds))
-        made.p50[key] = list(milliseconds * machine * own)
-        made.relative[key] = list(milliseconds * own)
-    return made
+        halving.p50[key] = list(milliseconds * machine * own)
+        halving.relative[key] = list(milliseconds * own)
+    return halving
 
 
 @pytest.mark.parametrize("seed", range(10))
 def test_the_slow_ones_drop_out_and_the_close_ones_stay(seed: int) -> None:
-    made = race(seed, {"a": 10.0, "b": 10.2, "c": 10.3, "d": 10.4, "e": 14.0, "f": 30.0})
-    remaining = made.remaining(list("abcdef"))
+    halving = race(seed, {"a": 10.0, "b": 10.2, "c": 10.3, "d": 10.4, "e": 14.0, "f": 30.0})
+    remaining = halving.remaining(list("abcdef"))
     assert remaining[0] in "abcd"
     assert "a" in remaining
     assert not {"e", "f"} & set(remaining)
@@ -84,11 +84,11 @@ def test_seven_bits_are_no_choice_where_eight_are_as_fast(seed: int) -> None:
 
 @pytest.mark.parametrize("seed", range(5))
 def test_who_left_early_is_not_chosen_and_still_has_a_ratio(seed: int) -> None:
-    made = race(seed, {"a": 10.0, "b": 20.0}, 30)
-    made.p50["b"] = made.p50["b"][:6]
+    halving = race(seed, {"a": 10.0, "b": 20.0}, 30)
+    halving.p50["b"] = halving.p50["b"][:6]
     candidates = {"a": candidate("fp32"), "b": candidate("fp32", threads=2)}
-    assert choose_winner(candidates, made) == "a"
-    assert made.ratio("b", "a").value == pytest.approx(2.0, rel=0.05)
+    assert choose_winner(candidates, halving) == "a"
+    assert halving.ratio("b", "a").value == pytest.approx(2.0, rel=0.05)
 
 
 # --- on real engines --------------------------------------------------------------------------
@@ -101,13 +101,13 @@ def path(make_bundle: Callable[..., Path]) -> Path:
 
 def test_the_choice_is_measured_kept_and_used(path: Path, tmp_path: Path) -> None:
     phases: list[str] = []
-    found = select(path, QUICK, tmp_path, progress=lambda phase, *_: phases.append(phase))
-    assert found.stored
-    assert found.record == read_selection(open_bundle(path), tmp_path, 1)
-    first = found.record.standings[0]
+    selection = select(path, QUICK, tmp_path, progress=lambda phase, *_: phases.append(phase))
+    assert selection.stored
+    assert selection.record == read_selection(open_bundle(path), tmp_path, 1)
+    first = selection.record.standings[0]
     assert first.ratio == 1.0
-    assert all(one.rounds >= 6 for one in found.record.standings)
-    assert {one.threads for one in found.record.standings} >= {1}
+    assert all(one.rounds >= 6 for one in selection.record.standings)
+    assert {one.threads for one in selection.record.standings} >= {1}
     assert "opening" in phases
     with load(path, cache_dir=tmp_path) as model:
         choice = model.choice
@@ -118,9 +118,9 @@ def test_the_choice_is_measured_kept_and_used(path: Path, tmp_path: Path) -> Non
 
 
 def test_a_precision_that_export_did_not_verify_is_left_out(path: Path, tmp_path: Path) -> None:
-    found = select(path, msgspec.structs.replace(QUICK, precisions=None), tmp_path)
-    assert {one.precision for one in found.record.standings} == {"f32"}
-    for skipped in found.skipped:
+    selection = select(path, msgspec.structs.replace(QUICK, precisions=None), tmp_path)
+    assert {one.precision for one in selection.record.standings} == {"f32"}
+    for skipped in selection.skipped:
         assert "export did not verify" in skipped.why
 
 
@@ -163,19 +163,19 @@ def test_a_table_and_then_run_uses_it(
     out = tmp_path / "choice.json"
     words = ["--cache-dir", str(tmp_path / "cache"), "--out", str(out)]
     assert main(["bench", str(path), *WORDS, *words]) == 0
-    said = " ".join(capsys.readouterr().out.split())
-    assert "→ fp32 on" in said
-    assert "measured here on" in said
-    written = msgspec.json.decode(out.read_bytes(), type=Selection)
-    assert written.command
-    assert written.stored
+    output = " ".join(capsys.readouterr().out.split())
+    assert "→ fp32 on" in output
+    assert "measured here on" in output
+    selection = msgspec.json.decode(out.read_bytes(), type=Selection)
+    assert selection.command
+    assert selection.stored
 
 
 def test_json(path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["bench", str(path), *WORDS, "--cache-dir", str(tmp_path), "--json"]) == 0
-    found = json.loads(capsys.readouterr().out)
-    assert found["kind"] == "selection"
-    assert found["measured"]["standings"][0]["artifact"] == "model.fp32.onnx"
+    selection = json.loads(capsys.readouterr().out)
+    assert selection["kind"] == "selection"
+    assert selection["measured"]["standings"][0]["artifact"] == "model.fp32.onnx"
 
 
 def test_a_folder_that_cannot_be_written_is_an_error(

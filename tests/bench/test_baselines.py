@@ -39,7 +39,7 @@ def baselines(root: Path) -> Path:
 
 
 @pytest.fixture
-def imported(baselines: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], ModuleType]:
+def load_module(baselines: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], ModuleType]:
     """Imports what lies in bench/baselines, as its scripts do."""
     monkeypatch.syspath_prepend(str(baselines))
     monkeypatch.syspath_prepend(str(baselines.parent / "experiments"))
@@ -47,10 +47,10 @@ def imported(baselines: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str]
 
 
 @pytest.fixture
-def worker(imported: Callable[[str], ModuleType], tmp_path: Path) -> Iterator:
+def worker(load_module: Callable[[str], ModuleType], tmp_path: Path) -> Iterator:
     file = tmp_path / "worker.py"
     file.write_text(WORKER)
-    with imported("runner.process").Worker(file) as started:
+    with load_module("runner.process").Worker(file) as started:
         yield started
 
 
@@ -75,26 +75,26 @@ def test_a_stream_can_be_started_again(worker) -> None:
     assert worker.look(1) == [{"value": 5}]
 
 
-def test_a_worker_that_dies_is_named_with_what_it_printed(imported, worker) -> None:
+def test_a_worker_that_dies_is_named_with_what_it_printed(load_module, worker) -> None:
     worker.start(first=11)
-    with pytest.raises(imported("runner.process").WorkerDiedError) as caught:
+    with pytest.raises(load_module("runner.process").WorkerDiedError) as error:
         worker.run(5)
-    message = str(caught.value)
+    message = str(error.value)
     assert "worker.py died with exit code 1 when asked to run" in message
     assert "imported" in message
     assert "ValueError: unlucky" in message
 
 
-def test_a_dead_worker_stays_dead(imported, worker) -> None:
+def test_a_dead_worker_stays_dead(load_module, worker) -> None:
     for _ in range(2):
-        with pytest.raises(imported("runner.process").WorkerDiedError, match="exit code 3"):
+        with pytest.raises(load_module("runner.process").WorkerDiedError, match="exit code 3"):
             worker.call("leave")
 
 
-def test_a_worker_that_cannot_be_imported_says_so(imported, tmp_path: Path) -> None:
+def test_a_worker_that_cannot_be_imported_says_so(load_module, tmp_path: Path) -> None:
     file = tmp_path / "worker.py"
     file.write_text("import a_package_that_nobody_has")
-    process = imported("runner.process")
+    process = load_module("runner.process")
     with (
         process.Worker(file) as broken,
         pytest.raises(process.WorkerDiedError, match="a_package_that"),
@@ -113,12 +113,12 @@ def test_workers_see_their_own_environment_only(worker, monkeypatch, tmp_path: P
     assert not any(path.endswith("bench/baselines") for path in paths)
 
 
-def test_races_take_turns_and_keep_every_round(imported, tmp_path: Path) -> None:
+def test_races_take_turns_and_keep_every_round(load_module, tmp_path: Path) -> None:
     quick, slow = tmp_path / "quick.py", tmp_path / "slow.py"
     body = "import time\ndef results():\n    while True:\n        yield time.sleep({})\n"
     quick.write_text(body.format(0.001))
     slow.write_text(body.format(0.01))
-    process, racing = imported("runner.process"), imported("runner.race")
+    process, racing = load_module("runner.process"), load_module("runner.race")
     with process.Worker(quick) as one, process.Worker(slow) as other:
         one.start()
         other.start()
@@ -129,8 +129,8 @@ def test_races_take_turns_and_keep_every_round(imported, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(("least", "count"), [(0.0, 5), (3.0, 5), (20.0, 10)])
-def test_a_block_is_long_enough_for_the_quickest(imported, least: float, count: int) -> None:
-    racing = imported("runner.race")
+def test_a_block_is_long_enough_for_the_quickest(load_module, least: float, count: int) -> None:
+    racing = load_module("runner.race")
     asked: list[int] = []
 
     class Clock:
@@ -150,35 +150,35 @@ def names(baselines: Path) -> list[str]:
 
 
 def test_every_baseline_has_a_worker_a_comparison_and_a_line(baselines: Path) -> None:
-    found = names(baselines)
-    assert found == sorted(file.parent.name for file in baselines.glob("*/worker.py"))
+    folders = names(baselines)
+    assert folders == sorted(file.parent.name for file in baselines.glob("*/worker.py"))
     compared = {file.stem for file in (baselines / "comparisons").glob("[a-z]*.py")}
-    assert compared == set(found)
+    assert compared == set(folders)
     command = [sys.executable, str(baselines / "compare.py"), "--help"]
     words = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    assert all(name in words for name in found)
+    assert all(name in words for name in folders)
 
 
-def test_every_requirement_is_pinned_and_reasoned(imported, baselines: Path) -> None:
-    requirements = imported("runner.environments").requirements
+def test_every_requirement_is_pinned_and_reasoned(load_module, baselines: Path) -> None:
+    requirements = load_module("runner.environments").requirements
     for name in names(baselines):
         assert len(requirements(name)) >= 2
 
 
-def test_baselines_that_share_a_package_share_its_version(imported, baselines: Path) -> None:
+def test_baselines_that_share_a_package_share_its_version(load_module, baselines: Path) -> None:
     """The same engine, the same OpenCV: a race is between the two sides' own work."""
-    requirements = imported("runner.environments").requirements
+    requirements = load_module("runner.environments").requirements
     versions: dict[str, set[str]] = {}
     for name in names(baselines):
         for package, version in requirements(name).items():
             versions.setdefault(package, set()).add(version)
-    assert {package: found for package, found in versions.items() if len(found) > 1} == {}
+    assert {package: many for package, many in versions.items() if len(many) > 1} == {}
 
 
 def test_a_requirement_without_a_version_or_a_reason_is_refused(
-    imported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    load_module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    environments = imported("runner.environments")
+    environments = load_module("runner.environments")
     monkeypatch.setattr(environments, "BASELINES", tmp_path)
     (tmp_path / "other").mkdir()
     for line in ("numpy>=2  # arrays", "numpy==2.4.6", "numpy"):
@@ -194,8 +194,8 @@ def test_an_unknown_baseline_is_a_usage_error(baselines: Path) -> None:
     assert "ultralytics" in done.stderr
 
 
-def test_a_row_is_reached_if_it_is_fast_enough_and_no_worse(imported) -> None:
-    rows, racing = imported("runner.rows"), imported("runner.race")
+def test_a_row_is_reached_if_it_is_fast_enough_and_no_worse(load_module) -> None:
+    rows, racing = load_module("runner.rows"), load_module("runner.race")
     fps = {"ours": [30.0] * 8, "theirs": [10.0] * 8}
 
     def row(**changes):
@@ -212,8 +212,8 @@ def test_a_row_is_reached_if_it_is_fast_enough_and_no_worse(imported) -> None:
     assert rows.COLUMNS["times as fast"](measured[0]).startswith("3")
 
 
-def test_boxes_are_found_again_where_they_overlap(imported) -> None:
-    boxes = imported("runner.boxes")
+def test_boxes_are_found_again_where_they_overlap(load_module) -> None:
+    boxes = load_module("runner.boxes")
     theirs = [[[0, 0, 10, 10, 0.9], [50, 50, 60, 60, 0.8]], []]
     ours = [[[1, 0, 10, 10, 0.7]], [[0, 0, 5, 5, 0.9]]]
     assert boxes.overlaps(theirs, ours) == pytest.approx([0.9, 0.0])
@@ -221,16 +221,16 @@ def test_boxes_are_found_again_where_they_overlap(imported) -> None:
 
 
 @pytest.mark.slow
-def test_opencv_finds_the_faces_of_the_video(imported, baselines: Path, assets: Path) -> None:
+def test_opencv_finds_the_faces_of_the_video(load_module, baselines: Path, assets: Path) -> None:
     """One real worker in its real environment, where `make baselines` has made it."""
     python = baselines.parents[1] / ".baselines" / "opencv" / "bin" / "python"
     if not python.is_file():
         pytest.skip("needs .baselines/opencv: `make baselines` makes it")
-    with imported("runner.process").Worker(baselines / "opencv" / "worker.py", python) as worker:
+    with load_module("runner.process").Worker(baselines / "opencv" / "worker.py", python) as worker:
         worker.start(
             model=str(assets / "yunet" / "yunet_n_640_640.onnx"),
             video=str(assets / "faces" / "video.mp4"), frames=2, width=640, height=352,
             score=0.6, iou=0.3,
         )  # fmt: skip
-        found = worker.look(2)
-    assert all(6 <= len(faces) <= 10 for faces in found)
+        frames = worker.look(2)
+    assert all(6 <= len(faces) <= 10 for faces in frames)

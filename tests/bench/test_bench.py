@@ -99,9 +99,9 @@ def test_a_clip_gives_a_stream_and_its_own_frames(make_bundle: MakeBundle, tmp_p
     for shade in range(0, 250, 25):
         writer.write(np.full((48, 64, 3), shade, np.uint8))
     writer.release()
-    found = bench([make_bundle()], quick(source=str(clip)))
-    assert found.settings.frame == "64x48 clip.avi"
-    stream = next(row for row in found.rows if row.scope == "stream")
+    report = bench([make_bundle()], quick(source=str(clip)))
+    assert report.settings.frame == "64x48 clip.avi"
+    stream = next(row for row in report.rows if row.scope == "stream")
     assert stream.stages_ms.keys() == {"capture", "prepare", "engine", "decode"}
     assert stream.latency.n > 10  # more than the clip has: it starts again
 
@@ -116,8 +116,8 @@ def test_two_bundles_of_one_name_are_told_apart(make_bundle: MakeBundle) -> None
     names = [each.name for each in open_bundles([one, other, other])]
     assert len(set(names)) == 3
     assert names[1] == str(other).removesuffix(".edge")
-    found = bench([one, other], quick(scopes=("engine",)))
-    assert len(found.models) == len(found.rows) == 2
+    report = bench([one, other], quick(scopes=("engine",)))
+    assert len(report.models) == len(report.rows) == 2
 
 
 def test_a_bundle_that_fails_its_self_test_is_refused(make_bundle: MakeBundle) -> None:
@@ -126,17 +126,17 @@ def test_a_bundle_that_fails_its_self_test_is_refused(make_bundle: MakeBundle) -
 
 
 def test_unverified_it_is_timed_and_marked(make_bundle: MakeBundle) -> None:
-    found = bench([make_bundle(wrong=True)], quick(unverified=True))
-    assert found.rows
-    assert not any(row.verified for row in found.rows)
-    assert "dB" in found.rows[0].self_test
-    assert "FAILED" in found.remarks[0]
+    report = bench([make_bundle(wrong=True)], quick(unverified=True))
+    assert report.rows
+    assert not any(row.verified for row in report.rows)
+    assert "dB" in report.rows[0].self_test
+    assert "FAILED" in report.remarks[0]
 
 
 def test_a_sustained_run_follows_the_fastest_row(make_bundle: MakeBundle) -> None:
-    found = bench([make_bundle()], quick(sustained=0.01))
-    (run,) = found.sustained
-    assert run.key in {row.key for row in found.rows if row.scope == "frame"}
+    report = bench([make_bundle()], quick(sustained=0.01))
+    (run,) = report.sustained
+    assert run.key in {row.key for row in report.rows if row.scope == "frame"}
 
 
 def test_a_damaged_bundle_is_never_timed(make_bundle: MakeBundle) -> None:
@@ -148,7 +148,7 @@ def test_a_damaged_bundle_is_never_timed(make_bundle: MakeBundle) -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "error", "said"),
+    ("changes", "error", "message"),
     [
         ({"backends": ("openvin",)}, UsageError, "did you mean 'openvino'"),
         ({"backends": ("tensorrt",)}, BackendMissingError, "pip install"),
@@ -159,9 +159,9 @@ def test_a_damaged_bundle_is_never_timed(make_bundle: MakeBundle) -> None:
     ],
 )
 def test_what_cannot_be_meant_is_said(
-    make_bundle: MakeBundle, changes: dict[str, Any], error: type[Exception], said: str
+    make_bundle: MakeBundle, changes: dict[str, Any], error: type[Exception], message: str
 ) -> None:
-    with pytest.raises(error, match=said):
+    with pytest.raises(error, match=message):
         bench([make_bundle()], quick(**changes))
 
 
@@ -170,11 +170,11 @@ def test_ctrl_c_in_the_rounds_leaves_a_partial_report(make_bundle: MakeBundle) -
         if phase == "measuring" and done == 3:
             raise KeyboardInterrupt
 
-    found = bench([make_bundle()], quick(rounds=20, starts=1), progress=interrupt)
-    assert found.partial
-    assert all(len(row.slots) == 3 for row in found.rows)
-    assert all(row.cold is None for row in found.rows)
-    assert any("Interrupted after 3 rounds" in remark for remark in found.remarks)
+    report = bench([make_bundle()], quick(rounds=20, starts=1), progress=interrupt)
+    assert report.partial
+    assert all(len(row.slots) == 3 for row in report.rows)
+    assert all(row.cold is None for row in report.rows)
+    assert any("Interrupted after 3 rounds" in remark for remark in report.remarks)
 
 
 def test_ctrl_c_before_the_first_slot_leaves_no_report(make_bundle: MakeBundle) -> None:
@@ -198,8 +198,8 @@ def test_a_checkpoint_is_timed_in_torch_beside_its_bundle(
     network, arch = MnistCnn2(**arguments).eval(), "edgecnn.models.mnist_cnn2:MnistCnn2"
     save_checkpoint(checkpoint, network, arch=arch, arch_args=arguments)
     config = quick(checkpoint=str(checkpoint), backends=("onnxruntime", "torch"))
-    found = bench([make_bundle()], config)
-    rows = [row for row in found.rows if row.artifact == "checkpoint"]
+    report = bench([make_bundle()], config)
+    rows = [row for row in report.rows if row.artifact == "checkpoint"]
     assert [(row.backend, row.scope, row.cold) for row in rows] == [("torch", "engine", None)]
 
 

@@ -33,23 +33,23 @@ def test_a_planted_slowdown_of_a_fifth_is_called_in_every_row(
     slower = {spec: ms * 1.2 for spec, ms in rows.items()}
     base = make_report(100, rows)
     for seed in range(10):
-        found = compare(base, make_report(seed, slower))
-        assert verdicts(found) == {"slower"}
-        assert len(found.worse(0.10)) == 3
-        assert not found.worse(0.50)
+        comparison = compare(base, make_report(seed, slower))
+        assert verdicts(comparison) == {"slower"}
+        assert len(comparison.worse(0.10)) == 3
+        assert not comparison.worse(0.50)
 
 
 def test_base_and_new_in_one_run_are_told_apart_finely(make_report: Make, new_job: NewJob) -> None:
-    def said(seed: int, new: float) -> set[str]:
+    def verdicts_of(seed: int, new: float) -> set[str]:
         report = make_report(seed, {new_job(model="base"): 5.0, new_job(model="new"): new})
-        found = compare_models(report)
-        assert found is not None
-        return verdicts(found)
+        comparison = compare_models(report)
+        assert comparison is not None
+        return verdicts(comparison)
 
     for seed in range(10):
-        assert said(seed, 5.0) <= {"same", "unclear"}
-        assert said(seed, 6.0) == {"slower"}
-        assert said(seed, 4.0) == {"faster"}
+        assert verdicts_of(seed, 5.0) <= {"same", "unclear"}
+        assert verdicts_of(seed, 6.0) == {"slower"}
+        assert verdicts_of(seed, 4.0) == {"faster"}
 
 
 def test_within_a_run_there_is_nothing_to_compare_but_two_bundles(
@@ -92,10 +92,10 @@ def test_different_reference_workloads_are_never_compared(make_report: Make) -> 
 def test_rows_of_one_side_only_are_listed(make_report: Make, new_job: NewJob) -> None:
     base = make_report(1, {new_job(): 5.0, new_job(threads=2): 3.0})
     new = make_report(2, {new_job(): 5.0, new_job(backend="openvino"): 4.0})
-    found = compare(base, new)
-    assert [len(found.changes), len(found.gone), len(found.added)] == [1, 1, 1]
-    assert "2 threads" in found.gone[0]
-    assert "openvino" in found.added[0]
+    comparison = compare(base, new)
+    assert [len(comparison.changes), len(comparison.gone), len(comparison.added)] == [1, 1, 1]
+    assert "2 threads" in comparison.gone[0]
+    assert "openvino" in comparison.added[0]
 
 
 def test_nothing_in_common_is_an_error(make_report: Make, new_job: NewJob) -> None:

@@ -26,13 +26,13 @@ def test_it_says_what_a_latency_depends_on(host: Host) -> None:
 
 
 def test_it_names_no_person_network_or_folder(host: Host) -> None:
-    said = msgspec.json.encode(host).decode()
+    text = msgspec.json.encode(host).decode()
     node = platform.node()
-    assert len(node) < 4 or node not in said
+    assert len(node) < 4 or node not in text
     user = getpass.getuser()
-    assert not re.search(rf"\b{re.escape(user)}\b", said)
-    assert str(Path.home()) not in said
-    assert str(Path.cwd()) not in said
+    assert not re.search(rf"\b{re.escape(user)}\b", text)
+    assert str(Path.home()) not in text
+    assert str(Path.cwd()) not in text
 
 
 def test_hardware_and_settings_make_the_id_and_versions_do_not(host: Host, jetson: Host) -> None:

@@ -42,15 +42,15 @@ def settings() -> BenchSettings:
 def test_every_subject_gets_one_slot_in_every_round(settings: BenchSettings) -> None:
     diary: list[str] = []
     workloads = [Counted(key, diary) for key in "abc"]
-    found = measure(workloads, settings)
-    assert not found.partial
+    samples = measure(workloads, settings)
+    assert not samples.partial
     for workload in workloads:
-        track = found.workloads[workload.key]
-        assert track.rounds == list(range(8))
-        assert all(len(times) >= 3 for times in track.times)
-        assert len(track.stages["engine"]) == sum(map(len, track.times))
-    assert len(found.moments) == 8
-    assert all(moment.reference_ms > 0 for moment in found.moments)
+        own = samples.workloads[workload.key]
+        assert own.rounds == list(range(8))
+        assert all(len(times) >= 3 for times in own.times)
+        assert len(own.stages["engine"]) == sum(map(len, own.times))
+    assert len(samples.moments) == 8
+    assert all(moment.reference_ms > 0 for moment in samples.moments)
 
 
 def test_the_order_changes_from_round_to_round(settings: BenchSettings) -> None:
@@ -64,18 +64,18 @@ def test_an_interruption_keeps_what_was_measured(settings: BenchSettings) -> Non
     probe = Counted("a", diary)
     measure([probe], settings)
     half = Counted("b", diary, stop_after=probe.calls // 2)
-    found = measure([Counted("a", diary), half], settings)
-    assert found.partial
-    done = len(found.workloads["b"].rounds)
+    samples = measure([Counted("a", diary), half], settings)
+    assert samples.partial
+    done = len(samples.workloads["b"].rounds)
     assert 0 < done < 8
-    assert len(found.workloads["a"].rounds) in {done, done + 1}
-    assert len(found.moments) > max(found.workloads["a"].rounds)
+    assert len(samples.workloads["a"].rounds) in {done, done + 1}
+    assert len(samples.moments) > max(samples.workloads["a"].rounds)
 
 
 def test_an_interruption_in_the_warm_up_leaves_nothing(settings: BenchSettings) -> None:
-    found = measure([Counted("a", [], stop_after=1)], settings)
-    assert found.partial
-    assert not found.workloads["a"].times
+    samples = measure([Counted("a", [], stop_after=1)], settings)
+    assert samples.partial
+    assert not samples.workloads["a"].times
 
 
 def test_progress_counts_the_rounds(settings: BenchSettings) -> None:

@@ -99,10 +99,10 @@ def test_tegrastats_lines_of_every_generation(line: str, watts: float) -> None:
 
 
 def test_an_ordinary_machine_is_not_held_back(tmp_path: Path) -> None:
-    found = condition(tmp_path, tmp_path)
-    assert found.throttled == ()
-    assert found.mhz is None
-    assert found.celsius is None or found.celsius > 0
+    machine = condition(tmp_path, tmp_path)
+    assert machine.throttled == ()
+    assert machine.mhz is None
+    assert machine.celsius is None or machine.celsius > 0
 
 
 def test_clocks_temperatures_and_their_limits_are_seen(tmp_path: Path) -> None:
@@ -122,10 +122,10 @@ def test_clocks_temperatures_and_their_limits_are_seen(tmp_path: Path) -> None:
             "devices/platform/soc/soc:firmware/get_throttled": "50005",
         },
     )
-    found = condition(sys)
-    assert found.mhz == 2000.0
-    assert found.celsius == 61.5
-    assert set(found.throttled) == {
+    machine = condition(sys)
+    assert machine.mhz == 2000.0
+    assert machine.celsius == 61.5
+    assert set(machine.throttled) == {
         "cooling cpufreq-cpu0", "clock capped at 1500 of 3000 MHz", "under-voltage", "throttled",
     }  # fmt: skip
 

@@ -89,7 +89,7 @@ class Page(html.parser.HTMLParser):
         assert self.open.pop() == tag
 
 
-def parsed(page: str) -> Page:
+def parse_page(page: str) -> Page:
     parser = Page()
     parser.feed(page)
     assert parser.open == []
@@ -99,7 +99,7 @@ def parsed(page: str) -> Page:
 def test_the_page_is_one_file_without_the_network(full: BenchReport, jetson: Host) -> None:
     page = html_page([full, replace(full, host=jetson)])
     assert len(page.encode()) < 1_000_000
-    assert all(link.startswith("data:") for link in parsed(page).links)
+    assert all(link.startswith("data:") for link in parse_page(page).links)
     assert not re.search(r"https?://|@import|url\(", page)
 
 
@@ -111,7 +111,7 @@ def test_the_page_draws_everything_there_is(full: BenchReport) -> None:
         "Did the machine hold still?", "All numbers", "Not measured", "Measured on",
     ):  # fmt: skip
         assert heading.replace("'", "&#39;") in page, heading
-    assert parsed(page).counts["svg"] >= 9
+    assert parse_page(page).counts["svg"] >= 9
     assert "pip install trt" in page
     assert "prefers-color-scheme:dark" in page
 
@@ -141,7 +141,7 @@ def test_names_are_shown_and_never_run(full: BenchReport, evil: str, tmp_path: P
     models = tuple(replace(model, name=evil) for model in full.models)
     report = replace(full, rows=rows, models=models, command=evil, remarks=(evil,))
     page = html_page([report])
-    counts = parsed(page).counts
+    counts = parse_page(page).counts
     assert "script" not in counts
     assert "img" not in counts
     console = Console(width=200, record=True, file=(tmp_path / "out").open("w"))
@@ -154,21 +154,21 @@ def test_names_are_shown_and_never_run(full: BenchReport, evil: str, tmp_path: P
 def test_the_table_fits_the_terminal(full: BenchReport, width: int, tmp_path: Path) -> None:
     console = Console(width=width, record=True, file=(tmp_path / "out").open("w"))
     console.print(report_table(full, width=width))
-    said = console.export_text()
-    assert max(map(len, said.splitlines())) <= width
-    assert "p50 ms" in said
-    assert "FAILED" in said
-    assert "under-voltage" in said.replace("\n", "")
+    text = console.export_text()
+    assert max(map(len, text.splitlines())) <= width
+    assert "p50 ms" in text
+    assert "FAILED" in text
+    assert "under-voltage" in text.replace("\n", "")
 
 
 def test_a_comparison_says_its_verdicts(
     make_report: Make, usual_rows: dict[RowSpec, float], tmp_path: Path
 ) -> None:
     slower = {spec: 1.2 * milliseconds for spec, milliseconds in usual_rows.items()}
-    found = compare(make_report(1), make_report(2, slower))
+    comparison = compare(make_report(1), make_report(2, slower))
     console = Console(width=120, record=True, file=(tmp_path / "out").open("w"))
-    console.print(comparison_table(found))
-    assert console.export_text().count("slower") == len(found.changes)
+    console.print(comparison_table(comparison))
+    assert console.export_text().count("slower") == len(comparison.changes)
 
 
 def test_markdown_has_a_row_a_row(full: BenchReport) -> None:

@@ -19,10 +19,10 @@ def test_a_result_carries_its_data_host_and_time(tmp_path: Path) -> None:
     data = {"rows": [{"ratio": np.float32(0.5), "times": np.arange(3)}]}
     path = write_result("figure", data, tmp_path)
     assert path == tmp_path / "figure.json"
-    found = read_result("figure", tmp_path)
-    assert found.data == {"rows": [{"ratio": 0.5, "times": [0, 1, 2]}]}
-    assert found.host.cpu
-    assert found.created.endswith("Z")
+    result = read_result("figure", tmp_path)
+    assert result.data == {"rows": [{"ratio": 0.5, "times": [0, 1, 2]}]}
+    assert result.host.cpu
+    assert result.created.endswith("Z")
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_scratch(tmp_path: Path) -> None:

@@ -25,15 +25,22 @@ blocks = st.lists(st.lists(positive, min_size=1, max_size=30), min_size=1, max_s
 
 @given(blocks)
 def test_a_summary_is_ordered_and_within_its_samples(rounds: list[list[float]]) -> None:
-    found = summarize([np.array(block) for block in rounds])
+    summary = summarize([np.array(block) for block in rounds])
     pooled = np.concatenate([np.array(block) for block in rounds])
-    assert found.n == len(pooled)
-    ordered = [found.min, found.p50.value, found.p90, found.p95.value, found.p99.value, found.max]
+    assert summary.n == len(pooled)
+    ordered = [
+        summary.min,
+        summary.p50.value,
+        summary.p90,
+        summary.p95.value,
+        summary.p99.value,
+        summary.max,
+    ]
     assert ordered == sorted(ordered)
-    assert found.min == pooled.min()
-    assert found.max == pooled.max()
-    assert found.p50.low <= found.p50.high
-    assert len(found.quantiles) == 101
+    assert summary.min == pooled.min()
+    assert summary.max == pooled.max()
+    assert summary.p50.low <= summary.p50.high
+    assert len(summary.quantiles) == 101
 
 
 @given(st.lists(positive, min_size=2, max_size=40), st.floats(0.1, 10.0))
@@ -44,14 +51,14 @@ def test_scaling_the_samples_scales_the_summary(values: list[float], factor: flo
 
 
 def test_jitter_is_the_mean_step_and_ignores_the_seam_between_rounds() -> None:
-    found = summarize([np.array([1.0, 2.0, 1.0]), np.array([100.0, 101.0])])
-    assert found.jitter == pytest.approx((1 + 1 + 1) / 3)
+    summary = summarize([np.array([1.0, 2.0, 1.0]), np.array([100.0, 101.0])])
+    assert summary.jitter == pytest.approx((1 + 1 + 1) / 3)
 
 
 def test_one_sample_is_enough_to_be_described() -> None:
-    found = summarize([np.array([3.0])])
-    assert found.p50.value == found.p99.value == 3.0
-    assert found.jitter == 0.0
+    summary = summarize([np.array([3.0])])
+    assert summary.p50.value == summary.p99.value == 3.0
+    assert summary.jitter == 0.0
 
 
 @given(st.lists(positive, min_size=1, max_size=30), st.integers(0, 9))
@@ -71,14 +78,14 @@ def test_a_common_factor_is_found_exactly_when_paired(values: list[float], facto
 @given(st.floats(0.5, 2.0), st.floats(0.0, 0.3), st.integers(0, MIN_ROUNDS + 20))
 def test_a_verdict_never_contradicts_its_interval(value: float, half: float, rounds: int) -> None:
     interval = Interval(value=value, low=value * (1 - half), high=value * (1 + half))
-    said = equivalence_verdict(interval, rounds)
+    verdict = equivalence_verdict(interval, rounds)
     if rounds < MIN_ROUNDS:
-        assert said == "unclear"
-    elif said == "slower":
+        assert verdict == "unclear"
+    elif verdict == "slower":
         assert interval.low > 1 + FLOOR
-    elif said == "faster":
+    elif verdict == "faster":
         assert interval.high < 1
-    elif said == "same":
+    elif verdict == "same":
         assert abs(interval.value - 1) <= FLOOR
 
 
@@ -89,8 +96,8 @@ def test_nothing_changed_is_never_called_different(
     for seed in range(30):
         machine = planted(seed, noise=noise)
         one, other = ([np.median(t) for t in machine.samples(5.0).times] for _ in range(2))
-        said = equivalence_verdict(paired_ratio(other, one, seed=seed), 20)
-        assert said in {"same", "unclear"}
+        verdict = equivalence_verdict(paired_ratio(other, one, seed=seed), 20)
+        assert verdict in {"same", "unclear"}
 
 
 @pytest.mark.parametrize("noise", [0.02, 0.10, 0.30])

