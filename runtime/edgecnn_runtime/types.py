@@ -63,10 +63,14 @@ Point: TypeAlias = tuple[float, float]
 
 @dataclass(frozen=True, slots=True)
 class Classification:
-    """What a ``classify`` model says of a picture.
+    """The result of a ``classify`` model.
 
-    label, index, score: the best class. scores: float32[classes], all of them, in label order;
-    owned by the receiver.
+    Attributes:
+        label: Name of the best class.
+        index: Its number.
+        score: Its probability.
+        scores: float32[classes], the probabilities of all classes by number; owned by the
+            receiver.
     """
 
     label: str
@@ -77,10 +81,16 @@ class Classification:
 
 @dataclass(frozen=True, slots=True)
 class Detection:
-    """One object found by a ``detect`` model.
+    """One object in the result of a ``detect`` model, which is a list of them, best first.
 
-    points: landmarks or corners in frame pixels, in the order the model was trained with
-    (five-point faces: right eye, left eye, nose, right and left mouth corner); empty without.
+    Attributes:
+        box: In pixels of the frame.
+        score: Its probability.
+        label: Name of its class.
+        index: Number of its class.
+        points: Landmarks or corners in frame pixels, in the order the model was trained with
+            (five-point faces: right eye, left eye, nose, right and left mouth corner); empty
+            without.
     """
 
     box: Box
@@ -92,10 +102,12 @@ class Detection:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """A line of text read by an ``ocr`` model.
+    """The result of an ``ocr`` model: a line of text.
 
-    score: the smallest of the characters' probabilities (1.0 for an empty reading).
-    char_scores: one probability a character of ``text``.
+    Attributes:
+        text: Empty where there is none.
+        score: The smallest of the characters' probabilities; 1.0 for an empty text.
+        char_scores: The probability of each character of ``text``.
     """
 
     text: str
@@ -105,17 +117,18 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class Embedding:
-    """A feature vector from an ``embed`` model.
+    """The result of an ``embed`` model: a feature vector.
 
-    vector: float32[D]; of unit L2 length where the manifest says ``normalize``. Owned by the
-    receiver.
+    Attributes:
+        vector: float32[D]; of unit L2 length where the manifest says ``normalize``. Owned by the
+            receiver.
     """
 
     vector: Floats
 
 
 Result: TypeAlias = Classification | list[Detection] | Reading | Embedding
-"""What ``model(frame)`` gives, by the bundle's task: classify, detect, ocr, embed."""
+"""What ``model(frame)`` gives, by the task of the bundle."""
 
 
 @dataclass(frozen=True, slots=True)

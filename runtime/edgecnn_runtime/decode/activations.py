@@ -46,7 +46,7 @@ def sigmoid_scores(values: str, raw: Floats, out: Floats | None = None) -> Float
 
 
 def softmax_scores(values: str, raw: Floats, out: Floats | None = None) -> Floats:
-    """Raw scores → probabilities that share one along the last axis (softmax).
+    """Raw scores → probabilities that sum to 1 along the last axis (softmax).
 
     Args:
         values: What the numbers mean.

@@ -1,4 +1,4 @@
-"""One box a grid cell: YuNet and CenterFace → detections."""
+"""Heads with one box per grid cell, YuNet and CenterFace → detections."""
 
 from dataclasses import dataclass
 
@@ -14,7 +14,11 @@ from edgecnn_runtime.types import Detection, Floats, Tensors
 
 
 def anchor_free_decoder(spec: AnchorFree, model: ModelSpec) -> "YunetDecoder | CenterfaceDecoder":
-    """The decoder of ``spec.variant``. Raises BundleError for missing or misshapen outputs."""
+    """The decoder of ``spec.variant``.
+
+    Raises:
+        BundleError: An output is missing or has another shape.
+    """
     return YunetDecoder(spec, model) if spec.variant == "yunet" else CenterfaceDecoder(spec, model)
 
 
@@ -49,7 +53,7 @@ class YunetDecoder:
     def decode(self, outputs: Tensors, item: int, geometry: Geometry, /) -> list[Detection]:
         """One item's detections, best first."""
         squared = self._spec.score**2
-        found, scores, shapes, marks = [], [], [], []
+        indices, scores, shapes, offsets = [], [], [], []
         for level in self._levels:
             cls, obj = outputs[level.cls][item].reshape(-1), outputs[level.obj][item].reshape(-1)
             # of numbers that may leave 0..1 the product bounds the clamped one from above
@@ -58,31 +62,31 @@ class YunetDecoder:
             over = np.flatnonzero(level.over)
             if not len(over):
                 continue
-            found.append(over + level.start)
+            indices.append(over + level.start)
             scores.append(np.stack((cls[over], obj[over])))
             shapes.append(outputs[level.bbox][item][over])
             if level.kps:
-                marks.append(outputs[level.kps][item][over])
-        if not found:
+                offsets.append(outputs[level.kps][item][over])
+        if not indices:
             return []
-        anchors = np.concatenate(found)
+        anchors = np.concatenate(indices)
         cells, strides = self._cells[anchors], self._strides[anchors]
         shape = np.concatenate(shapes).astype(np.float32)
         boxes = cxcywh_to_xyxy((cells + shape[:, :2]) * strides, np.exp(shape[:, 2:]) * strides)
         points = None
-        if marks:
-            pairs = np.concatenate(marks).reshape(len(anchors), -1, 2)
+        if offsets:
+            pairs = np.concatenate(offsets).reshape(len(anchors), -1, 2)
             points = (pairs + cells[:, None]) * strides[:, None]
         score = np.sqrt(np.clip(np.concatenate(scores, axis=1), 0, 1).prod(axis=0))
-        kept = np.where(score > self._spec.score, score, np.nan)
-        return self._suppression.detections(boxes, kept, None, points, geometry)
+        score[~(score > self._spec.score)] = np.nan
+        return self._suppression.detections(boxes, score, None, points, geometry)
 
 
 class CenterfaceDecoder:
     """CenterFace (Xu et al., 2019): a heatmap at a quarter of the input.
 
     As in the authors' code, heights and y come before widths and x in every map. Unlike there, a
-    box that begins outside the picture is cut, not moved.
+    box that begins outside the image is cut, not moved.
     """
 
     def __init__(self, spec: AnchorFree, model: ModelSpec) -> None:
@@ -105,19 +109,19 @@ class CenterfaceDecoder:
         """One item's detections, best first."""
         heat = outputs[self._names["heatmap"]][item].reshape(-1)
         np.greater(heat, self._spec.score, out=self._over)
-        found = np.flatnonzero(self._over)
-        if not len(found):
+        cells = np.flatnonzero(self._over)
+        if not len(cells):
             return []
         stride = np.float32(self._spec.strides[0])
-        sizes = np.exp(self._map(outputs, "scale", item)[:, found].T[:, ::-1]) * stride
-        offsets = self._map(outputs, "offset", item)[:, found].T[:, ::-1]
-        boxes = cxcywh_to_xyxy((self._cells[found] + offsets + np.float32(0.5)) * stride, sizes)
+        sizes = np.exp(self._map(outputs, "scale", item)[:, cells].T[:, ::-1]) * stride
+        offsets = self._map(outputs, "offset", item)[:, cells].T[:, ::-1]
+        boxes = cxcywh_to_xyxy((self._cells[cells] + offsets + np.float32(0.5)) * stride, sizes)
         points = None
         if self._spec.points:
-            marks = self._map(outputs, "landmarks", item)[:, found].T
-            shares = marks.reshape(len(found), -1, 2)[..., ::-1]
+            shares = self._map(outputs, "landmarks", item)[:, cells].T
+            shares = shares.reshape(len(cells), -1, 2)[..., ::-1]
             points = boxes[:, None, :2] + shares * sizes[:, None]
-        scores = np.minimum(heat[found], 1.0)
+        scores = np.minimum(heat[cells], 1.0)
         return self._suppression.detections(boxes, scores, None, points, geometry)
 
     def _map(self, outputs: Tensors, role: str, item: int) -> Floats:

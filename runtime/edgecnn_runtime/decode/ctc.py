@@ -14,10 +14,14 @@ class CtcDecoder:
     """The best class of every step; repeats merged, then blanks dropped."""
 
     def __init__(self, spec: Ctc, model: ModelSpec) -> None:
-        """Raises BundleError where the classes are not the charset and a blank."""
+        """Allocate for one model.
+
+        Raises:
+            BundleError: The output's classes are not the charset and a blank.
+        """
         classes = len(spec.charset) + 1
         if spec.blank >= classes:
-            raise BundleError(f"decode.blank {spec.blank} is none of its {classes}")
+            raise BundleError(f"decode.blank is {spec.blank}, and the last class is {classes - 1}")
         shape = (classes, None) if spec.layout == "NCT" else (None, classes)
         check_output_shape(model, spec.output, *shape, batch_axis=spec.layout.index("N"))
         self._spec = spec

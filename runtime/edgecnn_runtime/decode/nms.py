@@ -13,7 +13,7 @@ MAX_CANDIDATES = 5000
 """Boxes that enter suppression, best first; as in OpenCV's FaceDetectorYN."""
 
 MAX_COORDINATE = 1 << 17
-"""No input is larger than half of this; a box that reaches beyond it comes from no picture."""
+"""No input is larger than half of this; a box that reaches beyond it is not in the image."""
 
 
 class NonMaxSuppression:
@@ -27,7 +27,14 @@ class NonMaxSuppression:
         max_detections: int,
         class_agnostic: bool = True,
     ) -> None:
-        """iou: boxes that overlap a better one by more are dropped; None keeps all."""
+        """Set the rules.
+
+        Args:
+            labels: Class names by class number.
+            iou: Boxes that overlap a better one by more are dropped; None keeps all.
+            max_detections: How many boxes stay, best first.
+            class_agnostic: Whether boxes of different classes suppress each other.
+        """
         self._labels = labels
         self._iou = iou
         self._max = max_detections
@@ -41,11 +48,17 @@ class NonMaxSuppression:
         points: Floats | None,
         geometry: Geometry,
     ) -> list[Detection]:
-        """Finish candidates; may write into the arrays.
+        """Finish candidates; those that are empty, far off or not a number are dropped.
 
-        boxes: float32[K,4] x1, y1, x2, y2 in input pixels. scores: float32[K] over 0; what is
-        over 1 counts as 1. classes: int[K], None means 0. points: float32[K,P,2] in input pixels.
-        What is empty, far off or not a number is dropped.
+        Args:
+            boxes: float32[K,4] x1, y1, x2, y2 in input pixels; may be written into.
+            scores: float32[K] over 0; one over 1 counts as 1.
+            classes: int[K]; None means class 0.
+            points: float32[K,P,2] in input pixels; may be written into.
+            geometry: How the frame was fitted into the input.
+
+        Returns:
+            Detections in pixels of the frame, best first.
         """
         if not _all_usable(boxes, scores, points):
             good = _usable(boxes, scores, points)
@@ -54,12 +67,12 @@ class NonMaxSuppression:
             points = None if points is None else points[good]
         keep = self._best(boxes, scores, classes)
         boxes = geometry.boxes_to_frame(boxes[keep])
-        marks = [()] * len(keep) if points is None else _pairs(points[keep], geometry)
+        landmarks = [()] * len(keep) if points is None else _pairs(points[keep], geometry)
         indices = [0] * len(keep) if classes is None else classes[keep].tolist()
         return [
-            Detection(Box(*box), min(score, 1.0), self._label(index), index, mark)
-            for box, score, index, mark in zip(
-                boxes.tolist(), scores[keep].tolist(), indices, marks, strict=True
+            Detection(Box(*box), min(score, 1.0), self._label(index), index, pairs)
+            for box, score, index, pairs in zip(
+                boxes.tolist(), scores[keep].tolist(), indices, landmarks, strict=True
             )
             if box[2] > box[0] and box[3] > box[1]
         ]
@@ -75,10 +88,10 @@ class NonMaxSuppression:
         if classes is not None and not self._agnostic:
             rectangles[:, 0] += classes * (4.0 * MAX_COORDINATE)  # classes never meet
         # lists: OpenCV reads an array one NumPy scalar after the other, several times slower
-        kept = cv2.dnn.NMSBoxes(
+        indices = cv2.dnn.NMSBoxes(
             rectangles.tolist(), scores.tolist(), 0.0, self._iou, 1.0, MAX_CANDIDATES
         )
-        return np.asarray(kept, np.intp)[: self._max]
+        return np.asarray(indices, np.intp)[: self._max]
 
     def _label(self, index: int) -> str:
         return self._labels[index] if index < len(self._labels) else str(index)
@@ -120,4 +133,4 @@ def cxcywh_to_xyxy(centers: Floats, sizes: Floats) -> Floats:
 
 
 def _pairs(points: Floats, geometry: Geometry) -> list[Any]:
-    return [tuple(map(tuple, marks)) for marks in geometry.points_to_frame(points).tolist()]
+    return [tuple(map(tuple, pairs)) for pairs in geometry.points_to_frame(points).tolist()]

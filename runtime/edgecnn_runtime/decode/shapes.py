@@ -7,14 +7,24 @@ from edgecnn_runtime.errors import BundleError
 def check_output_shape(
     model: ModelSpec, output: str, *shape: int | None, batch_axis: int = 0
 ) -> tuple[int, ...]:
-    """An output's shape without the batch, checked; None matches any size.
+    """Check an output's shape.
 
-    Raises BundleError naming the output, what it is and what the head needs.
+    Args:
+        model: What has the output.
+        output: Its name.
+        *shape: The sizes it needs besides the batch; None matches any.
+        batch_axis: Which axis is the batch.
+
+    Returns:
+        Its sizes without the batch.
+
+    Raises:
+        BundleError: It has another shape; the message says which and what the head needs.
     """
     whole = next(entry.shape for entry in model.outputs if entry.name == output)
-    found = (*whole[:batch_axis], *whole[batch_axis + 1 :])
-    fits = len(found) == len(shape) and all(
-        have is not None and need in (None, have) for have, need in zip(found, shape, strict=True)
+    sizes = (*whole[:batch_axis], *whole[batch_axis + 1 :])
+    fits = len(sizes) == len(shape) and all(
+        have is not None and need in (None, have) for have, need in zip(sizes, shape, strict=True)
     )
     if not fits:
         needs = ", ".join("any" if size is None else str(size) for size in shape)
@@ -23,4 +33,4 @@ def check_output_shape(
             f"{type(model.decode).__name__} head needs [{needs}] besides the batch on axis "
             f"{batch_axis}: export it again with the right --head and --input"
         )
-    return tuple(size for size in found if size is not None)
+    return tuple(size for size in sizes if size is not None)

@@ -17,9 +17,13 @@ class SsdDecoder:
     """Offsets from priors, and the best class but the background."""
 
     def __init__(self, spec: Ssd, model: ModelSpec) -> None:
-        """Raises BundleError where priors and outputs do not match in number."""
+        """Lay out the priors.
+
+        Raises:
+            BundleError: There are more or fewer of them than rows in the outputs.
+        """
         if len(spec.strides) != len(spec.min_sizes):
-            raise BundleError("decode needs one list of min_sizes a stride")
+            raise BundleError("decode needs one list of min_sizes per stride")
         centers, sizes = priors(spec, model.input)
         count = len(centers)
         check_output_shape(model, spec.boxes, count, 4)
@@ -43,25 +47,25 @@ class SsdDecoder:
 
     def decode(self, outputs: Tensors, item: int, geometry: Geometry, /) -> list[Detection]:
         """One item's detections, best first; class 0 is the first after the background."""
-        found = self._candidates(outputs[self._spec.scores][item])
-        raw = outputs[self._spec.scores][item][found].astype(np.float32)
-        chances = softmax_scores(self._spec.values, raw)[:, 1:]
-        classes = chances.argmax(axis=1)
-        scores = chances[np.arange(len(found)), classes]
-        kept = scores > self._spec.score
-        found, classes, scores = found[kept], classes[kept], scores[kept]
-        if not len(found):
+        anchors = self._candidates(outputs[self._spec.scores][item])
+        raw = outputs[self._spec.scores][item][anchors].astype(np.float32)
+        probabilities = softmax_scores(self._spec.values, raw)[:, 1:]
+        classes = probabilities.argmax(axis=1)
+        scores = probabilities[np.arange(len(anchors)), classes]
+        passes = scores > self._spec.score
+        anchors, classes, scores = anchors[passes], classes[passes], scores[passes]
+        if not len(anchors):
             return []
         near, far = (np.float32(variance) for variance in self._spec.variances)
-        centers, sizes = self._centers[found], self._sizes[found]
-        shape = outputs[self._spec.boxes][item][found].astype(np.float32)
+        centers, sizes = self._centers[anchors], self._sizes[anchors]
+        shape = outputs[self._spec.boxes][item][anchors].astype(np.float32)
         boxes = cxcywh_to_xyxy(
             centers + shape[:, :2] * near * sizes, sizes * np.exp(shape[:, 2:] * far)
         )
         points = None
         if self._spec.points:
-            marks = outputs[self._spec.landmarks][item][found].reshape(len(found), -1, 2)
-            points = centers[:, None] + marks.astype(np.float32) * near * sizes[:, None]
+            offsets = outputs[self._spec.landmarks][item][anchors].reshape(len(anchors), -1, 2)
+            points = centers[:, None] + offsets.astype(np.float32) * near * sizes[:, None]
         return self._suppression.detections(boxes, scores, classes, points, geometry)
 
     def _candidates(self, scores: Floats) -> "np.ndarray[tuple[int], np.dtype[np.intp]]":

@@ -17,7 +17,11 @@ class YoloDecoder:
     """Layouts v5, v8 and nms of ``manifest.Yolo``."""
 
     def __init__(self, spec: Yolo, model: ModelSpec) -> None:
-        """Raises BundleError where the output's shape is not the layout's."""
+        """Allocate for one model.
+
+        Raises:
+            BundleError: The output does not have the shape of the layout.
+        """
         columns = {"v5": 5 + spec.classes, "v8": 4 + spec.classes, "nms": 6}[spec.layout]
         columns += spec.points * spec.point_dims
         if spec.layout == "v8":
@@ -44,32 +48,32 @@ class YoloDecoder:
         return self._read(self, outputs[self._spec.output][item], geometry)
 
     def _v8(self, head: Floats, geometry: Geometry) -> list[Detection]:
-        """[4+C+P,A]: a column an anchor."""
+        """[4+C+P,A]: one column per anchor."""
         stop = 4 + self._spec.classes
         np.greater(head[4:stop], self._threshold, out=self._classes_over)
         np.logical_or.reduce(self._classes_over, axis=0, out=self._over)
-        found = np.flatnonzero(self._over)
-        if not len(found):
+        anchors = np.flatnonzero(self._over)
+        if not len(anchors):
             return []
-        # take walks row by row, as the head lies in memory; head[:, found] does not
-        rows = self._rows.take(head, found, axis=1).T
+        # take walks row by row, as the head lies in memory; head[:, anchors] does not
+        rows = self._rows.take(head, anchors, axis=1).T
         classes = self._classes.copy_of(rows[:, 4:stop])
         scores = self._scores(classes.max(axis=1))
         return self._finish(rows[:, :4], scores, classes, rows, geometry)
 
     def _v5(self, head: Floats, geometry: Geometry) -> list[Detection]:
-        """[A,5+C+P]: a row an anchor; the score is objectness times the best class."""
+        """[A,5+C+P]: one row per anchor; the score is objectness times the best class."""
         np.greater(head[:, 4], self._threshold, out=self._over)
         candidates = np.flatnonzero(self._over)
         rows = self._rows.take(head, candidates, axis=0)
         best = rows[:, 5 : 5 + self._spec.classes].max(axis=1)
         scores = self._scores(rows[:, 4]) * self._scores(best)
-        found = np.flatnonzero(scores > self._spec.score)
-        if not len(found):
+        passing = np.flatnonzero(scores > self._spec.score)
+        if not len(passing):
             return []
-        rows = self._rows.take(head, candidates[found], axis=0)
+        rows = self._rows.take(head, candidates[passing], axis=0)
         classes = self._classes.copy_of(rows[:, 5 : 5 + self._spec.classes])
-        return self._finish(rows[:, :4], scores[found], classes, rows, geometry)
+        return self._finish(rows[:, :4], scores[passing], classes, rows, geometry)
 
     def _finish(
         self, boxes: Floats, scores: Floats, classes: Floats, rows: Floats, geometry: Geometry
@@ -100,8 +104,8 @@ class YoloDecoder:
         count, dims = self._spec.points, self._spec.point_dims
         if not count:
             return None
-        marks = rows[:, -count * dims :].reshape(len(rows), count, dims)[..., :2]
-        return marks if self._unit is None else marks * self._unit[:2]
+        points = rows[:, -count * dims :].reshape(len(rows), count, dims)[..., :2]
+        return points if self._unit is None else points * self._unit[:2]
 
     def _pixels(self, boxes: Floats) -> Floats:
         return boxes if self._unit is None else boxes * self._unit
