@@ -177,6 +177,7 @@ def test_a_camera(model: str, camera: Camera, capsys: pytest.CaptureFixture[str]
     code = main(["run", model, url, "--max-frames", "10"])
     captured = capsys.readouterr()
     assert code == 0, captured.err
+    assert "wait p50 / p95" in captured.out
     assert "age p50 / p95" in captured.out
     assert "s3cret" not in captured.out + captured.err
 
@@ -330,6 +331,7 @@ def test_the_live_line(start: Start, model: str, clip: str) -> None:
     assert running.returncode == 0
     assert b"fps" in shown
     assert b"p50" in shown
+    assert b"wait" in shown
     assert b"age" in shown
 
 

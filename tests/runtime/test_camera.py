@@ -1,6 +1,7 @@
 """Several cameras and files on one model, from open sources to closed sinks."""
 
 import json
+import queue
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -217,6 +218,23 @@ def test_stopping_completes_what_was_written(
         group.stop()
     assert group.jobs[0].error is None
     assert cv2.VideoCapture(str(path)).isOpened()
+
+
+def test_a_source_that_opens_after_the_stop_is_closed_at_once(model: Model) -> None:
+    stopped, sources = threading.Event(), queue.SimpleQueue[Source]()
+
+    def open_late() -> Source:
+        assert stopped.wait(30)
+        sources.put(source := Source("late", FakeReader))
+        return source
+
+    late = CameraJob("late", open_late, lambda _: [])
+    with CameraGroup(Scheduler(Pipeline(model)), [late]) as group:
+        group.stop()
+    stopped.set()
+    source = sources.get(timeout=30)
+    while source.read() is not None:  # None once it is closed
+        pass
 
 
 def test_a_defect_in_a_thread_reaches_the_caller(

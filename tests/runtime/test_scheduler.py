@@ -2,6 +2,7 @@
 
 import math
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -362,12 +363,12 @@ class Instant:
         return [FrameResult(frame, "embed", NOTHING, None, Timings(0, 0, 0, 0)) for frame in frames]
 
 
-def test_the_loop_wakes_for_a_frame_for_room_for_a_rate_limit_and_to_stop() -> None:
+def test_the_loop_wakes_for_a_frame_for_a_rate_limit_and_to_stop() -> None:
     scheduler, thread, errors = serve(Instant())
     frames: LatestSlot[Frame] = LatestSlot()
     results: LatestSlot[FrameResult] = LatestSlot()
     scheduler.add("a", frames, results, stats=StreamStats(), rate=20)
-    for i in range(6):  # a put waits for room, and the loop for the rate limit and for a take
+    for i in range(6):
         frames.put(Frame(PIXELS, i, 0.0, None, "a"), replace=False)
         result = results.take(30)
         assert result is not None
@@ -376,6 +377,20 @@ def test_the_loop_wakes_for_a_frame_for_room_for_a_rate_limit_and_to_stop() -> N
     thread.join(30)
     assert not thread.is_alive()
     assert errors == []
+
+
+def test_the_loop_wakes_when_a_sink_takes_a_result() -> None:
+    scheduler, thread, _ = serve(Instant())
+    frames: LatestSlot[Frame] = LatestSlot()
+    results: LatestSlot[FrameResult] = LatestSlot()
+    scheduler.add("a", frames, results, stats=StreamStats())
+    for i in range(2):
+        frames.put(Frame(PIXELS, i, 0.0, None, "a"), replace=False)
+    time.sleep(0.1)  # until the loop waits, as well as can be told
+    assert [results.take(30) is not None for _ in range(2)] == [True, True]
+    scheduler.stop()
+    thread.join(30)
+    assert not thread.is_alive()
 
 
 def test_a_defect_ends_the_loop_and_reaches_every_camera() -> None:
