@@ -14,7 +14,7 @@ import cv2
 import msgspec
 import numpy as np
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from edgecnn_runtime.bundle import manifest
 from edgecnn_runtime.bundle.bundle import new_bundle, sha256_file, write_manifest
@@ -30,7 +30,8 @@ from edgecnn_runtime.bundle.manifest import (
 )
 from edgecnn_runtime.types import Classification, Embedding, Frame, FrameResult, Reading, Timings
 
-settings.register_profile("untimed", deadline=None)  # a busy machine is no failure
+# A busy machine is no failure: neither when a test is slow nor when its input is.
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("untimed")
 
 # A shell in the background ignores Ctrl-C and hands that on: the programs under test would never

@@ -95,7 +95,7 @@ def run(*words, saturating=True):
         environment["ONEDNN_MAX_CPU_ISA"] = "AVX2"
     return subprocess.run(
         [sys.executable, *map(str, words)], env=environment, capture_output=True, text=True,
-        check=False, timeout=120,
+        check=False,
     )  # fmt: skip
 
 
