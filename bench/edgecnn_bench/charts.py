@@ -103,7 +103,7 @@ def stages(rows: Sequence[BenchRow]) -> Markup:
                 parts.append(text((start + end) / 2, y + 17, words, "inside", "middle"))
             at += value
         ours = sum(row.stages_ms.get(name, 0.0) for name in ("prepare", "decode")) / row.batch
-        parts.append(text(WIDTH - RIGHT + 14, y + 11, f"{at:.2f} ms", "figure"))
+        parts.append(text(WIDTH - RIGHT + 14, y + 11, f"{at:.2f} ms", "number"))
         parts.append(text(WIDTH - RIGHT + 14, y + 26, f"{ours:.2f} outside engine", "sub"))
     return svg(bottom + 40, parts, "time by stage")
 
@@ -160,13 +160,13 @@ def starts(rows: Sequence[BenchRow]) -> Markup:
                              ("s-decode", row.cold.first_seconds)):  # fmt: skip
             parts.append(rect(seconds(at), y, seconds(at + value) - seconds(at), 26, style))
             at += value
-        parts.append(text(seconds(at) + 8, y + 17, f"{row.cold.seconds:.2f} s", "figure"))
+        parts.append(text(seconds(at) + 8, y + 17, f"{row.cold.seconds:.2f} s", "number"))
         peak = mib(row.memory.peak_mib)
         parts.append(rect(middle, y, mib(row.memory.resident_mib) - middle, 26, "memory"))
         parts.append(
             rect(peak - 1, y - 2, 2, 30, "mark-p95", tip=f"peak {row.memory.peak_mib:.0f} MiB")
         )
-        parts.append(text(peak + 8, y + 17, f"{row.memory.resident_mib:.0f} MiB", "figure"))
+        parts.append(text(peak + 8, y + 17, f"{row.memory.resident_mib:.0f} MiB", "number"))
     return svg(bottom + 40, parts, "cold start and memory")
 
 
@@ -196,7 +196,7 @@ def _figures(row: BenchRow, y: float) -> list[Markup]:
     elif standing:
         against = {"fastest": ", fastest", "same": ", as fast"}.get(standing.verdict, ", too noisy")
     return [
-        text(WIDTH - RIGHT + 14, y, f"{milliseconds(value)} ms", "figure"),
+        text(WIDTH - RIGHT + 14, y, f"{milliseconds(value)} ms", "number"),
         text(WIDTH - RIGHT + 14, y + 15, f"{number(row.fps)} fps{against}", "sub"),
     ]
 

@@ -17,26 +17,26 @@ from edgecnn_runtime.errors import EdgecnnError, UsageError
 
 def test_a_result_carries_its_data_host_and_time(tmp_path: Path) -> None:
     data = {"rows": [{"ratio": np.float32(0.5), "times": np.arange(3)}]}
-    path = write_result("figure", data, tmp_path)
-    assert path == tmp_path / "figure.json"
-    result = read_result("figure", tmp_path)
+    path = write_result("sizes", data, tmp_path)
+    assert path == tmp_path / "sizes.json"
+    result = read_result("sizes", tmp_path)
     assert result.data == {"rows": [{"ratio": 0.5, "times": [0, 1, 2]}]}
     assert result.host.cpu
     assert result.created.endswith("Z")
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_scratch(tmp_path: Path) -> None:
-    write_result("figure", 1, tmp_path)
+    write_result("sizes", 1, tmp_path)
     with pytest.raises(TypeError):
-        write_result("figure", object(), tmp_path)
-    assert read_result("figure", tmp_path).data == 1
-    assert [path.name for path in tmp_path.iterdir()] == ["figure.json"]
+        write_result("sizes", object(), tmp_path)
+    assert read_result("sizes", tmp_path).data == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["sizes.json"]
 
 
 def test_where_nothing_can_be_written_that_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(EdgecnnError, match="cannot write"):
-        write_result("figure", 1, tmp_path / "file")
+        write_result("sizes", 1, tmp_path / "file")
 
 
 def test_a_report_survives_the_file(tmp_path: Path, make_report) -> None:

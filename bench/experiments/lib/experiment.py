@@ -119,7 +119,7 @@ def run(experiment: Experiment, options: Options) -> bool:
         return True
     table = Table(title=experiment.title, title_justify="left", box=box.SIMPLE_HEAD)
     for number, heading in enumerate([*experiment.columns, "missed"]):
-        table.add_column(heading, justify="right" if number else "left")
+        table.add_column(heading, justify="right" if number else "left", overflow="fold")
     rows = []
     for row in experiment.measure(options):
         row["reached"] = experiment.reached(row)
