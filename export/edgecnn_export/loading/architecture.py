@@ -1,4 +1,4 @@
-"""``package.module:factory`` → nn.Module, and what a timm model says of its own input."""
+"""``package.module:factory`` → nn.Module, and the settings a timm model declares."""
 
 import difflib
 import importlib
@@ -19,15 +19,20 @@ TIMM_RESIZE = {"center": "crop", "squash": "stretch", "border": "letterbox"}
 
 
 def is_builtin(arch: str) -> bool:
-    """Whether an architecture is one of edgecnn.models: a checkpoint may name those itself."""
+    """Whether an architecture is one of edgecnn.models, which a checkpoint may name itself."""
     return arch in set(importlib.import_module("edgecnn.models").MODELS.values())
 
 
 def build_architecture(arch: str, arch_args: Mapping[str, Any]) -> nn.Module:
-    """Import a factory and call it with keyword arguments.
+    """Import a factory and call it with keyword arguments. This runs the code that ``arch`` names.
 
-    The current folder is searched last, as ``python -m`` would search it first. This runs the
-    code that ``arch`` names. Raises UsageError where it cannot be imported or called.
+    Args:
+        arch: ``package.module:factory``; the current folder is searched last, where ``python -m``
+            would search it first.
+        arch_args: The factory's keyword arguments.
+
+    Raises:
+        UsageError: The factory cannot be imported or called, or returns something else.
     """
     if not ARCH.fullmatch(arch):
         raise UsageError(f"--arch {arch!r} is not package.module:factory, e.g. {EXAMPLE}")
@@ -50,19 +55,19 @@ def _call(factory: Any, arch: str, arch_args: Mapping[str, Any]) -> Any:
         with running_user_code():
             return factory(**arch_args)
     except Exception as error:
-        given = json.dumps(dict(arch_args)) if arch_args else "no arguments"
+        arguments = json.dumps(dict(arch_args)) if arch_args else "no arguments"
         raise UsageError(
-            f"--arch {arch} called with {given} failed: {type(error).__name__}: {error}; "
+            f"--arch {arch} called with {arguments} failed: {type(error).__name__}: {error}; "
             "give its keyword arguments with --arch-args '{\"name\": value}'"
         ) from error
 
 
 def timm_spec(module: nn.Module) -> dict[str, Any]:
-    """ExportConfig keys from a timm model's ``pretrained_cfg``; empty for any other module.
+    """ExportConfig keys from a timm model's ``pretrained_cfg``.
 
-    Empty too where it was built for another number of channels than the configuration is for.
-    timm's mean and std are fractions of 1; here they are in 0..255 pixel units. Its bicubic and
-    bilinear both become linear, the closest that a uint8 resize in real time offers.
+    Empty for any other module, and for one built for another number of channels than its
+    configuration is for. timm's mean and std are fractions of 1; here they are in 0..255 pixel
+    units. Its bicubic and bilinear both become linear, the closest fast resize of uint8.
     """
     config = getattr(module, "pretrained_cfg", None)
     if not isinstance(config, dict) or len(config.get("mean") or ()) != 3:
@@ -85,7 +90,7 @@ def timm_spec(module: nn.Module) -> dict[str, Any]:
 
 
 def _timm_size(module: nn.Module, config: Mapping[str, Any]) -> tuple[int, int]:
-    """(height, width): what a transformer was built for, else what the weights were made for."""
+    """(height, width): those of a transformer's position embedding, else of the weights."""
     size = getattr(getattr(module, "patch_embed", None), "img_size", None)
     height, width = size or config["input_size"][-2:]
     return int(height), int(width)

@@ -1,7 +1,7 @@
 """Zip archives as torch writes them: read once, within bounds, and written again plainly.
 
-Python's zipfile and torch's own reader need not agree on what a crafted zip holds. So a file
-that has to be scanned is read here, and what was scanned is written to a fresh archive in
+Python's zipfile and torch's own reader need not agree on what a crafted zip contains. So a file
+that has to be scanned is read here, and the scanned members are written to a fresh archive in
 memory: the loader sees those bytes and no others.
 """
 
@@ -15,20 +15,21 @@ from pathlib import Path
 from edgecnn_runtime.errors import CheckpointError
 
 UNPACKED_SLACK = 64 << 20
-"""torch compresses source code only, so a file unpacks to little more than its own size."""
+"""torch compresses source code only, so a file unpacks to hardly more than its own size."""
 ROOT = "model"
 ZIP_ERRORS = (
     zipfile.BadZipFile, zlib.error, struct.error, OSError, ValueError, EOFError, RuntimeError,
     LookupError,
 )  # fmt: skip
-"""What zipfile raises on one crafted or damaged archive or another."""
+"""What zipfile raises on crafted or damaged archives."""
 
 
 def read_archive(path: Path) -> dict[str, bytes]:
-    """Every member of a torch archive by its name under the one folder all of them are in.
+    """Every member of a torch archive, by its name below the archive's one folder.
 
-    Raises CheckpointError for a damaged archive, a zip bomb, names given twice or names that
-    leave the folder.
+    Raises:
+        CheckpointError: The archive is damaged or a zip bomb, or has a member twice or outside the
+            folder.
     """
     check_size(path)
     try:
@@ -43,7 +44,11 @@ def read_archive(path: Path) -> dict[str, bytes]:
 
 
 def check_size(path: Path) -> None:
-    """Raise CheckpointError for a zip bomb."""
+    """Refuse a zip bomb.
+
+    Raises:
+        CheckpointError: The archive unpacks to much more than its size, or is damaged.
+    """
     try:
         with zipfile.ZipFile(path) as archive:
             unpacked = sum(entry.file_size for entry in archive.infolist())
@@ -54,7 +59,7 @@ def check_size(path: Path) -> None:
 
 
 def write_archive(members: Mapping[str, bytes]) -> io.BytesIO:
-    """The same members as an archive in memory, ready for a torch loader."""
+    """An archive of these members in memory, ready for a torch loader."""
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
         for name, content in members.items():

@@ -1,4 +1,4 @@
-"""What a model file is: told by its bytes and, in a zip, by its members; never by its name."""
+"""The kind of a model file, from its bytes and, in a zip, its members; never from its name."""
 
 import json
 import zipfile
@@ -33,14 +33,16 @@ UNSUPPORTED: tuple[tuple[int, bytes, str], ...] = (
     (4, b"TFL3", "TensorFlow Lite: give the ONNX or PyTorch model it was made from"),
     (257, b"ustar", "a tar: unpack it first (`edgecnn unpack` for a packed bundle)"),
 )
-"""Where these bytes stand in files that are often given by mistake, and what to say then."""
+"""Files that are often given by mistake: offset and bytes that identify them, and the message."""
 
 
 def detect_format(path: Path) -> Kind:
-    """Name the kind of a model file.
+    """The kind of a model file.
 
-    Raises UsageError where there is no file, CheckpointError for one that is damaged or was
-    never a model, UnsupportedModelError for another framework's.
+    Raises:
+        UsageError: There is no file, or it cannot be read.
+        CheckpointError: The file is damaged, or is no model.
+        UnsupportedModelError: The file belongs to another framework.
     """
     head, size = _head(path)
     if not head:

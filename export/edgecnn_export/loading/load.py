@@ -1,7 +1,7 @@
-"""A trained model's file → a model in memory, without running what came with the file.
+"""A trained model's file → a model in memory, without running code that came with the file.
 
-What can run code (a pickle, an exported program, TorchScript) is scanned first and refused
-unless it holds only tensors and plain data, or the person says --trust-pickle.
+A file that can run code (a pickle, an exported program, TorchScript) is scanned first and refused
+unless it contains only tensors and plain data, or --trust-pickle is set.
 """
 
 import contextlib
@@ -54,12 +54,16 @@ NORMALIZATION = {"mean", "std", "preset"}
 
 
 def load_model(config: ExportConfig) -> LoadedModel:
-    """Load ``config.model``, whatever it is; its name does not matter.
+    """Load ``config.model``, of any kind; its name does not matter.
 
-    Uses ``arch``, ``arch_args`` and ``trust_pickle`` of the configuration. Raises UsageError
-    for a missing file or architecture, CheckpointError for a file that is damaged or does not
-    fit, UntrustedError for one that could run code, UnsupportedModelError for another
-    framework's.
+    Args:
+        config: ``model``, ``arch``, ``arch_args`` and ``trust_pickle`` are used.
+
+    Raises:
+        UsageError: The file or its architecture is missing.
+        CheckpointError: The file is damaged, or does not fit its architecture.
+        UntrustedError: The file could run code.
+        UnsupportedModelError: The file belongs to another framework.
     """
     path = Path(config.model)
     kind = detect_format(path)
@@ -180,22 +184,22 @@ def _at_rest(module: nn.Module, path: Path) -> nn.Module:
 
 
 def _unpickle(path: Path, *, trust: bool) -> object:
-    """What torch.save wrote. Only with ``trust`` is anything read that could run code."""
+    """What torch.save wrote; only ``trust`` reads a file that could run code."""
     if zipfile.is_zipfile(path):
         check_size(path)
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         imports = imports_of(path.read_bytes())
-        strange = unsafe_imports(imports)
-        if not strange:
+        unsafe = unsafe_imports(imports)
+        if not unsafe:
             raise _damaged(path, error) from None
     except Exception as error:
         raise _damaged(path, error) from None
     if message := framework_of(imports, path):
         raise UnsupportedModelError(message)
     if not trust:
-        raise _untrusted(path, f"it imports {', '.join(strange[:4])}")
+        raise _untrusted(path, f"it imports {', '.join(unsafe[:4])}")
     try:
         return torch.load(path, map_location="cpu", weights_only=False)
     except (ImportError, AttributeError) as error:
@@ -239,7 +243,7 @@ def _scripted_training(module: Any) -> list[str]:
 
 
 TRAINING_ARGUMENT = {"aten.batch_norm": 5, "aten.dropout": 2}
-"""Which argument of these operators says that the network was in training mode."""
+"""Which argument of these operators is True when the network was in training mode."""
 
 
 def _refuse_training(path: Path, operators: list[str], maker: str) -> None:
@@ -251,7 +255,7 @@ def _refuse_training(path: Path, operators: list[str], maker: str) -> None:
 
 
 def _refuse_half(path: Path, module: nn.Module) -> None:
-    """An exported program has its dtypes in the graph: its weights cannot simply be converted."""
+    """An exported program has its dtypes in the graph, so its weights cannot be converted."""
     for name, value in module.state_dict().items():
         if value.is_floating_point() and value.dtype != torch.float32:
             raise UnsupportedModelError(

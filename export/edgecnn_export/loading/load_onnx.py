@@ -1,4 +1,4 @@
-"""An ONNX file as a ModelProto: by itself, checked, and without operators of unknown domains."""
+"""An ONNX file as a ModelProto: self-contained, checked, without operators of other domains."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,9 +20,12 @@ NAMES_LISTED = 6
 def read_onnx(path: Path) -> onnx.ModelProto:
     """Read and check an ONNX file; functions it defines itself are inlined.
 
-    Tensors kept in other files are refused, not followed: a file's own text would choose what
-    is read. Raises CheckpointError for a damaged file or weights that are not finite numbers,
-    UnsupportedModelError for external tensors, operators outside the ONNX standard and size.
+    Tensors in other files are refused, not followed: the file would choose what is read.
+
+    Raises:
+        CheckpointError: The file is damaged, or weights are NaN.
+        UnsupportedModelError: The file is over 2 GB, has tensors in other files, or operators
+            outside the ONNX standard.
     """
     if path.stat().st_size > SIZE_LIMIT:
         raise UnsupportedModelError(f"{path} is over 2 GB: too large for one ONNX file")
@@ -53,8 +56,8 @@ def _check_tensor(tensor: onnx.TensorProto, path: Path) -> None:
     if tensor.data_location == onnx.TensorProto.EXTERNAL or tensor.external_data:
         where = next((entry.value for entry in tensor.external_data if entry.key == "location"), "")
         raise UnsupportedModelError(
-            f"{path}: the tensor {tensor.name} lies in another file ({where!r}), which is not "
-            "followed. Make it one file: python -c \"import onnx; m = onnx.load('"
+            f"{path}: the tensor {tensor.name} is stored in another file ({where!r}), which "
+            "is not followed. Make it one file: python -c \"import onnx; m = onnx.load('"
             f"{path}'); onnx.save(m, 'whole.onnx')\""
         )
     if tensor.data_type not in FLOATS:
@@ -73,17 +76,17 @@ def _check_tensor(tensor: onnx.TensorProto, path: Path) -> None:
 def _check_domains(model: onnx.ModelProto, path: Path) -> None:
     own = {(function.domain, function.name) for function in model.functions}
     graphs = [model.graph, *model.functions]
-    strange = sorted({
+    foreign = sorted({
         f"{node.domain}::{node.op_type}"
         for graph in graphs
         for node in _nodes(graph)
         if node.domain not in STANDARD_DOMAINS and (node.domain, node.op_type) not in own
     })  # fmt: skip
-    if strange:
-        more = " …" if len(strange) > NAMES_LISTED else ""
+    if foreign:
+        more = " …" if len(foreign) > NAMES_LISTED else ""
         raise UnsupportedModelError(
             f"{path} uses operators outside the ONNX standard: "
-            f"{', '.join(strange[:NAMES_LISTED])}{more}. Export it again "
+            f"{', '.join(foreign[:NAMES_LISTED])}{more}. Export it again "
             "without the optimizer or plugin that added them"
         )
 

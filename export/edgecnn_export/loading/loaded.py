@@ -1,4 +1,4 @@
-"""A loaded model as a value, and what can be told of its one input."""
+"""A loaded model as a value, and what is known of its one input."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,15 +17,18 @@ from edgecnn_export.loading.file_format import Kind
 
 @dataclass(frozen=True, kw_only=True)
 class LoadedModel:
-    """A model in memory, and what its file says of itself.
+    """A model in memory, and the settings its file declares.
 
-    path, sha256: the file and its content. kind: what it was.
-    module: in eval(), float32, on the CPU, without gradients; None for ONNX.
-    onnx: the graph as it came, checked, without external tensors; None for everything else.
-    program: the exported program ``module`` was made from; only for ``pt2``.
-    spec: ExportConfig keys that the file (or timm's configuration of it) says, typed as there.
-    origin: where ``mean`` and ``std`` of ``spec`` come from; None where it has none.
-    samples: uint8[N,h,w,3] BGR pictures from the checkpoint; owned by the receiver.
+    Attributes:
+        path: The file.
+        sha256: Of its content.
+        kind: What kind of file it is.
+        module: In eval(), float32, on the CPU, without gradients; None for ONNX.
+        onnx: The graph as it was read, checked, without external tensors; None for other kinds.
+        program: The exported program of ``module``; only for ``pt2``.
+        spec: ExportConfig keys that the file (or timm's configuration of it) sets.
+        origin: Where ``mean`` and ``std`` of ``spec`` come from; None where it has none.
+        samples: uint8[N,h,w,3] BGR images from the checkpoint; owned by the receiver.
     """
 
     path: Path
@@ -40,10 +43,10 @@ class LoadedModel:
 
 
 def input_channels(loaded: LoadedModel) -> int | None:
-    """How many channels the model's picture has: 1 or 3 (4 is told too), None where not certain.
+    """How many channels the model's image has, 1 to 4; None where that is not certain.
 
-    From the declared input of ONNX and exported programs, else from the first convolution; one
-    that takes more than 4 channels may stand behind a reshaping of the picture.
+    From the declared input of ONNX and exported programs, else from the first convolution. One
+    that takes more than 4 channels may follow a reshaping of the image.
     """
     shape = input_shape(loaded)
     channels = shape[1] if shape else None
@@ -61,8 +64,8 @@ def input_shape(loaded: LoadedModel) -> tuple[int | None, ...] | None:
         sizes = [dim.dim_value if dim.HasField("dim_value") else None for dim in dims]
     elif loaded.program is not None:
         names = set(loaded.program.graph_signature.user_inputs)
-        placed = loaded.program.graph.find_nodes(op="placeholder")
-        values = [node.meta["val"] for node in placed if node.name in names]
+        nodes = loaded.program.graph.find_nodes(op="placeholder")
+        values = [node.meta["val"] for node in nodes if node.name in names]
         dims = values[0].shape if len(values) == 1 else []
         sizes = [size if isinstance(size, int) else None for size in dims]
     else:
@@ -82,8 +85,8 @@ def first_conv_channels(module: nn.Module) -> int | None:
     """Input channels of the first 2-D convolution, in order of definition; None without one."""
     for part in module.modules():
         weight = getattr(part, "weight", None)
-        named = getattr(part, "original_name", type(part).__name__)
-        if isinstance(weight, torch.Tensor) and weight.ndim == 4 and "Transpose" not in named:
+        kind = getattr(part, "original_name", type(part).__name__)
+        if isinstance(weight, torch.Tensor) and weight.ndim == 4 and "Transpose" not in kind:
             groups = getattr(part, "groups", 1)
             return int(weight.shape[1]) * (groups if isinstance(groups, int) else 1)
     return None

@@ -2,7 +2,7 @@
 
 A pickle is a program for a small stack machine: whatever it imports it can call. TorchScript is
 a program too, compiled by torch: it cannot reach Python, but it can write files. Both are read
-here as data. The rule everywhere: what is not known to be harmless is refused.
+here as data, and anything that is not known to be harmless is refused.
 """
 
 import ast
@@ -24,8 +24,8 @@ PLAIN_GLOBALS = re.compile(
     """,
     re.VERBOSE,
 )
-"""What torch.save writes for tensors. Only names what a refusal is about: whether a file is
-loaded is decided by torch's own unpickler, which knows nothing else."""
+"""What torch.save writes for tensors. It only serves the text of a refusal: torch's own unpickler,
+which knows nothing else, decides whether a file is loaded."""
 
 TORCHSCRIPT_GLOBALS = re.compile(
     r"""collections\.OrderedDict
@@ -66,40 +66,46 @@ LEGACY_PICKLES = 5
 
 
 class SuspectError(Exception):
-    """A file holds something a loader could run, or something not understood; says what."""
+    """A file contains something a loader could run, or something unknown; the message names it."""
 
 
 def imports_of(data: bytes) -> list[str]:
     """What a file of torch.save imports when it is loaded, in order, as ``module.name``.
 
-    ``?`` stands for what cannot be told. Takes the zip format and the one before torch 1.6.
-    Nothing is imported or called.
+    ``?`` stands for an import whose name is unknown. Nothing is imported or called.
+
+    Args:
+        data: The file's content, in the zip format or the one before torch 1.6.
     """
     return pickle_imports(_pickle_in(data) if data.startswith(b"PK\x03\x04") else data)
 
 
 def pickle_imports(data: bytes) -> list[str]:
-    """The same of pickles one after the other, up to where the bytes are no pickle any more."""
+    """What consecutive pickles import, up to the first byte that belongs to no pickle."""
     file = io.BytesIO(data)
-    found: dict[str, None] = {}
+    names: dict[str, None] = {}
     for index in range(LEGACY_PICKLES):
         try:
             for name in _imports(file):
-                found[name] = None
+                names[name] = None
         except (ValueError, IndexError, OverflowError):
             if index == 0:
-                found[UNKNOWN] = None
+                names[UNKNOWN] = None
             break
-    return list(found)
+    return list(names)
 
 
 def unsafe_imports(imports: Iterable[str]) -> list[str]:
-    """Those imports that are more than tensors and plain data."""
+    """The imports that are more than tensors and plain data."""
     return [name for name in imports if not PLAIN_GLOBALS.fullmatch(name)]
 
 
 def check_torchscript(members: Mapping[str, bytes]) -> None:
-    """Raise SuspectError unless an archive holds only tensors, plain data and arithmetic."""
+    """Check that a TorchScript archive contains only tensors, plain data and arithmetic.
+
+    Raises:
+        SuspectError: It contains something else.
+    """
     for name, content in members.items():
         match = TORCHSCRIPT_MEMBERS.fullmatch(name)
         if match is None:
@@ -127,7 +133,7 @@ def _check_torchscript_pickle(name: str, content: bytes) -> None:
 
 
 def _check_torchscript_code(name: str, content: bytes) -> None:
-    """Look for the words as written, and again in strings as they read once unescaped."""
+    """Look for the words in the source, and again in its strings once unescaped."""
     try:
         code = content.decode("ascii")
         strings = [
@@ -147,8 +153,8 @@ def _check_torchscript_code(name: str, content: bytes) -> None:
 def _imports(pickle: io.BytesIO) -> Iterator[str]:
     """Follow the strings of one pickle only as far as an import needs them.
 
-    ``recent`` holds strings that lie on top of the stack for certain; any other instruction
-    empties it, so that a name is either read right or reported as unknown.
+    ``recent`` has strings that are certainly on top of the stack; any other instruction empties it,
+    so that a name is either read correctly or reported as unknown.
     """
     recent: list[str | None] = []
     memo: dict[int, str | None] = {}

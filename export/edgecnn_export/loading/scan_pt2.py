@@ -4,7 +4,7 @@ torch.export.load turns text of the file into Python: tensor names become genera
 shape expressions go through sympy's eval, guards through exec, pytree contexts import modules,
 some weights and the sample inputs are pickles, and compiled archives bring shared libraries. So
 every string of the program has to match what torch.export.save writes in that place, and every
-member has to be one it writes. What serves only the reader (metadata, guards) is dropped.
+member has to be one it writes. Metadata and guards, which the loader does not need, are dropped.
 """
 
 import ast
@@ -62,7 +62,11 @@ inside generated source."""
 
 
 def clean_pt2(members: Mapping[str, bytes]) -> dict[str, bytes]:
-    """The members torch.export.load may be given; SuspectError where any is not understood."""
+    """The members that torch.export.load may read.
+
+    Raises:
+        SuspectError: A member or a part of the program is unknown.
+    """
     for name in REQUIRED:
         if name not in members:
             raise SuspectError(f"its member {name} is missing")
@@ -98,13 +102,13 @@ def _payloads(name: str, content: bytes) -> bytes:
 
 
 def _plain_pickle(name: str, content: bytes) -> bytes:
-    """torch reads it with weights_only first, and without only where that failed."""
+    """torch reads it with weights_only first, and without it only if that fails."""
     try:
         torch.load(io.BytesIO(content), weights_only=True)
     except Exception:
-        found = ", ".join(unsafe_imports(imports_of(content))[:3])
-        what = f"imports {found}" if found else "cannot be read"
-        raise SuspectError(f"its member {name} {what}") from None
+        names = ", ".join(unsafe_imports(imports_of(content))[:3])
+        reason = f"imports {names}" if names else "cannot be read"
+        raise SuspectError(f"its member {name} {reason}") from None
     return content
 
 
@@ -119,7 +123,7 @@ def _json(name: str, content: bytes) -> dict[str, Any]:
 
 
 def _check(value: Any, key: str) -> None:
-    """Hold every string below ``value`` against the rule for the key it stands under."""
+    """Check every string below ``value`` by the rule for its key."""
     if isinstance(value, list):
         for inside in value:
             _check(inside, key)
@@ -132,14 +136,14 @@ def _check(value: Any, key: str) -> None:
             if name in FORBIDDEN_KEYS:
                 raise SuspectError(f"its program uses {name}")
             if not _matches(SYMBOL if key == "range_constraints" else DOTTED, name):
-                raise SuspectError(f"its program names something {name[:80]!r}")
+                raise SuspectError(f"its program has a key {name[:80]!r}")
             _check(inside, name)
     elif isinstance(value, str) and not STRINGS.get(key, _nothing)(value):
         raise SuspectError(f"its program has {value[:80]!r} for {key or 'a value'}")
 
 
 def _module_stack(metadata: object) -> dict[str, str]:
-    """Which module of the source a node came from, where it reads as that; nothing else."""
+    """The module of the source a node came from, if it is written as such; nothing else."""
     stack = metadata.get("nn_module_stack", "") if isinstance(metadata, dict) else ""
     return {"nn_module_stack": stack} if stack and _matches(MODULE_STACK, stack) else {}
 
@@ -236,4 +240,4 @@ STRINGS: Mapping[str, Callable[[str], bool]] = {
     "as_floats": _is_number,
     "torch_version": _is_short,
 }
-"""What a string may be under each key of torch's schema; under any other key it is refused."""
+"""The rule for strings of each key in torch's schema; under any other key they are refused."""

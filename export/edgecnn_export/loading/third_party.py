@@ -1,7 +1,7 @@
 """Pickled models of other frameworks, recognized by the classes they name.
 
-Such a file needs the framework's own code to load, and its graph its own way of exporting.
-Most of them write ONNX themselves, and ONNX is taken.
+Only the framework's own code can load such a file. Most of these frameworks write ONNX, which
+edgecnn reads.
 """
 
 from collections.abc import Iterable
@@ -10,9 +10,11 @@ from typing import NamedTuple
 
 
 class Framework(NamedTuple):
-    """A framework, and two lines that get from its pickle what edgecnn takes.
+    """A framework, and the commands that turn its pickle into a file edgecnn reads.
 
-    ``{path}`` in them is the file.
+    Attributes:
+        name: Of a model of it, with its article.
+        lines: The commands; ``{path}`` in them is the file.
     """
 
     name: str
@@ -56,11 +58,11 @@ FRAMEWORKS: dict[str, Framework] = {
          "edgecnn export weights.pt --arch package.module:factory"),
     ),
 }  # fmt: skip
-"""By the module its classes come from. YOLOv5 and v7 call theirs ``models.yolo``."""
+"""By the module of its classes; that of YOLOv5 and v7 is ``models.yolo``."""
 
 
 def framework_of(imports: Iterable[str], path: Path) -> str:
-    """What to say of a file with these imports; empty where they name no known framework."""
+    """The message for a file with these imports; empty where they name no known framework."""
     for name in imports:
         for prefix, framework in FRAMEWORKS.items():
             if name.startswith(prefix):

@@ -7,16 +7,18 @@ from pathlib import Path
 
 
 class ProgramEndedError(RuntimeError):
-    """Code that was to be imported or called wanted to end the program."""
+    """User code that was imported or called tried to end the program."""
 
 
 @contextlib.contextmanager
 def running_user_code() -> Iterator[None]:
-    """Around code of the user's own, imported or called.
+    """Import or call the user's own code inside this block.
 
-    Its imports find the current folder behind everything that is installed, what it prints goes to
-    standard error, as ours may be read by a script, and the command line is not its to read. Raises
-    ProgramEndedError where it calls ``sys.exit``, which would pass for our own success.
+    Its imports find the current folder after everything that is installed. What it prints goes to
+    standard error, because a script may read our standard output, and it sees no command line.
+
+    Raises:
+        ProgramEndedError: It calls ``sys.exit``, which would look like our own success.
     """
     folder, arguments = str(Path.cwd()), sys.argv
     sys.path.append(folder)
@@ -26,7 +28,7 @@ def running_user_code() -> Iterator[None]:
             yield
     except SystemExit as end:
         raise ProgramEndedError(
-            f"it ends the program (exit {end.code}); keep what a script does when it is started "
+            f"it ends the program (exit {end.code}); put what it does as a script "
             "under if __name__ == '__main__'"
         ) from None
     finally:

@@ -1,4 +1,4 @@
-"""State dicts: found in what a file holds, fitted to their architecture, checked."""
+"""State dicts: found in a file's content, loaded into their architecture, checked."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,43 +15,51 @@ RUNNING = ("running_mean", "running_var")
 
 
 def find_state_dict(content: object, path: Path) -> dict[str, Tensor]:
-    """The one state dict a loaded file holds: itself, or the only value of it that is one.
+    """The one state dict in a file's content: the content itself, or the only value that is one.
 
-    Raises CheckpointError where there is none, or more than one to choose from.
+    Raises:
+        CheckpointError: There is none, or more than one.
     """
     if _is_state_dict(content):
         return dict(content)
     values = content if isinstance(content, Mapping) else {}
-    found = {str(key): value for key, value in values.items() if _is_state_dict(value)}
-    if len(found) == 1:
-        return dict(next(iter(found.values())))
-    if found:
-        key = next(iter(found))
+    states = {str(key): value for key, value in values.items() if _is_state_dict(value)}
+    if len(states) == 1:
+        return dict(next(iter(states.values())))
+    if states:
+        key = next(iter(states))
         raise CheckpointError(
-            f"{path} holds several sets of weights ({', '.join(found)}): save the one you mean, "
+            f"{path} holds several sets of weights ({', '.join(states)}): save the one you mean, "
             f"e.g. python -c \"import torch; torch.save(torch.load('{path}')['{key}'], "
             "'weights.pt')\""
         )
     keys = ", ".join(str(key) for key in list(values)[:SHOWN])
-    held = f"its keys are {keys}" if keys else f"it is a {type(content).__name__}"
-    raise CheckpointError(f"{path} holds no weights: {held}")
+    summary = f"its keys are {keys}" if keys else f"it is a {type(content).__name__}"
+    raise CheckpointError(f"{path} holds no weights: {summary}")
 
 
 def load_into(module: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
     """Copy weights into a module, which keeps its own dtype.
 
-    One leading name that every key shares and the module does not have (``module.`` of
-    DataParallel, ``_orig_mod.`` of torch.compile, ``model.`` of Lightning) is taken off.
-    Raises CheckpointError that lists the keys that are missing, unexpected or misshapen.
+    One prefix that every key has and the module has not (``module.`` of DataParallel,
+    ``_orig_mod.`` of torch.compile, ``model.`` of Lightning) is removed.
+
+    Args:
+        module: Where the weights go.
+        state: The weights by name.
+        path: The file, for messages.
+
+    Raises:
+        CheckpointError: Keys are missing, unexpected or of another shape; the message lists them.
     """
-    wanted = module.state_dict()
-    given = _without_wrapper(state, wanted)
-    missing = [key for key in wanted if key not in given and not key.endswith(COUNTER)]
-    unexpected = [key for key in given if key not in wanted]
+    own = module.state_dict()
+    weights = _without_wrapper(state, own)
+    missing = [key for key in own if key not in weights and not key.endswith(COUNTER)]
+    unexpected = [key for key in weights if key not in own]
     misshapen = [
-        f"{key}: {_shape(given[key])} in the file, {_shape(wanted[key])} in the architecture"
-        for key in wanted
-        if key in given and given[key].shape != wanted[key].shape
+        f"{key}: {_shape(weights[key])} in the file, {_shape(own[key])} in the architecture"
+        for key in own
+        if key in weights and weights[key].shape != own[key].shape
     ]
     if missing or unexpected or misshapen:
         raise CheckpointError(
@@ -61,13 +69,14 @@ def load_into(module: nn.Module, state: Mapping[str, Tensor], path: Path) -> Non
             + _section("of another shape", misshapen)
             + "\nCheck --arch and --arch-args (the number of classes, the width)"
         )
-    module.load_state_dict(given, strict=False)
+    module.load_state_dict(weights, strict=False)
 
 
 def check_finite(module: nn.Module, path: Path) -> None:
-    """Raise CheckpointError naming a weight that holds NaN or infinity.
+    """Check that all weights are finite; buffers such as attention masks may contain infinity.
 
-    Buffers other than the running statistics may hold infinity: attention masks do.
+    Raises:
+        CheckpointError: A weight or a running statistic is NaN or infinite; the message names it.
     """
     parameters = {name for name, _ in module.named_parameters()}
     for name, value in module.state_dict().items():
@@ -92,10 +101,10 @@ def _is_state_dict(value: object) -> TypeGuard[Mapping[str, Tensor]]:
 
 
 def _without_wrapper(
-    state: Mapping[str, Tensor], wanted: Mapping[str, Tensor]
+    state: Mapping[str, Tensor], own: Mapping[str, Tensor]
 ) -> Mapping[str, Tensor]:
     inner = state
-    while not inner.keys() & wanted.keys():
+    while not inner.keys() & own.keys():
         heads = {key.partition(".")[0] for key in inner}
         if len(heads) != 1 or any("." not in key for key in inner):
             return state

@@ -1,1 +1,1 @@
-"""Whatever was loaded → one float NCHW graph."""
+"""A loaded model → one float NCHW graph."""

@@ -1,12 +1,12 @@
-"""Where the batch is in what a graph gives."""
+"""Which axis of an output is the batch."""
 
 import onnx
 
 
 def batch_axes(model: onnx.ModelProto) -> dict[str, int]:
-    """Which axis of each output is the batch: the one that bears the input's batch name.
+    """By output, the axis that has the input's batch name; the first where none has.
 
-    The first where none does. A reader trained with CTC often puts time before it.
+    A text reader trained with CTC often puts time before the batch.
     """
     batch = model.graph.input[0].type.tensor_type.shape.dim[0].dim_param
     axes = {}

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
-from edgecnn_export.tracing import export_errors as blame
+from edgecnn_export.tracing import export_errors
 from edgecnn_export.tracing.decomposition import restore_decomposition, skip_decomposition
 from edgecnn_export.tracing.naming import BATCH, INPUT, name_by_module
 from edgecnn_export.tracing.output_tree import output_names, tensor_leaves
@@ -19,20 +19,23 @@ from edgecnn_export.tracing.silence import silence
 def capture(module: nn.Module, *, height: int, width: int, channels: int, opset: int) -> ir.Model:
     """Trace an evaluation-mode module on the CPU.
 
-    Returns a graph with one input ``input`` float32[batch,channels,height,width] and the module's
-    tensors as outputs, named by ``output_names``. Where the module cannot take every batch size,
-    batch is 1.
-    Raises UnsupportedModelError for a size or a channel count that the module cannot take, for
-    Python that cannot be traced and for operators that ONNX cannot express.
+    Returns:
+        A graph with one input ``input`` float32[batch,channels,height,width], and the module's
+        tensors as outputs, named by ``output_names``. Batch is 1 where the module cannot take
+        every batch size.
+
+    Raises:
+        UnsupportedModelError: The module does not take the size or the channels, contains Python
+            that cannot be traced, or an operator that ONNX cannot express.
     """
     with silence(), torch.no_grad():
-        shown = _show(module, (channels, height, width))
-        names = output_names(shown[0])
-        flat = module if isinstance(shown[0], Tensor) else _Flat(module).eval()
+        samples = _sample_outputs(module, (channels, height, width))
+        names = output_names(samples[0])
+        flat = module if isinstance(samples[0], Tensor) else _Flat(module).eval()
         try:
-            program = _program(flat, (channels, height, width), _batch_axes(shown) is not None)
+            program = _program(flat, (channels, height, width), _batch_axes(samples) is not None)
         except Exception as error:
-            raise blame.trace_error(module, error) from error
+            raise export_errors.trace_error(module, error) from error
         skip_decomposition(program)
         try:
             return _written(program, names, opset)
@@ -44,62 +47,68 @@ def capture(module: nn.Module, *, height: int, width: int, channels: int, opset:
 def capture_program(
     program: ExportedProgram, module: nn.Module, sample: Tensor, *, opset: int
 ) -> ir.Model:
-    """Write an exported program as it is: its sizes and its batch stay what they are.
+    """Convert an exported program; its sizes and its batch stay what they are.
 
-    module: the program's own. sample: float32[N,C,H,W] that it takes.
-    Raises UnsupportedModelError as ``capture`` does.
+    Args:
+        program: The program.
+        module: Its module.
+        sample: float32[N,C,H,W] that it takes.
+        opset: The operator set.
+
+    Raises:
+        UnsupportedModelError: As for ``capture``.
     """
     with silence(), torch.no_grad():
         try:
             names = output_names(module(sample))
         except RuntimeError as error:
-            raise blame.size_error(module, sample, error) from error
+            raise export_errors.size_error(module, sample, error) from error
         return _decomposed(program, names, opset)
 
 
 def capture_script(
     module: torch.jit.ScriptModule, *, height: int, width: int, channels: int, opset: int
 ) -> ir.Model:
-    """Write a TorchScript module; as ``capture``, but whether the batch is free is not proven."""
+    """Convert a TorchScript module, as ``capture`` does; a free batch is not proven to work."""
     with silence(), torch.no_grad():
-        shown = _show(module, (channels, height, width))
-        names = output_names(shown[0])
-        found = _batch_axes(shown)
-        axes = {name: {axis: BATCH} for name, axis in zip(names, found or (), strict=False)}
+        samples = _sample_outputs(module, (channels, height, width))
+        names = output_names(samples[0])
+        axes = _batch_axes(samples)
+        dynamic = {name: {axis: BATCH} for name, axis in zip(names, axes or (), strict=False)}
         buffer = io.BytesIO()
         try:
             torch.onnx.export(
                 module,
-                (torch.zeros(2 if found else 1, channels, height, width),),
+                (torch.zeros(2 if axes else 1, channels, height, width),),
                 buffer,  # type: ignore[arg-type]
                 input_names=[INPUT],
                 output_names=names,
                 opset_version=opset,
-                dynamic_axes={INPUT: {0: BATCH}, **axes} if found else None,
+                dynamic_axes={INPUT: {0: BATCH}, **dynamic} if axes else None,
                 dynamo=False,
             )
         except Exception as error:
-            raise blame.operator_error(error) from error
+            raise export_errors.operator_error(error) from error
     return ir.from_proto(onnx.load_model_from_string(buffer.getvalue()))
 
 
-def _show(module: nn.Module, chw: Sequence[int]) -> list[object]:
-    """What the module gives for one picture, and for two where it takes two."""
+def _sample_outputs(module: nn.Module, chw: Sequence[int]) -> list[object]:
+    """What the module gives for one image, and for two where it takes two."""
     try:
-        shown = [module(torch.zeros(1, *chw))]
+        outputs = [module(torch.zeros(1, *chw))]
     except Exception as error:
-        raise blame.size_error(module, torch.zeros(1, *chw), error) from error
+        raise export_errors.size_error(module, torch.zeros(1, *chw), error) from error
     try:
-        return [*shown, module(torch.zeros(2, *chw))]
+        return [*outputs, module(torch.zeros(2, *chw))]
     except Exception:
-        return shown
+        return outputs
 
 
-def _batch_axes(shown: Sequence[object]) -> list[int] | None:
+def _batch_axes(outputs: Sequence[object]) -> list[int] | None:
     """The axis of each output that grows with the batch; None where the batch is not free."""
-    if len(shown) < 2:
+    if len(outputs) < 2:
         return None
-    one, two = ([tuple(tensor.shape) for _, tensor in tensor_leaves(value)] for value in shown)
+    one, two = ([tuple(tensor.shape) for _, tensor in tensor_leaves(value)] for value in outputs)
     grown = [
         [i for i, sizes in enumerate(zip(a, b, strict=False)) if sizes == (1, 2)]
         for a, b in zip(one, two, strict=False)
@@ -108,7 +117,7 @@ def _batch_axes(shown: Sequence[object]) -> list[int] | None:
 
 
 class _Flat(nn.Module):
-    """The module with its tensors in one tuple, whatever it returns; each a tensor of its own."""
+    """The module with all tensors it returns in one tuple, none of them twice."""
 
     def __init__(self, module: nn.Module) -> None:
         super().__init__()
@@ -155,4 +164,4 @@ def _decomposed(program: ExportedProgram, names: list[str], opset: int) -> ir.Mo
     try:
         return _written(program, names, opset)
     except Exception as error:
-        raise blame.operator_error(error) from error
+        raise export_errors.operator_error(error) from error

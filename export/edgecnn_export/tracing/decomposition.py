@@ -1,10 +1,10 @@
-"""Spare a captured program its second trace.
+"""Export a captured program without tracing it a second time.
 
 ``torch.onnx.export`` decomposes a program by tracing all of it again under a symbolic batch,
-which takes most of its time: 6 of 9 seconds for MobileNetV3-L. What evaluation-mode networks need
-is less: batch normalization with fixed statistics, pooling to one value, and in-place operators
-replaced by their functional forms. Done here as edits of the graph, that takes milliseconds and
-gives the same ONNX nodes.
+which takes most of its time: 6 of 9 seconds for MobileNetV3-L. Evaluation-mode networks need less:
+batch normalization with fixed statistics, pooling to one value, and in-place operators replaced by
+their functional forms. As edits of the graph, here, that takes milliseconds and gives the same
+ONNX nodes.
 """
 
 import operator
@@ -36,7 +36,7 @@ VIEWS = frozenset(
 
 
 def skip_decomposition(program: ExportedProgram) -> None:
-    """Rewrite the program in place, and let it skip decomposition where none is left to do.
+    """Rewrite the program in place, so that the exporter skips decomposition where none is left.
 
     Requires: a program captured from a module in evaluation mode.
     Ensures: the same outputs; ``run_decompositions``, which the exporter calls, returns the
@@ -93,10 +93,10 @@ def _writes(node: Node) -> bool:
 
 
 def _make_functional(signature: ExportGraphSignature, node: Node) -> None:
-    """Turn ``relu_(x)`` into ``relu(x)`` where nobody can see the difference.
+    """Turn ``relu_(x)`` into ``relu(x)`` where that changes no result.
 
-    That is where x's memory is its own, and whoever else reads x does so afterwards (and then
-    has to read the result).
+    That is where no other tensor shares x's memory, and every other reader of x comes afterwards
+    (and then has to read the result).
     """
     functional = _functional(node.target)
     written = node.args[0]
@@ -120,11 +120,11 @@ def _functional(target: Any) -> Any:
 
 
 def _own_memory(node: Node) -> bool:
-    """Whether nobody else reads or holds the memory of a result, other than by its name."""
+    """Whether no other tensor shares the memory of a result."""
     target, source = node.target, node.args[0] if node.args else None
     if target is operator.getitem:
-        made = source.target if isinstance(source, Node) else None
-        return made is aten._native_batch_norm_legit_no_training.default
+        producer = source.target if isinstance(source, Node) else None
+        return producer is aten._native_batch_norm_legit_no_training.default
     if not isinstance(target, torch._ops.OpOverload) or target.namespace != "aten":
         return False
     name = target._schema.name.split("::")[1]

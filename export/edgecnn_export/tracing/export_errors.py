@@ -1,4 +1,4 @@
-"""Errors of torch and of its exporter, turned into what a person can change: module, file, line."""
+"""Errors of torch and of its exporter, traced to what a person can change: module, file, line."""
 
 import re
 import traceback
@@ -15,16 +15,16 @@ USUAL_SIZES = (224, 256, 384, 512, 640, 320, 299, 112, 96, 64, 32, 28)
 
 
 def size_error(module: nn.Module, sample: Tensor, error: Exception) -> UnsupportedModelError:
-    """A module that cannot take float32[1,C,H,W]: what it says, and what it does take."""
+    """A module that does not take float32[1,C,H,W]: the reason, and a size it does take."""
     _, channels, height, width = sample.shape
     message = (
         f"{type(module).__name__} cannot take {_pictures(channels)} of {width}x{height} "
         f"(width x height): {_first_lines(error)}{_at(module, error)}"
     )
-    wanted = _first_channels(module)
-    if wanted is not None and wanted != channels:
+    expected = _first_channels(module)
+    if expected is not None and expected != channels:
         return UnsupportedModelError(
-            f"{message}\nits first convolution takes {wanted}: {_color(wanted)}"
+            f"{message}\nits first convolution takes {expected}: {_color(expected)}"
         )
     for side in USUAL_SIZES:
         if _takes(module, sample.new_zeros(1, channels, side, side)):
@@ -39,7 +39,7 @@ def trace_error(module: nn.Module, error: Exception) -> UnsupportedModelError:
     text = str(error)
     reason = _first_lines(error)
     if "data-dependent" in text:
-        reason = "what it computes decides which code runs next (an `if` or a shape)"
+        reason = "values it computes decide which code runs next (an `if` or a shape)"
     return UnsupportedModelError(
         f"{type(module).__name__} cannot be traced: {reason}{_at(module, error)}\n"
         "write it with tensor operations (torch.where instead of `if`), or export a TorchScript "
@@ -48,7 +48,7 @@ def trace_error(module: nn.Module, error: Exception) -> UnsupportedModelError:
 
 
 def operator_error(error: Exception) -> UnsupportedModelError:
-    """An operator without an ONNX form: its name, the module and the Python line it stands in."""
+    """An operator without an ONNX form: its name, its module and its line of Python."""
     node = _failing_node(error)
     if node is None:
         return UnsupportedModelError(f"the model cannot be written as ONNX: {_last(error)}")
@@ -78,18 +78,18 @@ def _source(trace: str) -> str:
 
 
 def _failing_node(error: BaseException) -> Node | None:
-    """The FX node at hand in the innermost frame of the exporter that has one."""
-    found: Node | None = None
+    """The FX node that the exporter was at: that of the innermost frame that has one."""
+    failing: Node | None = None
     for cause in _causes(error):
         for frame in _frames(cause.__traceback__):
             node = frame.tb_frame.f_locals.get("node")
             if isinstance(node, Node) and node.op == "call_function":
-                found = node
-    return found
+                failing = node
+    return failing
 
 
 def _at(module: nn.Module, error: BaseException) -> str:
-    """Where in the model's own Python it went wrong: file, line, code and dotted module path."""
+    """Where in the model's own Python an error was raised: module path, file, line and code."""
     names = {id(child): name for name, child in module.named_modules()}
     for cause in _causes(error):
         for frame in reversed(list(_frames(cause.__traceback__))):
@@ -107,10 +107,10 @@ def _at(module: nn.Module, error: BaseException) -> str:
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    seen: BaseException | None = error
-    while seen is not None:
-        yield seen
-        seen = seen.__cause__ or seen.__context__
+    cause: BaseException | None = error
+    while cause is not None:
+        yield cause
+        cause = cause.__cause__ or cause.__context__
 
 
 def _frames(trace: TracebackType | None) -> Iterator[TracebackType]:

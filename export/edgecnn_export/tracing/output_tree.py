@@ -1,4 +1,4 @@
-"""What a module returns, as tensors with names: a tensor, or any nesting of them."""
+"""Names for the tensors a module returns, in any nesting."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -8,7 +8,7 @@ from torch import Tensor
 
 from edgecnn_runtime.errors import UnsupportedModelError
 
-TAKEN = {"input", "pixels"}
+RESERVED = {"input", "pixels"}
 """Names of the graph's input."""
 
 
@@ -22,15 +22,17 @@ def tensor_leaves(value: Any, path: str = "") -> Iterator[tuple[str, Tensor]]:
 
 
 def output_names(value: Any) -> list[str]:
-    """A distinct name for each of ``leaves(value)``.
+    """A distinct name for each of ``tensor_leaves(value)``.
 
     ``output`` for a single tensor, ``output0``, ``output1``, … for a tuple, the keys for a dict.
-    Raises UnsupportedModelError where there is no tensor.
+
+    Raises:
+        UnsupportedModelError: There is no tensor.
     """
     paths = [path for path, _ in tensor_leaves(value)]
     if not paths:
         raise UnsupportedModelError(
-            f"the model returns {type(value).__name__} and no tensor: export a module whose "
+            f"the model returns a {type(value).__name__} without tensors: export a module whose "
             "forward() returns a tensor, or a tuple, list or dict of tensors"
         )
     if paths == [""]:
@@ -38,11 +40,11 @@ def output_names(value: Any) -> list[str]:
     names: list[str] = []
     for path in paths:
         plain = re.sub(r"[^A-Za-z0-9_.\-]", "_", path)
-        name = free = f"output{plain}" if plain[0].isdigit() else plain
+        name = unique = f"output{plain}" if plain[0].isdigit() else plain
         number = 1
-        while free in names or free in TAKEN:
-            free, number = f"{name}_{number}", number + 1
-        names.append(free)
+        while unique in names or unique in RESERVED:
+            unique, number = f"{name}_{number}", number + 1
+        names.append(unique)
     return names
 
 

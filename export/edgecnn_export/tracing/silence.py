@@ -1,4 +1,4 @@
-"""Keep a talkative library from the terminal."""
+"""Keep the output of noisy libraries off the terminal."""
 
 import logging
 import sys
@@ -15,7 +15,7 @@ NOISY_LOGGERS = ("torch", "onnxscript", "onnx_ir")
 def silence() -> Iterator[None]:
     """Drop what this thread prints, and the libraries' warnings and log lines.
 
-    Exceptions pass, and so does what other threads print: a progress display goes on.
+    Exceptions pass, and so does the output of other threads: a progress display goes on.
     """
     loggers = [logging.getLogger(name) for name in NOISY_LOGGERS]
     levels = [logger.level for logger in loggers]
@@ -35,7 +35,7 @@ def silence() -> Iterator[None]:
 
 
 class _Others:
-    """A stream that drops what the thread that made it writes."""
+    """A stream that drops what the thread that created it writes."""
 
     def __init__(self, stream: Any) -> None:
         self._stream = stream

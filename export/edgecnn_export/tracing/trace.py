@@ -1,4 +1,4 @@
-"""Whatever was loaded becomes one float NCHW graph: input ``input``, dynamic batch, tidy."""
+"""A loaded model becomes one float NCHW graph: input ``input``, dynamic batch, cleaned up."""
 
 import onnx
 import onnx_ir as ir
@@ -20,8 +20,18 @@ def trace(
     """The model as a float graph, float32[batch,channels,height,width] → its outputs.
 
     Batch is dynamic wherever the model allows it, else the one size it takes. All tensors are
-    inside; operators are of the default domain only.
-    Raises UnsupportedModelError for a size, channel count, operator or Python that cannot be taken.
+    inside the graph; operators are of the default domain only.
+
+    Args:
+        loaded: The model.
+        height: Of the network's input.
+        width: Of the network's input.
+        channels: Of the network's input.
+        opset: The newest operator set allowed.
+
+    Raises:
+        UnsupportedModelError: The model does not take the size or the channels, or contains an
+            operator or Python that cannot be exported.
     """
     size = {"height": height, "width": width, "channels": channels}
     if loaded.onnx is not None:

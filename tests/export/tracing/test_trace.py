@@ -109,7 +109,7 @@ def test_outputs_have_sensible_names(name: str) -> None:
 
 
 def test_no_tensor_at_all_is_said() -> None:
-    with pytest.raises(UnsupportedModelError, match="returns dict and no tensor"):
+    with pytest.raises(UnsupportedModelError, match="returns a dict without tensors"):
         traced(loaded(Lambda(lambda y, x: {"loss": 1.0})))
 
 
