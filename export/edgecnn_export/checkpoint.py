@@ -1,7 +1,7 @@
 """The project's own checkpoint: weights, how to build the network, and how to feed it.
 
-One file from which ``edgecnn export model.pt`` needs no flag. It is a plain dict written by
-torch.save, and ``torch.load(path, weights_only=True)`` reads it: nothing in it can run.
+``edgecnn export model.pt`` needs no flag with it. It is a plain dict written by torch.save, and
+``torch.load(path, weights_only=True)`` reads it: nothing in it can run.
 
     format       "edgecnn.checkpoint"
     version      1
@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from edgecnn_export.config import ExportConfig
+from edgecnn_runtime.bundle.atomic import atomic_file
 from edgecnn_runtime.errors import CheckpointError, EdgecnnError, UsageError
 
 FORMAT = "edgecnn.checkpoint"
@@ -36,14 +37,22 @@ SPEC_KEYS = frozenset({
     "name", "input", "task", "head", "mean", "std", "preset", "color", "resize", "interpolation",
     "crop_pct", "pad", "pad_position", "labels", "score", "iou", "decode", "batch",
 })  # fmt: skip
-"""What a checkpoint may say of itself. No key that names a file or a folder of this machine."""
+"""The settings a checkpoint may contain: none that names a file or a folder of this machine."""
 SAMPLES_LIMIT = 64
 SAMPLES_BYTES_LIMIT = 64 << 20
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint's content, validated; ``spec`` holds only the keys that it sets."""
+    """A checkpoint's content, validated.
+
+    Attributes:
+        arch: ``package.module:factory``.
+        arch_args: The factory's keyword arguments.
+        spec: The ExportConfig keys it sets, and no others.
+        state_dict: The weights.
+        samples: uint8[N,h,w,3] BGR images; None without any.
+    """
 
     arch: str
     arch_args: dict[str, Any]
@@ -63,14 +72,21 @@ def save_checkpoint(
 ) -> None:
     """Write a checkpoint that ``edgecnn export`` takes without a flag.
 
-    model: the network or its state dict. arch: ``package.module:factory``; calling that factory
-    with ``arch_args`` gives the network again. spec: ExportConfig keys, such as
-    ``{"input": "224x224", "task": "classify", "mean": (123.7, 116.3, 103.5), "labels": [...]}``.
-    samples: uint8[N,h,w,3] BGR, at most 64 pictures of any one size; export verifies with them.
+    The file is written beside ``path`` and renamed, so that it is complete or absent.
 
-    The file is written beside ``path`` and renamed: it is there whole or not at all. Raises
-    UsageError for an arch, a spec or samples that export would refuse, EdgecnnError where the
-    file cannot be written.
+    Args:
+        path: The file to write.
+        model: The network or its state dict.
+        arch: ``package.module:factory``; calling that factory with ``arch_args`` gives the network
+            again.
+        arch_args: The factory's keyword arguments.
+        spec: ExportConfig keys, such as ``{"input": "224x224", "task": "classify",
+            "mean": (123.7, 116.3, 103.5), "labels": [...]}``.
+        samples: uint8[N,h,w,3] BGR, at most 64 images of any one size; export verifies with them.
+
+    Raises:
+        UsageError: Export would refuse the arch, the spec or the samples.
+        EdgecnnError: The file cannot be written.
     """
     state = model.state_dict() if isinstance(model, nn.Module) else model
     content = {
@@ -97,12 +113,20 @@ def save_checkpoint(
 
 
 def is_checkpoint(content: object) -> TypeGuard[Mapping[str, Any]]:
-    """Whether what torch.load gave says that it is one of ours."""
+    """Whether the content of a file is a checkpoint of this format."""
     return isinstance(content, Mapping) and content.get("format") == FORMAT
 
 
 def parse_checkpoint(content: Mapping[str, Any], path: Path) -> Checkpoint:
-    """Validate what torch.load gave. Raises CheckpointError naming the file and the key."""
+    """Validate the content of a checkpoint.
+
+    Args:
+        content: What torch.load returned.
+        path: The file, for messages.
+
+    Raises:
+        CheckpointError: A key is missing or invalid; the message names the file and the key.
+    """
     version = content.get("version")
     if not isinstance(version, int) or version > VERSION:
         raise CheckpointError(
@@ -186,14 +210,10 @@ def _all_tensors(state: dict[Any, Any]) -> bool:
 
 
 def _write(path: Path, content: memoryview) -> None:
-    scratch = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with scratch.open("wb") as file:
+        with atomic_file(path) as scratch, scratch.open("wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        scratch.replace(path)
     except OSError as error:
         raise EdgecnnError(f"cannot write {path}: {error.strerror or error}") from None
-    finally:
-        scratch.unlink(missing_ok=True)

@@ -1,7 +1,7 @@
-"""Everything an export can be told, once: the flags, the YAML keys and the checkpoint's spec.
+"""Every setting of an export, defined once: flags, YAML keys and the checkpoint's spec.
 
-Precedence: flag > --spec YAML > what the checkpoint carries > defaults. A field's description is
-its --help text.
+Precedence: flag > --spec YAML > the checkpoint's spec > defaults. A field's description is its
+--help text.
 """
 
 import re
@@ -21,24 +21,25 @@ Fraction = Annotated[float, Meta(gt=0.0, le=1.0)]
 Percent = Annotated[float, Meta(ge=0.0, le=100.0)]
 Target = Literal["cpu", "openvino", "cpu-rr", "trt"]
 Method = Literal["minmax", "percentile", "entropy", "mse"]
-Numbers = tuple[float, ...]
+Floats = tuple[float, ...]
 Integers = tuple[int, ...]
 
 
 def cli_help(words: str, metavar: str = "") -> Meta:
-    """A field's --help text, and how its value is written there."""
+    """A field's --help text, and the name of its value there."""
     return Meta(description=words, extra={"metavar": metavar})
 
 
 class ExportConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What one export is told. A field at its default was not said, and asks the next source."""
+    """The settings of one export. A field at its default is unset: the next source may set it."""
 
     model: Annotated[str, cli_help("checkpoint, .safetensors, TorchScript, .pt2 or .onnx")] = ""
     spec: Annotated[
         str, cli_help("YAML file with any of these keys; its paths are relative to it", "FILE")
     ] = ""
     arch: Annotated[
-        str, cli_help("what builds the nn.Module of a state dict", "PACKAGE.MODULE:FACTORY")
+        str,
+        cli_help("function that builds a state dict's nn.Module", "PACKAGE.MODULE:FACTORY"),
     ] = ""
     arch_args: Annotated[
         dict[str, Any], cli_help('the factory\'s keyword arguments, as JSON: {"width": 2}')
@@ -50,8 +51,8 @@ class ExportConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     input: Annotated[
         Size | None, cli_help("size of the network's input, e.g. 640x352", "WIDTHxHEIGHT")
     ] = None
-    mean: Annotated[Numbers | None, cli_help("per channel, in 0..255 pixel units", "R,G,B")] = None
-    std: Annotated[Numbers | None, cli_help("per channel, in 0..255 pixel units", "R,G,B")] = None
+    mean: Annotated[Floats | None, cli_help("per channel, in 0..255 pixel units", "R,G,B")] = None
+    std: Annotated[Floats | None, cli_help("per channel, in 0..255 pixel units", "R,G,B")] = None
     preset: Annotated[
         Literal["imagenet", "unit", "signed", "raw"] | None,
         cli_help("mean and std by name: unit is 0..1, signed -1..1, raw 0..255"),
@@ -76,7 +77,7 @@ class ExportConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
 
     task: Annotated[
         TaskName | None,
-        cli_help("what the model does (default: told by its outputs)", "|".join(TASKS)),
+        cli_help("what the model does (default: inferred from its outputs)", "|".join(TASKS)),
     ] = None
     head: Annotated[
         str | None,
@@ -84,7 +85,7 @@ class ExportConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     ] = None
     labels: Annotated[
         str | tuple[str, ...] | None,
-        cli_help("class names (or characters, for ocr), one a line", "FILE"),
+        cli_help("class names (or characters, for ocr), one per line", "FILE"),
     ] = None
     score: Annotated[Unit | None, cli_help("detections under this score are dropped", "0..1")] = (
         None
@@ -95,7 +96,7 @@ class ExportConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     ] = {}
 
     images: Annotated[
-        str, cli_help("pictures to verify with; some of them go into the self-test", "DIR")
+        str, cli_help("pictures to verify with; a few of them become the self-test", "DIR")
     ] = ""
     backends: Annotated[
         tuple[str, ...] | None,
@@ -106,9 +107,10 @@ class ExportConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         bool, cli_help("also verify bf16 and f16, for devices to choose from (on with --int8)")
     ] = False
 
-    int8: Annotated[bool, cli_help("also make INT8 artifacts, as accurate as the gate asks")] = (
-        False
-    )
+    int8: Annotated[
+        bool,
+        cli_help("also make INT8 artifacts, if they pass the accuracy gate"),
+    ] = False
     calib: Annotated[
         str,
         cli_help(
@@ -129,7 +131,8 @@ class ExportConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         Method | None, cli_help("how ranges are chosen (default: the best of all, measured)")
     ] = None
     work_dir: Annotated[
-        str, cli_help("where an interrupted INT8 search is taken up (default: the user's)", "DIR")
+        str,
+        cli_help("folder from which an INT8 search continues (default: the cache)", "DIR"),
     ] = ""
 
     out: Annotated[str, cli_help("bundle to write (default: NAME.edge here)", "DIR")] = ""
@@ -141,6 +144,6 @@ class ExportConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     )
 
     def bundle_name(self) -> str:
-        """``name``, or one made from the model file's stem."""
+        """``name``, or one derived from the model file's."""
         stem = self.name or Path(self.model).name.split(".")[0]
         return re.sub(r"[^A-Za-z0-9_.\-]", "-", stem).lstrip(".-")[:100] or "model"

@@ -1,4 +1,4 @@
-"""How a long export tells someone where it is."""
+"""How a long export shows how far it is."""
 
 import time
 from collections.abc import Iterator
@@ -7,17 +7,29 @@ from typing import Protocol
 
 
 class Progress(Protocol):
-    """Told when a step begins; the context it gives back ends with the step."""
+    """Receives the steps of an export."""
 
     def step(self, name: str) -> AbstractContextManager[None]:
-        """Begin a step, named as a person would: ``trace``, ``verify on openvino``."""
+        """Begin a step.
+
+        Args:
+            name: In words: ``trace``, ``verify on openvino``.
+
+        Returns:
+            A context that ends with the step.
+        """
 
     def update(self, done: int, total: int) -> None:
-        """How far the step that runs has come; total: of pictures, tries …, at most."""
+        """Report how far the current step is.
+
+        Args:
+            done: Images, tries and so on that are done.
+            total: How many there are at most.
+        """
 
 
 class NullProgress:
-    """Tells nobody."""
+    """Shows nothing."""
 
     def step(self, name: str) -> AbstractContextManager[None]:  # noqa: ARG002
         """Nothing."""
@@ -28,7 +40,11 @@ class NullProgress:
 
 
 class Timed:
-    """Passes steps on and keeps how long each took; ``seconds`` by name, in order."""
+    """Passes steps on, and measures how long each takes.
+
+    Attributes:
+        seconds: By step, in order.
+    """
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
@@ -43,5 +59,5 @@ class Timed:
         self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
 
     def update(self, done: int, total: int) -> None:
-        """Passed on."""
+        """Pass it on."""
         self._progress.update(done, total)
