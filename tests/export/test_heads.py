@@ -1,5 +1,6 @@
 """Which head do these outputs belong to, and what is missing when it cannot be told?"""
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -7,11 +8,21 @@ from onnx import TensorProto, helper
 
 from edgecnn_export.config import ExportConfig
 from edgecnn_export.planning.graph_info import GraphInfo, final_activations
-from edgecnn_export.planning.resolve import Plan, resolve
+from edgecnn_export.planning.resolve import Plan, check_early, resolve
 from edgecnn_export.planning.settings import ExportSettings
 from edgecnn_export.planning.size import Size, network_size
-from edgecnn_runtime.bundle.manifest import AnchorFree, Classify, Ctc, Embed, Output, Ssd, Yolo
+from edgecnn_runtime.bundle.manifest import (
+    AnchorFree,
+    Classify,
+    Ctc,
+    Embed,
+    Output,
+    Part,
+    Ssd,
+    Yolo,
+)
 from edgecnn_runtime.errors import ConfigError, UsageError
+from edgecnn_runtime.tasks import TASKS, fake
 
 N = None
 V8 = {"output0": (N, 84, 5040)}
@@ -165,6 +176,47 @@ def test_what_cannot_be_told_is_said(shapes: Any, said: Any, message: str) -> No
     import re
 
     assert re.search(message, refusal(shapes, **said))
+
+
+@pytest.mark.parametrize(
+    ("said", "message"),
+    [
+        ({"task": "poses"}, "--task poses: expected one of classify, ocr, detect, embed"),
+        ({"head": "yolo99"}, "--head yolo99: expected one of auto, classify, ctc, yolov5"),
+        ({"head": "ctc", "task": "detect"}, "--task detect and --head ctc do not go together"),
+    ],
+)
+def test_an_unknown_task_or_head_is_refused_before_the_long_work(said: Any, message: str) -> None:
+    settings = ExportSettings(ExportConfig(**said), "preset")
+    with pytest.raises(UsageError) as caught:
+        check_early(settings, Size(640, 384, 3))
+    assert str(caught.value).startswith(message)
+
+
+class Mean(Part, frozen=True, kw_only=True, tag_field="head", tag="mean"):
+    """A head that no file of the export knows."""
+
+    output: str
+    scale: float = 1.0
+
+
+@pytest.mark.parametrize("said", [{"task": "fake"}, {"head": "mean"}])
+def test_a_new_task_with_a_head_of_its_own_is_planned(
+    monkeypatch: pytest.MonkeyPatch, said: Any
+) -> None:
+    task = SimpleNamespace(**{**vars(fake), "decoders": {Mean: fake.MeanDecoder}})
+    monkeypatch.setitem(TASKS, "fake", task)
+    decode = {"output": "y", "scale": 2.0}
+    spec = plan({"x": (N, 3), "y": (N, 5)}, **said, decode=decode, labels=("a", "b")).spec
+    assert (spec.task, spec.decode) == ("fake", Mean(output="y", scale=2.0))
+    assert (spec.labels, spec.input.resize) == (("a", "b"), "stretch")
+    assert "y" in refusal({"y": (N, 5)}, **said, decode={"outptu": "y"})
+
+
+def test_a_new_task_may_share_a_head(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(TASKS, "fake", fake)
+    assert plan({"y": (N, 5)}, task="fake").spec.task == "fake"
+    assert plan({"y": (N, 5)}, head="classify").spec.task == "classify"
 
 
 def test_an_output_can_be_named_among_several() -> None:
