@@ -9,24 +9,15 @@ from edgecnn_runtime.bundle.manifest import ModelSpec
 from edgecnn_runtime.decode.base import DecoderFactory
 from edgecnn_runtime.decode.classify import ClassifyDecoder
 from edgecnn_runtime.draw import QUIET, BannerLine, Canvas, class_color
-from edgecnn_runtime.evaluation import metrics
-from edgecnn_runtime.evaluation.dataset import (
-    LabeledImage,
-    LabeledSet,
-    SourceLocation,
-    class_index,
-    first_place,
-    list_names,
-)
+from edgecnn_runtime.evaluation import dataset, metrics
 from edgecnn_runtime.evaluation.image_labels import read_image_labels
-from edgecnn_runtime.evaluation.metrics import Score
 from edgecnn_runtime.tasks.base import Matches, printable
 from edgecnn_runtime.types import Classification
 
 TOP_K = 2
 """Further classes that are drawn below the best one."""
 TIE_MARGIN = 0.01
-"""Scores of two classes that differ by less are no decision: either of them may come first."""
+"""Scores of two classes that differ by less decide nothing: either of them may come first."""
 
 decoders: Mapping[type[Any], DecoderFactory[Classification]] = {manifest.Classify: ClassifyDecoder}
 columns: tuple[str, ...] = ("label", "class", "score")
@@ -66,24 +57,24 @@ def distances(
     return ()
 
 
-def read_labels(source: SourceLocation, model: ModelSpec) -> LabeledSet:
+def read_labels(source: dataset.SourceLocation, model: ModelSpec) -> dataset.LabeledSet:
     """A folder with one subfolder per class, or a table with ``file`` and ``label``."""
     labeled = read_image_labels(source, "label", folder="class")
-    unknown = [s for s in labeled.samples if class_index(s.label, model.labels) is None]
+    unknown = [s for s in labeled.samples if dataset.class_index(s.label, model.labels) is None]
     if unknown:
         names = sorted({sample.label for sample in unknown})
-        raise first_place(source, unknown).error(
+        raise dataset.first_place(source, unknown).error(
             f"{len(names)} of its classes {'is' if len(names) == 1 else 'are'} not among the "
-            f"model's labels: {list_names(names)}; "
-            f"the model says {list_names(model.labels) or 'only numbers'}: "
+            f"model's labels: {dataset.list_names(names)}; "
+            f"the model says {dataset.list_names(model.labels) or 'only numbers'}: "
             "name the classes with --labels FILE"
         )
     return labeled
 
 
 def score(
-    samples: Sequence[LabeledImage], results: Sequence[Classification], model: ModelSpec
-) -> Score:
+    samples: Sequence[dataset.LabeledImage], results: Sequence[Classification], model: ModelSpec
+) -> metrics.Score:
     """top-1: how often the best class is the label."""
     return metrics.top1(samples, results, model)
 

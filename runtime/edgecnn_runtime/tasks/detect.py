@@ -11,17 +11,9 @@ from edgecnn_runtime.decode.base import DecoderFactory
 from edgecnn_runtime.decode.ssd import SsdDecoder
 from edgecnn_runtime.decode.yolo import YoloDecoder
 from edgecnn_runtime.draw import Canvas, class_color
-from edgecnn_runtime.evaluation import metrics
+from edgecnn_runtime.evaluation import dataset, metrics
 from edgecnn_runtime.evaluation.box_labels import read_box_table
-from edgecnn_runtime.evaluation.dataset import (
-    LabeledImage,
-    LabeledSet,
-    SourceLocation,
-    count_images,
-    is_table,
-    make_labeled_set,
-)
-from edgecnn_runtime.evaluation.metrics import Score, area, iou
+from edgecnn_runtime.evaluation.metrics import area, iou
 from edgecnn_runtime.evaluation.yolo_labels import read_yolo_labels
 from edgecnn_runtime.tasks.base import Matches, printable
 from edgecnn_runtime.types import Detection
@@ -101,21 +93,21 @@ def distances(
     ]
 
 
-def read_labels(source: SourceLocation, model: ModelSpec) -> LabeledSet:
+def read_labels(source: dataset.SourceLocation, model: ModelSpec) -> dataset.LabeledSet:
     """A folder of images with a YOLO text file each, or a table with one box per row."""
-    read = read_box_table if is_table(source) else read_yolo_labels
-    labeled = make_labeled_set(source, read(source, model))
+    read = read_box_table if dataset.is_table(source) else read_yolo_labels
+    labeled = dataset.make_labeled_set(source, read(source, model))
     if not any(sample.boxes for sample in labeled.samples):
         raise source.error(
-            f"{count_images(len(labeled.samples))} and not one box, and mAP50 of nothing proves "
-            "nothing; add images with something to find"
+            f"{dataset.count_images(len(labeled.samples))} and not one box, and mAP50 of nothing "
+            "proves nothing; add images with something to find"
         )
     return labeled
 
 
 def score(
-    samples: Sequence[LabeledImage], results: Sequence[list[Detection]], _model: ModelSpec
-) -> Score:
+    samples: Sequence[dataset.LabeledImage], results: Sequence[list[Detection]], _model: ModelSpec
+) -> metrics.Score:
     """mAP50: how well the boxes and their scores fit the labeled ones."""
     return metrics.map50(samples, results)
 

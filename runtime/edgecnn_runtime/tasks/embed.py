@@ -11,15 +11,8 @@ from edgecnn_runtime.bundle.manifest import ModelSpec
 from edgecnn_runtime.decode.base import DecoderFactory
 from edgecnn_runtime.decode.embed import EmbedDecoder
 from edgecnn_runtime.draw import PALETTE, BannerLine, Canvas
-from edgecnn_runtime.evaluation import metrics
-from edgecnn_runtime.evaluation.dataset import (
-    LabeledImage,
-    LabeledSet,
-    SourceLocation,
-    truncate_text,
-)
+from edgecnn_runtime.evaluation import dataset, metrics
 from edgecnn_runtime.evaluation.image_labels import read_image_labels
-from edgecnn_runtime.evaluation.metrics import Score
 from edgecnn_runtime.tasks.base import Matches
 from edgecnn_runtime.types import Embedding, Floats
 
@@ -56,7 +49,7 @@ def distances(_ours: Embedding, _reference: Embedding, _threshold: float) -> Seq
     return ()
 
 
-def read_labels(source: SourceLocation, _model: ModelSpec) -> LabeledSet:
+def read_labels(source: dataset.SourceLocation, _model: ModelSpec) -> dataset.LabeledSet:
     """A folder with one subfolder per person, or a table with ``file`` and ``label``."""
     labeled = read_image_labels(source, "label", folder="person")
     people = Counter(sample.label for sample in labeled.samples)
@@ -66,13 +59,17 @@ def read_labels(source: SourceLocation, _model: ModelSpec) -> LabeledSet:
     )
     if len(people) == 1:
         (person,) = people
-        raise source.error(f"all images are of one person, {truncate_text(person)}; {needed}")
+        raise source.error(
+            f"all images are of one person, {dataset.truncate_text(person)}; {needed}"
+        )
     if max(people.values()) == 1:
         raise source.error(f"no person in it has two images; {needed}")
     return labeled
 
 
-def score(samples: Sequence[LabeledImage], results: Sequence[Embedding], model: ModelSpec) -> Score:
+def score(
+    samples: Sequence[dataset.LabeledImage], results: Sequence[Embedding], model: ModelSpec
+) -> metrics.Score:
     """TAR@FAR: how often two images of a person are closer than 99.9 % of those of two persons."""
     return metrics.tar_at_far(samples, results, model)
 
