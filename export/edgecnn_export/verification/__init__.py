@@ -1,1 +1,1 @@
-"""Every artifact, on every engine here, against the model as its author ran it."""
+"""Every artifact, on every engine installed here, compared with the model as its author ran it."""

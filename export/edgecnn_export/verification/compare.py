@@ -12,8 +12,8 @@ from edgecnn_export.verification.output_slices import output_slices
 from edgecnn_runtime.backends import Options, open_backend
 from edgecnn_runtime.bundle.manifest import ModelSpec, Parity
 from edgecnn_runtime.parity import parity
+from edgecnn_runtime.tasks import task_of
 from edgecnn_runtime.types import Floats, Pixels, Result
-from edgecnn_runtime.verification.result_matching import agreement_rate, results_match
 from edgecnn_runtime.verification.selftest import decode_all, run_batches
 
 
@@ -96,15 +96,19 @@ def compare(
         UnsupportedModelError: The engine does not take the graph.
     """
     outputs = infer(path, spec, engine, truth.pixels, batch, precision=precision)
-    pairs = list(zip(decode_all(spec, outputs), truth.results, strict=True))
+    task, results = task_of(spec), decode_all(spec, outputs)
+    matches = [
+        task.matches(result, reference, spec.score_threshold)
+        for result, reference in zip(results, truth.results, strict=True)
+    ]
     return Comparison(
         outputs=outputs,
         parity={
             name: _worst_slice(spec, name, expected, outputs[name])
             for name, expected in truth.outputs.items()
         },
-        agreed=tuple(results_match(spec, *pair) for pair in pairs),
-        agreement=agreement_rate(spec, pairs),
+        agreed=tuple(match.equal == match.total for match in matches),
+        agreement=sum(match.equal for match in matches) / sum(match.total for match in matches),
     )
 
 

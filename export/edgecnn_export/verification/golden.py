@@ -1,4 +1,4 @@
-"""golden.npz: a few pictures, and what the reference answers to them."""
+"""golden.npz: a few images, and the reference's outputs for them."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,36 +18,44 @@ COUNT = 4
 def most_distinct(
     outputs: Mapping[str, Floats], among: Sequence[int], count: int = COUNT
 ) -> list[int]:
-    """Indices of ``count`` pictures whose outputs lie far from each other, in order.
+    """Indices of the images whose outputs differ most from each other, in order.
 
-    outputs: float32[N,…] by name; every one counts the same, whatever its scale. among: the
-    pictures to choose from.
+    Args:
+        outputs: float32[N,…] by name; all count the same, whatever their scale.
+        among: The images to choose from.
+        count: How many to choose.
     """
     products = sum(_gram(values) for values in outputs.values())
     power = np.diag(products)
     distance = power[:, None] + power[None] - 2 * products
-    rest = list(among)
-    chosen = [max(rest, key=lambda index: float(power[index]))]
-    while len(chosen) < min(count, len(rest)):
+    chosen = [max(among, key=lambda index: float(power[index]))]
+    while len(chosen) < min(count, len(among)):
         nearest = distance[:, chosen].min(1)
-        free = [index for index in rest if index not in chosen]
+        free = [index for index in among if index not in chosen]
         chosen.append(max(free, key=lambda index: float(nearest[index])))
     return sorted(chosen)
 
 
 def write_golden(
-    folder: Path, pictures: NetworkImages, outputs: Mapping[str, Floats], chosen: list[int]
+    folder: Path, images: NetworkImages, outputs: Mapping[str, Floats], chosen: list[int]
 ) -> Golden:
-    """Write golden.npz and describe it."""
+    """Write golden.npz and describe it.
+
+    Args:
+        folder: Of the bundle.
+        images: The verification images.
+        outputs: The reference's outputs for them, float32[N,…] by name.
+        chosen: Which of the images to write.
+    """
     path = folder / FILE
     arrays: dict[str, Any] = {f"output.{name}": values[chosen] for name, values in outputs.items()}
-    np.savez(path, allow_pickle=False, pixels=pictures.pixels[chosen], **arrays)
+    np.savez(path, allow_pickle=False, pixels=images.pixels[chosen], **arrays)
     return Golden(
         file=FILE,
         sha256=sha256_file(path),
         bytes=path.stat().st_size,
         count=len(chosen),
-        pictures=pictures.origin,
+        pictures=images.origin,
     )
 
 

@@ -1,5 +1,5 @@
-"""The pictures an export is verified with: the user's, else the checkpoint's, else those to
-calibrate on, else synthetic ones."""
+"""The images an export is verified with: the user's, else the checkpoint's, else those to calibrate
+on, else synthetic ones."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -22,7 +22,7 @@ COUNT = 16
 SHRINK_LIMIT = 2.0
 FILES_LIMIT = 100_000
 BAD_LIMIT = 200
-"""Unreadable files in a row of pictures before the folder is taken for something else."""
+"""So many unreadable files end the search: the folder contains something else."""
 
 
 Origin: TypeAlias = Literal["given", "calibration", "checkpoint", "synthetic"]
@@ -31,9 +31,14 @@ Flag: TypeAlias = Literal["--images", "--calib"]
 
 @dataclass(frozen=True)
 class NetworkImages:
-    """pixels: uint8[N,height,width,3] BGR, as the network gets them; names: where each came from.
+    """Images at network input.
 
-    skipped: files that looked like pictures and could not be read. warnings: in plain words.
+    Attributes:
+        pixels: uint8[N,height,width,3] BGR, as the network gets them.
+        names: The origin of each.
+        origin: The origin of all.
+        skipped: Files with a picture's suffix that could not be read.
+        warnings: What a person has to know about them.
     """
 
     pixels: Pixels
@@ -45,8 +50,15 @@ class NetworkImages:
 
 @dataclass(frozen=True)
 class ImageFolder:
-    """Pictures as they lie in a folder: frames uint8[H,W,3] BGR of any sizes, the names of their
-    files, and of those that could not be read. flag: what named the folder."""
+    """Pictures of a folder.
+
+    Attributes:
+        folder: The folder.
+        flag: The flag that names it.
+        frames: The pictures, uint8[H,W,3] BGR of any sizes.
+        names: Their files, below the folder.
+        skipped: Files that could not be read.
+    """
 
     folder: str
     flag: Flag
@@ -58,25 +70,39 @@ class ImageFolder:
 def list_pictures(folder: str, flag: str = "--images") -> list[Path]:
     """The picture files in a folder and its subfolders, sorted by name; none for "".
 
-    flag: what named the folder. Raises UsageError where there is no folder, or no picture in it.
+    Args:
+        folder: The folder.
+        flag: The flag that names it, for messages.
+
+    Raises:
+        UsageError: There is no such folder, or no picture in it.
     """
     files = sorted(_find(Path(folder), flag)) if folder else []
     if folder and not files:
-        raise UsageError(f"{flag} {folder}: holds no picture ({', '.join(sorted(SUFFIXES))})")
+        raise UsageError(f"{flag} {folder}: contains no picture ({', '.join(sorted(SUFFIXES))})")
     return files
 
 
 def relative_name(folder: str, file: Path) -> str:
-    """What a report calls a file: its path below the folder, with � for what is no UTF-8."""
+    """A file's path below the folder, for reports, with � for bytes that are not UTF-8."""
     return os.fsencode(file.relative_to(folder)).decode("utf-8", "replace")
 
 
 def read_pictures(
     folder: str, files: Sequence[Path], count: int = COUNT, flag: Flag = "--images"
 ) -> ImageFolder | None:
-    """Up to ``count`` of the files, spread over all of them; None where there are no files.
+    """Read up to ``count`` of the files, evenly spaced; None where there are no files.
 
-    The same folder gives the same pictures. Raises UsageError where none can be read.
+    The same folder gives the same pictures; others replace those that cannot be read.
+
+    Args:
+        folder: The folder.
+        files: Its pictures, from ``list_pictures``.
+        count: How many to read.
+        flag: The flag that names the folder.
+
+    Raises:
+        UsageError: None can be read.
     """
     if not files:
         return None
@@ -105,41 +131,45 @@ def read_pictures(
 
 
 def collect(
-    album: ImageFolder | None, samples: Pixels | None, spec: Input, count: int = COUNT
+    pictures: ImageFolder | None, samples: Pixels | None, spec: Input, count: int = COUNT
 ) -> NetworkImages:
-    """``count`` pictures at network input.
+    """``count`` images at network input.
 
-    album: the user's, None without; of one to calibrate on, only where there are no samples.
-    samples: uint8[N,h,w,3] BGR from the checkpoint, or None.
-    Fewer real ones than ``count`` are filled up with crops and mirror images of them.
+    Where there are fewer, crops and mirror images of them are added.
+
+    Args:
+        pictures: The user's. Those of a calibration folder are used only without samples.
+        samples: uint8[N,h,w,3] BGR from the checkpoint, or None.
+        spec: How they are prepared.
+        count: How many.
     """
-    sampled = samples is not None and len(samples) > 0
-    if album is not None and (album.flag == "--images" or not sampled):
-        pixels, names = _views(album.frames, album.names, spec, count)
-        origin: Origin = "given" if album.flag == "--images" else "calibration"
-        return NetworkImages(pixels, names, origin, album.skipped, _warnings(album, spec, count))
-    if samples is not None and sampled:
+    has_samples = samples is not None and len(samples) > 0
+    if pictures is not None and (pictures.flag == "--images" or not has_samples):
+        pixels, names = _views(pictures.frames, pictures.names, spec, count)
+        origin: Origin = "given" if pictures.flag == "--images" else "calibration"
+        warnings = _warnings(pictures, spec, count)
+        return NetworkImages(pixels, names, origin, pictures.skipped, warnings)
+    if samples is not None and has_samples:
         frames = evenly_spaced(list(samples), count)
-        numbers = [f"sample {index}" for index in range(len(frames))]
-        pixels, names = _views(frames, numbers, spec, count)
+        labels = [f"sample {index}" for index in range(len(frames))]
+        pixels, names = _views(frames, labels, spec, count)
         return NetworkImages(pixels, names, "checkpoint")
-    warning = "no pictures: verified on synthetic ones; --images DIR with a few real ones says more"
+    warning = "no pictures: verified on synthetic ones; a few real ones prove more (--images DIR)"
     names = tuple(f"synthetic {index}" for index in range(count))
     pixels = synthetic_pictures(count, spec.height, spec.width)
     return NetworkImages(pixels, names, "synthetic", warnings=(warning,))
 
 
-def _warnings(album: ImageFolder, spec: Input, count: int) -> tuple[str, ...]:
-    frames, bad = album.frames, album.skipped
+def _warnings(pictures: ImageFolder, spec: Input, count: int) -> tuple[str, ...]:
+    frames, bad = pictures.frames, pictures.skipped
     warnings = []
     if bad:
         names = ", ".join(bad[:3]) + (" …" if len(bad) > 3 else "")
-        warnings.append(f"{len(bad)} files in {album.folder} are no readable pictures: {names}")
+        warnings.append(f"{len(bad)} files in {pictures.folder} are not readable pictures: {names}")
     if len(frames) < count:
-        few = f"only {len(frames)} picture{'s' if len(frames) > 1 else ''} in {album.folder}"
+        few = f"only {len(frames)} picture{'s' if len(frames) > 1 else ''} in {pictures.folder}"
         warnings.append(
-            f"{few}: filled up with crops and mirror images of them; "
-            f"{count} different ones say more"
+            f"{few}: crops and mirror images of them were added; {count} different ones prove more"
         )
     shrunk = float(
         np.median([compute_geometry(spec, f.shape[1], f.shape[0]).gain[:2].min() for f in frames])
@@ -155,8 +185,8 @@ def _warnings(album: ImageFolder, spec: Input, count: int) -> tuple[str, ...]:
 
 def _find(folder: Path, flag: str) -> Iterator[Path]:
     if not folder.is_dir():
-        what = "is no folder; give the one it lies in" if folder.exists() else "no such folder"
-        raise UsageError(f"{flag} {folder}: {what}")
+        reason = "not a folder; give the one it is in" if folder.exists() else "no such folder"
+        raise UsageError(f"{flag} {folder}: {reason}")
     for number, path in enumerate(folder.rglob("*")):
         if number == FILES_LIMIT:
             return
@@ -165,7 +195,7 @@ def _find(folder: Path, flag: str) -> Iterator[Path]:
 
 
 def evenly_spaced(items: Sequence[T], count: int) -> list[T]:
-    """Up to ``count`` of them, from everywhere in their order."""
+    """Up to ``count`` of the items, evenly spaced."""
     if len(items) <= count:
         return list(items)
     return [items[index * len(items) // count] for index in range(count)]
@@ -174,7 +204,7 @@ def evenly_spaced(items: Sequence[T], count: int) -> list[T]:
 def _views(
     frames: Sequence[Pixels], names: Sequence[str], spec: Input, count: int
 ) -> tuple[Pixels, tuple[str, ...]]:
-    """Frames at network input, filled up to ``count`` with crops and mirror images of them."""
+    """Frames at network input; crops and mirror images of them make up ``count``."""
     views, view_names = list(frames), list(names)
     for number in range(count - len(frames)):
         turn, index = divmod(number, len(frames))

@@ -1,4 +1,4 @@
-"""Seeded pictures for when there are none: varied enough that a network tells them apart."""
+"""Seeded pictures where there are no real ones, so varied that a network tells them apart."""
 
 from typing import TypeAlias
 
@@ -18,7 +18,7 @@ def synthetic_pictures(count: int, height: int, width: int, seed: int = 0) -> Pi
     """uint8[count,height,width,3] BGR: 1/f noise as in photographs, gradients, shapes, text.
 
     The same arguments give the same pictures. Brightness, contrast, color and detail differ from
-    picture to picture, because what has to be seen is the output changing with the input.
+    picture to picture, so that the outputs change with the input.
     """
     rng = np.random.default_rng(seed)
     pictures = np.empty((count, height, width, 3), np.uint8)

@@ -194,7 +194,7 @@ def test_an_unmet_gate_ends_with_3_and_a_float_bundle_that_works(
     [
         ({"calib": ""}, "--int8 needs --calib DIR"),
         ({"calib": "nowhere"}, "--calib nowhere: no such folder"),
-        ({"calib": __file__}, "--calib .* is no folder; give the one it lies in"),
+        ({"calib": __file__}, "--calib .*: not a folder; give the one it is in"),
         ({"eval_data": "nowhere"}, "--eval-data nowhere: no such file"),
         ({"work_dir": __file__}, "--work-dir .* cannot be written to"),
         ({"int8": False, "method": "mse"}, "--calib, --method, --work-dir: only with --int8"),
@@ -261,7 +261,7 @@ def test_too_few_labeled_pictures_for_the_points_that_may_be_lost() -> None:
 
 
 def test_no_picture_and_none_readable(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"--calib .* holds no picture"):
+    with pytest.raises(UsageError, match=r"--calib .* contains no picture"):
         read_calibration(str(tmp_path), SPEC)
     (tmp_path / "1.png").write_text("no picture")
     with pytest.raises(UsageError, match="none of 1 files is a readable picture"):

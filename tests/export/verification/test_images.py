@@ -72,14 +72,14 @@ def test_bad_files_are_named_and_replaced(tmp_path: Path) -> None:
     found = given(tmp_path, spec())
     assert len(found.pixels) == 16
     assert "sub0/000.png" in found.skipped
-    assert "no readable pictures: " in found.warnings[0]
+    assert "not readable pictures: " in found.warnings[0]
 
 
 @pytest.mark.parametrize("files", [{}, {"a.txt": b"x"}, {"a.jpg": b"x", "b.png": b""}])
 def test_a_folder_without_pictures_is_refused(tmp_path: Path, files: dict[str, bytes]) -> None:
     for name, content in files.items():
         (tmp_path / name).write_bytes(content)
-    with pytest.raises(UsageError, match=r"holds no picture|readable picture"):
+    with pytest.raises(UsageError, match=r"contains no picture|readable picture"):
         given(tmp_path, spec())
 
 
