@@ -1,6 +1,6 @@
-"""report.html: one self-contained page, light and dark, no network, no script.
+"""report.html: one self-contained page, light and dark, without network access or scripts.
 
-The template escapes everything that is put into it: labels and file names come from strangers.
+The template escapes every value: labels and file names come from strangers.
 """
 
 import base64
@@ -16,6 +16,7 @@ import numpy as np
 from edgecnn_export.report import ExportReport
 from edgecnn_export.report_html.input_diagram import input_diagram
 from edgecnn_export.report_html.sqnr_plot import Plot, sqnr_plot
+from edgecnn_export.verification.gate import LOWER
 from edgecnn_runtime.bundle.manifest import Artifact, ModelSpec, Parity, Run
 from edgecnn_runtime.draw import Canvas
 from edgecnn_runtime.parity import cosine_text
@@ -29,13 +30,16 @@ STROKE = 1.5
 """Width of the lines drawn in it."""
 OPERATORS_SHOWN = 14
 NINES_SHOWN = 12.0
-LOWER_GATE = 0.99
-"""Where INT8 and reduced precisions are marked. They are in the bundle because they passed a gate
-of their own, which may be the task's metric and not the cosine."""
 
 
 def render(report: ExportReport, pixels: Pixels, results: Sequence[Result]) -> str:
-    """The whole page. pixels: uint8[N,H,W,3] BGR; results: one a picture, in input pixels."""
+    """The whole page.
+
+    Args:
+        report: What it shows.
+        pixels: The verification images, uint8[N,H,W,3] BGR.
+        results: The reference's result for each, in its pixels.
+    """
     folder = resources.files("edgecnn_export.report_html")
     environment = jinja2.Environment(
         loader=jinja2.FunctionLoader(lambda name: (folder / name).read_text("utf-8")),
@@ -53,7 +57,7 @@ def render(report: ExportReport, pixels: Pixels, results: Sequence[Result]) -> s
         int8=report.int8,
         plots=_plots(report),
         rows=list(_rows(report)),
-        contract=input_diagram(spec.input),
+        diagram=input_diagram(spec.input),
         normalization=_normalization(spec.input),
         decode=msgspec.to_builtins(spec.decode),
         outputs=[(o.name, ["N" if d is None else d for d in o.shape]) for o in spec.outputs],
@@ -67,15 +71,16 @@ def render(report: ExportReport, pixels: Pixels, results: Sequence[Result]) -> s
 
 
 def _plots(report: ExportReport) -> dict[str, Plot]:
-    """Of every INT8 target, its layers as they follow each other."""
+    """By INT8 target, the SQNR of its layers in the order of the network."""
     targets = report.int8.targets if report.int8 else ()
     return {
-        one.target: sqnr_plot(sorted(one.layers, key=lambda layer: layer.index)) for one in targets
+        target.target: sqnr_plot(sorted(target.layers, key=lambda layer: layer.index))
+        for target in targets
     }
 
 
 def file_size(count: int) -> str:
-    """Bytes as a person says them: 812 B, 3.4 kB, 44.7 MB."""
+    """Bytes with three digits and a unit: 812 B, 3.4 kB, 44.7 MB."""
     value, unit = float(count), "B"
     for larger in ("kB", "MB", "GB"):
         if value < 1000:
@@ -98,7 +103,8 @@ def _rows(report: ExportReport) -> Iterator[dict[str, Any]]:
 def _row(report: ExportReport, artifact: Artifact, run: Run) -> dict[str, Any]:
     worst = min(run.parity, key=lambda name: run.parity[name].cosine)
     exact = artifact.precision == "fp32" and run.engine.endswith("/f32")
-    gate = report.gate if exact else LOWER_GATE
+    # of INT8 and reduced precisions a mark only: their own gate may be the task's metric
+    gate = report.gate if exact else LOWER.cosine
     return {
         "artifact": artifact,
         "run": run,
@@ -117,9 +123,8 @@ def _parity_bar(parity: Parity) -> dict[str, Any]:
 
 
 def _normalization(spec: Any) -> list[tuple[str, float, float]]:
-    numbers = spec.normalization
-    names = {"rgb": "RGB", "bgr": "BGR", "gray": "Y"}[spec.color]
-    return list(zip(names, numbers.mean, numbers.std, strict=True))
+    channels = {"rgb": "RGB", "bgr": "BGR", "gray": "Y"}[spec.color]
+    return list(zip(channels, spec.normalization.mean, spec.normalization.std, strict=True))
 
 
 def _operators(before: dict[str, int], after: dict[str, int]) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""The input contract as a drawing: what becomes of a 16:9 camera's frame."""
+"""How a 16:9 camera's frame becomes the network's input, as a drawing."""
 
 from dataclasses import dataclass
 
@@ -23,8 +23,16 @@ class Rect:
 
 @dataclass(frozen=True)
 class InputDiagram:
-    """frame: the camera's; read: the part of it that is read; input: the network's; filled: the
-    part of it that the picture fills. pad: CSS color. words: what happens, in a line."""
+    """The drawing's rectangles and text.
+
+    Attributes:
+        frame: The camera's frame.
+        read: The part of it that is read.
+        input: The network's input.
+        filled: The part of it that the frame fills.
+        pad: The color of the rest, in CSS.
+        words: The same as one line of text.
+    """
 
     frame: Rect
     read: Rect
@@ -35,7 +43,7 @@ class InputDiagram:
 
 
 def input_diagram(spec: Input) -> InputDiagram:
-    """Lay the drawing out: the frame at the left, the network's input 420 units further."""
+    """The frame at the left, the network's input 420 units to the right."""
     geometry = compute_geometry(spec, *FRAME)
     x1, y1, x2, y2 = (value * FRAME_SCALE for value in geometry.source)
     scale = INPUT_SIDE / max(spec.width, spec.height)

@@ -1,4 +1,4 @@
-"""SQNR of every layer as a drawing: before and after layers went back to float."""
+"""SQNR of every layer as a drawing: before and after layers returned to float."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,12 +10,12 @@ if TYPE_CHECKING:
 WIDTH, HEIGHT = 900.0, 180.0
 STEP_DB = 20
 TOP_DB = 80.0
-"""What a layer with no error to speak of is drawn at."""
+"""The top of the drawing: a layer with less error is drawn here."""
 
 
 @dataclass(frozen=True)
 class Dot:
-    """One layer at x: how its output fares before and after, in drawing units from the top."""
+    """One layer: its place, and the SQNR of its output before and after, in drawing units."""
 
     x: float
     before: float
@@ -26,7 +26,14 @@ class Dot:
 
 @dataclass(frozen=True)
 class Plot:
-    """dots: in the order of the network. rules: (y, dB) of the horizontal lines."""
+    """The drawing.
+
+    Attributes:
+        dots: The layers in the order of the network.
+        rules: (y, dB) of the horizontal lines.
+        width: In drawing units.
+        height: In drawing units.
+    """
 
     dots: tuple[Dot, ...]
     rules: tuple[tuple[float, int], ...]
@@ -34,12 +41,12 @@ class Plot:
     height: float = HEIGHT
 
     def path(self, which: str) -> str:
-        """``before`` or ``after`` as the points of a polyline."""
+        """``before`` or ``after`` as the points of an SVG polyline."""
         return " ".join(f"{dot.x:.1f},{getattr(dot, which):.1f}" for dot in self.dots)
 
 
 def sqnr_plot(layers: Sequence["LayerReport"]) -> Plot:
-    """Lay the drawing out. layers: in the order of the network."""
+    """Place the layers, in the order of the network."""
     values = [layer.before_db for layer in layers] + [layer.after_db for layer in layers]
     low = min(0.0, *(STEP_DB * (value // STEP_DB) for value in values))
     high = min(TOP_DB, STEP_DB * (max(values) // STEP_DB + 1))
