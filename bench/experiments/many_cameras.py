@@ -141,15 +141,21 @@ def one_run(setting: Setting, way: Way, seconds: float) -> Row:
         way(engine, seconds, setting.live)
         elapsed = time.monotonic() - start
     served = [engine.served[name] for name in engine.sources]
-    ages = 1000 * np.array(engine.ages) if setting.live else np.array([np.nan])
+    ages = 1000 * np.array(engine.ages)
+    percentiles = {f"p{q}": float(np.percentile(ages, q)) for q in (50, 95, 99)}
     return {
         "results_per_second": sum(served) / elapsed,
         "beside_engine_ms": 1000 * elapsed / sum(served) - setting.engine_ms,
-        "age_ms": {f"p{q}": float(np.percentile(ages, q)) for q in (50, 95, 99)},
-        "stale": float(np.mean(engine.stale)) if setting.live else 0.0,
+        "age_ms": percentiles if setting.live else None,
+        "stale": float(np.mean(engine.stale)) if setting.live else None,
         "served": served,
         "spread": max(served) / min(served) - 1,
     }
+
+
+def if_live(row: Row, cell: str) -> str:
+    """A cell; empty for a file, whose frames have no age."""
+    return "" if row["age_ms"] is None else cell.format_map(row)
 
 
 def reached(row: Row) -> bool:
@@ -171,9 +177,9 @@ if __name__ == "__main__":
                 reached=reached,
                 columns={
                     "": "{what}",
-                    "age at the start, p50": "{age_ms[p50]:.0f} ms",
-                    "p95": "{age_ms[p95]:.0f} ms",
-                    "stale": "{stale:.1%}",
+                    "age at the start, p50": lambda row: if_live(row, "{age_ms[p50]:.0f} ms"),
+                    "p95": lambda row: if_live(row, "{age_ms[p95]:.0f} ms"),
+                    "stale": lambda row: if_live(row, "{stale:.1%}"),
                     "most to least served": "{spread:+.0%}",
                     "results per second": "{results_per_second:.1f}",
                 },

@@ -108,13 +108,13 @@ class Scheduler:
                 raise ValueError(f"there is a camera {camera!r} already")
             self._cameras[camera] = entry
 
-        def on_frame(pushed_out: bool) -> None:
-            if pushed_out:
+        def on_change(pushed_out: bool) -> None:
+            if pushed_out:  # a frame: no result is ever pushed out
                 stats.drop(entry.obstacle(self._clock()) or "replaced")
-            self._wake.set()
+            if not self._wake.is_set():
+                self._wake.set()
 
-        frames.watch = on_frame
-        results.watch = lambda _: self._wake.set()
+        frames.watch = results.watch = on_change
         self._wake.set()
 
     def remove(self, camera: str) -> None:
