@@ -1,5 +1,6 @@
 """Fixtures every test package shares."""
 
+import functools
 import os
 import signal
 import subprocess
@@ -73,6 +74,20 @@ def assets() -> Path:
 def own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What tests learn about bundles is kept with the test, not in the home directory."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+
+
+@pytest.fixture(scope="session")
+def torchlib() -> Iterator[None]:
+    """Lets torch.onnx read the sources of its 500 operators once, and not again for each export.
+
+    That is most of the time of exporting a small network. What it reads does not change.
+    """
+    from torch.onnx._internal.exporter._registration import ONNXRegistry
+
+    with pytest.MonkeyPatch.context() as patch:
+        read_once = functools.cache(ONNXRegistry.from_torchlib)
+        patch.setattr(ONNXRegistry, "from_torchlib", staticmethod(read_once))
+        yield
 
 
 @pytest.fixture

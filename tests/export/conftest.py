@@ -46,6 +46,11 @@ def broken() -> nn.Module:
 '''
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _torchlib(torchlib: None) -> None:
+    """Every test here may export."""
+
+
 @pytest.fixture
 def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[type[nn.Module]]:
     """``tiny_arch:Tiny``, importable only because the current folder holds tiny_arch.py."""

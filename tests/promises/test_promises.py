@@ -33,7 +33,10 @@ from edgecnn_runtime.selection.candidates import candidates
 from edgecnn_runtime.source import open_source
 from edgecnn_runtime.types import FrameResult
 
-pytestmark = pytest.mark.xdist_group("promises")  # one export for all of them
+pytestmark = [
+    pytest.mark.xdist_group("promises"),  # one export for all of them
+    pytest.mark.usefixtures("torchlib"),
+]
 
 IN_DEPTH = {
     "Raw pixels in": ("export/graph/test_fold.py", "export/test_pipeline.py"),
