@@ -320,28 +320,33 @@ def _written(job: "CameraJob", files: Sequence[OutputFile]) -> list[OutputFile]:
 def _print(model: str, jobs: "Sequence[CameraJob]", files: Sequence[OutputFile]) -> None:
     from rich.console import Console
 
-    rows = [(job, job.stats.snapshot()) for job in jobs]
-    if not any(stats.frames for _, stats in rows):
+    rows = [(short_name(job), job.stats.snapshot()) for job in jobs]
+    if not any(stats.frames or stats.dropped for _, stats in rows):
         return
     console = Console(emoji=False, highlight=False)
     console.print(model, markup=False)
-    live = any(stats.age is not None for _, stats in rows)
+    live = any(stats.age or stats.dropped for _, stats in rows)
     table = plain_table()
     table.add_column("source", overflow="fold")
     headings = ["frames", "found", "fps", "result p50 / p95"]
-    for heading in headings + (["wait p50 / p95", "age p50 / p95"] if live else []):
+    for heading in headings + (["wait", "age", "dropped"] if live else []):
         table.add_column(heading, justify="right", no_wrap=True)
-    if live:
-        table.add_column("dropped")
-    for job, stats in rows:
+    for name, stats in rows:
         cells = [f"{stats.frames:,}", f"{stats.results:,}", f"{stats.fps:.1f}"]
         cells.append(f"{1000 * stats.latency[0]:.1f} / {1000 * stats.latency[1]:.1f} ms")
-        if stats.wait is not None and stats.age is not None:
-            for p50, p95 in (stats.wait, stats.age):
-                cells.append(f"{1000 * p50:.0f} / {1000 * p95:.0f} ms")
-            cells.append(drops(stats) or "0")
-        name = job.name if "://" in job.name else job.name.rpartition("/")[2] or job.name
+        if live:
+            for pair in (stats.wait, stats.age):
+                cells.append(f"{1000 * pair[0]:.0f} / {1000 * pair[1]:.0f} ms" if pair else "")
+            cells.append(f"{sum(stats.dropped.values()):,}")
         table.add_row(escape_markup(name), *cells)
     console.print(table)
+    for name, stats in rows:
+        if stats.dropped:
+            console.print(f"{name}: dropped {drops(stats)}", markup=False)
     for file in files:
         console.print(f"wrote {file.path}", markup=False)
+
+
+def short_name(job: "CameraJob") -> str:
+    """A stream's whole name, a file's without its folder."""
+    return job.name if "://" in job.name else job.name.rpartition("/")[2] or job.name
