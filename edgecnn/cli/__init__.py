@@ -1,10 +1,10 @@
-"""The ``edgecnn`` command: one file a subcommand, imported only when it is typed.
+"""The ``edgecnn`` command: one file per subcommand, imported only when it is typed.
 
 A command module provides
 
     EXAMPLE: str                         lines shown at the end of --help
     def add_arguments(parser) -> None    its flags
-    def run(args) -> int                 parses, calls ONE library function, prints; exit code
+    def run(args) -> int                 calls ONE library function and prints; the exit code
 
 Exit codes: 0 done, 1 anything else, 2 usage, 3 verification failed, 4 unsupported model,
 5 backend or extra missing, 6 source lost, 130 interrupted.
@@ -28,13 +28,13 @@ from edgecnn_runtime.errors import BackendMissingError, EdgecnnError
 COMMANDS: Mapping[str, str] = {
     "train": "train one of the seed networks on images or IDX files",
     "export": "turn a trained model into a verified bundle",
-    "inspect": "show what a bundle holds and where it came from",
-    "verify": "replay a bundle's golden data on every backend present here",
-    "bench": "time a bundle on every backend present here",
-    "run": "run a bundle on a camera, stream, video or pictures",
+    "inspect": "show what a bundle contains and where it came from",
+    "verify": "replay a bundle's golden data on every engine installed here",
+    "bench": "time a bundle on every engine installed here",
+    "run": "run a bundle on cameras, streams, videos or pictures",
     "pack": "make one .tar of a bundle, for scp",
     "unpack": "check and unpack a packed bundle",
-    "doctor": "show what this machine offers, and what is missing",
+    "doctor": "show what this machine offers and what is missing",
 }
 EXTRAS: Mapping[str, str] = {
     "torch": "export", "onnx": "export", "onnxscript": "export", "safetensors": "export",
@@ -43,24 +43,31 @@ EXTRAS: Mapping[str, str] = {
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse that says which flag or command was probably meant."""
+    """An argparse parser that suggests the nearest flag or command."""
 
     def error(self, message: str) -> NoReturn:
-        """Print the message, the nearest match and where help is; exit 2."""
+        """Print the message, the nearest match and how to get help; exit with 2."""
         self.exit(2, f"edgecnn: {message}{self._hint()}\n`{self.prog} --help` lists everything\n")
 
     def _hint(self) -> str:
         known = [flag for action in self._actions for flag in action.option_strings]
         known += [name for a in self._actions if isinstance(a.choices, dict) for name in a.choices]
         for word in sys.argv[1:]:
-            bare = word.split("=")[0]
-            if bare not in known and (close := difflib.get_close_matches(bare, known, 1, 0.7)):
+            name = word.split("=")[0]
+            if name not in known and (close := difflib.get_close_matches(name, known, 1, 0.7)):
                 return f"\ndid you mean {close[0]}?"
         return ""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; errors of the project end as one message and their exit code."""
+    """Run one command.
+
+    Args:
+        argv: Its words; None takes those of the process.
+
+    Returns:
+        The exit code. An ``EdgecnnError`` becomes one message and its own exit code.
+    """
     words = list(sys.argv[1:] if argv is None else argv)
     args = _parse(words)
     try:
@@ -78,10 +85,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def entry() -> NoReturn:
-    """The ``edgecnn`` command: ``main``, and out.
+    """Run ``main`` and end the process.
 
-    A read from a camera that does not answer cannot be ended, only abandoned. An interpreter that
-    takes itself apart around a thread inside FFmpeg may crash, so then the process just ends.
+    A read from a camera that does not answer cannot be stopped, only abandoned. If the interpreter
+    shuts down while a thread is inside FFmpeg, it may crash. So in that case the process ends
+    without a shutdown.
     """
     code = main()
     if any(thread.daemon for thread in threading.enumerate()):

@@ -5,7 +5,7 @@ import argparse
 from edgecnn.cli.tables import plain_table
 
 EXAMPLE = """\
-  edgecnn doctor            CPU, GPU, engines, cameras; what is missing and how to get it
+  edgecnn doctor            CPU, GPU, engines and cameras; what is missing, and the command for it
   edgecnn doctor --json     the same, for a script"""
 
 
@@ -15,7 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the diagnosis; always 0, because nothing was asked to work."""
+    """Print the diagnosis; always 0, because a missing part is not an error."""
     from edgecnn.doctor import diagnose
 
     diagnosis = diagnose()
@@ -32,18 +32,18 @@ def run(args: argparse.Namespace) -> int:
     host = diagnosis.host
     machine = Table(title="this machine", title_justify="left", show_header=False, box=None)
     machine.add_row("processor", host.short())
-    machine.add_row("features", ", ".join(host.features) or "none that matter")
+    machine.add_row("features", ", ".join(host.features) or "none that speed up inference")
     machine.add_row("accelerators", ", ".join(gpu.name for gpu in host.gpus) or "none")
     machine.add_row("memory", f"{host.memory_mib / 1024:.1f} GiB")
     machine.add_row("system", f"{host.system}, kernel {host.kernel}, Python {host.python}")
-    reads = ", ".join(name for name, there in diagnosis.video.items() if there)
-    machine.add_row("video", reads or "nothing: OpenCV was built without any reader")
+    readers = ", ".join(name for name, available in diagnosis.video.items() if available)
+    machine.add_row("video", readers or "no reader: OpenCV was built without any")
     console.print(machine)
 
     engines = plain_table("engine", "version", "precisions", title="\nengines")
     for engine in diagnosis.engines:
-        shown = engine.version or f"[yellow]{engine.problem}[/]"
-        engines.add_row(engine.name, shown, ", ".join(engine.precisions))
+        version = engine.version or f"[yellow]{engine.problem}[/]"
+        engines.add_row(engine.name, version, ", ".join(engine.precisions))
     console.print(engines)
 
     if diagnosis.cameras:

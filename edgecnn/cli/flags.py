@@ -22,10 +22,13 @@ def add_flags(
     positional: Sequence[str] = (),
     groups: Mapping[str, Sequence[str]] | None = None,
 ) -> None:
-    """Add a flag a field: ``crop_pct`` becomes ``--crop-pct`` and its description the help.
+    """Add one flag per field: ``crop_pct`` becomes ``--crop-pct``, its description the help.
 
-    positional: fields given without a flag; one that has a default may be left out.
-    groups: heading → fields, in the order of --help; fields in none come under "options".
+    Args:
+        parser: Where the flags are added.
+        kind: The Struct.
+        positional: Fields that are given without a flag; one with a default may be left out.
+        groups: Heading → fields, in the order of --help; other fields come under "options".
     """
     hints = get_type_hints(kind, include_extras=True)
     headings = {name: heading for heading, names in (groups or {}).items() for name in names}
@@ -43,9 +46,14 @@ def add_flags(
 
 
 def read_flags(args: argparse.Namespace, kind: type[T]) -> T:
-    """The Struct that was typed; fields not typed keep their defaults.
+    """Make the Struct from what was typed; other fields have their defaults.
 
-    Raises UsageError naming the flag whose value cannot be meant.
+    Args:
+        args: What the parser read.
+        kind: The Struct.
+
+    Raises:
+        UsageError: A value does not fit; the message names its flag.
     """
     hints = get_type_hints(kind, include_extras=True)
     values = {
@@ -64,7 +72,7 @@ def _add_flag(target: Any, name: str, hint: Any, *, required: bool) -> None:
         target.add_argument(flag, dest=name, action="store_true", default=None, help=about)
         return
     choices = _choices(hint)
-    metavar = _said_metavar(inspect.type_info(hint)) or _metavar(name, kinds)
+    metavar = _explicit_metavar(inspect.type_info(hint)) or _metavar(name, kinds)
     if 0 < len(choices) <= SHORT_LIST and not _is_list(kinds):
         metavar = "|".join(choices)
     elif choices and not _is_list(kinds):
@@ -102,10 +110,10 @@ def _choices(hint: Any) -> list[str]:
     return [choice for inner in get_args(hint) for choice in _choices(inner)]
 
 
-def _said_metavar(kind: inspect.Type) -> str:
-    """What ``Meta(extra={"metavar": …})`` says, or nothing."""
+def _explicit_metavar(kind: inspect.Type) -> str:
+    """The metavar in ``Meta(extra={"metavar": …})``; empty without one."""
     if isinstance(kind, inspect.Metadata):
-        return str((kind.extra or {}).get("metavar", "")) or _said_metavar(kind.type)
+        return str((kind.extra or {}).get("metavar", "")) or _explicit_metavar(kind.type)
     return ""
 
 

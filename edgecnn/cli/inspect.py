@@ -1,4 +1,4 @@
-"""``edgecnn inspect``: what a bundle holds, how to feed it and where it came from."""
+"""``edgecnn inspect``: what a bundle contains, how to feed it and where it came from."""
 
 import argparse
 import json
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 EXAMPLE = """\
   edgecnn inspect plate-reader.edge
   edgecnn inspect plate-reader.edge --json | jq -r .digest
-      the digest names the bundle's whole content: pin it where the bundle is used"""
+      the digest names the bundle's whole content; load(digest=…) accepts no other"""
 
 
 PICTURES = {
@@ -24,17 +24,17 @@ PICTURES = {
     "checkpoint": "carried by the checkpoint",
     "synthetic": "synthetic",
 }
-"""Where the self-test's come from, in words."""
+"""Where the self-test's pictures come from, in words."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the flags of ``edgecnn inspect``."""
-    parser.add_argument("bundle", metavar="BUNDLE", help="a folder that export wrote")
+    parser.add_argument("bundle", metavar="BUNDLE", help="a folder that `edgecnn export` wrote")
     parser.add_argument("--json", action="store_true", help="print the manifest as JSON")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Check every file of the bundle and print what it says of itself."""
+    """Check every file of the bundle and print its manifest."""
     import msgspec
 
     from edgecnn_runtime.bundle.bundle import open_bundle
@@ -58,40 +58,41 @@ def _print(bundle: "Bundle") -> None:
     console.print(_table("input", _input(bundle)))
     console.print(_table("output", _output(bundle)))
     console.print(_artifacts(bundle))
-    if judged := _quality(bundle):
-        console.print(_table("judged on labeled pictures", judged))
-    made = manifest.provenance
+    if quality := _quality(bundle):
+        console.print(_table("judged on labeled pictures", quality))
+    provenance = manifest.provenance
     golden = manifest.golden
+    versions = ", ".join(f"{name} {version}" for name, version in provenance.versions.items())
     rows = [
-        ("from", f"{made.source}, sha256 {made.source_sha256}"),
-        ("at", made.created),
-        ("by", made.command),
-        ("with", ", ".join(f"{name} {version}" for name, version in made.versions.items())),
+        ("from", f"{provenance.source}, sha256 {provenance.source_sha256}"),
+        ("at", provenance.created),
+        ("by", provenance.command),
+        ("with", versions),
         ("golden", f"{golden.count} pictures, {PICTURES[golden.pictures]}"),
         ("calibrated", _calibration(bundle)),
         ("report", str(bundle.path / "report.html") if "report.html" in manifest.files else "none"),
     ]
-    console.print(_table("made", rows))
+    console.print(_table("exported", rows))
 
 
 def _input(bundle: "Bundle") -> list[tuple[str, str]]:
     spec = bundle.manifest.model.input
     numbers = spec.normalization
     batch = bundle.manifest.model.batch
-    fitted = f"{spec.resize}, {spec.interpolation}"
+    resize = f"{spec.resize}, {spec.interpolation}"
     if spec.resize == "crop":
-        fitted += f", {spec.crop_pct:g} of the short side"
+        resize += f", {spec.crop_pct:g} of the short side"
     if spec.resize == "letterbox":
-        fitted += f", pad {','.join(map(str, spec.pad))} (B,G,R), picture at {spec.pad_position}"
-    assumed = "ASSUMED: nobody said it; export again with --mean and --std, or --preset"
-    said = assumed if numbers.origin == "assumed" else f"said by {numbers.origin}"
+        resize += f", pad {','.join(map(str, spec.pad))} (B,G,R), picture at {spec.pad_position}"
+    assumed = "ASSUMED: no source gives it; export again with --mean and --std, or --preset"
+    origin = assumed if numbers.origin == "assumed" else f"from: {numbers.origin}"
     return [
         ("pixels", f"uint8[N,{spec.height},{spec.width},3] BGR, batch {batch or 'any'}"),
-        ("fitted by", fitted),
+        ("fitted by", resize),
         ("trained on", spec.color),
         ("mean", ", ".join(f"{value:g}" for value in numbers.mean)),
         ("std", ", ".join(f"{value:g}" for value in numbers.std)),
-        ("", said),
+        ("", origin),
     ]
 
 
@@ -135,23 +136,23 @@ def _artifacts(bundle: "Bundle") -> "Table":
 
 
 def _quality(bundle: "Bundle") -> list[tuple[str, str]]:
-    """The task's metric of each artifact that export had labeled pictures for."""
-    found = [(one.file, one.quality) for one in bundle.manifest.artifacts if one.quality]
+    """The task's metric of each artifact that export judged on labeled pictures."""
+    qualities = [(a.file, a.quality) for a in bundle.manifest.artifacts if a.quality]
     return [
         (
             file,
             f"{it.metric} {it.value:.2%} ({it.low:.1%} to {it.high:.1%}), "
             f"float {it.reference:.2%}, on {it.samples} of {it.data}",
         )
-        for file, it in found
+        for file, it in qualities
     ]
 
 
 def _calibration(bundle: "Bundle") -> str:
-    made = bundle.manifest.provenance
-    if not made.calibration_count:
+    provenance = bundle.manifest.provenance
+    if not provenance.calibration_count:
         return "no"
-    return f"on {made.calibration_count} pictures, sha256 {made.calibration_sha256}"
+    return f"on {provenance.calibration_count} pictures, sha256 {provenance.calibration_sha256}"
 
 
 def _table(title: str, rows: list[tuple[str, str]]) -> "Table":

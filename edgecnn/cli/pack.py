@@ -1,4 +1,4 @@
-"""``edgecnn pack``: one file of a bundle, to copy."""
+"""``edgecnn pack``: makes one file of a bundle, to copy it."""
 
 import argparse
 import json
@@ -10,7 +10,7 @@ EXAMPLE = """\
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the flags of ``edgecnn pack``."""
-    parser.add_argument("bundle", metavar="BUNDLE", help="a folder that export wrote")
+    parser.add_argument("bundle", metavar="BUNDLE", help="a folder that `edgecnn export` wrote")
     parser.add_argument("--out", metavar="FILE", help="the tar to write (default: BUNDLE.tar here)")
     parser.add_argument("--json", action="store_true", help="print JSON")
 
@@ -25,5 +25,5 @@ def run(args: argparse.Namespace) -> int:
         print(json.dumps({"packed": str(out), "digest": bundle.digest}))
     else:
         print(f"{out}: {out.stat().st_size:,} bytes, digest {bundle.digest}")
-        print(f"next, where it is needed: edgecnn unpack {out.name}")
+        print(f"next, on the device: edgecnn unpack {out.name}")
     return 0

@@ -1,4 +1,4 @@
-"""Live progress: the step that runs and for how long, and a line for each that is done."""
+"""Live progress: the step that is running and for how long, and a line for each finished step."""
 
 import time
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ WIDTH, BAR = 40, 24
 
 
 class ProgressPrinter:
-    """Shows steps as they run; where nobody watches (no terminal), a line when each ends."""
+    """Shows steps while they run; without a terminal, prints a line when each ends."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -52,14 +52,13 @@ class ProgressPrinter:
         self._console.print(f"[green]✓[/] {name:<{WIDTH}}[dim]{took:6.1f} s[/]", highlight=False)
 
     def update(self, done: int, total: int) -> None:
-        """Draw a bar of how far the step that runs has come."""
+        """Draw a bar for the step that is running."""
         if self._running:
             self._running.done, self._running.total = done, total
 
 
 class _Running:
-    """A spinner whose words carry the time since the step began, and a bar where it is known how
-    far it has come."""
+    """A spinner with the step's name and time, and a bar once its progress is known."""
 
     def __init__(self, name: str, start: float) -> None:
         self._name, self._start = name, start

@@ -55,26 +55,32 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="camera (0, /dev/video0, csi://0), rtsp://…, http://…, video, picture, "
         "folder of pictures, or gst:PIPELINE",
     )
-    _add_outputs(parser.add_argument_group("what is written"))
-    look = parser.add_argument_group("the picture")
-    look.add_argument("--roi", metavar="X,Y,W,H", help="look at this part only; in pixels")
+    _add_outputs(parser.add_argument_group("output files"))
+    look = parser.add_argument_group("the frames")
+    look.add_argument(
+        "--roi", metavar="X,Y,W,H", help="use only this part of each frame; in pixels"
+    )
     look.add_argument(
         "--rotate", metavar="DEGREES", type=int, default=0, help="90, 180 or 270, clockwise"
     )
     look.add_argument("--flip", metavar="h|v|hv", default="", help="mirror, after rotating")
-    stream = parser.add_argument_group("the source")
-    stream.add_argument("--transport", metavar="tcp|udp", default="tcp", help="of RTSP streams")
+    stream = parser.add_argument_group("the sources")
+    stream.add_argument(
+        "--transport", metavar="tcp|udp", default="tcp", help="of RTSP streams (default: tcp)"
+    )
     stream.add_argument(
         "--timeout",
         metavar="SECONDS",
         type=float,
-        help="until a source that gives nothing is lost (default: 5 to connect, then 10)",
+        help="how long to wait for a source (default: 5 to connect, then 10 without a frame)",
     )
     stream.add_argument(
         "--realtime", action="store_true", help="play files at their own pace, dropping frames"
     )
     stream.add_argument("--loop", action="store_true", help="play videos again and again")
-    stream.add_argument("--max-frames", metavar="N", type=int, help="stop each source after N")
+    stream.add_argument(
+        "--max-frames", metavar="N", type=int, help="stop each source after N frames"
+    )
     stream.add_argument(
         "--max-age",
         metavar="SECONDS",
@@ -83,9 +89,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="drop a live frame that is older when the engine is free for it (default: 0.5)",
     )
     engine = parser.add_argument_group("the engine")
-    engine.add_argument("--backend", metavar="NAME", default="", help="instead of the one chosen")
     engine.add_argument(
-        "--threads", metavar="N", type=int, default=0, help="of the engine (default: every core)"
+        "--backend", metavar="NAME", default="", help="use this engine, not the chosen one"
+    )
+    engine.add_argument(
+        "--threads", metavar="N", type=int, default=0, help="engine threads (default: every core)"
     )
     engine.add_argument(
         "--batch",
@@ -98,10 +106,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--cache-dir",
         metavar="DIR",
         type=Path,
-        help="where `bench --select` kept its choice (default: the state folder)",
+        help="where `bench --select` stored its choice (default: the state folder)",
     )
     parser.add_argument("--json", action="store_true", help="print the summary as JSON")
-    parser.add_argument("--quiet", action="store_true", help="no live line")
+    parser.add_argument("--quiet", action="store_true", help="print no progress")
 
 
 def _add_outputs(group: "argparse._ArgumentGroup") -> None:

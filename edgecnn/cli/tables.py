@@ -7,7 +7,12 @@ if TYPE_CHECKING:
 
 
 def plain_table(*columns: str, **settings: Any) -> "Table":
-    """A rich Table with a rule under its heading and no other line; settings are Table's own."""
+    """A rich Table with a rule under its heading and no other line.
+
+    Args:
+        *columns: Headings.
+        **settings: Of ``rich.table.Table``.
+    """
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 

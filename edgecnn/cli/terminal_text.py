@@ -1,16 +1,16 @@
-"""Words of strangers, on their way to a terminal."""
+"""Text from files and messages, made safe for a terminal."""
 
 
 def strip_control(text: str) -> str:
-    """Text without control characters for the terminal.
+    """The text without control characters.
 
-    Labels, file names and messages come from files; an escape sequence in them would be obeyed.
+    Labels, file names and messages come from files, and a terminal obeys escape sequences.
     """
     return "".join(c if c.isprintable() or c == "\n" else "\ufffd" for c in text)
 
 
 def escape_markup(text: str) -> str:
-    """``plain`` text as rich prints it literally: no markup."""
+    """The text without control characters, so that rich prints it literally."""
     from rich.markup import escape
 
     return escape(strip_control(text))

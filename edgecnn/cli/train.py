@@ -1,4 +1,4 @@
-"""``edgecnn train``: pictures and labels → a checkpoint that export needs no flag for."""
+"""``edgecnn train``: pictures and labels → a checkpoint that export takes without a flag."""
 
 import argparse
 from typing import TYPE_CHECKING, Any
@@ -38,25 +38,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Train and print what came out; 130 when Ctrl-C ended it (the checkpoint is written)."""
+    """Train and print the metrics; 130 when Ctrl-C ended it (the checkpoint is written)."""
     from rich.console import Console
 
     from edgecnn.train.trainer import train
 
     config = read_flags(args, TrainConfig)
     with Display(Console(emoji=False, stderr=True)) as display:
-        trained = train(config, display)
+        result = train(config, display)
     if args.json:
         import json
 
-        print(json.dumps(_as_json(trained), indent=2))
+        print(json.dumps(_as_json(result), indent=2))
     else:
-        show(trained, Console(emoji=False))
-    return INTERRUPTED if trained.history.stopped == "interrupted" else 0
+        show(result, Console(emoji=False))
+    return INTERRUPTED if result.history.stopped == "interrupted" else 0
 
 
 class Display:
-    """A training's ``TrainCallbacks``: a progress bar, and a line an epoch above it."""
+    """A training's ``TrainCallbacks``: a progress bar, and one line per epoch above it."""
 
     def __init__(self, console: "Console") -> None:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
@@ -102,29 +102,30 @@ class Display:
         self._console.print(f"{line}  [dim]{epoch.seconds:.1f} s[/]", highlight=False)
 
 
-def show(trained: "TrainResult", console: "Console") -> None:
-    """Print the figures, the confusion matrix and what to type next."""
-
-    data, metrics, started = trained.data, trained.metrics, trained.started
-    path = escape_markup(str(trained.checkpoint))
+def show(result: "TrainResult", console: "Console") -> None:
+    """Print the metrics, the confusion matrix and what to type next."""
+    data, metrics, pretrained = result.data, result.metrics, result.pretrained
+    path = escape_markup(str(result.checkpoint))
     if data.skipped:
         first = escape_markup(data.skipped[0])
-        console.print(f"[yellow]{len(data.skipped)} files are no pictures:[/] {first} …")
-    if started.taken:
-        console.print(f"started from {len(started.taken)} weights; new: {_listed(started.fresh)}")
-    if started.frozen:
-        console.print(f"frozen: {_listed(started.frozen)}")
+        console.print(f"[yellow]{len(data.skipped)} files cannot be read as pictures:[/] {first} …")
+    if pretrained.taken:
+        console.print(
+            f"{len(pretrained.taken)} weights come from the file; new: {_list(pretrained.fresh)}"
+        )
+    if pretrained.frozen:
+        console.print(f"frozen: {_list(pretrained.frozen)}")
     endings = {
         "done": "",
-        "patience": f"stopped early; epoch {trained.history.kept} was the best and is kept",
-        "interrupted": f"interrupted; epoch {trained.history.kept} is kept",
+        "patience": f"stopped early; the checkpoint is epoch {result.history.kept}, the best one",
+        "interrupted": f"interrupted; the checkpoint is epoch {result.history.kept}",
     }
-    if ending := endings[trained.history.stopped]:
+    if ending := endings[result.history.stopped]:
         console.print(ending)
-    console.print(_scores(trained))
+    console.print(_scores(result))
     if len(data.labels) <= WIDEST_MATRIX:
-        console.print(_confusion(trained))
-    size = trained.checkpoint.stat().st_size
+        console.print(_confusion(result))
+    size = result.checkpoint.stat().st_size
     console.print(
         f"\n[bold]accuracy {metrics.accuracy:.2%}[/] on {len(data.test):,} test pictures → "
         f"[bold]{path}[/] ({size / 1e6:.2f} MB)\n"
@@ -133,18 +134,17 @@ def show(trained: "TrainResult", console: "Console") -> None:
     )
 
 
-def _listed(names: tuple[str, ...]) -> str:
+def _list(names: tuple[str, ...]) -> str:
     return ", ".join(names) or "none"
 
 
-def _scores(trained: "TrainResult") -> "Table":
-
-    metrics = trained.metrics
+def _scores(result: "TrainResult") -> "Table":
+    metrics = result.metrics
     table = plain_table(title="\non the test pictures")
     table.add_column("class")
     for heading in ("precision", "recall", "F1", "pictures"):
         table.add_column(heading, justify="right")
-    rows = zip(trained.data.labels, metrics.precision, metrics.recall, metrics.f1, strict=True)
+    rows = zip(result.data.labels, metrics.precision, metrics.recall, metrics.f1, strict=True)
     for (label, *values), count in zip(rows, metrics.confusion.sum(axis=1), strict=True):
         table.add_row(escape_markup(label), *(f"{value:.2%}" for value in values), f"{count:,}")
     means = (metrics.precision.mean(), metrics.recall.mean(), metrics.f1.mean())
@@ -153,14 +153,13 @@ def _scores(trained: "TrainResult") -> "Table":
     return table
 
 
-def _confusion(trained: "TrainResult") -> "Table":
-
-    labels = [escape_markup(label) for label in trained.data.labels]
+def _confusion(result: "TrainResult") -> "Table":
+    labels = [escape_markup(label) for label in result.data.labels]
     table = plain_table(title="\nconfusion: rows are the truth")
     table.add_column("")
     for label in labels:
         table.add_column(label, justify="right")
-    for row, (label, counts) in enumerate(zip(labels, trained.metrics.confusion, strict=True)):
+    for row, (label, counts) in enumerate(zip(labels, result.metrics.confusion, strict=True)):
         cells = [
             f"[green]{count}[/]" if row == column else f"[red]{count}[/]" if count else "[dim]·[/]"
             for column, count in enumerate(counts)
@@ -169,20 +168,20 @@ def _confusion(trained: "TrainResult") -> "Table":
     return table
 
 
-def _as_json(trained: "TrainResult") -> dict[str, Any]:
+def _as_json(result: "TrainResult") -> dict[str, Any]:
     import dataclasses
 
-    metrics, history, data = trained.metrics, trained.history, trained.data
+    metrics, history, data = result.metrics, result.history, result.data
     return {
-        "checkpoint": str(trained.checkpoint),
+        "checkpoint": str(result.checkpoint),
         "stopped": history.stopped,
         "kept_epoch": history.kept,
         "epochs": [dataclasses.asdict(epoch) for epoch in history.epochs],
         "pictures": {"train": len(data.train), "valid": len(data.valid), "test": len(data.test)},
         "skipped": list(data.skipped),
-        "taken": list(trained.started.taken),
-        "fresh": list(trained.started.fresh),
-        "frozen": list(trained.started.frozen),
+        "taken": list(result.pretrained.taken),
+        "fresh": list(result.pretrained.fresh),
+        "frozen": list(result.pretrained.frozen),
         "accuracy": metrics.accuracy,
         "classes": [
             {"label": label, "precision": precision, "recall": recall, "f1": f1}

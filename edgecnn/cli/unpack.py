@@ -1,4 +1,4 @@
-"""``edgecnn unpack``: a packed bundle, checked, as a folder again."""
+"""``edgecnn unpack``: checks a packed bundle and makes a folder of it."""
 
 import argparse
 import json
@@ -11,13 +11,13 @@ EXAMPLE = """\
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the flags of ``edgecnn unpack``."""
     parser.add_argument("tar", metavar="TAR", help="a file that `edgecnn pack` wrote")
-    parser.add_argument("--into", metavar="DIR", default=".", help="where to (default: here)")
+    parser.add_argument("--into", metavar="DIR", default=".", help="target folder (default: here)")
     parser.add_argument("--overwrite", action="store_true", help="replace an existing bundle")
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Unpack and check; nothing is left of a bundle that does not hold."""
+    """Unpack and check; a bundle that fails a check leaves nothing behind."""
     from edgecnn_runtime.bundle.bundle import unpack
 
     bundle = unpack(Path(args.tar), Path(args.into), overwrite=args.overwrite)

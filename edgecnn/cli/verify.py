@@ -19,37 +19,37 @@ EXAMPLE = """\
   edgecnn verify plate-reader.edge
       replay the golden pictures on every engine installed here
   edgecnn verify plate-reader.edge --images photos/ --count 200
-      compare the engines with each other on pictures of yours, too
+      also compare the engines with each other on your pictures
   edgecnn verify plate-reader.edge --precision all --json
-      the faster, less exact precisions as well; for a script
+      also verify the reduced precisions; JSON for a script
   edgecnn verify plate-reader.edge --transform mytrain:transform --images photos/
-      is the network shown what it was trained on? mytrain.py, in this folder:
+      does the network get what it was trained on? mytrain.py in this folder contains
       def transform(path): return tf(Image.open(path).convert("RGB"))
 
-exit code 3 when any engine does not reproduce the model, or the transform disagrees"""
+The exit code is 3 if an engine does not reproduce the model, or if the transform differs."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the flags of ``edgecnn verify``."""
-    parser.add_argument("bundle", metavar="BUNDLE", help="a folder that export wrote")
+    parser.add_argument("bundle", metavar="BUNDLE", help="a folder that `edgecnn export` wrote")
     parser.add_argument("--images", metavar="DIR", help="pictures to compare the engines on")
     parser.add_argument(
-        "--count", type=int, default=64, metavar="N", help="pictures of DIR to use (default: 64)"
+        "--count", type=int, default=64, metavar="N", help="pictures of DIR at most (default: 64)"
     )
-    parser.add_argument("--backend", default="", metavar="NAME", help="this engine only")
+    parser.add_argument("--backend", default="", metavar="NAME", help="verify this engine only")
     parser.add_argument(
-        "--precision", default="", help="f32, bf16 … or all (default: each engine's exact one)"
+        "--precision", default="", help="f32, bf16 … or all (default: each engine's most exact one)"
     )
     parser.add_argument(
         "--transform",
         metavar="PKG.MOD:NAME",
-        help="run this training-time transform (picture's path → tensor) beside the bundle",
+        help="compare the bundle with this training transform (picture's path → tensor)",
     )
     parser.add_argument(
         "--max-drift",
         type=float,
         metavar="LEVELS",
-        help="gray levels the transform may differ by, in the median picture (default: 6)",
+        help="gray levels by which the transform may differ in the median picture (default: 6)",
     )
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
 

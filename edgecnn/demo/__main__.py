@@ -22,11 +22,18 @@ from edgecnn_runtime.errors import EdgecnnError
 
 CHECKPOINT = Path(__file__).with_name("digits.pt")
 SEED, DIGITS = 7, 40
-"""The clip's. No scene with this seed was trained on."""
+"""Of the clip. No scene with this seed was part of the training."""
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Do all of it, showing each command before it runs; the exit code of one that fails."""
+    """Run the demo, printing each command before it runs.
+
+    Args:
+        words: The arguments; None takes those of the process.
+
+    Returns:
+        0, or the exit code of the command that failed.
+    """
     parser = argparse.ArgumentParser(prog="python -m edgecnn.demo", description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("out"), help="folder (default: out)")
     parser.add_argument("--seed", type=int, default=SEED, help="of the clip (default: 7)")
@@ -48,13 +55,22 @@ def main(words: Sequence[str] | None = None) -> int:
 
 
 def demo(out: Path, seed: int, digits: int) -> None:
-    """The story. Raises CalledProcessError for a command that failed."""
+    """Render, export, bench, run, and compare the readings with the truth.
+
+    Args:
+        out: The folder to write to.
+        seed: Of the clip.
+        digits: How many digits pass the camera.
+
+    Raises:
+        CalledProcessError: A command failed.
+    """
     console = Console(highlight=False)
     out.mkdir(parents=True, exist_ok=True)
     clip, bundle, bench = out / "clip.mp4", out / "digits.edge", out / "bench.json"
     annotated, events = out / "annotated.mp4", out / "events.jsonl"
     commands = [
-        ["export", _near(CHECKPOINT), "--out", bundle, "--overwrite"],
+        ["export", _shortest(CHECKPOINT), "--out", bundle, "--overwrite"],
         ["bench", bundle, "--source", clip, "--threads", "1", "--seconds", "0.6", "--rounds", "6",
          "--warmup", "0.1", "--starts", "1", "--out", bench],
         ["run", bundle, clip, "--roi", ",".join(map(str, WINDOW)), "--save", annotated,
@@ -62,49 +78,49 @@ def demo(out: Path, seed: int, digits: int) -> None:
     ]  # fmt: skip
 
     scene = Scene(seed, digits)
-    shown = Console(stderr=True)
-    frames = track(range(scene.length), "rendering", console=shown, transient=True)
+    stderr = Console(stderr=True)
+    frames = track(range(scene.length), "rendering", console=stderr, transient=True)
     write_clip(scene, clip, frames)
     truth = {"seed": seed, "fps": FPS, "window": WINDOW, "tiles": [asdict(t) for t in scene.tiles]}
     (out / "truth.json").write_text(json.dumps(truth))
     console.print(f"rendered {digits} handwritten digits passing a camera, seed {seed}: {clip}")
 
-    typed = [shlex.join(["edgecnn", *map(str, command)]) for command in commands]
-    for line, command in zip(typed, commands, strict=True):
+    lines = [shlex.join(["edgecnn", *map(str, command)]) for command in commands]
+    for line, command in zip(lines, commands, strict=True):
         console.print(f"\n[bold cyan]$ {line}[/]", soft_wrap=True)
         subprocess.run([sys.executable, "-m", "edgecnn", *map(str, command)], check=True)
 
     looks = read_events(events)
     score = compare(vote(looks), scene.tiles)
     files = {
-        "annotated.mp4": "the clip with what was read",
-        "events.jsonl": "what the model saw in every frame",
-        "truth.json": "what was really there",
+        "annotated.mp4": "the clip with the readings drawn in",
+        "events.jsonl": "the result of every frame",
+        "truth.json": "the digits that were rendered",
         "digits.edge/report.html": "how the bundle was verified",
         "bench.json": "the timings, as `edgecnn bench compare` and `bench report` take them",
         "report.html": "all of this on one page",
     }
     results = DemoResults(
-        scene, looks, score, open_bundle(bundle), read_report(bench), annotated, typed, files
+        scene, looks, score, open_bundle(bundle), read_report(bench), annotated, lines, files
     )
     (out / "report.html").write_text(render(results), "utf-8")
-    _say(score, out, files, console)
+    _print(score, out, files, console)
 
 
-def _near(path: Path) -> Path:
-    """The same place, relative to the current folder where it lies inside."""
+def _shortest(path: Path) -> Path:
+    """The path relative to the current folder if it is inside it, else as it is."""
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
-def _say(score: DigitScore, out: Path, files: dict[str, str], console: Console) -> None:
-    read = [
+def _print(score: DigitScore, out: Path, files: dict[str, str], console: Console) -> None:
+    labels = [
         f"[{'green' if is_right(tile, reading) else 'red'}]{reading.label if reading else '–'}[/]"
         for tile, reading in score.pairs
     ]
     total = len(score.pairs)
     extra = f", {len(score.invented)} read that were not there" if score.invented else ""
-    console.print(f"\nthere  {''.join(str(tile.digit) for tile, _ in score.pairs)}")
-    console.print(f"read   {''.join(read)}")
+    console.print(f"\ntruth  {''.join(str(tile.digit) for tile, _ in score.pairs)}")
+    console.print(f"read   {''.join(labels)}")
     console.print(
         f"[bold]{score.right} of {total} digits right[/], {score.right / total:.1%}{extra}\n"
     )

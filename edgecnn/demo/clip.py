@@ -1,4 +1,4 @@
-"""The rendered clip as a video file, as a camera's recorder would have left it."""
+"""The rendered clip as a video file, as a camera's recorder would write it."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -9,7 +9,16 @@ from edgecnn_runtime.sinks.encoders import open_encoder
 
 
 def write_clip(scene: Scene, path: Path, frames: Iterable[int]) -> None:
-    """Draw these frames, in order, and encode them. Raises EdgecnnError where it cannot."""
+    """Draw frames and encode them.
+
+    Args:
+        scene: What is drawn.
+        path: The file to write.
+        frames: Indices of the frames, in order.
+
+    Raises:
+        EdgecnnError: The file cannot be written.
+    """
     try:
         encoder = open_encoder(path, WIDTH, HEIGHT, FPS)
         try:

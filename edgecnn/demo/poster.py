@@ -1,4 +1,4 @@
-"""The README's picture and plot, from what ``make demo`` left in out/.
+"""The README's picture and plot, from the files of ``make demo`` in out/.
 
 python -m edgecnn.demo.poster out docs/images
 
@@ -32,9 +32,9 @@ STYLE = (
 
 
 def main() -> None:
-    """Draw and write it."""
+    """Draw and write both."""
     parser = argparse.ArgumentParser(prog="python -m edgecnn.demo.poster", description=__doc__)
-    parser.add_argument("out", type=Path, help="what the demo wrote")
+    parser.add_argument("out", type=Path, help="the folder that the demo wrote to")
     parser.add_argument("images", type=Path, help="the folder to write into")
     args = parser.parse_args()
     truth = json.loads((args.out / "truth.json").read_text())
@@ -51,19 +51,19 @@ def main() -> None:
 
 
 def draw(scene: Scene, score: DigitScore, annotated: Path) -> Pixels:
-    """uint8[H,WIDTH,3]: an annotated frame over a strip of ten digits and what each was read as."""
+    """An annotated frame above a strip of ten digits with their readings, uint8[H,WIDTH,3]."""
     count = WIDTH // THUMBNAIL
-    shown = score.pairs[:count]
+    pairs = score.pairs[:count]
     strip = np.full((THUMBNAIL + CAPTION, WIDTH, 3), PAPER, np.uint8)
     letters = TextRenderer()
-    for number, (tile, reading) in enumerate(shown):
+    for number, (tile, reading) in enumerate(pairs):
         left = number * THUMBNAIL
         strip[:THUMBNAIL, left : left + THUMBNAIL] = window(scene, tile)
         words = reading.label if reading else "–"
         at = (left + (THUMBNAIL - letters.width(words, 20, bold=True)) // 2, THUMBNAIL + 22)
         color = GREEN if is_right(tile, reading) else RED
         letters.put(strip, words, at, 20, color, bold=True)
-    return np.vstack([still(annotated, shown[count // 2][0].frame), strip])
+    return np.vstack([still(annotated, pairs[count // 2][0].frame), strip])
 
 
 if __name__ == "__main__":

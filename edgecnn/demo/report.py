@@ -1,4 +1,4 @@
-"""out/report.html: what the demo did and how well, on one page without network or script."""
+"""out/report.html: what the demo did and how well, on one page without a network or scripts."""
 
 import base64
 from collections.abc import Iterator, Sequence
@@ -28,12 +28,12 @@ LANES = (*"0123456789", NONE)
 NAMES, TOP, LANE = 46.0, 6.0, 20.0
 """The timeline in SVG units: room for the labels, above the lanes, and for each lane."""
 HALF = 7
-"""Frames before and after a digit's middle in which it is whole inside the window."""
+"""Frames before and after the one with a digit in the middle in which all of it is visible."""
 
 
 @dataclass(frozen=True, slots=True)
 class DemoResults:
-    """Everything the page shows.
+    """Everything on the page.
 
     Attributes:
         scene: What was rendered.
@@ -92,7 +92,7 @@ def still(video: Path, frame: int) -> Pixels:
 
 
 def window(scene: Scene, tile: Tile) -> Pixels:
-    """uint8[THUMBNAIL,THUMBNAIL,3]: what the camera saw of a digit in the middle of the window."""
+    """A digit in the middle of the window, uint8[THUMBNAIL,THUMBNAIL,3] BGR."""
     x, y, w, h = WINDOW
     picture = scene.frame(tile.frame)[y : y + h, x : x + w]
     small = cv2.resize(picture, (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_AREA)
@@ -100,7 +100,7 @@ def window(scene: Scene, tile: Tile) -> Pixels:
 
 
 def timeline(looks: Sequence[Look], score: DigitScore, length: int) -> Markup:
-    """SVG, a lane per label: boxes where digits truly were, bars where the model saw them."""
+    """SVG with one lane per label: boxes for the digits, bars for the model's results."""
     x = linear_scale(length / FPS, NAMES, WIDTH - 8)
     bottom = TOP + LANE * len(LANES)
     parts = [axis_x(x, TOP, bottom, "seconds")]
@@ -115,7 +115,7 @@ def timeline(looks: Sequence[Look], score: DigitScore, length: int) -> Markup:
         style = "truth" if is_right(tile, reading) else "truth missed"
         tip = f"{tile.digit} at {tile.frame / FPS:.1f} s, read {reading.label if reading else '–'}"
         parts.append(rect(start, _lane(str(tile.digit)) + 1, end - start, LANE - 2, style, tip=tip))
-    return svg(bottom + 40, parts, "what was in the window, and what was read")
+    return svg(bottom + 40, parts, "digits in the window, and how they were read")
 
 
 def _lane(label: str) -> float:

@@ -16,13 +16,13 @@ from edgecnn_runtime.types import Pixels
 
 WIDTH, HEIGHT, FPS = 960, 540, 25
 WINDOW = (376, 186, 208, 208)
-"""The reading window, x, y, w, h in frame pixels: what --roi is given."""
+"""The reading window, x, y, w, h in frame pixels: the value of --roi."""
 VIEW, DEPTH = 1300, 330
-"""The piece of belt in view and its breadth, in belt pixels."""
+"""Length and breadth of the piece of belt in view, in belt pixels."""
 QUAD = ((-60, 138), (1020, 138), (1160, 446), (-200, 446))
-"""Where its corners lie in the frame: the far edge is shorter."""
+"""Its corners in the frame; the far edge is shorter."""
 SPEED = 11
-"""Belt pixels a frame, from right to left."""
+"""Belt pixels per frame, from right to left."""
 PITCH = 270
 """From tile to tile, in belt pixels, on average."""
 AFTER = 16
@@ -31,8 +31,12 @@ AFTER = 16
 
 @dataclass(frozen=True, slots=True)
 class Tile:
-    """One digit on the belt: the belt pixel of its center, and the frame (0-based) in which it is
-    nearest the middle of the window.
+    """One digit on the belt.
+
+    Attributes:
+        digit: 0 to 9.
+        x: Belt pixel of its center.
+        frame: Index of the frame in which it is nearest to the middle of the window.
     """
 
     digit: int
@@ -41,7 +45,12 @@ class Tile:
 
 
 class Scene:
-    """A clip: ``tiles`` is the truth, ``frame`` draws the picture, ``length`` counts them."""
+    """A clip.
+
+    Attributes:
+        tiles: The truth.
+        length: Number of frames.
+    """
 
     def __init__(self, seed: int, digits: int) -> None:
         random = np.random.default_rng(seed)
@@ -60,7 +69,14 @@ class Scene:
         self._phase = random.uniform(0, 2 * np.pi, 3)
 
     def frame(self, index: int) -> Pixels:
-        """uint8[HEIGHT,WIDTH,3] BGR, the caller's own; 0 <= index < length, in any order."""
+        """Draw a frame.
+
+        Args:
+            index: 0 to length - 1, in any order.
+
+        Returns:
+            uint8[HEIGHT,WIDTH,3] BGR, owned by the caller.
+        """
         random = np.random.default_rng((self._seed, index))
         start = index * SPEED
         belt = cv2.blur(self._belt[:, start : start + VIEW], (5, 1))
@@ -94,7 +110,7 @@ class Scene:
 
 
 def _draw_belt(length: int, random: Random) -> Pixels:
-    """uint8[DEPTH,length,3]: black rubber with a woven grain and a cross-rib every 90 pixels."""
+    """Black rubber with a woven grain and a cross-rib every 90 pixels, uint8[DEPTH,length,3]."""
     weave = random.normal(0, 3.0, (DEPTH, 600)).astype(np.float32)
     weave += ((np.arange(600)[None, :] // 2 + np.arange(DEPTH)[:, None] // 2) % 2) * 3.0
     belt = np.tile(weave, (1, length // 600 + 1))[:, :length] + 46
@@ -114,7 +130,7 @@ def _lay(belt: Pixels, tile: Tile, random: Random) -> None:
 
 
 def _draw_hall(random: Random) -> Pixels:
-    """Everything that stands still: the hall out of focus, the rails, the reader above."""
+    """Everything that does not move: the hall out of focus, the rails, the reader above."""
     hall = soft_noise(HEIGHT, WIDTH, 120, random) * 9 + np.linspace(64, 30, HEIGHT)[:, None]
     picture = _color(hall.astype(np.float32), (1.25, 1.0, 0.82))
     for _ in range(26):
@@ -159,14 +175,14 @@ def _rail(picture: NDArray[np.uint8], top: int, bottom: int, random: Random) -> 
 
 
 def _draw_lamp() -> Pixels:
-    """What the lamp lets be seen, 128 meaning all of it."""
+    """The lamp's light; 128 leaves a pixel as it is."""
     y, x = np.mgrid[0:HEIGHT, 0:WIDTH].astype(np.float32)
     pool = np.exp(-(((x - WIDTH / 2) / 330) ** 2 + ((y - 285) / 230) ** 2))
     return _color(62 + 88 * pool, (0.96, 1.0, 1.03))
 
 
 def _draw_shadow(random: Random) -> Pixels:
-    """uint8[HEIGHT,3*WIDTH,3], slid across: somebody walks by, 255 meaning no shadow."""
+    """Shadows of people who walk by, uint8[HEIGHT,3*WIDTH,3]; 255 is no shadow."""
     x = np.arange(3 * WIDTH, dtype=np.float32)[None, :]
     y = np.arange(HEIGHT, dtype=np.float32)[:, None]
     shade = np.full((HEIGHT, 3 * WIDTH), 255, np.float32)

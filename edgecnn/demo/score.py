@@ -1,7 +1,7 @@
-"""Frame by frame results → one reading a digit → how many are right.
+"""Results of frames → one reading per digit → how many are right.
 
-The readings are made without looking at the truth: whatever stays in the window for a few frames
-is one digit, and its frames vote. Only then is the truth compared, by time.
+The readings do not use the truth: what stays in the window for a few frames is one digit, and its
+frames vote. Only then are the readings compared with the truth, by time.
 """
 
 import json
@@ -15,12 +15,12 @@ NONE = "none"
 GAP = 2
 """Frames without a digit that do not end a reading."""
 SHORTEST = 3
-"""Frames that a digit is seen in, at least."""
+"""The fewest frames that make a reading."""
 
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What the model said of the window in one frame."""
+    """The model's result for one frame."""
 
     frame: int
     label: str
@@ -29,9 +29,13 @@ class Look:
 
 @dataclass(frozen=True, slots=True)
 class DigitReading:
-    """One digit passing: ``label`` won the vote of its frames, first to last.
+    """The reading of one digit.
 
-    share: its part of all scores cast.
+    Attributes:
+        label: The label that won the vote of its frames.
+        first: Index of the first frame.
+        last: Index of the last frame.
+        share: Fraction of all scores that voted for it.
     """
 
     label: str
@@ -42,24 +46,29 @@ class DigitReading:
 
 @dataclass(frozen=True, slots=True)
 class DigitScore:
-    """pairs: each tile with its reading, None where it was missed. invented: no tile was there."""
+    """Readings compared with the truth.
+
+    Attributes:
+        pairs: Each tile with its reading; None where there is none.
+        invented: Readings that belong to no tile.
+    """
 
     pairs: tuple[tuple[Tile, DigitReading | None], ...]
     invented: tuple[DigitReading, ...]
 
     @property
     def right(self) -> int:
-        """Tiles whose digit was read."""
+        """How many tiles were read correctly."""
         return sum(is_right(tile, reading) for tile, reading in self.pairs)
 
 
 def is_right(tile: Tile, reading: DigitReading | None) -> bool:
-    """Whether a tile was read, and as what it is."""
+    """Whether a tile was read, and correctly."""
     return reading is not None and reading.label == str(tile.digit)
 
 
 def read_events(path: Path) -> list[Look]:
-    """The lines that ``edgecnn run --events`` wrote for a classifier."""
+    """Read the file that ``edgecnn run --events`` wrote for a classifier."""
     lines = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
     return [
         Look(line["index"], line["results"][0]["label"], line["results"][0]["score"])
@@ -68,7 +77,7 @@ def read_events(path: Path) -> list[Look]:
 
 
 def vote(looks: Iterable[Look]) -> list[DigitReading]:
-    """Frames, in order → readings, in order."""
+    """Readings, in order, of frames in order."""
     readings, ballot = [], list[Look]()
     for look in looks:
         if look.label == NONE:
@@ -83,18 +92,18 @@ def vote(looks: Iterable[Look]) -> list[DigitReading]:
 
 
 def compare(readings: Sequence[DigitReading], tiles: Sequence[Tile]) -> DigitScore:
-    """Each reading belongs to the tile that was in the window's middle during it.
+    """Assign each reading to the tile that was in the middle of the window during it.
 
     A second reading of the same tile counts as invented.
     """
-    left = list(readings)
+    remaining = list(readings)
     pairs = []
     for tile in tiles:
-        found = next((r for r in left if r.first <= tile.frame <= r.last), None)
-        if found:
-            left.remove(found)
-        pairs.append((tile, found))
-    return DigitScore(tuple(pairs), tuple(left))
+        reading = next((r for r in remaining if r.first <= tile.frame <= r.last), None)
+        if reading:
+            remaining.remove(reading)
+        pairs.append((tile, reading))
+    return DigitScore(tuple(pairs), tuple(remaining))
 
 
 def _count(ballot: Sequence[Look]) -> DigitReading:

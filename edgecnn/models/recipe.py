@@ -1,4 +1,4 @@
-"""How a network was meant to be trained, as a value beside the network."""
+"""How a network is trained, as a value beside the network."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -10,16 +10,22 @@ Loss = Literal["nll", "cross_entropy", "bce"]
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """The training a network comes with; every number can be overridden when training.
+    """A network's default training; flags override most of it.
 
-    size: side of the square input in pixels. color: ``gray`` or ``bgr``, what the network sees.
-    mean, std: one a channel, in 0..255 pixel units.
-    optimizer: ``sgd`` (with ``momentum``) or ``adam``. batch: pictures a step.
-    decay: the learning rate falls from ``lr`` to zero along half a cosine (I. Loshchilov,
-        F. Hutter, "SGDR", 2017) instead of staying where it is.
-    loss: what belongs to the network's last layer: ``nll`` after log-softmax, ``cross_entropy``
-        on logits, ``bce`` after a sigmoid.
-    classes: how many it tells apart; 2 with ``bce``, whose one output is label 1's probability.
+    Attributes:
+        size: Side of the square input in pixels.
+        color: ``gray`` or ``bgr``, what the network is given.
+        mean: One value per channel, in 0..255 pixel units.
+        std: One value per channel, in 0..255 pixel units.
+        optimizer: ``sgd`` (with ``momentum``) or ``adam``.
+        lr: Learning rate of the first step.
+        momentum: Of ``sgd``.
+        decay: Whether the learning rate falls from ``lr`` to zero along half a cosine
+            (I. Loshchilov, F. Hutter, "SGDR", 2017) instead of being constant.
+        loss: ``nll`` after log-softmax, ``cross_entropy`` on logits, ``bce`` after a sigmoid.
+        epochs: Passes over the training pictures.
+        batch: Pictures per step.
+        classes: Number of classes; 2 with ``bce``, whose one output is label 1's probability.
     """
 
     size: int
@@ -42,10 +48,10 @@ class Recipe:
 
     @property
     def values(self) -> Values:
-        """What the network's output holds, in the manifest's terms."""
-        held: dict[Loss, Values] = {
+        """What the network's output contains, in the manifest's terms."""
+        values: dict[Loss, Values] = {
             "nll": "log_probabilities",
             "cross_entropy": "logits",
             "bce": "probabilities",
         }
-        return held[self.loss]
+        return values[self.loss]

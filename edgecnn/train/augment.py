@@ -15,11 +15,19 @@ SHIFT = 0.10
 
 
 def augment(batch: Tensor, kinds: Collection[Augmentation], generator: torch.Generator) -> Tensor:
-    """float32[N,C,H,W] → a new one of the same shape, each picture moved in its own way.
+    """Transform each picture of a batch at random.
 
     Uniform within ±12° (rotate), a factor of 0.88 to 1.12 (scale), ±10 % of the side (shift),
-    mirrored left to right with probability ½ (flip). Bilinear; what comes in from outside
-    repeats the border. All randomness comes from ``generator``.
+    mirrored left to right with probability ½ (flip). Bilinear; pixels from outside repeat the
+    border.
+
+    Args:
+        batch: float32[N,C,H,W].
+        kinds: Which of the transforms are applied.
+        generator: The only source of random numbers.
+
+    Returns:
+        A new tensor of the same shape; ``batch`` itself without ``kinds``.
     """
     if not kinds:
         return batch

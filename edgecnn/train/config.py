@@ -1,6 +1,6 @@
-"""Everything a training can be told, once: the flags of ``edgecnn train``.
+"""The settings of a training, which are the flags of ``edgecnn train``.
 
-What is None comes from the network's own recipe (``edgecnn.models``).
+A setting that is None is taken from the network's recipe (``edgecnn.models``).
 """
 
 from typing import Annotated, Literal
@@ -11,22 +11,22 @@ from msgspec import Meta
 from edgecnn_runtime.bundle.manifest import Interpolation, Resize
 
 Augmentation = Literal["rotate", "flip", "scale", "shift"]
-Share = Annotated[float, Meta(ge=0.0, lt=1.0)]
-Whole = Annotated[int, Meta(ge=0)]
+Fraction = Annotated[float, Meta(ge=0.0, lt=1.0)]
+Count = Annotated[int, Meta(ge=0)]
 AtLeastOne = Annotated[int, Meta(ge=1)]
 
 
 class TrainConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """One training, fully said."""
+    """The settings of one training."""
 
     model: Annotated[str, Meta(description="mnist_net, mnist_cnn3, mnist_cnn2 or binary_cnn")]
     data: Annotated[
         str,
-        Meta(description="folder of IDX files (MNIST) or of pictures, one folder a class"),
+        Meta(description="folder of IDX files (MNIST), or of pictures with one folder per class"),
     ]
     out: Annotated[str, Meta(description="checkpoint to write (default: model.pt)")] = "model.pt"
     labels: Annotated[
-        str, Meta(description="file with one class name a line, in the order of the labels")
+        str, Meta(description="file with one class name per line, in the order of the labels")
     ] = ""
     size: Annotated[
         Annotated[int, Meta(ge=1, le=1024)] | None,
@@ -40,14 +40,14 @@ class TrainConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     ] = "stretch"
     interpolation: Annotated[
         Interpolation,
-        Meta(description="area shrinks large pictures well (default); linear is fast"),
+        Meta(description="area is better for large pictures (default); linear is faster"),
     ] = "area"
 
     epochs: Annotated[
         AtLeastOne | None, Meta(description="passes over the data (default: the recipe's)")
     ] = None
     batch: Annotated[
-        AtLeastOne | None, Meta(description="pictures a step (default: the recipe's)")
+        AtLeastOne | None, Meta(description="pictures per step (default: the recipe's)")
     ] = None
     lr: Annotated[
         Annotated[float, Meta(gt=0.0)] | None,
@@ -55,11 +55,14 @@ class TrainConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     ] = None
     augment: Annotated[
         tuple[Augmentation, ...],
-        Meta(description="vary the training pictures: rotate,flip,scale,shift or some of them"),
+        Meta(description="vary the training pictures: any of rotate,flip,scale,shift"),
     ] = ()
     seed: Annotated[
-        Whole,
-        Meta(description="same seed, data, threads and versions: same checkpoint (default: 0)"),
+        Count,
+        Meta(
+            description="the same seed, data, threads and versions give the same checkpoint "
+            "(default: 0)"
+        ),
     ] = 0
     threads: Annotated[
         AtLeastOne,
@@ -67,24 +70,25 @@ class TrainConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     ] = 1
 
     val_split: Annotated[
-        Share, Meta(description="share of the training pictures kept for validation (default: 0.1)")
+        Fraction,
+        Meta(description="fraction of the training pictures used for validation (default: 0.1)"),
     ] = 0.1
     test_split: Annotated[
-        Share,
-        Meta(description="share kept for testing where the data has no test part (default: 0.2)"),
+        Fraction,
+        Meta(description="fraction used for testing if the data has no test part (default: 0.2)"),
     ] = 0.2
     patience: Annotated[
-        Whole,
+        Count,
         Meta(
-            description="stop after this many epochs without a better validation loss, "
-            "and keep the best epoch (default: 0, never)"
+            description="stop after this many epochs without a lower validation loss, "
+            "and use the best epoch (default: 0, never stop early)"
         ),
     ] = 0
 
     init_from: Annotated[
-        str, Meta(description="checkpoint or state dict whose fitting weights to start from")
+        str, Meta(description="checkpoint or state dict to copy all weights from that fit")
     ] = ""
     freeze: Annotated[
         tuple[str, ...],
-        Meta(description="leave weights whose names begin so as they are, e.g. conv1,conv2"),
+        Meta(description="do not train weights whose names begin with these, e.g. conv1,conv2"),
     ] = ()

@@ -25,7 +25,12 @@ MAX_CLASSES = 1000
 
 @dataclass(frozen=True, slots=True)
 class TrainingImages:
-    """pixels: uint8[N,H,W,C], C 1 (gray) or 3 (BGR). targets: int64[N], indices into labels."""
+    """Pictures in memory with their labels.
+
+    Attributes:
+        pixels: uint8[N,H,W,C]; C is 1 (gray) or 3 (BGR).
+        targets: int64[N], indices into the labels.
+    """
 
     pixels: NDArray[np.uint8]
     targets: NDArray[np.int64]
@@ -34,15 +39,20 @@ class TrainingImages:
         return len(self.targets)
 
     def take(self, index: NDArray[np.int64]) -> "TrainingImages":
-        """Those at the given positions."""
+        """The pictures at the given positions."""
         return TrainingImages(self.pixels[index], self.targets[index])
 
 
 @dataclass(frozen=True, slots=True)
 class Data:
-    """What to learn from, what to steer by, what to be measured on.
+    """The data of a training, split.
 
-    labels: class names in target order. skipped: files that were no pictures.
+    Attributes:
+        train: The pictures that weights are trained on.
+        valid: Validates each epoch; may be empty.
+        test: Measures the result.
+        labels: Class names in target order.
+        skipped: Files that could not be read as pictures.
     """
 
     train: TrainingImages
@@ -60,9 +70,15 @@ def load_data(
 ) -> Data:
     """Read ``config.data`` and split it: the same split for the same seed.
 
-    fit: uint8[H,W,3] BGR → uint8 of ``shape``, the network's height, width, channels.
-    Raises UsageError for a folder that holds neither form (and says how to get data), for
-    damaged files and for labels that do not match.
+    Args:
+        config: The settings.
+        fit: uint8[H,W,3] BGR → uint8 of ``shape``.
+        shape: The network's height, width and channels.
+        on_picture: Called after each picture file.
+
+    Raises:
+        UsageError: The folder contains neither form (the message says how to get data), a file is
+            damaged, or labels do not match.
     """
     root = Path(config.data)
     skipped: tuple[str, ...] = ()
@@ -76,7 +92,7 @@ def load_data(
     elif folders := _picture_folders(root):
         parts, labels, skipped = _read_folder_parts(folders, fit, shape, on_picture)
     else:
-        what = "holds no IDX files and no folders of pictures" if root.is_dir() else "is no folder"
+        what = "has no IDX files and no folders of pictures" if root.is_dir() else "is not a folder"
         raise UsageError(f"{root} {what}. How to get data:\n\n{HOW_TO_GET}")
     labels = _named(config.labels, labels)
     _check_labels(root, parts, labels)
@@ -106,14 +122,14 @@ def _read_idx_part(
 
 
 def _picture_folders(root: Path) -> dict[str, Path]:
-    found = {
+    folders = {
         part: root / name
         for part, names in FOLDER_PARTS.items()
         for name in names
         if class_folders(root / name)
     }
-    if "train" in found:
-        return found
+    if "train" in folders:
+        return folders
     return {"train": root} if class_folders(root) else {}
 
 
@@ -128,7 +144,7 @@ def _read_folder_parts(
     parts = {}
     for part, folder in folders.items():
         if unknown := sorted(set(class_folders(folder)) - set(labels)):
-            raise UsageError(f"{folder / unknown[0]} is no class of {folders['train']}")
+            raise UsageError(f"{folder / unknown[0]} is not a class of {folders['train']}")
         pixels, targets, left_out = read_folders(folder, labels, fit, shape, on_picture)
         parts[part] = TrainingImages(pixels, targets)
         skipped += left_out
@@ -171,11 +187,11 @@ def _split(
     train = parts["train"]
     test, valid = parts.get("test"), parts.get("valid")
     if test is None:
-        train, test = _set_aside(train, config.test_split, random)
+        train, test = _hold_out(train, config.test_split, random)
         if not len(test):
             raise UsageError("nothing to measure on: the data has no test part; raise --test-split")
     if valid is None:
-        train, valid = _set_aside(train, config.val_split, random)
+        train, valid = _hold_out(train, config.val_split, random)
     if config.patience and not len(valid):
         raise UsageError("--patience watches the validation loss: it needs --val-split over 0")
     if not len(train):
@@ -183,12 +199,12 @@ def _split(
     return Data(train, valid, test, labels, skipped)
 
 
-def _set_aside(
-    pictures: TrainingImages, share: float, random: np.random.Generator
+def _hold_out(
+    pictures: TrainingImages, fraction: float, random: np.random.Generator
 ) -> tuple[TrainingImages, TrainingImages]:
-    """Two parts, the second with ``share`` of every class."""
-    aside = np.zeros(len(pictures), bool)
+    """Two parts, the second with ``fraction`` of every class."""
+    held_out = np.zeros(len(pictures), bool)
     for target in np.unique(pictures.targets):
         members = random.permutation(np.flatnonzero(pictures.targets == target))
-        aside[members[: round(len(members) * share)]] = True
-    return pictures.take(np.flatnonzero(~aside)), pictures.take(np.flatnonzero(aside))
+        held_out[members[: round(len(members) * fraction)]] = True
+    return pictures.take(np.flatnonzero(~held_out)), pictures.take(np.flatnonzero(held_out))

@@ -1,4 +1,4 @@
-"""A folder of pictures, one folder a class: CLASS/picture.jpg."""
+"""A folder of pictures with one folder per class: CLASS/picture.jpg."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -15,7 +15,7 @@ from edgecnn_runtime.errors import UsageError
 
 SUFFIXES = {".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 OnPicture: TypeAlias = Callable[[int, int], None] | None
-"""Called with how many files are read, of how many."""
+"""Called with the number of files that are read and the number of all files."""
 FILE_LIMIT = 64 << 20
 """A picture file over this many bytes is left out."""
 MEMORY_LIMIT = 4 << 30
@@ -23,7 +23,7 @@ MEMORY_LIMIT = 4 << 30
 
 
 def class_folders(root: Path) -> tuple[str, ...]:
-    """Names of the folders in ``root`` that hold pictures, sorted: the classes."""
+    """Names of the folders in ``root`` that contain pictures, sorted: the classes."""
     if not root.is_dir():
         return ()
     return tuple(
@@ -38,10 +38,20 @@ def class_folders(root: Path) -> tuple[str, ...]:
 def read_folders(
     root: Path, labels: Sequence[str], fit: Fit, shape: tuple[int, ...], on_picture: OnPicture
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64], tuple[str, ...]]:
-    """Every picture under ``root/LABEL``: pixels uint8[N,*shape], targets int64[N], files left out.
+    """Read every picture under ``root/LABEL``.
 
-    fit: uint8[H,W,3] BGR → uint8[*shape].
-    Raises UsageError for too many pictures to hold, and where not one can be read.
+    Args:
+        root: The folder with one folder per class.
+        labels: The classes, in target order.
+        fit: uint8[H,W,3] BGR → uint8[*shape].
+        shape: The network's height, width and channels.
+        on_picture: Called after each file.
+
+    Returns:
+        Pixels uint8[N,*shape], targets int64[N], and the files that cannot be read.
+
+    Raises:
+        UsageError: The pictures need too much memory, or none can be read.
     """
     files = [(path, at) for at, name in enumerate(labels) for path in _pictures(root / name)]
     if (size := len(files) * math.prod(shape)) > MEMORY_LIMIT:

@@ -1,4 +1,4 @@
-"""IDX files, the format MNIST and its successors come in.
+"""IDX files, the format of MNIST and its successors.
 
 Layout (Y. LeCun, "The MNIST database"): two zero bytes, a type byte, the number of dimensions,
 each dimension as a big-endian uint32, then the values, last dimension fastest.
@@ -21,27 +21,32 @@ LIMIT = 2 << 30
 
 
 def read_idx(path: Path, *, dimensions: int) -> NDArray[np.uint8]:
-    """The uint8 array in an IDX file, plain or gzip (told apart by content).
+    """The array in an IDX file, plain or gzip, which its content tells.
 
-    Raises UsageError, naming the file, for anything but exactly that array: another magic,
-    type or number of dimensions, missing or surplus bytes, a size over ``LIMIT``.
+    Args:
+        path: The file.
+        dimensions: How many dimensions the array must have.
+
+    Raises:
+        UsageError: The file is anything else: another magic, type or number of dimensions,
+            missing or surplus bytes, a size over ``LIMIT``. The message names it.
     """
     raw = _unpacked(path)
     head = 4 + 4 * dimensions
     if len(raw) < 4 or raw[:2] != b"\0\0":
-        raise UsageError(f"{path} is no IDX file: it does not begin with two zero bytes")
+        raise UsageError(f"{path} is not an IDX file: it does not begin with two zero bytes")
     if raw[2] != UINT8:
-        raise UsageError(f"{path} holds values of type 0x{raw[2]:02x}, not bytes (0x08)")
+        raise UsageError(f"{path} contains values of type 0x{raw[2]:02x}, not bytes (0x08)")
     if raw[3] != dimensions:
         raise UsageError(f"{path} has {raw[3]} dimensions, not {dimensions}")
     if len(raw) < head:
-        raise UsageError(f"{path} ends inside its header: fetch it again")
+        raise UsageError(f"{path} ends inside its header: download it again")
     shape = struct.unpack(f">{dimensions}I", raw[4:head])
     expected = math.prod(shape)
     if len(raw) - head != expected:
         raise UsageError(
-            f"{path} says {' x '.join(map(str, shape))} = {expected} bytes "
-            f"and has {len(raw) - head}: fetch it again"
+            f"{path} should have {' x '.join(map(str, shape))} = {expected} bytes "
+            f"and has {len(raw) - head}: download it again"
         )
     return np.frombuffer(raw, np.uint8, offset=head).reshape(shape)
 
@@ -57,7 +62,7 @@ def _unpacked(path: Path) -> bytearray:
     except FileNotFoundError:
         raise UsageError(f"{path}: no such file") from None
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise UsageError(f"{path} cannot be unpacked ({error}): fetch it again") from None
+        raise UsageError(f"{path} cannot be unpacked ({error}): download it again") from None
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror or error}") from None
     if len(raw) > LIMIT:

@@ -23,7 +23,16 @@ Stopped: TypeAlias = Literal["done", "patience", "interrupted"]
 
 @dataclass(frozen=True, slots=True)
 class Epoch:
-    """One pass over the training pictures. val_loss and val_accuracy: None without validation."""
+    """One pass over the training pictures.
+
+    Attributes:
+        number: 1 for the first epoch.
+        loss: Mean over the pictures as they were trained on.
+        accuracy: Fraction of correct labels, likewise.
+        val_loss: Mean over the validation pictures afterwards; None without any.
+        val_accuracy: Fraction of correct labels among them; None without any.
+        seconds: How long the epoch took, with its validation.
+    """
 
     number: int
     loss: float
@@ -35,7 +44,13 @@ class Epoch:
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """kept: number of the epoch whose weights the model has. stopped: why it ended."""
+    """How a training went.
+
+    Attributes:
+        epochs: The epochs, in order.
+        kept: Number of the epoch whose weights the model has.
+        stopped: Why the training ended.
+    """
 
     epochs: tuple[Epoch, ...]
     kept: int
@@ -43,16 +58,23 @@ class History:
 
 
 class TrainCallbacks(Protocol):
-    """Whoever wants to see the training go by."""
+    """Receives the progress of a training."""
 
     def reading(self, done: int, total: int) -> None:
-        """``done`` of ``total`` picture files have been read."""
+        """Called when ``done`` of ``total`` picture files have been read."""
 
     def step(self, epoch: int, done: int, total: int, loss: float) -> None:
-        """``done`` of ``total`` pictures of an epoch are learnt; ``loss`` is the mean so far."""
+        """Called after each step.
+
+        Args:
+            epoch: Number of the epoch.
+            done: How many of its pictures have been used.
+            total: How many pictures it has.
+            loss: Mean loss of the epoch so far.
+        """
 
     def epoch(self, epoch: Epoch) -> None:
-        """An epoch ended."""
+        """Called at the end of each epoch."""
 
 
 def fit(
@@ -64,22 +86,31 @@ def fit(
     keep: Callable[[], None],
     watch: TrainCallbacks,
 ) -> History:
-    """Train ``model`` in place as ``recipe`` says.
+    """Train ``model`` in place.
 
-    keep: called after every epoch whose weights are worth keeping, while the model has them.
-    With ``patience``, ends after that many epochs without a lower validation loss and leaves the
-    best epoch's weights in the model. Ctrl-C after the first epoch ends it too, with the weights
-    that an uninterrupted run would have had then. Raises EdgecnnError when the loss is no longer
-    a number.
+    With ``config.patience`` the training ends after that many epochs without a lower validation
+    loss, and the model has the weights of the best epoch. Ctrl-C after the first epoch ends it
+    too, with the weights that an uninterrupted training would have had at that time.
+
+    Args:
+        model: The network; its weights are replaced.
+        recipe: How it is trained.
+        data: What it is trained on.
+        config: Seed, augmentation and patience.
+        keep: Called after every epoch that is the best so far, while the model has its weights.
+        watch: Receives the progress.
+
+    Raises:
+        EdgecnnError: The loss is not a finite number any more.
     """
-    lesson = _Lesson(model, recipe, data.train, config)
+    state = _State(model, recipe, data.train, config)
     epochs: list[Epoch] = []
     best, kept = math.inf, 0
     weights = copy.deepcopy(model.state_dict())
     stopped: Stopped = "done"
     try:
         for number in range(1, recipe.epochs + 1):
-            epochs.append(_epoch(lesson, number, data.valid, watch))
+            epochs.append(_epoch(state, number, data.valid, watch))
             watch.epoch(epochs[-1])
             loss = epochs[-1].val_loss
             if not config.patience or loss is None or loss < best:
@@ -98,16 +129,16 @@ def fit(
 
 
 def evaluate(model: nn.Module, recipe: Recipe, pictures: TrainingImages) -> tuple[float, float]:
-    """Mean loss and accuracy on pictures, without learning from them."""
+    """Mean loss and accuracy on pictures, in evaluation mode."""
     outputs = outputs_of(model, recipe, pictures)
     targets = torch.from_numpy(pictures.targets)
     loss = LOSSES[recipe.loss](outputs, targets).item()
-    right = (predict(outputs, recipe.loss) == targets).float().mean().item()
-    return loss, right
+    accuracy = (predict(outputs, recipe.loss) == targets).float().mean().item()
+    return loss, accuracy
 
 
 def outputs_of(model: nn.Module, recipe: Recipe, pictures: TrainingImages) -> Tensor:
-    """float32[N,…]: what the model says of each picture, in evaluation mode."""
+    """The model's output for each picture, float32[N,…], in evaluation mode."""
     pixels = torch.from_numpy(pictures.pixels)
     normalize = normalizer(recipe)
     model.eval()
@@ -116,12 +147,12 @@ def outputs_of(model: nn.Module, recipe: Recipe, pictures: TrainingImages) -> Te
 
 
 def predict(outputs: Tensor, loss: Loss) -> Tensor:
-    """int64[N]: the label each output stands for."""
+    """The label of each output, int64[N]."""
     return (outputs[:, 0] > 0.5).long() if loss == "bce" else outputs.argmax(dim=1)
 
 
 def normalizer(recipe: Recipe) -> Callable[[Tensor], Tensor]:
-    """uint8[N,H,W,C] → float32[N,C,H,W] as the network wants it, channels last in memory."""
+    """A function uint8[N,H,W,C] → float32[N,C,H,W], normalized, channels last in memory."""
     mean = torch.tensor(recipe.mean).view(1, -1, 1, 1)
     std = torch.tensor(recipe.std).view(1, -1, 1, 1)
     return lambda pixels: (pixels.permute(0, 3, 1, 2).float() - mean) / std
@@ -138,7 +169,7 @@ LOSSES: dict[Loss, Callable[[Tensor, Tensor], Tensor]] = {
 }
 
 
-class _Lesson:
+class _State:
     """What one epoch shares with the next: optimizer state and the stream of random numbers."""
 
     def __init__(
@@ -161,33 +192,32 @@ class _Lesson:
         )
 
     def batches(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """uint8[B,H,W,C], int64[B]: every picture once, in an order of its own each time."""
+        """Yield uint8[B,H,W,C] and int64[B]: every picture once, in a new order each time."""
         order = torch.randperm(len(self.targets), generator=self.random)
         for index in torch.split(order, self.recipe.batch):
             yield self.pixels[index], self.targets[index]
 
 
-def _epoch(lesson: _Lesson, number: int, valid: TrainingImages, watch: TrainCallbacks) -> Epoch:
-    model, recipe, total = lesson.model, lesson.recipe, len(lesson.targets)
+def _epoch(state: _State, number: int, valid: TrainingImages, watch: TrainCallbacks) -> Epoch:
+    model, recipe, total = state.model, state.recipe, len(state.targets)
     normalize, criterion = normalizer(recipe), LOSSES[recipe.loss]
-    began, loss_sum, right, done = time.monotonic(), 0.0, 0, 0
+    start, loss_sum, correct, done = time.monotonic(), 0.0, 0, 0
     model.train()
-    for pixels, targets in lesson.batches():
-        shown = augment(normalize(pixels), lesson.augmentation, lesson.random)
-        outputs = model(shown)
+    for pixels, targets in state.batches():
+        outputs = model(augment(normalize(pixels), state.augmentation, state.random))
         loss = criterion(outputs, targets)
-        lesson.optimizer.zero_grad()
+        state.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
-        lesson.optimizer.step()
-        lesson.schedule.step()
+        state.optimizer.step()
+        state.schedule.step()
         done += len(targets)
         loss_sum += loss.item() * len(targets)
-        right += int((predict(outputs, recipe.loss) == targets).sum())
+        correct += int((predict(outputs, recipe.loss) == targets).sum())
         if not math.isfinite(loss_sum):
             raise EdgecnnError(
                 f"the loss became {loss.item()} in epoch {number}: try --lr {recipe.lr / 10:g}"
             )
         watch.step(number, done, total, loss_sum / done)
     val_loss, val_accuracy = evaluate(model, recipe, valid) if len(valid) else (None, None)
-    seconds = time.monotonic() - began
-    return Epoch(number, loss_sum / done, right / done, val_loss, val_accuracy, seconds)
+    seconds = time.monotonic() - start
+    return Epoch(number, loss_sum / done, correct / done, val_loss, val_accuracy, seconds)

@@ -1,4 +1,4 @@
-"""Accuracy, precision, recall, F1 and the confusion matrix they all come from."""
+"""Accuracy, precision, recall, F1 and the confusion matrix that they are computed from."""
 
 from dataclasses import dataclass
 
@@ -8,10 +8,14 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, slots=True)
 class Metrics:
-    """How well labels were told apart.
+    """How well a network tells classes apart.
 
-    confusion: int64[C,C], rows are the truth, columns what was said.
-    precision, recall, f1: float64[C], 0 where undefined (never said, never there).
+    Attributes:
+        confusion: int64[C,C]; rows are the true classes, columns the predicted ones.
+        accuracy: Fraction of correct predictions.
+        precision: float64[C], per class; 0 for a class that is never predicted.
+        recall: float64[C], per class; 0 for a class without pictures.
+        f1: float64[C], the harmonic mean of both; 0 where both are 0.
     """
 
     confusion: NDArray[np.int64]
@@ -22,14 +26,20 @@ class Metrics:
 
 
 def measure(targets: NDArray[np.int64], predicted: NDArray[np.int64], classes: int) -> Metrics:
-    """targets, predicted: int64[N], 0..classes-1, N at least 1."""
+    """Compare predictions with the truth.
+
+    Args:
+        targets: int64[N], the true classes, 0..classes-1; N is at least 1.
+        predicted: int64[N], likewise.
+        classes: Number of classes.
+    """
     confusion = np.bincount(targets * classes + predicted, minlength=classes * classes)
     confusion = confusion.reshape(classes, classes).astype(np.int64)
-    right = np.diag(confusion).astype(np.float64)
-    precision = _ratio(right, confusion.sum(axis=0))
-    recall = _ratio(right, confusion.sum(axis=1))
+    correct = np.diag(confusion).astype(np.float64)
+    precision = _ratio(correct, confusion.sum(axis=0))
+    recall = _ratio(correct, confusion.sum(axis=1))
     f1 = _ratio(2 * precision * recall, precision + recall)
-    return Metrics(confusion, float(right.sum() / confusion.sum()), precision, recall, f1)
+    return Metrics(confusion, float(correct.sum() / confusion.sum()), precision, recall, f1)
 
 
 def _ratio(

@@ -1,4 +1,4 @@
-"""Transfer learning: weights to begin with, weights to keep."""
+"""Transfer learning: weights to start from, and weights that are not trained."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,8 +15,12 @@ from edgecnn_runtime.errors import CheckpointError, UsageError
 
 @dataclass(frozen=True, slots=True)
 class Pretrained:
-    """taken: names of the weights that came from the file. fresh: those of which it has none of
-    that name and shape; both empty without a file. frozen: those that training leaves alone.
+    """Where a network's first weights come from.
+
+    Attributes:
+        taken: Names of the weights that came from the file; empty without a file.
+        fresh: Names of the others, which the file lacks or has in another shape; likewise.
+        frozen: Names of the weights that are not trained.
     """
 
     taken: tuple[str, ...] = ()
@@ -25,32 +29,41 @@ class Pretrained:
 
 
 def load_pretrained(model: nn.Module, file: str, freeze: Sequence[str]) -> Pretrained:
-    """Copy what fits from the checkpoint or state dict ``file`` and freeze by prefix; in place.
+    """Copy the weights that fit from a file, and freeze weights by prefix; in place.
 
-    Raises CheckpointError when nothing fits, UsageError for a prefix no weight begins with.
+    Args:
+        model: The network.
+        file: A checkpoint, state dict or ``.safetensors``; "" for none.
+        freeze: Prefixes of the names of weights that are not trained.
+
+    Raises:
+        CheckpointError: No weight fits.
+        UsageError: No weight begins with a prefix, or nothing is left to train.
     """
     own = model.state_dict()
     taken: tuple[str, ...] = ()
     if file:
-        given = _read_weights(Path(file))
-        fitting = {n: w for n, w in given.items() if n in own and w.shape == own[n].shape}
+        weights = _read_weights(Path(file))
+        fitting = {n: w for n, w in weights.items() if n in own and w.shape == own[n].shape}
         if not fitting:
             raise CheckpointError(
-                f"{file} has no weight that fits: it has {_listed(given)}; "
-                f"the network wants {_listed(own)}"
+                f"{file} has no weight that fits: it has {_list(weights)}; "
+                f"the network has {_list(own)}"
             )
         model.load_state_dict(fitting, strict=False)
         taken = tuple(fitting)
     frozen = []
     for prefix in freeze:
-        held = [name for name, _ in model.named_parameters() if name.startswith(prefix)]
-        if not held:
-            raise UsageError(f"--freeze {prefix}: no weight begins so; there are {', '.join(own)}")
-        frozen += held
+        names = [name for name, _ in model.named_parameters() if name.startswith(prefix)]
+        if not names:
+            raise UsageError(
+                f"--freeze {prefix}: no weight begins with it; there are {', '.join(own)}"
+            )
+        frozen += names
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(name not in frozen)
     if len(set(frozen)) == len(list(model.parameters())):
-        raise UsageError("--freeze holds every weight: nothing is left to train")
+        raise UsageError("--freeze names every weight: nothing is left to train")
     fresh = tuple(name for name in own if name not in taken) if file else ()
     return Pretrained(taken, fresh, tuple(dict.fromkeys(frozen)))
 
@@ -67,13 +80,13 @@ def _read_weights(path: Path) -> dict[str, Tensor]:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except ModuleNotFoundError:
         raise
-    except Exception as error:  # whatever the unpickler and the zip reader find to raise
+    except Exception as error:  # exceptions of the unpickler and the zip reader share no base class
         reason = str(error).partition("\n")[0] or type(error).__name__
-        raise CheckpointError(f"--init-from {path} holds more than tensors: {reason}") from None
+        raise CheckpointError(f"--init-from {path} contains more than tensors: {reason}") from None
     if is_checkpoint(content):
         return parse_checkpoint(content, path).state_dict
     return find_state_dict(content, path)
 
 
-def _listed(weights: dict[str, Tensor]) -> str:
+def _list(weights: dict[str, Tensor]) -> str:
     return ", ".join(f"{name} {list(weight.shape)}" for name, weight in weights.items())

@@ -1,4 +1,4 @@
-"""A picture of any size → what the network is shown, exactly as the device will do it."""
+"""A picture of any size → the network's input, exactly as the device computes it."""
 
 from collections.abc import Callable
 
@@ -17,7 +17,7 @@ Fit = Callable[[Pixels], NDArray[np.uint8]]
 
 
 def make_resizer(recipe: Recipe, config: TrainConfig) -> Fit:
-    """The runtime's own resizing, then gray where the network wants it."""
+    """The runtime's own resizing, then conversion to gray for a gray network."""
     spec = Input(
         width=recipe.size,
         height=recipe.size,
@@ -28,10 +28,10 @@ def make_resizer(recipe: Recipe, config: TrainConfig) -> Fit:
     )
 
     def fit(picture: Pixels) -> NDArray[np.uint8]:
-        fitted: NDArray[np.uint8] = prepare(spec, [picture])[0]
+        pixels: NDArray[np.uint8] = prepare(spec, [picture])[0]
         if recipe.color == "gray":
-            fitted = np.asarray(cv2.cvtColor(fitted, cv2.COLOR_BGR2GRAY), np.uint8)
-            fitted = fitted.reshape(recipe.size, recipe.size, 1)
-        return fitted
+            pixels = np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2GRAY), np.uint8)
+            pixels = pixels.reshape(recipe.size, recipe.size, 1)
+        return pixels
 
     return fit

@@ -1,4 +1,4 @@
-"""The story of a training: data → network → epochs → figures → checkpoint."""
+"""The story of a training: data → network → epochs → metrics → checkpoint."""
 
 import dataclasses
 import importlib
@@ -25,28 +25,47 @@ from edgecnn_export.checkpoint import save_checkpoint
 from edgecnn_runtime.errors import EdgecnnError, UsageError
 
 SAMPLES = 16
+"""Pictures in the checkpoint, for export to verify with."""
 
 
 @dataclass(frozen=True, slots=True)
 class TrainResult:
-    """A finished training. metrics: on the test pictures, never seen while training."""
+    """A finished training.
+
+    Attributes:
+        checkpoint: The file that was written.
+        model: The trained network.
+        recipe: How it was trained.
+        data: What it was trained on.
+        pretrained: Where its first weights came from.
+        history: Its epochs.
+        metrics: On the test pictures, which training never used.
+    """
 
     checkpoint: Path
     model: nn.Module
     recipe: Recipe
     data: Data
-    started: Pretrained
+    pretrained: Pretrained
     history: History
     metrics: Metrics
 
 
 def train(config: TrainConfig, watch: TrainCallbacks) -> TrainResult:
-    """Train a network and write a checkpoint that ``edgecnn export`` needs no flag for.
+    """Train a network and write a checkpoint that ``edgecnn export`` takes without a flag.
 
-    It is written after every epoch that is kept, so that a crash loses one epoch and no more.
-    Raises UsageError for data, labels or flags that cannot be meant, CheckpointError for an
-    ``init_from`` that does not fit, EdgecnnError where the checkpoint cannot be written (before
-    training, not after) or the loss is no longer a number.
+    The checkpoint is written after every epoch that is the best so far, so a crash loses at most
+    the epoch that was running.
+
+    Args:
+        config: The settings.
+        watch: Receives the progress.
+
+    Raises:
+        UsageError: Data, labels or settings cannot be right.
+        CheckpointError: ``config.init_from`` does not fit.
+        EdgecnnError: The checkpoint cannot be written (which is checked before the training), or
+            the loss is not a finite number any more.
     """
     _check_writable(Path(config.out))
     recipe = resolve(config)
@@ -56,15 +75,18 @@ def train(config: TrainConfig, watch: TrainCallbacks) -> TrainResult:
 
 
 def train_in_memory(data: Data, config: TrainConfig, watch: TrainCallbacks) -> TrainResult:
-    """The same from data already in memory, at the network's input size; ``config.data`` is unused.
+    """Train on data that is in memory already; sets torch's thread count for the process.
 
-    Sets torch's thread count for the process.
+    Args:
+        data: Pictures at the network's input size.
+        config: The settings; ``config.data`` is not used.
+        watch: Receives the progress.
     """
     torch.set_num_threads(config.threads)
     recipe = dataclasses.replace(resolve(config), classes=len(data.labels))
     arch_args = {"channels": recipe.channels, "size": recipe.size, "classes": recipe.classes}
     model = _build(config, arch_args)
-    started = load_pretrained(model, config.init_from, config.freeze)
+    pretrained = load_pretrained(model, config.init_from, config.freeze)
 
     def keep() -> None:
         save_checkpoint(
@@ -79,13 +101,20 @@ def train_in_memory(data: Data, config: TrainConfig, watch: TrainCallbacks) -> T
     history = fit(model, recipe, data, config, keep=keep, watch=watch)
     predicted = predict(outputs_of(model, recipe, data.test), recipe.loss).numpy()
     metrics = measure(data.test.targets, predicted, recipe.classes)
-    return TrainResult(Path(config.out), model, recipe, data, started, history, metrics)
+    return TrainResult(Path(config.out), model, recipe, data, pretrained, history, metrics)
 
 
 def resolve(config: TrainConfig) -> Recipe:
-    """The network's own recipe with what ``config`` overrides. Raises UsageError."""
+    """The network's recipe with the settings that override it.
+
+    Args:
+        config: The settings.
+
+    Raises:
+        UsageError: There is no such network.
+    """
     if config.model not in MODELS:
-        raise UsageError(f"no network {config.model!r}; known: {', '.join(MODELS)}")
+        raise UsageError(f"there is no network {config.model!r}; known: {', '.join(MODELS)}")
     recipe: Recipe = importlib.import_module(MODELS[config.model].split(":")[0]).RECIPE
     return dataclasses.replace(
         recipe,
@@ -97,7 +126,7 @@ def resolve(config: TrainConfig) -> Recipe:
 
 
 def checkpoint_spec(recipe: Recipe, labels: tuple[str, ...], config: TrainConfig) -> dict[str, Any]:
-    """What the checkpoint says of itself, in the keys of ``ExportConfig``."""
+    """The checkpoint's spec, in the keys of ``ExportConfig``."""
     return {
         "task": "classify",
         "input": f"{recipe.size}x{recipe.size}",
@@ -123,7 +152,7 @@ def _build(config: TrainConfig, arch_args: dict[str, int]) -> nn.Module:
 
 
 def _samples(pictures: TrainingImages) -> NDArray[np.uint8]:
-    """uint8[N,H,W,3] BGR: a few pictures, the classes in turn, for export to verify on."""
+    """uint8[N,H,W,3] BGR: a few pictures, the classes in turn, for export to verify with."""
     order = np.argsort(pictures.targets, kind="stable")
     grouped = pictures.targets[order]
     rank_in_class = np.arange(len(order)) - np.searchsorted(grouped, grouped)

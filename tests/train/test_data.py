@@ -103,7 +103,7 @@ def test_a_test_folder_with_a_class_of_its_own_is_an_error(tmp_path: Path) -> No
         for name in names:
             (tmp_path / part / name).mkdir(parents=True)
             cv2.imwrite(str(tmp_path / part / name / "1.png"), np.zeros((5, 5, 3), np.uint8))
-    with pytest.raises(UsageError, match="c is no class of"):
+    with pytest.raises(UsageError, match="c is not a class of"):
         load(tmp_path)
 
 

@@ -62,8 +62,8 @@ def test_a_truncated_file_is_refused(tmp_path: Path, cut: int, packed: bool) -> 
         (RAW[:2] + b"\x0d" + RAW[3:], "type 0x0d"),
         (RAW[:3] + b"\x01" + RAW[4:], "1 dimensions, not 3"),
         (RAW + b"surplus", r"2 x 3 x 4 = 24 bytes\s+and has 31"),
-        (RAW[:4] + struct.pack(">3I", 2**32 - 1, 2**32 - 1, 2**32 - 1), "fetch it again"),
-        (b"", "no IDX file"),
+        (RAW[:4] + struct.pack(">3I", 2**32 - 1, 2**32 - 1, 2**32 - 1), "download it again"),
+        (b"", "not an IDX file"),
     ],
 )
 def test_the_error_says_what_is_wrong(tmp_path: Path, raw: bytes, message: str) -> None:

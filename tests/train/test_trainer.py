@@ -163,7 +163,7 @@ def test_frozen_weights_do_not_move_and_the_others_do(digits: Path, tmp_path: Pa
         freeze=("conv",),
     )
     before, after = weights(first), weights(second)
-    assert len(second.started.taken) == len(before)
+    assert len(second.pretrained.taken) == len(before)
     for name in before:
         assert torch.equal(before[name], after[name]) == name.startswith("conv"), name
 
