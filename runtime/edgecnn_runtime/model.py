@@ -10,7 +10,6 @@ import math
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from types import TracebackType
 
 from edgecnn_runtime.backends import Backend, Options, get_engine
 from edgecnn_runtime.backends.candidate import Candidate
@@ -202,12 +201,7 @@ class Model:
     def __enter__(self) -> "Model":
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_problem: object) -> None:
         self.close()
 
     def _batches(self, work: "Iterator[tuple[Pixels | Frame, Roi | None]]") -> Iterator[Result]:

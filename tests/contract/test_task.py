@@ -17,7 +17,7 @@ from edgecnn_runtime.draw import Canvas
 from edgecnn_runtime.errors import UsageError
 from edgecnn_runtime.evaluation.dataset import SourceLocation
 from edgecnn_runtime.sinks.annotator import Annotator
-from edgecnn_runtime.sinks.csv import FRAME_COLUMNS, CsvTable
+from edgecnn_runtime.sinks.csv import FRAME_COLUMNS, open_table
 from edgecnn_runtime.tasks import TASKS, fake
 from edgecnn_runtime.types import (
     Box,
@@ -168,7 +168,7 @@ def test_nothing_counts_as_nothing_and_can_still_be_said(name: str) -> None:
 def test_a_row_of_a_table_fills_the_columns_of_the_task(
     tmp_path: Path, frame_result: MakeResult, name: str
 ) -> None:
-    table = CsvTable(tmp_path / "out.csv")
+    table = open_table(tmp_path / "out.csv")
     for result in results_of(name):
         table.write(frame_result(result, task=name))
     table.close()

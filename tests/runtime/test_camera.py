@@ -18,7 +18,8 @@ from edgecnn_runtime.pipeline import Pipeline
 from edgecnn_runtime.scheduler import Scheduler
 from edgecnn_runtime.sinks.base import FrameSink
 from edgecnn_runtime.sinks.fake import FakeSink
-from edgecnn_runtime.sinks.jsonl import JsonLines
+from edgecnn_runtime.sinks.jsonl import json_line
+from edgecnn_runtime.sinks.text_file import TextFile
 from edgecnn_runtime.sinks.video import Video
 from edgecnn_runtime.source import Source, open_source
 from edgecnn_runtime.source.fake import FakeReader
@@ -53,7 +54,7 @@ def test_several_sources_share_a_model_and_a_file(
     model: Model, tmp_path: Path, make_clip: MakeClip
 ) -> None:
     clips = [make_clip(tmp_path / f"{i}.mp4", frames=10 + i) for i in range(3)]
-    events = JsonLines(tmp_path / "events.jsonl")
+    events = TextFile(tmp_path / "events.jsonl", json_line)
     jobs = [job(clip) for clip in clips]
     run(model, jobs, events)
     events.close()

@@ -1,6 +1,7 @@
 """Heads with one box per grid cell, YuNet and CenterFace → detections."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,14 +23,10 @@ def anchor_free_decoder(spec: AnchorFree, model: ModelSpec) -> "YunetDecoder | C
     return YunetDecoder(spec, model) if spec.variant == "yunet" else CenterfaceDecoder(spec, model)
 
 
-@dataclass(frozen=True, slots=True)
-class _Level:
-    """One stride of YuNet: its outputs' names, where its cells begin, and scratch."""
+class _Level(NamedTuple):
+    """One stride of YuNet: its outputs' names by role, where its cells begin, and scratch."""
 
-    cls: str
-    obj: str
-    bbox: str
-    kps: str
+    names: Mapping[str, str]
     start: int
     product: Floats
     over: NDArray[np.bool_]
@@ -44,18 +41,24 @@ class YunetDecoder:
         cells, strides = [np.empty((0, 2), np.float32)], [np.empty((0, 1), np.float32)]
         for stride in spec.strides:
             columns, rows = model.input.width // stride, model.input.height // stride
-            self._levels.append(_level(spec, model, stride, columns * rows, sum(map(len, cells))))
+            count = columns * rows
+            shapes = {"cls": (count, 1), "obj": (count, 1), "bbox": (count, 4)}
+            if spec.points:
+                shapes["kps"] = (count, 2 * spec.points)
+            names = _output_names(spec, model, shapes, f"_{stride}")
+            product, over = np.empty(count, np.float32), np.empty(count, bool)
+            self._levels.append(_Level(names, sum(map(len, cells)), product, over))
             cells.append(_cells(columns, rows))
-            strides.append(np.full((columns * rows, 1), stride, np.float32))
+            strides.append(np.full((count, 1), stride, np.float32))
         self._cells, self._strides = np.concatenate(cells), np.concatenate(strides)
-        self._suppression = _suppression(spec, model)
+        self._suppression = NonMaxSuppression(model.labels, spec.iou, spec.max_detections)
 
     def decode(self, outputs: Tensors, item: int, geometry: Geometry, /) -> list[Detection]:
         """One item's detections, best first."""
         squared = self._spec.score**2
         indices, scores, shapes, offsets = [], [], [], []
         for level in self._levels:
-            cls, obj = outputs[level.cls][item].reshape(-1), outputs[level.obj][item].reshape(-1)
+            cls, obj = (outputs[level.names[key]][item].reshape(-1) for key in ("cls", "obj"))
             # of numbers that may leave 0..1 the product bounds the clamped one from above
             np.multiply(cls, obj, out=level.product)
             np.greater(level.product, squared, out=level.over)
@@ -64,9 +67,9 @@ class YunetDecoder:
                 continue
             indices.append(over + level.start)
             scores.append(np.stack((cls[over], obj[over])))
-            shapes.append(outputs[level.bbox][item][over])
-            if level.kps:
-                offsets.append(outputs[level.kps][item][over])
+            shapes.append(outputs[level.names["bbox"]][item][over])
+            if self._spec.points:
+                offsets.append(outputs[level.names["kps"]][item][over])
         if not indices:
             return []
         anchors = np.concatenate(indices)
@@ -94,16 +97,15 @@ class CenterfaceDecoder:
             raise BundleError(f"a centerface head has one stride, not {spec.strides}")
         stride = spec.strides[0]
         rows, columns = -(-model.input.height // stride), -(-model.input.width // stride)
-        roles = {"heatmap": 1, "scale": 2, "offset": 2}
+        shapes = dict.fromkeys(("scale", "offset"), (2, rows, columns))
+        shapes["heatmap"] = (1, rows, columns)
         if spec.points:
-            roles["landmarks"] = 2 * spec.points
-        self._names = _names(spec, tuple(roles))
-        for role, channels in roles.items():
-            check_output_shape(model, self._names[role], channels, rows, columns)
+            shapes["landmarks"] = (2 * spec.points, rows, columns)
+        self._names = _output_names(spec, model, shapes)
         self._spec = spec
         self._cells = _cells(columns, rows)
         self._over = np.empty(rows * columns, bool)
-        self._suppression = _suppression(spec, model)
+        self._suppression = NonMaxSuppression(model.labels, spec.iou, spec.max_detections)
 
     def decode(self, outputs: Tensors, item: int, geometry: Geometry, /) -> list[Detection]:
         """One item's detections, best first."""
@@ -130,35 +132,20 @@ class CenterfaceDecoder:
         return tensor.reshape(tensor.shape[0], -1)
 
 
-def _level(spec: AnchorFree, model: ModelSpec, stride: int, cells: int, start: int) -> _Level:
-    widths = {"cls": 1, "obj": 1, "bbox": 4, "kps": 2 * spec.points}
-    roles = {role: f"{role}_{stride}" for role, width in widths.items() if width}
-    names = _names(spec, tuple(roles.values()))
-    for role, name in roles.items():
-        check_output_shape(model, names[name], cells, widths[role])
-    return _Level(
-        cls=names[roles["cls"]],
-        obj=names[roles["obj"]],
-        bbox=names[roles["bbox"]],
-        kps=names[roles["kps"]] if spec.points else "",
-        start=start,
-        product=np.empty(cells, np.float32),
-        over=np.empty(cells, bool),
-    )
-
-
-def _names(spec: AnchorFree, roles: tuple[str, ...]) -> dict[str, str]:
-    missing = [role for role in roles if role not in spec.outputs]
+def _output_names(
+    spec: AnchorFree, model: ModelSpec, shapes: Mapping[str, tuple[int, ...]], suffix: str = ""
+) -> dict[str, str]:
+    """The name of each role's output, whose shape is checked."""
+    missing = [role + suffix for role in shapes if role + suffix not in spec.outputs]
     if missing:
         raise BundleError(f"decode.outputs names no {', '.join(missing)}")
-    return {role: spec.outputs[role] for role in roles}
+    names = {role: spec.outputs[role + suffix] for role in shapes}
+    for role, name in names.items():
+        check_output_shape(model, name, *shapes[role])
+    return names
 
 
 def _cells(columns: int, rows: int) -> Floats:
     """Column and row of every cell, row by row: float32[rows·columns, 2]."""
     y, x = np.divmod(np.arange(columns * rows), columns)
     return np.stack((x, y), axis=1).astype(np.float32)
-
-
-def _suppression(spec: AnchorFree, model: ModelSpec) -> NonMaxSuppression:
-    return NonMaxSuppression(model.labels, iou=spec.iou, max_detections=spec.max_detections)

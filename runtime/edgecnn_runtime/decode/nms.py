@@ -22,9 +22,9 @@ class NonMaxSuppression:
     def __init__(
         self,
         labels: tuple[str, ...],
-        *,
         iou: float | None,
         max_detections: int,
+        *,
         class_agnostic: bool = True,
     ) -> None:
         """Set the rules.

@@ -39,10 +39,7 @@ class SsdDecoder:
         self._over = np.empty((classes - 1, count), bool)
         self._any = np.empty(count, bool)
         self._suppression = NonMaxSuppression(
-            model.labels,
-            iou=spec.iou,
-            max_detections=spec.max_detections,
-            class_agnostic=False,
+            model.labels, spec.iou, spec.max_detections, class_agnostic=False
         )
 
     def decode(self, outputs: Tensors, item: int, geometry: Geometry, /) -> list[Detection]:

@@ -1,7 +1,5 @@
 """A YOLO-style head, raw or with its suppression inside the graph → detections."""
 
-from collections.abc import Callable, Mapping
-
 import numpy as np
 
 from edgecnn_runtime.bundle.manifest import ModelSpec, Yolo
@@ -35,17 +33,15 @@ class YoloDecoder:
         self._rows, self._classes = Scratch(), Scratch()
         size = (model.input.width, model.input.height)
         self._unit = np.array((*size, *size), np.float32) if spec.normalized else None
+        iou = None if spec.layout == "nms" else spec.iou
         self._suppression = NonMaxSuppression(
-            model.labels,
-            iou=None if spec.layout == "nms" else spec.iou,
-            max_detections=spec.max_detections,
-            class_agnostic=spec.class_agnostic,
+            model.labels, iou, spec.max_detections, class_agnostic=spec.class_agnostic
         )
-        self._read = READERS[spec.layout]
+        self._read = {"v5": self._v5, "v8": self._v8, "nms": self._nms}[spec.layout]
 
     def decode(self, outputs: Tensors, item: int, geometry: Geometry, /) -> list[Detection]:
         """One item's detections, best first."""
-        return self._read(self, outputs[self._spec.output][item], geometry)
+        return self._read(outputs[self._spec.output][item], geometry)
 
     def _v8(self, head: Floats, geometry: Geometry) -> list[Detection]:
         """[4+C+P,A]: one column per anchor."""
@@ -59,32 +55,25 @@ class YoloDecoder:
         rows = self._rows.take(head, anchors, axis=1).T
         classes = self._classes.copy_of(rows[:, 4:stop])
         scores = self._scores(classes.max(axis=1))
-        return self._finish(rows[:, :4], scores, classes, rows, geometry)
+        return self._suppression.detections(
+            self._corners(rows), scores, classes.argmax(axis=1), self._points(rows), geometry
+        )
 
     def _v5(self, head: Floats, geometry: Geometry) -> list[Detection]:
         """[A,5+C+P]: one row per anchor; the score is objectness times the best class."""
         np.greater(head[:, 4], self._threshold, out=self._over)
         candidates = np.flatnonzero(self._over)
         rows = self._rows.take(head, candidates, axis=0)
-        best = rows[:, 5 : 5 + self._spec.classes].max(axis=1)
-        scores = self._scores(rows[:, 4]) * self._scores(best)
+        best_score = rows[:, 5 : 5 + self._spec.classes].max(axis=1)
+        scores = self._scores(rows[:, 4]) * self._scores(best_score)
         passing = np.flatnonzero(scores > self._spec.score)
         if not len(passing):
             return []
         rows = self._rows.take(head, candidates[passing], axis=0)
         classes = self._classes.copy_of(rows[:, 5 : 5 + self._spec.classes])
-        return self._finish(rows[:, :4], scores[passing], classes, rows, geometry)
-
-    def _finish(
-        self, boxes: Floats, scores: Floats, classes: Floats, rows: Floats, geometry: Geometry
-    ) -> list[Detection]:
-        boxes = self._pixels(boxes)
+        best, scores = classes.argmax(axis=1), scores[passing]
         return self._suppression.detections(
-            cxcywh_to_xyxy(boxes[:, :2], boxes[:, 2:]),
-            scores,
-            classes.argmax(axis=1),
-            self._points(rows),
-            geometry,
+            self._corners(rows), scores, best, self._points(rows), geometry
         )
 
     def _nms(self, head: Floats, geometry: Geometry) -> list[Detection]:
@@ -92,13 +81,9 @@ class YoloDecoder:
         np.greater(head[:, 4], self._threshold, out=self._over)
         rows = self._rows.take(head, np.flatnonzero(self._over), axis=0)
         rows = rows[(rows[:, 5] >= 0) & (rows[:, 5] < 65536)]
-        return self._suppression.detections(
-            self._pixels(rows[:, :4]),
-            self._scores(rows[:, 4]),
-            rows[:, 5].astype(np.intp),
-            self._points(rows),
-            geometry,
-        )
+        boxes, classes = self._pixels(rows[:, :4]), rows[:, 5].astype(np.intp)
+        scores = self._scores(rows[:, 4])
+        return self._suppression.detections(boxes, scores, classes, self._points(rows), geometry)
 
     def _points(self, rows: Floats) -> Floats | None:
         count, dims = self._spec.points, self._spec.point_dims
@@ -107,6 +92,10 @@ class YoloDecoder:
         points = rows[:, -count * dims :].reshape(len(rows), count, dims)[..., :2]
         return points if self._unit is None else points * self._unit[:2]
 
+    def _corners(self, rows: Floats) -> Floats:
+        boxes = self._pixels(rows[:, :4])
+        return cxcywh_to_xyxy(boxes[:, :2], boxes[:, 2:])
+
     def _pixels(self, boxes: Floats) -> Floats:
         return boxes if self._unit is None else boxes * self._unit
 
@@ -114,10 +103,3 @@ class YoloDecoder:
         return (
             raw if self._spec.values == "probabilities" else sigmoid_scores(self._spec.values, raw)
         )
-
-
-READERS: Mapping[str, Callable[[YoloDecoder, Floats, Geometry], list[Detection]]] = {
-    "v5": YoloDecoder._v5,
-    "v8": YoloDecoder._v8,
-    "nms": YoloDecoder._nms,
-}

@@ -1,5 +1,6 @@
 """One number for how well a model does on labeled images, and its 95 % interval."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -90,13 +91,17 @@ def top1(
     return _proportion("top-1", right, chance=1 / classes if classes > 1 else 0.0)
 
 
-def exact_match(samples: Sequence[LabeledImage], results: Sequence[Reading]) -> Score:
+def exact_match(
+    samples: Sequence[LabeledImage], results: Sequence[Reading], _model: ModelSpec
+) -> Score:
     """The share of images whose text is their label."""
     pairs = zip(samples, results, strict=True)
     return _proportion("exact match", [result.text == sample.label for sample, result in pairs])
 
 
-def map50(samples: Sequence[LabeledImage], results: Sequence[list[Detection]]) -> Score:
+def map50(
+    samples: Sequence[LabeledImage], results: Sequence[list[Detection]], _model: ModelSpec
+) -> Score:
     """Mean over classes of the average precision at an IoU of 0.5; NaN where there is no box."""
     images = [_match(*pair) for pair in zip(samples, results, strict=True)]
 
@@ -107,7 +112,7 @@ def map50(samples: Sequence[LabeledImage], results: Sequence[list[Detection]]) -
         for index in classes:
             rows = [row for image in chosen for row in image.rows if row[0] == index]
             scores, hits = [row[1] for row in rows], [row[2] for row in rows]
-            positives = sum(image.positives.get(index, 0) for image in chosen)
+            positives = sum(image.positives[index] for image in chosen)
             precisions.append(average_precision(np.array(scores), np.array(hits, bool), positives))
         return float(np.mean(precisions)) if precisions else float("nan")
 
@@ -118,14 +123,11 @@ def map50(samples: Sequence[LabeledImage], results: Sequence[list[Detection]]) -
 class _MatchedImage:
     """One image: the boxes to find by class, and class, score and hit per detection."""
 
-    positives: dict[int, int]
+    positives: Counter[int]
     rows: list[tuple[int, float, bool]]
 
 
 def _match(sample: LabeledImage, detections: list[Detection]) -> _MatchedImage:
-    positives: dict[int, int] = {}
-    for index, _ in sample.boxes:
-        positives[index] = positives.get(index, 0) + 1
     free = list(sample.boxes)
     rows = []
     for detection in sorted(detections, key=lambda detection: -detection.score):
@@ -139,7 +141,7 @@ def _match(sample: LabeledImage, detections: list[Detection]) -> _MatchedImage:
         if hit:
             del free[at]
         rows.append((detection.index, detection.score, hit))
-    return _MatchedImage(positives, rows)
+    return _MatchedImage(Counter(index for index, _ in sample.boxes), rows)
 
 
 def tar_at_far(

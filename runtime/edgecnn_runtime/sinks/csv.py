@@ -1,8 +1,7 @@
 """Results as the rows of a table."""
 
 import csv
-import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,40 +15,24 @@ FRAME_COLUMNS = ("source", "index", "time", "captured", "age_ms")
 BOX_COLUMNS = ("x1", "y1", "x2", "y2")
 
 
-class CsvTable:
-    """Sink of one row per result, below the names of the columns; may be shared by threads."""
+def open_table(path: Path) -> TextFile:
+    """Open a sink of one row per result, below the names of the columns.
 
-    def __init__(self, path: Path) -> None:
-        """Open the file and write the column names.
+    Raises:
+        EdgecnnError: The file cannot be written.
+    """
+    columns = table_columns()
+    # One for all rows: each writer of this module allocates 131 kB.
+    row = csv.writer(_Echo(), lineterminator="\n").writerow
 
-        Raises:
-            EdgecnnError: It cannot be written.
-        """
-        self._file = TextFile(path)
-        self._lock = threading.Lock()
-        # One for all rows: each writer of this module allocates 131 kB.
-        self._writer = csv.writer(_Echo(), lineterminator="\n")
-        self._columns = table_columns()
-        self._file.append(self._row(self._columns))
+    def lines(result: FrameResult) -> str:
+        if not (records := result_records(result)):
+            return ""
+        frame = frame_record(result)
+        rows = ({**frame, **_cells(record)} for record in records)
+        return "".join(row(map(cells.get, columns)) for cells in rows)
 
-    def write(self, result: FrameResult, /) -> None:
-        """Append one row per result.
-
-        Raises:
-            EdgecnnError: The disk is full; what was appended before stays.
-        """
-        if records := result_records(result):
-            frame = frame_record(result)
-            rows = ({**frame, **_cells(record)} for record in records)
-            self._file.append("".join(self._row(map(row.get, self._columns)) for row in rows))
-
-    def close(self) -> None:
-        """Close the file; idempotent."""
-        self._file.close()
-
-    def _row(self, values: Iterable[object]) -> str:
-        with self._lock:
-            return str(self._writer.writerow(values))
+    return TextFile(path, lines, header=row(columns))
 
 
 class _Echo:
@@ -80,7 +63,7 @@ def _flat(value: Any) -> Any:
 KIND = SinkKind(
     flag="csv",
     help="a table row for each result",
-    open=lambda path, _: CsvTable(path),
+    open=lambda path, _: open_table(path),
     shared=True,
     summary_key="csv",
 )

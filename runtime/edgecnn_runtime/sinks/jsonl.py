@@ -1,7 +1,5 @@
 """Results as JSON lines; ``serialize`` documents their keys."""
 
-from pathlib import Path
-
 import msgspec
 
 from edgecnn_runtime.sinks.base import SinkKind
@@ -10,36 +8,17 @@ from edgecnn_runtime.sinks.text_file import TextFile
 from edgecnn_runtime.types import FrameResult
 
 
-class JsonLines:
-    """Sink of one JSON object per frame that has results; may be shared by threads."""
-
-    def __init__(self, path: Path) -> None:
-        """Open the file, empty.
-
-        Raises:
-            UsageError: It cannot be written.
-        """
-        self._file = TextFile(path)
-
-    def write(self, result: FrameResult, /) -> None:
-        """Append a line, unless the frame has no results.
-
-        Raises:
-            EdgecnnError: The disk is full; what was appended before stays.
-        """
-        if records := result_records(result):
-            line = msgspec.json.encode({**frame_record(result), "results": records})
-            self._file.append(line.decode() + "\n")
-
-    def close(self) -> None:
-        """Close the file; idempotent."""
-        self._file.close()
+def json_line(result: FrameResult) -> str:
+    """One JSON object with its line end; "" for a frame without results."""
+    if not (records := result_records(result)):
+        return ""
+    return msgspec.json.encode({**frame_record(result), "results": records}).decode() + "\n"
 
 
 KIND = SinkKind(
     flag="events",
     help="a JSON line for each frame with results",
-    open=lambda path, _: JsonLines(path),
+    open=lambda path, _: TextFile(path, json_line),
     shared=True,
     summary_key="events",
 )

@@ -1,11 +1,11 @@
 """Results drawn into a picture: the latest frame, whole at any moment."""
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
 
+from edgecnn_runtime.bundle.atomic import atomic_file
 from edgecnn_runtime.errors import EdgecnnError
 from edgecnn_runtime.preprocess import Roi
 from edgecnn_runtime.sinks.annotator import Annotator
@@ -27,7 +27,6 @@ class Snapshot:
             roi: The part of each frame that the model is given; it is framed.
         """
         self.path = path
-        self._part = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
         self._annotator = Annotator(labels, roi)
 
     def write(self, result: FrameResult, /) -> None:
@@ -39,10 +38,9 @@ class Snapshot:
         drawing = self._annotator.annotate(result)
         try:
             _, data = cv2.imencode(self.path.suffix, drawing)
-            self._part.write_bytes(data.data)
-            self._part.replace(self.path)
+            with atomic_file(self.path) as scratch:
+                scratch.write_bytes(data.data)
         except OSError as error:
-            self._part.unlink(missing_ok=True)
             raise EdgecnnError(f"cannot write {self.path}: {error.strerror}") from None
 
     def close(self) -> None:

@@ -22,6 +22,7 @@ TIE_MARGIN = 0.01
 decoders: Mapping[type[Any], DecoderFactory[Classification]] = {manifest.Classify: ClassifyDecoder}
 columns: tuple[str, ...] = ("label", "class", "score")
 decides, locates = True, False
+score = metrics.top1
 
 
 def serialize(result: Classification) -> list[dict[str, object]]:
@@ -70,13 +71,6 @@ def read_labels(source: dataset.SourceLocation, model: ModelSpec) -> dataset.Lab
             "name the classes with --labels FILE"
         )
     return labeled
-
-
-def score(
-    samples: Sequence[dataset.LabeledImage], results: Sequence[Classification], model: ModelSpec
-) -> metrics.Score:
-    """top-1: how often the best class is the label."""
-    return metrics.top1(samples, results, model)
 
 
 def summarize(result: Classification) -> str:

@@ -37,6 +37,7 @@ decoders: Mapping[type[Any], DecoderFactory[list[Detection]]] = {
 }
 columns: tuple[str, ...] = ("label", "class", "score", "x1", "y1", "x2", "y2", "points")
 decides, locates = False, True
+score = metrics.map50
 
 
 def serialize(detections: list[Detection]) -> list[dict[str, object]]:
@@ -103,13 +104,6 @@ def read_labels(source: dataset.SourceLocation, model: ModelSpec) -> dataset.Lab
             "proves nothing; add images with something to find"
         )
     return labeled
-
-
-def score(
-    samples: Sequence[dataset.LabeledImage], results: Sequence[list[Detection]], _model: ModelSpec
-) -> metrics.Score:
-    """mAP50: how well the boxes and their scores fit the labeled ones."""
-    return metrics.map50(samples, results)
 
 
 def summarize(detections: list[Detection]) -> str:

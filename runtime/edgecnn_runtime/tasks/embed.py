@@ -22,6 +22,7 @@ MIN_COSINE = 0.99
 decoders: Mapping[type[Any], DecoderFactory[Embedding]] = {manifest.Embed: EmbedDecoder}
 columns: tuple[str, ...] = ("vector",)
 decides, locates = False, False
+score = metrics.tar_at_far
 
 
 def serialize(result: Embedding) -> list[dict[str, object]]:
@@ -65,13 +66,6 @@ def read_labels(source: dataset.SourceLocation, _model: ModelSpec) -> dataset.La
     if max(people.values()) == 1:
         raise source.error(f"no person in it has two images; {needed}")
     return labeled
-
-
-def score(
-    samples: Sequence[dataset.LabeledImage], results: Sequence[Embedding], model: ModelSpec
-) -> metrics.Score:
-    """TAR@FAR: how often two images of a person are closer than 99.9 % of those of two persons."""
-    return metrics.tar_at_far(samples, results, model)
 
 
 def summarize(result: Embedding) -> str:

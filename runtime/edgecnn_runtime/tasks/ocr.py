@@ -9,9 +9,8 @@ from edgecnn_runtime.decode.base import DecoderFactory
 from edgecnn_runtime.decode.ctc import CtcDecoder
 from edgecnn_runtime.draw import PALETTE, BannerLine, Canvas
 from edgecnn_runtime.evaluation import metrics
-from edgecnn_runtime.evaluation.dataset import LabeledImage, LabeledSet, SourceLocation
+from edgecnn_runtime.evaluation.dataset import LabeledSet, SourceLocation
 from edgecnn_runtime.evaluation.image_labels import read_image_labels
-from edgecnn_runtime.evaluation.metrics import Score
 from edgecnn_runtime.tasks.base import Matches, printable
 from edgecnn_runtime.types import Reading
 
@@ -21,6 +20,7 @@ MAX_UNCERTAIN = 0.525
 decoders: Mapping[type[Any], DecoderFactory[Reading]] = {manifest.Ctc: CtcDecoder}
 columns: tuple[str, ...] = ("score", "text")
 decides, locates = True, False
+score = metrics.exact_match
 
 
 def serialize(result: Reading) -> list[dict[str, object]]:
@@ -55,11 +55,6 @@ def distances(_ours: Reading, _reference: Reading, _threshold: float) -> Sequenc
 def read_labels(source: SourceLocation, _model: ModelSpec) -> LabeledSet:
     """A table with ``file`` and ``text``."""
     return read_image_labels(source, "text")
-
-
-def score(samples: Sequence[LabeledImage], results: Sequence[Reading], _model: ModelSpec) -> Score:
-    """exact match: how often the whole text is the label."""
-    return metrics.exact_match(samples, results)
 
 
 def summarize(result: Reading) -> str:

@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 
 from edgecnn_runtime.errors import EdgecnnError, UsageError
-from edgecnn_runtime.sinks import SINKS, sink_for
-from edgecnn_runtime.sinks.csv import CsvTable, table_columns
-from edgecnn_runtime.sinks.jsonl import JsonLines
+from edgecnn_runtime.sinks import SINKS, SinkKind, StreamInfo, sink_for
+from edgecnn_runtime.sinks.csv import open_table, table_columns
+from edgecnn_runtime.sinks.jsonl import json_line
 from edgecnn_runtime.sinks.serialize import frame_record, result_records
+from edgecnn_runtime.sinks.text_file import TextFile
 from edgecnn_runtime.types import Box, Classification, Detection, Embedding, FrameResult, Reading
 
 SCORES = np.array([0.1, 0.9], np.float32)
@@ -42,7 +43,7 @@ MakeResult = Callable[..., FrameResult]
 )  # fmt: skip
 def test_a_json_line(tmp_path: Path, result: Any, expected: Any, frame_result: MakeResult) -> None:
     path = tmp_path / "events.jsonl"
-    events = JsonLines(path)
+    events = TextFile(path, json_line)
     captured = time.monotonic() - 0.063
     events.write(frame_result(result, index=7, pts=0.28, age=0.0631, at=captured))
     line = json.loads(path.read_text())  # it is there before the file is closed
@@ -54,7 +55,7 @@ def test_a_json_line(tmp_path: Path, result: Any, expected: Any, frame_result: M
 
 
 def test_frames_of_a_file_have_no_age(tmp_path: Path, frame_result: MakeResult) -> None:
-    events = JsonLines(tmp_path / "events.jsonl")
+    events = TextFile(tmp_path / "events.jsonl", json_line)
     events.write(frame_result([FACE], pts=1.0))
     line = json.loads((tmp_path / "events.jsonl").read_text())
     assert (line["captured"], line["age_ms"], line["time"]) == (None, None, 1.0)
@@ -64,7 +65,7 @@ def test_frames_of_a_file_have_no_age(tmp_path: Path, frame_result: MakeResult) 
 def test_where_nothing_was_found_nothing_is_written(
     tmp_path: Path, result: Any, frame_result: MakeResult
 ) -> None:
-    for sink in (JsonLines(tmp_path / "a"), CsvTable(tmp_path / "b")):
+    for sink in (TextFile(tmp_path / "a", json_line), open_table(tmp_path / "b")):
         sink.write(frame_result(result))
         sink.close()
     assert (tmp_path / "a").read_text() == ""
@@ -72,7 +73,7 @@ def test_where_nothing_was_found_nothing_is_written(
 
 
 def test_table_rows(tmp_path: Path, frame_result: MakeResult) -> None:
-    table = CsvTable(tmp_path / "out.csv")
+    table = open_table(tmp_path / "out.csv")
     table.write(frame_result([FACE, FACE], index=3, pts=0.12))
     table.write(frame_result(Reading('a "b", c', 0.5)))
     table.write(frame_result(Embedding(np.array([0.5, -0.25], np.float32))))
@@ -87,10 +88,10 @@ def test_table_rows(tmp_path: Path, frame_result: MakeResult) -> None:
     assert rows[3]["vector"] == "0.5 -0.25"
 
 
-@pytest.mark.parametrize("sink", [JsonLines, CsvTable])
-def test_a_full_disk_is_reported(sink: Any, frame_result: MakeResult) -> None:
+@pytest.mark.parametrize("sink", [SINKS["jsonl"], SINKS["csv"]])
+def test_a_full_disk_is_reported(sink: SinkKind, frame_result: MakeResult) -> None:
     with pytest.raises(EdgecnnError, match="cannot write /dev/full: No space left on device"):
-        sink(Path("/dev/full")).write(frame_result([FACE]))
+        sink.open(Path("/dev/full"), StreamInfo()).write(frame_result([FACE]))
 
 
 def test_what_surely_cannot_be_written_is_refused_before_any_work(tmp_path: Path) -> None:
