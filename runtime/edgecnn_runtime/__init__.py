@@ -1,4 +1,4 @@
-"""The edgecnn runtime: bundles in, camera frames in, results out; no torch in it.
+"""The edgecnn runtime: loads bundles and turns camera frames into results, without torch.
 
 from edgecnn_runtime import load
 model = load("digits.edge")

@@ -1,9 +1,9 @@
 """YAML and JSON → typed values; an error names the file, the line and the key.
 
-The text is hostile until validated: it is capped in size and depth, aliases and tags are refused,
-and nothing in it is ever constructed but text, numbers, true/false, null, lists and mappings.
-Scalars follow the YAML 1.2 core schema, read by what the key expects: where text is expected,
-``no``, ``1.50`` and ``640`` stay what was written.
+The text is not trusted until it is validated: its size and depth are limited, aliases and tags are
+refused, and only text, numbers, true/false, null, lists and mappings are constructed. Scalars
+follow the YAML 1.2 core schema, read by what the key expects: where the key expects text, ``no``,
+``1.50`` and ``640`` stay text.
 """
 
 import re
@@ -39,10 +39,15 @@ T = TypeVar("T")
 
 
 def load_yaml(path: str | Path, kind: type[T]) -> T:
-    """Read a YAML file as ``kind``, a msgspec Struct.
+    """Read a YAML file.
 
-    Raises ConfigError, whose message starts ``FILE:LINE: KEY``, for a file that cannot be read,
-    is no YAML, or does not fit ``kind``.
+    Args:
+        path: The file.
+        kind: The msgspec Struct that it must fit.
+
+    Raises:
+        ConfigError: It cannot be read, is not YAML, or does not fit ``kind``; the message begins
+            ``FILE:LINE: KEY``.
     """
     path = Path(path)
     try:
@@ -51,7 +56,7 @@ def load_yaml(path: str | Path, kind: type[T]) -> T:
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
     if len(raw) > SIZE_LIMIT:
-        raise ConfigError(f"{path}: over {SIZE_LIMIT >> 10} KiB: this is no settings file")
+        raise ConfigError(f"{path}: over {SIZE_LIMIT >> 10} KiB: this is not a settings file")
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -61,7 +66,16 @@ def load_yaml(path: str | Path, kind: type[T]) -> T:
 
 
 def parse_yaml(text: str, kind: type[T], where: str) -> T:
-    """Validate YAML text as ``kind``; ``where`` names it in errors. Raises ConfigError."""
+    """Validate YAML text.
+
+    Args:
+        text: The YAML.
+        kind: The msgspec Struct that it must fit.
+        where: Names the text in errors.
+
+    Raises:
+        ConfigError: It is not YAML or does not fit ``kind``.
+    """
     reader = _Reader(where)
     value = reader.read(text, inspect.type_info(kind))
     try:
@@ -72,7 +86,16 @@ def parse_yaml(text: str, kind: type[T], where: str) -> T:
 
 
 def from_plain(value: Any, kind: Any, where: str) -> Any:
-    """Validate plain values (parsed JSON, a checkpoint's spec) as ``kind``. Raises ConfigError."""
+    """Validate plain values, such as parsed JSON or a checkpoint's spec.
+
+    Args:
+        value: Mappings, lists and scalars.
+        kind: The type that they must fit.
+        where: Names the value in errors.
+
+    Raises:
+        ConfigError: It does not fit ``kind``.
+    """
     try:
         return msgspec.convert(value, kind)
     except msgspec.ValidationError as error:
@@ -99,7 +122,7 @@ class _Reader:
         return {} if node is None else self._build(node, (), [kind])
 
     def _check(self, text: str) -> None:
-        """Refuse what could grow or run, before a tree is made of it."""
+        """Refuse aliases, tags and deep nesting before a tree is made of the text."""
         depth = 0
         for event in yaml.parse(text, Loader=yaml.BaseLoader):
             if isinstance(event, yaml.AliasEvent):
@@ -131,7 +154,7 @@ class _Reader:
                 raise self._error(name.start_mark, f"{dotted_path(key)}a key must be plain text")
             child = (*key, name.value)
             if name.value in built:
-                problem = f"{dotted_path(child)}said twice, first in line {self.lines[child]}"
+                problem = f"{dotted_path(child)}set twice, first in line {self.lines[child]}"
                 raise self._error(name.start_mark, problem)
             if known and name.value not in known:
                 problem = dotted_path(child) + unknown_key_message(name.value, known)
@@ -145,9 +168,9 @@ class _Reader:
 
 
 def _scalar(text: str, kinds: list[inspect.Type]) -> Any:
-    """A plain scalar, kept as text where its value is not what is wanted but text is."""
+    """The value of a plain scalar; text if the key expects text and no value of that type."""
     value = _core(text)
-    wanted: dict[type, tuple[type, ...]] = {
+    accepting: dict[type, tuple[type, ...]] = {
         bool: (inspect.BoolType,),
         int: (inspect.IntType, inspect.FloatType),
         float: (inspect.FloatType,),
@@ -155,14 +178,14 @@ def _scalar(text: str, kinds: list[inspect.Type]) -> Any:
         str: (),
     }
     alternatives = [inner for kind in kinds for inner in without_optional(kind)]
-    if any(isinstance(kind, (inspect.AnyType, *wanted[type(value)])) for kind in alternatives):
+    if any(isinstance(kind, (inspect.AnyType, *accepting[type(value)])) for kind in alternatives):
         return value
     text_types = (inspect.StrType, inspect.LiteralType)
     return text if any(isinstance(kind, text_types) for kind in alternatives) else value
 
 
 def _core(text: str) -> Any:
-    """YAML 1.2's core schema; numbers that are not finite stay text."""
+    """A scalar by YAML 1.2's core schema; numbers that are not finite stay text."""
     if NULL.fullmatch(text):
         return None
     if BOOL.fullmatch(text):

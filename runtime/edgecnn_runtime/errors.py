@@ -1,10 +1,10 @@
 """Every error edgecnn raises on purpose, and the exit code its commands end with.
 
-    EdgecnnError                    1   anything else that stopped it (disk full)
-    ├── UsageError                  2   a flag, a key, a path or a value that cannot be meant
-    │   └── ConfigError             2   the same, in a YAML file: names file, line and key
-    ├── VerificationError           3   measured, and not good enough
-    │   ├── BundleError             3   a bundle that is not what its manifest says
+    EdgecnnError                    1   anything else, such as a full disk
+    ├── UsageError                  2   a flag, key, path or value that cannot be right
+    │   └── ConfigError             2   the same in a YAML file: names file, line and key
+    ├── VerificationError           3   something was measured and is not good enough
+    │   ├── BundleError             3   a bundle that differs from its manifest
     │   └── SelfTestError           3   a backend does not reproduce the golden outputs here
     ├── UnsupportedModelError       4   a model this version cannot take
     │   ├── CheckpointError         4   the checkpoint is damaged or does not fit its architecture
@@ -17,19 +17,23 @@ Each message says what happened, where, and what to type next.
 
 
 class EdgecnnError(Exception):
-    """The root of the tree; ``exit_code`` is what a command that meets it ends with."""
+    """The base of all errors.
+
+    Attributes:
+        exit_code: The exit code of a command that ends with this error.
+    """
 
     exit_code = 1
 
 
 class UsageError(EdgecnnError):
-    """A flag, a key, a path or a value that cannot be meant."""
+    """A flag, key, path or value that cannot be right."""
 
     exit_code = 2
 
 
 class ConfigError(UsageError):
-    """A YAML or JSON value that cannot be meant; the message names file, line and key."""
+    """A YAML or JSON value that cannot be right; the message names file, line and key."""
 
 
 class VerificationError(EdgecnnError):
@@ -39,7 +43,7 @@ class VerificationError(EdgecnnError):
 
 
 class BundleError(VerificationError):
-    """A bundle that is not what its manifest says, or that cannot be trusted."""
+    """A bundle that differs from its manifest, or that cannot be trusted."""
 
 
 class SelfTestError(VerificationError):
@@ -53,7 +57,7 @@ class UnsupportedModelError(EdgecnnError):
 
 
 class CheckpointError(UnsupportedModelError):
-    """A checkpoint that is damaged, or does not fit its architecture."""
+    """A checkpoint that is damaged or does not fit its architecture."""
 
 
 class UntrustedError(UnsupportedModelError):
@@ -61,7 +65,7 @@ class UntrustedError(UnsupportedModelError):
 
 
 class BackendMissingError(EdgecnnError):
-    """An inference engine, or an extra, that is not installed here."""
+    """An inference engine or an extra that is not installed here."""
 
     exit_code = 5
 

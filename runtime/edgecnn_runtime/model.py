@@ -1,4 +1,4 @@
-"""A bundle, loaded: frames in, results out.
+"""A loaded bundle: frames in, results out.
 
 model = load("plate-reader.edge")
 reading = model(frame)              # uint8[H,W,3] BGR
@@ -30,7 +30,7 @@ from edgecnn_runtime.types import Box, Frame, Pixels, Result, Tensors
 from edgecnn_runtime.verification.selftest import ensure_selftest
 
 FALLBACK_ERRORS = (SelfTestError, UnsupportedModelError, BackendMissingError)
-"""What lets ``load`` go on to the next candidate; a damaged bundle does not."""
+"""Errors after which ``load`` tries the next candidate; a damaged bundle is not among them."""
 
 log = logging.getLogger(__name__)
 
@@ -49,18 +49,33 @@ def load(
 ) -> "Model":
     """Open a bundle on the best backend that reproduces its golden outputs here.
 
-    What ``edgecnn bench BUNDLE --select`` measured on this machine comes first; without it, what
-    processors of this kind do well. Loading never measures.
+    Candidates that ``edgecnn bench BUNDLE --select`` measured on this machine are tried first, the
+    fastest first; without a measurement, a rule for this kind of processor orders them. Loading
+    never measures. A backend that fails is refused with a warning, and the next one is tried;
+    ``model.choice`` lists the refused ones.
 
-    backend, artifact, precision, threads: instead of what would be chosen; "" and 0 choose.
-    batch: the most frames one inference takes. Every buffer has that size, and so has the work.
-    cache_dir: where what was learnt here is kept (default: the user's or service's state folder).
-    digest: refuse any other content than this, as ``edgecnn inspect`` prints it.
-    self_test: replay the golden pictures first; the result is kept in ``cache_dir``.
+    Args:
+        bundle: The folder ``NAME.edge``.
+        backend: Use only this backend; "" for any.
+        artifact: Use only this artifact, such as ``fp32`` or ``int8-cpu``; "" for any.
+        precision: Use only this precision, such as ``f32``; "" for any.
+        threads: Use this number of threads; 0 for any.
+        batch: The most frames of one inference. All buffers have this size, and each inference
+            costs as much as a full one.
+        cache_dir: Where choices, built engines and self-test results are stored (default: the
+            user's or service's state folder).
+        digest: Refuse any other content; ``edgecnn inspect`` prints it.
+        self_test: Replay the golden pictures first, unless a stored result says that they pass.
 
-    A backend that fails is refused with a warning, and the next one is tried; ``model.choice``
-    tells. Raises UsageError for what cannot be meant, BundleError for a damaged bundle, and the
-    last backend's own error (SelfTestError, BackendMissingError, …) where none is left.
+    Returns:
+        The model; close it, or use it as a context manager.
+
+    Raises:
+        UsageError: An argument cannot be right, or there is no such bundle.
+        BundleError: The bundle is damaged.
+        SelfTestError: No candidate reproduces the golden outputs here.
+        BackendMissingError: The only backend left is not installed.
+        UnsupportedModelError: The only backend left does not take the model.
     """
     opened = open_bundle(bundle, digest=digest)
     cache = Path(cache_dir) if cache_dir is not None else default_cache_dir()
@@ -100,7 +115,21 @@ def open_model(
     cache_dir: Path | None = None,
     self_test: bool = True,
 ) -> "Model":
-    """Open exactly this candidate. Raises what its backend or its self-test raises."""
+    """Open exactly this candidate.
+
+    Args:
+        bundle: The opened bundle.
+        candidate: Artifact, backend, precision and threads.
+        batch: The most frames of one inference.
+        cache_dir: As in ``load``.
+        self_test: As in ``load``.
+
+    Raises:
+        UsageError: The model does not take this batch size.
+        SelfTestError: The candidate does not reproduce the golden outputs here.
+        BackendMissingError: The backend is not installed.
+        UnsupportedModelError: The backend does not take the model.
+    """
     allowed = bundle.manifest.model.batch
     if allowed is not None and batch not in allowed:
         sizes = ", ".join(map(str, allowed))
@@ -130,14 +159,18 @@ class Model:
     """A model on its backend. Not thread-safe: one model, one thread at a time.
 
     Attributes:
-        manifest: What the bundle says of itself.
-        spec: What the model takes and gives.
+        manifest: The bundle's manifest.
+        spec: What the model takes and returns.
         choice: What it runs on, and why; printable.
         batch_size: How many frames one inference takes.
     """
 
     def __init__(self, manifest: Manifest, backend: Backend, choice: Choice) -> None:
-        """Raises BundleError where the decoder does not fit the outputs."""
+        """Use an opened backend; ``load`` is the usual way to a model.
+
+        Raises:
+            BundleError: The decoder does not fit the outputs.
+        """
         self.manifest = manifest
         self.spec = manifest.model
         self.choice = choice
@@ -147,25 +180,39 @@ class Model:
         self._decoder = make_decoder(self.spec)
 
     def __call__(self, frame: Pixels | Frame, roi: Roi | None = None) -> Result:
-        """The result for one frame, or for its part ``roi`` (x, y, width, height).
+        """The result for one frame, or for a part of it.
 
-        frame: uint8[H,W,3] BGR, read only during the call. Coordinates in the result are pixels
-        of the whole frame. Raises UsageError for any other array, and a roi outside the frame.
+        Args:
+            frame: uint8[H,W,3] BGR, read only during the call.
+            roi: The part: x, y, width, height in pixels; None for all of the frame.
+
+        Returns:
+            The result; its coordinates are pixels of the whole frame.
+
+        Raises:
+            UsageError: ``frame`` is any other array, or ``roi`` is not inside it.
         """
         geometry = self.prepare(frame, 0, roi)
         return self.decode(self.infer(), 0, geometry)
 
     def batch(self, frames: Sequence[Pixels | Frame]) -> list[Result]:
-        """One result a frame, ``batch_size`` frames an inference; sizes may differ."""
+        """One result per frame, with ``batch_size`` frames per inference.
+
+        Args:
+            frames: uint8[H,W,3] BGR each; their sizes may differ.
+        """
         return list(self._batches((frame, None) for frame in frames))
 
     def crops(
         self, frame: Pixels | Frame, boxes: Sequence[Box], *, margin: float = 0.0
     ) -> list[Result]:
-        """One result a box, cut from the full frame: the second stage after a detector.
+        """One result per box, cut from the full frame: the second stage after a detector.
 
-        margin: how much to add on every side, as a share of the box's size. What leaves the frame
-        is cut off; a box that lies outside altogether reads the nearest pixel of the frame.
+        Args:
+            frame: uint8[H,W,3] BGR.
+            boxes: In pixels of the frame. They are clipped at its edge; a box that is completely
+                outside gets the nearest pixel.
+            margin: What to add on every side, as a fraction of the box's size.
         """
         pixels = frame.pixels if isinstance(frame, Frame) else frame
         check_frame(pixels)
@@ -175,14 +222,15 @@ class Model:
         )
 
     def prepare(self, frame: Pixels | Frame, slot: int = 0, roi: Roi | None = None) -> Geometry:
-        """The first of three steps: fit a frame into a slot of the backend's input."""
+        """The first of three steps: resize a frame into a slot of the backend's input."""
         pixels = frame.pixels if isinstance(frame, Frame) else frame
         return self._preprocessor.load_frame(pixels, slot, roi)
 
     def infer(self) -> Tensors:
-        """The second step: run the engine on what was prepared.
+        """The second step: run the engine on the prepared slots.
 
-        The arrays are the backend's own, valid until the next call.
+        Returns:
+            The backend's own arrays, valid until the next call.
         """
         if self._backend is None:
             raise UsageError("this model is closed: load() it again")
@@ -213,7 +261,14 @@ class Model:
 
 
 def crop_region(box: Box, width: int, height: int, margin: float = 0.0) -> Roi:
-    """The whole pixels a box touches, with a margin, cut at the frame; at least one pixel."""
+    """The whole pixels that a box touches, clipped at the frame; at least one pixel.
+
+    Args:
+        box: In pixels of the frame.
+        width: Of the frame.
+        height: Of the frame.
+        margin: What to add on every side, as a fraction of the box's size.
+    """
     dx, dy = margin * (box.x2 - box.x1), margin * (box.y2 - box.y1)
     x1 = min(max(math.floor(box.x1 - dx), 0), width - 1)
     y1 = min(max(math.floor(box.y1 - dy), 0), height - 1)

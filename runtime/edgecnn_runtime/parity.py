@@ -1,8 +1,8 @@
-"""How closely outputs follow a reference, after what they have in common is taken away.
+"""How closely outputs follow a reference, after the mean output is subtracted.
 
-With random weights, or outputs that hardly change, two unrelated photographs already agree to a
-cosine of 0.99. So the reference's mean output over the pictures is subtracted from both sides, and
-what is compared is the answer to this picture and not to pictures in general.
+With random weights, or with outputs that hardly change, the outputs for two unrelated photographs
+have a cosine of 0.99. So the reference's mean output over the pictures is subtracted from both
+sides; what is compared is the answer to this picture and not to pictures in general.
 """
 
 from typing import Any, NamedTuple
@@ -14,16 +14,22 @@ from edgecnn_runtime.bundle.manifest import Parity
 
 LIMIT_DB = 200.0
 NOISE_FLOOR = 1e-3
-"""A centered output under this share of the mean output is drowned by float32 rounding. Below it,
-errors are held against the floor instead."""
+"""A centered output under this fraction of the mean output is lost in float32 rounding. Below it,
+errors are compared with the floor instead."""
 PER_IMAGE_FLOOR = 1e-2
-"""The same for one picture whose output happens to be the mean one, against all pictures."""
+"""The same for one picture whose output is close to the mean output, relative to all pictures."""
 
 
 def parity(reference: NDArray[Any], got: NDArray[Any]) -> Parity:
-    """Compare two [N,…] outputs for the same N pictures; the smallest cosine over the pictures.
+    """Compare two outputs for the same pictures.
 
-    An output that is not finite, or has another shape, is as far off as can be.
+    Args:
+        reference: [N,…], the outputs of the reference.
+        got: [N,…], the outputs to compare.
+
+    Returns:
+        The largest difference, the smallest centered cosine over the pictures, and the SNR over
+        all of them. An output that is not finite or has another shape gets the worst values.
     """
     if reference.shape != got.shape or not np.isfinite(got).all():
         return Parity(max_abs=float(np.finfo(np.float32).max), cosine=-1.0, snr_db=-LIMIT_DB)
@@ -39,9 +45,15 @@ def parity(reference: NDArray[Any], got: NDArray[Any]) -> Parity:
 
 
 def snr_db(reference: NDArray[Any], got: NDArray[Any]) -> float:
-    """10·log10 of the reference's centered power over the error's, over all pictures; ±200 at most.
+    """Signal-to-noise ratio in dB: 10·log10 of the centered reference's power over the error's.
 
-    reference, got: [N,…] for the same N pictures; the mean over N is subtracted from both.
+    Args:
+        reference: [N,…], the outputs of the reference for N pictures; the mean over N is
+            subtracted from both.
+        got: [N,…], the outputs to compare.
+
+    Returns:
+        Over all pictures, from -200 to 200.
     """
     if reference.shape != got.shape or not np.isfinite(got).all():
         return -LIMIT_DB
@@ -49,9 +61,14 @@ def snr_db(reference: NDArray[Any], got: NDArray[Any]) -> float:
 
 
 def input_sensitivity(reference: NDArray[Any]) -> float:
-    """How much an [N,…] output changes with the picture: centered over mean length.
+    """How much an output changes with the picture.
 
-    Under ``NOISE_FLOOR`` it says so little that agreement proves nothing.
+    Args:
+        reference: [N,…], the outputs for N pictures.
+
+    Returns:
+        The mean length of the centered outputs over the length of the mean output. Under
+        ``NOISE_FLOOR`` the output changes so little that agreement proves nothing.
     """
     centered = float(np.mean([power.signal**0.5 for power in _powers(reference, reference)]))
     length = _floor(reference) / NOISE_FLOOR
@@ -59,7 +76,7 @@ def input_sensitivity(reference: NDArray[Any]) -> float:
 
 
 def cosine_text(cosine: float) -> str:
-    """A cosine to eight digits, never rounded up: 0.99999999 is the most anyone is told."""
+    """A cosine to eight digits, never rounded up: at most 0.99999999."""
     return f"{min(np.floor(cosine * 1e8) / 1e8, 0.99999999):.8f}"
 
 
@@ -92,12 +109,12 @@ def _powers(reference: NDArray[Any], got: NDArray[Any]) -> list[_Power]:
 
 
 def _dot(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
-    """On this thread: a BLAS that wakes its workers for each product takes ten times as long."""
+    """On this thread: a BLAS that wakes its threads for each product takes ten times as long."""
     return float(np.einsum("i,i->", one, other))
 
 
 def _cosine(power: _Power, quiet: float) -> float:
-    """Between the centered reference and the centered output, by the sine: exact close to one."""
+    """Cosine of the centered outputs, computed by the sine, which is exact close to one."""
     signal, error, product, _ = power
     if signal <= quiet**2:
         return 1.0 if error == 0 else max(-1.0, 1 - error / (2 * quiet**2)) if quiet else -1.0

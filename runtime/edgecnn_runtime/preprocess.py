@@ -1,9 +1,9 @@
 """From a camera's frame to the model's input, and back; all in uint8.
 
 A frame (or a part of it) is resized straight into a slot of the backend's own input buffer: one
-pass over the pixels, no copy, no allocation. Nothing else is preprocessing: color order, scale
-and mean are inside the artifact. Export calibrates and verifies through this very module, so
-training and deployment cannot disagree about it.
+pass over the pixels, no copy, no allocation. There is no other preprocessing, because color order,
+scale and mean are inside the artifact. Export calibrates and verifies with this module, so training
+and deployment cannot disagree.
 """
 
 import math
@@ -26,19 +26,24 @@ Rect: TypeAlias = tuple[int, int, int, int]
 """x1, y1, x2, y2 in whole pixels; x2 and y2 are exclusive."""
 
 GEOMETRIES = 64
-"""How many geometries are remembered: cameras × regions that one model serves."""
+"""How many geometries are cached: cameras × regions that one model serves."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Geometry:
-    """Where a picture lies in the model's input: frame = input · gain + shift, a coordinate.
+    """Where a picture is in the model's input: for each coordinate, frame = input · gain + shift.
 
     Coordinates are measured from the outer corner of the first pixel, so resizing is a pure scale.
 
-    width, height: of the frame.
-    source: the part of the frame that is read. target: the part of the input it fills.
-    gain, shift: float32[4], for x, y, x, y. limit: float32[4], the frame's size likewise.
-    interpolation: OpenCV's constant.
+    Attributes:
+        width: Of the frame, in pixels.
+        height: Of the frame, in pixels.
+        source: The part of the frame that is read.
+        target: The part of the input that it fills.
+        gain: float32[4], for x, y, x, y.
+        shift: float32[4], for x, y, x, y, in frame pixels.
+        limit: float32[4], the frame's width, height, width, height.
+        interpolation: OpenCV's constant.
     """
 
     width: int
@@ -51,27 +56,53 @@ class Geometry:
     interpolation: int
 
     def boxes_to_frame(self, boxes: Floats) -> Floats:
-        """float32[K,4] x1, y1, x2, y2 in input pixels → in the frame, cut at its edge; in place."""
+        """Convert boxes to frame pixels, clipped at the frame's edge.
+
+        Args:
+            boxes: float32[K,4], x1, y1, x2, y2 in input pixels; overwritten.
+
+        Returns:
+            ``boxes``.
+        """
         np.multiply(boxes, self.gain, out=boxes)
         np.add(boxes, self.shift, out=boxes)
         np.maximum(boxes, 0.0, out=boxes)
         return np.minimum(boxes, self.limit, out=boxes)
 
     def points_to_frame(self, points: Floats) -> Floats:
-        """float32[…,2] x, y in input pixels → frame pixels, also outside the frame; in place."""
+        """Convert points to frame pixels; they may be outside the frame.
+
+        Args:
+            points: float32[…,2], x, y in input pixels; overwritten.
+
+        Returns:
+            ``points``.
+        """
         np.multiply(points, self.gain[:2], out=points)
         return np.add(points, self.shift[:2], out=points)
 
     def points_to_input(self, points: Floats) -> Floats:
-        """float32[…,2] x, y in frame pixels → input pixels; the inverse of ``points_to_frame``."""
+        """The inverse of ``points_to_frame``.
+
+        Args:
+            points: float32[…,2], x, y in frame pixels.
+
+        Returns:
+            A new array in input pixels.
+        """
         return (points - self.shift[:2]) / self.gain[:2]
 
 
 class Preprocessor:
-    """Fits frames into a batch of input slots. Not thread-safe: it writes into one buffer."""
+    """Resizes frames into the slots of an input buffer. Not thread-safe."""
 
     def __init__(self, spec: Input, pixels: Pixels) -> None:
-        """pixels: uint8[N,height,width,3], the buffer to write into; stays the caller's."""
+        """Prepare for one buffer.
+
+        Args:
+            spec: What the model takes.
+            pixels: uint8[N,height,width,3], the buffer to write into; owned by the caller.
+        """
         if pixels.shape[1:] != (spec.height, spec.width, 3) or pixels.dtype != np.uint8:
             raise ValueError(f"the buffer is {pixels.dtype}{list(pixels.shape)}")
         self._slots = list(pixels)
@@ -80,10 +111,18 @@ class Preprocessor:
         self._fit = lru_cache(GEOMETRIES)(partial(compute_geometry, spec))
 
     def load_frame(self, frame: Pixels, slot: int = 0, roi: Roi | None = None) -> Geometry:
-        """Fit ``frame``, or its part ``roi``, into a slot.
+        """Resize a frame, or a part of it, into a slot.
 
-        frame: uint8[H,W,3] BGR; rows may be strided. Read only during the call.
-        Raises UsageError for anything else, and for a roi that is not inside the frame.
+        Args:
+            frame: uint8[H,W,3] BGR; rows may be strided. Read only during the call.
+            slot: Which picture of the buffer is written.
+            roi: The part of the frame; None for all of it.
+
+        Returns:
+            Where the frame is in the slot.
+
+        Raises:
+            UsageError: ``frame`` is anything else, or ``roi`` is not inside it.
         """
         check_frame(frame)
         height, width = frame.shape[:2]
@@ -103,7 +142,7 @@ class Preprocessor:
 
 
 def prepare(spec: Input, frames: Sequence[Pixels]) -> Pixels:
-    """Fit frames into a new uint8[N,height,width,3], owned by the caller."""
+    """Resize frames into a new uint8[N,height,width,3], owned by the caller."""
     pixels = np.empty((len(frames), spec.height, spec.width, 3), np.uint8)
     preprocessor = Preprocessor(spec, pixels)
     for slot, frame in enumerate(frames):
@@ -112,7 +151,17 @@ def prepare(spec: Input, frames: Sequence[Pixels]) -> Pixels:
 
 
 def compute_geometry(spec: Input, width: int, height: int, roi: Roi | None = None) -> Geometry:
-    """The geometry of a width × height frame, or of its part ``roi``, in the model's input."""
+    """Where a frame, or a part of it, is in the model's input.
+
+    Args:
+        spec: What the model takes.
+        width: Of the frame, in pixels.
+        height: Of the frame, in pixels.
+        roi: The part of the frame; None for all of it.
+
+    Raises:
+        UsageError: ``roi`` is not inside the frame.
+    """
     x, y, w, h = (0, 0, width, height) if roi is None else _inside(roi, width, height)
     source, target = (0, 0, w, h), (0, 0, spec.width, spec.height)
     if spec.resize == "letterbox":
@@ -124,13 +173,17 @@ def compute_geometry(spec: Input, width: int, height: int, roi: Roi | None = Non
 
 
 def identity_geometry(spec: Input) -> Geometry:
-    """The geometry of pixels that are the model's input already, as golden pictures are."""
+    """The geometry of pixels that have the model's input size already, such as golden pictures."""
     size = (0, 0, spec.width, spec.height)
     return _geometry(spec, spec.width, spec.height, size, size)
 
 
 def check_frame(frame: Any) -> None:
-    """Raise UsageError, saying what to do, unless ``frame`` is a uint8[H,W,3] picture."""
+    """Check that a frame is uint8[H,W,3].
+
+    Raises:
+        UsageError: It is something else; the message says how to convert it.
+    """
     if not isinstance(frame, np.ndarray):
         hint = ": the picture could not be read" if frame is None else ""
         raise UsageError(
@@ -138,8 +191,8 @@ def check_frame(frame: Any) -> None:
         )
     if frame.dtype == np.uint8 and frame.ndim == 3 and frame.shape[2] == 3 and frame.size:
         return
-    found = f"{frame.dtype}{list(frame.shape)}"
-    raise UsageError(f"a frame is uint8[H,W,3] BGR, not {found}: {_remedy(frame)}")
+    actual = f"{frame.dtype}{list(frame.shape)}"
+    raise UsageError(f"a frame is uint8[H,W,3] BGR, not {actual}: {_remedy(frame)}")
 
 
 def _remedy(frame: "np.ndarray[Any, Any]") -> str:
@@ -176,10 +229,10 @@ def _letterbox(spec: Input, width: int, height: int) -> Rect:
 
 
 def _crop(spec: Input, width: int, height: int) -> Rect:
-    """The part of the picture a resize-then-center-crop would show, in whole pixels.
+    """The part of the picture that resizing and then center-cropping shows, in whole pixels.
 
-    Cutting first and resizing once gives the same picture for a fraction of the work, off by at
-    most half a frame pixel.
+    Cropping first and resizing once gives the same picture with a fraction of the work, to within
+    half a frame pixel.
     """
     resized_w = math.floor(spec.width / spec.crop_pct + 1e-6)
     resized_h = math.floor(spec.height / spec.crop_pct + 1e-6)

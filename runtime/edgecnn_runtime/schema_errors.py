@@ -1,4 +1,4 @@
-"""What a msgspec type wants at a key, and saying in plain words that something else was found."""
+"""What a msgspec type expects at a key, and errors in plain words where a value differs."""
 
 import difflib
 import re
@@ -9,7 +9,7 @@ import msgspec
 from msgspec import inspect
 
 Key: TypeAlias = tuple[str | int, ...]
-"""Where a value is: mapping keys and list indices from the root."""
+"""The place of a value: mapping keys and list indices from the root."""
 
 TYPE_NAMES = {
     "object": "keys and values",
@@ -32,24 +32,24 @@ def without_optional(kind: inspect.Type) -> list[inspect.Type]:
 
 
 def types_at(kinds: Iterable[inspect.Type], part: str | int) -> list[inspect.Type]:
-    """The types allowed under ``part``, with their metadata."""
-    found: list[inspect.Type] = []
+    """The types allowed at ``part`` of values of these types, with their metadata."""
+    types: list[inspect.Type] = []
     for kind in (inner for outer in kinds for inner in without_optional(outer)):
         if isinstance(kind, inspect.StructType):
-            found += [f.type for f in kind.fields if f.encode_name == part]
+            types += [f.type for f in kind.fields if f.encode_name == part]
         elif isinstance(kind, inspect.DictType):
-            found.append(kind.value_type)
+            types.append(kind.value_type)
         elif isinstance(kind, inspect.TupleType):
-            found += kind.item_types[part : part + 1] if isinstance(part, int) else ()
+            types += kind.item_types[part : part + 1] if isinstance(part, int) else ()
         elif isinstance(kind, inspect.CollectionType):
-            found.append(kind.item_type)
+            types.append(kind.item_type)
         elif isinstance(kind, inspect.AnyType):
-            found.append(kind)
-    return found
+            types.append(kind)
+    return types
 
 
 def allowed_keys(kinds: Iterable[inspect.Type]) -> list[str]:
-    """Every key a mapping may have; empty where any key is allowed, or none is known."""
+    """Every key that a mapping may have; empty where any key is allowed or none is known."""
     names: list[str] = []
     for kind in (inner for outer in kinds for inner in without_optional(outer)):
         if isinstance(kind, inspect.DictType | inspect.AnyType):
@@ -61,12 +61,12 @@ def allowed_keys(kinds: Iterable[inspect.Type]) -> list[str]:
 
 
 def unknown_key_message(name: str, known: list[str]) -> str:
-    """``no such key; did you mean mean?``, or the whole list where nothing is near."""
+    """``no such key; did you mean mean?``, or with all keys where none is similar."""
     return "no such key" + (suggestion(name, known) or f"; known here: {', '.join(known)}")
 
 
 def suggestion(word: str, known: Iterable[str]) -> str:
-    """``; did you mean X?``, or nothing."""
+    """``; did you mean X?``; empty where none is similar."""
     close = difflib.get_close_matches(word, list(known), n=1)
     return f"; did you mean {close[0]}?" if close else ""
 
@@ -78,7 +78,16 @@ def dotted_path(key: Key) -> str:
 
 
 def explain(error: msgspec.ValidationError, value: Any, kind: Any) -> tuple[Key, str]:
-    """Where ``value`` does not fit ``kind``, and why, in plain words."""
+    """Say where and why a value does not fit a type.
+
+    Args:
+        error: What msgspec raised.
+        value: The value.
+        kind: The type.
+
+    Returns:
+        The place of the part that does not fit, and the reason in plain words.
+    """
     message, _, path = str(error).partition(" - at ")
     key = _locate(path.strip("`"), value, kind)
     kinds: list[inspect.Type] = [inspect.type_info(kind)]
@@ -97,7 +106,7 @@ def value_at(value: Any, key: Key) -> Any:
 
 
 def description(kinds: Iterable[inspect.Type]) -> str:
-    """The first ``Meta(description=…)`` among types, or nothing."""
+    """The first ``Meta(description=…)`` among types; empty without one."""
     for kind in kinds:
         if isinstance(kind, inspect.Metadata):
             about = (kind.extra_json_schema or {}).get("description") or description([kind.type])
@@ -108,15 +117,15 @@ def description(kinds: Iterable[inspect.Type]) -> str:
     return ""
 
 
-def _plain_words(message: str, said: Any, kinds: list[inspect.Type]) -> str:
+def _plain_words(message: str, value: Any, kinds: list[inspect.Type]) -> str:
     if unknown := re.fullmatch(r"Object contains unknown field `(.*)`", message, re.DOTALL):
         return f"{unknown[1]}: {unknown_key_message(unknown[1], allowed_keys(kinds))}"
     inner = [member for kind in kinds for member in without_optional(kind)]
     choices = [str(v) for k in inner if isinstance(k, inspect.LiteralType) for v in k.values]
-    if choices and not isinstance(said, dict | list):
-        return f"cannot be {said!r}; one of {', '.join(choices)}{suggestion(str(said), choices)}"
+    if choices and not isinstance(value, dict | list):
+        return f"cannot be {value!r}; one of {', '.join(choices)}{suggestion(str(value), choices)}"
     if "matching regex" in message:
-        return f"cannot be {said!r}"
+        return f"cannot be {value!r}"
     if missing := re.fullmatch(r"Object missing required field `(.*)`", message):
         return f"lacks the key {missing[1]}"
     return re.sub(r"`([a-z |]+)`", _type_words, message.replace("Expected", "expected"))
@@ -128,7 +137,7 @@ def _type_words(match: re.Match[str]) -> str:
 
 
 def _locate(path: str, value: Any, kind: Any) -> Key:
-    """``$.a[0][...].b`` → ("a", 0, "name", "b"): msgspec does not say which key ``...`` is."""
+    """``$.a[0][...].b`` → ("a", 0, "name", "b"); msgspec does not name the key behind ``...``."""
     key: Key = ()
     for name, index in re.findall(r"\.([^.\[\]`]+)|\[(\d+|\.\.\.)\]", path):
         part: str | int = name
@@ -145,7 +154,7 @@ def _locate(path: str, value: Any, kind: Any) -> Key:
 
 
 def _fails(value: Any, key: Key, name: str, kind: Any) -> bool:
-    """Whether the value is still refused when the mapping at ``key`` holds only ``name``."""
+    """Whether the value is still refused when the mapping at ``key`` has only ``name``."""
     try:
         msgspec.convert(_keep_only(value, key, name), kind)
     except msgspec.ValidationError:

@@ -81,7 +81,7 @@ def test_free_values_follow_the_core_schema() -> None:
         ("name: a\nmaen: [1]", "site.yaml:2: maen: no such key; did you mean mean?"),
         ("zzzz: 1", "known here: name, mean, size"),
         ("cameras:\n  a:\n    ulr: x", "site.yaml:3: cameras.a.ulr: no such key; did you mean url"),
-        ("name: a\nname: b", "site.yaml:2: name: said twice, first in line 1"),
+        ("name: a\nname: b", "site.yaml:2: name: set twice, first in line 1"),
         ("mean:\n - 1\n - x", "site.yaml:3: mean[1]: expected a number, got text"),
         ("\nmean: 4", "site.yaml:2: mean: expected a list, got a whole number"),
         ("size: 640", "site.yaml:1: size: cannot be '640' – WIDTHxHEIGHT"),

@@ -194,7 +194,7 @@ def test_what_cannot_be_meant_is_said(digits: Path, two_classes: Path, tmp_path:
     out = tmp_path / "a.pt"
     with pytest.raises(UsageError, match="known: mnist_net"):
         run(digits, out, model="resnet")
-    with pytest.raises(UsageError, match="2 classes apart, not 10"):
+    with pytest.raises(UsageError, match="has 2 classes, not 10"):
         run(digits, out, model="binary_cnn")
     with pytest.raises(UsageError, match="at least 18 pixels, not 12"):
         run(digits, out, size=12)
