@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 EXAMPLE = """\
   edgecnn export model.pt
-      a checkpoint saved with edgecnn.save_checkpoint: it says the rest itself
+      a checkpoint saved with edgecnn.save_checkpoint: it contains all settings
   edgecnn export weights.safetensors --arch timm.models:mobilenetv3_large_100 --images photos/
       a state dict, its architecture, and pictures to verify with
   edgecnn export yolov8n.onnx --input 640x384 --task detect --preset unit --labels coco.txt
@@ -29,16 +29,16 @@ EXAMPLE = """\
   edgecnn export model.pt --int8 --calib photos/ --eval-data labeled/
       INT8 too, for CPUs and TensorRT, losing at most half a point of accuracy
   edgecnn export --spec model.yaml --out gate.edge --overwrite
-      the same settings as YAML keys (crop-pct is crop_pct); flags go before them"""
+      the same settings as YAML keys (crop-pct is crop_pct); flags override them"""
 TERMINATED = 143
-"""As a shell counts SIGTERM; leaving this way removes what was half written."""
+"""A shell's exit code for SIGTERM; leaving this way removes an unfinished bundle."""
 GROUPS = {
     "the model": ("spec", "arch", "arch_args", "trust_pickle"),
-    "what it is fed": (
+    "its input": (
         "input", "mean", "std", "preset", "color", "resize", "interpolation", "crop_pct", "pad",
         "pad_position",
     ),
-    "what it says": ("task", "head", "labels", "score", "iou", "decode"),
+    "its output": ("task", "head", "labels", "score", "iou", "decode"),
     "verification": ("images", "backends", "reduced"),
     "INT8": ("int8", "calib", "eval_data", "targets", "max_drop", "method", "work_dir"),
     "the bundle": ("out", "name", "overwrite", "batch", "opset"),
@@ -81,7 +81,7 @@ def _print(result: "ExportResult", console: "Console") -> None:
 
     table = plain_table()
     for heading in ("artifact", "engine"):
-        table.add_column(heading, overflow="fold")  # where it is narrow, figures stay whole
+        table.add_column(heading, overflow="fold")  # in a narrow terminal figures stay whole
     for heading in ("size", "cosine", "SNR", "agree"):
         table.add_column(heading, no_wrap=True, justify="right")
     for check in result.checks:
@@ -95,14 +95,14 @@ def _print(result: "ExportResult", console: "Console") -> None:
             f"{check.comparison.agreement:.0%}",
         )
     console.print(table)
-    for one in result.int8.results:
-        if one.passed:
+    for target in result.int8.results:
+        if target.passed:
             console.print(
-                f"[green]✓[/] int8-{one.target}: {escape_markup(one.best.verdict.text)}; "
-                f"{len(one.returned)} of {len(one.layers)} layers in float",
+                f"[green]✓[/] int8-{target.target}: {escape_markup(target.best.verdict.text)}; "
+                f"{len(target.returned)} of {len(target.layers)} layers in float",
                 highlight=False,
             )
-    unmet = tuple(f"int8-{one.target} was not made" for one in result.int8.unmet)
+    unmet = tuple(f"int8-{target.target} was not made" for target in result.int8.unmet)
     for warning in result.warnings:
         style = "bold yellow" if warning.startswith("ASSUMED") else "yellow"
         mark = "[red]✗[/]" if unmet and warning.startswith(unmet) else f"[{style}]![/]"
@@ -127,5 +127,5 @@ def _as_json(result: "ExportResult") -> dict[str, object]:
         "warnings": list(result.warnings),
         "seconds": result.seconds,
         "manifest": msgspec.to_builtins(manifest),
-        "unmet": {one.target: one.best.verdict.text for one in result.int8.unmet},
+        "unmet": {target.target: target.best.verdict.text for target in result.int8.unmet},
     }

@@ -68,8 +68,8 @@ def run(args: argparse.Namespace) -> int:
     if args.images:
         from edgecnn_export.verification.images import list_pictures, read_pictures
 
-        album = read_pictures(args.images, list_pictures(args.images), args.count)
-        frames = list(album.frames) if album else []
+        pictures = read_pictures(args.images, list_pictures(args.images), args.count)
+        frames = list(pictures.frames) if pictures else []
     bundle = open_bundle(args.bundle)
     if args.transform:
         check_transform(args.transform)
@@ -93,14 +93,14 @@ def _as_json(
 ) -> dict[str, Any]:
     import msgspec
 
-    found: dict[str, Any] = {
+    plain: dict[str, Any] = {
         "bundle": path,
         "digest": bundle.digest,
         "verdicts": [msgspec.to_builtins(v) | {"passed": v.passed} for v in verdicts],
     }
     if drift is not None:
-        found["transform"] = msgspec.to_builtins(drift) | {"passed": drift.passed}
-    return found
+        plain["transform"] = msgspec.to_builtins(drift) | {"passed": drift.passed}
+    return plain
 
 
 def _print(verdicts: "list[BackendCheck]", pictures: int) -> None:
@@ -135,7 +135,7 @@ def _print_untried(bundle: "Bundle", verdicts: "list[BackendCheck]") -> None:
     from rich.console import Console
 
     tried = {verdict.artifact for verdict in verdicts}
-    files = [one.file for one in bundle.manifest.artifacts if one.file not in tried]
+    files = [a.file for a in bundle.manifest.artifacts if a.file not in tried]
     if files:
         console = Console(emoji=False)
         console.print(
@@ -156,8 +156,8 @@ def _golden(verdict: "BackendCheck") -> list[str]:
 
 
 def _compared(verdict: "BackendCheck") -> list[str]:
-    found = verdict.comparison
-    if found is None:
+    comparison = verdict.comparison
+    if comparison is None:
         return ["reference" if verdict.passed else "", ""]
-    worst = min(found.parity.values(), key=lambda parity: parity.snr_db)
-    return [f"{worst.snr_db:.1f}", f"{found.agreement:.0%}"]
+    worst = min(comparison.parity.values(), key=lambda parity: parity.snr_db)
+    return [f"{worst.snr_db:.1f}", f"{comparison.agreement:.0%}"]

@@ -1,4 +1,4 @@
-"""``edgecnn verify --transform``: the differential test, and how it is told."""
+"""``edgecnn verify --transform``: the differential test and its output."""
 
 import argparse
 from collections.abc import Sequence
@@ -14,11 +14,15 @@ if TYPE_CHECKING:
     from edgecnn_runtime.bundle.bundle import Bundle
 
 SHOWN = 24
-"""Rows of the table at most: the pictures that drift most."""
+"""The most rows of the table: the pictures that drift most."""
 
 
 def check_transform(name: str) -> None:
-    """Import it, before anything takes time. Raises UsageError where that cannot be done."""
+    """Import a transform before anything takes time.
+
+    Raises:
+        UsageError: It cannot be imported.
+    """
     from edgecnn_export.transform_check import load_transform
 
     load_transform(name)
@@ -46,50 +50,50 @@ def run_transform(args: argparse.Namespace, bundle: "Bundle") -> "Drift":
 
 
 def print_drift(drift: "Drift") -> None:
-    """A table of pictures, then what explains it, then the verdict."""
+    """Print a table of pictures, the explanation and the verdict."""
     from rich.console import Console
 
     console = Console(emoji=False)
     _print_table(drift, console)
     _print_problems(drift.pictures, console)
-    for line in _remarks(drift):
+    for line in _notes(drift):
         console.print(escape_markup(line), highlight=False)
     for finding in drift.findings:
         console.print(f"[yellow]![/] {escape_markup(str(finding))}", highlight=False)
     if drift.random:
         console.print(
             f"[red]FAILED[/] {escape_markup(drift.transform)} is random: two calls with one "
-            f"picture differ by {drift.random:.1f} gray levels. Give the transform "
-            "of evaluation, which does not augment",
+            f"picture differ by {drift.random:.1f} gray levels. Give the transform for evaluation, "
+            "which does not augment",
             highlight=False,
         )
     if drift.outputs is None:
-        said = "no picture could be compared"
+        summary = "no picture could be compared"
     else:
-        said = f"the median picture drifts by {drift.typical:.1f} of {drift.limit:g} gray levels"
+        summary = f"the median picture drifts by {drift.typical:.1f} of {drift.limit:g} gray levels"
     word = "[green]verified[/]" if drift.passed else "[red]FAILED[/]"
-    console.print(f"{word} {escape_markup(drift.transform)}: {said}", highlight=False)
+    console.print(f"{word} {escape_markup(drift.transform)}: {summary}", highlight=False)
 
 
 def _print_table(drift: "Drift", console: "Console") -> None:
 
-    measured = [one for one in drift.pictures if not one.problem]
-    worst = sorted(measured, key=lambda one: one.mean)[-SHOWN:]
+    measured = [picture for picture in drift.pictures if not picture.problem]
+    worst = sorted(measured, key=lambda picture: picture.mean)[-SHOWN:]
     table = plain_table()
     table.add_column("picture", overflow="ellipsis", no_wrap=True)
     for heading in ("size", "mean drift", "largest", "same result"):
         table.add_column(heading, justify="right", no_wrap=True)
-    for one in measured:
-        if one not in worst:
+    for picture in measured:
+        if picture not in worst:
             continue
-        result = {None: "", True: "yes", False: "[red]no[/]"}[one.same]
+        result = {None: "", True: "yes", False: "[red]no[/]"}[picture.same]
         table.add_row(
-            escape_markup(one.name),
-            f"{one.width}x{one.height}",
-            f"{one.mean:.1f}",
-            f"{one.most:.0f}",
+            escape_markup(picture.name),
+            f"{picture.width}x{picture.height}",
+            f"{picture.mean:.1f}",
+            f"{picture.most:.0f}",
             result,
-            style="" if one.ordinary else "dim",
+            style="" if picture.ordinary else "dim",
         )
     if measured:
         console.print(table)
@@ -98,20 +102,20 @@ def _print_table(drift: "Drift", console: "Console") -> None:
 
 
 def _print_problems(pictures: "Sequence[ImageDrift]", console: "Console") -> None:
-    """One line a problem, with the pictures that have it."""
+    """One line per problem, with the pictures that have it."""
     names: dict[str, list[str]] = {}
-    for one in pictures:
-        if one.problem:
-            names.setdefault(one.problem, []).append(f"{one.name} ({one.width}x{one.height})")
-    for problem, having in names.items():
-        more = f" and {len(having) - 3} more" if len(having) > 3 else ""
+    for each in pictures:
+        if each.problem:
+            names.setdefault(each.problem, []).append(f"{each.name} ({each.width}x{each.height})")
+    for problem, affected in names.items():
+        more = f" and {len(affected) - 3} more" if len(affected) > 3 else ""
         console.print(
-            f"[red]✗[/] {escape_markup(', '.join(having[:3]))}{more}: {escape_markup(problem)}",
+            f"[red]✗[/] {escape_markup(', '.join(affected[:3]))}{more}: {escape_markup(problem)}",
             highlight=False,
         )
 
 
-def _remarks(drift: "Drift") -> list[str]:
+def _notes(drift: "Drift") -> list[str]:
     outputs = drift.outputs
     if outputs is None:
         return []
@@ -122,12 +126,12 @@ def _remarks(drift: "Drift") -> list[str]:
     ]
     if outputs.rounded >= 0.01:
         lines.append(
-            f"the transform's tensor was rounded to bytes, by {outputs.rounded:.2f} gray levels on "
-            f"average: that by itself makes {outputs.rounding[name].snr_db:.1f} dB"
+            f"rounding the transform's tensor to bytes changed it by {outputs.rounded:.2f} gray "
+            f"levels on average, which alone costs {outputs.rounding[name].snr_db:.1f} dB"
         )
     if outputs.clipped >= 0.01:
         lines.append(
-            f"the transform's tensor means values outside 0..255, by {outputs.clipped:.2f} gray "
-            "levels on average: they were cut off"
+            "values of the transform's tensor outside 0..255 were clipped, by "
+            f"{outputs.clipped:.2f} gray levels on average"
         )
     return lines

@@ -1,8 +1,8 @@
-"""The story of a differential test: pictures → both preprocessings → drift → what explains it.
+"""The story of a differential test: pictures → both preprocessings → drift → its explanation.
 
 A reference that shares a wrong mean, color order or crop verifies perfectly. Only the transform
-that the network was trained with can tell, so it is run beside the bundle on pictures of awkward
-sizes: how far apart are the pixels that both show the network, and what does it answer to each?
+that the network was trained with shows the error, so it runs beside the bundle on pictures of
+difficult sizes: how different are the pixels that both feed the network, and its results?
 """
 
 import tempfile
@@ -31,16 +31,24 @@ from edgecnn_runtime.types import Floats
 __all__ = ["Drift", "Finding", "ImageDrift", "OutputDrift", "compare_transform", "load_transform"]
 
 LIMIT = 6.0
-"""Gray levels of 255, of the median picture. Rounding to bytes makes 0.25; a crop that lies half a
-network pixel beside ours up to 5; linear against antialiased shrinking 7 on 1080p photographs, area
-against it 2. A wrong color order, scale or crop makes 20 and more."""
+"""Gray levels of 255, of the median picture. Rounding to bytes costs 0.25; a crop that is half a
+network pixel off up to 5; linear against antialiased shrinking 7 on 1080p photographs, area
+against it 2. A wrong color order, scale or crop costs 20 and more."""
 
 
 class ImageDrift(msgspec.Struct, frozen=True, kw_only=True):
-    """One picture. mean, most: absolute difference in gray levels of what the network is shown.
+    """How much one picture differs.
 
-    normalized: the mean in units of the network's own input. ordinary: whether it decides
-    anything. same: whether both decode to the same result. problem: why there is no figure.
+    Attributes:
+        name: Of the picture.
+        width: Of the picture.
+        height: Of the picture.
+        ordinary: Whether it counts; degenerate sizes do not.
+        mean: Mean absolute difference of the network's input, in gray levels.
+        most: The largest.
+        normalized: The mean in units of the network's own input.
+        same: Whether both give the same result; None where the network did not run.
+        problem: Why there are no figures.
     """
 
     name: str
@@ -57,9 +65,14 @@ class ImageDrift(msgspec.Struct, frozen=True, kw_only=True):
 class Drift(msgspec.Struct, frozen=True, kw_only=True):
     """What the transform and the bundle disagree about.
 
-    typical: the median of the ordinary pictures' means, in gray levels; limit: what it may be.
-    random: by how many gray levels two calls with one picture differ. findings: what explains it,
-    the gravest first. problems: ordinary pictures that the transform did not take.
+    Attributes:
+        transform: Its name.
+        pictures: One entry per picture.
+        typical: The median of the ordinary pictures' means, in gray levels.
+        limit: The largest allowed.
+        random: By how many gray levels two calls with one picture differ.
+        outputs: The network's outputs for both; None where no picture could be compared.
+        findings: What explains the drift, the most serious first.
     """
 
     transform: str
@@ -72,12 +85,12 @@ class Drift(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def problems(self) -> tuple[ImageDrift, ...]:
-        """Ordinary pictures without a figure."""
-        return tuple(one for one in self.pictures if one.problem and one.ordinary)
+        """Ordinary pictures that could not be compared."""
+        return tuple(image for image in self.pictures if image.problem and image.ordinary)
 
     @property
     def passed(self) -> bool:
-        """Whether both show the network the same picture, as far as 8-bit resizing can."""
+        """Whether both feed the network the same picture, as far as 8-bit resizing can."""
         return self.typical <= self.limit and not self.random and not self.problems
 
 
@@ -93,13 +106,19 @@ def compare_transform(
 ) -> Drift:
     """Run a transform and a bundle beside each other.
 
-    transform: "package.module:callable" (whose code is run), or the callable: a picture's path →
-    a tensor C,H,W or H,W,C. images: a folder of real pictures besides the generated ones, and
-    count: how many of them. limit: the typical drift allowed, in gray levels. backend: the
-    engine that answers (default: the first one here).
-    progress: told how many pictures are done, and of how many.
-    Raises UsageError where transform or images cannot be meant, BackendMissingError where there is
-    no engine.
+    Args:
+        bundle: The bundle.
+        transform: ``package.module:callable`` (whose code is run), or the callable: a picture's
+            path → a tensor C,H,W or H,W,C.
+        images: A folder of real pictures, used besides the generated ones.
+        count: How many of them at most.
+        limit: The typical drift allowed, in gray levels.
+        backend: The engine the network runs on; "" means the first one installed.
+        progress: Called with how many pictures are done, and how many there are.
+
+    Raises:
+        UsageError: The transform cannot be imported, or the folder has no readable picture.
+        BackendMissingError: No engine is installed.
     """
     name = transform if isinstance(transform, str) else getattr(transform, "__name__", "transform")
     call = load_transform(transform) if isinstance(transform, str) else transform
@@ -109,33 +128,33 @@ def compare_transform(
         pictures = synthetic_test_images(Path(folder), spec.width, spec.height)
         if images:
             pictures += user_test_images(images, files, count)
-        found: list[ImageDrift] = []
-        planes: list[Floats | None] = []
+        drifts: list[ImageDrift] = []
+        tensors: list[Floats | None] = []
         for picture in pictures:
-            drift, got = _compare(picture, call, spec)
-            found.append(drift)
-            planes.append(got)
-            progress(len(found), len(pictures))
+            drift, planes = _compare(picture, call, spec)
+            drifts.append(drift)
+            tensors.append(planes)
+            progress(len(drifts), len(pictures))
         decisive = [
-            _Taken(place, picture, got)
-            for place, (picture, got) in enumerate(zip(pictures, planes, strict=True))
-            if got is not None and picture.ordinary
+            _Decisive(index, picture, planes)
+            for index, (picture, planes) in enumerate(zip(pictures, tensors, strict=True))
+            if planes is not None and picture.ordinary
         ]
-        random, refused = _second_call(decisive, call, spec)
-        for place, problem in refused.items():
-            found[place] = msgspec.structs.replace(found[place], problem=problem)
+        random, problems = _second_call(decisive, call, spec)
+        for index, problem in problems.items():
+            drifts[index] = msgspec.structs.replace(drifts[index], problem=problem)
     outputs = None
     if decisive:
-        shown = prepare(spec, [taken.picture.pixels for taken in decisive])
-        told = [_pixels(taken.planes, spec) for taken in decisive]
-        outputs, same = output_drift(bundle, shown, told, backend)
-        for taken, equal in zip(decisive, same, strict=True):
-            found[taken.place] = msgspec.structs.replace(found[taken.place], same=equal)
-    samples = [Sample(taken.picture.pixels, taken.planes) for taken in decisive]
+        own = prepare(spec, [each.picture.pixels for each in decisive])
+        transformed = [_pixels(each.planes, spec) for each in decisive]
+        outputs, equal = output_drift(bundle, own, transformed, backend)
+        for each, same in zip(decisive, equal, strict=True):
+            drifts[each.number] = msgspec.structs.replace(drifts[each.number], same=same)
+    samples = [Sample(each.picture.pixels, each.planes) for each in decisive]
     return Drift(
         transform=name,
-        pictures=tuple(found),
-        typical=float(np.median([found[taken.place].mean for taken in decisive] or [0.0])),
+        pictures=tuple(drifts),
+        typical=float(np.median([drifts[each.number].mean for each in decisive] or [0.0])),
         limit=limit,
         random=random,
         outputs=outputs,
@@ -143,10 +162,10 @@ def compare_transform(
     )
 
 
-class _Taken(NamedTuple):
-    """An ordinary picture that the transform took: its place in the table, and the tensor."""
+class _Decisive(NamedTuple):
+    """An ordinary picture that the transform accepts: its number, and its tensor."""
 
-    place: int
+    number: int
     picture: Picture
     planes: Floats
 
@@ -157,44 +176,43 @@ def _compare(
     height, width = picture.pixels.shape[:2]
     drift = ImageDrift(name=picture.name, width=width, height=height, ordinary=picture.ordinary)
     try:
-        got = tensor(transform, picture.path, spec)
+        planes = tensor(transform, picture.path, spec)
     except TensorError as error:
         return msgspec.structs.replace(drift, problem=str(error)), None
-    shown = model_planes(prepare(spec, [picture.pixels])[0], spec)
-    apart = np.abs(manifest_denormalizer(spec)(got) - shown)
+    own = model_planes(prepare(spec, [picture.pixels])[0], spec)
+    difference = np.abs(manifest_denormalizer(spec)(planes) - own)
     std = np.array(spec.normalization.std, np.float32)[:, None, None]
     drift = msgspec.structs.replace(
         drift,
-        mean=levels(manifest_denormalizer(spec)(got), shown),
-        most=float(apart.max()),
-        normalized=float((apart / std).mean()),
+        mean=float(difference.mean(dtype=np.float64)),
+        most=float(difference.max()),
+        normalized=float((difference / std).mean()),
     )
-    return drift, got
+    return drift, planes
 
 
 def _second_call(
-    taken: Sequence[_Taken], transform: Transform, spec: Input
+    decisive: Sequence[_Decisive], transform: Transform, spec: Input
 ) -> tuple[float, dict[int, str]]:
-    """By how much it differs from the first, and what it did not take again, by place.
+    """By how much a second call differs from the first, and its problems by number.
 
-    Training transforms often augment; those have nothing to say about deployment.
+    Transforms for training often augment; those prove nothing about deployment.
     """
-    refused: dict[int, str] = {}
-    for one in taken[:3]:
+    problems: dict[int, str] = {}
+    for each in decisive[:3]:
         try:
-            again = tensor(transform, one.picture.path, spec)
+            again = tensor(transform, each.picture.path, spec)
         except TensorError as error:
-            refused[one.place] = f"called again with the same picture, {error}"
+            problems[each.number] = f"called again with the same picture, {error}"
             continue
-        if not np.array_equal(one.planes, again):
-            return levels(
-                manifest_denormalizer(spec)(one.planes), manifest_denormalizer(spec)(again)
-            ), refused
-    return 0.0, refused
+        if not np.array_equal(each.planes, again):
+            read = manifest_denormalizer(spec)
+            return levels(read(each.planes), read(again)), problems
+    return 0.0, problems
 
 
 def _pixels(planes: Floats, spec: Input) -> Floats:
-    """The transform's tensor as the bundle would have to be fed: float32[H,W,3] BGR, 0..255."""
+    """The transform's tensor as an image for the bundle: float32[H,W,3] BGR, 0..255."""
     values = manifest_denormalizer(spec)(planes).transpose(1, 2, 0)
     if spec.color == "gray":
         values = np.repeat(values, 3, axis=2)

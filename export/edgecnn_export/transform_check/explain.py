@@ -1,4 +1,4 @@
-"""What the transform and the bundle disagree about: hypotheses, tried one upon the other."""
+"""What the transform and the bundle disagree about: hypotheses, tried one after the other."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,18 +22,22 @@ from edgecnn_runtime.bundle.manifest import Input
 from edgecnn_runtime.types import Floats, Pixels
 
 BETTER, LEAST = 0.75, 0.3
-"""A hypothesis counts where it leaves at most so much of the drift, and takes so many levels."""
+"""A hypothesis counts if at most this share of the drift is left, and this many levels are gone."""
 FLAT = 1e-6
-"""A tensor that varies by so little of its values is the same everywhere."""
+"""A tensor whose values vary by no more than this share of them is constant."""
 STEPS = 4
 MOST_PIXELS, MOST_PICTURES = 1_000_000, 6
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
-    """One disagreement. before, after: the typical drift in gray levels, without and with it.
+    """One disagreement.
 
-    flags: what to export with. closest: whether those do not do the same, but come closest, and
-    leave ``closest`` gray levels. flags is "" where no setting of a bundle comes any closer.
+    Attributes:
+        words: What the transform does.
+        before: The typical drift in gray levels, without allowing for it.
+        after: The same, allowing for it.
+        flags: What to export with; "" where no setting of a bundle helps.
+        closest: Where the flags only come close: the drift in gray levels that they leave.
     """
 
     words: str
@@ -55,81 +59,81 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True)
 class Sample:
-    """One picture, as a frame and as the transform's tensor."""
+    """One picture, as a frame uint8[H,W,3] BGR and as the transform's tensor float32[C,H,W]."""
 
     frame: Pixels
     planes: Floats
 
 
-def levels(read: Floats, show: Floats) -> float:
+def levels(planes: Floats, others: Floats) -> float:
     """The mean absolute difference of two float32[C,H,W], in gray levels."""
-    return float(np.abs(read - show).mean(dtype=np.float64))
+    return float(np.abs(planes - others).mean(dtype=np.float64))
 
 
 def explain_drift(samples: Sequence[Sample], spec: Input) -> list[Finding]:
-    """What makes the drift, the gravest first; empty where nothing known does, or where the
-    tensors hold no picture at all.
+    """What causes the drift, the most serious first.
 
-    Every step takes the hypothesis that leaves the least; the next ones are tried on top of it.
+    Every step accepts the hypothesis that leaves the least drift; the next ones build on it. Empty
+    where no hypothesis explains it, or where the tensors contain no picture.
     """
     if all(np.ptp(sample.planes) <= FLAT * np.abs(sample.planes).max() for sample in samples):
         return []
     small = [sample for sample in samples if sample.frame.size <= 3 * MOST_PIXELS] or samples
     search = _Search(small[:MOST_PICTURES], spec)
-    found: list[Finding] = []
+    findings: list[Finding] = []
     for _ in range(STEPS):
         finding = search.step()
         if finding is None:
             break
-        found.append(finding)
-    return found
+        findings.append(finding)
+    return findings
 
 
 class _Search:
-    """Where the search stands: how tensors are read, and what frames are shown as."""
+    """The state of the search: how tensors are read, and how frames are resized."""
 
     def __init__(self, samples: Sequence[Sample], spec: Input) -> None:
         self._samples, self._spec = samples, spec
         self._own = spec.normalization
-        self._reading: TensorHypothesis | None = None
+        self._tensor_way: TensorHypothesis | None = None
         self._read: Read = manifest_denormalizer(spec)
         self._canvases = [resized(spec)(sample.frame) for sample in samples]
         self._drift = self._typical(self._read, self._canvases)
 
     def step(self) -> Finding | None:
-        """The hypothesis that leaves the least drift, if it is worth a word; taken for granted."""
-        found = self._better_reading() if self._reading is None else None
-        return found or self._better_showing()
+        """Accept the hypothesis that leaves the least drift; None where none counts."""
+        finding = self._better_tensor() if self._tensor_way is None else None
+        return finding or self._better_resize()
 
-    def _better_reading(self) -> Finding | None:
-        named = [
+    def _better_tensor(self) -> Finding | None:
+        drifts = [
             (self._typical(way.read, self._canvases), way) for way in tensor_hypotheses(self._spec)
         ]
-        drift, way = min(named, key=lambda pair: pair[0])
+        drift, way = min(drifts, key=lambda pair: pair[0])
         if fitted := self._fitted():
             fit_drift = self._typical(fitted.read, self._canvases)
             if fit_drift < BETTER * drift - LEAST and fit_drift < self._drift / 2:
                 drift, way = fit_drift, fitted
         if not self._counts(drift):
             return None
-        self._reading, self._read = way, way.read
+        self._tensor_way, self._read = way, way.read
         return self._finding(way, drift)
 
-    def _better_showing(self) -> Finding | None:
+    def _better_resize(self) -> Finding | None:
         ways = list(resize_hypotheses(self._spec))
-        drifts = [self._typical(self._read, self._shown(way)) for way in ways]
+        drifts = [self._typical(self._read, self._resized(way)) for way in ways]
         best = int(np.argmin(drifts))
         if not self._counts(drifts[best]):
             return None
         way, before = ways[best], self._drift
-        self._canvases, self._spec = self._shown(way), way.spec
-        found = self._finding(way, drifts[best])
+        self._canvases, self._spec = self._resized(way), way.spec
+        finding = self._finding(way, drifts[best])
         closest = min((d, w.flags) for d, w in zip(drifts, ways, strict=True) if w.flags)
         if way.flags or closest[0] >= before:
-            return found
-        return msgspec.structs.replace(found, flags=closest[1], closest=closest[0])
+            return finding
+        return msgspec.structs.replace(finding, flags=closest[1], closest=closest[0])
 
-    def _shown(self, way: ResizeHypothesis) -> list[Floats]:
+    def _resized(self, way: ResizeHypothesis) -> list[Floats]:
         return [way.show(sample.frame) for sample in self._samples]
 
     def _counts(self, drift: float) -> bool:
@@ -144,21 +148,20 @@ class _Search:
         return float(np.median([levels(read(sample.planes), canvas) for sample, canvas in pairs]))
 
     def _fitted(self) -> TensorHypothesis | None:
-        """Mean and std by least squares, a channel at a time; None where one holds no picture."""
+        """Mean and std of each channel by least squares; None where a channel is constant."""
         mean, std = [], []
         for channel in range(len(self._canvases[0])):
-            given = np.concatenate([s.planes[channel].ravel() for s in self._samples])
-            wanted = np.concatenate([canvas[channel].ravel() for canvas in self._canvases])
-            spread = float(given.std(dtype=np.float64))
-            if not spread:
+            values = np.concatenate([s.planes[channel].ravel() for s in self._samples])
+            grays = np.concatenate([canvas[channel].ravel() for canvas in self._canvases])
+            deviation = float(values.std(dtype=np.float64))
+            if not deviation:
                 return None
-            scale = float(np.cov(given, wanted)[0, 1]) / spread**2
+            scale = float(np.cov(values, grays)[0, 1]) / deviation**2
             std.append(float(f"{scale:.4g}"))
-            mean.append(float(f"{wanted.mean() - scale * float(given.mean()):.4g}"))
-        says = scale_words(self._own)
+            mean.append(float(f"{grays.mean() - scale * float(values.mean()):.4g}"))
         return TensorHypothesis(
-            f"the transform scales with other numbers ({mean_std_flags(mean, std)}), "
-            f"the bundle {says}",
+            f"the transform scales with other values ({mean_std_flags(mean, std)}), the bundle "
+            f"{scale_words(self._own)}",
             mean_std_flags(mean, std),
             denormalizer(mean, std),
         )

@@ -1,6 +1,6 @@
-"""What a transform's tensor may mean, and what the bundle might have shown the network instead.
+"""Hypotheses about what a transform does: to a tensor's values, and to a frame's size.
 
-Each is a hypothesis: if the drift all but vanishes under it, that is what the two disagree about.
+If the drift nearly vanishes under one, that is what the transform and the bundle disagree about.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -19,10 +19,10 @@ from edgecnn_runtime.types import Floats, Pixels
 Read: TypeAlias = Callable[[Floats], Floats]
 """A transform's float32[C,H,W] → gray levels 0..255, channels in the order of the bundle."""
 Show: TypeAlias = Callable[[Pixels], Floats]
-"""A frame uint8[H,W,3] BGR → what the network sees of it, float32[C,H,W] in gray levels."""
+"""A frame uint8[H,W,3] BGR → what the network gets of it, float32[C,H,W] in gray levels."""
 
 LUMA = (0.114, 0.587, 0.299)
-SAID = {
+SCALES = {
     "unit": "to 0..1",
     "signed": "to -1..1",
     "raw": "not at all (raw 0..255)",
@@ -33,8 +33,13 @@ CROPS = (1.0, 0.95, 0.9, 0.875)
 
 @dataclass(frozen=True)
 class TensorHypothesis:
-    """words: what the transform does, if this is it. flags: what would export a bundle that does
-    the same; "" where nothing would."""
+    """What the values of a transform's tensor may mean.
+
+    Attributes:
+        words: What the transform does, if this is true.
+        flags: What exports a bundle that does the same; "" where nothing does.
+        read: The tensor's values in gray levels, if this is true.
+    """
 
     words: str
     flags: str
@@ -43,9 +48,13 @@ class TensorHypothesis:
 
 @dataclass(frozen=True)
 class ResizeHypothesis:
-    """The same for how a frame is brought to the network's size.
+    """How a transform may bring a frame to the network's size.
 
-    spec: the input that further hypotheses build upon.
+    Attributes:
+        words: What the transform does, if this is true.
+        flags: What exports a bundle that does the same; "" where nothing does.
+        spec: The input that further hypotheses build on.
+        show: What the network gets of a frame, if this is true.
     """
 
     words: str
@@ -55,12 +64,12 @@ class ResizeHypothesis:
 
 
 def manifest_denormalizer(spec: Input) -> Read:
-    """The tensor read with the manifest's own mean and std."""
+    """Reads a tensor with the manifest's own mean and std."""
     return denormalizer(spec.normalization.mean, spec.normalization.std)
 
 
 def resized(spec: Input, weights: Sequence[float] = LUMA) -> Show:
-    """What the runtime's own preprocessing and the artifact's color conversion show."""
+    """The runtime's preprocessing, and the color conversion of the artifact."""
 
     def show(frame: Pixels) -> Floats:
         return model_planes(prepare(spec, [frame])[0], spec, weights)
@@ -78,7 +87,7 @@ def model_planes(pixels: Pixels | Floats, spec: Input, weights: Sequence[float] 
 
 
 def tensor_hypotheses(spec: Input) -> Iterator[TensorHypothesis]:
-    """Other color orders, scales and orientations."""
+    """Other color orders, scales and orientations than the manifest's."""
     own = spec.normalization
     scales = [("", "", own.mean, own.std), *_scales(spec)]
     for words, flags, mean, std in scales:
@@ -100,7 +109,7 @@ def tensor_hypotheses(spec: Input) -> Iterator[TensorHypothesis]:
 
 
 def resize_hypotheses(spec: Input) -> Iterator[ResizeHypothesis]:
-    """Other ways to fit a frame: first those that a bundle offers."""
+    """Other ways to resize a frame, those that a bundle offers first."""
     for flags, words, changes in _settings(spec):
         other = msgspec.structs.replace(spec, **changes)
         yield ResizeHypothesis(words, flags, other, resized(other))
@@ -111,23 +120,23 @@ def resize_hypotheses(spec: Input) -> Iterator[ResizeHypothesis]:
             "the transform takes its gray from RGB read as BGR": LUMA[::-1],
             "the transform's gray is the plain mean of the channels": (1 / 3, 1 / 3, 1 / 3),
         }
-        for words, chosen in weights.items():
-            yield ResizeHypothesis(words, "", spec, resized(spec, chosen))
+        for words, luma in weights.items():
+            yield ResizeHypothesis(words, "", spec, resized(spec, luma))
 
 
 def scale_words(normalization: Normalization) -> str:
-    """``to 0..1``, or the numbers."""
+    """The scale in words: ``to 0..1``, or mean and std."""
     own = (normalization.mean, normalization.std)
     for name, mean, std in _presets(len(normalization.mean)):
         if np.allclose(mean, own[0], atol=0.5) and np.allclose(std, own[1], rtol=0.01):
-            return SAID[name]
+            return SCALES[name]
     return "with " + mean_std_flags(*own).replace("--", "").replace(" std", " and std")
 
 
 def mean_std_flags(mean: Sequence[float], std: Sequence[float]) -> str:
-    """As flags of export."""
-    said = [",".join(f"{value:.6g}" for value in part) for part in (mean, std)]
-    return f"--mean {said[0]} --std {said[1]}"
+    """Mean and std as flags of export."""
+    texts = [",".join(f"{value:.6g}" for value in values) for values in (mean, std)]
+    return f"--mean {texts[0]} --std {texts[1]}"
 
 
 def _presets(channels: int) -> Iterator[tuple[str, tuple[float, ...], tuple[float, ...]]]:
@@ -141,29 +150,29 @@ def _scales(
     spec: Input,
 ) -> Iterator[tuple[str, str, tuple[float, ...], tuple[float, ...]]]:
     own = spec.normalization
-    says = f"the bundle says {scale_words(own)}"
+    bundle = f"the bundle scales {scale_words(own)}"
     for name, mean, std in _presets(len(own.mean)):
-        if SAID[name] not in says:
+        if SCALES[name] not in bundle:
             values = (mean[::-1], std[::-1]) if spec.color == "bgr" else (mean, std)
-            yield f"the transform scales {SAID[name]}, {says}", f"--preset {name}", *values
+            yield f"the transform scales {SCALES[name]}, {bundle}", f"--preset {name}", *values
     zeros = (0.0,) * len(own.mean)
     ones = (1.0,) * len(own.mean)
     if any(own.mean):
         yield (
-            f"the transform subtracts no mean, {says}",
+            f"the transform subtracts no mean, {bundle}",
             mean_std_flags(zeros, own.std),
             zeros,
             own.std,
         )
     if {*own.std} != {1.0}:
         yield (
-            f"the transform divides by no std, {says}",
+            f"the transform divides by no std, {bundle}",
             mean_std_flags(own.mean, ones),
             own.mean,
             ones,
         )
     fractions = tuple(value / 255 for value in own.mean), tuple(value / 255 for value in own.std)
-    words = f"the transform applies a mean and std for 0..1 to pixels in 0..255, {says}"
+    words = f"the transform applies a mean and std for 0..1 to pixels in 0..255, {bundle}"
     yield words, mean_std_flags(*fractions), *fractions
 
 
@@ -173,14 +182,17 @@ def _settings(spec: Input) -> Iterator[tuple[str, str, dict[str, Any]]]:
     words = f"the transform {does} when it shrinks"
     yield f"--interpolation {other}", words, {"interpolation": other}
     if spec.resize != "stretch":
-        words = f"the transform stretches the picture, the bundle says {spec.resize}"
+        words = f"the transform stretches the picture, the bundle's setting is {spec.resize}"
         yield "--resize stretch", words, {"resize": "stretch"}
-    said = f"{spec.crop_pct:.1%}" if spec.resize == "crop" else spec.resize
+    setting = f"{spec.crop_pct:.1%}" if spec.resize == "crop" else spec.resize
     for share in CROPS:
         if spec.resize != "crop" or abs(spec.crop_pct - share) > 1e-6:
-            kept = f"the transform keeps {share:.1%} of the short side and cuts out the center"
+            words = (
+                f"the transform keeps {share:.1%} of the short side and cuts out the center, the "
+                f"bundle's setting is {setting}"
+            )
             changes: dict[str, Any] = {"resize": "crop", "crop_pct": share}
-            yield f"--resize crop --crop-pct {share:g}", f"{kept}, the bundle says {said}", changes
+            yield f"--resize crop --crop-pct {share:g}", words, changes
     for position in ("center", "corner"):
         for pad in (114, 0, 128):
             changes = {"resize": "letterbox", "pad": (pad,) * 3, "pad_position": position}
@@ -192,7 +204,7 @@ def _settings(spec: Input) -> Iterator[tuple[str, str, dict[str, Any]]]:
 
 
 def _sampled(spec: Input, sampler: Resampler) -> Show:
-    """The bundle's own geometry, with another way to resize."""
+    """The bundle's own geometry with another resampler."""
 
     def show(frame: Pixels) -> Floats:
         geometry = compute_geometry(spec, frame.shape[1], frame.shape[0])
@@ -208,7 +220,7 @@ def _sampled(spec: Input, sampler: Resampler) -> Show:
 
 
 def denormalizer(mean: Sequence[float], std: Sequence[float]) -> Read:
-    """A tensor read with these, each in gray levels and a channel."""
+    """Reads a tensor with a mean and a std in gray levels, one per channel."""
     shift = np.array(mean, np.float32)[:, None, None]
     scale = np.array(std, np.float32)[:, None, None]
     return lambda planes: planes * scale + shift

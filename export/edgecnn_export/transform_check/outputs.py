@@ -1,4 +1,4 @@
-"""What the network answers to the transform's picture, and what rounding it to bytes costs."""
+"""The network's outputs for the transform's pictures, and what rounding to bytes costs."""
 
 from collections.abc import Sequence
 
@@ -16,13 +16,18 @@ from edgecnn_runtime.verification.selftest import decode_all, run_batches
 
 
 class OutputDrift(msgspec.Struct, frozen=True, kw_only=True):
-    """The float artifact's answers to the transform's pictures against those to the bundle's own.
+    """The float artifact's outputs for the transform's pictures, beside those for the bundle's own.
 
-    An artifact takes bytes, so the transform's tensor is taken back to pixels and rounded.
-    parity: by output. agreement: share of pictures with an equal decoded result.
-    rounded, clipped: mean gray levels that rounding took, and that lay outside 0..255.
-    rounding: parity between two ways to round the same tensor (to the nearest, and by chance);
-    a drift no larger than this may be nothing but rounding.
+    An artifact takes bytes, so the transform's tensor is converted to pixels and rounded.
+
+    Attributes:
+        engine: ``backend/precision`` the network ran on.
+        parity: By output.
+        agreement: The share of pictures with an equal result.
+        rounded: What rounding changed, in gray levels on average.
+        clipped: How far values were outside 0..255, in gray levels on average.
+        rounding: By output, parity between two ways to round the same tensor (to the nearest, and
+            at random); a drift no larger than this may be rounding alone.
     """
 
     engine: str
@@ -34,36 +39,42 @@ class OutputDrift(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def output_drift(
-    bundle: Bundle, shown: Pixels, told: Sequence[Floats], backend: str = ""
+    bundle: Bundle, own: Pixels, transformed: Sequence[Floats], backend: str = ""
 ) -> tuple[OutputDrift, list[bool]]:
-    """Also says of each picture whether the decoded results are equal.
+    """Compare the network's outputs for the two versions of the same pictures.
 
-    shown: uint8[N,H,W,3] BGR, as the runtime prepares the pictures. told: float32[H,W,3] BGR in
-    gray levels, one a picture, what the transform makes of them.
-    Raises BackendMissingError where no engine is installed.
+    Args:
+        bundle: The bundle.
+        own: uint8[N,H,W,3] BGR, as the runtime prepares the pictures.
+        transformed: float32[H,W,3] BGR in gray levels, as the transform prepares each.
+        backend: The engine to run on; "" means the first one installed.
+
+    Returns:
+        The comparison, and for each picture whether the results are equal.
+
+    Raises:
+        BackendMissingError: No engine is installed.
     """
     model = bundle.manifest.model
     choice = next(c for c in candidates(bundle, backend=backend) if c.artifact.precision == "fp32")
-    floats = np.stack(told)
-    kept = floats.clip(0, 255)
-    nearest = np.rint(kept).astype(np.uint8)
-    chance = np.random.default_rng(0).random(kept.shape, np.float32)
-    dithered = np.minimum(np.floor(kept + chance), 255).astype(np.uint8)
+    floats = np.stack(transformed)
+    clipped = floats.clip(0, 255)
+    nearest = np.rint(clipped).astype(np.uint8)
+    chance = np.random.default_rng(0).random(clipped.shape, np.float32)
+    dithered = np.minimum(np.floor(clipped + chance), 255).astype(np.uint8)
     options = Options(threads=choice.threads, batch=model.smallest_batch)
     with open_backend(choice.backend, bundle.file(choice.artifact), options, model) as engine:
         ours, theirs, others = (
-            run_batches(engine, pixels, model) for pixels in (shown, nearest, dithered)
+            run_batches(engine, pixels, model) for pixels in (own, nearest, dithered)
         )
-    same = [
-        results_match(model, one, other)
-        for one, other in zip(decode_all(model, ours), decode_all(model, theirs), strict=True)
-    ]
+    results = zip(decode_all(model, ours), decode_all(model, theirs), strict=True)
+    equal = [results_match(model, *pair) for pair in results]
     drift = OutputDrift(
         engine=choice.engine,
         parity={name: parity(ours[name], theirs[name]) for name in ours},
-        agreement=sum(same) / len(same),
-        rounded=float(np.abs(kept - nearest).mean(dtype=np.float64)),
-        clipped=float(np.abs(floats - kept).mean(dtype=np.float64)),
+        agreement=sum(equal) / len(equal),
+        rounded=float(np.abs(clipped - nearest).mean(dtype=np.float64)),
+        clipped=float(np.abs(floats - clipped).mean(dtype=np.float64)),
         rounding={name: parity(theirs[name], others[name]) for name in theirs},
     )
-    return drift, same
+    return drift, equal

@@ -1,4 +1,4 @@
-"""Other ways to resize, to find out which of them a transform uses; slow, and for that only."""
+"""Other ways to resize, to find out which of them a transform uses; too slow for anything else."""
 
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -29,8 +29,8 @@ def _triangle(source: int, target: int) -> NDArray[np.float32]:
     centers = (np.arange(target) + 0.5) * scale
     distance = np.abs(np.arange(source)[None] + 0.5 - centers[:, None]) / reach
     weights = np.maximum(0.0, 1.0 - distance)
-    found: NDArray[np.float32] = (weights / weights.sum(1, keepdims=True)).astype(np.float32)
-    return found
+    normalized: NDArray[np.float32] = (weights / weights.sum(1, keepdims=True)).astype(np.float32)
+    return normalized
 
 
 def _opencv(interpolation: int, pixels: Pixels, width: int, height: int) -> Floats:
@@ -39,16 +39,16 @@ def _opencv(interpolation: int, pixels: Pixels, width: int, height: int) -> Floa
 
 
 def _mapped(kind: str, pixels: Pixels, width: int, height: int) -> Floats:
-    """Bilinear with another idea of where pixels lie."""
+    """Bilinear with other pixel centers."""
     place = _aligned if kind == "aligned" else _asymmetric
     x = place(pixels.shape[1], width)
     y = place(pixels.shape[0], height)
     grid = np.meshgrid(x, y)
     across, down = (np.asarray(part, np.float32) for part in grid)
-    found = cv2.remap(
+    resized = cv2.remap(
         pixels.astype(np.float32), across, down, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
     )
-    return np.asarray(found, np.float32)
+    return np.asarray(resized, np.float32)
 
 
 def _aligned(source: int, target: int) -> NDArray[np.floating[Any]]:
@@ -71,4 +71,4 @@ SAMPLERS: Mapping[str, Resampler] = {
         _mapped, "asymmetric"
     ),
 }
-"""What a transform might do that no setting of a bundle does, in words."""
+"""By description: what a transform may do that no setting of a bundle does."""

@@ -1,12 +1,13 @@
-"""Pictures of the sizes at which two ways of resizing part: odd, tiny, huge, thin, gray."""
+"""Pictures of sizes at which two ways of resizing differ: odd, tiny, huge, thin, gray."""
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from edgecnn_export.verification.images import relative_name
+from edgecnn_export.verification.images import evenly_spaced, relative_name
 from edgecnn_export.verification.synthetic import synthetic_pictures
 from edgecnn_runtime.errors import EdgecnnError, UsageError
 from edgecnn_runtime.image_file import read_picture
@@ -29,16 +30,24 @@ DEGENERATE_SIZES: tuple[tuple[str, int, int], ...] = (
     ("tiny", 3, 2),
     ("strip", 1600, 24),
 )
-"""The same of those no training set holds: what they do is told, and decides nothing."""
+"""The same for sizes that no training set contains: they are reported, and do not count."""
 
 
 DRAWN, TILE = 640, 256
-"""Longer pictures are drawn at about the first and enlarged; grain repeats after the second."""
+"""Larger pictures are drawn at about the first side, then enlarged; grain repeats by the second."""
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A file both sides read. pixels: uint8[H,W,3] BGR. ordinary: whether it decides anything."""
+    """A picture file that both sides read.
+
+    Attributes:
+        name: For tables.
+        path: The file.
+        pixels: uint8[H,W,3] BGR.
+        ordinary: Whether it counts; degenerate sizes do not.
+        given: Whether it is the user's.
+    """
 
     name: str
     path: Path
@@ -50,30 +59,33 @@ class Picture:
 def synthetic_test_images(folder: Path, width: int, height: int, seed: int = 11) -> list[Picture]:
     """Generated pictures, written into ``folder`` as PNG; one of them has the network's size."""
     sizes = [*SIZES, ("the network's size", width, height)]
-    made = [_made(folder, *size, seed + number) for number, size in enumerate(sizes)]
-    gray = cv2.cvtColor(made[3].pixels, cv2.COLOR_BGR2GRAY)
-    made.append(_written(folder, "gray", np.asarray(gray, np.uint8)))
-    edges = [
-        _made(folder, *size, seed - 1 - number) for number, size in enumerate(DEGENERATE_SIZES)
+    pictures = [_draw(folder, *size, seed + number) for number, size in enumerate(sizes)]
+    gray = cv2.cvtColor(pictures[3].pixels, cv2.COLOR_BGR2GRAY)
+    pictures.append(_write(folder, "gray", np.asarray(gray, np.uint8)))
+    degenerate = [
+        _draw(folder, *size, seed - 1 - number) for number, size in enumerate(DEGENERATE_SIZES)
     ]
-    return [*made, *(Picture(p.name, p.path, p.pixels, ordinary=False) for p in edges)]
+    return [*pictures, *(dataclasses.replace(picture, ordinary=False) for picture in degenerate)]
 
 
 def user_test_images(folder: str, files: list[Path], count: int) -> list[Picture]:
-    """The user's own, at most ``count``, spread over the folder. Raises UsageError for none."""
-    chosen = [files[number * len(files) // count] for number in range(count)] if count else []
-    found = []
-    for path in files if len(files) <= count else chosen:
+    """The user's own pictures, at most ``count``, evenly spaced in the folder.
+
+    Raises:
+        UsageError: None of the files can be read.
+    """
+    pictures = []
+    for path in evenly_spaced(files, count):
         # as most transforms read a file: without turning it by what its EXIF says
         pixels = read_picture(path, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
         if pixels is not None:
-            found.append(Picture(relative_name(folder, path), path, pixels, given=True))
-    if not found:
+            pictures.append(Picture(relative_name(folder, path), path, pixels, given=True))
+    if not pictures:
         raise UsageError(f"--images {folder}: none of its files is a readable picture")
-    return found
+    return pictures
 
 
-def _made(folder: Path, name: str, width: int, height: int, seed: int) -> Picture:
+def _draw(folder: Path, name: str, width: int, height: int, seed: int) -> Picture:
     """A scene drawn small enough to be quick, enlarged, and given the grain of a sensor."""
     scale = max(1, round(max(width, height) / DRAWN))
     drawn = synthetic_pictures(1, -(-height // scale), -(-width // scale), seed=seed)[0]
@@ -82,10 +94,10 @@ def _made(folder: Path, name: str, width: int, height: int, seed: int) -> Pictur
     grain = rng.integers(0, 8, (min(height, TILE), min(width, TILE), 3), np.uint8)
     tiles = -(-height // TILE), -(-width // TILE), 1
     cv2.add(pixels, np.tile(grain, tiles)[:height, :width], dst=pixels)
-    return _written(folder, name, np.asarray(pixels, np.uint8))
+    return _write(folder, name, np.asarray(pixels, np.uint8))
 
 
-def _written(folder: Path, name: str, pixels: Pixels) -> Picture:
+def _write(folder: Path, name: str, pixels: Pixels) -> Picture:
     path = folder / f"{name.replace(' ', '-').replace(chr(39), '')}.png"
     if not cv2.imwrite(str(path), pixels, [cv2.IMWRITE_PNG_COMPRESSION, 0]):
         raise EdgecnnError(f"cannot write {path}")

@@ -1,4 +1,4 @@
-"""The training-time transform: imported by name, called with paths, its tensors understood."""
+"""The training-time transform: imported by name, called with paths, its tensors converted."""
 
 import importlib
 import re
@@ -21,21 +21,24 @@ EXAMPLE = "def transform(path): return tf(Image.open(path).convert('RGB'))"
 
 
 class TensorError(ValueError):
-    """What a transform gave for one picture is not what the network takes."""
+    """A transform's result for one picture is not what the network takes."""
 
 
 def load_transform(name: str) -> Transform:
-    """Import ``package.module:callable``; the current folder is searched last.
+    """Import a transform. This runs the code that ``name`` names.
 
-    This runs the code that ``name`` names. Raises UsageError where it cannot be imported, or is
-    nothing that can be called.
+    Args:
+        name: ``package.module:callable``; the current folder is searched last.
+
+    Raises:
+        UsageError: It cannot be imported, or is not callable.
     """
     if not NAME.match(name):
         raise UsageError(f"--transform {name!r} is not package.module:callable")
     module_name, _, attribute = name.partition(":")
     try:
         with running_user_code():
-            found: Any = importlib.import_module(module_name)
+            transform: Any = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         raise UsageError(
             f"--transform {name}: no module named {error.name}; type the command in the "
@@ -46,26 +49,33 @@ def load_transform(name: str) -> Transform:
             f"--transform {name}: importing {module_name} failed: {type(error).__name__}: {error}"
         ) from error
     for part in attribute.split("."):
-        if not hasattr(found, part):
+        if not hasattr(transform, part):
             raise UsageError(f"--transform {name}: {module_name} has no {attribute}")
-        found = getattr(found, part)
-    if not callable(found):
-        raise UsageError(f"--transform {name} is a {type(found).__name__}: it must be callable")
-    called: Transform = found
-    return called
+        transform = getattr(transform, part)
+    if not callable(transform):
+        raise UsageError(f"--transform {name} is a {type(transform).__name__}: it must be callable")
+    function: Transform = transform
+    return function
 
 
 def tensor(transform: Transform, path: Path, spec: Input) -> Floats:
-    """What the transform gives for one picture: float32[C,H,W], the caller's own copy.
+    """A transform's tensor for one picture: float32[C,H,W], the caller's own copy.
 
-    A tensor of torch, TensorFlow or JAX, an array or a PIL picture; C,H,W or H,W,C, alone or as a
-    batch of one, or under "image" in a dict. Raises TensorError for anything else, and for the
-    transform's own exceptions.
+    The transform may return a tensor of torch, TensorFlow or JAX, an array or a PIL image; C,H,W or
+    H,W,C, alone or as a batch of one, or under "image" in a dict.
+
+    Args:
+        transform: The transform.
+        path: The picture.
+        spec: What the network takes.
+
+    Raises:
+        TensorError: The transform returns anything else, or raises an exception.
     """
     try:
         with running_user_code():
             value = transform(str(path))
-    except Exception as error:  # whatever a stranger's code raises is the finding
+    except Exception as error:  # whatever the user's code raises is the finding
         hint = f"; it is called with a path: {EXAMPLE}" if isinstance(error, TypeError) else ""
         raise TensorError(f"it raises {type(error).__name__}: {error}{hint}") from error
     if isinstance(value, Mapping) and "image" in value:
@@ -73,15 +83,15 @@ def tensor(transform: Transform, path: Path, spec: Input) -> Floats:
     if value is None:
         raise TensorError("it gives None: does it return its tensor?")
     try:
-        array = np.array(_numbers(value), dtype=np.float32)
+        array = np.array(_array(value), dtype=np.float32)
     except (TypeError, ValueError, RuntimeError) as error:
         raise TensorError(f"it gives a {type(value).__name__}, not a tensor: {error}") from error
     return _planes(array, spec)
 
 
-def _numbers(value: Any) -> Any:
-    """A tensor's array, by what it can do: no framework is imported for it."""
-    short = "bfloat16" in str(getattr(value, "dtype", ""))  # NumPy has no such numbers
+def _array(value: Any) -> Any:
+    """A tensor as an array, by its methods: no framework is imported for it."""
+    short = "bfloat16" in str(getattr(value, "dtype", ""))  # which NumPy does not have
     for step in ("detach", "cpu", *(["float"] if short else []), "numpy"):
         method = getattr(value, step, None)
         if callable(method) and not isinstance(value, np.ndarray):
@@ -96,11 +106,11 @@ def _planes(array: Floats, spec: Input) -> Floats:
     if array.ndim == 2:
         array = array[None]
     channels = 1 if spec.color == "gray" else 3
-    wanted = (channels, spec.height, spec.width)
-    if array.shape != wanted and array.shape == (*wanted[1:], channels):
+    expected = (channels, spec.height, spec.width)
+    if array.shape != expected and array.shape == (*expected[1:], channels):
         array = np.ascontiguousarray(array.transpose(2, 0, 1))
-    if array.shape != wanted:
-        raise TensorError(f"it gives {_words(shape)}, the bundle feeds {_words(wanted)}")
+    if array.shape != expected:
+        raise TensorError(f"it gives {_words(shape)}, the bundle feeds {_words(expected)}")
     if not np.isfinite(array).all():
         raise TensorError("it gives NaN or infinity")
     return array
