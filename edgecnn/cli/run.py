@@ -34,6 +34,11 @@ EXAMPLE = """\
 Ctrl-C ends it well: files are completed, the summary is printed, exit code 0.
 A second Ctrl-C ends it at once, exit code 130."""
 
+LATE = """\
+  Most frames were too old when the engine was free for them: this machine cannot decode the
+  stream as fast as it comes, or the network holds it up. Try a smaller stream of the camera;
+  --max-age 10 shows old frames all the same."""
+
 REFRESH = 0.25
 """Seconds between two updates of the live line."""
 
@@ -351,6 +356,8 @@ def _print(model: str, jobs: "Sequence[CameraJob]", files: Sequence[OutputFile])
     for name, stats in rows:
         if stats.dropped:
             console.print(f"{name}: dropped {drops(stats)}", markup=False)
+        if stats.dropped.get("too old", 0) > stats.frames:
+            console.print(LATE, markup=False)
     for file in files:
         console.print(f"wrote {file.path}", markup=False)
 

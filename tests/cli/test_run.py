@@ -165,7 +165,9 @@ def test_live_frames_beyond_the_age_limit_are_dropped_and_counted(
     (source,) = json.loads(capsys.readouterr().out)["sources"]
     assert (source["frames"], source["dropped"], source["wait_p95_ms"]) == (20, 0, None)
     assert main(["run", model, clip, "--realtime", "--max-age", "1e-9", "--quiet"]) == 0
-    assert re.search(r"clip.mp4: dropped .*\d+ too old", capsys.readouterr().out)
+    out = capsys.readouterr().out
+    assert re.search(r"clip.mp4: dropped .*\d+ too old", out)
+    assert "--max-age 10" in out
 
 
 def test_a_picture_becomes_a_picture(model: str, tmp_path: Path) -> None:

@@ -25,7 +25,8 @@ def test_faces_are_found_on_an_rtsp_stream(
     url = camera("--file", str(assets / "faces" / "video.mp4")).url()
     events, video = tmp_path / "events.jsonl", tmp_path / "out.mp4"
     outputs = ["--events", str(events), "--save", str(video)]
-    assert main(["run", str(bundle), url, "--max-frames", "30", *outputs, "--json"]) == 0
+    limits = ["--max-frames", "30", "--max-age", "60"]  # a busy machine is no failure
+    assert main(["run", str(bundle), url, *limits, *outputs, "--json"]) == 0
 
     (source,) = json.loads(capsys.readouterr().out)["sources"]
     assert source["frames"] == 30
