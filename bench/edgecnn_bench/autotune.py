@@ -25,6 +25,7 @@ from edgecnn_bench.session_pool import RowFailure, SessionPool, short_reason
 from edgecnn_bench.stats import MIN_ROUNDS, Interval, median_interval, paired_ratio
 from edgecnn_runtime import __version__
 from edgecnn_runtime.backends.candidate import Candidate
+from edgecnn_runtime.bundle.manifest import REDUCED_RANGE
 from edgecnn_runtime.errors import (
     EdgecnnError,
     SelfTestError,
@@ -42,8 +43,6 @@ REWARM_SECONDS = 0.05
 SLOWER, CLOSE = 1.01, 1.05
 """Ratios to the fastest. Clearly slower: the whole interval is above the first. Close: the ratio is
 at most the second."""
-REDUCED_RANGE_TARGET = "cpu-rr"
-"""The form whose weights have seven bits."""
 EQUAL = 1.01
 """Candidates within this of the fastest are as fast; the most exact of them is chosen."""
 
@@ -288,7 +287,7 @@ def choose_winner(candidates: Mapping[str, Candidate], halving: SuccessiveHalvin
     def exactness(key: str) -> tuple[bool, bool, bool, int, float]:
         candidate = candidates[key]
         int8 = candidate.artifact.precision != "fp32"
-        reduced_range = candidate.artifact.target == REDUCED_RANGE_TARGET
+        reduced_range = candidate.artifact.target == REDUCED_RANGE
         return int8, not candidate.exact, reduced_range, candidate.threads, ratios[key]
 
     return min(equal, key=exactness)

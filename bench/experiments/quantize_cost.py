@@ -45,7 +45,7 @@ def measure(options: Options) -> Iterator[Row]:
                 "seconds": seconds,
                 **usage,
                 "passed": target["passed"],
-                "verdict": target["verdict"],
+                "verdict": target["best"]["verdict"]["text"],
                 "in_float": sum(layer["in_float"] for layer in target["layers"]),
             }
 

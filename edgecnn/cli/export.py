@@ -99,7 +99,7 @@ def _print(result: "ExportResult", console: "Console") -> None:
         if target.passed:
             console.print(
                 f"[green]✓[/] int8-{target.target}: {escape_markup(target.best.verdict.text)}; "
-                f"{len(target.returned)} of {len(target.layers)} layers in float",
+                f"{len(target.best.floats)} of {len(target.layers)} layers in float",
                 highlight=False,
             )
     unmet = tuple(f"int8-{target.target} was not made" for target in result.int8.unmet)

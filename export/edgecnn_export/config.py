@@ -6,20 +6,26 @@ Precedence: flag > --spec YAML > the checkpoint's spec > defaults. A field's des
 
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import msgspec
 from msgspec import Meta
 
 from edgecnn_export.heads import HEADS
-from edgecnn_runtime.bundle.manifest import Color, Interpolation, Resize, TaskName, Unit
+from edgecnn_runtime.bundle.manifest import (
+    Color,
+    Int8Target,
+    Interpolation,
+    Resize,
+    TaskName,
+    Unit,
+)
 from edgecnn_runtime.tasks import TASKS
 
 Size = Annotated[str, Meta(pattern=r"^[1-9][0-9]{0,4}(x[1-9][0-9]{0,4})?$")]
 Opset = Annotated[int, Meta(ge=18, le=20)]
 Fraction = Annotated[float, Meta(gt=0.0, le=1.0)]
 Percent = Annotated[float, Meta(ge=0.0, le=100.0)]
-Target = Literal["cpu", "openvino", "cpu-rr", "trt"]
 Method = Literal["minmax", "percentile", "entropy", "mse"]
 Floats = tuple[float, ...]
 Integers = tuple[int, ...]
@@ -121,8 +127,8 @@ class ExportConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         str, cli_help("labeled pictures: the INT8 gate becomes the task's own metric", "DIR|FILE")
     ] = ""
     targets: Annotated[
-        tuple[Target, ...] | None,
-        cli_help("INT8 forms to make (default: all of them)", "cpu,openvino,cpu-rr,trt"),
+        tuple[Int8Target, ...] | None,
+        cli_help("INT8 forms to make (default: all of them)", ",".join(get_args(Int8Target))),
     ] = None
     max_drop: Annotated[
         Percent | None, cli_help("points of the metric INT8 may lose (default: 0.5)", "POINTS")

@@ -1,13 +1,13 @@
 """A bundle while it is made: each phase of an export takes what is known and returns more of it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import onnx
 
 from edgecnn_export.config import ExportConfig
 from edgecnn_export.loading.loaded import LoadedModel
 from edgecnn_export.planning.resolve import Plan
-from edgecnn_export.quantization.step import NOT_QUANTIZED, Int8
+from edgecnn_export.quantization.step import Int8
 from edgecnn_export.verification.images import NetworkImages
 from edgecnn_export.verification.reference import Reference
 from edgecnn_export.verification.verify import Check, Verifier
@@ -55,4 +55,4 @@ class Draft:
     verifier: Verifier
     warnings: tuple[str, ...]
     checks: tuple[Check, ...] = ()
-    int8: Int8 = NOT_QUANTIZED
+    int8: Int8 = field(default_factory=Int8)

@@ -6,7 +6,7 @@ import msgspec
 
 from edgecnn_export.draft import Draft
 from edgecnn_export.planning.graph_info import GraphSummary, summarize_graph
-from edgecnn_export.quantization.report import Int8Report, make_int8_report
+from edgecnn_export.quantization.report import Int8Report
 from edgecnn_export.verification.verify import Check
 from edgecnn_runtime.bundle.manifest import Manifest
 from edgecnn_runtime.tasks import task_of
@@ -90,7 +90,7 @@ def make_report(
         ),
         skipped=images.skipped,
         seconds=seconds,
-        int8=make_int8_report(draft.int8) if draft.int8.results else None,
+        int8=draft.int8.report,
     )
 
 

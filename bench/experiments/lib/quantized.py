@@ -6,15 +6,16 @@ from typing import Any
 
 import msgspec
 
-from edgecnn_export.config import ExportConfig, Target
+from edgecnn_export.config import ExportConfig
 from edgecnn_export.pipeline import ExportResult, export
 from edgecnn_runtime.backends import get_engine
 from edgecnn_runtime.backends.candidate import Candidate
 from edgecnn_runtime.bundle.bundle import Bundle
+from edgecnn_runtime.bundle.manifest import Int8Target
 from edgecnn_runtime.model import Model, open_model
 
 ENGINES = ("onnxruntime", "openvino")
-FORMS: tuple[Target, ...] = ("cpu", "openvino")
+FORMS: tuple[Int8Target, ...] = ("cpu", "openvino")
 """The INT8 forms that these engines use on a processor with dot products of bytes."""
 
 
@@ -50,7 +51,7 @@ class Int8Export:
             "verdict": result.best.verdict.text,
             "method": result.method,
             "layers": len(result.layers),
-            "in_float": len(result.returned),
+            "in_float": len(result.best.floats),
             "operations_in_float": sum(layer.cost for layer in result.layers if layer.in_float),
             "seconds": sum(self.result.seconds.values()),
         }

@@ -4,8 +4,10 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import onnx
 
@@ -25,7 +27,7 @@ from edgecnn_runtime.device.fingerprint import numerics_key
 from edgecnn_runtime.evaluation.dataset import LabeledSet
 from edgecnn_runtime.evaluation.metrics import Score
 from edgecnn_runtime.parity import snr_db
-from edgecnn_runtime.preprocess import Geometry, Preprocessor
+from edgecnn_runtime.preprocess import Preprocessor
 from edgecnn_runtime.tasks import make_decoder, task_of
 from edgecnn_runtime.types import Floats, Pixels, Result
 from edgecnn_runtime.verification.result_matching import agreement_rate
@@ -34,28 +36,32 @@ from edgecnn_runtime.verification.selftest import decode_all
 GATE = LOWER
 """Where no evaluation data is given."""
 TARGET = Gate(cosine=0.994, agreement=0.995)
-"""What a repair goes on for: pictures other than those measured on lose up to 1.7 times as much."""
+"""A repair goes on until this is reached: images other than those measured lose up to 1.7 times as
+much."""
 STRESS_FACTOR = 4.0
-"""Decisions are asked for once more with the outputs' error so many times as large, and so many
-times as many may change: where none of 128 does, up to 2 % of others may."""
+"""Results are decoded once more with the outputs' error so many times as large, and so many times
+as many of them may change: where none of 128 does, up to 2 % of others may."""
 TIE_BREAKER = 0.25
 MANY = 1000
 """Labeled pictures from which the choice of them hardly matters."""
 POOR = 0.2
 """A metric under which the labels are doubted before the model is."""
 CHANCE_FACTOR = 1.2
-"""So many times what guessing a class reaches is as poor."""
+"""A metric is poor as well up to so many times what guessing a class reaches."""
 GATE_OFF = 100.0
-"""Points of a metric: who may lose them all has set the gate aside."""
+"""Points of a metric that may be lost from which there is no gate."""
 
 
-@dataclass(frozen=True)
-class GateMeasurement:
-    """One graph on one engine.
+class GateMeasurement(msgspec.Struct, frozen=True):
+    """One graph on one engine, compared with the float graph.
 
-    agreement: share of the results that are the float graph's. foreseen: the same of pictures
-    nobody has seen, estimated from how near these results came to changing. quality: None without
-    evaluation data.
+    Attributes:
+        engine: The engine's name.
+        cosine: The smallest centered cosine of any output.
+        agreement: The share of decoded results that equal the float graph's.
+        foreseen: The same for other images, estimated from how near these results came to changing.
+        snr_db: The smallest signal-to-noise ratio of any output.
+        quality: The task's metric; None without evaluation data.
     """
 
     engine: str
@@ -76,7 +82,7 @@ class AccuracyGate:
         engines: Backends to run on.
         evaluation: Labeled images; with them the task's metric decides.
         reference: The float graph's score on them.
-        example: An answer of the float graph that is not its label, in words; "" without one.
+        example: A result of the float graph that is not its label, in words; "" without one.
         max_drop: How much of the metric may be lost, in points of a hundred; 100 lets everything
             through.
     """
@@ -92,22 +98,27 @@ class AccuracyGate:
     def measure(
         self, model: onnx.ModelProto, engines: Sequence[str] = ()
     ) -> tuple[GateMeasurement, ...]:
-        """A graph on each engine."""
-        with _file(model) as path:
+        """Compare a graph with the float one on each engine.
+
+        Args:
+            model: The graph.
+            engines: Backends to run it on; none means all of the gate's.
+        """
+        with _model_file(model) as path:
             return tuple(self._measure(path, engine) for engine in engines or self.engines)
 
-    def verdict(self, measured: Sequence[GateMeasurement]) -> GateResult:
+    def verdict(self, measurements: Sequence[GateMeasurement]) -> GateResult:
         """Whether the worst engine passes, and how far from the gate it is."""
-        worst = min(measured, key=self._margin)
+        worst = min(measurements, key=self._margin)
         margin = self._margin(worst)
-        ample = margin >= 0 and all(self._ample(one) for one in measured)
-        return GateResult(margin >= 0, ample, margin, f"{worst.engine}: {self._says(worst)}")
+        ample = margin >= 0 and all(map(self._ample, measurements))
+        return GateResult(margin >= 0, ample, margin, f"{worst.engine}: {self._describe(worst)}")
 
-    def quality(self, measured: Sequence[GateMeasurement]) -> Quality | None:
+    def quality(self, measurements: Sequence[GateMeasurement]) -> Quality | None:
         """The task's metric on the worst engine, for the manifest."""
         if self.reference is None or self.evaluation is None:
             return None
-        worst = min((one.quality for one in measured if one.quality), key=lambda one: one.value)
+        worst = min((m.quality for m in measurements if m.quality), key=lambda score: score.value)
         return Quality(
             metric=worst.metric,
             value=worst.value,
@@ -118,23 +129,29 @@ class AccuracyGate:
             data=self.evaluation.name,
         )
 
-    def compare(self, expected: Mapping[str, Floats], got: Mapping[str, Floats]) -> float:
-        """Error power over the expected's centered power, summed over outputs and their parts.
+    def compare(self, expected: Mapping[str, Floats], outputs: Mapping[str, Floats]) -> float:
+        """Error power over the expected's centered power, summed over outputs and their slices.
 
-        Where the gate asks for results alone: their deviation, and the outputs' error power as a
-        tie-breaker, because a device is held to what the outputs reach at export.
+        Where the gate asks for equal results alone: how far the results are apart, and the outputs'
+        error power as a tie-breaker, because a device is held to what the outputs reach at export.
+
+        Args:
+            expected: The float graph's outputs by name, the batch first.
+            outputs: The other graph's.
         """
         errors = [
-            10 ** (-snr_db(one, other) / 10)
-            for name, values in expected.items()
-            for one, other in zip(
-                self._parts(name, values), self._parts(name, got[name]), strict=True
+            10 ** (-snr_db(*pair) / 10)
+            for name in expected
+            for pair in zip(
+                output_slices(self.spec.decode, name, expected[name]),
+                output_slices(self.spec.decode, name, outputs[name]),
+                strict=True,
             )
         ]
         if self.gate.cosine > ANY_COSINE:
             return sum(errors)
         task, threshold = task_of(self.spec), self.spec.score_threshold
-        results = zip(decode_all(self.spec, got), decode_all(self.spec, expected), strict=True)
+        results = zip(decode_all(self.spec, outputs), decode_all(self.spec, expected), strict=True)
         distances = [d for pair in results for d in task.distances(*pair, threshold)]
         apart = sum(distances) / len(distances) if distances else 0.0
         return apart + TIE_BREAKER * sum(min(error, 1.0) for error in errors) / len(errors)
@@ -163,23 +180,18 @@ class AccuracyGate:
 
     @property
     def key(self) -> str:
-        """What a verdict depends on besides graph and pictures."""
-        versions = [f"{name} {get_engine(name).version()}" for name in self.engines]
-        model = self.spec
+        """Everything a verdict depends on besides graph and images."""
         return repr(
             (
                 __version__,
-                versions,
+                [f"{name} {get_engine(name).version()}" for name in self.engines],
                 numerics_key(),  # the same graph saturates on one processor and not on another
                 self.evaluation.sha256() if self.evaluation else "",
                 self.max_drop,
                 self.gate,
-                (model.task, model.input, model.decode, model.labels),
+                (self.spec.task, self.spec.input, self.spec.decode, self.spec.labels),
             )
         )
-
-    def _parts(self, name: str, values: Floats) -> list[Floats]:
-        return output_slices(self.spec.decode, name, values)
 
     def _measure(self, path: Path, engine: str) -> GateMeasurement:
         comparison = compare(path, self.spec, self.truth, engine)
@@ -195,7 +207,7 @@ class AccuracyGate:
 
     def _foreseen(self, outputs: Mapping[str, Floats]) -> float:
         """The more error, the more decisions change, and in proportion while they are few: so a
-        few pictures with a larger error tell of many with this one. ``outputs`` is overwritten.
+        few images with a larger error tell of many with this one. ``outputs`` is overwritten.
         """
         for name, values in self.truth.outputs.items():
             error = np.subtract(outputs[name], values, out=outputs[name])
@@ -203,46 +215,41 @@ class AccuracyGate:
         pairs = zip(decode_all(self.spec, outputs), self.truth.results, strict=True)
         return 1 - (1 - agreement_rate(self.spec, pairs)) / STRESS_FACTOR
 
-    def _margin(self, one: GateMeasurement) -> float:
-        agrees = self.gate.margin(one.cosine, min(one.agreement, one.foreseen))
-        if self.reference is None or one.quality is None:
-            return agrees
-        keeps = self.max_drop / 100 - (self.reference.value - one.quality.value) + 1e-9
-        return min(keeps, agrees) if self.labels_uninformative else keeps
+    def _margin(self, measurement: GateMeasurement) -> float:
+        agreement = _margin(self.gate, measurement)
+        if self.reference is None or measurement.quality is None:
+            return agreement
+        drop = self.reference.value - measurement.quality.value
+        quality = self.max_drop / 100 - drop + 1e-9
+        return min(quality, agreement) if self.labels_uninformative else quality
 
-    def _ample(self, one: GateMeasurement) -> bool:
+    def _ample(self, measurement: GateMeasurement) -> bool:
         if self.reference is not None and not self.labels_uninformative:
             return True
         cosine = ANY_COSINE if self.gate.cosine == ANY_COSINE else TARGET.cosine
-        agreement = min(one.agreement, one.foreseen)
-        return Gate(cosine, TARGET.agreement).margin(one.cosine, agreement) >= 0
+        return _margin(Gate(cosine, TARGET.agreement), measurement) >= 0
 
-    def _says(self, one: GateMeasurement) -> str:
-        if self.reference is not None and one.quality is not None:
-            found = one.quality
-            drop = 100 * (self.reference.value - found.value)
-            interval = (
-                f"; {found.samples} pictures leave it open between {100 * found.low:.1f} and "
-                f"{100 * found.high:.1f} %"
-                if found.samples < MANY
-                else ""
-            )
-            change = f"a drop of {drop:.2f}" if drop >= 0 else f"a gain of {-drop:.2f}"
-            said = (
-                f"{found.metric} {100 * found.value:.2f} % instead of "
-                f"{100 * self.reference.value:.2f} %, {change} points "
-                f"(allowed a drop of {self.max_drop:g}{interval})"
-            )
-            if self.labels_uninformative:
-                return f"{said}, and {self._agrees(one)}"
-            return said
-        return self._agrees(one)
-
-    def _agrees(self, one: GateMeasurement) -> str:
-        said = self.gate.requirement(one.cosine, one.agreement)
-        if one.foreseen < one.agreement:
-            return f"{said}; of other pictures {one.foreseen:.1%} are expected to be"
-        return said
+    def _describe(self, measurement: GateMeasurement) -> str:
+        agreement = self.gate.requirement(measurement.cosine, measurement.agreement)
+        if measurement.foreseen < measurement.agreement:
+            agreement += f"; of other pictures {measurement.foreseen:.1%} are expected to be"
+        quality = measurement.quality
+        if self.reference is None or quality is None:
+            return agreement
+        drop = 100 * (self.reference.value - quality.value)
+        change = f"a drop of {drop:.2f}" if drop >= 0 else f"a gain of {-drop:.2f}"
+        interval = (
+            f"; {quality.samples} pictures leave it open between {100 * quality.low:.1f} and "
+            f"{100 * quality.high:.1f} %"
+            if quality.samples < MANY
+            else ""
+        )
+        text = (
+            f"{quality.metric} {100 * quality.value:.2f} % instead of "
+            f"{100 * self.reference.value:.2f} %, {change} points "
+            f"(allowed a drop of {self.max_drop:g}{interval})"
+        )
+        return f"{text}, and {agreement}" if self.labels_uninformative else text
 
 
 def make_gate(
@@ -264,7 +271,7 @@ def make_gate(
         evaluation: Labeled images.
         max_drop: How much of their metric may be lost, in points of a hundred.
     """
-    with _file(model) as path:
+    with _model_file(model) as path:
         outputs = infer(path, spec, engines[0], pixels)
         reference, answers = _score(spec, path, engines[0], evaluation)
     return AccuracyGate(
@@ -301,21 +308,33 @@ def _wrong_answer(spec: ModelSpec, evaluation: LabeledSet, answers: Sequence[Res
 def results_on(
     spec: ModelSpec, path: Path, engine: str, evaluation: LabeledSet, batch: int
 ) -> Iterator[Result]:
-    """Decoded results on every labeled picture, in its own pixels, as the runtime gives them."""
+    """Run a graph on labeled images as the runtime would.
+
+    Args:
+        spec: What it takes and gives.
+        path: The graph's file.
+        engine: The backend.
+        evaluation: The images.
+        batch: Images in one run.
+
+    Yields:
+        One decoded result per image, in the image's own pixels.
+    """
     decoder = make_decoder(spec)
-    waiting: list[Geometry] = []
+    frames = evaluation.frames()
     with open_backend(engine, path, Options(batch=batch), spec) as backend:
         preprocessor = Preprocessor(spec.input, backend.pixels)
-        for _, frame in evaluation.frames():
-            waiting.append(preprocessor.load_frame(frame, len(waiting)))
-            if len(waiting) == batch:
-                outputs = backend.run()
-                for slot, geometry in enumerate(waiting):
-                    yield decoder.decode(outputs, slot, geometry)
-                waiting = []
-        outputs = backend.run() if waiting else {}
-        for slot, geometry in enumerate(waiting):
-            yield decoder.decode(outputs, slot, geometry)
+        while geometries := [
+            preprocessor.load_frame(frame, slot)
+            for slot, (_, frame) in enumerate(islice(frames, batch))
+        ]:
+            outputs = backend.run()
+            for slot, geometry in enumerate(geometries):
+                yield decoder.decode(outputs, slot, geometry)
+
+
+def _margin(gate: Gate, measurement: GateMeasurement) -> float:
+    return gate.margin(measurement.cosine, min(measurement.agreement, measurement.foreseen))
 
 
 def is_uninformative(reference: Score) -> bool:
@@ -324,8 +343,8 @@ def is_uninformative(reference: Score) -> bool:
 
 
 @contextmanager
-def _file(model: onnx.ModelProto) -> Iterator[Path]:
-    """A graph as a file for as long as the block lasts: engines load by path."""
+def _model_file(model: onnx.ModelProto) -> Iterator[Path]:
+    """A graph as a file for as long as the block lasts, because engines load files."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"
         path.write_bytes(model.SerializeToString())

@@ -6,16 +6,17 @@ al., "Data-Free Quantization Through Weight Equalization and Bias Correction" (I
 4.2, with means observed instead of assumed.
 """
 
+import copy
 from collections.abc import Collection, Mapping
 from typing import TypeAlias
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import numpy_helper
 
 from edgecnn_export.quantization.fake_quant import ActivationMeans
 from edgecnn_export.quantization.layers import QuantizerMap
+from edgecnn_export.quantization.onnx_graph import add_constant, set_bias
 
 BiasCorrections: TypeAlias = Mapping[str, NDArray[np.float32]]
 """By name of the convolution."""
@@ -34,9 +35,9 @@ def correct_biases(
     *,
     before: ActivationMeans,
     after: ActivationMeans,
-    weights: Collection[str],
+    floats: Collection[str],
 ) -> BiasCorrections:
-    """Biases for a graph in which only these weights are quantized.
+    """Biases for a graph in which some layers are in float.
 
     A layer takes back what it adds itself: the shift of its output less what the shift of its
     input explains, so that no layer corrects another one's error again.
@@ -47,30 +48,28 @@ def correct_biases(
         biases: float32[C] by convolution: what it adds in the float graph.
         before: A run in float, with the means of ``bias_tap_names``.
         after: The same with everything rounded that the graph will round.
-        weights: The initializers that are rounded.
+        floats: The names of the layers in float.
     """
-    corrected = {}
+    corrections = {}
     for node in _convs(model, quantizers):
-        if node.input[1] not in weights or node.name not in biases:
+        if node.name in floats or node.name not in biases:
             continue
-        arrived = after.means[node.input[0]] - before.means[node.input[0]]
-        left = after.means[node.output[0]] - before.means[node.output[0]]
-        own = left - _through(quantizers.weights[node.input[1]], arrived)
-        corrected[node.name] = (biases[node.name] - own).astype(np.float32)
-    return corrected
+        incoming, outgoing = (
+            after.means[name] - before.means[name] for name in (node.input[0], node.output[0])
+        )
+        own = outgoing - _through(quantizers.weights[node.input[1]], incoming)
+        corrections[node.name] = (biases[node.name] - own).astype(np.float32)
+    return corrections
 
 
 def with_biases(model: onnx.ModelProto, biases: BiasCorrections) -> onnx.ModelProto:
     """A copy of the graph with other biases."""
-    changed = onnx.ModelProto()
-    changed.CopyFrom(model)
-    for node in changed.graph.node:
+    model = copy.deepcopy(model)
+    for node in model.graph.node:
         if node.name in biases:
             name = f"{node.name}_bias_corrected"
-            changed.graph.initializer.append(numpy_helper.from_array(biases[node.name], name))
-            del node.input[2:]
-            node.input.append(name)
-    return changed
+            set_bias(node, add_constant(model.graph, name, biases[node.name]))
+    return model
 
 
 def _convs(model: onnx.ModelProto, quantizers: QuantizerMap) -> list[onnx.NodeProto]:

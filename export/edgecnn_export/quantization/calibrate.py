@@ -5,6 +5,7 @@ between them. No activation outlives the batch it belongs to, whatever the metho
 Runtime's own percentile and entropy calibraters keep every one of them.
 """
 
+import copy
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -30,7 +31,12 @@ MEMORY = 32 << 20
 
 @dataclass(frozen=True)
 class Calibration:
-    """histograms: by tensor. constant: tensors that were 0 in every picture."""
+    """What was observed of a graph's tensors.
+
+    Attributes:
+        histograms: By tensor.
+        constant: The tensors that were 0 in every image.
+    """
 
     histograms: Mapping[str, Histogram]
     constant: tuple[str, ...] = ()
@@ -48,54 +54,77 @@ class Calibration:
 def calibrate(
     model: onnx.ModelProto, tensors: Sequence[str], pixels: Pixels, progress: Progress
 ) -> Calibration:
-    """Observe ``tensors`` of a float graph.
+    """Observe tensors of a float graph.
 
-    pixels: uint8[N,H,W,3] BGR, as the runtime prepares them; at most BATCH of them at a time.
-    Raises UnsupportedModelError for NaN or infinity, naming the layer that gave it.
+    Args:
+        model: The graph.
+        tensors: Their names.
+        pixels: uint8[N,H,W,3] BGR, as the runtime prepares them; at most BATCH of them are run at a
+            time.
+        progress: Shows both passes.
+
+    Raises:
+        UnsupportedModelError: A weight or a tensor holds NaN or infinity; the message names its
+            layer.
     """
     check_weights(model)
-    tap = ActivationCollector(model, tensors)
-    low: dict[str, float] = {}
-    high: dict[str, float] = {}
+    collector = ActivationCollector(model, tensors)
+    low, high = dict.fromkeys(tensors, 0.0), dict.fromkeys(tensors, 0.0)
     with progress.step(f"calibrate on {len(pixels)} pictures: ranges"):
-        for values in tap.run(pixels, progress):
-            for name, found in values.items():
-                bottom, top = float(found.min(initial=0)), float(found.max(initial=0))
+        for activations in collector.run(pixels, progress):
+            for name, values in activations.items():
+                bottom, top = _ends(values)
                 if not (np.isfinite(bottom) and np.isfinite(top)):
-                    raise _not_finite(model, name, found)
-                low[name] = min(low.get(name, 0.0), bottom)
-                high[name] = max(high.get(name, 0.0), top)
+                    raise _not_finite(model, name, values)
+                low[name], high[name] = min(low[name], bottom), max(high[name], top)
     counts = {name: np.zeros(BINS, np.int64) for name in tensors}
     with progress.step(f"calibrate on {len(pixels)} pictures: histograms"):
-        for values in tap.run(pixels, progress):
-            for name, found in values.items():
-                counts[name] += _count(found, low[name], high[name])
+        for activations in collector.run(pixels, progress):
+            for name, values in activations.items():
+                counts[name] += _count(values, low[name], high[name])
     histograms = {name: Histogram(counts[name], low[name], high[name]) for name in tensors}
-    flat = tuple(name for name in tensors if low[name] == high[name] == 0)
-    return Calibration(histograms, flat)
+    return Calibration(histograms, tuple(name for name in tensors if low[name] == high[name] == 0))
 
 
 def range_coverage(model: onnx.ModelProto, calibration: Calibration, pixels: Pixels) -> float:
-    """Share of the calibrated tensors that stay inside their range on other pictures.
+    """The share of the calibrated tensors that stay inside their range on other images.
 
-    A tenth of the range is allowed beyond either end: extremes of new pictures differ a little.
+    A tenth of the range is allowed beyond either end: extremes of new images differ a little.
+
+    Args:
+        model: The float graph.
+        calibration: Its ranges.
+        pixels: uint8[N,H,W,3] BGR.
+
+    Returns:
+        0..1.
     """
-    names = list(calibration.histograms)
-    inside = dict.fromkeys(names, True)
-    for values in ActivationCollector(model, names).run(pixels):
-        for name, found in values.items():
-            known = calibration.histograms[name]
-            slack = RANGE_TOLERANCE * (known.high - known.low)
-            low, high = float(found.min(initial=0)), float(found.max(initial=0))
-            inside[name] &= known.low - slack <= low and high <= known.high + slack
-    return sum(inside.values()) / max(len(inside), 1)
+    outside: set[str] = set()
+    for activations in ActivationCollector(model, list(calibration.histograms)).run(pixels):
+        for name, values in activations.items():
+            histogram = calibration.histograms[name]
+            slack = RANGE_TOLERANCE * (histogram.high - histogram.low)
+            low, high = _ends(values)
+            if not (histogram.low - slack <= low and high <= histogram.high + slack):
+                outside.add(name)
+    count = len(calibration.histograms)
+    return (count - len(outside)) / max(count, 1)
 
 
 class ActivationCollector:
-    """A graph with more outputs: inner tensors by name. Sums of INT8 products are exact."""
+    """A graph whose inner tensors can be read. Sums of INT8 products are exact."""
 
     def __init__(self, model: onnx.ModelProto, tensors: Sequence[str]) -> None:
-        tapped = with_outputs(model, tensors)
+        """Open a session on a copy of the graph.
+
+        Args:
+            model: The graph.
+            tensors: The names of the tensors to read.
+        """
+        tapped = copy.deepcopy(model)
+        outputs = {output.name for output in tapped.graph.output}
+        added = (onnx.ValueInfoProto(name=name) for name in tensors if name not in outputs)
+        tapped.graph.output.extend(added)
         self._session = open_session(
             tapped.SerializeToString(), arena=False, settings=NO_INT8_KERNELS
         )
@@ -105,41 +134,50 @@ class ActivationCollector:
     def run(
         self, pixels: Pixels, progress: Progress | None = None
     ) -> Iterator[dict[str, NDArray[Any]]]:
-        """Values by tensor, batch by batch; as many pictures at once as MEMORY allows."""
-        fixed = self._input.shape[0]
-        batch = fixed if isinstance(fixed, int) else 1
-        at = 0
-        while at < len(pixels):
-            chunk = pixels[at : at + batch]
-            fed = chunk
-            if isinstance(fixed, int) and len(chunk) < batch:
-                fed = np.concatenate([chunk, chunk[:1].repeat(batch - len(chunk), 0)])
-            outputs = self._session.run(self._tensors, {self._input.name: fed})
-            kept = [o[: len(chunk)] if o.shape[:1] == (batch,) else o for o in outputs]
-            yield dict(zip(self._tensors, kept, strict=True))
-            at += batch
+        """Run the graph, on as many images at once as MEMORY allows.
+
+        Args:
+            pixels: uint8[N,H,W,3] BGR.
+            progress: Shows how many images are done.
+
+        Yields:
+            The tensors' values by name, batch by batch; new arrays.
+        """
+        fixed = self._input.shape[0] if isinstance(self._input.shape[0], int) else 0
+        batch = fixed or 1
+        start = 0
+        while start < len(pixels):
+            chunk = pixels[start : start + batch]
+            feed = {self._input.name: fill_batch(chunk, fixed)}
+            outputs = self._session.run(self._tensors, feed)
+            values = [o[: len(chunk)] if o.shape[:1] == (batch,) else o for o in outputs]
+            yield dict(zip(self._tensors, values, strict=True))
+            start += batch
             if progress:
-                progress.update(min(at, len(pixels)), len(pixels))
-            if not isinstance(fixed, int):
+                progress.update(min(start, len(pixels)), len(pixels))
+            if not fixed:
                 each = sum(output.nbytes for output in outputs) // len(chunk)
                 batch = int(np.clip(MEMORY // max(each, 1), 1, BATCH))
 
 
-def with_outputs(model: onnx.ModelProto, tensors: Sequence[str]) -> onnx.ModelProto:
-    """A copy of the graph that also gives ``tensors``."""
-    tapped = onnx.ModelProto()
-    tapped.CopyFrom(model)
-    present = {output.name for output in tapped.graph.output}
-    tapped.graph.output.extend(
-        onnx.ValueInfoProto(name=name) for name in tensors if name not in present
-    )
-    return tapped
+def fill_batch(pixels: Pixels, size: int) -> Pixels:
+    """Images for a graph of a fixed batch: too few are filled up with copies of the first."""
+    missing = size - len(pixels)
+    return np.concatenate([pixels, pixels[:1].repeat(missing, 0)]) if missing > 0 else pixels
+
+
+def evenly(pixels: Pixels, count: int) -> Pixels:
+    """Up to ``count`` of the images, from everywhere in their order."""
+    return pixels[:: max(1, len(pixels) // count)][:count]
 
 
 def check_weights(model: onnx.ModelProto) -> None:
-    """Raise UnsupportedModelError for a weight that is NaN or infinite, naming its layer.
+    """Look for weights that are NaN or infinite.
 
     Constants of other operators may be infinite: masks are, and the floor of a running maximum.
+
+    Raises:
+        UnsupportedModelError: There is one; the message names its layer.
     """
     for initializer in model.graph.initializer:
         if initializer.data_type != onnx.TensorProto.FLOAT:
@@ -149,11 +187,18 @@ def check_weights(model: onnx.ModelProto) -> None:
         strict = layer is None or layer.op_type in WEIGHTED
         if not (np.isfinite(values) if strict else ~np.isnan(values)).all():
             where = f"layer {layer.name!r} ({layer.op_type})" if layer else "no layer"
-            bad = "NaN" if np.isnan(values).any() else "infinity"
             raise UnsupportedModelError(
-                f"weight {initializer.name!r} of {where} holds {bad}: "
+                f"weight {initializer.name!r} of {where} holds {_flaw(values)}: "
                 "the checkpoint is damaged, or its training diverged; take an earlier one"
             )
+
+
+def _ends(values: NDArray[Any]) -> Range:
+    return float(values.min(initial=0)), float(values.max(initial=0))
+
+
+def _flaw(values: NDArray[Any]) -> str:
+    return "NaN" if np.isnan(values).any() else "infinity"
 
 
 def _count(values: NDArray[Any], low: float, high: float) -> NDArray[np.int64]:
@@ -169,8 +214,7 @@ def _count(values: NDArray[Any], low: float, high: float) -> NDArray[np.int64]:
 def _not_finite(model: onnx.ModelProto, name: str, values: NDArray[Any]) -> UnsupportedModelError:
     layer = next((node for node in model.graph.node if name in node.output), None)
     where = f"layer {layer.name!r} ({layer.op_type})" if layer else f"tensor {name!r}"
-    bad = "NaN" if np.isnan(values).any() else "infinity"
     return UnsupportedModelError(
-        f"{where} gives {bad} on the calibration pictures: the float model is broken there, and "
-        "no INT8 form can be made of it; look at its weights, and at mean and std"
+        f"{where} gives {_flaw(values)} on the calibration pictures: the float model is broken "
+        "there, and no INT8 form can be made of it; look at its weights, and at mean and std"
     )

@@ -1,4 +1,4 @@
-"""Whether the calibration pictures can be trusted: how many, how varied, which stand out.
+"""Whether the calibration images can be trusted: how many, how varied, which stand out.
 
 INT8 is only as good as the pictures its ranges come from, and a folder of them is easily too
 small, all of one scene, or part of the very data it is later measured on.
@@ -6,6 +6,7 @@ small, all of one scene, or part of the very data it is later measured on.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import compress
 
 import cv2
 import msgspec
@@ -31,12 +32,17 @@ COVERED = 0.99
 
 
 class Audit(msgspec.Struct, frozen=True, kw_only=True):
-    """count: pictures used. different: of them, after near-duplicates are taken together.
+    """What stands out about calibration images.
 
-    blank: names of pictures that show nothing. outliers: names of those unlike the others in
-    brightness or contrast. leaked: names that are in the evaluation data too. coverage: share of
-    evaluation activations inside the calibrated ranges; None where nothing was evaluated.
-    warnings: in plain words.
+    Attributes:
+        count: How many there are.
+        different: How many remain when near-duplicates are taken together.
+        blank: The names of those that show nothing.
+        outliers: The names of those unlike the others in brightness or contrast.
+        leaked: The names of those that are in the evaluation data too.
+        coverage: The share of layers that stay inside their calibrated range on the evaluation
+            data; None where nothing was evaluated.
+        warnings: All this in plain words.
     """
 
     count: int
@@ -50,31 +56,33 @@ class Audit(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True)
 class ImageHashes:
-    """What pictures are recognized by: scaled and recompressed copies have nearly the same.
+    """What images are recognized by: scaled and recompressed copies have nearly the same.
 
-    bits: uint64[N], whether each of 8 x 8 cells is brighter than the one to its left (a difference
-    hash). details: float32[N,D], a small gray copy, centered and of unit length.
+    Attributes:
+        bits: uint64[N], whether each of 8 x 8 cells is brighter than the one to its left (a
+            difference hash).
+        details: float32[N,D], a small gray copy, centered and of unit length.
     """
 
     bits: NDArray[np.uint64]
     details: NDArray[np.float32]
 
-    def near(self, others: "ImageHashes") -> NDArray[np.bool_]:
-        """bool[N]: whether each of these pictures is among the others."""
-        found = np.zeros(len(self.bits), bool)
-        for index, bits in enumerate(self.bits):
-            differing = np.unpackbits((others.bits ^ bits).view(np.uint8).reshape(-1, 8), axis=1)
-            close = np.flatnonzero(differing.sum(1) <= SAME_BITS)
-            alike = others.details[close] @ self.details[index]
-            found[index] = bool((alike >= SAME_DETAILS).any())
-        return found
+    def near(self, index: int, others: "ImageHashes") -> bool:
+        """Whether one of these images is among others."""
+        differing = (others.bits ^ self.bits[index]).view(np.uint8).reshape(-1, 8)
+        close = np.unpackbits(differing, axis=1).sum(1) <= SAME_BITS
+        return bool((others.details[close] @ self.details[index] >= SAME_DETAILS).any())
+
+    def some(self, indices: list[int]) -> "ImageHashes":
+        """The hashes of some of the images."""
+        return ImageHashes(self.bits[indices], self.details[indices])
 
 
-def image_hashes(pictures: Iterable[Pixels]) -> ImageHashes:
-    """Of any number of pictures, uint8[H,W,3] BGR, each looked at once."""
+def image_hashes(images: Iterable[Pixels]) -> ImageHashes:
+    """The hashes of any number of images, uint8[H,W,3] BGR, each read once."""
     bits, details = [], []
-    for picture in pictures:
-        gray = cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY)
+    for image in images:
+        gray = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
         cells = cv2.resize(gray, (CELLS + 1, CELLS), interpolation=cv2.INTER_AREA).astype(np.int16)
         bits.append(np.packbits(cells[:, 1:] > cells[:, :-1]).view(np.uint64)[0])
         small = cv2.resize(gray, (DETAIL, DETAIL), interpolation=cv2.INTER_AREA).astype(np.float32)
@@ -84,19 +92,21 @@ def image_hashes(pictures: Iterable[Pixels]) -> ImageHashes:
 
 
 def audit_pictures(
-    pixels: Pixels,
-    names: Sequence[str],
-    *,
-    evaluation: ImageHashes | None = None,
+    pixels: Pixels, names: Sequence[str], *, evaluation: ImageHashes | None = None
 ) -> Audit:
-    """Look at the pictures a model is calibrated on.
+    """Look at the images a model is calibrated on.
 
-    pixels: uint8[N,H,W,3] BGR at network input. evaluation: ``image_hashes`` of that data.
-    Raises UsageError where every picture is blank: no range can come from that.
+    Args:
+        pixels: uint8[N,H,W,3] BGR at network input.
+        names: Of the images.
+        evaluation: The hashes of the evaluation data.
+
+    Raises:
+        UsageError: Every image is blank: no range can come from that.
     """
-    seen = image_hashes(pixels)
+    hashes = image_hashes(pixels)
     brightness = pixels.mean((1, 2, 3))
-    contrast = np.array([picture.std() for picture in pixels])
+    contrast = np.array([image.std() for image in pixels])
     blank = contrast < DARK
     if blank.all():
         raise UsageError(
@@ -104,27 +114,27 @@ def audit_pictures(
             "from them; give --calib pictures like those the camera will see"
         )
     odd = (_distance(brightness) > FAR) | (_distance(contrast) > FAR)
-    leaked = np.zeros(len(pixels), bool) if evaluation is None else seen.near(evaluation)
-    found = Audit(
+    leaked = [evaluation is not None and hashes.near(i, evaluation) for i in range(len(pixels))]
+    audit = Audit(
         count=len(pixels),
-        different=_clusters(seen),
-        blank=_named(names, blank),
-        outliers=_named(names, odd & ~blank),
-        leaked=_named(names, leaked & ~blank),
+        different=_count_different(hashes),
+        blank=tuple(compress(names, blank)),
+        outliers=tuple(compress(names, odd & ~blank)),
+        leaked=tuple(compress(names, leaked & ~blank)),
     )
-    return msgspec.structs.replace(found, warnings=tuple(_warnings(found)))
+    return msgspec.structs.replace(audit, warnings=_warnings(audit))
 
 
 def with_coverage(audit: Audit, coverage: float) -> Audit:
-    """The audit with how far the calibrated ranges cover the evaluation data."""
-    found = msgspec.structs.replace(audit, coverage=coverage)
-    return msgspec.structs.replace(found, warnings=tuple(_warnings(found)))
+    """The audit with the share of layers that stay in their range on the evaluation data."""
+    audit = msgspec.structs.replace(audit, coverage=coverage)
+    return msgspec.structs.replace(audit, warnings=_warnings(audit))
 
 
-def _warnings(audit: Audit) -> list[str]:
+def _warnings(audit: Audit) -> tuple[str, ...]:
     warnings = []
     if audit.count == 1:
-        warnings.append("calibrated on one picture: its ranges are those of one moment")
+        warnings.append("calibrated on one picture: the ranges are those of one moment")
     elif audit.count < ENOUGH:
         warnings.append(
             f"only {audit.count} calibration pictures: {ENOUGH} to 300 give ranges to rely on"
@@ -134,7 +144,7 @@ def _warnings(audit: Audit) -> list[str]:
             f"only {audit.different} of {audit.count} calibration pictures differ from each "
             "other: take them from different times and places"
         )
-    for names, one, many in (
+    for names, singular, plural in (
         (audit.blank, "shows nothing (one flat color)", "show nothing (one flat color)"),
         (
             audit.outliers,
@@ -149,31 +159,26 @@ def _warnings(audit: Audit) -> list[str]:
     ):
         if names:
             listed = ", ".join(names[:LISTED]) + (" …" if len(names) > LISTED else "")
-            what = one if len(names) == 1 else many
+            what = singular if len(names) == 1 else plural
             warnings.append(f"{len(names)} of {audit.count} calibration pictures {what}: {listed}")
     if audit.coverage is not None and audit.coverage < COVERED:
         warnings.append(
             f"{100 * (1 - audit.coverage):.1f} % of the layers leave their calibrated range on "
             "the evaluation data: the calibration pictures do not show what it shows"
         )
-    return warnings
+    return tuple(warnings)
 
 
-def _clusters(found: ImageHashes) -> int:
-    """How many pictures remain when each near-duplicate of an earlier one is left out."""
-    kept: list[int] = []
-    for index in range(len(found.bits)):
-        one = ImageHashes(found.bits[index : index + 1], found.details[index : index + 1])
-        if not kept or not one.near(ImageHashes(found.bits[kept], found.details[kept]))[0]:
-            kept.append(index)
-    return len(kept)
+def _count_different(hashes: ImageHashes) -> int:
+    """How many images remain when each near-duplicate of an earlier one is left out."""
+    different: list[int] = []
+    for index in range(len(hashes.bits)):
+        if not hashes.near(index, hashes.some(different)):
+            different.append(index)
+    return len(different)
 
 
 def _distance(values: NDArray[np.floating]) -> NDArray[np.floating]:
     """In robust standard deviations from the median (1.4826 times the median deviation)."""
-    off = np.abs(values - np.median(values))
-    return np.asarray(off / max(1.4826 * float(np.median(off)), 3.0))
-
-
-def _named(names: Sequence[str], which: NDArray[np.bool_]) -> tuple[str, ...]:
-    return tuple(name for name, chosen in zip(names, which, strict=True) if chosen)
+    deviation = np.abs(values - np.median(values))
+    return np.asarray(deviation / max(1.4826 * float(np.median(deviation)), 3.0))

@@ -6,6 +6,7 @@ the others otherwise leaves them a tenth of the steps. Nagel et al. (ICCV 2019),
 the strength chosen for each tensor by the noise that activations and weights are going to add.
 """
 
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -15,9 +16,18 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from edgecnn_export.quantization.calibrate import ActivationCollector
+from edgecnn_export.quantization.onnx_graph import (
+    add_constant,
+    attribute,
+    constants,
+    has_bias,
+    is_constant,
+    read_bias,
+    remove_unread,
+)
 from edgecnn_runtime.types import Pixels
 
-PICTURES = 48
+IMAGES = 48
 STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
 HOMOGENEOUS = ("Relu", "LeakyRelu")
 LARGEST = 64.0
@@ -32,7 +42,7 @@ class _Conv:
 
     node: onnx.NodeProto
     weight: NDArray[np.float64]
-    bias: NDArray[np.float64] | None
+    bias: NDArray[np.float64]
     group: int
 
     def by_input(self) -> NDArray[np.float64]:
@@ -42,16 +52,21 @@ class _Conv:
         return split.transpose(0, 2, 1, 3).reshape(self.group * inside, out // self.group, -1)
 
     def scale_inputs(self, scale: NDArray[np.float64]) -> None:
-        """Multiply what input channel i is weighed with by scale[i]."""
-        out, inside = self.weight.shape[:2]
-        each = scale.reshape(self.group, 1, inside, *([1] * (self.weight.ndim - 2)))
-        split = self.weight.reshape(self.group, out // self.group, *self.weight.shape[1:])
-        self.weight = (split * each).reshape(self.weight.shape)
+        """Multiply the weights of input channel i by scale[i]."""
+        out, inside, *taps = self.weight.shape
+        split = self.weight.reshape(self.group, out // self.group, inside, -1)
+        self.weight = (split * scale.reshape(self.group, 1, inside, 1)).reshape(out, inside, *taps)
 
     def scale_outputs(self, scale: NDArray[np.float64]) -> None:
         """Multiply output channel o by scale[o]."""
         self.weight = self.weight * scale.reshape(-1, *([1] * (self.weight.ndim - 1)))
-        self.bias = None if self.bias is None else self.bias * scale
+        self.bias = self.bias * scale
+
+    def store(self, graph: onnx.GraphProto) -> None:
+        """Write weights and bias under names of this convolution's own."""
+        for index, values in enumerate((self.weight, self.bias)[: 1 + has_bias(self.node)], 1):
+            name = f"{self.node.output[0]}.equalized.{('weight', 'bias')[index - 1]}"
+            self.node.input[index] = add_constant(graph, name, values.astype(np.float32))
 
 
 @dataclass(frozen=True)
@@ -72,16 +87,21 @@ class _Channels:
 
 
 def equalize_cross_layer(model: onnx.ModelProto, pixels: Pixels) -> onnx.ModelProto:
-    """A copy that computes the same, easier to quantize; the graph itself where none would be.
+    """A copy that computes the same and is easier to quantize.
 
-    pixels: uint8[N,H,W,3] BGR; the first PICTURES show how far each channel reaches.
+    Args:
+        model: The float graph.
+        pixels: uint8[N,H,W,3] BGR; the first IMAGES show how far each channel reaches.
+
+    Returns:
+        The graph itself where nothing in it can be equalized, or has to be.
     """
-    changed = onnx.ModelProto()
-    changed.CopyFrom(model)
-    joints = _find(changed)
+    equalized = copy.deepcopy(model)
+    graph = equalized.graph
+    joints = _joints(graph)
     if not joints:
         return model
-    channels = _observe(model, [joint.tensor for joint in joints], pixels[:PICTURES])
+    channels = _observe(model, [joint.tensor for joint in joints], pixels[:IMAGES])
     scales = [_choose(joint, channels[joint.tensor]) for joint in joints]
     if all((scale == 1).all() for scale in scales):
         return model
@@ -91,40 +111,35 @@ def equalize_cross_layer(model: onnx.ModelProto, pixels: Pixels) -> onnx.ModelPr
             conv.scale_inputs(scale)
     convs = {id(conv): conv for joint in joints for conv in (joint.before, *joint.after)}
     for conv in convs.values():
-        _store(changed.graph, conv)
-    _drop_unused(changed.graph)
-    return changed
+        conv.store(graph)
+    remove_unread(graph, constants(graph))
+    return equalized
 
 
-def _find(model: onnx.ModelProto) -> list[_Joint]:
-    weights = {i.name: i for i in model.graph.initializer}
-    convs = {node.output[0]: conv for node in model.graph.node if (conv := _conv(node, weights))}
-    by_input: dict[str, list[onnx.NodeProto]] = {}
-    for node in model.graph.node:
+def _joints(graph: onnx.GraphProto) -> list[_Joint]:
+    weights = constants(graph)
+    convs = {n.output[0]: _read_conv(n, weights) for n in graph.node if is_constant(n, weights)}
+    readers: dict[str, list[onnx.NodeProto]] = {}
+    for node in graph.node:
         for name in node.input:
-            by_input.setdefault(name, []).append(node)
-    given = {output.name for output in model.graph.output}
+            readers.setdefault(name, []).append(node)
+    outputs = {output.name for output in graph.output}
     joints = []
-    for made, before in convs.items():
-        tensor, readers = made, by_input.get(made, [])
-        if len(readers) == 1 and readers[0].op_type in HOMOGENEOUS and made not in given:
-            tensor = readers[0].output[0]
-            readers = by_input.get(tensor, [])
-        after = [convs.get(node.output[0]) for node in readers if node.input[0] == tensor]
-        if tensor in given or not readers or len(after) != len(readers) or None in after:
-            continue
-        joints.append(_Joint(tensor, before, tuple(conv for conv in after if conv)))
+    for output, before in convs.items():
+        tensor, nodes = output, readers.get(output, [])
+        if len(nodes) == 1 and nodes[0].op_type in HOMOGENEOUS and tensor not in outputs:
+            tensor = nodes[0].output[0]
+            nodes = readers.get(tensor, [])
+        after = [convs[n.output[0]] for n in nodes if n.output[0] in convs and n.input[0] == tensor]
+        if after and len(after) == len(nodes) and tensor not in outputs:
+            joints.append(_Joint(tensor, before, tuple(after)))
     return joints
 
 
-def _conv(node: onnx.NodeProto, weights: Mapping[str, onnx.TensorProto]) -> _Conv | None:
-    has_bias = len(node.input) > 2 and bool(node.input[2])
-    if node.op_type != "Conv" or any(name not in weights for name in node.input[1:] if name):
-        return None
-    group = next((a.i for a in node.attribute if a.name == "group"), 1)
+def _read_conv(node: onnx.NodeProto, weights: Mapping[str, onnx.TensorProto]) -> _Conv:
     weight = numpy_helper.to_array(weights[node.input[1]]).astype(np.float64)
-    bias = numpy_helper.to_array(weights[node.input[2]]).astype(np.float64) if has_bias else None
-    return _Conv(node, weight, bias, group)
+    bias = read_bias(node, weights).astype(np.float64)
+    return _Conv(node, weight, bias, attribute(node, "group", 1))
 
 
 def _observe(
@@ -132,13 +147,13 @@ def _observe(
 ) -> dict[str, _Channels]:
     reach: dict[str, NDArray[np.float64]] = {}
     power: dict[str, NDArray[np.float64]] = {}
-    for values in ActivationCollector(model, tensors).run(pixels):
-        for name, found in values.items():
-            axes = (0, *range(2, found.ndim))
-            top = np.maximum(found.max(axes), -found.min(axes)).astype(np.float64)
+    for activations in ActivationCollector(model, tensors).run(pixels):
+        for name, values in activations.items():
+            axes = (0, *range(2, values.ndim))
+            top = np.maximum(values.max(axes), -values.min(axes)).astype(np.float64)
             reach[name] = np.maximum(reach.get(name, 0.0), top)
-            square = np.square(found).sum(axes, dtype=np.float64)
-            power[name] = power.get(name, 0.0) + square / (found[0, 0].size * len(pixels))
+            square = np.square(values).sum(axes, dtype=np.float64)
+            power[name] = power.get(name, 0.0) + square / (values[0, 0].size * len(pixels))
     return {name: _Channels(reach[name], power[name]) for name in tensors}
 
 
@@ -165,19 +180,3 @@ def _noise(joint: _Joint, channels: _Channels, scale: NDArray[np.float64]) -> fl
         error = float(((rows / 127) ** 2).sum(1) @ power) * weights.shape[2]
         total += WEIGHT_ERROR_FACTOR * error
     return total
-
-
-def _store(graph: onnx.GraphProto, conv: _Conv) -> None:
-    """Weights and bias under names of this convolution's own."""
-    arrays = [(1, conv.weight)] + ([] if conv.bias is None else [(2, conv.bias)])
-    for at, values in arrays:
-        name = f"{conv.node.output[0]}.equalized.{'weight' if at == 1 else 'bias'}"
-        graph.initializer.append(numpy_helper.from_array(values.astype(np.float32), name))
-        conv.node.input[at] = name
-
-
-def _drop_unused(graph: onnx.GraphProto) -> None:
-    used = {name for node in graph.node for name in node.input}
-    kept = [initializer for initializer in graph.initializer if initializer.name in used]
-    del graph.initializer[:]
-    graph.initializer.extend(kept)

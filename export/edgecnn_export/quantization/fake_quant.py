@@ -1,12 +1,13 @@
 """The float graph with a switch on every quantizer: any part of INT8 in one session.
 
 Sensitivity, the choice of a method and bias correction all ask the same question of different
-subsets: what does the output become if only these tensors and weights are rounded? Building a
+subsets: what do the outputs become if only these tensors and weights are rounded? Building a
 graph for each answer takes longer than running it, so here each quantizer is an ``If`` whose
 condition, scale and zero-point are inputs.
 """
 
-from collections.abc import Collection, Mapping
+import copy
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,21 +16,32 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from edgecnn_export.quantization.calibrate import fill_batch
 from edgecnn_export.quantization.layers import Quantizer, QuantizerMap
+from edgecnn_export.quantization.onnx_graph import (
+    add_constant,
+    assign,
+    constants,
+    is_constant,
+    read_bias,
+    set_bias,
+)
 from edgecnn_runtime.backends.ort_session import open_session
 from edgecnn_runtime.types import Floats, Pixels
 
 BATCH = 2
 """With the arena, which keeps what every layer needed, larger ones cost memory and gain nothing."""
-
-
 MEANS = "means/on"
 
 
 @dataclass(frozen=True)
 class ActivationMeans:
-    """outputs: new arrays by name, the batch first. means: float64[C] by tapped tensor, if asked
-    for."""
+    """What a run gives.
+
+    Attributes:
+        outputs: New arrays by name, the batch first.
+        means: float64[C] by tapped tensor; empty where they were not asked for.
+    """
 
     outputs: Mapping[str, Floats]
     means: Mapping[str, NDArray[np.float64]]
@@ -39,8 +51,7 @@ class FakeQuantModel:
     """One ONNX Runtime session over all quantizers. Runs leave nothing behind in it.
 
     Attributes:
-        tensors: The activations that have a quantizer.
-        weights: The initializers that have one.
+        switches: The activations and initializers that have a quantizer.
         biases: float32[C] by name of the convolution: what it adds in the float graph.
     """
 
@@ -60,25 +71,21 @@ class FakeQuantModel:
             taps: Tensors [N,C,H,W] whose means over all axes but C a run can give.
             batch_axes: The batch axis by output, where it is not the first.
         """
-        self.tensors = tuple(quantizers.activations)
-        self.weights = tuple(quantizers.weights)
+        self.switches = (*quantizers.activations, *quantizers.weights)
         self._axes = [(batch_axes or {}).get(output.name, 0) for output in model.graph.output]
         self._taps = {tensor: f"{tensor}/mean" for tensor in taps}
-        board = _Board(model, quantizers, self._taps)
-        self._final = board.finals
-        self.biases: Mapping[str, NDArray[np.float32]] = board.biases
+        switched = _SwitchedGraph(model, quantizers, self._taps)
+        self._outputs, self.biases = switched.outputs, switched.biases
         self._activations = quantizers.activations
-        self._session = open_session(board.model.SerializeToString())
+        self._session = open_session(switched.model.SerializeToString())
         self._pixels = model.graph.input[0].name
-        fixed = model.graph.input[0].type.tensor_type.shape.dim[0].dim_value
-        self._batch, self._fixed = fixed or BATCH, bool(fixed)
+        self._fixed = model.graph.input[0].type.tensor_type.shape.dim[0].dim_value
 
     def run(
         self,
         pixels: Pixels,
+        rounded: Collection[str] = (),
         *,
-        tensors: Collection[str] = (),
-        weights: Collection[str] = (),
         activations: Mapping[str, Quantizer] | None = None,
         biases: Mapping[str, NDArray[np.float32]] | None = None,
         means: bool = False,
@@ -87,163 +94,125 @@ class FakeQuantModel:
 
         Args:
             pixels: uint8[N,H,W,3] BGR.
-            tensors: Activations that are rounded.
-            weights: Initializers that are rounded.
+            rounded: The activations and initializers that are rounded.
             activations: Other scales and zero-points than the quantizers' own, for every tensor.
             biases: Other biases than the float graph's, by convolution.
-            means: Whether the taps' means are wanted; they cost as much again.
+            means: Whether to compute the taps' means; they cost as much again.
 
         Returns:
             New arrays.
         """
-        quantizers = self._activations if activations is None else activations
         feed: dict[str, NDArray[Any]] = {MEANS: np.array(means)}
-        feed |= {f"{name}/scale": quantizers[name].scale for name in self.tensors}
-        feed |= {f"{name}/zero": quantizers[name].zero for name in self.tensors}
-        feed |= {f"{name}/on": np.array(name in tensors) for name in self.tensors}
-        feed |= {f"{name}/on": np.array(name in weights) for name in self.weights}
-        added = {**self.biases, **(biases or {})}
-        feed |= {f"{name}/bias": value for name, value in added.items()}
+        feed |= {f"{name}/on": np.array(name in rounded) for name in self.switches}
+        for name in self._activations:
+            quantizer = (activations or self._activations)[name]
+            feed |= {f"{name}/scale": quantizer.scale, f"{name}/zero": quantizer.zero}
+        for name, bias in self.biases.items():
+            feed[f"{name}/bias"] = (biases or {}).get(name, bias)
         taps = self._taps if means else {}
-        wanted = [*self._final.values(), *taps.values()]
-        kinds = len(self._final)
+        names = [*self._outputs.values(), *taps.values()]
         axes = [*self._axes, *(0 for _ in taps)]
         parts: list[list[NDArray[Any]]] = []
-        for at in range(0, len(pixels), self._batch):
-            chunk = pixels[at : at + self._batch]
-            size = len(chunk)
-            if self._fixed and size < self._batch:
-                chunk = np.concatenate([chunk, chunk[:1].repeat(self._batch - size, 0)])
-            values = self._session.run(wanted, {**feed, self._pixels: chunk})
-            placed = [np.moveaxis(v, axis, 0) for v, axis in zip(values, axes, strict=True)]
-            parts.append([value[:size] for value in placed])
+        batch = self._fixed or BATCH
+        for start in range(0, len(pixels), batch):
+            chunk = pixels[start : start + batch]
+            feed[self._pixels] = fill_batch(chunk, self._fixed)
+            values = zip(self._session.run(names, feed), axes, strict=True)
+            parts.append([np.moveaxis(value, axis, 0)[: len(chunk)] for value, axis in values])
         joined = [np.concatenate(values) for values in zip(*parts, strict=True)]
-        averages = [values.mean(0, dtype=np.float64) for values in joined[kinds:]]
+        averages = (values.mean(0, dtype=np.float64) for values in joined[len(self._outputs) :])
         return ActivationMeans(
-            dict(zip(self._final, joined[:kinds], strict=True)),
-            dict(zip(taps, averages, strict=True)),
+            dict(zip(self._outputs, joined, strict=False)), dict(zip(taps, averages, strict=True))
         )
 
 
-class _Board:
-    """Builds the graph: ``finals`` maps the original outputs to its own."""
+class _SwitchedGraph:
+    """Builds the graph.
+
+    Attributes:
+        model: The float graph with switches.
+        outputs: The names of its own outputs by the original ones.
+        biases: float32[C] by convolution: what it adds in the float graph.
+    """
 
     def __init__(
-        self,
-        model: onnx.ModelProto,
-        quantizers: QuantizerMap,
-        taps: Mapping[str, str],
+        self, model: onnx.ModelProto, quantizers: QuantizerMap, taps: Mapping[str, str]
     ) -> None:
-        self.model = onnx.ModelProto()
-        self.model.CopyFrom(model)
-        self._graph = self.model.graph
-        self._constants = {i.name: i for i in self._graph.initializer}
+        self.model = copy.deepcopy(model)
         self.biases: dict[str, NDArray[np.float32]] = {}
-        renamed: dict[str, str] = {}
-        nodes: list[onnx.NodeProto] = []
-        for name, rounded in quantizers.weights.items():
-            nodes.append(self._weight(name, rounded))
-            renamed[name] = f"{name}/now"
-        self._graph.input.append(helper.make_tensor_value_info(MEANS, TensorProto.BOOL, []))
-        original = list(self._graph.node)
-        for tensor in [value.name for value in self._graph.input]:
-            if tensor in quantizers.activations:
-                nodes += [self._activation(tensor, quantizers.activations[tensor])]
-                renamed[tensor] = f"{tensor}/now"
-        for node in original:
-            self._free_bias(node)
-            for index, name in enumerate(node.input):
-                node.input[index] = renamed.get(name, name)
-            nodes.append(node)
-            for tensor in node.output:
+        self._graph = self.model.graph
+        weights = constants(self._graph)
+        nodes = [self._weight(name, values) for name, values in quantizers.weights.items()]
+        renamed = {name: f"{name}/now" for name in quantizers.weights}
+        inputs = [value.name for value in model.graph.input]
+        self._add_input(MEANS, TensorProto.BOOL)
+
+        def switch(tensors: Sequence[str]) -> None:
+            for tensor in tensors:
                 if tensor in taps:
                     nodes.append(self._mean(tensor, taps[tensor]))
                 if tensor in quantizers.activations:
                     nodes.append(self._activation(tensor, quantizers.activations[tensor]))
                     renamed[tensor] = f"{tensor}/now"
-        names = [output.name for output in self._graph.output]
-        self.finals = {name: renamed.get(name, name) for name in names}
-        for name, final in self.finals.items():
-            if final != name:
-                self._graph.output.append(onnx.ValueInfoProto(name=final))
-        self._graph.output.extend(onnx.ValueInfoProto(name=name) for name in taps.values())
-        del self._graph.node[:]
-        self._graph.node.extend(nodes)
 
-    def _weight(self, name: str, rounded: NDArray[np.float32]) -> onnx.NodeProto:
-        on = f"{name}/on"
-        self._graph.input.append(helper.make_tensor_value_info(on, TensorProto.BOOL, []))
-        constant = numpy_helper.from_array(rounded, f"{name}/rounded")
+        switch(inputs)
+        for node in self._graph.node:
+            if is_constant(node, weights):
+                self.biases[node.name] = read_bias(node, weights).astype(np.float32)
+                count = len(self.biases[node.name])
+                set_bias(node, self._add_input(f"{node.name}/bias", TensorProto.FLOAT, [count]))
+            assign(node.input, [renamed.get(name, name) for name in node.input])
+            nodes.append(node)
+            switch(node.output)
+        names = [output.name for output in self._graph.output]
+        self.outputs = {name: renamed.get(name, name) for name in names}
+        added = [name for name in self.outputs.values() if name not in names]
+        self._graph.output.extend(onnx.ValueInfoProto(name=n) for n in (*added, *taps.values()))
+        assign(self._graph.node, nodes)
+
+    def _add_input(self, name: str, kind: int, shape: Sequence[int] = ()) -> str:
+        self._graph.input.append(helper.make_tensor_value_info(name, kind, shape))
+        return name
+
+    def _weight(self, name: str, values: NDArray[np.float32]) -> onnx.NodeProto:
+        constant = numpy_helper.from_array(values, f"{name}/rounded")
         use = helper.make_node("Identity", [constant.name], [f"{name}/then"])
-        return _switch(on, [use], f"{name}/then", name, [constant])
+        return self._switch(name, [use], [constant])
 
     def _activation(self, name: str, quantizer: Quantizer) -> onnx.NodeProto:
-        on, scale, zero = f"{name}/on", f"{name}/scale", f"{name}/zero"
         kind = helper.np_dtype_to_tensor_dtype(quantizer.zero.dtype)
-        self._graph.input.extend(
-            [
-                helper.make_tensor_value_info(on, TensorProto.BOOL, []),
-                helper.make_tensor_value_info(scale, TensorProto.FLOAT, []),
-                helper.make_tensor_value_info(zero, kind, []),
-            ]
-        )
+        scale = self._add_input(f"{name}/scale", TensorProto.FLOAT)
+        zero = self._add_input(f"{name}/zero", kind)
         there = helper.make_node("QuantizeLinear", [name, scale, zero], [f"{name}/q"])
-        back = helper.make_node("DequantizeLinear", [f"{name}/q", scale, zero], [f"{name}/dq"])
-        return _switch(on, [there, back], f"{name}/dq", name)
+        back = helper.make_node("DequantizeLinear", [f"{name}/q", scale, zero], [f"{name}/then"])
+        return self._switch(name, [there, back])
 
-    def _free_bias(self, node: onnx.NodeProto) -> None:
-        if node.op_type != "Conv" or node.input[1] not in self._constants:
-            return
-        count = self._constants[node.input[1]].dims[0]
-        value = np.zeros(count, np.float32)
-        if len(node.input) > 2 and node.input[2]:
-            if node.input[2] not in self._constants:
-                return
-            value = numpy_helper.to_array(self._constants[node.input[2]]).astype(np.float32)
-        name = f"{node.name}/bias"
-        self._graph.input.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, [count]))
-        del node.input[2:]
-        node.input.append(name)
-        self.biases[node.name] = value
+    def _switch(
+        self, name: str, then: list[onnx.NodeProto], initializers: Sequence[TensorProto] = ()
+    ) -> onnx.NodeProto:
+        """A tensor as it is, or through ``then`` where it is switched on; its name is name/now."""
+        copied = helper.make_node("Identity", [name], [f"{name}/else"])
+        on = self._add_input(f"{name}/on", TensorProto.BOOL)
+        return _if(on, f"{name}/now", _branch(then, initializers), _branch([copied]))
 
     def _mean(self, tensor: str, name: str) -> onnx.NodeProto:
-        axes, mean, nothing = f"{tensor}/axes", f"{tensor}/average", f"{tensor}/no average"
-        self._graph.initializer.append(numpy_helper.from_array(np.array([2, 3]), axes))
-        average = helper.make_node("ReduceMean", [tensor, axes], [mean], keepdims=0)
+        """The mean over height and width, or nothing where means are not asked for."""
+        axes = add_constant(self._graph, f"{tensor}/axes", np.array([2, 3]))
+        average = helper.make_node("ReduceMean", [tensor, axes], [f"{tensor}/average"], keepdims=0)
         empty = numpy_helper.from_array(np.empty((0, 0), np.float32))
-        return helper.make_node(
-            "If",
-            [MEANS],
-            [name],
-            then_branch=_branch("then", [average], mean),
-            else_branch=_branch(
-                "else", [helper.make_node("Constant", [], [nothing], value=empty)], nothing
-            ),
-        )
+        nothing = helper.make_node("Constant", [], [f"{tensor}/no average"], value=empty)
+        return _if(MEANS, name, _branch([average]), _branch([nothing]))
 
 
-def _switch(
-    on: str,
-    then: list[onnx.NodeProto],
-    result: str,
-    otherwise: str,
-    constants: Collection[TensorProto] = (),
+def _if(
+    condition: str, output: str, then: onnx.GraphProto, otherwise: onnx.GraphProto
 ) -> onnx.NodeProto:
-    """``otherwise`` as it is, or through ``then`` where ``on``; named otherwise/now."""
-    kept = f"{otherwise}/kept"
-    copy = helper.make_node("Identity", [otherwise], [kept])
-    return helper.make_node(
-        "If",
-        [on],
-        [f"{otherwise}/now"],
-        then_branch=_branch("then", then, result, constants),
-        else_branch=_branch("else", [copy], kept),
-    )
+    return helper.make_node("If", [condition], [output], then_branch=then, else_branch=otherwise)
 
 
 def _branch(
-    name: str, nodes: list[onnx.NodeProto], result: str, constants: Collection[TensorProto] = ()
+    nodes: list[onnx.NodeProto], initializers: Sequence[TensorProto] = ()
 ) -> onnx.GraphProto:
-    value = onnx.ValueInfoProto(name=result)
-    value.type.tensor_type.elem_type = TensorProto.FLOAT
-    return helper.make_graph(nodes, name, [], [value], list(constants))
+    """A graph that gives the last node's output."""
+    value = helper.make_tensor_value_info(nodes[-1].output[0], TensorProto.FLOAT, None)
+    return helper.make_graph(nodes, "branch", [], [value], initializers)

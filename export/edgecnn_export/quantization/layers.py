@@ -1,9 +1,10 @@
 """Which layers and tensors an INT8 scheme touches, read off the quantizer's own work."""
 
+import hashlib
+from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import onnx
@@ -12,7 +13,8 @@ from onnx import numpy_helper
 
 from edgecnn_export.quantization.calibrate import ActivationCollector
 from edgecnn_export.quantization.ignored_scope import find_ignored, shared_quantizers
-from edgecnn_export.quantization.insert_qdq import TAIL
+from edgecnn_export.quantization.insert_qdq import quant_utils
+from edgecnn_export.quantization.onnx_graph import attribute, constants
 from edgecnn_export.quantization.schemes import (
     ELEMENTWISE,
     FUSED,
@@ -25,13 +27,18 @@ from edgecnn_runtime.types import Pixels
 ELEMENT_COST = 32
 """Multiply-accumulates a CPU does in the time it moves one float: with those alone, large early
 layers look cheap, and nine of CenterFace's in float made it 1.5 times as slow."""
-DEQUANTIZED = "_DequantizeLinear_Output"
-"""What it appends to the name of a tensor that has been through its quantizer."""
+UNCOUNTED = ("Cast", "Constant", "Identity", "Shape")
+"""Operators that are not worth a word in float."""
 
 
 @dataclass(frozen=True)
 class Quantizer:
-    """scale: float32 scalar. zero: uint8 or int8 scalar."""
+    """How a tensor is rounded.
+
+    Attributes:
+        scale: float32 scalar.
+        zero: The zero-point, uint8 or int8 scalar.
+    """
 
     scale: NDArray[np.float32]
     zero: NDArray[np.generic]
@@ -41,9 +48,14 @@ class Quantizer:
 class Layer:
     """One operator that may be INT8.
 
-    tensors: the activations it makes be quantized. weights: initializers that are quantized
-    with it. output: what it gives, after an activation fused to it. cost: of a picture in float,
-    in multiply-accumulates: its own, and what moving its output takes.
+    Attributes:
+        name: Its node's name.
+        operator: Its ONNX operator.
+        tensors: The activations that are quantized because of it.
+        weights: The initializers that are quantized with it.
+        output: The tensor it computes, after an activation fused to it.
+        cost: Of one image in float, in multiply-accumulates: its own, and what moving its output
+            takes.
     """
 
     name: str
@@ -53,10 +65,20 @@ class Layer:
     output: str
     cost: float
 
+    @property
+    def quantizers(self) -> tuple[str, ...]:
+        """The names of all that is quantized because of it."""
+        return self.tensors + self.weights
+
 
 @dataclass(frozen=True)
 class QuantizerMap:
-    """activations: by tensor of the float graph. weights: initializers after quantization."""
+    """The quantizers of a graph.
+
+    Attributes:
+        activations: By tensor of the float graph.
+        weights: Initializers by name, after quantization.
+    """
 
     activations: Mapping[str, Quantizer]
     weights: Mapping[str, NDArray[np.float32]]
@@ -64,98 +86,93 @@ class QuantizerMap:
     @cached_property
     def digest(self) -> str:
         """A hash of every number in it."""
-        import hashlib
-
         digest = hashlib.sha256()
-        for name in sorted(self.activations):
-            one = self.activations[name]
-            digest.update(name.encode() + one.scale.tobytes() + one.zero.tobytes())
-        for name in sorted(self.weights):
-            digest.update(name.encode() + self.weights[name].tobytes())
+        for name, quantizer in sorted(self.activations.items()):
+            digest.update(name.encode() + quantizer.scale.tobytes() + quantizer.zero.tobytes())
+        for name, values in sorted(self.weights.items()):
+            digest.update(name.encode() + values.tobytes())
         return digest.hexdigest()
 
 
 def read_quantizers(quantized: onnx.ModelProto) -> QuantizerMap:
-    """What ``insert_qdq`` did: every tensor it put a quantizer on, every weight it rounded."""
-    constants = {i.name: i for i in quantized.graph.initializer}
-
-    def value(name: str) -> NDArray[Any]:
-        return numpy_helper.to_array(constants[name])
-
-    activations = {}
+    """The tensors that ``insert_qdq`` put a quantizer on, and the weights it rounded."""
+    names = quant_utils()
+    stored = constants(quantized.graph)
+    activations: dict[str, Quantizer] = {}
     weights: dict[str, NDArray[np.float32]] = {}
     for node in quantized.graph.node:
-        if node.op_type == "QuantizeLinear" and node.input[0] not in constants:
-            tensor = node.input[0].removesuffix(TAIL)
-            scale = value(node.input[1]).astype(np.float32)
-            activations[tensor] = Quantizer(scale, value(node.input[2]))
-        elif node.op_type == "DequantizeLinear" and node.input[0].endswith("_quantized"):
-            stored = value(node.input[0])
-            if stored.dtype not in (np.int8, np.uint8):
+        if node.op_type == "QuantizeLinear" and node.input[0] not in stored:
+            scale, zero = (numpy_helper.to_array(stored[name]) for name in node.input[1:])
+            tensor = node.input[0].removesuffix(names.QUANT_INPUT_SUFFIX)
+            activations[tensor] = Quantizer(scale.astype(np.float32), zero)
+        elif node.op_type == "DequantizeLinear" and node.input[0] in stored:
+            integers, scale, zero = (numpy_helper.to_array(stored[name]) for name in node.input)
+            if integers.dtype not in (np.int8, np.uint8):
                 continue  # a bias
-            axis = next((a.i for a in node.attribute if a.name == "axis"), 1)
-            scale, zero = value(node.input[1]), value(node.input[2])
             if scale.ndim:
-                shape = [-1 if i == axis % stored.ndim else 1 for i in range(stored.ndim)]
-                scale, zero = scale.reshape(shape), zero.reshape(shape)
-            real = (stored.astype(np.float32) - zero.astype(np.float32)) * scale
-            weights[node.input[0].removesuffix("_quantized")] = real.astype(np.float32)
+                axis = attribute(node, "axis", 1) % integers.ndim
+                others = [other for other in range(integers.ndim) if other != axis]
+                scale, zero = np.expand_dims(scale, others), np.expand_dims(zero, others)
+            name = node.input[0].removesuffix(names.TENSOR_NAME_QUANT_SUFFIX)
+            weights[name] = (integers.astype(np.float32) - zero.astype(np.float32)) * scale
     return QuantizerMap(activations, weights)
 
 
 def find_layers(
     model: onnx.ModelProto, scheme: QuantScheme, quantizers: QuantizerMap, pixels: Pixels
 ) -> tuple[Layer, ...]:
-    """Every operator that the scheme quantizes, in the order of the graph.
+    """Every operator that a scheme quantizes, in the order of the graph.
 
-    pixels: one picture, run once to learn the shapes.
+    Args:
+        model: The float graph, every node named.
+        scheme: What is quantized.
+        quantizers: Those of the scheme's graph.
+        pixels: uint8[N,H,W,3] BGR; one image is run to learn the shapes.
     """
-    constants = {i.name: i for i in model.graph.initializer}
-    origin = shared_quantizers(model, scheme)
-    after = {n.input[0]: n.output[0] for n in model.graph.node if n.op_type in FUSED}
-    spared = find_ignored(model, scheme).nodes
-    candidates = [
-        node
-        for node in model.graph.node
-        if node.op_type in scheme.operators
-        and node.op_type in WEIGHTED + ELEMENTWISE
-        and node.name not in spared
-    ]
-    shapes = next(
-        iter(ActivationCollector(model, [node.output[0] for node in candidates]).run(pixels[:1]))
-    )
+    graph = model.graph
+    stored = constants(graph)
+    origins = shared_quantizers(model, scheme)
+    fused = {node.input[0]: node.output[0] for node in graph.node if node.op_type in FUSED}
+    ignored = find_ignored(model, scheme).nodes
+    operators = {*WEIGHTED, *ELEMENTWISE}.intersection(scheme.operators)
+    nodes = [n for n in graph.node if n.op_type in operators and n.name not in ignored]
+    collector = ActivationCollector(model, [node.output[0] for node in nodes])
+    activations = next(collector.run(pixels[:1]))
     layers = []
-    for node in candidates:
-        read = [name for name in node.input if name and name not in constants]
-        made = [after.get(node.output[0], node.output[0])] if scheme.quantize_outputs else []
-        tensors = dict.fromkeys(origin.get(name, name) for name in [*read, *made])
+    for node in nodes:
+        output = fused.get(node.output[0], node.output[0])
+        touched = [name for name in node.input if name and name not in stored]
+        touched += [output] if scheme.quantize_outputs else []
+        sources = dict.fromkeys(origins.get(name, name) for name in touched)
+        tensors = tuple(name for name in sources if name in quantizers.activations)
         weights = tuple(name for name in node.input if name in quantizers.weights)
-        output = after.get(node.output[0], node.output[0])
-        elements = float(shapes[node.output[0]].size)
-        cost = ELEMENT_COST * elements
+        work = float(ELEMENT_COST)
         if node.op_type in WEIGHTED and weights:
-            kernel = constants[weights[0]].dims
-            inner = np.prod(kernel[1:]) if node.op_type == "Conv" else kernel[0]
-            cost += elements * float(inner)
-        known = tuple(name for name in tensors if name in quantizers.activations)
-        if known or weights:
-            layers.append(Layer(node.name, node.op_type, known, weights, output, cost))
+            kernel = stored[weights[0]].dims
+            work += float(np.prod(kernel[1:]) if node.op_type == "Conv" else kernel[0])
+        if tensors or weights:
+            cost = work * activations[node.output[0]].size
+            layers.append(Layer(node.name, node.op_type, tensors, weights, output, cost))
     return tuple(layers)
 
 
 def float_nodes(
     model: onnx.ModelProto, scheme: QuantScheme, floats: Collection[str] = ()
 ) -> dict[str, int]:
-    """Operators that stay in float, by how often: not in the scheme, spared, or returned to it."""
-    out = {*floats, *find_ignored(model, scheme).nodes}
-    ignored = {"Cast", "Constant", "Identity", "Shape"}
-    counted: dict[str, int] = {}
-    known = (
-        {*scheme.operators, *FUSED, *PASSTHROUGH_OPS}
-        if scheme.quantize_outputs
-        else scheme.operators
+    """Operators that stay in float, by how often.
+
+    Args:
+        model: The float graph, every node named.
+        scheme: What is quantized.
+        floats: The names of layers that went back to float.
+    """
+    excluded = {*floats, *find_ignored(model, scheme).nodes}
+    quantized = {*scheme.operators}
+    if scheme.quantize_outputs:
+        quantized |= {*FUSED, *PASSTHROUGH_OPS}
+    return Counter(
+        node.op_type
+        for node in model.graph.node
+        if node.op_type not in UNCOUNTED
+        and (node.op_type not in quantized or node.name in excluded)
     )
-    for node in model.graph.node:
-        if node.op_type not in ignored and (node.op_type not in known or node.name in out):
-            counted[node.op_type] = counted.get(node.op_type, 0) + 1
-    return counted

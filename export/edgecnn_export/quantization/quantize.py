@@ -4,32 +4,40 @@ One set of pictures and one calibration serve every target. Nothing is emitted t
 measured, on every engine it is for, to do the float model's work.
 """
 
-from collections.abc import Sequence
+import copy
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import onnx
 
-from edgecnn_export.config import Method, Target
+from edgecnn_export.config import Method
 from edgecnn_export.progress import NullProgress, Progress
 from edgecnn_export.quantization.accuracy_gate import AccuracyGate
-from edgecnn_export.quantization.calibrate import Calibration, calibrate, check_weights
+from edgecnn_export.quantization.calibrate import (
+    Calibration,
+    calibrate,
+    check_weights,
+    evenly,
+)
 from edgecnn_export.quantization.cross_layer_equalization import equalize_cross_layer
 from edgecnn_export.quantization.fake_quant import FakeQuantModel
 from edgecnn_export.quantization.ignored_scope import shared_quantizers
 from edgecnn_export.quantization.insert_qdq import insert_qdq
 from edgecnn_export.quantization.layers import read_quantizers
+from edgecnn_export.quantization.report import TargetResult
 from edgecnn_export.quantization.schemes import SCHEMES, QuantScheme
-from edgecnn_export.quantization.search import MixedPrecisionSearch, TargetResult
+from edgecnn_export.quantization.search import MixedPrecisionSearch
 from edgecnn_export.quantization.uint8_input import find_stem
 from edgecnn_export.verification.verify import engines_for
+from edgecnn_runtime.bundle.manifest import Int8Target
 from edgecnn_runtime.errors import UnsupportedModelError
 from edgecnn_runtime.types import Pixels
 
 DISTINCT_FORM_RATIO = 0.9
-"""OpenVINO's own form is another where it rounds no more than this share of the tensors."""
+"""A variant is a form of its own where it rounds no more than this share of the tensors."""
 TRIAL_IMAGES = 16
-"""Pictures on which two forms of the graph are compared."""
+"""Images on which two forms of the graph are compared."""
 
 
 @dataclass(frozen=True)
@@ -38,12 +46,14 @@ class Quantized:
 
     Attributes:
         results: One per target.
+        graphs: Those that passed the gate, by target.
         model: The float graph they were made from: every node named, its channels equalized where
             that helps.
         calibration: The histograms of its tensors.
     """
 
     results: tuple[TargetResult, ...]
+    graphs: Mapping[Int8Target, onnx.ModelProto]
     model: onnx.ModelProto
     calibration: Calibration
 
@@ -53,7 +63,7 @@ def quantize(
     pixels: Pixels,
     gate: AccuracyGate,
     *,
-    targets: Sequence[Target] = ("cpu",),
+    targets: Sequence[Int8Target] = ("cpu",),
     method: Method | None = None,
     folder: Path,
     progress: Progress,
@@ -64,29 +74,32 @@ def quantize(
         model: The float graph, folded and optimized; it is not changed.
         pixels: uint8[N,H,W,3] BGR to calibrate on, as the runtime prepares them.
         gate: What every graph has to pass.
-        targets: ``openvino`` is left out where it would be all but the same as ``cpu``.
+        targets: A variant of another one of them is left out where it would be nearly the same.
         method: How ranges are estimated; None compares all methods.
         folder: Where an interrupted search is resumed from.
-        progress: Told of every step.
+        progress: Shows every step.
 
     Raises:
-        UnsupportedModelError: For NaN or infinity in weights or activations, and where there is
-            nothing to quantize.
+        UnsupportedModelError: Weights or activations hold NaN or infinity, or there is nothing to
+            quantize.
     """
-    model = _named(model)
+    model = _with_node_names(model)
     check_weights(model)
     with progress.step("equalize channels"):
-        equalized = equalize_cross_layer(model, pixels)
-        model = _easier(model, equalized, SCHEMES[targets[0]], pixels, gate)
+        equalized, scheme = equalize_cross_layer(model, pixels), SCHEMES[targets[0]]
+        if equalized is not model:
+            forms = model, equalized
+            model = min(forms, key=lambda form: _rounding_error(form, scheme, pixels, gate))
     stem = find_stem(model)
-    quantized = _quantized_tensors(model, targets)
-    tensors = dict.fromkeys(name for names in quantized.values() for name in names)
-    calibration = calibrate(model, list(tensors), pixels, progress)
-    results = []
-    for target in quantized:
+    tensors = _quantized_tensors(model, targets)
+    names = dict.fromkeys(name for names in tensors.values() for name in names)
+    calibration = calibrate(model, list(names), pixels, progress)
+    results: list[TargetResult] = []
+    graphs: dict[Int8Target, onnx.ModelProto] = {}
+    for target in tensors:
         search = MixedPrecisionSearch(
             model=model,
-            scheme=SCHEMES[target],
+            target=target,
             stem=stem if SCHEMES[target].quantize_outputs else None,
             calibration=calibration,
             pixels=pixels,
@@ -95,65 +108,54 @@ def quantize(
             folder=folder,
             progress=progress,
         )
-        results.append(search.run(method))
-    return Quantized(tuple(results), model, calibration)
+        result, graph = search.run(method)
+        results.append(result)
+        if result.passed:
+            graphs[target] = graph
+    return Quantized(tuple(results), graphs, model, calibration)
 
 
 def _quantized_tensors(
-    model: onnx.ModelProto, targets: Sequence[Target]
-) -> dict[Target, list[str]]:
-    """The tensors that each target quantizes."""
-    tensors: dict[Target, list[str]] = {}
+    model: onnx.ModelProto, targets: Sequence[Int8Target]
+) -> dict[Int8Target, list[str]]:
+    """The tensors that each target quantizes, without variants that are nearly the same."""
+    tensors: dict[Int8Target, list[str]] = {}
     for target in targets:
         tensors[target] = list(read_quantizers(insert_qdq(model, SCHEMES[target])).activations)
         if not tensors[target]:
+            operators = ", ".join(dict.fromkeys(node.op_type for node in model.graph.node))
             raise UnsupportedModelError(
-                f"int8-{target}: nothing in this model can be quantized "
-                f"({_operators(model)}): leave --int8 out"
+                f"int8-{target}: nothing in this model can be quantized ({operators}): "
+                "leave --int8 out"
             )
-    roundings = len(set(tensors.get("cpu", ())) - set(shared_quantizers(model, SCHEMES["cpu"])))
-    if "cpu" in tensors and len(tensors.get("openvino", ())) > DISTINCT_FORM_RATIO * roundings:
-        del tensors["openvino"]
+    for target in list(tensors):
+        base = SCHEMES[target].variant_of
+        if base in tensors:
+            own = set(tensors[base]) - set(shared_quantizers(model, SCHEMES[base]))
+            if len(tensors[target]) > DISTINCT_FORM_RATIO * len(own):
+                del tensors[target]
     return tensors
 
 
-def _easier(
-    model: onnx.ModelProto,
-    other: onnx.ModelProto,
-    scheme: QuantScheme,
-    pixels: Pixels,
-    gate: AccuracyGate,
-) -> onnx.ModelProto:
-    """The one of two equal graphs that loses less when everything in it is INT8."""
-    if other is model:
-        return model
-    few = pixels[:: max(1, len(pixels) // TRIAL_IMAGES)][:TRIAL_IMAGES]
-
-    def error(graph: onnx.ModelProto) -> float:
-        template = read_quantizers(insert_qdq(graph, scheme))
-        ranges = calibrate(graph, list(template.activations), few, NullProgress()).ranges("minmax")
-        quantizers = read_quantizers(insert_qdq(graph, scheme, ranges))
-        fake_quant = FakeQuantModel(graph, quantizers, batch_axes=gate.batch_axes)
-        reference = fake_quant.run(gate.pixels[:TRIAL_IMAGES])
-        rounded = fake_quant.run(
-            gate.pixels[:TRIAL_IMAGES], tensors=fake_quant.tensors, weights=fake_quant.weights
-        )
-        return gate.compare(reference.outputs, rounded.outputs)
-
-    return min((model, other), key=error)
+def _rounding_error(
+    model: onnx.ModelProto, scheme: QuantScheme, pixels: Pixels, gate: AccuracyGate
+) -> float:
+    """The error at a float graph's outputs when everything in it is INT8, on a few images."""
+    tensors = list(read_quantizers(insert_qdq(model, scheme)).activations)
+    calibration = calibrate(model, tensors, evenly(pixels, TRIAL_IMAGES), NullProgress())
+    quantizers = read_quantizers(insert_qdq(model, scheme, calibration.ranges("minmax")))
+    fake_quant = FakeQuantModel(model, quantizers, batch_axes=gate.batch_axes)
+    reference = fake_quant.run(gate.pixels[:TRIAL_IMAGES])
+    rounded = fake_quant.run(gate.pixels[:TRIAL_IMAGES], fake_quant.switches)
+    return gate.compare(reference.outputs, rounded.outputs)
 
 
-def _operators(model: onnx.ModelProto) -> str:
-    return ", ".join(dict.fromkeys(node.op_type for node in model.graph.node))
-
-
-def _named(model: onnx.ModelProto) -> onnx.ModelProto:
+def _with_node_names(model: onnx.ModelProto) -> onnx.ModelProto:
     """A copy in which every node has a name of its own."""
-    named = onnx.ModelProto()
-    named.CopyFrom(model)
-    taken: set[str] = set()
-    for index, node in enumerate(named.graph.node):
-        if not node.name or node.name in taken:
+    model = copy.deepcopy(model)
+    names: set[str] = set()
+    for index, node in enumerate(model.graph.node):
+        if not node.name or node.name in names:
             node.name = f"{node.op_type}_{index}"
-        taken.add(node.name)
-    return named
+        names.add(node.name)
+    return model

@@ -26,9 +26,12 @@ PERCENTILE_CANDIDATES = np.linspace(0.1, 1.0, 91)
 
 @dataclass(frozen=True)
 class Histogram:
-    """Values of one tensor over all calibration pictures.
+    """The values of one tensor over all calibration images.
 
-    counts: int64[BINS] of equal width from low to high, which are observed; low <= 0 <= high.
+    Attributes:
+        counts: int64[BINS], in bins of equal width from ``low`` to ``high``.
+        low: The smallest value, at most 0.
+        high: The largest value, at least 0.
     """
 
     counts: NDArray[np.int64]
@@ -42,9 +45,9 @@ class Histogram:
         A ReLU gives half of its values as 0, and they would drown the others.
         """
         counts = self.counts.astype(np.float64)
-        at = min(int(-self.low / (self.high - self.low) * len(counts)), len(counts) - 1)
-        beside = counts[[i for i in (at - 1, at + 1) if 0 <= i < len(counts)]].mean()
-        counts[at] = min(counts[at], beside)
+        zero = min(int(-self.low / (self.high - self.low) * len(counts)), len(counts) - 1)
+        beside = counts[[i for i in (zero - 1, zero + 1) if 0 <= i < len(counts)]].mean()
+        counts[zero] = min(counts[zero], beside)
         return counts
 
     @property
@@ -56,7 +59,12 @@ class Histogram:
 
 
 def choose_range(histogram: Histogram, method: Method) -> Range:
-    """The range of one tensor by one method."""
+    """The range of one tensor by one method.
+
+    Args:
+        histogram: The tensor's values.
+        method: One of METHODS.
+    """
     if histogram.low == histogram.high or not histogram.rounded.any():
         return histogram.low, histogram.high
     return METHODS[method](histogram)
@@ -115,19 +123,19 @@ def _divergence(
     width = (histogram.high - histogram.low) / bins
     first = int(np.floor((low - histogram.low) / width + 1e-6))
     last = min(max(int(np.ceil((high - histogram.low) / width - 1e-6)), first + 1), bins)
-    kept = counts[first:last]
-    clipped = kept.copy()
+    inner = counts[first:last]
+    clipped = inner.copy()
     clipped[0] += counts[:first].sum()
     clipped[-1] += counts[last:].sum()
-    level = np.arange(len(kept)) * (STEPS + 1) // len(kept)
-    filled = kept > 0
-    total = np.bincount(level, kept, STEPS + 1)
+    level = np.arange(len(inner)) * (STEPS + 1) // len(inner)
+    filled = inner > 0
+    total = np.bincount(level, inner, STEPS + 1)
     members = np.bincount(level, filled, STEPS + 1)
     spread = np.where(filled, (total / np.maximum(members, 1))[level], 0)
     p, q = clipped / clipped.sum(), spread / max(spread.sum(), 1)
-    known = (p > 0) & (q > 0)
+    both = (p > 0) & (q > 0)
     missing = p[(p > 0) & (q == 0)].sum()  # values clipped into a bin that was empty
-    return float((p[known] * np.log(p[known] / q[known])).sum() + missing * np.log(1e6))
+    return float((p[both] * np.log(p[both] / q[both])).sum() + missing * np.log(1e6))
 
 
 METHODS: Mapping[Method, Callable[[Histogram], Range]] = {

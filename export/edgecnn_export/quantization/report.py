@@ -1,120 +1,106 @@
-"""What report.json and report.html tell of INT8: plain values, layers ranked by what they cost."""
+"""What report.json and report.html say about INT8, as plain values."""
 
 import math
-from collections.abc import Iterator
 
 import msgspec
 
-from edgecnn_export.config import Method, Target
-from edgecnn_export.quantization.accuracy_restoration import GateResult
+from edgecnn_export.config import Method
+from edgecnn_export.quantization.accuracy_gate import GateMeasurement
+from edgecnn_export.quantization.accuracy_restoration import GateResult, Trial
 from edgecnn_export.quantization.calibration_audit import Audit
-from edgecnn_export.quantization.search import LayerReport, TargetResult
-from edgecnn_export.quantization.step import Int8
+from edgecnn_runtime.bundle.manifest import Int8Target
 
 
-class TrialReport(msgspec.Struct, frozen=True, kw_only=True):
-    """One graph that was built and measured. in_float: how many layers were."""
+class LayerReport(msgspec.Struct, frozen=True, kw_only=True):
+    """One layer.
 
-    method: Method
-    in_float: int
-    passed: bool
-    text: str
-
-
-class EngineReport(msgspec.Struct, frozen=True, kw_only=True):
-    """The best graph on one engine, against the float graph. quality: the metric, if evaluated."""
-
-    engine: str
-    cosine: float
-    snr_db: float
-    agreement: float
-    quality: float | None
-
-
-class TargetReport(msgspec.Struct, frozen=True, kw_only=True):
-    """One target. methods_db: SNR of the output by method, with everything in INT8; of a detector
-    that is judged by its boxes, how far they stay under what makes another box.
-
-    layers: the most sensitive first where sensitivity was measured, else the noisiest first.
-    float_operators: what stays in float, by how often.
+    Attributes:
+        index: Its place in the network.
+        name: Its node's name.
+        operator: Its ONNX operator.
+        in_float: Whether it went back to float.
+        cost: Its share of the network's operations.
+        noise: Error power at the network's outputs while only this layer is INT8, as a share of the
+            signal's; None where nothing had to be repaired.
+        before_db: SQNR of its output with everything in INT8.
+        after_db: The same in the graph that was chosen.
     """
 
-    target: Target
+    index: int
+    name: str
+    operator: str
+    in_float: bool
+    cost: float
+    noise: float | None
+    before_db: float
+    after_db: float
+
+    @property
+    def rank(self) -> float:
+        """Sorts the most sensitive layer first, where nothing was measured the noisiest."""
+        return self.before_db if self.noise is None else -self.noise
+
+
+class TargetResult(msgspec.Struct, frozen=True, kw_only=True):
+    """One target's graph and how it was found.
+
+    Attributes:
+        target: What it is for.
+        passed: Whether it passed the gate and is emitted.
+        method: How its ranges were estimated.
+        methods: By method, the error power at the outputs with everything in INT8, as a share of
+            the signal's.
+        tried: What the gate said about methods with everything in INT8, of those that were tried.
+        bias_corrected: Whether correcting biases helped.
+        best: The graph that was chosen.
+        attempts: Every graph with ranges by ``method`` that was measured.
+        measurements: The best graph on every engine.
+        layers: By ``LayerReport.rank``.
+        float_operators: What stays in float, by how often.
+        constant: Tensors that were 0 in every calibration image.
+    """
+
+    target: Int8Target
     passed: bool
-    verdict: str
     method: Method
-    methods_db: dict[str, float]
+    methods: dict[Method, float]
+    tried: dict[Method, GateResult]
     bias_corrected: bool
-    tries: tuple[TrialReport, ...]
-    engines: tuple[EngineReport, ...]
+    best: Trial
+    attempts: tuple[Trial, ...]
+    measurements: tuple[GateMeasurement, ...]
     layers: tuple[LayerReport, ...]
     float_operators: dict[str, int]
+    constant: tuple[str, ...]
+
+    @property
+    def methods_db(self) -> dict[Method, float]:
+        """The signal-to-noise ratio of the outputs by method; of a detector that is judged by its
+        boxes, how far they stay under what makes another box."""
+        return {name: -10 * math.log10(max(e, 1e-20)) for name, e in self.methods.items()}
+
+    @property
+    def trials(self) -> list[tuple[Method, Trial]]:
+        """Every graph that was measured, with the method of its ranges."""
+        others = [(name, Trial((), result)) for name, result in self.tried.items()]
+        own = [(self.method, attempt) for attempt in self.attempts]
+        return [pair for pair in others if pair[0] != self.method] + own
 
 
 class Int8Report(msgspec.Struct, frozen=True, kw_only=True):
-    """All targets, and the calibration pictures.
+    """All targets, and the calibration images.
 
-    calibrated_on, measured_on: how many pictures. Those measured on are the verification pictures
-    and the calibration pictures kept back for it, or all of them where they are few.
+    Attributes:
+        audit: What stands out about the calibration images.
+        calibration: Their names.
+        calibrated_on: How many of them the ranges come from.
+        measured_on: On how many images graphs were measured: the verification images and the
+            calibration images held out for it, or all of those where they are few.
+        targets: One per target.
     """
 
     audit: Audit
     calibration: tuple[str, ...]
     calibrated_on: int
     measured_on: int
-    targets: tuple[TargetReport, ...]
-
-
-def make_int8_report(made: Int8) -> Int8Report:
-    """The report's part on INT8."""
-    return Int8Report(
-        audit=made.audit,
-        calibration=made.calibration.names,
-        calibrated_on=made.calibrated,
-        measured_on=made.measured,
-        targets=tuple(_target(result) for result in made.results),
-    )
-
-
-def _target(result: TargetResult) -> TargetReport:
-    return TargetReport(
-        target=result.target,
-        passed=result.passed,
-        verdict=result.best.verdict.text,
-        method=result.method,
-        methods_db={name: _decibel(error) for name, error in result.methods.items()},
-        bias_corrected=result.bias_corrected,
-        tries=tuple(
-            TrialReport(method=method, in_float=floats, passed=verdict.passed, text=verdict.text)
-            for method, floats, verdict in _tries(result)
-        ),
-        engines=tuple(
-            EngineReport(
-                engine=one.engine,
-                cosine=one.cosine,
-                snr_db=one.snr_db,
-                agreement=one.agreement,
-                quality=one.quality.value if one.quality else None,
-            )
-            for one in result.measured
-        ),
-        layers=tuple(sorted(result.layers, key=_rank)),
-        float_operators=dict(result.float_operators),
-    )
-
-
-def _tries(result: TargetResult) -> Iterator[tuple[Method, int, GateResult]]:
-    """Every graph that was measured: method, layers in float, verdict."""
-    for method, verdict in result.tried.items():
-        if method != result.method:
-            yield method, 0, verdict
-    for attempt in result.attempts:
-        yield result.method, len(attempt.floats), attempt.verdict
-
-
-def _rank(layer: LayerReport) -> float:
-    return layer.before_db if layer.noise is None else -layer.noise
-
-
-def _decibel(error: float) -> float:
-    return -10 * math.log10(max(error, 1e-20))
+    targets: tuple[TargetResult, ...]

@@ -1,4 +1,4 @@
-"""How much of the error at the output each quantizer is to blame for."""
+"""How much of the error at the outputs each quantizer is to blame for."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -20,18 +20,20 @@ SAVE_EVERY = 10
 
 
 class LayerSensitivity(msgspec.Struct, frozen=True):
-    """Error power at the output, as a share of the signal's, with one quantizer on at a time.
+    """What each quantizer does to the outputs while it is the only one that is on.
 
     While errors are small they add up, so a sum over quantizers predicts what a set of them does.
+
+    Attributes:
+        errors: Error power at the outputs, as a share of the signal's, by the quantized tensor or
+            initializer.
     """
 
-    tensors: dict[str, float] = {}
-    weights: dict[str, float] = {}
+    errors: dict[str, float]
 
-    def sqnr_of(self, layer: Layer) -> float:
-        """What a layer and the tensors it touches are to blame for."""
-        tensors = sum(self.tensors.get(name, 0.0) for name in layer.tensors)
-        return tensors + sum(self.weights.get(name, 0.0) for name in layer.weights)
+    def error_of(self, layer: Layer) -> float:
+        """The error of a layer's weights and of the tensors it touches."""
+        return sum(self.errors.get(name, 0.0) for name in layer.quantizers)
 
 
 def measure_sensitivity(
@@ -53,24 +55,21 @@ def measure_sensitivity(
         compare: The error of outputs against reference outputs.
         folder: Where results are stored as they come.
         key: What they depend on besides the quantizers: an interrupted measurement is resumed.
-        progress: Told of every quantizer.
+        progress: Shows every quantizer.
     """
     key = (*key, quantizers.digest)
-    noise = read_entry(folder, KIND, key, LayerSensitivity) or LayerSensitivity({}, {})
-    todo = [(noise.tensors, name) for name in fake_quant.tensors if name not in noise.tensors]
-    todo += [(noise.weights, name) for name in fake_quant.weights if name not in noise.weights]
-    if not todo:
-        return noise
+    sensitivity = read_entry(folder, KIND, key, LayerSensitivity) or LayerSensitivity({})
+    errors = sensitivity.errors
+    missing = [name for name in fake_quant.switches if name not in errors]
+    if not missing:
+        return sensitivity
     pixels = pixels[:IMAGES]
-    with progress.step(f"sensitivity of {len(todo)} quantizers"):
+    with progress.step(f"sensitivity of {len(missing)} quantizers"):
         reference = fake_quant.run(pixels).outputs
-        for number, (powers, name) in enumerate(todo, 1):
-            tensors, weights = ([name], []) if powers is noise.tensors else ([], [name])
-            rounded = fake_quant.run(
-                pixels, tensors=tensors, weights=weights, activations=quantizers.activations
-            )
-            powers[name] = compare(reference, rounded.outputs)
-            progress.update(number, len(todo))
-            if number % SAVE_EVERY == 0 or number == len(todo):
-                write_entry(folder, KIND, key, noise)
-    return noise
+        for number, name in enumerate(missing, 1):
+            rounded = fake_quant.run(pixels, [name], activations=quantizers.activations)
+            errors[name] = compare(reference, rounded.outputs)
+            progress.update(number, len(missing))
+            if number % SAVE_EVERY == 0 or number == len(missing):
+                write_entry(folder, KIND, key, sensitivity)
+    return sensitivity

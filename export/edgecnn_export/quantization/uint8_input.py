@@ -9,7 +9,8 @@ mean. Ten gray levels of difference in a ring of three pixels cost an ImageNet R
 where it matters the bytes get a frame of the mean's own color, and the convolution does not pad.
 """
 
-from collections.abc import Mapping, Sequence
+import copy
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -18,6 +19,15 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from edgecnn_export.quantization.onnx_graph import (
+    add_constant,
+    assign,
+    attribute,
+    constants,
+    is_constant,
+    read_bias,
+    set_bias,
+)
 from edgecnn_export.quantization.range_estimation import Range
 
 CLOSE = 0.6
@@ -32,9 +42,13 @@ StemPadding: TypeAlias = tuple[int, int, int, int]
 class InputStem:
     """How pixels enter a folded graph.
 
-    nodes: names of the Cast, Transpose and Sub. tensor: what they give, float32[N,3,H,W].
-    mean: float32[3], BGR. convs: names of the convolutions that read it, and nothing else does.
-    frame: what they pad, where that has to be the mean's color; else zeros.
+    Attributes:
+        nodes: The names of the Cast, the Transpose and, if there is one, the Sub.
+        tensor: What they compute, float32[N,3,H,W].
+        mean: What is subtracted, float32[3], BGR.
+        convs: The names of the convolutions that read ``tensor``; nothing else does.
+        frame: The pixels by which they pad, where the padding has to have the mean's color; else
+            zeros.
     """
 
     nodes: tuple[str, ...]
@@ -60,31 +74,33 @@ class InputStem:
 
 
 def find_stem(model: onnx.ModelProto) -> InputStem | None:
-    """The entry of a folded graph; None where pixels meet anything but convolutions first.
+    """How pixels enter a folded graph; None where they meet anything but convolutions first.
 
     None also where those would need different frames, or one of a color that is no byte.
     """
-    weights = {i.name: i for i in model.graph.initializer}
+    graph = model.graph
+    weights = constants(graph)
     nodes: list[str] = []
     mean = np.zeros(3, np.float32)
-    tensor = model.graph.input[0].name
-    for wanted in ("Cast", "Transpose", "Sub"):
-        readers = _readers(model, tensor)
-        if len(readers) != 1 or readers[0].op_type != wanted:
-            if wanted == "Sub":
+    tensor = graph.input[0].name
+    readers = _readers(graph, tensor)
+    for operator in ("Cast", "Transpose", "Sub"):
+        if [node.op_type for node in readers] != [operator]:
+            if operator == "Sub":
                 break
             return None
-        if wanted == "Sub":
-            found = weights.get(readers[0].input[1])
-            values = None if found is None else numpy_helper.to_array(found).ravel()
-            if values is None or len(values) not in {1, 3} or readers[0].input[0] != tensor:
+        if operator == "Sub":
+            name = readers[0].input[1]
+            values = numpy_helper.to_array(weights[name]).ravel() if name in weights else mean[:0]
+            if values.size not in {1, 3} or readers[0].input[0] != tensor:
                 return None
             mean = np.broadcast_to(values, 3).astype(np.float32)
         nodes.append(readers[0].name)
         tensor = readers[0].output[0]
-    readers = _readers(model, tensor)
-    given = {output.name for output in model.graph.output}
-    if not readers or tensor in given or not all(_plain(node, weights) for node in readers):
+        readers = _readers(graph, tensor)
+    if not readers or tensor in {output.name for output in graph.output}:
+        return None
+    if any(not is_constant(n, weights) or weights[n.input[1]].dims[1] != 3 for n in readers):
         return None
     frame = _frame(readers, mean)
     if frame is None:
@@ -92,48 +108,51 @@ def find_stem(model: onnx.ModelProto) -> InputStem | None:
     return InputStem(tuple(nodes), tensor, mean, tuple(node.name for node in readers), frame)
 
 
-def strip_stem(model: onnx.ModelProto, entry: InputStem) -> onnx.ModelProto:
-    """A copy that begins at ``entry.tensor``, now pixel - zero with the frame around it.
+def strip_stem(model: onnx.ModelProto, stem: InputStem) -> onnx.ModelProto:
+    """A copy that begins at ``stem.tensor``, now pixel - zero with the frame around it.
 
     What is left of the mean is in biases.
     """
-    opened = onnx.ModelProto()
-    opened.CopyFrom(model)
-    graph = opened.graph
-    shape = [d.dim_value or d.dim_param for d in graph.input[0].type.tensor_type.shape.dim]
-    batch, height, width, channels = shape
-    top, left, bottom, right = entry.frame
+    model = copy.deepcopy(model)
+    graph = model.graph
+    batch, height, width, channels = (
+        d.dim_value or d.dim_param for d in graph.input[0].type.tensor_type.shape.dim
+    )
+    top, left, bottom, right = stem.frame
     for node in graph.node:
-        if node.name in entry.convs:
-            _move_mean(graph, node, entry)
-    kept = [node for node in graph.node if node.name not in entry.nodes]
-    del graph.node[:], graph.input[:], graph.value_info[:]
-    graph.node.extend(kept)
+        if node.name in stem.convs:
+            _move_mean(graph, node, stem)
+    assign(graph.node, [node for node in graph.node if node.name not in stem.nodes])
+    del graph.value_info[:]
     planes = [batch, channels, top + height + bottom, left + width + right]
-    graph.input.append(helper.make_tensor_value_info(entry.tensor, TensorProto.FLOAT, planes))
-    return opened
+    assign(graph.input, [helper.make_tensor_value_info(stem.tensor, TensorProto.FLOAT, planes)])
+    return model
 
 
 def attach_uint8_input(
-    quantized: onnx.ModelProto, entry: InputStem, pixels: onnx.ValueInfoProto
+    quantized: onnx.ModelProto, stem: InputStem, pixels: onnx.ValueInfoProto
 ) -> None:
-    """Put pixels (→ frame) → DequantizeLinear before the entry's quantizer. In place.
+    """Put pixels (→ frame) → DequantizeLinear before the stem's quantizer. In place.
 
     Both have the same numbers: the pair changes nothing and ONNX Runtime drops it; but OpenVINO
     takes a convolution as INT8 only behind a quantizer, and an ImageNet ResNet-18 spends a quarter
     of its time in the first. Without a zero-point OpenVINO would drop it too, so its steps are
     then one rounding error wider than 1: ONNX Runtime runs it, for 1 % of YuNet's time, and
     OpenVINO saves 30 %. The Transpose comes last, where OpenVINO makes it part of the convolution.
+
+    Args:
+        quantized: What ``insert_qdq`` made of ``strip_stem``'s graph.
+        stem: The one that was taken off.
+        pixels: The float graph's input.
     """
     graph = quantized.graph
-    quantizer = _reader(graph, "QuantizeLinear", entry.tensor)
-    reader = _reader(graph, "DequantizeLinear", quantizer.output[0])
+    (quantizer,) = _readers(graph, stem.tensor)
+    (reader,) = _readers(graph, quantizer.output[0])
     step, zero = quantizer.input[1:]
-    if not entry.zero:
+    if not stem.zero:
         wider = np.nextafter(np.float32(1), np.float32(2))
-        graph.initializer.append(numpy_helper.from_array(wider, "pixel_step"))
-        quantizer.input[1] = reader.input[1] = "pixel_step"
-    frame, source = _framed(graph, entry, pixels)
+        quantizer.input[1] = reader.input[1] = add_constant(graph, "pixel_step", wider)
+    frame, source = _framed(graph, stem, pixels)
     exact = helper.make_node(
         "DequantizeLinear", [source, step, zero], ["pixels_exact"], "pixels_are_quantized"
     )
@@ -141,43 +160,35 @@ def attach_uint8_input(
         "Transpose", ["pixels_float"], [reader.output[0]], "pixels_to_planes", perm=[0, 3, 1, 2]
     )
     quantizer.input[0], reader.output[0] = "pixels_exact", "pixels_float"
-    entering = [*frame, exact, quantizer, reader, planes]
-    kept = [node for node in graph.node if node.name not in {quantizer.name, reader.name}]
-    del graph.node[:], graph.input[:]
-    graph.node.extend([*entering, *kept])
-    graph.input.append(pixels)
+    others = [node for node in graph.node if node.name not in {quantizer.name, reader.name}]
+    assign(graph.node, [*frame, exact, quantizer, reader, planes, *others])
+    assign(graph.input, [pixels])
 
 
 def _framed(
-    graph: onnx.GraphProto, entry: InputStem, pixels: onnx.ValueInfoProto
+    graph: onnx.GraphProto, stem: InputStem, pixels: onnx.ValueInfoProto
 ) -> tuple[list[onnx.NodeProto], str]:
-    """Nodes that put the frame around the picture, and what they give.
+    """Nodes that put the frame around the image, and the name of the framed image.
 
     Four strips beside the bytes are faster than a Pad with a fourth channel that says where the
-    picture is, which OpenVINO fills byte by byte: 8 % of an ImageNet ResNet-18.
+    image is, which OpenVINO fills byte by byte: 8 % of an ImageNet ResNet-18.
     """
-    if not any(entry.frame):
+    if not any(stem.frame):
         return [], pixels.name
-    top, left, bottom, right = entry.frame
+    top, left, bottom, right = stem.frame
     height, width = (d.dim_value for d in list(pixels.type.tensor_type.shape.dim)[1:3])
     nodes = [helper.make_node("Shape", [pixels.name], ["batch"], "frame_batch", start=0, end=1)]
 
     def strip(name: str, high: int, wide: int) -> list[str]:
         if not high * wide:
             return []
-        shape = np.array([high, wide, len(entry.color)])
-        one = np.broadcast_to(entry.color, (1, *shape))
-        graph.initializer.extend(
-            [numpy_helper.from_array(shape, f"{name}_size"), numpy_helper.from_array(one, name)]
-        )
-        whole, made = f"{name}_shape", f"{name}_strip"
-        nodes.extend(
-            [
-                helper.make_node("Concat", ["batch", f"{name}_size"], [whole], whole, axis=0),
-                helper.make_node("Expand", [name, whole], [made], made),
-            ]
-        )
-        return [made]
+        sizes = np.array([high, wide, len(stem.color)])
+        add_constant(graph, f"{name}_size", sizes)
+        add_constant(graph, name, np.broadcast_to(stem.color, (1, *sizes)))
+        shape, output = f"{name}_shape", f"{name}_strip"
+        nodes.append(helper.make_node("Concat", ["batch", f"{name}_size"], [shape], shape, axis=0))
+        nodes.append(helper.make_node("Expand", [name, shape], [output], output))
+        return [output]
 
     high = top + height + bottom
     column = [*strip("frame_top", top, width), pixels.name, *strip("frame_bottom", bottom, width)]
@@ -187,60 +198,32 @@ def _framed(
     return nodes, "framed_pixels"
 
 
-def _move_mean(graph: onnx.GraphProto, node: onnx.NodeProto, entry: InputStem) -> None:
-    weights = {i.name: i for i in graph.initializer}
+def _move_mean(graph: onnx.GraphProto, node: onnx.NodeProto, stem: InputStem) -> None:
+    weights = constants(graph)
     kernel = numpy_helper.to_array(weights[node.input[1]]).astype(np.float64)
-    offset = (kernel * (entry.zero - entry.mean).reshape(1, 3, 1, 1)).sum((1, 2, 3))
-    has_bias = len(node.input) > 2 and node.input[2]
-    bias = numpy_helper.to_array(weights[node.input[2]]) if has_bias else 0.0
-    name = f"{node.name}_bias_at_zero"
-    graph.initializer.append(numpy_helper.from_array((bias + offset).astype(np.float32), name))
-    del node.input[2:]
-    node.input.append(name)
-    if any(entry.frame):
-        kept = [attribute for attribute in node.attribute if attribute.name != "pads"]
-        del node.attribute[:]
-        node.attribute.extend(kept)
+    offset = (kernel * (stem.zero - stem.mean).reshape(1, 3, 1, 1)).sum((1, 2, 3))
+    bias = (read_bias(node, weights) + offset).astype(np.float32)
+    set_bias(node, add_constant(graph, f"{node.name}_bias_at_zero", bias))
+    if any(stem.frame):
+        assign(node.attribute, [a for a in node.attribute if a.name != "pads"])
 
 
-def _readers(model: onnx.ModelProto, tensor: str) -> list[onnx.NodeProto]:
-    return [node for node in model.graph.node if tensor in node.input]
+def _readers(graph: onnx.GraphProto, tensor: str) -> list[onnx.NodeProto]:
+    return [node for node in graph.node if tensor in node.input]
 
 
-def _reader(graph: onnx.GraphProto, operator: str, tensor: str) -> onnx.NodeProto:
-    found: onnx.NodeProto
-    (found,) = (n for n in graph.node if n.op_type == operator and n.input[0] == tensor)
-    return found
-
-
-def _plain(node: onnx.NodeProto, weights: Mapping[str, onnx.TensorProto]) -> bool:
-    constant = all(name in weights for name in list(node.input)[1:] if name)
-    return node.op_type == "Conv" and constant and weights[node.input[1]].dims[1] == 3
-
-
-def _pads(node: onnx.NodeProto) -> StemPadding | None:
-    """None where they are the engine's to work out."""
-    attributes = {a.name: a for a in node.attribute}
-    if "auto_pad" in attributes and attributes["auto_pad"].s.startswith(b"SAME"):
-        return None
-    top, left, bottom, right = attributes["pads"].ints if "pads" in attributes else (0, 0, 0, 0)
-    return top, left, bottom, right
-
-
-def _frame(readers: Sequence[onnx.NodeProto], mean: NDArray[np.float32]) -> StemPadding | None:
-    """What has to be put around the picture; None where no frame would serve."""
+def _frame(convs: Sequence[onnx.NodeProto], mean: NDArray[np.float32]) -> StemPadding | None:
+    """What has to be put around the image; None where no frame would serve."""
     if np.abs(mean - _zero(mean)).max() <= CLOSE:
         return 0, 0, 0, 0
-    pads = {_pads(node) for node in readers}
-    frame = pads.pop()
-    if pads or frame is None or (any(frame) and not _bytes(mean)):
+    auto = any(attribute(conv, "auto_pad", b"").startswith(b"SAME") for conv in convs)
+    frame, *others = {tuple(attribute(conv, "pads", (0, 0, 0, 0))) for conv in convs}
+    is_byte = ((mean > -CLOSE) & (mean < LARGEST + CLOSE)).all()
+    if auto or others or (any(frame) and not is_byte):
         return None
-    return frame
+    top, left, bottom, right = frame
+    return top, left, bottom, right
 
 
 def _zero(mean: NDArray[np.float32]) -> int:
     return int(np.clip(np.round(mean.mean()), 0, LARGEST - 1))
-
-
-def _bytes(mean: NDArray[np.float32]) -> bool:
-    return bool(((mean > -CLOSE) & (mean < LARGEST + CLOSE)).all())

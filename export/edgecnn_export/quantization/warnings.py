@@ -1,124 +1,126 @@
-"""What an INT8 export has to remark, in plain words."""
+"""The warnings of an INT8 export."""
 
 import math
 from collections.abc import Sequence
 
-from edgecnn_export.config import ExportConfig, Target
+from edgecnn_export.config import ExportConfig
 from edgecnn_export.quantization.accuracy_gate import GATE_OFF, is_uninformative
-from edgecnn_export.quantization.search import TargetResult
+from edgecnn_export.quantization.report import TargetResult
+from edgecnn_export.quantization.schemes import SCHEMES
 from edgecnn_runtime.backends import onnxruntime_exact
+from edgecnn_runtime.bundle.manifest import REDUCED_RANGE, Int8Target
+from edgecnn_runtime.evaluation.dataset import list_names
 from edgecnn_runtime.evaluation.metrics import Score
 
 NAMED = 3
 MOSTLY = 0.9
-"""Of the operations: with so many in float, INT8 is one in name."""
+"""Of the operations: with so many in float, a graph is INT8 in name only."""
 HARDLY = (
-    ": it will hardly be faster. Where equal results ask too much, labeled pictures "
-    "(--eval-data) let the gate count right ones instead"
+    ": it will hardly be faster. Where equal results are too strict a demand, labeled pictures "
+    "(--eval-data) let the gate count right results instead"
 )
 
 
 def gate_warnings(
     config: ExportConfig, reference: Score | None, max_drop: float, example: str = ""
 ) -> list[str]:
-    """Warnings of a gate that proves less than it seems to.
+    """Warnings about a gate that proves less than it seems to.
 
     Args:
         config: What the user set.
         reference: The float model's score on the evaluation data; None without any.
         max_drop: The points that may be lost.
-        example: An answer that is not its label, in words.
+        example: A result that is not its label, in words.
     """
     if reference is None:
         if config.max_drop is None:
             return []
         return [
-            f"--max-drop {config.max_drop:g} says nothing without --eval-data: INT8 was held to "
-            "agree with the float model instead"
+            f"--max-drop {config.max_drop:g} has no effect without --eval-data: INT8 had to agree "
+            "with the float model instead"
         ]
-    notes = []
-    weighs = 100 / reference.samples
-    if weighs > max_drop > 0:
-        notes.append(
-            f"each of the {reference.samples} labeled pictures weighs {weighs:.2g} points, and "
-            f"{max_drop:g} may be lost: {math.ceil(100 / max_drop):,} or more can tell"
+    warnings = []
+    weight = 100 / reference.samples
+    if weight > max_drop > 0:
+        warnings.append(
+            f"each of the {reference.samples} labeled pictures weighs {weight:.2g} points, and "
+            f"{max_drop:g} may be lost: only {math.ceil(100 / max_drop):,} or more could tell"
         )
     if max_drop >= GATE_OFF:
-        notes.append(f"--max-drop {max_drop:g} sets the gate aside: INT8 may do anything")
+        warnings.append(f"--max-drop {max_drop:g} switches the gate off: INT8 may lose everything")
     elif is_uninformative(reference):
         shown = f" ({example})" if example else ""
-        notes.append(
+        warnings.append(
             f"the float model itself reaches {reference.metric} {reference.value:.1%} on "
             f"{config.eval_data}: its labels may belong to other files, or to another "
-            f"model{shown}. That INT8 loses little of that proves nothing, so it had to agree with "
-            "the float model as well"
+            f"model{shown}. Losing little of that proves nothing, so INT8 had to agree with the "
+            "float model as well"
         )
-    return notes
+    return warnings
 
 
 def unreadable_file_warnings(skipped: Sequence[str]) -> list[str]:
-    """Of files in the calibration folder that are no pictures."""
+    """A warning about files in the calibration folder that could not be read as images."""
     if not skipped:
         return []
-    names = ", ".join(skipped[:NAMED]) + (" …" if len(skipped) > NAMED else "")
     what = "file is no readable picture" if len(skipped) == 1 else "files are no readable pictures"
-    return [f"{len(skipped)} {what} in the calibration folder: {names}"]
+    return [f"{len(skipped)} {what} in the calibration folder: {list_names(skipped)}"]
 
 
-def left_out_targets(named: Sequence[Target], results: Sequence[TargetResult]) -> list[str]:
-    """Of targets that were asked for by name and are no form of their own."""
-    made = {result.target for result in results}
+def left_out_targets(targets: Sequence[Int8Target], results: Sequence[TargetResult]) -> list[str]:
+    """Warnings about targets that were named by the user and left out."""
+    quantized = {result.target for result in results}
     return [
-        f"int8-{target} would be int8-cpu over again, which {target} takes: it was left out"
-        for target in named
-        if target not in made
+        f"int8-{target} was left out: it would be nearly the same as "
+        f"int8-{SCHEMES[target].variant_of}, which its engine takes too"
+        for target in targets
+        if target not in quantized
     ]
 
 
 def exact_sums_warnings(results: Sequence[TargetResult]) -> list[str]:
-    """Of targets for other processors than this one, on which they would overflow."""
+    """A warning about targets for other processors than this one, on which they would overflow."""
     exact = onnxruntime_exact.ENGINE.name
     names = [
         f"int8-{result.target}"
         for result in results
-        if any(measurement.engine == exact for measurement in result.measured)
+        if any(measurement.engine == exact for measurement in result.measurements)
     ]
     if not names:
         return []
     return [
         f"full-range INT8 saturates on this processor: {', '.join(names)} "
         f"{'was' if len(names) == 1 else 'were'} judged by exact sums ({exact}), as other "
-        "processors compute them; what is for this one is int8-cpu-rr"
+        f"processors compute them; this processor runs int8-{REDUCED_RANGE}"
     ]
 
 
 def outcome_warnings(results: Sequence[TargetResult]) -> list[str]:
-    """Of targets that were not made, layers that went back to float, and layers that are dead."""
-    notes = []
+    """Warnings about targets that failed, layers that went back to float, and dead layers."""
+    warnings = []
     for result in results:
-        name = f"int8-{result.target}"
+        name, layers = f"int8-{result.target}", result.layers
+        floats = [layer for layer in layers if layer.in_float]
         if not result.passed:
-            loudest = sorted(result.layers, key=lambda layer: -(layer.noise or 0.0))
-            worst = ", ".join(layer.name for layer in loudest[:NAMED])
-            tries = len(result.attempts) + len(result.tried) - 1
-            tried = f"the nearest of {tries} tries" if tries > 1 else "the only try"
-            notes.append(
-                f"{name} was not made: {tried} still misses "
-                f"the gate ({result.best.verdict.text}); the worst layers are {worst}. More and "
-                "more varied --calib pictures help, or a larger --max-drop with --eval-data"
+            loudest = sorted(layers, key=lambda layer: -(layer.noise or 0.0))[:NAMED]
+            count = len(result.trials)
+            best = f"the nearest of {count} tries" if count > 1 else "the only try"
+            warnings.append(
+                f"{name} was not made: {best} still misses the gate ({result.best.verdict.text}); "
+                f"the worst layers are {', '.join(layer.name for layer in loudest)}. More and more "
+                "varied --calib pictures help, or a larger --max-drop with --eval-data"
             )
-        elif result.returned:
-            share = sum(layer.cost for layer in result.layers if layer.in_float)
-            notes.append(
-                f"{name}: {len(result.returned)} of {len(result.layers)} layers "
-                f"({100 * share:.3g}% of the operations) went back to float to pass the gate"
-                + (HARDLY if share > MOSTLY and not result.measured[0].quality else "")
+        elif floats:
+            share = sum(layer.cost for layer in floats)
+            warnings.append(
+                f"{name}: {len(floats)} of {len(layers)} layers ({100 * share:.3g}% of the "
+                "operations) went back to float to pass the gate"
+                + (HARDLY if share > MOSTLY and not result.measurements[0].quality else "")
             )
-    constant = {name for result in results for name in result.constant}
+    constant = sorted({name for result in results for name in result.constant})
     if constant:
-        listed = ", ".join(sorted(constant)[:NAMED])
-        notes.append(
-            f"{len(constant)} tensors were 0 in every calibration picture ({listed}): a dead "
-            "layer, or pictures that never excite it"
+        warnings.append(
+            f"{len(constant)} tensors were 0 in every calibration picture ({list_names(constant)}):"
+            " a dead layer, or pictures that never excite it"
         )
-    return notes
+    return warnings

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from edgecnn_export.quantization.search import LayerReport
+    from edgecnn_export.quantization.report import LayerReport
 
 WIDTH, HEIGHT = 900.0, 180.0
 STEP_DB = 20

@@ -10,7 +10,7 @@ from edgecnn_export.progress import Progress
 from edgecnn_export.verification.compare import Comparison, ReferenceOutputs, compare
 from edgecnn_export.verification.gate import GATES, Gate, applicable_gate
 from edgecnn_runtime.backends import get_engine, onnxruntime_exact, require_installed
-from edgecnn_runtime.bundle.manifest import Artifact, ModelSpec, Run
+from edgecnn_runtime.bundle.manifest import REDUCED_RANGE, Artifact, ModelSpec, Run
 from edgecnn_runtime.device.cpu import cpu_features, saturates
 from edgecnn_runtime.errors import UnsupportedModelError, VerificationError
 from edgecnn_runtime.parity import NOISE_FLOOR, input_sensitivity, snr_db
@@ -21,8 +21,6 @@ FALLBACK_BACKEND = "onnxruntime"
 """Runs an artifact none of whose engines is installed here: it computes any graph, and export needs
 it in any case."""
 EXACT_BACKEND = onnxruntime_exact.ENGINE.name
-FULL_RANGE = frozenset({"cpu", "openvino", "trt"})
-"""The targets whose weights have all eight bits."""
 
 
 @dataclass(frozen=True)
@@ -178,7 +176,7 @@ def engines_for(target: str, names: Iterable[str]) -> list[str]:
     the processor's. Exact sums judge it there; the form such a processor runs itself is ``cpu-rr``.
     """
     takers = [name for name in names if get_engine(name).takes(target)] or [FALLBACK_BACKEND]
-    if target not in FULL_RANGE or not saturates(cpu_features()):
+    if target in ("any", REDUCED_RANGE) or not saturates(cpu_features()):
         return takers
     judges = (EXACT_BACKEND if get_engine(name).device == "cpu" else name for name in takers)
     return list(dict.fromkeys(judges))

@@ -211,8 +211,11 @@ class Run(Part, frozen=True, kw_only=True):
     agreement: Unit = 1.0
 
 
-Target: TypeAlias = Literal["any", "cpu", "openvino", "cpu-rr", "trt"]
+Int8Target: TypeAlias = Literal["cpu", "openvino", "cpu-rr", "trt"]
+Target: TypeAlias = Literal["any", Int8Target]
 TARGETS: tuple[Target, ...] = get_args(Target)
+REDUCED_RANGE: Int8Target = "cpu-rr"
+"""The INT8 form for processors whose sums of byte products saturate; all others are full-range."""
 
 
 class Artifact(Part, frozen=True, kw_only=True):

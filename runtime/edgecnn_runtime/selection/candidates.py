@@ -216,7 +216,7 @@ def _cpu_rank(artifact: Artifact, features: frozenset[str]) -> tuple[int, str]:
         ),
         ("cpu-rr", "unknown"): (3, "INT8 is not known to be fast here"),
     }
-    kind = "cpu" if artifact.target == "openvino" else artifact.target
+    kind = artifact.target if artifact.target in ("cpu-rr", "trt") else "cpu"
     return ranks.get((kind, sums), (5, "made for another kind of processor"))
 
 

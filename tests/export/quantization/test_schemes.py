@@ -17,7 +17,7 @@ from edgecnn_export.quantization.calibrate import calibrate
 from edgecnn_export.quantization.ignored_scope import find_ignored
 from edgecnn_export.quantization.insert_qdq import insert_qdq
 from edgecnn_export.quantization.layers import find_layers, float_nodes, read_quantizers
-from edgecnn_export.quantization.schemes import SCHEMES, Target
+from edgecnn_export.quantization.schemes import SCHEMES
 from edgecnn_export.quantization.uint8_input import (
     InputStem,
     StemPadding,
@@ -25,8 +25,8 @@ from edgecnn_export.quantization.uint8_input import (
     find_stem,
     strip_stem,
 )
-from edgecnn_export.verification.verify import FULL_RANGE
 from edgecnn_runtime.backends.nvidia.tensorrt_build import build_engine, make_logger
+from edgecnn_runtime.bundle.manifest import REDUCED_RANGE, Int8Target
 from edgecnn_runtime.device.cpu import cpu_features, saturates
 from edgecnn_runtime.errors import UnsupportedModelError
 from edgecnn_runtime.parity import snr_db
@@ -40,7 +40,7 @@ LEVELS = {"cpu": 127, "openvino": 127, "cpu-rr": 64}
 
 
 def quantized(
-    model: onnx.ModelProto, target: Target, pixels: Pixels, *floats: str
+    model: onnx.ModelProto, target: Int8Target, pixels: Pixels, *floats: str
 ) -> onnx.ModelProto:
     scheme = SCHEMES[target]
     tensors = list(read_quantizers(insert_qdq(model, scheme)).activations)
@@ -66,7 +66,7 @@ def nodes(model: onnx.ModelProto, operator: str) -> list[onnx.NodeProto]:
 
 @pytest.mark.parametrize("target", list(SCHEMES))
 def test_a_quantized_graph_does_what_the_float_one_does(
-    network: Build, pictures: Pixels, run: Run, target: Target
+    network: Build, pictures: Pixels, run: Run, target: Int8Target
 ) -> None:
     made = quantized(network(), target, pictures[:32])
     assert snr_db(run(network(), pictures[32:]), run(made, pictures[32:])) > 20
@@ -76,9 +76,9 @@ def test_a_quantized_graph_does_what_the_float_one_does(
 
 @pytest.mark.parametrize("target", list(SCHEMES))
 def test_kernels_sum_exactly_what_is_for_this_processor(
-    network: Build, pictures: Pixels, run: Run, target: Target
+    network: Build, pictures: Pixels, run: Run, target: Int8Target
 ) -> None:
-    if target in FULL_RANGE and saturates(cpu_features()):
+    if target != REDUCED_RANGE and saturates(cpu_features()):
         pytest.skip("is for other processors")
     made = quantized(network(), target, pictures[:32])
     assert snr_db(run(made, pictures), run(made, pictures, kernels=True)) > 40
@@ -86,7 +86,7 @@ def test_kernels_sum_exactly_what_is_for_this_processor(
 
 @pytest.mark.parametrize("target", ["cpu", "openvino", "cpu-rr"])
 def test_cpu_activations_are_unsigned_and_weights_signed_per_channel(
-    network: Build, pictures: Pixels, target: Target
+    network: Build, pictures: Pixels, target: Int8Target
 ) -> None:
     made = quantized(network(), target, pictures)
     values = constants(made)
@@ -105,7 +105,7 @@ def test_cpu_activations_are_unsigned_and_weights_signed_per_channel(
 
 @pytest.mark.parametrize("target", ["cpu", "openvino", "cpu-rr"])
 def test_the_cameras_bytes_are_dequantized_with_one_scalar(
-    network: Build, pictures: Pixels, target: Target
+    network: Build, pictures: Pixels, target: Int8Target
 ) -> None:
     made = quantized(network(), target, pictures)
     assert not nodes(made, "Cast")

@@ -1,11 +1,10 @@
-"""What is said of an INT8 graph that was made, in words."""
+"""The warnings about an INT8 graph."""
 
-import onnx
 import pytest
 
 from edgecnn_export.quantization.accuracy_gate import GateMeasurement
 from edgecnn_export.quantization.accuracy_restoration import GateResult, Trial
-from edgecnn_export.quantization.search import LayerReport, TargetResult
+from edgecnn_export.quantization.report import LayerReport, TargetResult
 from edgecnn_export.quantization.warnings import outcome_warnings
 from edgecnn_runtime.evaluation.metrics import Score
 
@@ -13,7 +12,7 @@ SCORE = Score("exact match", 0.9, 0.8, 0.95, 100)
 
 
 def result(costs: list[float], floats: int, quality: Score | None = None) -> TargetResult:
-    """The first so many layers in float. costs: a share of the operations each."""
+    """A result with the first ``floats`` layers in float; costs are shares of the operations."""
     layers = tuple(
         LayerReport(
             index=index, name=f"conv{index}", operator="Conv", in_float=index < floats,
@@ -23,27 +22,27 @@ def result(costs: list[float], floats: int, quality: Score | None = None) -> Tar
     )  # fmt: skip
     best = Trial(tuple(layer.name for layer in layers[:floats]), GateResult(True, True, 0.1, ""))
     return TargetResult(
-        target="cpu", model=onnx.ModelProto(), method="mse", methods={}, tried={},
+        target="cpu", passed=True, method="mse", methods={}, tried={},
         bias_corrected=False, best=best, attempts=(best,),
-        measured=(GateMeasurement("onnxruntime", 1.0, 1.0, 1.0, 40.0, quality),), layers=layers,
+        measurements=(GateMeasurement("onnxruntime", 1.0, 1.0, 1.0, 40.0, quality),), layers=layers,
         float_operators={}, constant=(),
     )  # fmt: skip
 
 
-def test_nothing_is_remarked_where_all_is_int8() -> None:
+def test_there_is_no_warning_where_all_is_int8() -> None:
     assert outcome_warnings([result([0.5, 0.5], 0)]) == []
 
 
 def test_what_went_back_to_float_is_counted() -> None:
-    (said,) = outcome_warnings([result([0.25, 0.75], 1)])
-    assert said == (
+    (warning,) = outcome_warnings([result([0.25, 0.75], 1)])
+    assert warning == (
         "int8-cpu: 1 of 2 layers (25% of the operations) went back to float to pass the gate"
     )
 
 
 @pytest.mark.parametrize("quality", [None, SCORE])
 def test_a_graph_that_is_int8_in_name_is_called_that(quality: Score | None) -> None:
-    (said,) = outcome_warnings([result([0.9994, 0.0006], 1, quality)])
-    assert "1 of 2 layers (99.9% of the operations)" in said
-    assert ("hardly be faster" in said) == (quality is None), "labels were given"
-    assert ("--eval-data" in said) == (quality is None)
+    (warning,) = outcome_warnings([result([0.9994, 0.0006], 1, quality)])
+    assert "1 of 2 layers (99.9% of the operations)" in warning
+    assert ("hardly be faster" in warning) == (quality is None), "labels were given"
+    assert ("--eval-data" in warning) == (quality is None)
