@@ -7,6 +7,7 @@ follow the YAML 1.2 core schema, read by what the key expects: where the key exp
 """
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -77,21 +78,18 @@ def parse_yaml(text: str, kind: type[T], where: str) -> T:
         ConfigError: It is not YAML or does not fit ``kind``.
     """
     reader = _Reader(where)
-    value = reader.read(text, inspect.type_info(kind))
-    try:
-        return msgspec.convert(value, kind)
-    except msgspec.ValidationError as error:
-        key, words = explain(error, value, kind)
-        raise ConfigError(f"{where}:{reader.lines[key]}: {dotted_path(key)}{words}") from None
+    value: T = from_plain(reader.read(text, inspect.type_info(kind)), kind, where, reader.lines)
+    return value
 
 
-def from_plain(value: Any, kind: Any, where: str) -> Any:
+def from_plain(value: Any, kind: Any, where: str, lines: Mapping[Key, int] | None = None) -> Any:
     """Validate plain values, such as parsed JSON or a checkpoint's spec.
 
     Args:
         value: Mappings, lists and scalars.
         kind: The type that they must fit.
         where: Names the value in errors.
+        lines: The line of each key, named in errors; None where there is no file.
 
     Raises:
         ConfigError: It does not fit ``kind``.
@@ -100,7 +98,8 @@ def from_plain(value: Any, kind: Any, where: str) -> Any:
         return msgspec.convert(value, kind)
     except msgspec.ValidationError as error:
         key, words = explain(error, value, kind)
-        raise ConfigError(f"{where}: {dotted_path(key)}{words}") from None
+        place = f"{where}:{lines[key]}" if lines else where
+        raise ConfigError(f"{place}: {dotted_path(key)}{words}") from None
 
 
 @dataclass

@@ -218,14 +218,12 @@ def _fit(pixels: Pixels, left: int, top: int, width: int, height: int) -> tuple[
 
 def _fixed(*points: tuple[float, float]) -> list[tuple[int, int]]:
     """Coordinates with FRACTION binary digits, kept near the picture: they are 32 bits wide."""
-    scale, limit = 1 << FRACTION, 1 << 20
-    return [
-        (
-            int(max(-limit, min(limit, x)) * scale),
-            int(max(-limit, min(limit, y)) * scale),
-        )
-        for x, y in points
-    ]
+    limit = 1 << 20
+
+    def fixed(coordinate: float) -> int:
+        return int(max(-limit, min(limit, coordinate)) * (1 << FRACTION))
+
+    return [(fixed(x), fixed(y)) for x, y in points]
 
 
 def _rounded(pixels: Pixels, box: tuple[int, int, int, int], radius: int, color: Color) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
-from edgecnn_runtime.backends import Backend, Options, get_engine
+from edgecnn_runtime.backends import Backend, get_engine
 from edgecnn_runtime.backends.candidate import Candidate
 from edgecnn_runtime.bundle.bundle import Bundle, open_bundle
 from edgecnn_runtime.bundle.manifest import Manifest
@@ -135,20 +135,13 @@ def open_model(
         sizes = ", ".join(map(str, allowed))
         raise UsageError(f"{bundle.path} takes batches of {sizes}, not {batch}")
     cache = cache_dir or default_cache_dir()
-    options = Options(
-        threads=candidate.threads,
-        batch=batch,
-        precision=candidate.precision,
-        cache_dir=cache,
-    )
+    options = candidate.options(batch, cache)
     engine = get_engine(candidate.backend)
     backend = engine.open(bundle.file(candidate.artifact), options, bundle.manifest.model)
     try:
-        test = (
-            ensure_selftest(bundle, candidate.artifact, candidate.engine, backend, cache)
-            if self_test and not engine.is_fake
-            else None
-        )
+        test = None
+        if self_test and not engine.is_fake:
+            test = ensure_selftest(bundle, candidate.artifact, candidate.engine, backend, cache)
         return Model(bundle.manifest, backend, Choice(candidate, test))
     except BaseException:
         backend.close()

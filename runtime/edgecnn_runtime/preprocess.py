@@ -250,13 +250,7 @@ def _geometry(spec: Input, width: int, height: int, source: Rect, target: Rect) 
     shift_x, shift_y = x1 - left * gain_x, y1 - top * gain_y
     shrinks = gain_x >= 1 and gain_y >= 1
     area = spec.interpolation == "area" and shrinks
-    return Geometry(
-        width,
-        height,
-        source,
-        target,
-        np.array((gain_x, gain_y, gain_x, gain_y), np.float32),
-        np.array((shift_x, shift_y, shift_x, shift_y), np.float32),
-        np.array((width, height, width, height), np.float32),
-        cv2.INTER_AREA if area else cv2.INTER_LINEAR,
-    )
+    pairs = (gain_x, gain_y), (shift_x, shift_y), (width, height)
+    gain, shift, limit = (np.array(pair * 2, np.float32) for pair in pairs)
+    interpolation = cv2.INTER_AREA if area else cv2.INTER_LINEAR
+    return Geometry(width, height, source, target, gain, shift, limit, interpolation)

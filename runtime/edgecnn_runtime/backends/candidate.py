@@ -1,8 +1,9 @@
 """One way to run a bundle on this machine: an artifact, a backend, a precision, threads."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
-from edgecnn_runtime.backends import get_engine
+from edgecnn_runtime.backends import Options, get_engine
 from edgecnn_runtime.bundle.manifest import Artifact
 
 FULL_PRECISION = "f32"
@@ -49,6 +50,10 @@ class Candidate:
         """
         precisions = {run.engine.partition("/")[2] for run in self.artifact.runs}
         return self.exact or self.precision in precisions
+
+    def options(self, batch: int, cache_dir: Path) -> Options:
+        """How to open its engine, for ``batch`` frames per inference."""
+        return Options(self.threads, batch, self.precision, cache_dir)
 
     def __str__(self) -> str:
         threads = "1 thread" if self.threads == 1 else f"{self.threads} threads"

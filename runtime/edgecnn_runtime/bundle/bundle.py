@@ -58,33 +58,49 @@ class GoldenData:
 def open_bundle(path: str | Path, *, digest: str = "") -> Bundle:
     """Read a bundle's manifest and check every file against it.
 
-    digest: refuse any other content than this (as ``edgecnn inspect`` prints it).
-    Raises BundleError for a missing, altered, escaping or unreadable file, naming it, and
-    UsageError where there is no bundle at all.
+    Args:
+        path: The bundle's folder.
+        digest: Refuse any other content than this (as ``edgecnn inspect`` prints it); "" takes
+            any.
+
+    Raises:
+        BundleError: A file is missing, altered or unreadable, or would be outside the bundle.
+        UsageError: There is no bundle.
     """
     root = Path(path)
+    file = root / MANIFEST
     if root.is_file() and tarfile.is_tarfile(root):
         raise UsageError(f"{root} is a packed bundle: type `edgecnn unpack {root}` first")
-    if not (root / MANIFEST).is_file():
+    if not file.is_file():
         raise UsageError(
             f"{root} is no bundle: it has no {MANIFEST}. "
             "`edgecnn export model.pt` makes one; it ends in .edge"
         )
-    raw = _read_limited(root / MANIFEST, MANIFEST_LIMIT)
-    manifest = parse_manifest(raw, str(root / MANIFEST))
+    if file.is_symlink() or file.stat().st_size > MANIFEST_LIMIT:
+        raise BundleError(f"{file} is a link or over {MANIFEST_LIMIT >> 20} MiB")
+    raw = file.read_bytes()
+    manifest = parse_manifest(raw, str(file))
     for name, expected in manifest_files(manifest).items():
         _check_file(root, name, expected)
     for artifact in manifest.artifacts:
         if artifact.format == "onnx":
             refuse_external_data(root / artifact.file)
-    found = hashlib.sha256(raw).hexdigest()
-    if digest and digest != found:
-        raise BundleError(f"{root}: its digest is {found}, not the pinned {digest}")
-    return Bundle(root, manifest, found)
+    content = hashlib.sha256(raw).hexdigest()
+    if digest and digest != content:
+        raise BundleError(f"{root}: its digest is {content}, not the pinned {digest}")
+    return Bundle(root, manifest, content)
 
 
 def parse_manifest(raw: bytes, where: str) -> Manifest:
-    """Validate manifest bytes; ``where`` names them in the error."""
+    """Validate manifest bytes.
+
+    Args:
+        raw: What the file holds.
+        where: What names them in errors.
+
+    Raises:
+        BundleError: They are not a manifest, or one of a version that is not known.
+    """
     try:
         version = msgspec.json.decode(raw, type=_Versioned).schema
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
@@ -114,7 +130,11 @@ def manifest_files(manifest: Manifest) -> dict[str, str]:
 
 
 def load_golden(bundle: Bundle) -> GoldenData:
-    """Read the golden inputs and outputs; never unpickles, and caps the unpacked size."""
+    """Read the golden inputs and outputs; never unpickles, and caps the unpacked size.
+
+    Raises:
+        BundleError: They are not what the manifest says.
+    """
     path = bundle.path / bundle.manifest.golden.file
     arrays = read_npz(path, GOLDEN_LIMIT)
     pixels = arrays.pop("pixels", None)
@@ -243,12 +263,6 @@ def _check_file(root: Path, name: str, expected: str) -> None:
         raise BundleError(f"{path} is missing: copy the bundle again, whole")
     if sha256_file(path) != expected:
         raise BundleError(f"{path} is not what the manifest says (sha256 differs): copy it again")
-
-
-def _read_limited(path: Path, limit: int) -> bytes:
-    if path.is_symlink() or path.stat().st_size > limit:
-        raise BundleError(f"{path} is a link or over {limit >> 20} MiB")
-    return path.read_bytes()
 
 
 def _plain_member(tar: Path, member: tarfile.TarInfo) -> tarfile.TarInfo:

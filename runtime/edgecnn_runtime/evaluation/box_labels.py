@@ -32,7 +32,7 @@ def read_box_table(source: SourceLocation, model: ModelSpec) -> list[LabeledImag
             continue
         box = _class(row, model), _box(row)
         if box in boxes:
-            raise row.error(
+            raise row.place.error(
                 f"the same box of {truncate_text(row.file.name)} is in line {boxes[box].line} "
                 "already; keep one row"
             )
@@ -59,7 +59,7 @@ def _class(row: LabelRow, model: ModelSpec) -> int:
     label = row.cells.get("label", "")
     index = class_index(label, model.labels) if label else 0
     if index is None:
-        raise row.error(
+        raise row.place.error(
             f"{truncate_text(label)!r} is none of the model's labels, {list_names(model.labels)}"
         )
     check_class(row.place, index, model)
@@ -70,18 +70,22 @@ def _box(row: LabelRow) -> Box:
     x, y, w, h = (_number(row, key) for key in "xywh")
     for key, value in (("w", w), ("h", h)):
         if value <= 0:
-            raise row.error(f"`{key}` is {row.cells[key]}; a box has a {SIDES[key]} above 0")
+            raise row.place.error(f"`{key}` is {row.cells[key]}; a box has a {SIDES[key]} above 0")
     return Box(x, y, x + w, y + h)
 
 
 def _number(row: LabelRow, key: str) -> float:
     cell = row.cells[key]
     if not cell:
-        raise row.error(f"`{key}` is empty; a box has x, y, w and h, an image without one has none")
+        raise row.place.error(
+            f"`{key}` is empty; a box has x, y, w and h, an image without one has none"
+        )
     try:
         value = float(cell)
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
-        raise row.error(f"`{key}` is {truncate_text(cell)!r}, which is not a number of pixels")
+        raise row.place.error(
+            f"`{key}` is {truncate_text(cell)!r}, which is not a number of pixels"
+        )
     return value

@@ -44,14 +44,14 @@ def _from_rows(rows: Sequence[LabelRow], column: str) -> list[LabeledImage]:
     for row in rows:
         file, label = row.file, row.cells[column]
         if not label:
-            raise row.error(
+            raise row.place.error(
                 f"no `{column}` for {truncate_text(file.name)}; write it, or remove the row"
             )
         other = first.setdefault(file, row)
         if other is not row:
             before = other.cells[column]
             labels = f" as {truncate_text(before)}, and here as {truncate_text(label)}"
-            raise row.error(
+            raise row.place.error(
                 f"{truncate_text(file.name)} is in line {other.place.line} already"
                 f"{labels if label != before else ''}; keep one row"
             )

@@ -186,12 +186,8 @@ def _bootstrap(metric: str, value: Callable[[NDArray[np.int64]], float], count: 
     """
     random = np.random.default_rng(0)
     everything = value(np.arange(count))
-    values = np.array(
-        [
-            value(random.integers(0, count, count))
-            for _ in range(BOOTSTRAP_SAMPLES if count > 1 else 0)
-        ]
-    )
+    draws = BOOTSTRAP_SAMPLES if count > 1 else 0
+    values = np.array([value(random.integers(0, count, count)) for _ in range(draws)])
     known = values[~np.isnan(values)]
     low, high = np.percentile(known, [2.5, 97.5]) if len(known) else (0.0, 1.0)
     return Score(metric, everything, float(low), float(high), count)

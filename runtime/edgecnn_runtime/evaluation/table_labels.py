@@ -41,10 +41,6 @@ class LabelRow:
         """The image it is about; a relative name starts at the table's folder."""
         return Path(os.path.normpath(self.place.path.parent / self.cells["file"]))
 
-    def error(self, problem: str) -> UsageError:
-        """The error that says what is wrong in this row."""
-        return self.place.error(problem)
-
 
 def read_table(source: SourceLocation, needed: Sequence[str]) -> list[LabelRow]:
     """Read a table that has a ``file`` in each row.
@@ -70,7 +66,7 @@ def read_table(source: SourceLocation, needed: Sequence[str]) -> list[LabelRow]:
         rows = list(_split_rows(source, text, needed))
     for row in rows:
         if not row.cells["file"]:
-            raise row.error("no `file` in this row; it has to name a picture")
+            raise row.place.error("no `file` in this row; it has to name a picture")
     return rows
 
 

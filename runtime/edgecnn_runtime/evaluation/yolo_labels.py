@@ -102,15 +102,8 @@ def _boxes(place: SourceLocation, file: Path, model: ModelSpec) -> Iterator[tupl
     for where, words in lines:
         index, (cx, cy, w, h) = _line(where, words)
         check_class(where, index, model)
-        yield (
-            index,
-            Box(
-                (cx - w / 2) * width,
-                (cy - h / 2) * height,
-                (cx + w / 2) * width,
-                (cy + h / 2) * height,
-            ),
-        )
+        left, top, right, bottom = cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2
+        yield index, Box(left * width, top * height, right * width, bottom * height)
 
 
 def _line(place: SourceLocation, words: Sequence[str]) -> tuple[int, tuple[float, ...]]:

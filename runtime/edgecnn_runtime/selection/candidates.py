@@ -6,7 +6,7 @@ the rule. What the caller asks for goes before both. Nothing is measured in this
 """
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -54,25 +54,25 @@ def candidates(
     precision: str = "",
     threads: int = 0,
     features: frozenset[str] | None = None,
-    engines: Sequence[str] | None = None,
+    engines: Sequence[str] = (),
 ) -> list[Candidate]:
     """What could run the bundle on this machine, best first by rule.
 
     Args:
-        bundle: what to run.
-        backend: only this engine; "" is any that is installed.
-        artifact: only this one, by its file name or by its short one, "int8-cpu"; "" is any.
+        bundle: What to run.
+        backend: Only this engine; "" is any that is installed.
+        artifact: Only this one, by its file name or by its short one, "int8-cpu"; "" is any.
         precision: "" is each engine's exact one, "all" every one that it offers here.
         threads: 0 is every core this process may use.
-        features: what the processor offers; None looks.
-        engines: which engines are installed; None looks.
+        features: What the processor offers; None looks.
+        engines: Which engines are installed; empty looks.
 
     Raises:
-        UsageError: a name that does not exist.
-        BackendMissingError: nothing is left, as for a precision that no engine here computes in.
+        UsageError: A name does not exist.
+        BackendMissingError: Nothing is left, as for a precision that no engine here computes in.
     """
     processor = cpu_features() if features is None else features
-    names = _backends(backend, engines)
+    names = [get_engine(backend).name] if backend else list(engines or require_installed())
     ranked = [
         (rank, Candidate(entry, name, offered, _threads(name, threads), why))
         for entry in _artifacts(bundle, artifact)
@@ -108,17 +108,17 @@ def rank_candidates(
     has to be built for minutes is listed only if it was measured, which built it, or named.
 
     Args:
-        bundle: what to run.
-        cache: where measurements are stored.
-        batch: frames per inference; each batch size is measured by itself.
-        backend: only this engine, also among what was measured; "" is any.
-        artifact: likewise.
-        precision: likewise.
-        threads: likewise; 0 is any.
+        bundle: What to run.
+        cache: Where measurements are stored.
+        batch: Frames per inference; each batch size is measured by itself.
+        backend: Only this engine, also among what was measured; "" is any.
+        artifact: Only this artifact, likewise.
+        precision: Only this precision, likewise.
+        threads: Only this number of threads, likewise; 0 is any.
 
     Raises:
-        UsageError: a name that does not exist.
-        BackendMissingError: nothing is left, or only engines that would have to be built.
+        UsageError: A name does not exist.
+        BackendMissingError: Nothing is left, or only engines that would have to be built.
     """
     offers = candidates(
         bundle, backend=backend, artifact=artifact, precision=precision, threads=threads
@@ -165,12 +165,6 @@ def _only_builders(bundle: Bundle, offers: Sequence[Candidate]) -> list[Candidat
 def _threads(name: str, threads: int) -> int:
     """How many threads a candidate on this engine has; one thread feeds a GPU."""
     return 1 if get_engine(name).device == "gpu" else threads or usable_cores()
-
-
-def _backends(named: str, engines: Sequence[str] | None) -> list[str]:
-    if named:
-        return [get_engine(named).name]
-    return list(require_installed() if engines is None else engines)
 
 
 def _artifacts(bundle: Bundle, named: str) -> list[Artifact]:
@@ -229,11 +223,8 @@ def _check_precision(precision: str, engines: Sequence[str]) -> None:
         )
 
 
-def _precisions(name: str, precision: str) -> Iterator[str]:
+def _precisions(name: str, precision: str) -> Sequence[str]:
     offered = get_engine(name).precisions()
-    if precision == ALL:
-        yield from offered
-    elif not precision:
-        yield offered[0]
-    elif precision in offered:
-        yield precision
+    if precision in {"", ALL}:
+        return offered if precision else offered[:1]
+    return [precision] if precision in offered else []

@@ -125,14 +125,13 @@ class OpenCvCamera:
 
 
 def csi_pipeline(address: Address) -> str:
-    """The GStreamer pipeline of a Jetson's CSI camera, sensor ``address.target``."""
-    asked = {"width": 1920, "height": 1080, "fps": 30} | address.settings
+    """The pipeline of a Jetson's CSI camera, sensor ``address.target``, before ``with_appsink``."""
+    settings = {"width": 1920, "height": 1080, "fps": 30} | address.settings
     return (
         f"nvarguscamerasrc sensor-id={address.target} "
         "! video/x-raw(memory:NVMM),"
-        f"width={asked['width']},height={asked['height']},framerate={asked['fps']}/1 "
-        "! nvvidconv ! video/x-raw,format=BGRx ! videoconvert ! video/x-raw,format=BGR "
-        "! appsink drop=true max-buffers=1 sync=false"
+        f"width={settings['width']},height={settings['height']},framerate={settings['fps']}/1 "
+        "! nvvidconv ! video/x-raw,format=BGRx"
     )
 
 
@@ -149,8 +148,8 @@ def with_appsink(pipeline: str) -> str:
 def _device(address: Address) -> cv2.VideoCapture:
     path = Path(f"/dev/video{address.target}" if address.target.isdigit() else address.target)
     if sys.platform == "linux" and not path.exists():
-        found = ", ".join(sorted(str(other) for other in Path("/dev").glob("video*"))) or "none"
-        raise SourceLostError(f"{path}: no such camera; found here: {found}")
+        names = ", ".join(sorted(str(other) for other in Path("/dev").glob("video*"))) or "none"
+        raise SourceLostError(f"{path}: no such camera; found here: {names}")
     index = int(path.name.removeprefix("video"))
     capture = cv2.VideoCapture(index, _backend("V4L2"))
     if address.settings:

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import cv2
-import numpy as np
 
 from edgecnn_runtime.errors import SourceLostError, UsageError
+from edgecnn_runtime.image_file import read_picture
 from edgecnn_runtime.source.address import PICTURES
 from edgecnn_runtime.source.capture import RawFrame
 
@@ -23,17 +23,13 @@ class ImageFiles:
         self._bad: list[str] = []
 
     def read(self) -> RawFrame | None:
-        """The next picture that can be read.
+        """The next picture that can be read; None after the last one.
 
-        Raises SourceLostError, after the last one, naming those that could not.
+        Raises:
+            SourceLostError: After the last one, where some could not be read.
         """
         for file in self._unread:
-            try:
-                # not imread, which crashes on a name that is no UTF-8
-                stored = np.fromfile(file, np.uint8)
-                pixels = cv2.imdecode(stored, cv2.IMREAD_ANYDEPTH | cv2.IMREAD_ANYCOLOR)
-            except (OSError, cv2.error):  # empty, or over OpenCV's limit on the number of pixels
-                pixels = None
+            pixels = read_picture(file, cv2.IMREAD_ANYDEPTH | cv2.IMREAD_ANYCOLOR)
             if pixels is not None:
                 return RawFrame(pixels, None)
             self._bad.append(file.name)

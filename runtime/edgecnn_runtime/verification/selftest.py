@@ -152,14 +152,8 @@ def run_batches(backend: Backend, pixels: Pixels, spec: ModelSpec) -> dict[str, 
         batch = pixels[start : start + size]
         backend.pixels[: len(batch)] = batch
         outputs = backend.run()
-        parts.append(
-            {
-                output.name: np.moveaxis(outputs[output.name], output.batch_axis, 0)[
-                    : len(batch)
-                ].astype(np.float32)
-                for output in spec.outputs
-            }
-        )
+        first = {o.name: np.moveaxis(outputs[o.name], o.batch_axis, 0) for o in spec.outputs}
+        parts.append({n: values[: len(batch)].astype(np.float32) for n, values in first.items()})
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 

@@ -8,8 +8,9 @@ reference for the others.
 from collections.abc import Sequence
 
 import msgspec
+from msgspec.structs import replace
 
-from edgecnn_runtime.backends import Options, get_engine, open_backend
+from edgecnn_runtime.backends import get_engine, open_backend
 from edgecnn_runtime.backends.candidate import Candidate
 from edgecnn_runtime.bundle.bundle import Bundle
 from edgecnn_runtime.bundle.manifest import Parity
@@ -94,22 +95,15 @@ def _verdict(
     bundle: Bundle, candidate: Candidate, pixels: Pixels | None, reference: dict[str, Floats]
 ) -> tuple[BackendCheck, dict[str, Floats]]:
     spec, artifact, engine = bundle.manifest.model, candidate.artifact, candidate.engine
-    options = Options(
-        threads=candidate.threads,
-        batch=spec.smallest_batch,
-        precision=candidate.precision,
-        cache_dir=default_cache_dir(),
-    )
+    options = candidate.options(spec.smallest_batch, default_cache_dir())
     version = get_engine(candidate.backend).version()
+    check = BackendCheck(artifact=artifact.file, engine=engine, version=version)
     try:
         with open_backend(candidate.backend, bundle.file(artifact), options, spec) as backend:
             test = run_selftest(bundle, artifact, engine, backend)
             outputs = run_batches(backend, pixels, spec) if pixels is not None else {}
     except EdgecnnError as error:
-        verdict = BackendCheck(
-            artifact=artifact.file, engine=engine, version=version, problem=str(error)
-        )
-        return verdict, {}
+        return replace(check, problem=str(error)), {}
     comparison = None
     problem = "" if test.passed else f"does not reproduce the golden outputs: {test}"
     if reference and outputs:
@@ -118,15 +112,7 @@ def _verdict(
             agreement=golden_agreement(spec, reference, outputs),
         )
         problem = problem or _difference(comparison, required_db(artifact, engine, spec))
-    verdict = BackendCheck(
-        artifact=artifact.file,
-        engine=engine,
-        version=version,
-        selftest=test,
-        comparison=comparison,
-        problem=problem,
-    )
-    return verdict, outputs
+    return replace(check, selftest=test, comparison=comparison, problem=problem), outputs
 
 
 def _difference(check: OutputCheck, required: dict[str, float]) -> str:

@@ -43,11 +43,10 @@ def store_engine(cache: Path, key: Key, files: Mapping[str, bytes]) -> bool:
         out.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         remove_stale(out)
         with atomic_replace(out) as folder:
-            for name, content in files.items():
+            contents = msgspec.json.encode(Contents(key, hashes))
+            for name, content in {**files, CONTENTS: contents}.items():
                 (folder / name).write_bytes(content)
                 (folder / name).chmod(0o600)
-            (folder / CONTENTS).write_bytes(msgspec.json.encode(Contents(key, hashes)))
-            (folder / CONTENTS).chmod(0o600)
     except OSError as error:
         log.warning("the engine is not stored, and will be built again: %s", error)
         return False
