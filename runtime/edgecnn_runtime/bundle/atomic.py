@@ -1,7 +1,7 @@
-"""A folder or a file that exists whole or not at all: written beside its place, then renamed.
+"""A folder or a file that exists whole or not at all: written under another name, then renamed.
 
-The process that writes a folder locks it (flock). The lock dies with the process, so what a killed
-process left behind is told from what another one is writing right now.
+The process that writes a folder locks it (flock). The lock ends with the process, so a folder that
+a killed process left behind differs from one that another process is writing.
 """
 
 import fcntl
@@ -16,9 +16,16 @@ from pathlib import Path
 
 @contextmanager
 def atomic_replace(out: Path) -> Iterator[Path]:
-    """A new empty folder that becomes ``out`` when the block ends well, and is gone otherwise.
+    """Replace a folder: a new one becomes ``out`` if the block succeeds, and is removed if not.
 
-    Raises OSError as the file system does.
+    Args:
+        out: The folder to make or replace.
+
+    Yields:
+        The new, empty folder.
+
+    Raises:
+        OSError: The file system refuses.
     """
     folder, lock = _neighbor(out, "new"), None
     try:  # before there is a folder, because a signal may end the process at any line
@@ -33,9 +40,16 @@ def atomic_replace(out: Path) -> Iterator[Path]:
 
 @contextmanager
 def atomic_file(out: Path) -> Iterator[Path]:
-    """A path to write that becomes ``out`` when the block ends well, and is gone otherwise.
+    """Replace a file: a new one becomes ``out`` if the block succeeds, and is removed if not.
 
-    Raises OSError as the file system does.
+    Args:
+        out: The file to make or replace.
+
+    Yields:
+        The path to write.
+
+    Raises:
+        OSError: The file system refuses.
     """
     scratch = out.with_name(f".{out.name}.{os.getpid()}")
     try:
@@ -47,7 +61,7 @@ def atomic_file(out: Path) -> Iterator[Path]:
 
 
 def remove_stale(out: Path) -> None:
-    """Remove what killed processes left beside ``out``, and put back what one had moved away."""
+    """Remove the leftovers of killed processes, and restore what one of them had moved away."""
     with suppress(OSError):
         for folder in out.parent.glob(f".{escape(out.name)}.*.*"):
             kind = folder.name[len(out.name) + 2 :].split(".")[0]

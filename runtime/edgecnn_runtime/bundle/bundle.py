@@ -36,20 +36,31 @@ CANNOT_WRITE = {
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """An opened bundle: its folder, its manifest, and the digest that names this very content."""
+    """An opened bundle.
+
+    Attributes:
+        path: Its folder.
+        manifest: What it contains.
+        digest: The sha256 of its manifest, which names its whole content.
+    """
 
     path: Path
     manifest: Manifest
     digest: str
 
     def file(self, artifact: Artifact) -> Path:
-        """Where an artifact lies."""
+        """The path of an artifact."""
         return self.path / artifact.file
 
 
 @dataclass(frozen=True, slots=True)
 class GoldenData:
-    """pixels: uint8[count,H,W,3] BGR; outputs: the PyTorch model's, by name, float32[count,…]."""
+    """The data of the self-test.
+
+    Attributes:
+        pixels: uint8[count,H,W,3] BGR at network input.
+        outputs: The PyTorch model's outputs by name, float32[count,…].
+    """
 
     pixels: NDArray[np.uint8]
     outputs: dict[str, NDArray[np.float32]]
@@ -59,12 +70,12 @@ def open_bundle(path: str | Path, *, digest: str = "") -> Bundle:
     """Read a bundle's manifest and check every file against it.
 
     Args:
-        path: The bundle's folder.
-        digest: Refuse any other content than this (as ``edgecnn inspect`` prints it); "" takes
-            any.
+        path: The folder ``NAME.edge``.
+        digest: Refuse any other content; ``edgecnn inspect`` prints it.
 
     Raises:
-        BundleError: A file is missing, altered or unreadable, or would be outside the bundle.
+        BundleError: A file is missing, changed, outside the folder or unreadable; the message names
+            it.
         UsageError: There is no bundle.
     """
     root = Path(path)
@@ -121,7 +132,7 @@ def parse_manifest(raw: bytes, where: str) -> Manifest:
 
 
 def manifest_files(manifest: Manifest) -> dict[str, str]:
-    """Every file a bundle has besides its manifest, with its sha256."""
+    """Every file of a bundle except its manifest, with its sha256."""
     files = {artifact.file: artifact.sha256 for artifact in manifest.artifacts}
     files[manifest.golden.file] = manifest.golden.sha256
     for artifact in manifest.artifacts:
@@ -130,10 +141,10 @@ def manifest_files(manifest: Manifest) -> dict[str, str]:
 
 
 def load_golden(bundle: Bundle) -> GoldenData:
-    """Read the golden inputs and outputs; never unpickles, and caps the unpacked size.
+    """Read the golden inputs and outputs, without unpickling and with a limit on their size.
 
     Raises:
-        BundleError: They are not what the manifest says.
+        BundleError: They cannot be read or do not fit the manifest.
     """
     path = bundle.path / bundle.manifest.golden.file
     arrays = read_npz(path, GOLDEN_LIMIT)
@@ -154,10 +165,21 @@ def load_golden(bundle: Bundle) -> GoldenData:
 
 @contextmanager
 def new_bundle(out: Path, *, overwrite: bool) -> Iterator[Path]:
-    """A temporary neighbor of ``out`` that becomes it when the block ends well.
+    """Write a bundle: a temporary folder becomes ``out`` if the block succeeds.
 
-    Killed or failed, nothing of it stands at ``out``; what was there before is untouched. What an
-    earlier, killed one left behind is removed.
+    If the block fails or the process is killed, ``out`` is as it was before. Leftovers of processes
+    that were killed earlier are removed.
+
+    Args:
+        out: The bundle's folder.
+        overwrite: Whether an existing bundle is replaced.
+
+    Yields:
+        The temporary folder.
+
+    Raises:
+        UsageError: ``out`` exists.
+        EdgecnnError: ``out`` cannot be written.
     """
     remove_stale(out)
     if out.exists() and not overwrite:
@@ -179,7 +201,7 @@ def new_bundle(out: Path, *, overwrite: bool) -> Iterator[Path]:
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
-    """Write manifest.json, readable by a person."""
+    """Write manifest.json, indented."""
     raw = msgspec.json.format(msgspec.json.encode(manifest), indent=2)
     (folder / MANIFEST).write_bytes(raw + b"\n")
 
@@ -194,7 +216,11 @@ def sha256_file(path: Path) -> str:
 
 
 def pack(bundle: Bundle, out: Path) -> Path:
-    """Write a bundle as one tar, the same bytes for the same bundle."""
+    """Write a bundle as one tar; the same bundle gives the same bytes.
+
+    Raises:
+        EdgecnnError: ``out`` cannot be written.
+    """
     names = [MANIFEST, *sorted(manifest_files(bundle.manifest))]
     try:
         with atomic_file(out) as scratch, tarfile.open(scratch, "w") as archive:
@@ -209,13 +235,23 @@ def pack(bundle: Bundle, out: Path) -> Path:
 
 
 def unpack(tar: Path, into: Path, *, overwrite: bool = False) -> Bundle:
-    """Unpack a tar made by ``pack`` and check it; refuses members that would leave the folder."""
+    """Unpack a tar that ``pack`` wrote, and check it.
+
+    Args:
+        tar: The file.
+        into: The folder in which the bundle's folder is made.
+        overwrite: Whether an existing bundle is replaced.
+
+    Raises:
+        BundleError: It is not a packed bundle, or a member would be outside the folder.
+        UsageError: There is no such file, or the bundle exists.
+    """
     try:
         with tarfile.open(tar, "r:") as archive:
             members = [_plain_member(tar, member) for member in archive]
             top = {member.name.split("/")[0] for member in members}
             if len(top) != 1:
-                raise BundleError(f"{tar}: holds {len(top)} folders, not one bundle")
+                raise BundleError(f"{tar}: contains {len(top)} folders, not one bundle")
             out = into / top.pop()
             with new_bundle(out, overwrite=overwrite) as scratch:
                 for member in members:

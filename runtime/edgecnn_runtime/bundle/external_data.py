@@ -1,8 +1,8 @@
-"""Look into an ONNX file without onnx: does it keep weights outside itself?
+"""Find out, without onnx, whether an ONNX file stores weights in other files.
 
-External tensor data names a path that an engine would open. A bundle's artifacts carry their own
-weights, so such a file is refused before any engine sees it. The walk follows only the messages
-that can hold a tensor (onnx.proto3) and skips everything else by its length.
+External tensor data names a path that an engine would open. A bundle's artifacts contain their own
+weights, so such a file is refused before an engine opens it. The search follows only the messages
+that can contain a tensor (onnx.proto3) and skips everything else by its length.
 """
 
 import mmap
@@ -23,16 +23,20 @@ SUBMESSAGE_FIELDS: Mapping[str, Mapping[int, str]] = {
     "function": {7: "node", 11: "attribute"},
     "training": {1: "graph", 2: "graph"},
 }
-"""Message → the fields of it that may lead to a tensor, and the message each one is."""
+"""Message → its fields that may lead to a tensor, with the type of each."""
 
 EXTERNAL_DATA, DATA_LOCATION = 13, 14
 VARINT, FIXED64, LENGTH, FIXED32 = 0, 1, 2, 5
 MAX_DEPTH = 64
-"""Graphs nested deeper than this are no model."""
+"""The deepest nesting of a graph that is accepted."""
 
 
 def refuse_external_data(path: Path) -> None:
-    """Raise BundleError unless ``path`` is an ONNX file that holds all its tensors itself."""
+    """Check that an ONNX file contains all its tensors.
+
+    Raises:
+        BundleError: It does not, or it cannot be read as ONNX.
+    """
     try:
         with (
             path.open("rb") as file,
@@ -49,9 +53,11 @@ def refuse_external_data(path: Path) -> None:
 
 
 def has_external_data(model: Buffer) -> bool:
-    """Whether any tensor of a serialized ModelProto lies outside it.
+    """Whether any tensor of a serialized ModelProto is stored outside it.
 
-    Raises ValueError or IndexError where the bytes are no protocol buffer.
+    Raises:
+        ValueError: The bytes are not a protocol buffer.
+        IndexError: Likewise.
     """
     return _tensor_outside(model, 0, len(model), "model", 0)
 

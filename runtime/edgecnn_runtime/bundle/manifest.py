@@ -1,7 +1,7 @@
 """manifest.json as typed values: the contract between export and runtime.
 
-Nothing else in the project spells these keys. Every Struct is frozen and refuses unknown keys,
-so that a typo or a manifest from a future version is an error and not a silent default.
+Nothing else in the project spells these keys. Every Struct is frozen and refuses unknown keys, so a
+typo or a manifest of a future version is an error and not a silent default.
 """
 
 from typing import Annotated, Any, Literal, TypeAlias, get_args
@@ -27,7 +27,7 @@ Color: TypeAlias = Literal["rgb", "bgr", "gray"]
 Resize: TypeAlias = Literal["stretch", "letterbox", "crop"]
 Interpolation: TypeAlias = Literal["linear", "area"]
 Values: TypeAlias = Literal["logits", "probabilities", "log_probabilities"]
-"""What an output holds: before softmax (or sigmoid), after it, or its logarithm."""
+"""What an output contains: values before softmax (or sigmoid), after it, or their logarithm."""
 
 
 class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -35,10 +35,12 @@ class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
 
 
 class Normalization(Part, frozen=True, kw_only=True):
-    """(pixel - mean) / std a channel, in pixel units 0..255, in the order of ``Input.color``.
+    """(pixel - mean) / std for each channel; inside every artifact, and here to be checked.
 
-    It is already inside every artifact; it is written here so that a person can check it.
-    origin: where the numbers came from. ``assumed`` means nobody said.
+    Attributes:
+        mean: One value per channel in pixel units 0..255, in the order of ``Input.color``.
+        std: Likewise.
+        origin: Where the numbers come from; ``assumed`` means that no source gave them.
     """
 
     mean: tuple[float, ...]
@@ -49,10 +51,17 @@ class Normalization(Part, frozen=True, kw_only=True):
 class Input(Part, frozen=True, kw_only=True):
     """How a frame becomes the artifact's uint8[N,height,width,3] BGR input.
 
-    color: what the model was trained on; the conversion from BGR is inside the artifact.
-    resize: ``stretch`` ignores the aspect ratio; ``letterbox`` keeps it and fills with ``pad``;
-        ``crop`` keeps it, scales the short side to side/crop_pct and cuts the center.
-    pad: fill color, BGR. pad_position: where the picture sits inside the letterbox.
+    Attributes:
+        width: Of the network's input, in pixels.
+        height: Of the network's input, in pixels.
+        color: What the model was trained on; the conversion from BGR is inside the artifact.
+        normalization: Mean and std.
+        resize: ``stretch`` ignores the aspect ratio; ``letterbox`` keeps it and fills with ``pad``;
+            ``crop`` keeps it, scales the short side to side/crop_pct and cuts out the center.
+        interpolation: How pixels are resampled.
+        crop_pct: Fraction of the short side that a crop keeps.
+        pad: Color of the letterbox's bars, BGR.
+        pad_position: Whether the picture is in the center or in the top left corner of a letterbox.
     """
 
     width: Positive
@@ -67,9 +76,12 @@ class Input(Part, frozen=True, kw_only=True):
 
 
 class Classify(Part, frozen=True, kw_only=True, tag_field="head", tag="classify"):
-    """scores[N,C] → Classification. One column only: a binary score for label 1.
+    """scores[N,C] → Classification. A single column is a binary score for label 1.
 
-    multi_label: independent sigmoids instead of one softmax.
+    Attributes:
+        output: Name of the output tensor.
+        values: What it contains.
+        multi_label: Whether scores are independent sigmoids and not one softmax.
     """
 
     output: str
@@ -80,12 +92,24 @@ class Classify(Part, frozen=True, kw_only=True, tag_field="head", tag="classify"
 class Yolo(Part, frozen=True, kw_only=True, tag_field="head", tag="yolo"):
     """A YOLO-style head after its box arithmetic.
 
-    layout:
+    The layouts are
+
         ``v5``   [N,A,4+1+C(+points)]: cx, cy, w, h, objectness, classes (v5, v7, YOLOX-decoded)
         ``v8``   [N,4+C(+points),A]: cx, cy, w, h, classes (v8, v9, v11)
         ``nms``  [N,K,6(+points)]: x1, y1, x2, y2, score, class; suppression is in the graph
-    Coordinates are pixels of the network input, or fractions of it where ``normalized``.
-    classes: C. points, point_dims: landmarks a box, each x, y or x, y, visibility.
+
+    Attributes:
+        output: Name of the output tensor.
+        layout: One of those above.
+        classes: C.
+        points: Landmarks per box.
+        point_dims: 2 for x, y; 3 for x, y, visibility.
+        values: What the class scores contain.
+        normalized: Whether coordinates are fractions of the network input, and not its pixels.
+        score: Boxes below this score are dropped.
+        iou: Boxes that overlap more than this are suppressed.
+        max_detections: The most boxes of one picture.
+        class_agnostic: Whether boxes of different classes suppress each other.
     """
 
     output: str
@@ -102,13 +126,22 @@ class Yolo(Part, frozen=True, kw_only=True, tag_field="head", tag="yolo"):
 
 
 class AnchorFree(Part, frozen=True, kw_only=True, tag_field="head", tag="anchor_free"):
-    """A center-based head: one box a cell and stride.
+    """A center-based head: one box per cell and stride.
 
-    variant:
+    The variants are
+
         ``yunet``       per stride s outputs cls_s[N,A,1], obj_s[N,A,1], bbox_s[N,A,4],
                         kps_s[N,A,2P]; score = sqrt(cls·obj), center = (cell + d)·s, size = exp(·)·s
         ``centerface``  one stride (4): heatmap, scale, offset, landmarks as [N,C,h,w]
-    outputs: the graph's output names by role: ``cls_8`` … or ``heatmap``, ``scale``, ….
+
+    Attributes:
+        variant: One of those above.
+        outputs: The graph's output names by role: ``cls_8`` … or ``heatmap``, ``scale``, ….
+        strides: Pixels per cell of each grid.
+        points: Landmarks per box.
+        score: Boxes below this score are dropped.
+        iou: Boxes that overlap more than this are suppressed.
+        max_detections: The most boxes of one picture.
     """
 
     variant: Literal["yunet", "centerface"]
@@ -121,10 +154,24 @@ class AnchorFree(Part, frozen=True, kw_only=True, tag_field="head", tag="anchor_
 
 
 class Ssd(Part, frozen=True, kw_only=True, tag_field="head", tag="ssd"):
-    """Prior boxes with variances (SSD, RetinaFace): boxes[N,A,4], scores[N,A,C], points[N,A,2P].
+    """Prior boxes with variances (SSD, RetinaFace); class 0 is background.
 
-    Priors are laid out stride by stride, row by row, one for each min_size (and, for an
-    aspect ratio r, of that size times sqrt(r) by 1/sqrt(r)). Class 0 is background.
+    Priors are ordered by stride, then by row, with one for each min_size (for an aspect ratio r, of
+    that size times sqrt(r) by 1/sqrt(r)).
+
+    Attributes:
+        boxes: Name of the output [N,A,4].
+        scores: Name of the output [N,A,C].
+        landmarks: Name of the output [N,A,2P]; "" without one.
+        strides: Pixels per cell of each grid.
+        min_sizes: For each stride, sizes of its priors in pixels.
+        aspect_ratios: Of the priors, width over height.
+        variances: Factors of centers and of sizes.
+        values: What the scores contain.
+        points: Landmarks per box, P.
+        score: Boxes below this score are dropped.
+        iou: Boxes that overlap more than this are suppressed.
+        max_detections: The most boxes of one picture.
     """
 
     boxes: str
@@ -142,10 +189,14 @@ class Ssd(Part, frozen=True, kw_only=True, tag_field="head", tag="ssd"):
 
 
 class Ctc(Part, frozen=True, kw_only=True, tag_field="head", tag="ctc"):
-    """Per-step character scores → text: best path, repeats merged, blanks dropped.
+    """Character scores per time step → text: best path, repeats merged, blanks dropped.
 
-    layout: the order of batch, time and class axes. charset: one entry a class, in class order
-    without the blank.
+    Attributes:
+        output: Name of the output tensor.
+        charset: One entry per class, in class order without the blank.
+        blank: Class number of the blank.
+        layout: The order of the batch, time and class axes.
+        values: What the output contains.
     """
 
     output: str
@@ -156,7 +207,13 @@ class Ctc(Part, frozen=True, kw_only=True, tag_field="head", tag="ctc"):
 
 
 class Embed(Part, frozen=True, kw_only=True, tag_field="head", tag="embed"):
-    """features[N,D] (or [N,D,1,1]) → Embedding. metric: how two of them are compared."""
+    """features[N,D] (or [N,D,1,1]) → Embedding.
+
+    Attributes:
+        output: Name of the output tensor.
+        normalize: Whether vectors are scaled to unit length.
+        metric: How two vectors are compared.
+    """
 
     output: str
     normalize: bool = True
@@ -169,9 +226,12 @@ Decode: TypeAlias = Classify | Yolo | AnchorFree | Ssd | Ctc | Embed
 class Parity(Part, frozen=True, kw_only=True):
     """How closely an output follows the PyTorch reference on the verification pictures.
 
-    max_abs: largest absolute difference. cosine: of both after subtracting the reference's mean
-    output over the pictures; the smallest over the pictures. snr_db: 10·log10 of the reference's
-    centered power over the error's power, over all pictures.
+    Attributes:
+        max_abs: The largest absolute difference.
+        cosine: The smallest cosine over the pictures, after the reference's mean output is
+            subtracted from both sides.
+        snr_db: 10·log10 of the reference's centered power over the error's power, over all
+            pictures.
     """
 
     max_abs: float
@@ -180,9 +240,16 @@ class Parity(Part, frozen=True, kw_only=True):
 
 
 class Quality(Part, frozen=True, kw_only=True):
-    """A task metric on labeled pictures, and the float model's on the same ones.
+    """A task's metric on labeled pictures, and the float model's on the same ones.
 
-    low, high: the 95 % interval of value over the choice of pictures. samples: how many pictures.
+    Attributes:
+        metric: Its name.
+        value: Of the artifact.
+        reference: Of the float model.
+        low: Lower end of the 95 % interval of ``value`` over the choice of pictures.
+        high: Upper end.
+        samples: Number of pictures.
+        data: Name of the data.
     """
 
     metric: str
@@ -197,11 +264,13 @@ class Quality(Part, frozen=True, kw_only=True):
 class Run(Part, frozen=True, kw_only=True):
     """One artifact on one engine at one precision, as measured at export.
 
-    engine: ``backend/precision`` such as ``openvino/bf16``.
-    parity: by output name, against torch, on the verification pictures.
-    golden_snr_db: by output name, against the stored golden outputs: what a device must reach
-        again, less the tolerance.
-    agreement: share of decoded results (of a detector's boxes) that equal the reference's.
+    Attributes:
+        engine: ``backend/precision`` such as ``openvino/bf16``.
+        version: Of the engine.
+        parity: By output name, compared with PyTorch on the verification pictures.
+        golden_snr_db: By output name, compared with the golden outputs: what a device must reach,
+            less the tolerance.
+        agreement: Fraction of decoded results (of a detector: of boxes) that equal the reference's.
     """
 
     engine: str
@@ -248,15 +317,22 @@ class Artifact(Part, frozen=True, kw_only=True):
 
 
 def artifact_name(file: str) -> str:
-    """What a person calls an artifact's file: ``model.int8-cpu.onnx`` → ``int8-cpu``."""
+    """The short name of an artifact's file: ``model.int8-cpu.onnx`` → ``int8-cpu``."""
     return file.removeprefix("model.").rpartition(".")[0] or file
 
 
 class Golden(Part, frozen=True, kw_only=True):
     """Inputs and reference outputs for the self-test, in one .npz without pickles.
 
-    Arrays: ``pixels`` uint8[count,height,width,3] BGR, and ``output.NAME`` for each output of
-    the PyTorch model, float32[count,…].
+    Its arrays are ``pixels`` uint8[count,height,width,3] BGR, and ``output.NAME`` for each output
+    of the PyTorch model, float32[count,…].
+
+    Attributes:
+        file: The .npz.
+        sha256: Of the file.
+        bytes: Size of the file.
+        count: Number of pictures.
+        pictures: Where the pictures come from.
     """
 
     file: FileName
@@ -267,7 +343,17 @@ class Golden(Part, frozen=True, kw_only=True):
 
 
 class Provenance(Part, frozen=True, kw_only=True):
-    """Where the bundle came from, so that it can be made again."""
+    """Where the bundle comes from, so that it can be made again.
+
+    Attributes:
+        source: Name of the model file.
+        source_sha256: Of the model file.
+        created: When it was exported, ISO 8601.
+        command: The command that exported it.
+        versions: Of Python and the packages, by name.
+        calibration_sha256: Of the calibration pictures; None without INT8.
+        calibration_count: Number of calibration pictures.
+    """
 
     source: str
     source_sha256: Sha256
@@ -279,7 +365,13 @@ class Provenance(Part, frozen=True, kw_only=True):
 
 
 class Output(Part, frozen=True, kw_only=True):
-    """One output tensor of every artifact; None in a shape is the batch."""
+    """One output tensor of every artifact.
+
+    Attributes:
+        name: In the graph.
+        dtype: Such as ``float32``.
+        shape: Its sizes; None is the batch.
+    """
 
     name: str
     dtype: str
@@ -297,7 +389,7 @@ class Output(Part, frozen=True, kw_only=True):
 
 
 class ModelSpec(Part, frozen=True, kw_only=True):
-    """What a model takes and gives: all that preparing its input and decoding its outputs needs.
+    """What a model takes and returns: all that preparing its input and decoding its outputs needs.
 
     Attributes:
         task: What a result is, by its name in ``tasks.TASKS``.
@@ -322,7 +414,7 @@ class ModelSpec(Part, frozen=True, kw_only=True):
 
     @property
     def score_threshold(self) -> float:
-        """The score under which the decoder drops what it finds; 0.0 where it drops nothing."""
+        """The score below which the decoder drops detections; 0.0 if it drops none."""
         return float(getattr(self.decode, "score", 0.0))
 
 
@@ -349,10 +441,10 @@ class Manifest(Part, frozen=True, kw_only=True):
 
 
 def upgrade(plain: Any, version: int) -> Any:
-    """A decoded manifest of an older schema in today's shape; what it cannot place is left as is.
+    """A decoded manifest of an older schema in today's shape; unknown keys are left as they are.
 
     Args:
-        plain: What ``manifest.json`` holds.
+        plain: The content of ``manifest.json``.
         version: Its schema version. Version 1 had the model's keys at the top.
     """
     if version == SCHEMA_VERSION or not isinstance(plain, dict):

@@ -1,6 +1,6 @@
-"""Read an .npz that somebody else wrote: no pickles, and no more memory than the file earns.
+"""Read an untrusted .npz: no pickles, and no more memory than the file has bytes.
 
-``np.load`` is not used, because it allocates what a header claims before it looks for the bytes.
+``np.load`` is not used, because it allocates the size that a header states before it reads.
 """
 
 import math
@@ -18,13 +18,18 @@ UNREADABLE = (
     ValueError, OSError, EOFError, KeyError, NotImplementedError, RuntimeError,
     zipfile.BadZipFile, zlib.error,
 )  # fmt: skip
-"""What zipfile and NumPy raise for an archive that is damaged, encrypted or made to confuse."""
+"""What zipfile and NumPy raise for an archive that is damaged, encrypted or crafted."""
 
 
 def read_npz(path: Path, limit: int) -> dict[str, NDArray[Any]]:
     """The arrays of an .npz by name, read-only.
 
-    limit: bytes that all of it may unpack to. Raises BundleError naming the file.
+    Args:
+        path: The file.
+        limit: Bytes to which all of it may unpack.
+
+    Raises:
+        BundleError: It cannot be read; the message names the file.
     """
     try:
         with zipfile.ZipFile(path) as archive:
