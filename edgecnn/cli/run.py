@@ -197,7 +197,11 @@ def _load(args: argparse.Namespace, batch: int) -> "Model":
 
 
 def parse_roi(text: str) -> "Roi":
-    """``x,y,w,h`` in whole pixels. Raises UsageError."""
+    """Read ``x,y,w,h`` in whole pixels.
+
+    Raises:
+        UsageError: It is anything else.
+    """
     match = re.fullmatch(r"\s*(\d{1,5})\s*,\s*(\d{1,5})\s*,\s*(\d{1,5})\s*,\s*(\d{1,5})\s*", text)
     x, y, w, h = map(int, match.groups()) if match else (0, 0, 0, 0)
     if not w or not h:

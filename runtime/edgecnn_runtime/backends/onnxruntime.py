@@ -22,7 +22,13 @@ class OnnxRuntime:
     def __init__(
         self, path: Path, options: Options, settings: Mapping[str, str] | None = None
     ) -> None:
-        """settings: further entries of the session's configuration."""
+        """Open a session and bind its buffers.
+
+        Args:
+            path: The ONNX file.
+            options: How to open it.
+            settings: Further entries of the session's configuration.
+        """
         ort = import_onnxruntime()
         bf16 = {"mlas.enable_gemm_fastmath_arm64_bfloat16": "1"}
         entries = {**(settings or {}), **(bf16 if options.precision == "bf16" else {})}

@@ -22,10 +22,13 @@ Provider: TypeAlias = str | tuple[str, dict[str, str]]
 
 
 def import_onnxruntime() -> Any:
-    """The package ``onnxruntime``, which reports nothing to its makers.
+    """Import the package ``onnxruntime`` with telemetry switched off.
 
     Its Linux wheels read this switch when they are imported; ``disable_telemetry_events()`` is
-    too late. Raises ImportError where there is none.
+    too late.
+
+    Raises:
+        ImportError: It is not installed.
     """
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     import onnxruntime

@@ -1,6 +1,6 @@
-"""The choice that was measured on this machine: what is kept of it, and what it says.
+"""The choice that was measured on this machine: what is stored of it, and its words.
 
-``edgecnn bench BUNDLE --select`` measures and keeps it; ``load`` only reads it.
+``edgecnn bench BUNDLE --select`` measures and stores it; ``load`` only reads it.
 """
 
 import logging
@@ -26,11 +26,19 @@ Factor: TypeAlias = Annotated[float, Meta(gt=0.0)]
 
 
 class CandidateTiming(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """One way to run the bundle, as it was timed here.
+    """A candidate, and how long an inference takes with it.
 
-    artifact: its file name. milliseconds: p50 of an inference. relative: the same over the
-    reference workload's time in the same rounds. ratio: its time over the chosen one's, round by
-    round; low, high: the 99 % interval of that. rounds: how many both took part in.
+    Attributes:
+        artifact: Its file name.
+        backend: The engine's name.
+        precision: What the engine computes in.
+        threads: Of the engine.
+        milliseconds: p50 of an inference.
+        relative: The same in units of the reference workload's time in the same rounds.
+        ratio: Its time over the chosen candidate's, round by round.
+        low: Lower end of the 99 % interval of ``ratio``.
+        high: Upper end.
+        rounds: In how many rounds both were measured.
     """
 
     artifact: Name
@@ -52,11 +60,14 @@ class CandidateTiming(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
 
 
 class SelectionRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What was measured here.
+    """All candidates that were measured here.
 
-    created: UTC, ISO 8601. batch: frames an inference. standings: the chosen one first, then by
-    time. plain: which of them is the fastest float one, on the first engine that has one; what
-    the others are held against. None where float was not measured.
+    Attributes:
+        created: When, in UTC, ISO 8601.
+        batch: Frames per inference.
+        standings: The timings, the chosen candidate first, the others by time.
+        plain: Index of the fastest float candidate on the first engine that has one, with which
+            the others are compared; None if float was not measured.
     """
 
     created: Annotated[str, Meta(max_length=40)]
@@ -65,24 +76,24 @@ class SelectionRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     plain: Annotated[int, Meta(ge=0)] | None = None
 
     def reason(self, standing: CandidateTiming) -> str:
-        """One of the standings in words, as ``model.choice`` gives them."""
+        """Why a candidate was chosen, in the words of ``model.choice``."""
         others = [other for other in self.standings if other != standing]
-        found = [
+        comparisons = [
             f"{speedup_text(other.ratio / standing.ratio)} float on {other.backend}"
             for index, other in enumerate(self.standings)
             if index == self.plain and other != standing
         ]
         if others:
             place = "the fastest" if standing != self.standings[0] else "the next"
-            found.append(
+            comparisons.append(
                 f"{speedup_text(others[0].ratio / standing.ratio)} {place}, {others[0].name}"
             )
-        said = ", ".join(found) or "the only candidate"
-        return f"measured here on {self.created[:10]}: {said}"
+        text = ", ".join(comparisons) or "the only candidate"
+        return f"measured here on {self.created[:10]}: {text}"
 
 
 def speedup_text(factor: float) -> str:
-    """``2.1 × faster than`` and its like; ``as fast as`` within 2 %."""
+    """``2.1 × faster than``, ``1.25 × slower than``, or ``as fast as`` within 2 %."""
     if abs(factor - 1) < 0.02:
         return "as fast as"
     if factor < 1:
@@ -91,9 +102,9 @@ def speedup_text(factor: float) -> str:
 
 
 def read_selection(bundle: Bundle, cache: Path, batch: int) -> SelectionRecord | None:
-    """What was measured of this very bundle with this batch, these engines, on this machine.
+    """The choice for this bundle, this batch, these engines and this machine; None without one.
 
-    A measurement under other circumstances is not used, which a warning says.
+    A choice that was measured under other circumstances is not used; a warning says so.
     """
     key = _key(bundle, batch)
     record = read_entry(cache, KIND, key, SelectionRecord)
@@ -106,7 +117,7 @@ def read_selection(bundle: Bundle, cache: Path, batch: int) -> SelectionRecord |
 
 
 def write_selection(bundle: Bundle, cache: Path, measured: SelectionRecord) -> bool:
-    """Keep it for ``load``; False where the folder cannot be written."""
+    """Store a choice for ``load``; False if the folder cannot be written."""
     return write_entry(cache, KIND, _key(bundle, measured.batch), measured)
 
 

@@ -16,26 +16,40 @@ TICKS = 90000
 
 
 class Encoder(Protocol):
-    """Frames of one size in, a video file out."""
+    """Writes frames of one size into a video file.
+
+    Attributes:
+        codec: Its name.
+    """
 
     codec: str
 
     def hold(self, at: float) -> None:
-        """Show the last frame until ``at`` seconds after the first one. Raises OSError.
+        """Show the last frame until ``at`` seconds after the first one.
 
-        ``write`` does so as well: this is for a caller whose next frame overwrites the last one.
+        ``write`` does so as well; this is for a caller whose next frame overwrites the last one.
+
+        Raises:
+            OSError: The file cannot be written.
         """
 
     def write(self, pixels: Pixels, at: float) -> None:
-        """Add a frame, ``at`` seconds after the first one. Raises OSError.
+        """Add a frame.
 
         Args:
             pixels: uint8[H,W,3] BGR; may be read again until the next call has returned.
-            at: Seconds.
+            at: Seconds after the first frame.
+
+        Raises:
+            OSError: The file cannot be written.
         """
 
     def close(self) -> None:
-        """Complete the file. Raises OSError."""
+        """Complete the file.
+
+        Raises:
+            OSError: The file cannot be written.
+        """
 
 
 def open_encoder(path: Path, width: int, height: int, fps: float) -> Encoder:

@@ -1,7 +1,7 @@
-"""Cameras, streams, videos and pictures → frames, oldest first, always released.
+"""Cameras, streams, videos and pictures → frames.
 
 with open_source("rtsp://user:password@camera/stream") as source:
-    for frame in source:  # Frame: uint8[H,W,3] BGR, and when it was taken
+    for frame in source:  # Frame: uint8[H,W,3] BGR, and when it was captured
         ...
 """
 
@@ -26,20 +26,30 @@ def open_source(
     realtime: bool = False,
     loop: bool = False,
 ) -> Source:
-    """Open anything that pictures come out of.
+    """Open a camera, stream, video or pictures.
 
-    spec: device index (0, "0", "/dev/video0", with "?width=1280&height=720&fps=30"), video file,
-        picture, folder of pictures, "rtsp://…", "http://…", "csi://0" (a Jetson's camera),
-        "gst:PIPELINE" (both need an OpenCV built with GStreamer).
-    rotate: degrees clockwise; flip, after that: "h" left-right, "v" upside down, "hv" both.
-    transport: "tcp" or "udp", of RTSP.
-    open_timeout, read_timeout: seconds until a source that does not answer is lost.
-    realtime: play a file at its own pace and drop what is not taken in time, as a camera would.
-    loop: play a video file again and again.
+    PyAV (the extra ``stream``) reads network streams, OpenCV everything else.
 
-    Network streams are read by PyAV (the extra ``stream``), everything else by OpenCV.
-    Raises UsageError for what cannot be a source, SourceLostError for one that does not answer,
-    BackendMissingError where PyAV or GStreamer is needed and absent.
+    Args:
+        spec: Device index (0, "0", "/dev/video0", with "?width=1280&height=720&fps=30"), video
+            file, picture, folder of pictures, "rtsp://…", "http://…", "csi://0" (a Jetson's
+            camera) or "gst:PIPELINE"; the last two need an OpenCV that was built with GStreamer.
+        rotate: Degrees clockwise.
+        flip: After rotating: "h" left-right, "v" upside down, "hv" both.
+        transport: "tcp" or "udp", for RTSP.
+        open_timeout: Seconds after which a source that does not open is lost.
+        read_timeout: Seconds after which a source that delivers nothing is lost.
+        realtime: Play a file at its own pace and drop frames that are not taken in time, as a
+            camera does.
+        loop: Play a video file again and again.
+
+    Returns:
+        The source; close it, or use it as a context manager.
+
+    Raises:
+        UsageError: It cannot be a source.
+        SourceLostError: It does not answer or cannot be opened.
+        BackendMissingError: PyAV or GStreamer is needed and not installed.
     """
     check_options(rotate, flip, transport, open_timeout, read_timeout)
     address = parse_address(spec)
@@ -57,7 +67,7 @@ def open_source(
 def _reader(
     address: Address, transport: str, open_timeout: float, read_timeout: float, loop: bool
 ) -> Callable[[], Reader]:
-    """What opens the source, to be called in the thread that will read it."""
+    """The function that opens the source, for the thread that reads it."""
     if address.kind == "network":
         from edgecnn_runtime.source.network import NetworkStream
 

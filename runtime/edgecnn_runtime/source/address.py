@@ -1,4 +1,4 @@
-"""What a source is called → what has to be opened; and the same name without its password."""
+"""From the name of a source to what has to be opened, and to the name without its password."""
 
 import re
 from dataclasses import dataclass, field
@@ -16,11 +16,14 @@ SECRETS = "password|passwd|pwd|pass|token|secret|apikey|api_key|key|auth|user-pw
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """A source's name, understood.
+    """What a source's name means.
 
-    target: what is opened: a device path or index, a URL, a pipeline, a file or a folder.
-    settings: width, height, fps asked of a device or CSI camera (``0?width=1280&height=720``).
-    name: what a person may see: ``target`` with any password removed.
+    Attributes:
+        kind: What it is.
+        target: What is opened: a device path or index, a URL, a pipeline, a file or a folder.
+        name: ``target`` without any password, to be shown.
+        settings: Width, height and fps requested of a device or CSI camera
+            (``0?width=1280&height=720``).
     """
 
     kind: Kind
@@ -30,11 +33,14 @@ class Address:
 
 
 def parse_address(spec: str | int | Path) -> Address:
-    """Tell a camera, a stream, a video and pictures apart by their name.
+    """Read the name of a source.
 
-    spec: device index (0, "0"), /dev/video0, rtsp:// or another network scheme, csi://0,
-    gst:PIPELINE, a video file, a picture or a folder of pictures.
-    Raises UsageError where it can be none of these.
+    Args:
+        spec: Device index (0, "0"), /dev/video0, rtsp:// or another network scheme, csi://0,
+            gst:PIPELINE, a video file, a picture or a folder of pictures.
+
+    Raises:
+        UsageError: It is none of these.
     """
     text = str(spec)
     if not text.removeprefix("gst:").strip():
@@ -60,8 +66,8 @@ def parse_address(spec: str | int | Path) -> Address:
 def redact(text: str) -> str:
     """The text with the passwords of URLs, queries and pipelines replaced by ``***``.
 
-    Where it is unclear how far a password reaches, too much is removed rather than too little:
-    everything from the first colon of the user part to the last ``@``.
+    If the end of a password is unclear, everything from the first colon of the user part to the
+    last ``@`` is removed.
     """
     text = re.sub(r"(://[^:@/\s]*):.*@", r"\1:***@", text, flags=re.DOTALL)
     value = r"""("[^"]*"|'[^']*'|[^&\s!]*)"""

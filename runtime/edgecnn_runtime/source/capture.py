@@ -1,4 +1,4 @@
-"""A source: one thread that reads, one slot of one frame, and whoever iterates."""
+"""A source: a thread that reads, a slot for one frame, and the caller who iterates."""
 
 import threading
 import time
@@ -16,17 +16,18 @@ from edgecnn_runtime.types import Frame
 T = TypeVar("T")
 
 READER_GRACE = 1.0
-"""Seconds a reader gets beyond its own time-out to say what happened before it is abandoned."""
+"""Seconds beyond its own time-out in which a reader may report its error; then it is abandoned."""
 STARTUP_DRAIN = 2.0
-"""Seconds after connecting in which pictures that lay in a buffer are passed over."""
+"""Seconds after connecting in which pictures from a buffer are skipped."""
 
 
 class RawFrame(NamedTuple):
-    """What a reader reads.
+    """One picture from a reader.
 
-    pixels: as delivered, any layout ``to_bgr`` takes; never written to again.
-    pts: seconds since the start of the stream, None where there is no time stamp.
-    late: it was there already, nobody had to wait for it: newer ones are behind it.
+    Attributes:
+        pixels: As delivered, in any layout that ``to_bgr`` takes; never written to again.
+        pts: Seconds since the start of the stream; None without a time stamp.
+        late: Whether it came from a buffer without waiting, so that newer ones are behind it.
     """
 
     pixels: NDArray[Any]
@@ -39,14 +40,18 @@ class Reader(Protocol):
 
     @property
     def live(self) -> bool:
-        """Pictures come when they come, and only the newest counts."""
+        """Whether it delivers at its own pace, so that only the newest picture counts."""
 
     @property
     def fps(self) -> float:
-        """Nominal pictures a second; 0.0 where unknown."""
+        """Nominal pictures per second; 0.0 if unknown."""
 
     def read(self) -> RawFrame | None:
-        """The next picture, None at a clean end. Raises SourceLostError for any other end."""
+        """The next picture; None at a regular end.
+
+        Raises:
+            SourceLostError: It ended in any other way.
+        """
 
     def close(self) -> None:
         """Release it; idempotent."""
@@ -194,7 +199,11 @@ class Source:
 
 
 def check_options(rotate: int, flip: str, transport: str, *timeouts: float) -> None:
-    """Raises UsageError for a value that cannot be meant, saying which can."""
+    """Check the options of ``open_source``.
+
+    Raises:
+        UsageError: A value is not allowed; the message lists those that are.
+    """
     if rotate not in {0, 90, 180, 270}:
         raise UsageError(f"rotate {rotate}: it is 0, 90, 180 or 270 degrees, clockwise")
     if flip not in {"", "h", "v", "hv"}:

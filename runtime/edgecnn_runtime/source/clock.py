@@ -7,15 +7,15 @@ DRIFT = 200e-6
 class StreamClock:
     """Turns a stream's time stamps into times of capture.
 
-    The time of read() lies: a 15 fps stream read 5 times a second is read out of a buffer, each
-    picture later than the one before. The stream's own stamps do not. The smallest difference
-    ever seen between arrival and stamp is that of a picture nothing held up, so
+    The time of read() is not the time of capture: a 15 fps stream that is read 5 times a second is
+    read out of a buffer, each picture later than the one before. The smallest difference between
+    arrival and the stream's own stamp is that of a picture that was not delayed, so
 
         captured = pts + smallest(arrival - pts)
 
-    What delays every picture alike (exposure, encoder, the one picture a decoder holds back)
-    cannot be seen this way. The smallest difference may rise by DRIFT, or a camera whose clock
-    runs slow by 50 ppm would look 4 s old after a day.
+    A delay that all pictures have (exposure, encoder, the one picture that a decoder holds back)
+    cannot be seen this way. The smallest difference may rise by DRIFT, because otherwise a camera
+    whose clock is slow by 50 ppm would seem 4 s old after a day.
     """
 
     def __init__(self) -> None:
@@ -24,10 +24,12 @@ class StreamClock:
         self._seen = 0.0
 
     def captured(self, pts: float | None, arrival: float) -> float:
-        """When the picture with this stamp was taken; never later than it arrived.
+        """When a picture was captured; never later than it arrived.
 
-        pts: seconds, on the stream's clock; None where it has none, and arrival is all there is.
-        A stamp smaller than the one before it means that the camera began anew.
+        Args:
+            pts: Its stamp in seconds on the stream's clock; None without one, in which case the
+                arrival counts. A stamp below the one before means that the camera has restarted.
+            arrival: When it arrived, on the monotonic clock.
         """
         if pts is None:
             return arrival

@@ -75,9 +75,13 @@ class NetworkStream:
         self.live = self._end == 0.0 or address.target.lower().startswith("rtsp")
 
     def read(self) -> RawFrame | None:
-        """The next picture; one with parts that were lost on the way is passed over.
+        """The next picture, skipping those with parts that were lost on the network.
 
-        Raises SourceLostError where the stream ends; None where a recording of known length does.
+        Returns:
+            None at the end of a recording of known length.
+
+        Raises:
+            SourceLostError: The stream ended.
         """
         while not self._waiting:
             began = time.monotonic()

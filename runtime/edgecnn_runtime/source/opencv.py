@@ -31,9 +31,10 @@ class VideoFile:
         self._base = self._pts = 0.0
 
     def read(self) -> RawFrame | None:
-        """The next frame, passing over what cannot be decoded; None at the end of a whole file.
+        """The next frame, skipping what cannot be decoded; None at the end of a complete file.
 
-        Raises SourceLostError at the end of one that is cut short or damaged.
+        Raises:
+            SourceLostError: The file ended, and it is cut short or damaged.
         """
         if not self._grab():
             self._check_whole()
@@ -110,7 +111,11 @@ class OpenCvCamera:
         self.fps = max(0.0, float(self._capture.get(cv2.CAP_PROP_FPS)))
 
     def read(self) -> RawFrame | None:
-        """The next picture. Raises SourceLostError where the camera gives none."""
+        """The next picture.
+
+        Raises:
+            SourceLostError: The camera delivers none.
+        """
         got, pixels = self._capture.read()
         if not got:
             raise SourceLostError(

@@ -21,13 +21,20 @@ FLIPS: dict[str, int] = {"h": 1, "v": 0, "hv": -1}
 
 
 def to_bgr(pixels: NDArray[Any]) -> Pixels:
-    """Bring one picture to 8-bit BGR; returned as it is where it already is that.
+    """Convert a picture to 8-bit BGR.
 
-    pixels: uint8 or uint16, [H,W] or [H,W,1] gray, [H,W,2] YUYV (uint8 only), [H,W,3] BGR,
-    [H,W,4] BGRA (alpha is dropped).
-    16-bit values lose their low byte (v >> 8): full scale 65535 becomes 255, for every picture
-    alike, so that a scene's brightness means the same from one frame to the next.
-    Raises UsageError for any other layout.
+    16-bit values lose their low byte (v >> 8), so 65535 becomes 255 in every picture, and a scene
+    has the same brightness from one frame to the next.
+
+    Args:
+        pixels: uint8 or uint16, [H,W] or [H,W,1] gray, [H,W,2] YUYV (uint8 only), [H,W,3] BGR,
+            [H,W,4] BGRA (alpha is dropped).
+
+    Returns:
+        uint8[H,W,3]; ``pixels`` itself if it is that already.
+
+    Raises:
+        UsageError: The layout is another one.
     """
     if pixels.dtype == np.uint16:
         pixels = (pixels >> 8).astype(np.uint8)
