@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecnn_runtime.errors import UsageError
+from edgecnn_runtime.evaluation.dataset import list_names
 from edgecnn_runtime.types import Pixels
 
 ENOUGH = 100
@@ -27,7 +28,6 @@ DARK = 2.0
 """Gray levels of standard deviation under which a picture shows nothing."""
 FAR = 4.0
 """Robust standard deviations from the median that make a picture an outlier."""
-LISTED = 5
 COVERED = 0.99
 
 
@@ -42,7 +42,6 @@ class Audit(msgspec.Struct, frozen=True, kw_only=True):
         leaked: The names of those that are in the evaluation data too.
         coverage: The share of layers that stay inside their calibrated range on the evaluation
             data; None where nothing was evaluated.
-        warnings: All this in plain words.
     """
 
     count: int
@@ -51,7 +50,37 @@ class Audit(msgspec.Struct, frozen=True, kw_only=True):
     outliers: tuple[str, ...] = ()
     leaked: tuple[str, ...] = ()
     coverage: float | None = None
-    warnings: tuple[str, ...] = ()
+
+    @property
+    def warnings(self) -> list[str]:
+        """All this in plain words."""
+        warnings = []
+        if self.count == 1:
+            warnings.append("calibrated on one picture: the ranges are those of one moment")
+        elif self.count < ENOUGH:
+            warnings.append(
+                f"only {self.count} calibration pictures: {ENOUGH} to 300 give ranges to rely on"
+            )
+        if self.different < 0.5 * self.count:
+            warnings.append(
+                f"only {self.different} of {self.count} calibration pictures differ from each "
+                "other: take them from different times and places"
+            )
+        for names, what in (
+            (self.blank, "one flat color, which shows nothing"),
+            (self.outliers, "far darker, brighter or flatter than the rest, which widens ranges"),
+            (self.leaked, "in the evaluation data too, which flatters that result"),
+        ):
+            if names:
+                verb = "is" if len(names) == 1 else "are"
+                subject = f"{len(names)} of {self.count} calibration pictures {verb}"
+                warnings.append(f"{subject} {what}: {list_names(names)}")
+        if self.coverage is not None and self.coverage < COVERED:
+            warnings.append(
+                f"{100 * (1 - self.coverage):.1f} % of the layers leave their calibrated range on "
+                "the evaluation data: the calibration pictures do not show what it shows"
+            )
+        return warnings
 
 
 @dataclass(frozen=True)
@@ -115,58 +144,13 @@ def audit_pictures(
         )
     odd = (_distance(brightness) > FAR) | (_distance(contrast) > FAR)
     leaked = [evaluation is not None and hashes.near(i, evaluation) for i in range(len(pixels))]
-    audit = Audit(
+    return Audit(
         count=len(pixels),
         different=_count_different(hashes),
         blank=tuple(compress(names, blank)),
         outliers=tuple(compress(names, odd & ~blank)),
         leaked=tuple(compress(names, leaked & ~blank)),
     )
-    return msgspec.structs.replace(audit, warnings=_warnings(audit))
-
-
-def with_coverage(audit: Audit, coverage: float) -> Audit:
-    """The audit with the share of layers that stay in their range on the evaluation data."""
-    audit = msgspec.structs.replace(audit, coverage=coverage)
-    return msgspec.structs.replace(audit, warnings=_warnings(audit))
-
-
-def _warnings(audit: Audit) -> tuple[str, ...]:
-    warnings = []
-    if audit.count == 1:
-        warnings.append("calibrated on one picture: the ranges are those of one moment")
-    elif audit.count < ENOUGH:
-        warnings.append(
-            f"only {audit.count} calibration pictures: {ENOUGH} to 300 give ranges to rely on"
-        )
-    if audit.different < 0.5 * audit.count:
-        warnings.append(
-            f"only {audit.different} of {audit.count} calibration pictures differ from each "
-            "other: take them from different times and places"
-        )
-    for names, singular, plural in (
-        (audit.blank, "shows nothing (one flat color)", "show nothing (one flat color)"),
-        (
-            audit.outliers,
-            "is far darker, brighter or flatter than the rest; its range counts too",
-            "are far darker, brighter or flatter than the rest; their ranges count too",
-        ),
-        (
-            audit.leaked,
-            "is in the evaluation data too: that result is flattered by it",
-            "are in the evaluation data too: that result is flattered by them",
-        ),
-    ):
-        if names:
-            listed = ", ".join(names[:LISTED]) + (" …" if len(names) > LISTED else "")
-            what = singular if len(names) == 1 else plural
-            warnings.append(f"{len(names)} of {audit.count} calibration pictures {what}: {listed}")
-    if audit.coverage is not None and audit.coverage < COVERED:
-        warnings.append(
-            f"{100 * (1 - audit.coverage):.1f} % of the layers leave their calibrated range on "
-            "the evaluation data: the calibration pictures do not show what it shows"
-        )
-    return tuple(warnings)
 
 
 def _count_different(hashes: ImageHashes) -> int:

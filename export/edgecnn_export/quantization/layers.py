@@ -18,7 +18,6 @@ from edgecnn_export.quantization.onnx_graph import attribute, constants
 from edgecnn_export.quantization.schemes import (
     ELEMENTWISE,
     FUSED,
-    PASSTHROUGH_OPS,
     WEIGHTED,
     QuantScheme,
 )
@@ -167,12 +166,9 @@ def float_nodes(
         floats: The names of layers that went back to float.
     """
     excluded = {*floats, *find_ignored(model, scheme).nodes}
-    quantized = {*scheme.operators}
-    if scheme.quantize_outputs:
-        quantized |= {*FUSED, *PASSTHROUGH_OPS}
     return Counter(
         node.op_type
         for node in model.graph.node
         if node.op_type not in UNCOUNTED
-        and (node.op_type not in quantized or node.name in excluded)
+        and (node.op_type not in scheme.operators or node.name in excluded)
     )

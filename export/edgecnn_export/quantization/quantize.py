@@ -14,12 +14,7 @@ import onnx
 from edgecnn_export.config import Method
 from edgecnn_export.progress import NullProgress, Progress
 from edgecnn_export.quantization.accuracy_gate import AccuracyGate
-from edgecnn_export.quantization.calibrate import (
-    Calibration,
-    calibrate,
-    check_weights,
-    evenly,
-)
+from edgecnn_export.quantization.calibrate import Calibration, calibrate, check_weights, evenly
 from edgecnn_export.quantization.cross_layer_equalization import equalize_cross_layer
 from edgecnn_export.quantization.fake_quant import FakeQuantModel
 from edgecnn_export.quantization.ignored_scope import shared_quantizers

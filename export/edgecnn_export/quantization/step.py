@@ -18,7 +18,6 @@ from edgecnn_export.quantization.calibration_audit import (
     ImageHashes,
     audit_pictures,
     image_hashes,
-    with_coverage,
 )
 from edgecnn_export.quantization.quantize import quantize
 from edgecnn_export.quantization.report import Int8Report, TargetResult
@@ -38,7 +37,7 @@ from edgecnn_runtime.device.cache import default_cache_dir
 from edgecnn_runtime.errors import UsageError
 from edgecnn_runtime.evaluation.dataset import LabeledSet, SourceLocation
 from edgecnn_runtime.image_file import read_picture
-from edgecnn_runtime.preprocess import Preprocessor
+from edgecnn_runtime.preprocess import Preprocessor, prepare
 from edgecnn_runtime.tasks import task_of
 from edgecnn_runtime.types import Pixels
 
@@ -202,7 +201,7 @@ def quantize_step(
     results = quantized.results
     if examples is not None:
         coverage = range_coverage(quantized.model, quantized.calibration, examples)
-        audit = with_coverage(audit, coverage)
+        audit = msgspec.structs.replace(audit, coverage=coverage)
     return Int8(
         artifacts=tuple(
             _write(verifier.folder, result, quantized.graphs[result.target], gate)
@@ -291,17 +290,15 @@ def choose_measuring_images(held_out: Pixels, verification: Pixels, calibration:
 
 def _survey(evaluation: LabeledSet, spec: Input) -> tuple[ImageHashes, Pixels]:
     """The hashes of all labeled images, and some of the images at network input."""
-    slot = np.empty((1, spec.height, spec.width, 3), np.uint8)
-    preprocessor = Preprocessor(spec, slot)
     stride = max(1, len(evaluation.samples) // COVERAGE_IMAGES)
     examples: list[Pixels] = []
 
     def prepared() -> Iterator[Pixels]:
         for index, (_, frame) in enumerate(evaluation.frames()):
-            preprocessor.load_frame(frame)
+            (image,) = prepare(spec, [frame])
             if index % stride == 0:
-                examples.append(slot[0].copy())
-            yield slot[0]
+                examples.append(image)
+            yield image
 
     return image_hashes(prepared()), np.stack(examples)
 

@@ -1,4 +1,4 @@
-"""Small float graphs as fold and optimize leave them, pictures, and a judge."""
+"""Small float graphs as fold and optimize leave them, images, and an accuracy gate."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -26,14 +26,14 @@ def pictures() -> Pixels:
     """uint8[48,24,24,3]: blobs of color on gradients, each one different."""
     random = np.random.default_rng(3)
     y, x = np.mgrid[:SIDE, :SIDE] / SIDE
-    made = []
+    images = []
     for _ in range(48):
         slope, center = random.normal(0, 60, (2, 3)), random.uniform(0.2, 0.8, 2)
         spot = np.exp(-((x - center[0]) ** 2 + (y - center[1]) ** 2) / random.uniform(0.01, 0.1))
         base = random.uniform(60, 190, 3)
         planes = base + x[..., None] * slope[0] + y[..., None] * slope[1]
-        made.append(planes + spot[..., None] * random.normal(0, 90, 3))
-    noisy = np.stack(made) + random.normal(0, 4, (48, SIDE, SIDE, 3))
+        images.append(planes + spot[..., None] * random.normal(0, 90, 3))
+    noisy = np.stack(images) + random.normal(0, 4, (48, SIDE, SIDE, 3))
     return np.clip(noisy, 0, 255).astype(np.uint8)
 
 
@@ -116,7 +116,7 @@ def network() -> Callable[..., onnx.ModelProto]:
 
 
 @pytest.fixture
-def judge(
+def gate(
     network: Callable[..., onnx.ModelProto], classifier: ModelSpec, pictures: Pixels
 ) -> AccuracyGate:
     """Measures ``network`` on the last sixteen pictures, on ONNX Runtime."""

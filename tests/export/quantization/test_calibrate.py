@@ -29,10 +29,10 @@ def changed(model: onnx.ModelProto, name: str, values: np.ndarray) -> onnx.Model
 
 
 def test_ranges_and_counts_are_those_of_all_pictures(network: Build, pictures: Pixels) -> None:
-    found = calibrate(network(), TENSORS, pictures, NullProgress())
+    calibration = calibrate(network(), TENSORS, pictures, NullProgress())
     truth = activations(network(), pictures)
     for name in TENSORS:
-        histogram = found.histograms[name]
+        histogram = calibration.histograms[name]
         assert histogram.low == pytest.approx(min(truth[name].min(), 0))
         assert histogram.high == pytest.approx(truth[name].max())
         assert histogram.counts.sum() == truth[name].size

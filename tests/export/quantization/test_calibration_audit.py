@@ -1,13 +1,13 @@
 """The audit of calibration pictures tells in plain words what makes them untrustworthy."""
 
 import cv2
+import msgspec
 import numpy as np
 import pytest
 
 from edgecnn_export.quantization.calibration_audit import (
     audit_pictures,
     image_hashes,
-    with_coverage,
 )
 from edgecnn_runtime.errors import UsageError
 from edgecnn_runtime.types import Pixels
@@ -27,7 +27,7 @@ def test_many_varied_pictures_give_no_warning() -> None:
     pixels = varied(120)
     audit = audit_pictures(pixels, names(pixels), evaluation=image_hashes(varied(50, seed=1)))
     assert audit.count == audit.different == 120
-    assert audit.warnings == ()
+    assert audit.warnings == []
 
 
 @pytest.mark.parametrize(
@@ -76,5 +76,5 @@ def test_calibrating_on_the_test_set_is_noticed_even_scaled_and_recompressed() -
 
 def test_evaluation_data_beyond_the_calibrated_ranges_is_said() -> None:
     pixels = varied(120)
-    audit = with_coverage(audit_pictures(pixels, names(pixels)), 0.6)
+    audit = msgspec.structs.replace(audit_pictures(pixels, names(pixels)), coverage=0.6)
     assert any("40.0 % of the layers leave" in warning for warning in audit.warnings)

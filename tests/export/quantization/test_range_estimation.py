@@ -33,10 +33,10 @@ def test_a_range_lies_within_what_was_seen_and_holds_zero(
     method: Method, seed: int, scale: float, shift: float
 ) -> None:
     values = np.random.default_rng(seed).normal(shift, 1, 500) * scale
-    seen = histogram(values)
-    low, high = choose_range(seen, method)
-    slack = 1e-6 * (seen.high - seen.low)
-    assert seen.low - slack <= low <= 0 <= high <= seen.high + slack
+    observed = histogram(values)
+    low, high = choose_range(observed, method)
+    slack = 1e-6 * (observed.high - observed.low)
+    assert observed.low - slack <= low <= 0 <= high <= observed.high + slack
     assert high > low
 
 
@@ -56,17 +56,17 @@ def test_percentile_cuts_off_a_stray_value() -> None:
 
 def test_mse_loses_less_than_minmax_on_a_heavy_tail() -> None:
     values = np.random.default_rng(0).standard_t(3, 200_000)
-    seen = histogram(values)
-    assert rounding_error(values, *choose_range(seen, "mse")) < 0.8 * rounding_error(
-        values, *choose_range(seen, "minmax")
+    observed = histogram(values)
+    assert rounding_error(values, *choose_range(observed, "mse")) < 0.8 * rounding_error(
+        values, *choose_range(observed, "minmax")
     )
 
 
 def test_mse_is_near_the_best_range_of_a_normal_distribution() -> None:
     values = np.random.default_rng(0).normal(0, 1, 400_000)
-    chosen = rounding_error(values, *choose_range(histogram(values), "mse"))
-    tried = min(rounding_error(values, -end, end) for end in np.linspace(2, 5, 61))
-    assert chosen < 1.03 * tried
+    error = rounding_error(values, *choose_range(histogram(values), "mse"))
+    least = min(rounding_error(values, -end, end) for end in np.linspace(2, 5, 61))
+    assert error < 1.03 * least
 
 
 @pytest.mark.parametrize("method", ["mse", "entropy"])

@@ -45,15 +45,15 @@ def quantized(
     scheme = SCHEMES[target]
     tensors = list(read_quantizers(insert_qdq(model, scheme)).activations)
     ranges = dict(calibrate(model, tensors, pixels, NullProgress()).ranges("minmax"))
-    entry = find_stem(model) if scheme.quantize_outputs else None
-    if entry is None or set(entry.convs) & set(floats):
-        made = insert_qdq(model, scheme, ranges, floats)
+    stem = find_stem(model) if scheme.quantize_outputs else None
+    if stem is None or set(stem.convs) & set(floats):
+        qdq = insert_qdq(model, scheme, ranges, floats)
     else:
-        opened = strip_stem(model, entry)
-        made = insert_qdq(opened, scheme, ranges | {entry.tensor: entry.range}, floats)
-        attach_uint8_input(made, entry, model.graph.input[0])
-    onnx.checker.check_model(made, full_check=True)
-    return made
+        stripped = strip_stem(model, stem)
+        qdq = insert_qdq(stripped, scheme, ranges | {stem.tensor: stem.range}, floats)
+        attach_uint8_input(qdq, stem, model.graph.input[0])
+    onnx.checker.check_model(qdq, full_check=True)
+    return qdq
 
 
 def constants(model: onnx.ModelProto) -> dict[str, np.ndarray]:
@@ -68,10 +68,10 @@ def nodes(model: onnx.ModelProto, operator: str) -> list[onnx.NodeProto]:
 def test_a_quantized_graph_does_what_the_float_one_does(
     network: Build, pictures: Pixels, run: Run, target: Int8Target
 ) -> None:
-    made = quantized(network(), target, pictures[:32])
-    assert snr_db(run(network(), pictures[32:]), run(made, pictures[32:])) > 20
-    assert {entry.domain for entry in made.opset_import} <= {"", "ai.onnx"}
-    assert made.ir_version == 10
+    qdq = quantized(network(), target, pictures[:32])
+    assert snr_db(run(network(), pictures[32:]), run(qdq, pictures[32:])) > 20
+    assert {entry.domain for entry in qdq.opset_import} <= {"", "ai.onnx"}
+    assert qdq.ir_version == 10
 
 
 @pytest.mark.parametrize("target", list(SCHEMES))
@@ -80,19 +80,19 @@ def test_kernels_sum_exactly_what_is_for_this_processor(
 ) -> None:
     if target != REDUCED_RANGE and saturates(cpu_features()):
         pytest.skip("is for other processors")
-    made = quantized(network(), target, pictures[:32])
-    assert snr_db(run(made, pictures), run(made, pictures, kernels=True)) > 40
+    qdq = quantized(network(), target, pictures[:32])
+    assert snr_db(run(qdq, pictures), run(qdq, pictures, kernels=True)) > 40
 
 
 @pytest.mark.parametrize("target", ["cpu", "openvino", "cpu-rr"])
 def test_cpu_activations_are_unsigned_and_weights_signed_per_channel(
     network: Build, pictures: Pixels, target: Int8Target
 ) -> None:
-    made = quantized(network(), target, pictures)
-    values = constants(made)
-    for node in nodes(made, "QuantizeLinear"):
+    qdq = quantized(network(), target, pictures)
+    values = constants(qdq)
+    for node in nodes(qdq, "QuantizeLinear"):
         assert values[node.input[2]].dtype == np.uint8
-    weights = {n.input[0]: n for n in nodes(made, "DequantizeLinear") if n.input[0] in values}
+    weights = {n.input[0]: n for n in nodes(qdq, "DequantizeLinear") if n.input[0] in values}
     kernels = {name: n for name, n in weights.items() if values[name].dtype == np.int8}
     assert len(kernels) == 5
     for name, node in kernels.items():
@@ -100,25 +100,25 @@ def test_cpu_activations_are_unsigned_and_weights_signed_per_channel(
         assert not values[node.input[2]].any()
         assert np.abs(values[name].astype(int)).max() <= LEVELS[target]
         assert np.abs(values[name].astype(int)).max() >= LEVELS[target] - 1
-    assert not nodes(made, "Relu"), "a ReLU is the end of an unsigned range"
+    assert not nodes(qdq, "Relu"), "a ReLU is the end of an unsigned range"
 
 
 @pytest.mark.parametrize("target", ["cpu", "openvino", "cpu-rr"])
 def test_the_cameras_bytes_are_dequantized_with_one_scalar(
     network: Build, pictures: Pixels, target: Int8Target
 ) -> None:
-    made = quantized(network(), target, pictures)
-    assert not nodes(made, "Cast")
-    assert not nodes(made, "Sub")
-    reader = next(n for n in made.graph.node if n.name == "pixels_are_quantized")
-    values = constants(made)
+    qdq = quantized(network(), target, pictures)
+    assert not nodes(qdq, "Cast")
+    assert not nodes(qdq, "Sub")
+    reader = next(n for n in qdq.graph.node if n.name == "pixels_are_quantized")
+    values = constants(qdq)
     assert reader.op_type == "DequantizeLinear"
     assert values[reader.input[1]] == 1.0
     assert values[reader.input[2]] == 114
-    again = next(node for node in made.graph.node if reader.output[0] in node.input)
+    again = next(node for node in qdq.graph.node if reader.output[0] in node.input)
     assert again.op_type == "QuantizeLinear"  # what OpenVINO needs to take the layer as INT8
     assert list(again.input[1:]) == list(reader.input[1:])  # and rounds nothing
-    assert made.graph.input[0].type.tensor_type.elem_type == TensorProto.UINT8
+    assert qdq.graph.input[0].type.tensor_type.elem_type == TensorProto.UINT8
 
 
 def test_without_a_zero_point_the_quantizer_still_is_one(
@@ -126,48 +126,48 @@ def test_without_a_zero_point_the_quantizer_still_is_one(
 ) -> None:
     """OpenVINO takes pairs of the same numbers away, and with them the layer's INT8."""
     model = network(mean=(0.0, 0.0, 0.0))
-    made = quantized(model, "cpu", pictures[:32])
-    values = constants(made)
-    (exact,) = (node for node in made.graph.node if node.name == "pixels_are_quantized")
-    (again,) = (node for node in made.graph.node if exact.output[0] in node.input)
+    qdq = quantized(model, "cpu", pictures[:32])
+    values = constants(qdq)
+    (exact,) = (node for node in qdq.graph.node if node.name == "pixels_are_quantized")
+    (again,) = (node for node in qdq.graph.node if exact.output[0] in node.input)
     assert values[exact.input[1]] == 1.0
     assert values[exact.input[1]] < values[again.input[1]] < 1.000001
-    assert snr_db(run(model, pictures[32:]), run(made, pictures[32:])) > 20
+    assert snr_db(run(model, pictures[32:]), run(qdq, pictures[32:])) > 20
 
 
-def framed(pixels: Pixels, entry: InputStem) -> np.ndarray:
+def framed(pixels: Pixels, stem: InputStem) -> np.ndarray:
     """float32[N,3,H,W] as ``strip_stem``'s graph takes them."""
-    top, left, bottom, right = entry.frame
+    top, left, bottom, right = stem.frame
     around = ((0, 0), (top, bottom), (left, right))
     planes = [
-        np.pad(pixels[..., channel], around, constant_values=entry.color[channel])
+        np.pad(pixels[..., channel], around, constant_values=stem.color[channel])
         for channel in range(3)
     ]
-    return np.stack(planes, 1).astype(np.float32) - entry.zero
+    return np.stack(planes, 1).astype(np.float32) - stem.zero
 
 
 def test_padding_at_the_border_stays_exact(network: Build, pictures: Pixels, run: Run) -> None:
     """Without the frame the border would be off by the mean's distance from the zero-point."""
     model = network()
-    entry = find_stem(model)
-    assert entry is not None
-    assert entry.frame == (1, 1, 1, 1)
-    opened = strip_stem(model, entry)
+    stem = find_stem(model)
+    assert stem is not None
+    assert stem.frame == (1, 1, 1, 1)
+    stripped = strip_stem(model, stem)
     expected = run(model, pictures[:4])
-    got = run(opened, framed(pictures[:4], entry))
-    assert snr_db(expected, got) > 45, "only the frame's rounding to bytes remains"
-    plain = dataclasses.replace(entry, mean=np.full(3, entry.zero, np.float32))
-    assert snr_db(expected, run(opened, framed(pictures[:4], plain))) < 35
+    output = run(stripped, framed(pictures[:4], stem))
+    assert snr_db(expected, output) > 45, "only the frame's rounding to bytes remains"
+    plain = dataclasses.replace(stem, mean=np.full(3, stem.zero, np.float32))
+    assert snr_db(expected, run(stripped, framed(pictures[:4], plain))) < 35
 
 
 @pytest.mark.parametrize("batch", ["N", 2])
 def test_the_frame_is_put_around_every_picture_of_a_batch(
     network: Build, pictures: Pixels, run: Run, batch: str | int
 ) -> None:
-    made = quantized(network(batch=batch), "cpu", pictures[:32])
+    qdq = quantized(network(batch=batch), "cpu", pictures[:32])
     alone = quantized(network(batch=1), "cpu", pictures[:32])
     each = np.concatenate([run(alone, pictures[at : at + 1]) for at in (0, 1)])
-    np.testing.assert_allclose(run(made, pictures[:2]), each, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(run(qdq, pictures[:2]), each, rtol=1e-5, atol=1e-5)
 
 
 @given(
@@ -178,10 +178,10 @@ def test_any_padding_and_mean_enter_as_bytes(
     network: Build, pictures: Pixels, run: Run, pads: StemPadding, mean: tuple[float, float, float]
 ) -> None:
     model = network(mean=mean, pads=pads)
-    entry = find_stem(model)
-    assert entry is not None
-    got = run(strip_stem(model, entry), framed(pictures[:4], entry))
-    assert snr_db(run(model, pictures[:4]), got) > 30
+    stem = find_stem(model)
+    assert stem is not None
+    output = run(strip_stem(model, stem), framed(pictures[:4], stem))
+    assert snr_db(run(model, pictures[:4]), output) > 30
 
 
 def test_a_color_that_is_no_byte_keeps_the_float_entry(network: Build) -> None:
@@ -192,56 +192,56 @@ def test_a_color_that_is_no_byte_keeps_the_float_entry(network: Build) -> None:
 def test_an_unpadded_first_layer_needs_no_frame(network: Build, pictures: Pixels) -> None:
     model = network(pads=(0, 0, 0, 0))
     # the residual needs equal sizes, so the picture's border is cut from nowhere else
-    entry = find_stem(model)
-    assert entry is not None
-    assert not any(entry.frame)
-    made = quantized(model, "cpu", pictures)
-    assert not any(node.op_type == "Concat" for node in made.graph.node)
+    stem = find_stem(model)
+    assert stem is not None
+    assert not any(stem.frame)
+    qdq = quantized(model, "cpu", pictures)
+    assert not any(node.op_type == "Concat" for node in qdq.graph.node)
 
 
 def test_results_are_not_rounded(network: Build, pictures: Pixels) -> None:
-    made = quantized(network(), "cpu", pictures)
-    (output,) = made.graph.output
-    maker = next(node for node in made.graph.node if output.name in node.output)
+    qdq = quantized(network(), "cpu", pictures)
+    (output,) = qdq.graph.output
+    maker = next(node for node in qdq.graph.node if output.name in node.output)
     assert maker.op_type == "Gemm"
-    read = {name for node in made.graph.node for name in node.input}
-    assert set(constants(made)) <= read, "nothing is left over"
+    read = {name for node in qdq.graph.node for name in node.input}
+    assert set(constants(qdq)) <= read, "nothing is left over"
 
 
 def test_layers_given_back_are_float_and_the_rest_is_not(
     network: Build, pictures: Pixels, run: Run
 ) -> None:
-    made = quantized(network(), "cpu", pictures, "first", "depth")
-    values = constants(made)
+    qdq = quantized(network(), "cpu", pictures, "first", "depth")
+    values = constants(qdq)
     assert {"first.w", "depth.w"} <= set(values)
     assert not {"second.w", "third.w", "head.w"} & set(values)
-    assert len(nodes(made, "Cast")) == 1, "the exact entry comes back with the first layer"
-    assert snr_db(run(network(), pictures[32:]), run(made, pictures[32:])) > 20
+    assert len(nodes(qdq, "Cast")) == 1, "the exact stem comes back with the first layer"
+    assert snr_db(run(network(), pictures[32:]), run(qdq, pictures[32:])) > 20
 
 
 def test_all_float_is_the_float_graph(network: Build, pictures: Pixels, run: Run) -> None:
     model = network()
     scheme = SCHEMES["cpu"]
     everything = find_layers(model, scheme, read_quantizers(insert_qdq(model, scheme)), pictures)
-    made = quantized(model, "cpu", pictures, *(layer.name for layer in everything))
-    assert not nodes(made, "QuantizeLinear")
-    np.testing.assert_allclose(run(made, pictures[:4]), run(model, pictures[:4]), rtol=1e-5)
+    qdq = quantized(model, "cpu", pictures, *(layer.name for layer in everything))
+    assert not nodes(qdq, "QuantizeLinear")
+    np.testing.assert_allclose(run(qdq, pictures[:4]), run(model, pictures[:4]), rtol=1e-5)
 
 
 def test_trt_is_signed_and_symmetric_on_inputs_only(network: Build, pictures: Pixels) -> None:
-    made = quantized(network(), "trt", pictures)
-    values = constants(made)
-    for node in [*nodes(made, "QuantizeLinear"), *nodes(made, "DequantizeLinear")]:
+    qdq = quantized(network(), "trt", pictures)
+    values = constants(qdq)
+    for node in [*nodes(qdq, "QuantizeLinear"), *nodes(qdq, "DequantizeLinear")]:
         assert values[node.input[2]].dtype == np.int8
         assert not values[node.input[2]].any()
-    for node in nodes(made, "QuantizeLinear"):
+    for node in nodes(qdq, "QuantizeLinear"):
         assert values[node.input[1]].shape == (), "activations are per tensor"
     assert values["first.b"].dtype == np.float32
-    assert [node.op_type for node in made.graph.node if "pixels" in node.input] == ["Cast"]
-    makers = {name: node.op_type for node in made.graph.node for name in node.output}
+    assert [node.op_type for node in qdq.graph.node if "pixels" in node.input] == ["Cast"]
+    makers = {name: node.op_type for node in qdq.graph.node for name in node.output}
     readers = {
         n.op_type
-        for n in made.graph.node
+        for n in qdq.graph.node
         if any(makers.get(i) == "DequantizeLinear" for i in n.input)
     }
     assert readers == {"Conv", "Gemm", "Add"}
@@ -250,9 +250,9 @@ def test_trt_is_signed_and_symmetric_on_inputs_only(network: Build, pictures: Pi
 def test_what_stays_in_float_is_listed(network: Build) -> None:
     model = network()
     model.graph.node[4].op_type = "HardSwish"
-    spared = {"Add": 1}  # it reads what the HardSwish gives
-    found = float_nodes(model, SCHEMES["cpu"], ["third"])
-    assert found == {"Sub": 1, "HardSwish": 1, "Conv": 1, **spared}
+    ignored = {"Add": 1}  # it reads what the HardSwish gives
+    operators = float_nodes(model, SCHEMES["cpu"], ["third"])
+    assert operators == {"Sub": 1, "HardSwish": 1, "Conv": 1, **ignored}
 
 
 def test_islands_in_float_are_not_cut_up(pictures: Pixels, run: Run) -> None:
@@ -298,20 +298,20 @@ def test_islands_in_float_are_not_cut_up(pictures: Pixels, run: Run) -> None:
         model.graph.initializer.append(numpy_helper.from_array(values.astype(np.float32), name))
     for node in model.graph.node:
         node.name = node.output[0]
-    spared = find_ignored(model, SCHEMES["cpu"])
-    assert spared.nodes >= {"raised", "product", "gelu", "scaled", "logits"}
-    assert not spared.nodes & {"first", "second", "sum", "third", "mean", "flat", "scores", "last"}
-    made = insert_qdq(model, SCHEMES["cpu"])
-    quantized_tensors = set(read_quantizers(made).activations)
+    ignored = find_ignored(model, SCHEMES["cpu"])
+    assert ignored.nodes >= {"raised", "product", "gelu", "scaled", "logits"}
+    assert not ignored.nodes & {"first", "second", "sum", "third", "mean", "flat", "scores", "last"}
+    qdq = insert_qdq(model, SCHEMES["cpu"])
+    quantized_tensors = set(read_quantizers(qdq).activations)
     assert quantized_tensors == {
         "planes", "first", "gelu", "second", "sum", "third", "mean", "flat", "bent"
     }  # fmt: skip
     ranges = calibrate(model, list(quantized_tensors), pictures[:32], NullProgress()).ranges(
         "minmax"
     )
-    made = insert_qdq(model, SCHEMES["cpu"], ranges)
-    onnx.checker.check_model(made, full_check=True)
-    assert snr_db(run(model, pictures[32:]), run(made, pictures[32:])) > 20
+    qdq = insert_qdq(model, SCHEMES["cpu"], ranges)
+    onnx.checker.check_model(qdq, full_check=True)
+    assert snr_db(run(model, pictures[32:]), run(qdq, pictures[32:])) > 20
 
 
 def test_openvinos_form_leaves_an_activation_with_its_layer(
@@ -321,10 +321,10 @@ def test_openvinos_form_leaves_an_activation_with_its_layer(
     cpu = set(read_quantizers(insert_qdq(model, SCHEMES["cpu"])).activations)
     assert {"c2", "s2", "r2"} <= cpu
     own = set(read_quantizers(insert_qdq(model, SCHEMES["openvino"])).activations)
-    moved = {"half", "flat"}
-    assert own == cpu - {"c2", "s2"} - moved, "what the next layer reads is rounded once"
-    made = quantized(model, "openvino", pictures[:32])
-    assert snr_db(run(model, pictures[32:]), run(made, pictures[32:])) > 20
+    shared = {"half", "flat"}
+    assert own == cpu - {"c2", "s2"} - shared, "what the next layer reads is rounded once"
+    qdq = quantized(model, "openvino", pictures[:32])
+    assert snr_db(run(model, pictures[32:]), run(qdq, pictures[32:])) > 20
 
 
 def test_a_relu_stays_where_nothing_behind_it_is_rounded(
@@ -336,10 +336,10 @@ def test_a_relu_stays_where_nothing_behind_it_is_rounded(
     mean.op_type = "ReduceMean"  # in no scheme
     mean.input.append("axes")
     model.graph.initializer.append(numpy_helper.from_array(np.array([2, 3]), "axes"))
-    made = quantized(model, "openvino", pictures[:32])
-    (relu,) = nodes(made, "Relu")
+    qdq = quantized(model, "openvino", pictures[:32])
+    (relu,) = nodes(qdq, "Relu")
     assert relu.name == "relu4"
-    assert snr_db(run(model, pictures[32:]), run(made, pictures[32:])) > 20
+    assert snr_db(run(model, pictures[32:]), run(qdq, pictures[32:])) > 20
 
 
 @pytest.fixture(scope="session")

@@ -55,37 +55,37 @@ def test_the_board_does_what_the_quantized_graph_does(
 ) -> None:
     model = network()
     ranges = calibrate(model, _tensors(model)[1:], pictures, NullProgress()).ranges("minmax")
-    made = insert_qdq(model, SCHEMES["cpu"], ranges)
-    quantizers = read_quantizers(made)
-    board = FakeQuantModel(model, quantizers)
-    on = board.run(pictures, board.switches).outputs["logits"]
-    off = board.run(pictures).outputs["logits"]
+    quantized = insert_qdq(model, SCHEMES["cpu"], ranges)
+    quantizers = read_quantizers(quantized)
+    fake_quant = FakeQuantModel(model, quantizers)
+    on = fake_quant.run(pictures, fake_quant.switches).outputs["logits"]
+    off = fake_quant.run(pictures).outputs["logits"]
     assert snr_db(run(model, pictures), off) > 90
-    assert snr_db(run(made, pictures), on) > snr_db(off, on) + 10, "it is the same error"
+    assert snr_db(run(quantized, pictures), on) > snr_db(off, on) + 10, "it is the same error"
 
 
 def test_noise_is_each_quantizers_own_and_adds_up(
-    network: Build, judge: AccuracyGate, work: Path
+    network: Build, gate: AccuracyGate, work: Path
 ) -> None:
     model, scheme = network(), SCHEMES["cpu"]
-    ranges = calibrate(model, _tensors(model)[1:], judge.pixels, NullProgress()).ranges("minmax")
+    ranges = calibrate(model, _tensors(model)[1:], gate.pixels, NullProgress()).ranges("minmax")
     quantizers = read_quantizers(insert_qdq(model, scheme, ranges))
-    board = FakeQuantModel(model, quantizers)
+    fake_quant = FakeQuantModel(model, quantizers)
     options = {"folder": work, "key": ("k",), "progress": NullProgress()}
-    noise = measure_sensitivity(board, quantizers, judge.pixels, judge.compare, **options)  # type: ignore[arg-type]
+    noise = measure_sensitivity(fake_quant, quantizers, gate.pixels, gate.compare, **options)  # type: ignore[arg-type]
     assert set(noise.errors) == {*quantizers.activations, *quantizers.weights}
-    everything = board.run(judge.pixels[:8], board.switches)
-    total = judge.compare(board.run(judge.pixels[:8]).outputs, everything.outputs)
+    everything = fake_quant.run(gate.pixels[:8], fake_quant.switches)
+    total = gate.compare(fake_quant.run(gate.pixels[:8]).outputs, everything.outputs)
     alone = sum(noise.errors.values())
     assert 0.3 * total < alone < 3 * total
 
     class Broken:
-        switches = board.switches
+        switches = fake_quant.switches
 
         def run(self, *_: object, **__: object) -> None:
             raise AssertionError("measured a second time")
 
-    again = measure_sensitivity(Broken(), quantizers, judge.pixels, judge.compare, **options)  # type: ignore[arg-type]
+    again = measure_sensitivity(Broken(), quantizers, gate.pixels, gate.compare, **options)  # type: ignore[arg-type]
     assert again == noise
 
 
@@ -109,13 +109,13 @@ def test_repair_finds_the_fewest_layers_that_pass(count: int, data: st.DataObjec
     needed = data.draw(st.integers(0, count - 1))
     asked: list[tuple[str, ...]] = []
 
-    def judge(floats: tuple[str, ...]) -> GateResult:
+    def gate(floats: tuple[str, ...]) -> GateResult:
         asked.append(floats)
         passed = len(floats) >= needed
         return GateResult(passed, passed, len(floats) - needed, "")
 
-    outcome = restore_accuracy(layers, lambda: noise, judge)
-    assert outcome.best.floats == tuple(f"conv{i}" for i in range(needed))
+    restoration = restore_accuracy(layers, lambda: noise, gate)
+    assert restoration.best.floats == tuple(f"conv{i}" for i in range(needed))
     assert len(asked) == len(set(asked)) <= TRIES
 
 
@@ -124,13 +124,13 @@ def test_what_cannot_be_met_ends_with_the_nearest(work: Path) -> None:
     noise = LayerSensitivity({f"conv{i}.w": float(i) for i in range(20)})
     tried: list[float] = []
 
-    def judge(floats: tuple[str, ...]) -> GateResult:
+    def gate(floats: tuple[str, ...]) -> GateResult:
         tried.append(-abs(len(floats) - 7.0) - 1)
         return GateResult(False, False, tried[-1], "")
 
-    outcome = restore_accuracy(layers, lambda: noise, judge)
-    assert not outcome.best.verdict.passed
-    assert outcome.best.verdict.score == max(tried)
+    restoration = restore_accuracy(layers, lambda: noise, gate)
+    assert not restoration.best.verdict.passed
+    assert restoration.best.verdict.score == max(tried)
     assert len(tried) <= TRIES + 4
 
 
@@ -138,11 +138,11 @@ def test_a_repair_goes_on_until_something_is_in_hand() -> None:
     noise = LayerSensitivity({f"conv{i}.w": 1.0 for i in range(8)})
     layers = [layer(f"conv{i}") for i in range(8)]
 
-    def judge(floats: tuple[str, ...], ample: int) -> GateResult:
+    def gate(floats: tuple[str, ...], ample: int) -> GateResult:
         return GateResult(len(floats) >= 2, len(floats) >= ample, len(floats) - 2, "")
 
-    assert len(restore_accuracy(layers, lambda: noise, lambda f: judge(f, 5)).best.floats) == 5
-    most = restore_accuracy(layers, lambda: noise, lambda f: judge(f, 99)).best
+    assert len(restore_accuracy(layers, lambda: noise, lambda f: gate(f, 5)).best.floats) == 5
+    most = restore_accuracy(layers, lambda: noise, lambda f: gate(f, 99)).best
     assert most.verdict.passed, "what only just passes is not thrown away"
     assert len(most.floats) == 7
 
@@ -151,17 +151,17 @@ def test_a_layer_that_saves_most_work_returns_where_nothing_else_is_ample() -> N
     noise = LayerSensitivity({"large.w": 1.0, **{f"conv{i}.w": 0.01 for i in range(8)}})
     layers = [*(layer(f"conv{i}") for i in range(8)), layer("large", cost=1e6)]
 
-    def judge(floats: tuple[str, ...]) -> GateResult:
+    def gate(floats: tuple[str, ...]) -> GateResult:
         return GateResult(passed=True, ample="large" in floats, score=0.0, text="")
 
-    best = restore_accuracy(layers, lambda: noise, judge).best
+    best = restore_accuracy(layers, lambda: noise, gate).best
     assert best.verdict.ample
     assert best.floats == ("large",)
 
 
-def test_a_cosine_is_ample_a_little_above_the_gate(judge: AccuracyGate) -> None:
+def test_a_cosine_is_ample_a_little_above_the_gate(gate: AccuracyGate) -> None:
     def verdict(cosine: float, agreement: float = 1.0) -> tuple[bool, bool]:
-        found = judge.verdict([GateMeasurement("onnxruntime", cosine, agreement, agreement, 20.0)])
+        found = gate.verdict([GateMeasurement("onnxruntime", cosine, agreement, agreement, 20.0)])
         return found.passed, found.ample
 
     assert verdict(0.989) == (False, False)
@@ -172,7 +172,7 @@ def test_a_cosine_is_ample_a_little_above_the_gate(judge: AccuracyGate) -> None:
 
 
 def test_decisions_that_hang_by_little_are_foreseen_to_change(
-    judge: AccuracyGate, network: Build, pictures: Pixels, run: Run
+    gate: AccuracyGate, network: Build, pictures: Pixels, run: Run
 ) -> None:
     """All stay, and half of what keeps the first one from changing is gone."""
     logits = run(network(), pictures[32:])
@@ -186,7 +186,7 @@ def test_decisions_that_hang_by_little_are_foreseen_to_change(
         values = numpy_helper.to_array(bias).copy()
         values[rising] += share * margins[rising]
         bias.CopyFrom(numpy_helper.from_array(values, "head.b"))
-        (one,) = judge.measure(graph)
+        (one,) = gate.measure(graph)
         return one
 
     far, near = measured(0.2), measured(0.5)
@@ -195,7 +195,7 @@ def test_decisions_that_hang_by_little_are_foreseen_to_change(
     shifted = logits.copy()
     shifted[:, rising] += 2 * margins[rising]
     assert changed == (shifted.argmax(1) != logits.argmax(1)).sum() > 0
-    verdict = judge.verdict([near])
+    verdict = gate.verdict([near])
     assert not verdict.passed
     assert f"of other pictures {near.foreseen:.1%} are expected to be" in verdict.text
 
@@ -204,9 +204,9 @@ def test_sensitivity_is_not_measured_where_the_gate_holds_at_once() -> None:
     def never() -> LayerSensitivity:
         raise AssertionError("measured for nothing")
 
-    outcome = restore_accuracy(chain(3), never, lambda _: GateResult(True, True, 1.0, ""))
-    assert outcome.best.floats == ()
-    assert len(outcome.attempts) == 1
+    restoration = restore_accuracy(chain(3), never, lambda _: GateResult(True, True, 1.0, ""))
+    assert restoration.best.floats == ()
+    assert len(restoration.attempts) == 1
 
 
 def test_equalizing_computes_the_same_and_loses_less(
@@ -230,14 +230,14 @@ def test_equalizing_leaves_an_even_network_alone(network: Build, pictures: Pixel
 
 @pytest.mark.parametrize("method", [None, "minmax"])
 def test_quantize_emits_what_passed(
-    network: Build, pictures: Pixels, judge: AccuracyGate, work: Path, run: Run, method: str | None
+    network: Build, pictures: Pixels, gate: AccuracyGate, work: Path, run: Run, method: str | None
 ) -> None:
     before = network().SerializeToString()
     model = network()
     quantized = quantize(
         model,
         pictures[:32],
-        judge,
+        gate,
         targets=("cpu", "cpu-rr", "trt"),
         method=method,  # type: ignore[arg-type]
         folder=work,
@@ -259,15 +259,15 @@ def test_quantize_emits_what_passed(
 
 
 def test_openvinos_form_is_made_where_it_is_another(
-    network: Build, pictures: Pixels, judge: AccuracyGate, work: Path
+    network: Build, pictures: Pixels, gate: AccuracyGate, work: Path
 ) -> None:
     asked: dict[str, Any] = {"method": "minmax", "folder": work, "progress": NullProgress()}
-    both = quantize(network(), pictures[:32], judge, targets=("cpu", "openvino"), **asked)
+    both = quantize(network(), pictures[:32], gate, targets=("cpu", "openvino"), **asked)
     assert [result.target for result in both.results] == ["cpu"], "every activation is a ReLU"
-    alone = quantize(network(), pictures[:32], judge, targets=("openvino",), **asked)
+    alone = quantize(network(), pictures[:32], gate, targets=("openvino",), **asked)
     assert [result.target for result in alone.results] == ["openvino"]
     model = network(silu=True)
-    both = quantize(model, pictures[:32], judge, targets=("cpu", "openvino"), **asked)
+    both = quantize(model, pictures[:32], gate, targets=("cpu", "openvino"), **asked)
     assert [result.target for result in both.results] == ["cpu", "openvino"]
 
 
@@ -297,9 +297,9 @@ def test_the_gate_chooses_between_methods_that_are_close(
             good = self.seen.index(measured) == 1
             return GateResult(good, good, 1.0 if good else -1.0, "as it is told")
 
-    judge = Partial(**vars(make_gate(classifier, network(), pictures[32:], ["onnxruntime"])))
+    gate = Partial(**vars(make_gate(classifier, network(), pictures[32:], ["onnxruntime"])))
     (result,) = quantize(
-        network(), pictures[:32], judge, folder=work, progress=NullProgress()
+        network(), pictures[:32], gate, folder=work, progress=NullProgress()
     ).results
     second = order_methods(result.methods)[1]
     assert result.passed
@@ -330,8 +330,8 @@ def test_a_sensitive_layer_returns_to_float_and_an_interrupted_search_goes_on(
     monkeypatch.setattr("edgecnn_export.quantization.accuracy_gate.GATE", _gate(0.9995))
     with pytest.raises(KeyboardInterrupt):
         quantize(model, pictures[:32], strict, folder=work, progress=NullProgress())
-    made = quantize(model, pictures[:32], strict, folder=work, progress=NullProgress())
-    (result,) = made.results
+    quantized = quantize(model, pictures[:32], strict, folder=work, progress=NullProgress())
+    (result,) = quantized.results
     assert result.passed
     assert result.best.floats
     assert any(layer.noise for layer in result.layers)
@@ -341,14 +341,14 @@ def test_a_sensitive_layer_returns_to_float_and_an_interrupted_search_goes_on(
 
 def test_what_is_emitted_was_measured_now_whatever_is_remembered(
     network: Build,
-    judge: AccuracyGate,
+    gate: AccuracyGate,
     pictures: Pixels,
     work: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     asked: dict[str, Any] = {"method": "minmax", "folder": work, "progress": NullProgress()}
     model = network()
-    (passed,) = quantize(model, pictures[:32], judge, targets=("cpu",), **asked).results
+    (passed,) = quantize(model, pictures[:32], gate, targets=("cpu",), **asked).results
     assert passed.passed
     measured = AccuracyGate.measure
 
@@ -356,13 +356,13 @@ def test_what_is_emitted_was_measured_now_whatever_is_remembered(
         return tuple(msgspec.structs.replace(one, cosine=0.5) for one in measured(self, *args))
 
     monkeypatch.setattr(AccuracyGate, "measure", worse)
-    again = quantize(model, pictures[:32], judge, targets=("cpu",), **asked)
+    again = quantize(model, pictures[:32], gate, targets=("cpu",), **asked)
     assert not again.results[0].passed
     assert not again.graphs
     monkeypatch.setattr(
         "edgecnn_export.quantization.accuracy_gate.numerics_key", lambda: ("another processor",)
     )
-    (there,) = quantize(model, pictures[:32], judge, targets=("cpu",), **asked).results
+    (there,) = quantize(model, pictures[:32], gate, targets=("cpu",), **asked).results
     assert not there.attempts[0].verdict.passed, "a verdict is this processor's own"
 
 
@@ -380,7 +380,7 @@ def test_other_labeled_pictures_under_the_same_names_are_judged_anew(
     def verdict(shown: Pixels) -> str:
         for name, picture in zip(names, shown, strict=True):
             cv2.imwrite(str(name), picture)
-        judge = make_gate(
+        gate = make_gate(
             classifier,
             model,
             pictures[32:],
@@ -389,7 +389,7 @@ def test_other_labeled_pictures_under_the_same_names_are_judged_anew(
             max_drop=100.0,
         )
         (result,) = quantize(
-            model, pictures[:32], judge, method="minmax", folder=work, progress=NullProgress()
+            model, pictures[:32], gate, method="minmax", folder=work, progress=NullProgress()
         ).results
         return result.best.verdict.text
 
@@ -412,14 +412,14 @@ def test_labels_that_prove_little_leave_the_other_gate_standing(
     labels = msgspec.structs.replace(classifier, labels=(*classifier.labels[:-1], "never"))
 
     def verdict(max_drop: float, agreement: float) -> GateResult:
-        judge = make_gate(
+        gate = make_gate(
             labels, network(), pictures[32:], ["onnxruntime"], evaluation=wrong, max_drop=max_drop
         )
-        assert judge.reference is not None
-        assert judge.reference.value < 0.2
-        assert "labeled 'never'" in judge.example
-        measured = GateMeasurement("onnxruntime", 0.5, agreement, agreement, 3.0, judge.reference)
-        return judge.verdict([measured])
+        assert gate.reference is not None
+        assert gate.reference.value < 0.2
+        assert "labeled 'never'" in gate.example
+        measured = GateMeasurement("onnxruntime", 0.5, agreement, agreement, 3.0, gate.reference)
+        return gate.verdict([measured])
 
     assert not verdict(0.5, 0.5).passed
     assert "50.0% of results equal" in verdict(0.5, 0.5).text
@@ -439,25 +439,23 @@ def test_a_model_without_anything_to_quantize_is_told_so(
     ]
     del graph.node[:]
     graph.node.extend([*kept, *nodes])
-    judge = make_gate(classifier, model, pictures[32:], ["onnxruntime"])
+    gate = make_gate(classifier, model, pictures[32:], ["onnxruntime"])
     with pytest.raises(UnsupportedModelError, match="nothing in this model can be quantized"):
-        quantize(
-            model, pictures[:32], judge, targets=("trt",), folder=work, progress=NullProgress()
-        )
+        quantize(model, pictures[:32], gate, targets=("trt",), folder=work, progress=NullProgress())
 
 
 def test_a_gate_that_cannot_be_met_emits_nothing_and_says_how_far_off(
     network: Build,
-    judge: AccuracyGate,
+    gate: AccuracyGate,
     pictures: Pixels,
     work: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("edgecnn_export.quantization.accuracy_gate.GATE", _gate(1.1))
-    made = quantize(network(), pictures[:32], judge, folder=work, progress=NullProgress())
-    (result,) = made.results
+    quantized = quantize(network(), pictures[:32], gate, folder=work, progress=NullProgress())
+    (result,) = quantized.results
     assert not result.passed
-    assert not made.graphs
+    assert not quantized.graphs
     assert "centered cosine" in result.best.verdict.text
     assert result.best.verdict.score < 0
     assert result.layers

@@ -82,33 +82,35 @@ def config(model: Path, folder: Path, out: Path, **more: object) -> ExportConfig
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory, model: Path, folder: Path) -> ExportResult:
+def result(tmp_path_factory: pytest.TempPathFactory, model: Path, folder: Path) -> ExportResult:
     return export(config(model, folder, tmp_path_factory.mktemp("out") / "net.edge"))
 
 
-def test_the_bundle_holds_every_target_measured_on_every_engine(made: ExportResult) -> None:
-    bundle = open_bundle(made.bundle.path)
-    found = {a.target: a for a in bundle.manifest.artifacts}
-    assert set(found) == {"any", "cpu", "cpu-rr", "trt"}
-    assert not made.int8.unmet
-    assert {"verify on onnxruntime", "verify int8-cpu-rr on onnxruntime"} <= set(made.seconds)
+def test_the_bundle_holds_every_target_measured_on_every_engine(result: ExportResult) -> None:
+    bundle = open_bundle(result.bundle.path)
+    artifacts = {a.target: a for a in bundle.manifest.artifacts}
+    assert set(artifacts) == {"any", "cpu", "cpu-rr", "trt"}
+    assert not result.int8.unmet
+    assert {"verify on onnxruntime", "verify int8-cpu-rr on onnxruntime"} <= set(result.seconds)
     for target in ("cpu", "cpu-rr", "trt"):
-        measured = {run.engine for run in found[target].runs}
+        measured = {run.engine for run in artifacts[target].runs}
         assert measured >= {f"{name}/f32" for name in engines_for(target, engines(None))}
-        assert all(run.golden_snr_db["logits"] > 10 for run in found[target].runs)
+        assert all(run.golden_snr_db["logits"] > 10 for run in artifacts[target].runs)
     assert bundle.manifest.provenance.calibration_count == 48
     assert bundle.manifest.provenance.calibration_sha256
 
 
 @pytest.mark.parametrize("backend", ["onnxruntime", "openvino"])
 def test_int8_artifacts_load_and_answer_like_the_float_one(
-    made: ExportResult, pictures: Pixels, backend: str, tmp_path: Path
+    result: ExportResult, pictures: Pixels, backend: str, tmp_path: Path
 ) -> None:
     answers = {}
     form = "int8-cpu-rr" if saturates(cpu_features()) else "int8-cpu"
     for precision in ("fp32", "int8"):
         artifact = {"fp32": "model.fp32.onnx", "int8": f"model.{form}.onnx"}[precision]
-        with load(made.bundle.path, backend=backend, artifact=artifact, cache_dir=tmp_path) as one:
+        with load(
+            result.bundle.path, backend=backend, artifact=artifact, cache_dir=tmp_path
+        ) as one:
             results = [one(picture) for picture in pictures[:8]]
         answers[precision] = [r.index for r in results if isinstance(r, Classification)]
     same = np.mean([a == b for a, b in zip(*answers.values(), strict=True)])
@@ -116,7 +118,7 @@ def test_int8_artifacts_load_and_answer_like_the_float_one(
 
 
 def test_where_the_processor_saturates_forms_for_others_are_judged_by_exact_sums(
-    made: ExportResult,
+    result: ExportResult,
     model: Path,
     folder: Path,
     tmp_path: Path,
@@ -127,21 +129,21 @@ def test_where_the_processor_saturates_forms_for_others_are_judged_by_exact_sums
     )
     there = export(config(model, folder, tmp_path / "net.edge", method="minmax"))
     manifest = there.bundle.manifest
-    found = {artifact.target: artifact for artifact in manifest.artifacts}
-    assert set(found) == {"any", "cpu", "cpu-rr", "trt"}
+    artifacts = {artifact.target: artifact for artifact in manifest.artifacts}
+    assert set(artifacts) == {"any", "cpu", "cpu-rr", "trt"}
     for target in ("cpu", "trt"):
-        (run,) = found[target].runs
+        (run,) = artifacts[target].runs
         assert run.engine == "onnxruntime-exact/f32"
-        needed = required_db(found[target], "onnxruntime/f32", manifest.model)
+        needed = required_db(artifacts[target], "onnxruntime/f32", manifest.model)
         assert needed == {"logits": pytest.approx(run.golden_snr_db["logits"] - TOLERANCE_DB)}
-    assert {run.engine for run in found["cpu-rr"].runs} >= {"onnxruntime/f32", "openvino/f32"}
-    (said,) = (warning for warning in there.warnings if "saturates" in warning)
-    assert "int8-cpu, int8-trt were judged by exact sums (onnxruntime-exact)" in said
-    assert saturates(cpu_features()) == any("saturates" in warning for warning in made.warnings)
+    assert {run.engine for run in artifacts["cpu-rr"].runs} >= {"onnxruntime/f32", "openvino/f32"}
+    (warning,) = (warning for warning in there.warnings if "saturates" in warning)
+    assert "int8-cpu, int8-trt were judged by exact sums (onnxruntime-exact)" in warning
+    assert saturates(cpu_features()) == any("saturates" in warning for warning in result.warnings)
 
 
-def test_the_report_ranks_layers_and_draws_their_sqnr(made: ExportResult) -> None:
-    report = json.loads((made.bundle.path / "report.json").read_text())["int8"]
+def test_the_report_ranks_layers_and_draws_their_sqnr(result: ExportResult) -> None:
+    report = json.loads((result.bundle.path / "report.json").read_text())["int8"]
     assert [target["target"] for target in report["targets"]] == ["cpu", "cpu-rr", "trt"]
     for target in report["targets"]:
         assert len(target["layers"]) >= 5
@@ -150,16 +152,16 @@ def test_the_report_ranks_layers_and_draws_their_sqnr(made: ExportResult) -> Non
         key = "before_db" if target["layers"][0]["noise"] is None else "noise"
         values = [layer[key] for layer in target["layers"]]
         assert values == sorted(values, reverse=key == "noise")
-    page = (made.bundle.path / "report.html").read_text()
+    page = (result.bundle.path / "report.html").read_text()
     assert page.count('class="sqnr"') == 3
-    whole = json.loads((made.bundle.path / "report.json").read_text())["int8"]
+    whole = json.loads((result.bundle.path / "report.json").read_text())["int8"]
     assert whole["calibrated_on"] == 39
     assert whole["measured_on"] >= 9 + 16
     assert "int8-cpu-rr" in page
 
 
-def test_few_and_unreadable_pictures_are_warned_of(made: ExportResult) -> None:
-    text = "\n".join(made.warnings)
+def test_few_and_unreadable_pictures_are_warned_of(result: ExportResult) -> None:
+    text = "\n".join(result.warnings)
     assert "torn.jpg" in text
     assert "only 48 calibration pictures" in text
 
@@ -181,9 +183,11 @@ def test_an_unmet_gate_ends_with_3_and_a_float_bundle_that_works(
     words += ["--calib", str(folder), "--targets", "cpu", "--method", "minmax"]
     words += ["--work-dir", str(tmp_path / "work"), "--out", str(out), "--json"]
     assert main(words) == 3
-    told = json.loads(capsys.readouterr().out)
-    assert "centered cosine" in told["unmet"]["cpu"]
-    assert any("int8-cpu was not made" in w and "worst layers are" in w for w in told["warnings"])
+    output = json.loads(capsys.readouterr().out)
+    assert "centered cosine" in output["unmet"]["cpu"]
+    assert any(
+        "int8-cpu was not made" in w and "worst layers are" in w for w in output["warnings"]
+    )
     assert [a.target for a in open_bundle(out).manifest.artifacts] == ["any"]
     with load(out, cache_dir=tmp_path) as one:
         assert isinstance(one(pictures[0]), Classification)
@@ -203,20 +207,20 @@ def test_an_unmet_gate_ends_with_3_and_a_float_bundle_that_works(
 def test_settings_that_cannot_be_meant_are_refused_before_anything_is_loaded(
     tmp_path: Path, folder: Path, more: dict[str, object], words: str
 ) -> None:
-    said = config(tmp_path / "absent.onnx", folder, tmp_path / "net.edge")
+    settings = config(tmp_path / "absent.onnx", folder, tmp_path / "net.edge")
     import msgspec
 
     with pytest.raises(UsageError, match=words):
-        export(msgspec.structs.replace(said, images="", **more))
+        export(msgspec.structs.replace(settings, images="", **more))
 
 
 def test_a_target_named_twice_is_made_once_and_a_drop_of_nothing_is_remarked(
     model: Path, folder: Path, tmp_path: Path
 ) -> None:
-    said = config(model, folder, tmp_path / "net.edge", targets=("cpu", "cpu"), max_drop=0.1)
-    made = export(said)
-    assert [a.target for a in made.bundle.manifest.artifacts] == ["any", "cpu"]
-    assert any("--max-drop 0.1 has no effect without --eval-data" in w for w in made.warnings)
+    settings = config(model, folder, tmp_path / "net.edge", targets=("cpu", "cpu"), max_drop=0.1)
+    result = export(settings)
+    assert [a.target for a in result.bundle.manifest.artifacts] == ["any", "cpu"]
+    assert any("--max-drop 0.1 has no effect without --eval-data" in w for w in result.warnings)
 
 
 @pytest.mark.parametrize(
@@ -236,27 +240,27 @@ def test_labels_of_other_files_are_suspected_where_the_float_model_guesses(
 ) -> None:
     chance = 1 / classes if metric == "top-1" else 0.0
     reference = Score(metric, value, 0.0, 1.0, 1000, chance)
-    found = gate_warnings(ExportConfig(eval_data="labels.tsv"), reference, 0.5)
-    assert len(found) == doubted
-    assert all(f"the float model itself reaches {metric}" in text for text in found)
+    warnings = gate_warnings(ExportConfig(eval_data="labels.tsv"), reference, 0.5)
+    assert len(warnings) == doubted
+    assert all(f"the float model itself reaches {metric}" in text for text in warnings)
 
 
 def test_a_doubted_label_is_shown_with_what_was_found_instead() -> None:
-    said = ExportConfig(eval_data="labels.tsv")
+    settings = ExportConfig(eval_data="labels.tsv")
     poor = Score("exact match", 0.1, 0.0, 1.0, 1000)
-    (text,) = gate_warnings(said, poor, 0.5, "1.png reads 'A-1' and is labeled 'A1'")
+    (text,) = gate_warnings(settings, poor, 0.5, "1.png reads 'A-1' and is labeled 'A1'")
     assert "1.png reads 'A-1' and is labeled 'A1'" in text
     assert "had to agree with the float model as well" in text
-    (text,) = gate_warnings(said, poor, 100.0)
+    (text,) = gate_warnings(settings, poor, 100.0)
     assert text == "--max-drop 100 switches the gate off: INT8 may lose everything"
 
 
 def test_too_few_labeled_pictures_for_the_points_that_may_be_lost() -> None:
-    def said(samples: int) -> list[str]:
+    def warnings_for(samples: int) -> list[str]:
         return gate_warnings(ExportConfig(), Score("top-1", 0.9, 0.8, 1.0, samples), 0.5)
 
-    assert said(200) == []
-    (text,) = said(40)
+    assert warnings_for(200) == []
+    (text,) = warnings_for(40)
     assert (
         "each of the 40 labeled pictures weighs 2.5 points, and 0.5 may be lost: only 200" in text
     )
@@ -275,16 +279,16 @@ def test_unreadable_pictures_are_replaced(folder: Path, tmp_path: Path) -> None:
     files = sorted(folder.iterdir())
     for file in files[::2]:
         file.write_text("no picture")
-    found = read_calibration(str(folder), SPEC, limit=len(files) // 2)
-    assert sorted(found.names) == [file.name for file in files[1::2]]
-    assert set(found.skipped) <= {file.name for file in files[::2]}
+    calibration = read_calibration(str(folder), SPEC, limit=len(files) // 2)
+    assert sorted(calibration.names) == [file.name for file in files[1::2]]
+    assert set(calibration.skipped) <= {file.name for file in files[::2]}
 
 
 def test_a_large_folder_is_sampled_all_over(folder: Path) -> None:
-    found = read_calibration(str(folder), SPEC, limit=10)
-    assert len(found.pixels) == 10
-    assert found.names[0] == "00.png"
-    assert found.names[-1] >= "40.png"
+    calibration = read_calibration(str(folder), SPEC, limit=10)
+    assert len(calibration.pixels) == 10
+    assert calibration.names[0] == "00.png"
+    assert calibration.names[-1] >= "40.png"
 
 
 def test_measured_pictures_are_not_calibrated_on_where_there_are_enough() -> None:
@@ -305,12 +309,12 @@ def test_verification_pictures_that_were_calibrated_on_do_not_count_twice() -> N
 def test_without_pictures_to_verify_on_those_to_calibrate_on_are_used(
     model: Path, folder: Path, tmp_path: Path
 ) -> None:
-    said = config(model, folder, tmp_path / "net.edge", targets=("cpu", "openvino"))
-    made = export(msgspec.structs.replace(said, images="", method="minmax"))
-    assert made.bundle.manifest.golden.pictures == "calibration"
-    assert not any("synthetic" in warning for warning in made.warnings)
-    (said_so,) = (w for w in made.warnings if "int8-openvino" in w)
-    assert "nearly the same as int8-cpu" in said_so, "asked for by name, and no form of its own"
+    settings = config(model, folder, tmp_path / "net.edge", targets=("cpu", "openvino"))
+    result = export(msgspec.structs.replace(settings, images="", method="minmax"))
+    assert result.bundle.manifest.golden.pictures == "calibration"
+    assert not any("synthetic" in warning for warning in result.warnings)
+    (warning,) = (w for w in result.warnings if "int8-openvino" in w)
+    assert "nearly the same as int8-cpu" in warning, "asked for by name, and no form of its own"
 
 
 @pytest.mark.parametrize("count", [12, 40, 100, 300, 1000])
