@@ -185,9 +185,7 @@ def test_an_unmet_gate_ends_with_3_and_a_float_bundle_that_works(
     assert main(words) == 3
     output = json.loads(capsys.readouterr().out)
     assert "centered cosine" in output["unmet"]["cpu"]
-    assert any(
-        "int8-cpu was not made" in w and "worst layers are" in w for w in output["warnings"]
-    )
+    assert any("int8-cpu was not made" in w and "worst layers are" in w for w in output["warnings"])
     assert [a.target for a in open_bundle(out).manifest.artifacts] == ["any"]
     with load(out, cache_dir=tmp_path) as one:
         assert isinstance(one(pictures[0]), Classification)
