@@ -17,6 +17,10 @@ import pytest
 from edgecnn.cli import COMMANDS
 from edgecnn_runtime.bundle.manifest import Manifest
 
+PACKAGES = (
+    "edgecnn", "export/edgecnn_export", "runtime/edgecnn_runtime", "bench/edgecnn_bench"
+)  # fmt: skip
+
 
 def struct_keys(kind: Any, seen: set[Any] | None = None) -> Iterator[str]:
     """Every key of a Struct and of the Structs inside it."""
@@ -158,3 +162,32 @@ def test_the_search_works_without_a_server(site: Path) -> None:
         r'<script src="?([^" >]*iframe-worker[^" >]*)', (site / "index.html").read_text()
     )
     assert [(site / script).is_file() for script in scripts] == [True]
+
+
+def public_docstrings(root: Path) -> Iterator[tuple[str, str, set[str]]]:
+    """Place, text, and the names of arguments or fields of every public class and function."""
+    for package in PACKAGES:
+        for file in sorted((root / package).rglob("*.py")):
+            for node in ast.walk(ast.parse(file.read_text())):
+                if isinstance(node, ast.ClassDef):
+                    fields = (f.target for f in node.body if isinstance(f, ast.AnnAssign))
+                    names = {ast.unparse(field) for field in fields}
+                elif isinstance(node, ast.FunctionDef):
+                    names = {arg.arg for arg in [*node.args.args, *node.args.kwonlyargs]}
+                else:
+                    continue
+                if not node.name.startswith("_"):
+                    yield f"{file.name}: {node.name}", ast.get_docstring(node) or "", names
+
+
+def test_arguments_fields_and_errors_stand_in_sections(root: Path) -> None:
+    """What the site shows as tables; ruff checks that each section is complete."""
+    outside = []
+    for place, text, names in public_docstrings(root):
+        prose = re.split(r"^(?:Args|Attributes|Returns|Yields|Raises):", text, flags=re.MULTILINE)[
+            0
+        ]
+        described = re.findall(r"(?:^|[.;] )(\w+)(?:, \w+)*: ", prose, re.MULTILINE)
+        if names.intersection(described) or re.search(r"\bRaises \w+Error\b", prose):
+            outside.append(place)
+    assert outside == []

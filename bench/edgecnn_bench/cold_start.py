@@ -65,7 +65,7 @@ def _run_child(start: ColdStart) -> dict[str, dict[str, float]]:
 
 
 def _child(start: dict[str, object], started_at: float) -> dict[str, dict[str, float]]:
-    """Fields of ``Cold`` and ``Memory``. started_at: the parent's monotonic clock."""
+    """The fields of ``Cold`` and ``Memory``, from the start on the parent's monotonic clock on."""
     import numpy as np
 
     from edgecnn_runtime import load

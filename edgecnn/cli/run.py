@@ -230,9 +230,10 @@ def _check(args: argparse.Namespace) -> None:
 
 
 def _outputs(args: argparse.Namespace) -> tuple[list[OutputFile], list[list[OutputFile]]]:
-    """The files that all sources share, and for each source those of its own.
+    """The files that all sources share, and for each source its own ones.
 
-    Raises UsageError for a file that surely cannot be written.
+    Raises:
+        UsageError: A file cannot be written.
     """
     from edgecnn_runtime.sinks import SINKS, sink_for
 

@@ -140,7 +140,7 @@ def yolo(outputs: Outputs, layout: str) -> Fields:
 
 
 def yunet(outputs: Outputs) -> Fields:
-    """cls_8, obj_8, bbox_8, kps_8, cls_16 …"""
+    """A YuNet head, with outputs cls_8, obj_8, bbox_8, kps_8, cls_16 and so on."""
     matches = {name: match for name in outputs.shapes if (match := YUNET_OUTPUT.fullmatch(name))}
     strides = tuple(sorted({int(match[2]) for match in matches.values()}))
     missing = [

@@ -42,7 +42,11 @@ class Inference(Protocol):
         """Seconds that one run takes here."""
 
     def __call__(self, frames: Sequence[Frame], /) -> Sequence[FrameResult]:
-        """One result per frame, in their order. Raises EdgecnnError for a frame it cannot take."""
+        """One result per frame, in their order.
+
+        Raises:
+            EdgecnnError: A frame cannot be inferred.
+        """
 
 
 class Scheduler:
@@ -217,7 +221,9 @@ class Scheduler:
 class _Camera:
     """A camera that is served.
 
-    turn: the number of its last turn. due: when its rate limit allows the next one.
+    Attributes:
+        turn: The number of its last turn.
+        due: When its rate limit allows the next one.
     """
 
     name: str

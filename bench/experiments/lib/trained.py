@@ -61,8 +61,10 @@ class TrainedNetwork:
         )  # fmt: skip
 
     def halves(self) -> "tuple[TrainedNetwork, ...]":
-        """Itself; where pictures are few and both halves are alike, also with the halves swapped:
-        calibrated on ``pictures`` and measured on ``calibration``."""
+        """The network; for texts, of which there are few, also with both halves swapped.
+
+        The second one is calibrated on ``pictures`` and measured on ``calibration``.
+        """
         if self.task != "ocr":
             return (self,)
         return self, replace(

@@ -125,8 +125,7 @@ def outputs_of(
 
 
 def final_activations(model: onnx.ModelProto) -> dict[str, str]:
-    """The op type of the activation that ends each output, seen through operators that only
-    reshape."""
+    """The op type of the activation at the end of each output, before operators that reshape."""
     producers = {output: node for node in model.graph.node for output in node.output}
     activations = {}
     for output in model.graph.output:

@@ -201,8 +201,10 @@ class AccuracyGate:
         )
 
     def _foreseen(self, outputs: Mapping[str, Floats]) -> float:
-        """The more error, the more decisions change, and in proportion while they are few: so a
-        few images with a larger error tell of many with this one. ``outputs`` is overwritten.
+        """The agreement to expect on other images. ``outputs`` is overwritten.
+
+        The larger the error, the more decisions change, in proportion while they are few. So a few
+        images with a larger error tell about many images with this one.
         """
         for name, values in self.truth.outputs.items():
             error = np.subtract(outputs[name], values, out=outputs[name])

@@ -96,9 +96,9 @@ def restore_accuracy(
 def _bisect(
     steps: Sequence[tuple[str, ...]], gate: Gate, attempts: list[Trial], tries: int, share: float
 ) -> None:
-    """Bisect for the fewest steps that pass amply; trials go to the end of ``attempts``.
+    """Bisect for the fewest steps that pass with a margin, from this share of them on.
 
-    share: of the steps, to begin with.
+    Trials are appended to ``attempts``.
     """
     low, high = 0, len(steps)  # none fails; all would be the float graph, which is not asked for
     guess = int(high * share)

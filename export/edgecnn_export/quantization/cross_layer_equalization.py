@@ -80,7 +80,7 @@ class _Joint:
 
 @dataclass(frozen=True)
 class _Channels:
-    """reach: largest magnitude. power: mean square. float64[C] each."""
+    """Largest magnitude and mean square of each channel, float64[C]."""
 
     reach: NDArray[np.float64]
     power: NDArray[np.float64]

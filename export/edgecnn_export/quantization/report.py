@@ -75,8 +75,10 @@ class TargetResult(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def methods_db(self) -> dict[Method, float]:
-        """The signal-to-noise ratio of the outputs by method; of a detector that is judged by its
-        boxes, how far they stay under what makes another box."""
+        """The signal-to-noise ratio of the outputs by method.
+
+        For a detector that is judged by its boxes: how far they are from being other boxes.
+        """
         return {name: -10 * math.log10(max(e, 1e-20)) for name, e in self.methods.items()}
 
     @property

@@ -192,10 +192,10 @@ def _simulate(
 
 
 class _Trials:
-    """What the gate says about graphs with one choice of ranges: each is measured once, also if the
-    search was interrupted.
+    """What the gate decides about graphs with one choice of ranges.
 
-    Only the latest graph is held in memory.
+    Each graph is measured once, even if the search was interrupted. Only the latest one is in
+    memory.
     """
 
     def __init__(self, simulation: _Simulation, method: Method, *, bias_corrected: bool) -> None:

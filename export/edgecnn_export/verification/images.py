@@ -1,5 +1,7 @@
-"""The images an export is verified with: the user's, else the checkpoint's, else those to calibrate
-on, else synthetic ones."""
+"""The images that an export is verified with.
+
+They are the user's, else the checkpoint's, else the calibration images, else synthetic ones.
+"""
 
 import os
 from collections.abc import Iterator, Sequence

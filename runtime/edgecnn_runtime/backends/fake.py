@@ -22,7 +22,11 @@ Function: TypeAlias = Callable[[Pixels], Tensors]
 
 
 def load(path: Path, options: Options) -> "Fake":
-    """A fake with the shapes that the manifest beside ``path`` gives. Raises BundleError."""
+    """A fake with the shapes in the manifest beside ``path``.
+
+    Raises:
+        BundleError: There is no manifest.
+    """
     file = path.with_name(MANIFEST)
     if not file.is_file():
         raise BundleError(f"{file}: no such file; the fake reads the shapes of its tensors there")

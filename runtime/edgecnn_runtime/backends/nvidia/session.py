@@ -125,7 +125,12 @@ class GpuSession:
         """Open, and run twice.
 
         Args:
+            path: the ONNX file.
+            options: how to open it.
+            providers: ONNX Runtime's providers for a stream, with a CUDA graph or without.
             stream: the session's own from now on.
+            graph: whether runs are recorded as one CUDA graph.
+            install: the command that installs what is missing.
             device: where its memory is, for ONNX Runtime.
         """
         self._stream = stream

@@ -31,10 +31,13 @@ def open_engine(
 
     Args:
         trt: ``tensorrt`` or ``tensorrt_rtx``.
-        label: what it is called.
+        label: its name in messages.
+        path: the ONNX file.
+        options: how to open it.
+        gpu: the device that it is built for.
 
     Raises:
-        Exception: of TensorRT, or ours, where it does not take the file, the batch or the GPU.
+        Exception: one of TensorRT's or ours: it does not take the file, the batch or the GPU.
     """
     key = engine_key(path, options, f"{label} {trt.__version__}", gpu)
     CudaStream().close()  # fails before minutes are spent where cuda-bindings are missing
@@ -86,6 +89,7 @@ class TensorRtEngine:
         """Start an engine.
 
         Args:
+            trt: ``tensorrt`` or ``tensorrt_rtx``.
             plan: the serialized engine.
             kernels: what ``kernels()`` returned before, or nothing.
             batch: pictures per run.
