@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from edgecnn_bench.schema import BenchReport, BenchRow
-from edgecnn_bench.table import SCOPES, WORDS, milliseconds, number, row_groups
+from edgecnn_bench.table import CELLS, SCOPES, WORDS, row_groups, used_columns
 
 
 def markdown(reports: Sequence[BenchReport]) -> str:
@@ -32,33 +32,13 @@ def _one(report: BenchReport) -> str:
 
 
 def _table(rows: Sequence[BenchRow]) -> list[str]:
-    energy = any(row.energy for row in rows)
-    cold = any(row.cold for row in rows)
-    head = [
-        "artifact",
-        "backend",
-        "threads",
-        "batch",
-        "p50 ms",
-        "p95",
-        "p99",
-        "fps",
-        "against fastest",
-    ]
-    head += [*(["start s", "MiB"] if cold else []), *(["mJ/frame"] if energy else [])]
-    aligned = ["---", "---"] + ["---:"] * (len(head) - 2)
-    lines = [_line(head), _line(aligned)]
+    names = [name for name in used_columns(rows) if name != "cores"]
+    head = [*names, "against fastest"]
+    lines = [_line(head), _line(["---", "---"] + ["---:"] * (len(head) - 2))]
     for row in rows:
-        cells = [row.artifact, f"{row.backend} {row.precision}", str(row.threads), str(row.batch)]
-        cells += [f"**{milliseconds(row.latency.p50.value)}**"]
-        cells += [milliseconds(q.value) for q in (row.latency.p95, row.latency.p99)]
-        cells += [number(row.fps), _standing(row)]
-        if cold:
-            cells += [f"{row.cold.seconds:.2f}" if row.cold else ""]
-            cells += [f"{row.memory.resident_mib:.0f}" if row.memory else ""]
-        if energy:
-            cells += [f"{1000 * row.energy.joules_per_frame:.1f}" if row.energy else ""]
-        lines.append(_line(cells))
+        cells = {name: CELLS[name](row) for name in names}
+        cells["p50 ms"] = f"**{cells['p50 ms']}**"
+        lines.append(_line([*cells.values(), _standing(row)]))
     return lines
 
 

@@ -1,6 +1,7 @@
 """Reports and comparisons for the terminal, as rich renderables."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Literal
 
 from rich.console import Group, RenderableType
 from rich.markup import escape
@@ -18,8 +19,10 @@ SCOPES: dict[Scope, str] = {
 }
 BAR = 12
 NARROW, WIDE = 76, 112
-"""A terminal with fewer columns than the first shows only the median; from the second on,
-everything."""
+MIN_WIDTH = dict.fromkeys(("p95", "p99", "fps"), NARROW) | dict.fromkeys(
+    ("cores", "start s", "MiB", "mJ/frame"), WIDE
+)
+"""Columns of a terminal from which on these numbers are shown; the bars need WIDE too."""
 
 
 def row_groups(report: BenchReport) -> Iterator[tuple[BenchedModel, Scope, list[BenchRow]]]:
@@ -123,68 +126,46 @@ def _rows_table(report: BenchReport, rows: Sequence[BenchRow], width: int) -> Ta
         title=heading, title_justify="left", title_style="bold", box=None, pad_edge=False,
         padding=(0, 2, 0, 0), header_style="dim",
     )  # fmt: skip
-    columns = _columns(rows, width)
+    columns = [name for name in used_columns(rows) if width >= MIN_WIDTH.get(name, 0)]
     for name in columns:
-        right = name not in {"artifact", "backend", "bar", "standing"}
-        table.add_column(
-            HEADINGS.get(name, name),
-            justify="right" if right else "left",
-            style="bold" if name == "p50" else "",
-            no_wrap=True,
-        )
+        justify: Literal["left", "right"] = "left" if name in {"artifact", "backend"} else "right"
+        style = "bold" if name == "p50 ms" else ""
+        table.add_column(name, justify=justify, style=style, no_wrap=True)
+    extras = [_bar, _standing] if width >= WIDE else [_standing]
+    for _ in extras:
+        table.add_column("", no_wrap=True)
     longest = max(row.latency.p50.value / row.batch for row in rows)
     for row in rows:
-        table.add_row(*(_cell(row, name, longest) for name in columns))
+        cells = [escape(CELLS[name](row)) for name in columns]
+        table.add_row(*cells, *(extra(row, longest) for extra in extras))
     return table
 
 
-HEADINGS = {
-    "p50": "p50 ms", "start": "start s", "memory": "MiB", "energy": "mJ/frame", "bar": "",
-    "standing": "",
-}  # fmt: skip
+CELLS: Mapping[str, Callable[[BenchRow], str]] = {
+    "artifact": lambda row: row.artifact,
+    "backend": lambda row: f"{row.backend} {row.precision}",
+    "threads": lambda row: str(row.threads),
+    "batch": lambda row: str(row.batch),
+    "p50 ms": lambda row: milliseconds(row.latency.p50.value),
+    "p95": lambda row: milliseconds(row.latency.p95.value),
+    "p99": lambda row: milliseconds(row.latency.p99.value),
+    "fps": lambda row: number(row.fps),
+    "cores": lambda row: f"{row.cpu_cores:.1f}",
+    "start s": lambda row: f"{row.cold.seconds:.2f}" if row.cold else "",
+    "MiB": lambda row: f"{row.memory.resident_mib:.0f}" if row.memory else "",
+    "mJ/frame": lambda row: f"{1000 * row.energy.joules_per_frame:.1f}" if row.energy else "",
+}
+"""Heading to cell; a cell is empty where it was not measured."""
 
 
-def _columns(rows: Sequence[BenchRow], width: int) -> list[str]:
-    """The columns that fit into ``width``."""
-    wide, narrow = width >= WIDE, width < NARROW
-    visible = {
-        "artifact": True,
-        "backend": True,
-        "threads": True,
-        "batch": any(row.batch != 1 for row in rows),
-        "p50": True,
-        "bar": wide,
-        "p95": not narrow,
-        "p99": not narrow,
-        "fps": not narrow,
-        "cores": wide,
-        "start": wide and any(row.cold for row in rows),
-        "memory": wide and any(row.memory for row in rows),
-        "energy": wide and any(row.energy for row in rows),
-        "standing": True,
-    }
-    return [name for name, is_visible in visible.items() if is_visible]
-
-
-def _cell(row: BenchRow, name: str, longest: float) -> RenderableType:
-    latency = row.latency
-    cells: dict[str, Callable[[], RenderableType]] = {
-        "artifact": lambda: escape(row.artifact),
-        "backend": lambda: f"{row.backend} [dim]{row.precision}[/dim]",
-        "threads": lambda: str(row.threads),
-        "batch": lambda: str(row.batch),
-        "p50": lambda: milliseconds(latency.p50.value),
-        "bar": lambda: bar(latency.p50.value / row.batch / longest),
-        "p95": lambda: milliseconds(latency.p95.value),
-        "p99": lambda: milliseconds(latency.p99.value),
-        "fps": lambda: number(row.fps),
-        "cores": lambda: f"{row.cpu_cores:.1f}",
-        "start": lambda: f"{row.cold.seconds:.2f}" if row.cold else "",
-        "memory": lambda: f"{row.memory.resident_mib:.0f}" if row.memory else "",
-        "energy": lambda: f"{1000 * row.energy.joules_per_frame:.1f}" if row.energy else "",
-        "standing": lambda: _standing(row),
-    }
-    return cells[name]()
+def used_columns(rows: Sequence[BenchRow]) -> list[str]:
+    """The headings under which any row has a cell; ``batch`` only where one is not 1."""
+    batched = any(row.batch != 1 for row in rows)
+    return [
+        name
+        for name, cell in CELLS.items()
+        if any(map(cell, rows)) and (name != "batch" or batched)
+    ]
 
 
 def left_out(report: BenchReport) -> dict[str, str]:
@@ -197,13 +178,14 @@ def left_out(report: BenchReport) -> dict[str, str]:
     return {why: " and ".join(names) for why, names in reasons.items()}
 
 
-def bar(share: float) -> Text:
+def _bar(row: BenchRow, longest: float) -> Text:
     """A line of up to BAR cells, in steps of half a cell."""
+    share = row.latency.p50.value / row.batch / longest
     full, half = divmod(max(1, round(share * BAR * 2)), 2)
     return Text("━" * full + "╸" * half, style="cyan")
 
 
-def _standing(row: BenchRow) -> Text:
+def _standing(row: BenchRow, _longest: float) -> Text:
     if not row.verified:
         return Text("FAILED", style="bold white on red")
     if row.standing is None:
