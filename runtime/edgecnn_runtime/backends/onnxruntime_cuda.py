@@ -19,7 +19,7 @@ def load(path: Path, options: Options) -> Backend:
     def providers(stream: int, graph: bool) -> Sequence[Provider]:
         return [cuda_provider(stream, exact=exact, graph=graph)]
 
-    return open_gpu_session(path, options, providers, ENGINE.install)
+    return open_gpu_session(path, options, providers)
 
 
 def cuda_provider(stream: int, *, exact: bool, graph: bool) -> Provider:

@@ -46,7 +46,7 @@ def load(path: Path, options: Options) -> Backend:
 
         if stored is None:
             log_build(path, ENGINE.label, device, options)
-        session = open_gpu_session(path, options, providers, ENGINE.install)
+        session = open_gpu_session(path, options, providers)
         if stored is None and options.cache_dir:
             files = {file.name: file.read_bytes() for file in folder.iterdir()}
             store_engine(options.cache_dir, key, files)

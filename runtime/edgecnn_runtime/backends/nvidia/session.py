@@ -65,11 +65,11 @@ def import_with(provider: str, install: str) -> Any:
     """The ``onnxruntime`` of onnxruntime-gpu, its CUDA libraries loaded where pip put them.
 
     Args:
-        provider: the provider that must be compiled in.
-        install: the command that installs it.
+        provider: The provider that must be compiled in.
+        install: The command that installs it.
 
     Raises:
-        BackendMissingError: the CPU's wheel has overwritten it.
+        BackendMissingError: The CPU's wheel has overwritten it.
     """
     ort = import_onnxruntime()
     if provider not in ort.get_available_providers():
@@ -84,28 +84,26 @@ def import_with(provider: str, install: str) -> Any:
     return ort
 
 
-def open_gpu_session(
-    path: Path, options: Options, providers: Providers, install: str
-) -> "GpuSession":
+def open_gpu_session(path: Path, options: Options, providers: Providers) -> "GpuSession":
     """A session whose first provider does the work, with a CUDA graph where there can be one.
 
     Args:
-        path: the artifact.
-        options: how to open it.
-        providers: the fastest first.
-        install: the command that installs the first.
+        path: The artifact.
+        options: How to open it.
+        providers: The fastest first.
 
     Raises:
-        BackendMissingError: the first provider cannot be loaded.
-        Exception: of ONNX Runtime, or ours, where the file or the batch is not taken.
+        ImportError: The first provider cannot be loaded.
+        BackendMissingError: cuda-bindings are missing, or for another driver.
+        Exception: ONNX Runtime's or ours, where the file or the batch is not taken.
     """
     try:
-        return GpuSession(path, options, providers, CudaStream(), graph=True, install=install)
-    except BackendMissingError:
+        return GpuSession(path, options, providers, CudaStream(), graph=True)
+    except (ImportError, BackendMissingError):
         raise
     except Exception as error:
         log.info("%s: no CUDA graph: %s", path, error)
-        return GpuSession(path, options, providers, CudaStream(), graph=False, install=install)
+        return GpuSession(path, options, providers, CudaStream(), graph=False)
 
 
 class GpuSession:
@@ -119,7 +117,6 @@ class GpuSession:
         stream: CudaStream,
         *,
         graph: bool,
-        install: str,
         device: str = "cuda",
     ) -> None:
         """Open, and run twice.
@@ -136,7 +133,7 @@ class GpuSession:
         self._stream = stream
         try:
             signature = read_signature(path, options.batch)
-            self._session = _open(path, signature, providers(stream.handle, graph), install)
+            self._session = _open(path, signature, providers(stream.handle, graph))
             self._binding = self._session.io_binding()
             self._input = stream.pinned_buffer(signature.shape, np.uint8)
             self.pixels = self._input.array
@@ -195,7 +192,7 @@ def read_signature(path: Path, batch: int) -> Signature:
     return Signature(given.name, shape, outputs, sizes)
 
 
-def _open(path: Path, signature: Signature, providers: Sequence[Provider], install: str) -> Any:
+def _open(path: Path, signature: Signature, providers: Sequence[Provider]) -> Any:
     first = providers[0][0]
     try:
         session = open_session(
@@ -207,12 +204,12 @@ def _open(path: Path, signature: Signature, providers: Sequence[Provider], insta
         )
     except Exception as error:
         if why := _not_loadable(first):
-            raise BackendMissingError(f"{why}: {install}") from error
+            raise ImportError(why) from error
         raise
     # a provider that cannot be loaded is left out by ONNX Runtime with a line in its log
     if first not in session.get_providers():
         why = _not_loadable(first) or "ONNX Runtime left it out and gave no reason"
-        raise BackendMissingError(f"{why}: {install}")
+        raise ImportError(why)
     return session
 
 

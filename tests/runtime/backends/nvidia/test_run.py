@@ -24,7 +24,7 @@ def opened(request, cuda, file, host):
         asked = [("CPUExecutionProvider", {})]
         return GpuSession(
             file, Options(batch=2), lambda _stream, _graph: asked, CudaStream(cuda),
-            graph=True, install="", device="cpu",
+            graph=True, device="cpu",
         )  # fmt: skip
     trt = (host.TensorRt if request.param == "TensorRT" else host.TensorRtRtx)(cuda)
     return TensorRtEngine(trt, file.read_bytes(), b"", 2, CudaStream(cuda))
