@@ -91,7 +91,4 @@ def priors(spec: Ssd, size: Input) -> tuple[Floats, Floats]:
         ]
         centers.append(np.repeat(cells, len(shapes), axis=0))
         sizes.append(np.tile(shapes, (len(cells), 1)))
-    return (
-        np.concatenate(centers).astype(np.float32),
-        np.concatenate(sizes).astype(np.float32),
-    )
+    return np.concatenate(centers).astype(np.float32), np.concatenate(sizes).astype(np.float32)

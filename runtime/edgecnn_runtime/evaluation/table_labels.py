@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
 
-from edgecnn_runtime.errors import UsageError
 from edgecnn_runtime.evaluation.dataset import SourceLocation, truncate_text
 
 JSON = frozenset([".jsonl", ".ndjson", ".json"])
@@ -60,10 +59,10 @@ def read_table(source: SourceLocation, needed: Sequence[str]) -> list[LabelRow]:
         text = source.path.read_text("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise source.error(f"cannot be read as text, save it as UTF-8: {error}") from None
-    if source.path.suffix.lower() in JSON:
-        rows = list(_json_rows(source, text, needed))
-    else:
-        rows = list(_split_rows(source, text, needed))
+    if not text.strip():
+        raise source.error(f"is empty; it needs a table with {', '.join(needed)}")
+    read = _json_rows if source.path.suffix.lower() in JSON else _split_rows
+    rows = list(read(source, text, needed))
     for row in rows:
         if not row.cells["file"]:
             raise row.place.error("no `file` in this row; it has to name a picture")
@@ -74,8 +73,6 @@ def _split_rows(source: SourceLocation, text: str, needed: Sequence[str]) -> Ite
     separator = "," if source.path.suffix.lower() == ".csv" else "\t"
     lines = _split(source, text, separator)
     first, header = next(lines, (source, []))
-    if not header:
-        raise _empty(source, needed)
     columns = [name.lower() for name in header]
     _check_header(first, columns, needed, separator)
     count = 0
@@ -114,8 +111,6 @@ def _split(
 
 
 def _json_rows(source: SourceLocation, text: str, needed: Sequence[str]) -> Iterator[LabelRow]:
-    if not text.strip():
-        raise _empty(source, needed)
     for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue
@@ -170,7 +165,3 @@ def _check_once(place: SourceLocation, columns: Sequence[str]) -> None:
     for name in COLUMNS:
         if columns.count(name) > 1:
             raise place.error(f"`{name}` is there twice; rename or remove one")
-
-
-def _empty(source: SourceLocation, needed: Sequence[str]) -> UsageError:
-    return source.error(f"is empty; it needs a table with {', '.join(needed)}")

@@ -123,10 +123,5 @@ def write_selection(bundle: Bundle, cache: Path, measured: SelectionRecord) -> b
 
 def _key(bundle: Bundle, batch: int) -> Key:
     versions = (f"{name} {version}" for name, version in installed().items())
-    return (
-        bundle.digest,
-        f"batch {batch}",
-        f"edgecnn {__version__}",
-        *versions,
-        *performance_key(),
-    )
+    words = (f"batch {batch}", f"edgecnn {__version__}", *versions)
+    return (bundle.digest, *words, *performance_key())

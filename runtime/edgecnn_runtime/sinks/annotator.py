@@ -39,12 +39,9 @@ class Annotator:
         """
         canvas, pixels = self._canvas, result.frame.pixels
         if canvas is None or canvas.pixels.shape != pixels.shape:
-            canvas = self._canvas = Canvas(
-                np.empty(pixels.shape, np.uint8),
-                labels=self._labels,
-                roi=self._roi,
-                letters=self._letters,
-            )
+            blank = np.empty(pixels.shape, np.uint8)
+            canvas = Canvas(blank, labels=self._labels, roi=self._roi, letters=self._letters)
+            self._canvas = canvas
         np.copyto(canvas.pixels, pixels)
         if self._roi is not None:
             x, y, w, h = self._roi

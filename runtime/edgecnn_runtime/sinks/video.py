@@ -140,11 +140,7 @@ def caption(result: FrameResult, rate: float) -> str:
 
 
 def _readable(path: Path) -> bool:
-    capture = cv2.VideoCapture(str(path))
-    try:
-        return bool(capture.isOpened() and capture.grab())
-    finally:
-        capture.release()
+    return cv2.VideoCapture(str(path)).grab()  # which is released with the object
 
 
 KIND = SinkKind(

@@ -151,8 +151,7 @@ class TensorRtEngine:
     def _bind(self, trt: ModuleType, batch: int) -> None:
         engine, context, stream = self._engine, self._context, self._stream
         names = [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
-        inputs = [n for n in names if engine.get_tensor_mode(n) == trt.TensorIOMode.INPUT]
-        (given,) = inputs
+        (given,) = (n for n in names if engine.get_tensor_mode(n) == trt.TensorIOMode.INPUT)
         shape = (batch, *tuple(engine.get_tensor_shape(given))[1:])
         if not context.set_input_shape(given, shape):
             raise EdgecnnError(f"the engine does not take {list(shape)}")
