@@ -12,26 +12,26 @@ PAGE = Path(__file__).with_suffix(".md")
 HEAD = """\
 # Commands
 
-Made from the commands themselves by `make docs`. `edgecnn COMMAND --help` says the same.
+`make docs` writes this page from the commands themselves. `edgecnn COMMAND --help` prints the same.
 
-Every command that a script might read takes `--json`; an error is then one JSON object with
+Commands whose output a script might read take `--json`; an error is then one JSON object with
 `error`, `message` and `exit`. Tables go to standard output, progress to standard error.
 
 | exit code | meaning |
 | --- | --- |
 | 0 | done |
-| 1 | stopped by something else: disk full, no permission |
-| 2 | usage: a flag, key, path or value that cannot be meant |
-| 3 | verification failed: measured, and not good enough; a bundle that is not what it says |
-| 4 | a model this version cannot take, a damaged checkpoint, or one that could run code |
+| 1 | anything else: the disk is full, a permission is missing |
+| 2 | a flag, key, path or value cannot be right |
+| 3 | something was measured and is not good enough, or a bundle differs from its manifest |
+| 4 | this version cannot take the model, the checkpoint is damaged, or the file could run code |
 | 5 | an inference engine or an extra is not installed |
-| 6 | a camera, stream or file could not be opened, or was lost |
+| 6 | a camera, stream or file cannot be opened, or was lost |
 | 130 | interrupted with Ctrl-C |
 
 The flags of `export` are also the keys of `--spec model.yaml` and of the spec that
-`edgecnn.save_checkpoint` writes, with `_` for `-` (`--crop-pct` is `crop_pct`). A flag goes before
-the YAML, and the YAML before the checkpoint. What is unknown or cannot be meant is refused with
-file, line and key.
+`edgecnn.save_checkpoint` writes, with `_` for `-` (`--crop-pct` is `crop_pct`). A flag overrides
+the YAML file, and the YAML file overrides the checkpoint. An unknown key or an impossible value is
+an error that names file, line and key.
 """
 
 

@@ -184,7 +184,7 @@ def _check_host(base: BenchReport, new: BenchReport, any_host: bool) -> list[str
         return []
     difference = f"different hosts: {base.host.short()} / {new.host.short()}"
     if not any_host:
-        raise UsageError(f"{difference}. Their ratio is no regression; --any-host shows it")
+        raise UsageError(f"{difference}. Their ratio is not a regression; --any-host shows it")
     return [difference]
 
 

@@ -117,7 +117,7 @@ def test_a_damaged_bundle_is_refused_by_name(
 @pytest.mark.parametrize("command", ["inspect", "verify", "pack"])
 def test_what_is_no_bundle_is_a_usage_error(command: str, tmp_path: Path, capsys: Captured) -> None:
     assert main([command, str(tmp_path / "nowhere.edge")]) == 2
-    assert "is no bundle" in capsys.readouterr().err
+    assert "is not a bundle" in capsys.readouterr().err
 
 
 def test_verify_passes_on_every_engine(tiny_bundle: Path, capsys: Captured) -> None:

@@ -335,7 +335,7 @@ def test_what_is_no_bundle_is_never_replaced(digits: Path, tmp_path: Path) -> No
 
 def test_a_place_that_cannot_be_written(digits: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(UsageError, match=r"cannot write .*: .*/file is no folder"):
+    with pytest.raises(UsageError, match=r"cannot write .*: .*/file is not a folder"):
         export(ExportConfig(model=str(digits), out=str(tmp_path / "file" / "x.edge")))
 
 

@@ -148,7 +148,7 @@ def test_what_cannot_be_meant_is_refused(bundle, tmp_path):
             load(bundle, cache_dir=tmp_path, **wrong)
     with pytest.raises(BackendMissingError, match=r"computes in 'f8'; .*offer"):
         load(bundle, precision="f8", cache_dir=tmp_path)
-    with pytest.raises(UsageError, match="is no bundle"):
+    with pytest.raises(UsageError, match="is not a bundle"):
         load(tmp_path, cache_dir=tmp_path)
     with pytest.raises(BundleError, match="not the pinned"):
         load(bundle, digest="0" * 64, cache_dir=tmp_path)

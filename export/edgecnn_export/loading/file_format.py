@@ -41,7 +41,7 @@ def detect_format(path: Path) -> Kind:
 
     Raises:
         UsageError: There is no file, or it cannot be read.
-        CheckpointError: The file is damaged, or is no model.
+        CheckpointError: The file is damaged, or is not a model.
         UnsupportedModelError: The file belongs to another framework.
     """
     head, size = _head(path)
@@ -61,7 +61,7 @@ def detect_format(path: Path) -> Kind:
     if not any(head):
         raise CheckpointError(f"{path} begins with zeros: the copy is damaged; copy it again")
     raise CheckpointError(
-        f"{path} is no model that edgecnn knows (it begins {head[:12]!r}): give {SUPPORTED}"
+        f"{path} is not a model that edgecnn knows (it begins {head[:12]!r}): give {SUPPORTED}"
     )
 
 

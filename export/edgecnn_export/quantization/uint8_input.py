@@ -76,7 +76,7 @@ class InputStem:
 def find_stem(model: onnx.ModelProto) -> InputStem | None:
     """How pixels enter a folded graph; None where they meet anything but convolutions first.
 
-    None also where those would need different frames, or one of a color that is no byte.
+    None also where those would need different frames, or one whose color is not a byte.
     """
     graph = model.graph
     weights = constants(graph)

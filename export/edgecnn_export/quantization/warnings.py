@@ -63,7 +63,9 @@ def unreadable_file_warnings(skipped: Sequence[str]) -> list[str]:
     """A warning about files in the calibration folder that could not be read as images."""
     if not skipped:
         return []
-    what = "file is no readable picture" if len(skipped) == 1 else "files are no readable pictures"
+    what = (
+        "file is not a readable picture" if len(skipped) == 1 else "files are not readable pictures"
+    )
     return [f"{len(skipped)} {what} in the calibration folder: {list_names(skipped)}"]
 
 

@@ -51,12 +51,12 @@ def check_reduced(verifier: Verifier, exact: Sequence[Check], progress: Progress
                         artifact, check.backend, _gate(check), precision=precision
                     )
                 except VerificationError as error:
-                    warnings.append(f"{name} is no candidate: {error}")
+                    warnings.append(f"{name} is not a candidate: {error}")
                     continue
             if reduced.failed:
                 figures = reduced.comparison.cosine, reduced.comparison.agreement
                 reason = reduced.gate.requirement(*figures)
-                warnings.append(f"{artifact.file} is no candidate in {name}: {reason}")
+                warnings.append(f"{artifact.file} is not a candidate in {name}: {reason}")
             else:
                 passed.append(reduced)
     return Reduced(tuple(passed), tuple(warnings))

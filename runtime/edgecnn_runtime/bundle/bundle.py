@@ -76,7 +76,7 @@ def open_bundle(path: str | Path, *, digest: str = "") -> Bundle:
     Raises:
         BundleError: A file is missing, changed, outside the folder or unreadable; the message names
             it.
-        UsageError: There is no bundle.
+        UsageError: There is not a bundle.
     """
     root = Path(path)
     file = root / MANIFEST
@@ -84,7 +84,7 @@ def open_bundle(path: str | Path, *, digest: str = "") -> Bundle:
         raise UsageError(f"{root} is a packed bundle: type `edgecnn unpack {root}` first")
     if not file.is_file():
         raise UsageError(
-            f"{root} is no bundle: it has no {MANIFEST}. "
+            f"{root} is not a bundle: it has no {MANIFEST}. "
             "`edgecnn export model.pt` makes one; it ends in .edge"
         )
     if file.is_symlink() or file.stat().st_size > MANIFEST_LIMIT:
@@ -185,14 +185,14 @@ def new_bundle(out: Path, *, overwrite: bool) -> Iterator[Path]:
     if out.exists() and not overwrite:
         raise UsageError(f"{out} exists: add --overwrite, or name another with --out")
     if out.exists() and not (out / MANIFEST).is_file():
-        raise UsageError(f"{out} exists and is no bundle: it will not be replaced")
+        raise UsageError(f"{out} exists and is not a bundle: it will not be replaced")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         with atomic_replace(out) as scratch:
             yield scratch
     except OSError as error:
         if out.parent.exists() and not out.parent.is_dir():
-            raise UsageError(f"cannot write {out}: {out.parent} is no folder") from None
+            raise UsageError(f"cannot write {out}: {out.parent} is not a folder") from None
         if error.errno not in CANNOT_WRITE:
             raise
         raise EdgecnnError(

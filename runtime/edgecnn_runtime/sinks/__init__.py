@@ -36,5 +36,5 @@ def sink_for(flag: str, path: Path) -> SinkKind:
     if path.is_dir():
         raise UsageError(f"{path} is a folder: name a file in it")
     if not path.parent.is_dir():
-        raise UsageError(f"{path}: there is no folder {path.parent}: make it first")
+        raise UsageError(f"{path}: there is not a folder {path.parent}: make it first")
     return kind

@@ -85,7 +85,7 @@ def _settings(text: str, where: str) -> tuple[str, dict[str, int]]:
         key, _, value = pair.partition("=")
         if key not in {"width", "height", "fps"} or not re.fullmatch("[1-9][0-9]{0,4}", value):
             raise UsageError(
-                f"{where}: {pair!r} is no camera setting; "
+                f"{where}: {pair!r} is not a camera setting; "
                 f"type `{target}?width=1280&height=720&fps=30`"
             )
         settings[key] = int(value)

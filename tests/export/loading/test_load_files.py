@@ -48,8 +48,8 @@ MISTAKEN = {
     "tflite": (b"\x1c\0\0\0TFL3" + bytes(64), "TensorFlow Lite"),
     "engine": (b"ptrt" + bytes(64), "TensorRT engine"),
     "zeros": (bytes(4096), "begins with zeros"),
-    "text": (b"hello\n", "no model that edgecnn knows"),
-    "picture": (b"\x89PNG\r\n\x1a\n" + bytes(64), "no model that edgecnn knows"),
+    "text": (b"hello\n", "not a model that edgecnn knows"),
+    "picture": (b"\x89PNG\r\n\x1a\n" + bytes(64), "not a model that edgecnn knows"),
     "zip": (b"PK\x03\x04" + bytes(64), "truncated or damaged"),
 }
 

@@ -74,7 +74,7 @@ def test_what_fails_is_left_out_and_fails_nothing(
     found = check_reduced(verifier, exact, NullProgress())
     assert found.passed == ()
     for precision, words in zip(offered, found.warnings, strict=True):
-        assert f"model.fp32.onnx is no candidate in {ENGINE}/{precision}" in words
+        assert f"model.fp32.onnx is not a candidate in {ENGINE}/{precision}" in words
         assert "at least 0.99" in words
 
 

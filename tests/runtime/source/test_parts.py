@@ -51,8 +51,8 @@ def test_settings_of_a_camera() -> None:
     [
         ("nowhere.mp4", "no such file"),
         ("ftp://host/clip.mp4", "no such kind of source ftp://"),
-        ("0?exposure=3", "'exposure=3' is no camera setting"),
-        ("0?width=-1", "'width=-1' is no camera setting"),
+        ("0?exposure=3", "'exposure=3' is not a camera setting"),
+        ("0?width=-1", "'width=-1' is not a camera setting"),
         ("csi://one", "by its number"),
         ("", "without a name"),
         ("gst: ", "without a name"),

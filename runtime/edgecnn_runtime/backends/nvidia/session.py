@@ -173,7 +173,7 @@ def read_signature(path: Path, batch: int) -> Signature:
 
     Raises:
         UnsupportedModelError: it does not take uint8[batch,H,W,3].
-        Exception: of ONNX Runtime, where it is no graph.
+        Exception: of ONNX Runtime, the file is not a graph.
     """
     session = open_session(path, threads=1, optimize=False)
     given = session.get_inputs()[0]

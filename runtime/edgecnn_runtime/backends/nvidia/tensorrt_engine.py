@@ -106,7 +106,7 @@ class TensorRtEngine:
             self._engine = self._runtime.deserialize_cuda_engine(plan)
             if self._engine is None:
                 raise EdgecnnError(
-                    "; ".join(self._logger.complaints) or "it is no engine of this TensorRT"
+                    "; ".join(self._logger.complaints) or "it is not an engine of this TensorRT"
                 )
             self._context, self._kernels = self._make_context(trt, kernels)
             self._bind(trt, batch)
