@@ -63,7 +63,7 @@ class Outputs:
         """What the output holds, by the activation that ends it."""
         return VALUES_BY_ACTIVATION.get(self.tails.get(name, ""), "logits")
 
-    def one(self, rank: int, what: str) -> str:
+    def sole_output(self, rank: int, what: str) -> str:
         """The name of the one output with ``rank`` axes, or of the one the user chose.
 
         Args:
@@ -94,7 +94,7 @@ class Outputs:
 
 def classify(outputs: Outputs) -> Fields:
     """scores[N,C]."""
-    name = outputs.one(2, "a classifier")
+    name = outputs.sole_output(2, "a classifier")
     many = outputs.shapes[name][1] > 1
     independent = many and outputs.tails.get(name) == "Sigmoid"
     return {"output": name, "values": outputs.values(name), "multi_label": independent}
@@ -102,12 +102,12 @@ def classify(outputs: Outputs) -> Fields:
 
 def embed(outputs: Outputs) -> Fields:
     """features[N,D]."""
-    return {"output": outputs.one(2, "an embedding")}
+    return {"output": outputs.sole_output(2, "an embedding")}
 
 
 def ctc(outputs: Outputs) -> Fields:
     """Per-step character scores; the number of characters tells the axes apart."""
-    name = outputs.one(3, "a text reader")
+    name = outputs.sole_output(3, "a text reader")
     first, second, third = outputs.shapes[name]
     classes = len(outputs.labels) + 1
     layout = "NTC"
@@ -122,7 +122,7 @@ def ctc(outputs: Outputs) -> Fields:
 
 def yolo(outputs: Outputs, layout: str) -> Fields:
     """One table of boxes; the columns that are not box, objectness or landmark are classes."""
-    name = outputs.one(3, f"a YOLO {layout} head")
+    name = outputs.sole_output(3, f"a YOLO {layout} head")
     shape = outputs.shapes[name]
     columns = shape[1] if layout == "v8" else shape[2]
     landmarks = outputs.options.get("points", 0) * outputs.options.get("point_dims", 2)
@@ -270,7 +270,7 @@ def _guess(outputs: Outputs, task: str | None) -> str:
         return "centerface"
     tables = [shape for shape in shapes if len(shape) == 3]
     if len(tables) == 1 or outputs.options.get("output") in outputs.shapes:
-        name = outputs.one(3, "a detector")
+        name = outputs.sole_output(3, "a detector")
         return _guess_yolo(outputs, outputs.shapes[name])
     return ""
 

@@ -38,9 +38,9 @@ def insert_qdq(
 
     nodes = model.graph.node
     ignored = find_ignored(model, scheme)
-    known = {output: ANY_RANGE for node in nodes for output in node.output}
-    known |= {value.name: ANY_RANGE for value in model.graph.input}
-    known |= ranges or {}
+    all_ranges = {output: ANY_RANGE for node in nodes for output in node.output}
+    all_ranges |= {value.name: ANY_RANGE for value in model.graph.input}
+    all_ranges |= ranges or {}
     float_tensors = {node.output[0] for node in nodes if node.name in floats}
     fused = [n.name for n in nodes if n.op_type in FUSED and n.input[0] in float_tensors]
     options: dict[str, Any] = {"WeightSymmetric": True, "ActivationSymmetric": scheme.signed}
@@ -49,7 +49,7 @@ def insert_qdq(
         options["QuantizeBias"] = False
     data = {
         name: TensorData(lowest=np.float32(low), highest=np.float32(high))
-        for name, (low, high) in known.items()
+        for name, (low, high) in all_ranges.items()
     }
     quantizer = QDQQuantizer(
         copy.deepcopy(model),

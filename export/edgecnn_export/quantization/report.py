@@ -50,7 +50,7 @@ class TargetResult(msgspec.Struct, frozen=True, kw_only=True):
         method: How its ranges were estimated.
         methods: By method, the error power at the outputs with everything in INT8, as a share of
             the signal's.
-        tried: What the gate said about methods with everything in INT8, of those that were tried.
+        all_int8: What the gate said about everything in INT8, by the methods that were tried.
         bias_corrected: Whether correcting biases helped.
         best: The graph that was chosen.
         attempts: Every graph with ranges by ``method`` that was measured.
@@ -64,7 +64,7 @@ class TargetResult(msgspec.Struct, frozen=True, kw_only=True):
     passed: bool
     method: Method
     methods: dict[Method, float]
-    tried: dict[Method, GateResult]
+    all_int8: dict[Method, GateResult]
     bias_corrected: bool
     best: Trial
     attempts: tuple[Trial, ...]
@@ -84,7 +84,7 @@ class TargetResult(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def trials(self) -> list[tuple[Method, Trial]]:
         """Every graph that was measured, with the method of its ranges."""
-        others = [(name, Trial((), result)) for name, result in self.tried.items()]
+        others = [(name, Trial((), result)) for name, result in self.all_int8.items()]
         own = [(self.method, attempt) for attempt in self.attempts]
         return [pair for pair in others if pair[0] != self.method] + own
 

@@ -100,7 +100,7 @@ class MixedPrecisionSearch:
             methods: Iterable[Method] = [method] if method else METHODS
             simulation = _simulate(self, {name: self._quantizers(name) for name in methods})
             errors = {name: simulation.error(q) for name, q in simulation.quantizers.items()}
-        trials, tried = _choose_method(simulation, errors)
+        trials, all_int8 = _choose_method(simulation, errors)
         restoration = restore_accuracy(simulation.layers, trials.sensitivity, trials.verdict)
         floats = restoration.best.floats
         graph, measurements = trials.measured_graph(floats)
@@ -112,7 +112,7 @@ class MixedPrecisionSearch:
             passed=verdict.passed,
             method=trials.method,
             methods=errors,
-            tried=tried,
+            all_int8=all_int8,
             bias_corrected=trials.bias_corrected,
             best=msgspec.structs.replace(restoration.best, verdict=verdict),
             attempts=restoration.attempts,
@@ -284,15 +284,15 @@ def _choose_method(
     where it helps on other images than they were corrected on.
     """
     trials: dict[Method, _Trials] = {}
-    tried: dict[Method, GateResult] = {}
+    all_int8: dict[Method, GateResult] = {}
     for name in order_methods(errors):
         helps = simulation.error(simulation.quantizers[name], corrected=True) < errors[name]
         trials[name] = _Trials(simulation, name, bias_corrected=helps)
-        tried[name] = trials[name].verdict(())
-        if len(tried) == 1 and tried[name].ample:
+        all_int8[name] = trials[name].verdict(())
+        if len(all_int8) == 1 and all_int8[name].ample:
             break
-    best = max(tried, key=lambda name: tried[name].score)
-    return trials[best], tried
+    best = max(all_int8, key=lambda name: all_int8[name].score)
+    return trials[best], all_int8
 
 
 def _layer_reports(

@@ -304,7 +304,7 @@ def test_the_gate_chooses_between_methods_that_are_close(
     second = order_methods(result.methods)[1]
     assert result.passed
     assert result.method == second
-    assert set(result.tried) == set(order_methods(result.methods))
+    assert set(result.all_int8) == set(order_methods(result.methods))
     assert not result.best.floats
 
 

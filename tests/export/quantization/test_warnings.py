@@ -22,7 +22,7 @@ def result(costs: list[float], floats: int, quality: Score | None = None) -> Tar
     )  # fmt: skip
     best = Trial(tuple(layer.name for layer in layers[:floats]), GateResult(True, True, 0.1, ""))
     return TargetResult(
-        target="cpu", passed=True, method="mse", methods={}, tried={},
+        target="cpu", passed=True, method="mse", methods={}, all_int8={},
         bias_corrected=False, best=best, attempts=(best,),
         measurements=(GateMeasurement("onnxruntime", 1.0, 1.0, 1.0, 40.0, quality),), layers=layers,
         float_operators={}, constant=(),
