@@ -6,16 +6,7 @@ from torch import Tensor, nn
 from edgecnn.models.recipe import Recipe
 
 RECIPE = Recipe(
-    size=64,
-    color="bgr",
-    mean=(0.0, 0.0, 0.0),
-    std=(255.0, 255.0, 255.0),
-    optimizer="adam",
-    lr=1e-3,
-    decay=True,
-    loss="bce",
-    epochs=5,
-    classes=2,
+    size=64, color="bgr", mean=(0.0, 0.0, 0.0), std=(255.0, 255.0, 255.0), loss="bce", classes=2
 )
 
 

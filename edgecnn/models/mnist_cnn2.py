@@ -5,18 +5,7 @@ from torch import Tensor, nn
 
 from edgecnn.models.recipe import Recipe
 
-RECIPE = Recipe(
-    size=28,
-    color="gray",
-    mean=(0.0,),
-    std=(255.0,),
-    optimizer="adam",
-    lr=1e-3,
-    decay=True,
-    loss="cross_entropy",
-    epochs=5,
-    classes=10,
-)
+RECIPE = Recipe(size=28, color="gray", mean=(0.0,), std=(255.0,), loss="cross_entropy", classes=10)
 
 
 class MnistCnn2(nn.Module):

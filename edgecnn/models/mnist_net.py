@@ -10,12 +10,13 @@ RECIPE = Recipe(
     color="gray",
     mean=(0.1307 * 255,),
     std=(0.3081 * 255,),
+    loss="nll",
+    classes=10,
     optimizer="sgd",
     lr=0.01,
     momentum=0.5,
-    loss="nll",
+    decay=False,
     epochs=10,
-    classes=10,
 )
 
 
