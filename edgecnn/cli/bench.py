@@ -5,18 +5,18 @@ import json
 import re
 import shlex
 import sys
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-import msgspec
+from typing import TYPE_CHECKING, Any
 
 from edgecnn.cli.flags import add_flags, read_flags
 from edgecnn_bench.config import BenchConfig
 from edgecnn_runtime.errors import EdgecnnError, UsageError
 
 if TYPE_CHECKING:
-    from rich.console import Console
-    from rich.progress import TaskID
+    from collections.abc import Iterator
+
+    from edgecnn_bench.progress import BenchProgress
 
 EXAMPLE = """\
   edgecnn bench digits.edge                                 every engine here, a table
@@ -40,6 +40,8 @@ SELECT = ("backends", "precisions", "artifacts", "threads", "batch", "seconds", 
           "select", "cache_dir")  # fmt: skip
 COMPARE = ("fail_if", "any_host", "any_model")
 REPORT = ("markdown",)
+SWITCH: dict[str, Any] = {"action": "store_true", "default": None}
+"""None where a switch was not given, as for every other flag of this command."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -57,36 +59,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_flags(parser, BenchConfig, groups=GROUPS)
     output = parser.add_argument_group("output")
     output.add_argument("--json", action="store_true", help="print JSON instead of tables")
-    output.add_argument(
-        "--out", type=Path, help="also write it to FILE.json, report.html or FILE.md"
-    )
+    about = "also write it to FILE.json, report.html or FILE.md"
+    output.add_argument("--out", type=Path, help=about)
+
     select = parser.add_argument_group("bench --select")
-    select.add_argument(
-        "--select",
-        action="store_true",
-        default=None,
-        help="measure which candidate is fastest here; load() and `edgecnn run` then use it",
-    )
-    select.add_argument(
-        "--cache-dir",
-        type=Path,
-        metavar="DIR",
-        help="where the choice is stored (default: the user's or service's state folder)",
-    )
+    about = "measure which candidate is fastest here; load() and `edgecnn run` then use it"
+    select.add_argument("--select", **SWITCH, help=about)
+    about = "where the choice is stored (default: the user's or service's state folder)"
+    select.add_argument("--cache-dir", type=Path, metavar="DIR", help=about)
+
     compare = parser.add_argument_group("bench compare")
-    compare.add_argument(
-        "--fail-if", type=_share, metavar="10%", help="exit code 3 if a row got that much slower"
-    )
-    compare.add_argument(
-        "--any-host", action="store_true", default=None, help="compare across machines"
-    )
-    compare.add_argument(
-        "--any-model", action="store_true", default=None, help="compare different models"
-    )
+    about = "exit code 3 if a row got that much slower"
+    compare.add_argument("--fail-if", type=_share, metavar="10%", help=about)
+    compare.add_argument("--any-host", **SWITCH, help="compare across machines")
+    compare.add_argument("--any-model", **SWITCH, help="compare different models")
+
     report = parser.add_argument_group("bench report")
-    report.add_argument(
-        "--markdown", action="store_true", default=None, help="Markdown instead of a page"
-    )
+    report.add_argument("--markdown", **SWITCH, help="Markdown instead of a page")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -101,7 +90,7 @@ def run(args: argparse.Namespace) -> int:
     if args.select:
         _only(args, "bench BUNDLE --select", SELECT)
         return _select(args)
-    _only(args, "bench BUNDLE", tuple(field.name for field in msgspec.structs.fields(BenchConfig)))
+    _only(args, "bench BUNDLE", BenchConfig.__struct_fields__)
     return _measure(args)
 
 
@@ -117,14 +106,9 @@ def _select(args: argparse.Namespace) -> int:
         raise UsageError("--select takes one bundle")
     _check_out(args.out, ".json")
     cache = args.cache_dir or default_cache_dir()
-    with ProgressBar(Console(emoji=False, stderr=True)) as progress:
-        selection = select(
-            args.words[0],
-            read_flags(args, BenchConfig),
-            cache,
-            command=_command(),
-            progress=progress,
-        )
+    config = read_flags(args, BenchConfig)
+    with progress_bar() as progress:
+        selection = select(args.words[0], config, cache, command=_command(), progress=progress)
     if args.json:
         print(as_json(selection), end="")
     else:
@@ -148,7 +132,7 @@ def _measure(args: argparse.Namespace) -> int:
 
     _check_out(args.out, ".json")
     config = read_flags(args, BenchConfig)
-    with ProgressBar(Console(emoji=False, stderr=True)) as progress:
+    with progress_bar() as progress:
         report = bench(args.words, config, command=_command(), progress=progress)
     if args.json:
         print(as_json(report), end="")
@@ -175,16 +159,15 @@ def _compare(args: argparse.Namespace, files: list[str]) -> int:
     if len(files) not in {1, 2}:
         raise UsageError("edgecnn bench compare BASE.json NEW.json, or one file of two bundles")
     reports = [read_report(Path(file)) for file in files]
-    if len(reports) == 1:
-        pair = compare_models(reports[0])
-        if pair is None:
-            raise UsageError(
-                f"{files[0]} holds no two bundles with a row in common: "
-                "edgecnn bench BASE.edge NEW.edge --out run.json writes one that does"
-            )
+    if len(reports) == 2:
+        comparison = compare(*reports, any_host=bool(args.any_host), any_model=bool(args.any_model))
+    elif pair := compare_models(reports[0]):
         comparison = pair
     else:
-        comparison = compare(*reports, any_host=bool(args.any_host), any_model=bool(args.any_model))
+        raise UsageError(
+            f"{files[0]} holds no two bundles with a row in common: "
+            "edgecnn bench BASE.edge NEW.edge --out run.json writes one that does"
+        )
     if args.out:
         write_json(args.out, comparison)
     if args.json:
@@ -248,33 +231,25 @@ def _command() -> str:
     return shlex.join(["edgecnn", *sys.argv[1:]])
 
 
-class ProgressBar:
-    """A ``BenchProgress``: one bar on the terminal, renamed from phase to phase."""
+@contextmanager
+def progress_bar() -> "Iterator[BenchProgress]":
+    """One bar on stderr, renamed from phase to phase."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-    def __init__(self, console: "Console") -> None:
-        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+    columns = (
+        TextColumn("{task.description:12}"), BarColumn(), TextColumn("{task.percentage:3.0f} %"),
+        TimeRemainingColumn(compact=True),
+    )  # fmt: skip
+    with Progress(*columns, console=Console(emoji=False, stderr=True), transient=True) as bar:
+        task = bar.add_task("", visible=False)
+        name = ""
 
-        self._progress = Progress(
-            TextColumn("{task.description:12}"),
-            BarColumn(),
-            TextColumn("{task.percentage:3.0f} %"),
-            TimeRemainingColumn(compact=True),
-            console=console,
-            transient=True,
-        )
-        self._tasks: dict[str, TaskID] = {}
+        def show(phase: str, done: float, total: float, /) -> None:
+            nonlocal name
+            if phase != name:
+                name = phase
+                bar.reset(task, total=total, description=phase, visible=True)
+            bar.update(task, completed=done, total=total)
 
-    def __call__(self, phase: str, done: float, total: float, /) -> None:
-        """Move the phase's bar; a new phase takes the place of the one before."""
-        if phase not in self._tasks:
-            for task in self._tasks.values():
-                self._progress.update(task, visible=False)
-            self._tasks[phase] = self._progress.add_task(phase, total=total)
-        self._progress.update(self._tasks[phase], completed=done, total=total)
-
-    def __enter__(self) -> "ProgressBar":
-        self._progress.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._progress.stop()
+        yield show

@@ -79,11 +79,7 @@ def _print(result: "ExportResult", console: "Console") -> None:
 
     from edgecnn_runtime.parity import cosine_text
 
-    table = plain_table()
-    for heading in ("artifact", "engine"):
-        table.add_column(heading, overflow="fold")  # in a narrow terminal figures stay whole
-    for heading in ("size", "cosine", "SNR", "agree"):
-        table.add_column(heading, no_wrap=True, justify="right")
+    table = plain_table("artifact", "engine", numbers=("size", "cosine", "SNR", "agree"))
     for check in result.checks:
         worst = min(check.comparison.parity.values(), key=lambda parity: parity.cosine)
         table.add_row(

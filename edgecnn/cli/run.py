@@ -20,7 +20,6 @@ from edgecnn_runtime.errors import UsageError
 
 if TYPE_CHECKING:
     from edgecnn_runtime.camera import CameraGroup, CameraJob
-    from edgecnn_runtime.model import Model
     from edgecnn_runtime.preprocess import Roi
     from edgecnn_runtime.sinks import FrameSink, SinkKind, StreamInfo
     from edgecnn_runtime.source import Source
@@ -53,66 +52,37 @@ class OutputFile(NamedTuple):
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the flags of ``edgecnn run``."""
     parser.add_argument("model", metavar="MODEL", help="a bundle (NAME.edge)")
-    parser.add_argument(
-        "sources",
-        metavar="SOURCE",
-        nargs="+",
-        help="camera (0, /dev/video0, csi://0), rtsp://…, http://…, video, picture, "
-        "folder of pictures, or gst:PIPELINE",
+    about = (
+        "camera (0, /dev/video0, csi://0), rtsp://…, http://…, video, picture, "
+        "folder of pictures, or gst:PIPELINE"
     )
+    parser.add_argument("sources", metavar="SOURCE", nargs="+", help=about)
     _add_outputs(parser.add_argument_group("output files"))
-    look = parser.add_argument_group("the frames")
-    look.add_argument(
-        "--roi", metavar="X,Y,W,H", help="use only this part of each frame; in pixels"
-    )
-    look.add_argument(
-        "--rotate", metavar="DEGREES", type=int, default=0, help="90, 180 or 270, clockwise"
-    )
-    look.add_argument("--flip", metavar="h|v|hv", default="", help="mirror, after rotating")
-    stream = parser.add_argument_group("the sources")
-    stream.add_argument(
-        "--transport", metavar="tcp|udp", default="tcp", help="of RTSP streams (default: tcp)"
-    )
-    stream.add_argument(
-        "--timeout",
-        metavar="SECONDS",
-        type=float,
-        help="how long to wait for a source (default: 5 to connect, then 10 without a frame)",
-    )
-    stream.add_argument(
-        "--realtime", action="store_true", help="play files at their own pace, dropping frames"
-    )
-    stream.add_argument("--loop", action="store_true", help="play videos again and again")
-    stream.add_argument(
-        "--max-frames", metavar="N", type=int, help="stop each source after N frames"
-    )
-    stream.add_argument(
-        "--max-age",
-        metavar="SECONDS",
-        type=float,
-        default=0.5,
-        help="drop a live frame that is older when the engine is free for it (default: 0.5)",
-    )
-    engine = parser.add_argument_group("the engine")
-    engine.add_argument(
-        "--backend", metavar="NAME", default="", help="use this engine, not the chosen one"
-    )
-    engine.add_argument(
-        "--threads", metavar="N", type=int, default=0, help="engine threads (default: every core)"
-    )
-    engine.add_argument(
-        "--batch",
-        metavar="N",
-        type=int,
-        default=1,
-        help="frames of several sources per run of the engine, where that measures faster here",
-    )
-    engine.add_argument(
-        "--cache-dir",
-        metavar="DIR",
-        type=Path,
-        help="where `bench --select` stored its choice (default: the state folder)",
-    )
+
+    flag = parser.add_argument_group("the frames").add_argument
+    flag("--roi", metavar="X,Y,W,H", help="use only this part of each frame; in pixels")
+    flag("--rotate", metavar="DEGREES", type=int, default=0, help="90, 180 or 270, clockwise")
+    flag("--flip", metavar="h|v|hv", default="", help="mirror, after rotating")
+
+    flag = parser.add_argument_group("the sources").add_argument
+    flag("--transport", metavar="tcp|udp", default="tcp", help="of RTSP streams (default: tcp)")
+    about = "how long to wait for a source (default: 5 to connect, then 10 without a frame)"
+    flag("--timeout", metavar="SECONDS", type=float, help=about)
+    about = "play files at their own pace, dropping frames"
+    flag("--realtime", action="store_true", help=about)
+    flag("--loop", action="store_true", help="play videos again and again")
+    flag("--max-frames", metavar="N", type=int, help="stop each source after N frames")
+    about = "drop a live frame that is older when the engine is free for it (default: 0.5)"
+    flag("--max-age", metavar="SECONDS", type=float, default=0.5, help=about)
+
+    flag = parser.add_argument_group("the engine").add_argument
+    flag("--backend", metavar="NAME", default="", help="use this engine, not the chosen one")
+    about = "engine threads (default: every core)"
+    flag("--threads", metavar="N", type=int, default=0, help=about)
+    about = "frames of several sources per run of the engine, where that measures faster here"
+    flag("--batch", metavar="N", type=int, default=1, help=about)
+    about = "where `bench --select` stored its choice (default: the state folder)"
+    flag("--cache-dir", metavar="DIR", type=Path, help=about)
     parser.add_argument("--json", action="store_true", help="print the summary as JSON")
     parser.add_argument("--quiet", action="store_true", help="print no progress")
 
@@ -135,6 +105,7 @@ def _add_outputs(group: "argparse._ArgumentGroup") -> None:
 def run(args: argparse.Namespace) -> int:
     """Run until the sources end or Ctrl-C; 0 then, or the code of what went wrong first."""
     from edgecnn_runtime.camera import CameraGroup
+    from edgecnn_runtime.model import load
     from edgecnn_runtime.pipeline import Pipeline
     from edgecnn_runtime.scheduler import Scheduler
     from edgecnn_runtime.sinks import StreamInfo
@@ -142,23 +113,26 @@ def run(args: argparse.Namespace) -> int:
     roi = parse_roi(args.roi) if args.roi else None
     _check(args)
     common, own = _outputs(args)
+    options = {"backend": args.backend, "threads": args.threads, "cache_dir": args.cache_dir}
+    open_model = partial(load, args.model, **options)
     with ExitStack() as stack:
-        models = [stack.enter_context(_load(args, size)) for size in sorted({1, args.batch})]
+        models = [stack.enter_context(open_model(batch=size)) for size in sorted({1, args.batch})]
         model = models[0]
         stream = StreamInfo(labels=model.spec.labels, roi=roi)
         shared = [kind.open(path, stream) for kind, path in common]
         for sink in shared:
             stack.callback(sink.close)
-        jobs = [
-            _job(args, spec, files, stream) for spec, files in zip(args.sources, own, strict=True)
-        ]
+        pairs = zip(args.sources, own, strict=True)
+        jobs = [_job(args, spec, files, stream) for spec, files in pairs]
         scheduler = Scheduler(*(Pipeline(each, roi=roi) for each in models))
-        group = CameraGroup(
-            scheduler, jobs, shared, max_frames=args.max_frames, max_age=args.max_age
-        )
+        limits = {"max_frames": args.max_frames, "max_age": args.max_age}
+        group = CameraGroup(scheduler, jobs, shared, **limits)
         _wait(group, quiet=args.quiet or args.json)
         choice, run_seconds = model.choice.candidate, scheduler.run_seconds
-    written = [_written(job, files) for job, files in zip(jobs, own, strict=True)]
+    written = [
+        [file for file in files if job.stats.snapshot().frames and file.path.exists()]
+        for job, files in zip(jobs, own, strict=True)
+    ]
     errors = [job.error for job in jobs if job.error is not None]
     code = errors[0].exit_code if errors else 0
     if args.json:
@@ -182,18 +156,6 @@ def run(args: argparse.Namespace) -> int:
         for error in errors:
             print(f"edgecnn run: {error}", file=sys.stderr)
     return code
-
-
-def _load(args: argparse.Namespace, batch: int) -> "Model":
-    from edgecnn_runtime.model import load
-
-    return load(
-        args.model,
-        backend=args.backend,
-        threads=args.threads,
-        batch=batch,
-        cache_dir=args.cache_dir,
-    )
 
 
 def parse_roi(text: str) -> "Roi":
@@ -254,22 +216,16 @@ def _job(
     from edgecnn_runtime.camera import CameraJob
     from edgecnn_runtime.source import open_source, redact
 
-    timeouts = {"open_timeout": args.timeout, "read_timeout": args.timeout} if args.timeout else {}
-    open_camera: Callable[[], Source] = partial(
-        open_source,
-        spec,
-        rotate=args.rotate,
-        flip=args.flip,
-        transport=args.transport,
-        realtime=args.realtime,
-        loop=args.loop,
-        **timeouts,
-    )
+    options = {
+        name: getattr(args, name) for name in ("rotate", "flip", "transport", "realtime", "loop")
+    }
+    if args.timeout:
+        options |= {"open_timeout": args.timeout, "read_timeout": args.timeout}
 
     def open_sinks(source: "Source") -> "list[FrameSink]":
         return [kind.open(path, replace(stream, fps=source.fps)) for kind, path in files]
 
-    return CameraJob(redact(spec), open_camera, open_sinks)
+    return CameraJob(redact(spec), partial(open_source, spec, **options), open_sinks)
 
 
 def _wait(group: "CameraGroup", *, quiet: bool) -> None:
@@ -330,11 +286,6 @@ def _files(outputs: Iterable[OutputFile], *, shared: bool) -> dict[str, str | No
     return dict.fromkeys(keys) | {kind.summary_key: str(path) for kind, path in outputs}
 
 
-def _written(job: "CameraJob", files: Sequence[OutputFile]) -> list[OutputFile]:
-    """The files that a source alone has written."""
-    return [file for file in files if job.stats.snapshot().frames and file.path.exists()]
-
-
 def _print(model: str, jobs: "Sequence[CameraJob]", files: Sequence[OutputFile]) -> None:
     from rich.console import Console
 
@@ -344,11 +295,9 @@ def _print(model: str, jobs: "Sequence[CameraJob]", files: Sequence[OutputFile])
     console = Console(emoji=False, highlight=False)
     console.print(model, markup=False)
     live = any(stats.age or stats.dropped for _, stats in rows)
-    table = plain_table()
-    table.add_column("source", overflow="fold")
-    headings = ["frames", "found", "fps", "result p50 / p95"]
-    for heading in headings + (["wait", "age", "dropped"] if live else []):
-        table.add_column(heading, justify="right", no_wrap=True)
+    headings = ("frames", "found", "fps", "result p50 / p95")
+    live_headings = ("wait", "age", "dropped") if live else ()
+    table = plain_table("source", numbers=(*headings, *live_headings))
     for name, stats in rows:
         cells = [f"{stats.frames:,}", f"{stats.results:,}", f"{stats.fps:.1f}"]
         cells.append(f"{1000 * stats.latency[0]:.1f} / {1000 * stats.latency[1]:.1f} ms")

@@ -44,7 +44,8 @@ def run(args: argparse.Namespace) -> int:
     from edgecnn.train.trainer import train
 
     config = read_flags(args, TrainConfig)
-    with Display(Console(emoji=False, stderr=True)) as display:
+    display = Display(Console(emoji=False, stderr=True))
+    with display.bar:
         result = train(config, display)
     if args.json:
         import json
@@ -56,13 +57,17 @@ def run(args: argparse.Namespace) -> int:
 
 
 class Display:
-    """A training's ``TrainCallbacks``: a progress bar, and one line per epoch above it."""
+    """A training's ``TrainCallbacks``: a progress bar, and one line per epoch above it.
+
+    Attributes:
+        bar: The progress bar, a context manager that draws it.
+    """
 
     def __init__(self, console: "Console") -> None:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
         self._console = console
-        self._bar = Progress(
+        self.bar = Progress(
             "{task.description}",
             BarColumn(),
             MofNCompleteColumn(),
@@ -71,28 +76,16 @@ class Display:
             console=console,
             transient=True,
         )
-        self._task = self._bar.add_task("reading", total=None, note="")
-
-    def __enter__(self) -> "Display":
-        self._bar.start()
-        return self
-
-    def __exit__(self, *problem: object) -> None:
-        self._bar.stop()
+        self._task = self.bar.add_task("reading", total=None, note="")
 
     def reading(self, done: int, total: int) -> None:
         """Show how many picture files are read."""
-        self._bar.update(self._task, completed=done, total=total, description="reading")
+        self.bar.update(self._task, completed=done, total=total, description="reading")
 
     def step(self, epoch: int, done: int, total: int, loss: float) -> None:
         """Show how far an epoch is."""
-        self._bar.update(
-            self._task,
-            completed=done,
-            total=total,
-            description=f"epoch {epoch}",
-            note=f"loss {loss:.4f}",
-        )
+        name, note = f"epoch {epoch}", f"loss {loss:.4f}"
+        self.bar.update(self._task, completed=done, total=total, description=name, note=note)
 
     def epoch(self, epoch: "Epoch") -> None:
         """Print the line of an epoch."""
@@ -140,10 +133,8 @@ def _list(names: tuple[str, ...]) -> str:
 
 def _scores(result: "TrainResult") -> "Table":
     metrics = result.metrics
-    table = plain_table(title="\non the test pictures")
-    table.add_column("class")
-    for heading in ("precision", "recall", "F1", "pictures"):
-        table.add_column(heading, justify="right")
+    headings = ("precision", "recall", "F1", "pictures")
+    table = plain_table("class", numbers=headings, title="\non the test pictures")
     rows = zip(result.data.labels, metrics.precision, metrics.recall, metrics.f1, strict=True)
     for (label, *values), count in zip(rows, metrics.confusion.sum(axis=1), strict=True):
         table.add_row(escape_markup(label), *(f"{value:.2%}" for value in values), f"{count:,}")
@@ -155,10 +146,7 @@ def _scores(result: "TrainResult") -> "Table":
 
 def _confusion(result: "TrainResult") -> "Table":
     labels = [escape_markup(label) for label in result.data.labels]
-    table = plain_table(title="\nconfusion: rows are the truth")
-    table.add_column("")
-    for label in labels:
-        table.add_column(label, justify="right")
+    table = plain_table("", numbers=labels, title="\nconfusion: rows are the truth")
     for row, (label, counts) in enumerate(zip(labels, result.metrics.confusion, strict=True)):
         cells = [
             f"[green]{count}[/]" if row == column else f"[red]{count}[/]" if count else "[dim]·[/]"

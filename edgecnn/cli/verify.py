@@ -31,27 +31,19 @@ The exit code is 3 if an engine does not reproduce the model, or if the transfor
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the flags of ``edgecnn verify``."""
-    parser.add_argument("bundle", metavar="BUNDLE", help="a folder that `edgecnn export` wrote")
-    parser.add_argument("--images", metavar="DIR", help="pictures to compare the engines on")
-    parser.add_argument(
-        "--count", type=int, default=64, metavar="N", help="pictures of DIR at most (default: 64)"
-    )
-    parser.add_argument("--backend", default="", metavar="NAME", help="verify this engine only")
-    parser.add_argument(
-        "--precision", default="", help="f32, bf16 … or all (default: each engine's most exact one)"
-    )
-    parser.add_argument(
-        "--transform",
-        metavar="PKG.MOD:NAME",
-        help="compare the bundle with this training transform (picture's path → tensor)",
-    )
-    parser.add_argument(
-        "--max-drift",
-        type=float,
-        metavar="LEVELS",
-        help="gray levels by which the transform may differ in the median picture (default: 6)",
-    )
-    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    flag = parser.add_argument
+    flag("bundle", metavar="BUNDLE", help="a folder that `edgecnn export` wrote")
+    flag("--images", metavar="DIR", help="pictures to compare the engines on")
+    about = "pictures of DIR at most (default: 64)"
+    flag("--count", type=int, default=64, metavar="N", help=about)
+    flag("--backend", default="", metavar="NAME", help="verify this engine only")
+    about = "f32, bf16 … or all (default: each engine's most exact one)"
+    flag("--precision", default="", help=about)
+    about = "compare the bundle with this training transform (picture's path → tensor)"
+    flag("--transform", metavar="PKG.MOD:NAME", help=about)
+    about = "gray levels by which the transform may differ in the median picture (default: 6)"
+    flag("--max-drift", type=float, metavar="LEVELS", help=about)
+    flag("--json", action="store_true", help="print JSON instead of a table")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -107,12 +99,9 @@ def _print(verdicts: "list[BackendCheck]", pictures: int) -> None:
     from rich.console import Console
 
     console = Console(emoji=False)
-    table = plain_table()
-    for heading in ("", "artifact", "engine"):
-        table.add_column(heading, no_wrap=True)
     compared = (f"{pictures} more", "agree") if pictures else ()
-    for heading in ("golden dB", "needs", "agree", *compared):
-        table.add_column(heading, no_wrap=True, justify="right")
+    headings = ("golden dB", "needs", "agree", *compared)
+    table = plain_table("", "artifact", "engine", numbers=headings)
     for verdict in verdicts:
         mark = "[green]✓[/]" if verdict.passed else "[red]✗[/]"
         cells = [*_golden(verdict), *(_compared(verdict) if pictures else [])]
@@ -120,13 +109,9 @@ def _print(verdicts: "list[BackendCheck]", pictures: int) -> None:
     console.print(table)
     for verdict in verdicts:
         if verdict.problem:
-            where = f"{verdict.artifact} on {verdict.engine}"
-            console.print(
-                f"[red]FAILED[/] {escape_markup(where)}: {escape_markup(verdict.problem)}",
-                highlight=False,
-            )
-    failed = sum(not verdict.passed for verdict in verdicts)
-    if not failed:
+            words = f"{verdict.artifact} on {verdict.engine}: {verdict.problem}"
+            console.print(f"[red]FAILED[/] {escape_markup(words)}", highlight=False)
+    if all(verdict.passed for verdict in verdicts):
         console.print(f"verified: {len(verdicts)} of {len(verdicts)} reproduce the model here")
 
 
@@ -137,10 +122,8 @@ def _print_untried(bundle: "Bundle", verdicts: "list[BackendCheck]") -> None:
     tried = {verdict.artifact for verdict in verdicts}
     files = [a.file for a in bundle.manifest.artifacts if a.file not in tried]
     if files:
-        console = Console(emoji=False)
-        console.print(
-            f"not tried: {escape_markup(', '.join(files))}, for engines that are not here"
-        )
+        words = f"not tried: {escape_markup(', '.join(files))}, for engines that are not here"
+        Console(emoji=False).print(words)
 
 
 def _golden(verdict: "BackendCheck") -> list[str]:
@@ -148,11 +131,7 @@ def _golden(verdict: "BackendCheck") -> list[str]:
     if test is None:
         return ["", "", ""]
     name = min(test.required_db, key=lambda name: test.snr_db[name] - test.required_db[name])
-    return [
-        f"{test.snr_db[name]:.1f}",
-        f"{test.required_db[name]:.1f}",
-        f"{test.agreement:.0%}",
-    ]
+    return [f"{test.snr_db[name]:.1f}", f"{test.required_db[name]:.1f}", f"{test.agreement:.0%}"]
 
 
 def _compared(verdict: "BackendCheck") -> list[str]:

@@ -76,25 +76,16 @@ def print_drift(drift: "Drift") -> None:
 
 
 def _print_table(drift: "Drift", console: "Console") -> None:
-
     measured = [picture for picture in drift.pictures if not picture.problem]
     worst = sorted(measured, key=lambda picture: picture.mean)[-SHOWN:]
-    table = plain_table()
-    table.add_column("picture", overflow="ellipsis", no_wrap=True)
-    for heading in ("size", "mean drift", "largest", "same result"):
-        table.add_column(heading, justify="right", no_wrap=True)
+    table = plain_table("picture", numbers=("size", "mean drift", "largest", "same result"))
     for picture in measured:
         if picture not in worst:
             continue
-        result = {None: "", True: "yes", False: "[red]no[/]"}[picture.same]
-        table.add_row(
-            escape_markup(picture.name),
-            f"{picture.width}x{picture.height}",
-            f"{picture.mean:.1f}",
-            f"{picture.most:.0f}",
-            result,
-            style="" if picture.ordinary else "dim",
-        )
+        cells = [f"{picture.width}x{picture.height}", f"{picture.mean:.1f}", f"{picture.most:.0f}"]
+        cells.append({None: "", True: "yes", False: "[red]no[/]"}[picture.same])
+        style = "" if picture.ordinary else "dim"
+        table.add_row(escape_markup(picture.name), *cells, style=style)
     if measured:
         console.print(table)
     if len(measured) > len(worst):

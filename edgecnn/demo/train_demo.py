@@ -57,7 +57,8 @@ def main() -> None:
         labels=LABELS,
     )
     console = Console()
-    with Display(Console(stderr=True)) as display:
+    display = Display(Console(stderr=True))
+    with display.bar:
         result = train_in_memory(data, config, display)
     show(result, console)
     accuracy = evaluate(result.model, result.recipe, mnist.test)[1]
@@ -102,9 +103,8 @@ def _half_inverted(pictures: TrainingImages) -> TrainingImages:
 
 
 def _concatenate(a: TrainingImages, b: TrainingImages) -> TrainingImages:
-    return TrainingImages(
-        np.concatenate([a.pixels, b.pixels]), np.concatenate([a.targets, b.targets])
-    )
+    pixels = np.concatenate([a.pixels, b.pixels])
+    return TrainingImages(pixels, np.concatenate([a.targets, b.targets]))
 
 
 if __name__ == "__main__":
