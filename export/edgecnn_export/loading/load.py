@@ -120,7 +120,7 @@ def _load_state_dict(path: Path, config: ExportConfig, kind: Kind, content: obje
     if not config.arch:
         raise UsageError(
             f"{path} holds weights only ({len(state)} tensors, the first is {next(iter(state))}): "
-            "say which network they belong to with --arch package.module:factory, "
+            "name the network they belong to with --arch package.module:factory, "
             "e.g. --arch timm.models:resnet18"
         )
     module = build_architecture(config.arch, config.arch_args)

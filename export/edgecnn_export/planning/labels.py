@@ -67,7 +67,7 @@ def class_names(
 
 
 def _class_count(decode: Decode, outputs: Outputs) -> int | None:
-    """How many classes the outputs tell apart; None where the head does not say."""
+    """How many classes the outputs have; None where the head does not show it."""
     if isinstance(decode, Classify):
         columns = outputs.shapes[decode.output][1]
         return columns if columns > 1 else 2

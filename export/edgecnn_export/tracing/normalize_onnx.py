@@ -89,7 +89,7 @@ def _name_input(graph: ir.Graph, channels: int) -> tuple[int, ...]:
 
 def _check_fixed_sizes(graph: ir.Graph, declared: Sequence[int], size: tuple[int, int]) -> None:
     """Refuse another size than the graph's own where it would scale to sizes written into it."""
-    if all(own in {0, wanted} for own, wanted in zip(declared[2:], size, strict=True)):
+    if all(own in {0, side} for own, side in zip(declared[2:], size, strict=True)):
         return
     for node in graph:
         sizes = node.inputs[3] if node.op_type == "Resize" and len(node.inputs) > 3 else None

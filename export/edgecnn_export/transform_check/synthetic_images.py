@@ -46,14 +46,12 @@ class Picture:
         path: The file.
         pixels: uint8[H,W,3] BGR.
         ordinary: Whether it counts; degenerate sizes do not.
-        given: Whether it is the user's.
     """
 
     name: str
     path: Path
     pixels: Pixels
     ordinary: bool = True
-    given: bool = False
 
 
 def synthetic_test_images(folder: Path, width: int, height: int, seed: int = 11) -> list[Picture]:
@@ -79,7 +77,7 @@ def user_test_images(folder: str, files: list[Path], count: int) -> list[Picture
         # as most transforms read a file: without turning it by what its EXIF says
         pixels = read_picture(path, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
         if pixels is not None:
-            pictures.append(Picture(relative_name(folder, path), path, pixels, given=True))
+            pictures.append(Picture(relative_name(folder, path), path, pixels))
     if not pictures:
         raise UsageError(f"--images {folder}: none of its files is a readable picture")
     return pictures
