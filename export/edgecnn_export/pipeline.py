@@ -15,6 +15,7 @@ from edgecnn_export.graph.fuse_float import fuse_float
 from edgecnn_export.graph.optimize import optimize
 from edgecnn_export.loading.load import load_model
 from edgecnn_export.loading.loaded import LoadedModel, input_channels, input_shape
+from edgecnn_export.loading.size import Size, network_size
 from edgecnn_export.planning.graph_info import inspect_graph
 from edgecnn_export.planning.provenance import provenance
 from edgecnn_export.planning.resolve import check_early, resolve
@@ -23,7 +24,6 @@ from edgecnn_export.planning.settings import (
     read_settings,
     with_checkpoint_defaults,
 )
-from edgecnn_export.planning.size import Size, network_size
 from edgecnn_export.progress import NullProgress, Progress, Timed
 from edgecnn_export.quantization.step import Int8, check_int8, quantize_step
 from edgecnn_export.report import make_report
@@ -139,13 +139,7 @@ def plan(
 ) -> PlannedModel:
     """Trace the model, and find out what it takes and gives."""
     with timed.step("trace"):
-        traced = trace(
-            loaded,
-            height=size.height,
-            width=size.width,
-            channels=size.channels,
-            opset=settings.config.opset or OPSET,
-        )
+        traced = trace(loaded, size, settings.config.opset or OPSET)
         reference = make_reference(loaded, traced)
         graph = inspect_graph(traced, settings.config, reference.run, size)
         plan = resolve(settings, size, graph)

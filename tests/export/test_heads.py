@@ -7,10 +7,10 @@ import pytest
 from onnx import TensorProto, helper
 
 from edgecnn_export.config import ExportConfig
+from edgecnn_export.loading.size import Size, network_size
 from edgecnn_export.planning.graph_info import GraphInfo, final_activations
 from edgecnn_export.planning.resolve import Plan, check_early, resolve
 from edgecnn_export.planning.settings import ExportSettings
-from edgecnn_export.planning.size import Size, network_size
 from edgecnn_runtime.bundle.manifest import (
     AnchorFree,
     Classify,

@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 
 from edgecnn_export.config import ExportConfig
-from edgecnn_export.planning.size import Size
+from edgecnn_export.loading.size import Size
 from edgecnn_export.tracing.batch import batch_axes
 from edgecnn_runtime.bundle.manifest import Output
 from edgecnn_runtime.errors import UsageError
@@ -117,8 +117,8 @@ def outputs_of(
         for name, dims in declared.items()
     }
     if any(not declared[name] or shape.count(None) > 1 for name, shape in shapes.items()):
-        planes = (1, size.channels, size.height, size.width)
-        values = run(np.random.default_rng(0).standard_normal(planes, np.float32))
+        planes = np.random.default_rng(0).standard_normal((1, *size.chw), np.float32)
+        values = run(planes)
         shapes = {name: (*v.shape[1:][: axes[name]], None, *v.shape[1:][axes[name] :])
                   for name, v in values.items()}  # fmt: skip
     return tuple(Output(name=name, dtype="float32", shape=shape) for name, shape in shapes.items())

@@ -11,11 +11,11 @@ import msgspec
 
 from edgecnn_export import heads
 from edgecnn_export.config import ExportConfig
+from edgecnn_export.loading.size import Size
 from edgecnn_export.planning.graph_info import GraphInfo
 from edgecnn_export.planning.labels import class_names, read_labels
 from edgecnn_export.planning.normalization import normalization
 from edgecnn_export.planning.settings import ExportSettings
-from edgecnn_export.planning.size import Size
 from edgecnn_runtime.bundle.manifest import (
     Color,
     Input,

@@ -29,14 +29,13 @@ from edgecnn_export.quantization.warnings import (
     outcome_warnings,
     unreadable_file_warnings,
 )
-from edgecnn_export.verification.images import evenly_spaced, list_pictures, relative_name
+from edgecnn_export.verification.images import list_pictures, readable_pictures
 from edgecnn_export.verification.verify import Verifier
 from edgecnn_runtime.bundle.bundle import sha256_file
 from edgecnn_runtime.bundle.manifest import Artifact, Input, Provenance
 from edgecnn_runtime.device.cache import default_cache_dir
 from edgecnn_runtime.errors import UsageError
 from edgecnn_runtime.evaluation.dataset import LabeledSet, SourceLocation
-from edgecnn_runtime.image_file import read_picture
 from edgecnn_runtime.preprocess import Preprocessor, prepare
 from edgecnn_runtime.tasks import task_of
 from edgecnn_runtime.types import Pixels
@@ -239,23 +238,13 @@ def read_calibration(folder: str, spec: Input, limit: int = LIMIT) -> Calibratio
         UsageError: None can be read.
     """
     files = list_pictures(folder, "--calib")
-    chosen = evenly_spaced(files, limit)
-    spare = sorted(set(files).difference(chosen))
-    pixels = np.empty((len(chosen), spec.height, spec.width, 3), np.uint8)
+    pixels = np.empty((min(limit, len(files)), spec.height, spec.width, 3), np.uint8)
     preprocessor = Preprocessor(spec, pixels)
     names: list[str] = []
     skipped: list[str] = []
-    for file in [*chosen, *spare]:
-        if len(names) == limit:
-            break
-        frame = read_picture(file)
-        if frame is None:
-            skipped.append(relative_name(folder, file))
-            continue
+    for name, frame in readable_pictures(folder, files, limit, "--calib", skipped):
         preprocessor.load_frame(frame, len(names))
-        names.append(relative_name(folder, file))
-    if not names:
-        raise UsageError(f"--calib {folder}: none of {len(skipped)} files is a readable picture")
+        names.append(name)
     return CalibrationSet(pixels[: len(names)], tuple(names), tuple(skipped))
 
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
+from edgecnn_export.loading.size import Size
 from edgecnn_export.tracing import export_errors
 from edgecnn_export.tracing.decomposition import restore_decomposition, skip_decomposition
 from edgecnn_export.tracing.naming import BATCH, INPUT, name_by_module
@@ -16,7 +17,7 @@ from edgecnn_export.tracing.output_tree import output_names, tensor_leaves
 from edgecnn_export.tracing.silence import silence
 
 
-def capture(module: nn.Module, *, height: int, width: int, channels: int, opset: int) -> ir.Model:
+def capture(module: nn.Module, size: Size, opset: int) -> ir.Model:
     """Trace an evaluation-mode module on the CPU.
 
     Returns:
@@ -29,11 +30,11 @@ def capture(module: nn.Module, *, height: int, width: int, channels: int, opset:
             that cannot be traced, or an operator that ONNX cannot express.
     """
     with silence(), torch.no_grad():
-        samples = _sample_outputs(module, (channels, height, width))
+        samples = _sample_outputs(module, size.chw)
         names = output_names(samples[0])
         flat = module if isinstance(samples[0], Tensor) else _Flat(module).eval()
         try:
-            program = _program(flat, (channels, height, width), _batch_axes(samples) is not None)
+            program = _program(flat, size.chw, _batch_axes(samples) is not None)
         except Exception as error:
             raise export_errors.trace_error(module, error) from error
         skip_decomposition(program)
@@ -45,7 +46,7 @@ def capture(module: nn.Module, *, height: int, width: int, channels: int, opset:
 
 
 def capture_program(
-    program: ExportedProgram, module: nn.Module, sample: Tensor, *, opset: int
+    program: ExportedProgram, module: nn.Module, sample: Tensor, opset: int
 ) -> ir.Model:
     """Convert an exported program; its sizes and its batch stay what they are.
 
@@ -66,12 +67,10 @@ def capture_program(
         return _decomposed(program, names, opset)
 
 
-def capture_script(
-    module: torch.jit.ScriptModule, *, height: int, width: int, channels: int, opset: int
-) -> ir.Model:
+def capture_script(module: torch.jit.ScriptModule, size: Size, opset: int) -> ir.Model:
     """Convert a TorchScript module, as ``capture`` does; a free batch is not proven to work."""
     with silence(), torch.no_grad():
-        samples = _sample_outputs(module, (channels, height, width))
+        samples = _sample_outputs(module, size.chw)
         names = output_names(samples[0])
         axes = _batch_axes(samples)
         dynamic = {name: {axis: BATCH} for name, axis in zip(names, axes or (), strict=False)}
@@ -79,7 +78,7 @@ def capture_script(
         try:
             torch.onnx.export(
                 module,
-                (torch.zeros(2 if axes else 1, channels, height, width),),
+                (torch.zeros(2 if axes else 1, *size.chw),),
                 buffer,  # type: ignore[arg-type]
                 input_names=[INPUT],
                 output_names=names,

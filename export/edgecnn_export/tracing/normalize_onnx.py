@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from onnx import version_converter
 from onnx_ir.passes import common
 
+from edgecnn_export.loading.size import Size
 from edgecnn_export.tracing.naming import BATCH, INPUT, rename
 from edgecnn_export.tracing.strip_nms import strip_nms
 from edgecnn_runtime.backends.ort_session import FATAL, open_session
@@ -23,9 +24,7 @@ TOLERANCE = 1e-3
 Planes = NDArray[np.float32]
 
 
-def normalize_onnx(
-    model: ir.Model, *, height: int, width: int, channels: int, opset: int
-) -> ir.Model:
+def normalize_onnx(model: ir.Model, size: Size, opset: int) -> ir.Model:
     """A copy with one input ``input`` float32[batch,channels,height,width].
 
     Batch is dynamic where two images at once give what each gives alone, else the one size the
@@ -34,9 +33,7 @@ def normalize_onnx(
 
     Args:
         model: One float input N,C,H,W; not changed.
-        height: The size asked for.
-        width: The size asked for.
-        channels: Of the image.
+        size: What the network shall take.
         opset: The newest operator set allowed.
 
     Raises:
@@ -46,20 +43,19 @@ def normalize_onnx(
     model = model.clone()
     common.RemoveInitializersFromInputsPass()(model)
     common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
-    declared = _name_input(model.graph, channels)
-    _check_fixed_sizes(model.graph, declared, (height, width))
+    declared = _name_input(model.graph, size.channels)
+    _check_fixed_sizes(model.graph, declared, size)
     strip_nms(model)
-    size = (channels, height, width)
     expected = _run_at(model, size, declared)
     converted = _at_opset(model, expected, opset)
     batch = len(expected.planes)
     if batch == 1:
-        for free in _batched(converted, (BATCH, *size)):
+        for free in _batched(converted, (BATCH, *size.chw)):
             shapes = _shapes_in_batches(free, size)
             if shapes is not None:
                 return _with_output_shapes(free, shapes)
     shapes = [tuple(output.shape) for output in expected.outputs]
-    return _with_output_shapes(_sized(converted, (batch, *size)), shapes)
+    return _with_output_shapes(_sized(converted, (batch, *size.chw)), shapes)
 
 
 def _name_input(graph: ir.Graph, channels: int) -> tuple[int, ...]:
@@ -87,17 +83,17 @@ def _name_input(graph: ir.Graph, channels: int) -> tuple[int, ...]:
     return sizes
 
 
-def _check_fixed_sizes(graph: ir.Graph, declared: Sequence[int], size: tuple[int, int]) -> None:
+def _check_fixed_sizes(graph: ir.Graph, declared: Sequence[int], size: Size) -> None:
     """Refuse another size than the graph's own where it would scale to sizes written into it."""
-    if all(own in {0, side} for own, side in zip(declared[2:], size, strict=True)):
+    if declared[2] in {0, size.height} and declared[3] in {0, size.width}:
         return
     for node in graph:
         sizes = node.inputs[3] if node.op_type == "Resize" and len(node.inputs) > 3 else None
         if sizes is not None and sizes.is_initializer():
             raise UnsupportedModelError(
-                f"the graph scales to a fixed size inside (node {node.name}), so it cannot take "
-                f"{size[1]}x{size[0]}: use its own, --input {declared[3]}x{declared[2]}, or export "
-                "it again at that size"
+                f"the graph scales to a fixed size inside (node {node.name or sizes.name}), so it "
+                f"cannot take {size.width}x{size.height}: use its own, --input "
+                f"{declared[3]}x{declared[2]}, or export it again at that size"
             )
 
 
@@ -117,11 +113,11 @@ class _Expected:
         return all(_close(a, b) for a, b in zip(outputs, self.outputs, strict=True))
 
 
-def _images(count: int, size: Sequence[int]) -> Planes:
-    return np.random.default_rng(count).uniform(-1, 1, (count, *size)).astype(np.float32)
+def _images(count: int, size: Size) -> Planes:
+    return np.random.default_rng(count).uniform(-1, 1, (count, *size.chw)).astype(np.float32)
 
 
-def _run_at(model: ir.Model, size: Sequence[int], declared: Sequence[int]) -> _Expected:
+def _run_at(model: ir.Model, size: Size, declared: Sequence[int]) -> _Expected:
     """What the graph gives at this size: for one image, else for its own batch."""
     first: Exception | None = None
     for batch in dict.fromkeys((1, declared[0] or 1)):
@@ -179,7 +175,7 @@ def _batched(model: ir.Model, shape: Sequence[int | str]) -> Iterator[ir.Model]:
     yield _sized(freed, shape)
 
 
-def _shapes_in_batches(model: ir.Model, size: Sequence[int]) -> list[tuple[int | str, ...]] | None:
+def _shapes_in_batches(model: ir.Model, size: Size) -> list[tuple[int | str, ...]] | None:
     """Output shapes, where two images at once give what each gives alone; else None."""
     planes = _images(2, size)
     try:
@@ -221,17 +217,14 @@ def _run(model: ir.Model, planes: Planes) -> list[NDArray[Any]]:
     return list(session.run(None, {INPUT: planes}))
 
 
-def _size_error(
-    declared: Sequence[int], size: Sequence[int], error: Exception
-) -> UnsupportedModelError:
-    _, height, width = size
+def _size_error(declared: Sequence[int], size: Size, error: Exception) -> UnsupportedModelError:
     reason = " ".join(str(error).split())[:300]
     advice = (
         f"its own size is {declared[3]}x{declared[2]}: --input {declared[3]}x{declared[2]}, or "
-        f"export it again at {width}x{height}"
+        f"export it again at {size.width}x{size.height}"
         if declared[2] and declared[3]
         else "try a multiple of 32 in both directions"
     )
     return UnsupportedModelError(
-        f"the graph does not run at {width}x{height}; {advice} (ONNX Runtime: {reason})"
+        f"the graph does not run at {size.width}x{size.height}; {advice} (ONNX Runtime: {reason})"
     )

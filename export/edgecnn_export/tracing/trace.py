@@ -5,6 +5,7 @@ import onnx_ir as ir
 import torch
 
 from edgecnn_export.loading.loaded import LoadedModel, input_shape
+from edgecnn_export.loading.size import Size
 from edgecnn_export.tracing.capture import capture, capture_program, capture_script
 from edgecnn_export.tracing.cleanup import clean
 from edgecnn_export.tracing.naming import name_batch
@@ -14,9 +15,7 @@ IR_VERSION = 10
 """What ONNX Runtime 1.23 (JetPack 6.1) still reads."""
 
 
-def trace(
-    loaded: LoadedModel, *, height: int, width: int, channels: int, opset: int
-) -> onnx.ModelProto:
+def trace(loaded: LoadedModel, size: Size, opset: int) -> onnx.ModelProto:
     """The model as a float graph, float32[batch,channels,height,width] → its outputs.
 
     Batch is dynamic wherever the model allows it, else the one size it takes. All tensors are
@@ -24,27 +23,22 @@ def trace(
 
     Args:
         loaded: The model.
-        height: Of the network's input.
-        width: Of the network's input.
-        channels: Of the network's input.
+        size: What the network takes.
         opset: The newest operator set allowed.
 
     Raises:
         UnsupportedModelError: The model does not take the size or the channels, or contains an
             operator or Python that cannot be exported.
     """
-    size = {"height": height, "width": width, "channels": channels}
     if loaded.onnx is not None:
-        model = normalize_onnx(ir.from_proto(loaded.onnx), **size, opset=opset)
+        model = normalize_onnx(ir.from_proto(loaded.onnx), size, opset)
     elif loaded.program is not None:
-        model = normalize_onnx(_from_program(loaded, **size, opset=opset), **size, opset=opset)
+        model = normalize_onnx(_from_program(loaded, size, opset), size, opset)
     elif isinstance(loaded.module, torch.jit.ScriptModule):
-        model = normalize_onnx(
-            capture_script(loaded.module, **size, opset=opset), **size, opset=opset
-        )
+        model = normalize_onnx(capture_script(loaded.module, size, opset), size, opset)
     else:
         assert loaded.module is not None
-        model = capture(loaded.module, **size, opset=opset)
+        model = capture(loaded.module, size, opset)
     name_batch(model)
     clean(model)
     model.ir_version = IR_VERSION
@@ -52,11 +46,8 @@ def trace(
     return traced
 
 
-def _from_program(
-    loaded: LoadedModel, *, height: int, width: int, channels: int, opset: int
-) -> ir.Model:
+def _from_program(loaded: LoadedModel, size: Size, opset: int) -> ir.Model:
     assert loaded.program is not None
     assert loaded.module is not None
     batch = (input_shape(loaded) or (None,))[0] or 1
-    sample = torch.zeros(batch, channels, height, width)
-    return capture_program(loaded.program, loaded.module, sample, opset=opset)
+    return capture_program(loaded.program, loaded.module, torch.zeros(batch, *size.chw), opset)

@@ -108,28 +108,44 @@ def read_pictures(
     """
     if not files:
         return None
+    skipped: list[str] = []
+    pictures = readable_pictures(folder, files, count, flag, skipped)
+    names, frames = zip(*sorted(pictures, key=lambda picture: picture[0]), strict=True)
+    return ImageFolder(folder, flag, frames, names, tuple(skipped))
+
+
+def readable_pictures(
+    folder: str, files: Sequence[Path], count: int, flag: Flag, skipped: list[str]
+) -> Iterator[tuple[str, Pixels]]:
+    """Up to ``count`` pictures with their names, read one by one as they are needed.
+
+    First come those that are evenly spaced among the files, then others in place of those that
+    cannot be read.
+
+    Args:
+        folder: The folder.
+        files: Its pictures, from ``list_pictures``.
+        count: How many.
+        flag: The flag that names the folder.
+        skipped: Receives the names of files that cannot be read.
+
+    Raises:
+        UsageError: None can be read.
+    """
     chosen = evenly_spaced(files, count)
-    spare = [file for file in files if file not in set(chosen)]
-    good: list[tuple[Path, Pixels]] = []
-    bad: list[Path] = []
+    spare = sorted(set(files).difference(chosen))
+    read = 0
     for file in [*chosen, *spare]:
-        if len(good) == count or len(bad) == BAD_LIMIT:
+        if read == count or len(skipped) == BAD_LIMIT:
             break
-        frame = read_picture(file)
+        name, frame = relative_name(folder, file), read_picture(file)
         if frame is None:
-            bad.append(file)
+            skipped.append(name)
         else:
-            good.append((file, frame))
-    if not good:
-        raise UsageError(f"{flag} {folder}: none of {len(bad)} files is a readable picture")
-    good.sort(key=lambda pair: pair[0])
-    return ImageFolder(
-        folder=folder,
-        flag=flag,
-        frames=tuple(frame for _, frame in good),
-        names=tuple(relative_name(folder, file) for file, _ in good),
-        skipped=tuple(relative_name(folder, file) for file in bad),
-    )
+            read += 1
+            yield name, frame
+    if not read:
+        raise UsageError(f"{flag} {folder}: none of {len(skipped)} files is a readable picture")
 
 
 def collect(

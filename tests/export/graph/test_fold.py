@@ -15,6 +15,7 @@ from edgecnn_export.graph.fold import fold_pixels
 from edgecnn_export.graph.optimize import optimize
 from edgecnn_export.loading.file_format import Kind
 from edgecnn_export.loading.loaded import LoadedModel
+from edgecnn_export.loading.size import Size
 from edgecnn_export.tracing.trace import trace
 from edgecnn_export.verification.reference import reference_preprocess
 from edgecnn_runtime.bundle.manifest import Input, Normalization
@@ -30,7 +31,7 @@ def spec(color: str, mean: tuple[float, ...], std: tuple[float, ...]) -> Input:
 def traced(module: nn.Module, channels: int, tmp_path) -> onnx.ModelProto:
     kind: Kind = "checkpoint"
     loaded = LoadedModel(path=tmp_path, sha256="0" * 64, kind=kind, module=module.eval())
-    return trace(loaded, height=SIZE, width=SIZE, channels=channels, opset=20)
+    return trace(loaded, Size(SIZE, SIZE, channels), 20)
 
 
 def difference(module: nn.Module, model: onnx.ModelProto, given: Input) -> float:

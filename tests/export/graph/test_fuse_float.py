@@ -14,6 +14,7 @@ from edgecnn_export.graph.fold import fold_pixels
 from edgecnn_export.graph.fuse_float import fuse_float
 from edgecnn_export.graph.optimize import optimize
 from edgecnn_export.loading.loaded import LoadedModel
+from edgecnn_export.loading.size import Size
 from edgecnn_export.tracing.trace import trace
 from edgecnn_runtime.bundle.manifest import Input, Normalization
 
@@ -58,7 +59,7 @@ def exported(module: nn.Module, mean: tuple[float, ...] = MEAN, color: str = "rg
     loaded = LoadedModel(path=Path("m.pt"), sha256="0" * 64, kind="weights", module=module.eval())
     normalization = Normalization(mean=mean, std=(58.4, 57.1, 57.4), origin="flag")
     spec = Input(width=SIZE, height=SIZE, color=color, normalization=normalization)
-    traced = trace(loaded, height=SIZE, width=SIZE, channels=3, opset=20)
+    traced = trace(loaded, Size(SIZE, SIZE, 3), 20)
     return optimize(fold_pixels(traced, spec))
 
 

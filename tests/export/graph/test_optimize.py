@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from edgecnn_export.graph.optimize import optimize
 from edgecnn_export.loading.loaded import LoadedModel
+from edgecnn_export.loading.size import Size
 from edgecnn_export.tracing.trace import trace
 
 SIZE = 12
@@ -135,7 +136,7 @@ def randomized(module: nn.Module) -> nn.Module:
 
 def traced(module: nn.Module) -> onnx.ModelProto:
     loaded = LoadedModel(path=Path("m.pt"), sha256="0" * 64, kind="weights", module=module)
-    return trace(loaded, height=SIZE, width=SIZE, channels=6, opset=20)
+    return trace(loaded, Size(SIZE, SIZE, 6), 20)
 
 
 def run(model: onnx.ModelProto, planes: np.ndarray) -> np.ndarray:

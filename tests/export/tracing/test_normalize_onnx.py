@@ -11,6 +11,7 @@ import onnxruntime as ort
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from edgecnn_export.loading.size import Size
 from edgecnn_export.tracing.normalize_onnx import normalize_onnx
 from edgecnn_runtime.errors import UnsupportedModelError
 
@@ -60,8 +61,8 @@ def shape(value: onnx.ValueInfoProto) -> list[int | str]:
 
 
 def adapted(model: onnx.ModelProto, height: int = 16, width: int = 16, **more: int):
-    settings = {"height": height, "width": width, "channels": 3, "opset": 20, **more}
-    return ir.to_proto(normalize_onnx(ir.from_proto(model), **settings))
+    size = Size(width, height, more.get("channels", 3))
+    return ir.to_proto(normalize_onnx(ir.from_proto(model), size, more.get("opset", 20)))
 
 
 @pytest.mark.parametrize("height", [32, 16])

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from edgecnn_export.loading.loaded import LoadedModel
+from edgecnn_export.loading.size import Size
 from edgecnn_export.tracing.silence import silence
 from edgecnn_export.tracing.trace import trace
 from edgecnn_runtime.errors import UnsupportedModelError
@@ -37,7 +38,7 @@ def loaded(module: nn.Module | None = None, **more: Any) -> LoadedModel:
 
 
 def traced(model: LoadedModel, *, channels: int = 3, opset: int = 20, size: int = SIZE):
-    return trace(model, height=size, width=size, channels=channels, opset=opset)
+    return trace(model, Size(size, size, channels), opset)
 
 
 def run(model: onnx.ModelProto, planes: np.ndarray) -> dict[str, np.ndarray]:

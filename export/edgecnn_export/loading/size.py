@@ -15,6 +15,11 @@ class Size:
     height: int
     channels: int
 
+    @property
+    def chw(self) -> tuple[int, int, int]:
+        """Channels, height and width: one picture's axes in a float graph."""
+        return self.channels, self.height, self.width
+
 
 def network_size(
     config: ExportConfig, channels: int | None, shape: Sequence[int | None] | None
