@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from graphlib import TopologicalSorter
 from pathlib import Path
 
+import grimp
 import pytest
 
 PACKAGES = ("edgecnn", "edgecnn_export", "edgecnn_bench", "edgecnn_runtime")
@@ -42,7 +43,6 @@ def imports(path: Path, *, top_level_only: bool = False) -> set[str]:
 
 def test_imports_keep_the_order_in_pyproject(root: Path) -> None:
     """Packages, the rooms of the runtime and of the export, and what the runtime never needs."""
-    pytest.importorskip("importlinter")
     code = "from importlinter.cli import lint_imports_command; lint_imports_command()"
     words = ["-c", code, "pyproject.toml", "--no-logo", "--no-cache"]
     lint = subprocess.run([sys.executable, *words], cwd=root, capture_output=True, text=True)
@@ -51,7 +51,6 @@ def test_imports_keep_the_order_in_pyproject(root: Path) -> None:
 
 def test_no_module_imports_itself_through_others() -> None:
     """A folder's own module and the modules in it included."""
-    grimp = pytest.importorskip("grimp")
     graph = grimp.build_graph(*PACKAGES, exclude_type_checking_imports=True, cache_dir=None)
     imported = {name: graph.find_modules_directly_imported_by(name) for name in graph.modules}
     assert len(imported) > 200

@@ -19,6 +19,8 @@ from edgecnn.cli import main
 from edgecnn.models.mnist_cnn2 import MnistCnn2
 from edgecnn_runtime.bundle.bundle import open_bundle
 
+pytestmark = pytest.mark.usefixtures("torchlib")
+
 Captured = pytest.CaptureFixture[str]
 ARCH = "edgecnn.models.mnist_cnn2:MnistCnn2"
 
