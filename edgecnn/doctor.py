@@ -95,28 +95,23 @@ def _video() -> dict[str, bool]:
     import cv2
 
     info = cv2.getBuildInformation()
+    headings = {"ffmpeg": "FFMPEG", "gstreamer": "GStreamer", "v4l2": "v4l/v4l2"}
     offers = {
-        name: bool(re.search(rf"{pattern}:\s+YES", info, re.IGNORECASE))
-        for name, pattern in (
-            ("ffmpeg", "FFMPEG"),
-            ("gstreamer", "GStreamer"),
-            ("v4l2", "v4l/v4l2"),
-        )
+        name: bool(re.search(rf"{heading}:\s+YES", info, re.IGNORECASE))
+        for name, heading in headings.items()
     }
     return offers | {"pyav": importlib.util.find_spec("av") is not None}
 
 
 def _cameras() -> tuple[CameraDevice, ...]:
-    nodes = sorted(
-        Path("/sys/class/video4linux").glob("video*"), key=lambda node: int(node.name[5:])
-    )
+    nodes = Path("/sys/class/video4linux").glob("video*")
     return tuple(
         CameraDevice(
             device=f"/dev/{node.name}",
             name=read_text_or_empty(node / "name"),
             usable=os.access(f"/dev/{node.name}", os.R_OK | os.W_OK),
         )
-        for node in nodes
+        for node in sorted(nodes, key=lambda node: int(node.name.removeprefix("video")))
     )
 
 
@@ -133,13 +128,8 @@ def engine_advice(host: Host, engines: tuple[EngineStatus, ...]) -> list[Advice]
         elif status.version and (clash := engine.clash()):
             advice.append(Advice(what=status.name, why=clash[0], fix=clash[1]))
     if importlib.util.find_spec("torch") is None:
-        advice.append(
-            Advice(
-                what="torch",
-                why="`edgecnn export` and `train` need it; a device does not",
-                fix="pip install 'edgecnn[export]'",
-            )
-        )
+        why = "`edgecnn export` and `train` need it; a device does not"
+        advice.append(Advice(what="torch", why=why, fix="pip install 'edgecnn[export]'"))
     return advice
 
 
@@ -147,28 +137,22 @@ def video_advice(
     host: Host, video: dict[str, bool], cameras: tuple[CameraDevice, ...]
 ) -> list[Advice]:
     """What keeps a camera from being read, by what OpenCV offers and what the kernel shows."""
+    fix = "sudo usermod -aG video $USER, then log in again"
     advice = [
-        Advice(
-            what=camera.device,
-            why=f"{camera.name}: this user may not open it",
-            fix="sudo usermod -aG video $USER, then log in again",
-        )
+        Advice(what=camera.device, why=f"{camera.name}: this user may not open it", fix=fix)
         for camera in cameras
         if not camera.usable
     ]
     if not video["gstreamer"] and host.board:
-        advice.append(
-            Advice(
-                what="GStreamer in OpenCV",
-                why="csi:// cameras and hardware decoding need it; the wheels have none",
-                fix="use the board's own cv2: pip uninstall opencv-python-headless, "
-                "and make the environment with --system-site-packages",
-            )
+        why = "csi:// cameras and hardware decoding need it; the wheels have none"
+        fix = (
+            "use the board's own cv2: pip uninstall opencv-python-headless, "
+            "and make the environment with --system-site-packages"
         )
+        advice.append(Advice(what="GStreamer in OpenCV", why=why, fix=fix))
     return advice
 
 
 def _has_nvidia(host: Host) -> bool:
-    return any(
-        re.search("nvidia|tegra|geforce|tesla", gpu.name, re.IGNORECASE) for gpu in host.gpus
-    )
+    pattern = re.compile("nvidia|tegra|geforce|tesla", re.IGNORECASE)
+    return any(pattern.search(gpu.name) for gpu in host.gpus)

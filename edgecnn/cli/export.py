@@ -82,14 +82,9 @@ def _print(result: "ExportResult", console: "Console") -> None:
     table = plain_table("artifact", "engine", numbers=("size", "cosine", "SNR", "agree"))
     for check in result.checks:
         worst = min(check.comparison.parity.values(), key=lambda parity: parity.cosine)
-        table.add_row(
-            check.artifact.file,
-            check.engine,
-            decimal(check.artifact.bytes),
-            cosine_text(worst.cosine),
-            f"{worst.snr_db:.1f} dB",
-            f"{check.comparison.agreement:.0%}",
-        )
+        cells = [check.artifact.file, check.engine, decimal(check.artifact.bytes)]
+        cells += [cosine_text(worst.cosine), f"{worst.snr_db:.1f} dB"]
+        table.add_row(*cells, f"{check.comparison.agreement:.0%}")
     console.print(table)
     for target in result.int8.results:
         if target.passed:
@@ -103,11 +98,11 @@ def _print(result: "ExportResult", console: "Console") -> None:
         style = "bold yellow" if warning.startswith("ASSUMED") else "yellow"
         mark = "[red]✗[/]" if unmet and warning.startswith(unmet) else f"[{style}]![/]"
         console.print(f"{mark} {escape_markup(warning)}", highlight=False)
-    path = result.bundle.path
+    path = escape_markup(str(result.bundle.path))
+    report = escape_markup(str(result.bundle.path / "report.html"))
     console.print(
-        f"\n[bold]{escape_markup(str(path))}[/] verified in {sum(result.seconds.values()):.1f} s; "
-        f"{escape_markup(str(path / 'report.html'))} shows how well\n"
-        f"next: edgecnn run {escape_markup(str(path))} SOURCE",
+        f"\n[bold]{path}[/] verified in {sum(result.seconds.values()):.1f} s; "
+        f"{report} shows how well\nnext: edgecnn run {path} SOURCE",
         highlight=False,
         soft_wrap=True,
     )
@@ -116,12 +111,11 @@ def _print(result: "ExportResult", console: "Console") -> None:
 def _as_json(result: "ExportResult") -> dict[str, object]:
     import msgspec
 
-    manifest = result.bundle.manifest
     return {
         "bundle": str(result.bundle.path),
         "digest": result.bundle.digest,
         "warnings": list(result.warnings),
         "seconds": result.seconds,
-        "manifest": msgspec.to_builtins(manifest),
+        "manifest": msgspec.to_builtins(result.bundle.manifest),
         "unmet": {target.target: target.best.verdict.text for target in result.int8.unmet},
     }

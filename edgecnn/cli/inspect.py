@@ -63,13 +63,14 @@ def _print(bundle: "Bundle") -> None:
     provenance = manifest.provenance
     golden = manifest.golden
     versions = ", ".join(f"{name} {version}" for name, version in provenance.versions.items())
+    count, sha256 = provenance.calibration_count, provenance.calibration_sha256
     rows = [
         ("from", f"{provenance.source}, sha256 {provenance.source_sha256}"),
         ("at", provenance.created),
         ("by", provenance.command),
         ("with", versions),
         ("golden", f"{golden.count} pictures, {PICTURES[golden.pictures]}"),
-        ("calibrated", _calibration(bundle)),
+        ("calibrated", f"on {count} pictures, sha256 {sha256}" if count else "no"),
         ("report", str(bundle.path / "report.html") if "report.html" in manifest.files else "none"),
     ]
     console.print(_table("exported", rows))
@@ -99,20 +100,15 @@ def _input(bundle: "Bundle") -> list[tuple[str, str]]:
 def _output(bundle: "Bundle") -> list[tuple[str, str]]:
     import msgspec
 
-    manifest = bundle.manifest
-    rows = [
-        (
-            output.name,
-            f"{output.dtype}[{','.join('N' if n is None else str(n) for n in output.shape)}]",
-        )
-        for output in manifest.model.outputs
-    ]
-    decode: dict[str, Any] = msgspec.to_builtins(manifest.model.decode)
+    model = bundle.manifest.model
+    rows = []
+    for output in model.outputs:
+        shape = ",".join("N" if n is None else str(n) for n in output.shape)
+        rows.append((output.name, f"{output.dtype}[{shape}]"))
+    decode: dict[str, Any] = msgspec.to_builtins(model.decode)
     words = ", ".join(f"{key} {_short(value)}" for key, value in decode.items() if value != "")
-    rows.append(("decoded as", words))
-    if manifest.model.labels:
-        rows.append(("labels", _short(manifest.model.labels)))
-    return rows
+    labels = [("labels", _short(model.labels))] if model.labels else []
+    return [*rows, ("decoded as", words), *labels]
 
 
 def _artifacts(bundle: "Bundle") -> "Table":
@@ -137,22 +133,13 @@ def _artifacts(bundle: "Bundle") -> "Table":
 
 def _quality(bundle: "Bundle") -> list[tuple[str, str]]:
     """The task's metric of each artifact that export judged on labeled pictures."""
-    qualities = [(a.file, a.quality) for a in bundle.manifest.artifacts if a.quality]
-    return [
-        (
-            file,
-            f"{it.metric} {it.value:.2%} ({it.low:.1%} to {it.high:.1%}), "
-            f"float {it.reference:.2%}, on {it.samples} of {it.data}",
-        )
-        for file, it in qualities
-    ]
-
-
-def _calibration(bundle: "Bundle") -> str:
-    provenance = bundle.manifest.provenance
-    if not provenance.calibration_count:
-        return "no"
-    return f"on {provenance.calibration_count} pictures, sha256 {provenance.calibration_sha256}"
+    rows = []
+    for artifact in bundle.manifest.artifacts:
+        if it := artifact.quality:
+            interval = f"({it.low:.1%} to {it.high:.1%})"
+            words = f"{it.metric} {it.value:.2%} {interval}, float {it.reference:.2%}"
+            rows.append((artifact.file, f"{words}, on {it.samples} of {it.data}"))
+    return rows
 
 
 def _table(title: str, rows: list[tuple[str, str]]) -> "Table":

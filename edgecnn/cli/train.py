@@ -103,18 +103,14 @@ def show(result: "TrainResult", console: "Console") -> None:
         first = escape_markup(data.skipped[0])
         console.print(f"[yellow]{len(data.skipped)} files cannot be read as pictures:[/] {first} …")
     if pretrained.taken:
-        console.print(
-            f"{len(pretrained.taken)} weights come from the file; new: {_list(pretrained.fresh)}"
-        )
+        fresh = _list(pretrained.fresh)
+        console.print(f"{len(pretrained.taken)} weights come from the file; new: {fresh}")
     if pretrained.frozen:
         console.print(f"frozen: {_list(pretrained.frozen)}")
-    endings = {
-        "done": "",
-        "patience": f"stopped early; the checkpoint is epoch {result.history.kept}, the best one",
-        "interrupted": f"interrupted; the checkpoint is epoch {result.history.kept}",
-    }
-    if ending := endings[result.history.stopped]:
-        console.print(ending)
+    if result.history.stopped == "patience":
+        console.print(f"stopped early; the checkpoint is epoch {result.history.kept}, the best one")
+    elif result.history.stopped == "interrupted":
+        console.print(f"interrupted; the checkpoint is epoch {result.history.kept}")
     console.print(_scores(result))
     if len(data.labels) <= WIDEST_MATRIX:
         console.print(_confusion(result))
@@ -160,6 +156,8 @@ def _as_json(result: "TrainResult") -> dict[str, Any]:
     import dataclasses
 
     metrics, history, data = result.metrics, result.history, result.data
+    names = ("label", "precision", "recall", "f1")
+    scores = zip(data.labels, metrics.precision, metrics.recall, metrics.f1, strict=True)
     return {
         "checkpoint": str(result.checkpoint),
         "stopped": history.stopped,
@@ -171,11 +169,6 @@ def _as_json(result: "TrainResult") -> dict[str, Any]:
         "fresh": list(result.pretrained.fresh),
         "frozen": list(result.pretrained.frozen),
         "accuracy": metrics.accuracy,
-        "classes": [
-            {"label": label, "precision": precision, "recall": recall, "f1": f1}
-            for label, precision, recall, f1 in zip(
-                data.labels, metrics.precision, metrics.recall, metrics.f1, strict=True
-            )
-        ],
+        "classes": [dict(zip(names, values, strict=True)) for values in scores],
         "confusion": metrics.confusion.tolist(),
     }

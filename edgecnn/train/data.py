@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,6 +44,13 @@ class TrainingImages:
         return TrainingImages(self.pixels[index], self.targets[index])
 
 
+Shape: TypeAlias = tuple[int, int, int]
+"""Height, width and channels."""
+Labels: TypeAlias = tuple[str, ...]
+Parts: TypeAlias = dict[str, TrainingImages]
+"""Pictures of train, valid and test, as far as the folder has such parts."""
+
+
 @dataclass(frozen=True, slots=True)
 class Data:
     """The data of a training, split.
@@ -58,16 +66,11 @@ class Data:
     train: TrainingImages
     valid: TrainingImages
     test: TrainingImages
-    labels: tuple[str, ...]
+    labels: Labels
     skipped: tuple[str, ...] = ()
 
 
-def load_data(
-    config: TrainConfig,
-    fit: Fit,
-    shape: tuple[int, int, int],
-    on_picture: OnPicture = None,
-) -> Data:
+def load_data(config: TrainConfig, fit: Fit, shape: Shape, on_picture: OnPicture = None) -> Data:
     """Read ``config.data`` and split it: the same split for the same seed.
 
     Args:
@@ -104,9 +107,7 @@ def _idx_file(root: Path, name: str) -> Path:
     return packed if packed.is_file() else root / name
 
 
-def _read_idx_part(
-    root: Path, prefix: str, fit: Fit, shape: tuple[int, int, int]
-) -> TrainingImages:
+def _read_idx_part(root: Path, prefix: str, fit: Fit, shape: Shape) -> TrainingImages:
     images = read_idx(_idx_file(root, f"{prefix}-images-idx3-ubyte"), dimensions=3)
     labels = read_idx(_idx_file(root, f"{prefix}-labels-idx1-ubyte"), dimensions=1)
     if len(images) != len(labels) or not len(images) or not images[0].size:
@@ -134,14 +135,10 @@ def _picture_folders(root: Path) -> dict[str, Path]:
 
 
 def _read_folder_parts(
-    folders: dict[str, Path],
-    fit: Fit,
-    shape: tuple[int, int, int],
-    on_picture: OnPicture,
-) -> tuple[dict[str, TrainingImages], tuple[str, ...], tuple[str, ...]]:
-    labels = class_folders(folders["train"])
+    folders: dict[str, Path], fit: Fit, shape: Shape, on_picture: OnPicture
+) -> tuple[Parts, Labels, tuple[str, ...]]:
+    labels, parts = class_folders(folders["train"]), {}
     skipped: tuple[str, ...] = ()
-    parts = {}
     for part, folder in folders.items():
         if unknown := sorted(set(class_folders(folder)) - set(labels)):
             raise UsageError(f"{folder / unknown[0]} is not a class of {folders['train']}")
@@ -153,7 +150,7 @@ def _read_folder_parts(
     return parts, labels, skipped
 
 
-def _named(file: str, labels: tuple[str, ...]) -> tuple[str, ...]:
+def _named(file: str, labels: Labels) -> Labels:
     if not file:
         return labels
     try:
@@ -166,26 +163,18 @@ def _named(file: str, labels: tuple[str, ...]) -> tuple[str, ...]:
     return names
 
 
-def _check_labels(root: Path, parts: dict[str, TrainingImages], labels: tuple[str, ...]) -> None:
+def _check_labels(root: Path, parts: Parts, labels: Labels) -> None:
     if not 2 <= len(labels) <= MAX_CLASSES:
         raise UsageError(f"{root} has {len(labels)} classes; training needs 2 to {MAX_CLASSES}")
     for part, pictures in parts.items():
-        if pictures.targets.max() >= len(labels):
-            raise UsageError(
-                f"{root}: the {part} part has a label {pictures.targets.max()}, "
-                f"and there are {len(labels)} classes"
-            )
+        if (last := pictures.targets.max()) >= len(labels):
+            problem = f"the {part} part has a label {last}, and there are {len(labels)} classes"
+            raise UsageError(f"{root}: {problem}")
 
 
-def _split(
-    parts: dict[str, TrainingImages],
-    labels: tuple[str, ...],
-    skipped: tuple[str, ...],
-    config: TrainConfig,
-) -> Data:
+def _split(parts: Parts, labels: Labels, skipped: tuple[str, ...], config: TrainConfig) -> Data:
     random = np.random.default_rng(config.seed)
-    train = parts["train"]
-    test, valid = parts.get("test"), parts.get("valid")
+    train, test, valid = parts["train"], parts.get("test"), parts.get("valid")
     if test is None:
         train, test = _hold_out(train, config.test_split, random)
         if not len(test):

@@ -24,15 +24,9 @@ MEMORY_LIMIT = 4 << 30
 
 def class_folders(root: Path) -> tuple[str, ...]:
     """Names of the folders in ``root`` that contain pictures, sorted: the classes."""
-    if not root.is_dir():
-        return ()
-    return tuple(
-        sorted(
-            folder.name
-            for folder in root.iterdir()
-            if folder.is_dir() and not folder.name.startswith(".") and _pictures(folder)
-        )
-    )
+    folders = [path for path in root.iterdir() if path.is_dir()] if root.is_dir() else []
+    names = [path.name for path in folders if path.name[0] != "." and _pictures(path)]
+    return tuple(sorted(names))
 
 
 def read_folders(

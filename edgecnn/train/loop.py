@@ -130,11 +130,9 @@ def fit(
 
 def evaluate(model: nn.Module, recipe: Recipe, pictures: TrainingImages) -> tuple[float, float]:
     """Mean loss and accuracy on pictures, in evaluation mode."""
-    outputs = outputs_of(model, recipe, pictures)
-    targets = torch.from_numpy(pictures.targets)
-    loss = LOSSES[recipe.loss](outputs, targets).item()
+    outputs, targets = outputs_of(model, recipe, pictures), torch.from_numpy(pictures.targets)
     accuracy = (predict(outputs, recipe.loss) == targets).float().mean().item()
-    return loss, accuracy
+    return LOSSES[recipe.loss](outputs, targets).item(), accuracy
 
 
 def outputs_of(model: nn.Module, recipe: Recipe, pictures: TrainingImages) -> Tensor:
@@ -158,14 +156,10 @@ def normalizer(recipe: Recipe) -> Callable[[Tensor], Tensor]:
     return lambda pixels: (pixels.permute(0, 3, 1, 2).float() - mean) / std
 
 
-def _binary_cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
-    return F.binary_cross_entropy(outputs[:, 0], targets.float())
-
-
 LOSSES: dict[Loss, Callable[[Tensor, Tensor], Tensor]] = {
     "nll": F.nll_loss,
     "cross_entropy": F.cross_entropy,
-    "bce": _binary_cross_entropy,
+    "bce": lambda outputs, targets: F.binary_cross_entropy(outputs[:, 0], targets.float()),
 }
 
 

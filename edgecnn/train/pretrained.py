@@ -46,19 +46,16 @@ def load_pretrained(model: nn.Module, file: str, freeze: Sequence[str]) -> Pretr
         weights = _read_weights(Path(file))
         fitting = {n: w for n, w in weights.items() if n in own and w.shape == own[n].shape}
         if not fitting:
-            raise CheckpointError(
-                f"{file} has no weight that fits: it has {_list(weights)}; "
-                f"the network has {_list(own)}"
-            )
+            problem = f"it has {_list(weights)}; the network has {_list(own)}"
+            raise CheckpointError(f"{file} has no weight that fits: {problem}")
         model.load_state_dict(fitting, strict=False)
         taken = tuple(fitting)
     frozen = []
     for prefix in freeze:
         names = [name for name, _ in model.named_parameters() if name.startswith(prefix)]
         if not names:
-            raise UsageError(
-                f"--freeze {prefix}: no weight begins with it; there are {', '.join(own)}"
-            )
+            known = ", ".join(own)
+            raise UsageError(f"--freeze {prefix}: no weight begins with it; there are {known}")
         frozen += names
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(name not in frozen)
