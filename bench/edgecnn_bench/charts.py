@@ -43,9 +43,8 @@ def color(name: str, names: Sequence[str] | None = None) -> str:
 
 def side_by_side(rows: Sequence[BenchRow]) -> Markup:
     """A bar per row: p50 with its interval, and p95 as a mark; the fastest on top."""
-    x = linear_scale(
-        max(_per_frame(row, row.latency.p95.value) for row in rows), LEFT, WIDTH - RIGHT
-    )
+    slowest = max(_per_frame(row, row.latency.p95.value) for row in rows)
+    x = linear_scale(slowest, LEFT, WIDTH - RIGHT)
     bottom = STEP * len(rows)
     parts = [axis_x(x, 0, bottom, "milliseconds per frame")]
     for i, row in enumerate(rows):
@@ -73,11 +72,9 @@ def distributions(rows: Sequence[BenchRow]) -> Markup:
         base = STEP * (i + 1)
         parts += [_name(row, base - 12), line(LEFT, base, WIDTH - 20, base, "baseline")]
         parts.append(_ridge(row, x, base))
-        marks = (("p50", row.latency.p50.value), ("p95", row.latency.p95.value),
-                 ("p99", row.latency.p99.value))  # fmt: skip
-        for name, value in marks:
-            at = x(_per_frame(row, value))
-            tip = f"{name} {milliseconds(_per_frame(row, value))} ms"
+        for name in ("p50", "p95", "p99"):
+            value = _per_frame(row, getattr(row.latency, name).value)
+            at, tip = x(value), f"{name} {milliseconds(value)} ms"
             parts.append(rect(at - 1, base - 6, 2, 9, f"mark-{name}", tip=tip))
     return svg(bottom + 40, parts, "distribution of latencies, row by row")
 
@@ -142,10 +139,9 @@ def starts(rows: Sequence[BenchRow]) -> Markup:
     seconds = linear_scale(max(r.cold.seconds for r in known if r.cold), LEFT, middle - 60)
     mib = linear_scale(max(r.memory.peak_mib for r in known if r.memory), middle, WIDTH - 60)
     bottom = STEP * len(known) + 24
+    phases = [("s-capture", "import"), ("s-engine", "load"), ("s-decode", "first run")]
     parts = [
-        legend(
-            [("s-capture", "import"), ("s-engine", "load"), ("s-decode", "first run")], LEFT, 12
-        ),
+        legend(phases, LEFT, 12),
         legend([("memory", "resident"), ("mark-p95", "peak")], middle, 12),
         axis_x(seconds, 24, bottom, "seconds from process start"),
         axis_x(mib, 24, bottom, "MiB"),
@@ -155,17 +151,15 @@ def starts(rows: Sequence[BenchRow]) -> Markup:
         assert row.memory is not None
         y, at = STEP * i + 32, 0.0
         parts.append(_name(row, y + 13))
-        for style, value in (("s-capture", row.cold.import_seconds),
-                             ("s-engine", row.cold.load_seconds),
-                             ("s-decode", row.cold.first_seconds)):  # fmt: skip
+        times = (row.cold.import_seconds, row.cold.load_seconds, row.cold.first_seconds)
+        for (style, _), value in zip(phases, times, strict=True):
             parts.append(rect(seconds(at), y, seconds(at + value) - seconds(at), 26, style))
             at += value
         parts.append(text(seconds(at) + 8, y + 17, f"{row.cold.seconds:.2f} s", "number"))
         peak = mib(row.memory.peak_mib)
         parts.append(rect(middle, y, mib(row.memory.resident_mib) - middle, 26, "memory"))
-        parts.append(
-            rect(peak - 1, y - 2, 2, 30, "mark-p95", tip=f"peak {row.memory.peak_mib:.0f} MiB")
-        )
+        tip = f"peak {row.memory.peak_mib:.0f} MiB"
+        parts.append(rect(peak - 1, y - 2, 2, 30, "mark-p95", tip=tip))
         parts.append(text(peak + 8, y + 17, f"{row.memory.resident_mib:.0f} MiB", "number"))
     return svg(bottom + 40, parts, "cold start and memory")
 
@@ -178,23 +172,19 @@ def _name(row: BenchRow, y: float) -> Markup:
     batch = f", batch {row.batch}" if row.batch != 1 else ""
     threads = "1 thread" if row.threads == 1 else f"{row.threads} threads"
     under = f"{row.precision}, {threads}{batch}"
-    style = "name" if row.verified else "name failed"
-    parts = [text(LEFT - 14, y, f"{row.artifact} · {row.backend}", style, "end")]
-    if row.verified:
-        parts.append(text(LEFT - 14, y + 15, under, "sub", "end"))
-    else:
-        parts.append(text(LEFT - 14, y + 15, f"{under}, FAILED SELF-TEST", "sub failed", "end"))
-    return join(parts)
+    failed = "" if row.verified else " failed"
+    under += "" if row.verified else ", FAILED SELF-TEST"
+    name = text(LEFT - 14, y, f"{row.artifact} · {row.backend}", f"name{failed}", "end")
+    return join([name, text(LEFT - 14, y + 15, under, f"sub{failed}", "end")])
 
 
 def _figures(row: BenchRow, y: float) -> list[Markup]:
     value = _per_frame(row, row.latency.p50.value)
-    standing = row.standing
     against = ""
-    if standing and standing.verdict == "slower":
-        against = f", {standing.ratio.value:.2f} ×"
-    elif standing:
-        against = {"fastest": ", fastest", "same": ", as fast"}.get(standing.verdict, ", too noisy")
+    if row.standing:
+        words = {"fastest": "fastest", "same": "as fast", "unclear": "too noisy"}
+        slower = f"{row.standing.ratio.value:.2f} ×"
+        against = f", {words.get(row.standing.verdict, slower)}"
     return [
         text(WIDTH - RIGHT + 14, y, f"{milliseconds(value)} ms", "number"),
         text(WIDTH - RIGHT + 14, y + 15, f"{number(row.fps)} fps{against}", "sub"),
@@ -219,9 +209,7 @@ def _ridge(row: BenchRow, x: Scale, base: float) -> Markup:
     density = np.convolve(np.diff(share), np.exp(-(np.linspace(-2, 2, 9) ** 2)), mode="same")
     top = density.max() or 1.0
     centers = np.exp((edges[:-1] + edges[1:]) / 2)
-    points = [
-        (x(float(c)), base - 34 * float(d / top)) for c, d in zip(centers, density, strict=True)
-        if d > top / 500
-    ]  # fmt: skip
+    heights = zip(centers.tolist(), (density / top).tolist(), strict=True)
+    points = [(x(at), base - 34 * height) for at, height in heights if height > 1 / 500]
     ends = [(points[-1][0], base), (points[0][0], base)] if points else [(LEFT, base)]
     return path([*points, *ends], f"ridge {color(row.backend)}", close=True)

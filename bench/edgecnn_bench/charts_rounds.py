@@ -146,14 +146,11 @@ def host_names(reports: Sequence[BenchReport]) -> list[str]:
 
 def _conditions(windows: Sequence[Window]) -> list[tuple[str, str, list[float]]]:
     conditions = []
-    for name, unit, values in (
-        ("temperature", "°C", [w.celsius for w in windows]),
-        ("clock", "MHz", [w.mhz for w in windows]),
-        ("power", "W", [w.watts for w in windows]),
-    ):
-        known = [value for value in values if value is not None]
-        if len(known) == len(windows):
-            conditions.append((name, unit, known))
+    fields = (("temperature", "°C", "celsius"), ("clock", "MHz", "mhz"), ("power", "W", "watts"))
+    for name, unit, field in fields:
+        values = [getattr(window, field) for window in windows]
+        if None not in values:
+            conditions.append((name, unit, values))
     return conditions
 
 
@@ -165,6 +162,4 @@ def _name(row: BenchRow) -> str:
 
 def _shade(deviation: float) -> str:
     level = round(min(1.0, abs(deviation) / FULL) * SHADES)
-    if level == 0:
-        return "flat"
-    return f"{'slower' if deviation > 0 else 'faster'}{level}"
+    return f"{'slower' if deviation > 0 else 'faster'}{level}" if level else "flat"

@@ -123,7 +123,7 @@ def _paired_change(base: BenchRow, new: BenchRow) -> Change:
     before, after = ({slot.round: slot.p50_ms for slot in row.slots} for row in (base, new))
     rounds = _common(base, new)
     ratio = paired_ratio([after[i] for i in rounds], [before[i] for i in rounds])
-    return _make_change(_alone(new), base, new, ratio, equivalence_verdict(ratio, len(rounds)))
+    return _make_change(base, new, ratio, equivalence_verdict(ratio, len(rounds)), several=False)
 
 
 def _common(base: BenchRow, new: BenchRow) -> list[int]:
@@ -135,24 +135,15 @@ def _change(base: BenchRow, new: BenchRow, *, several: bool) -> Change:
     before, after = ([slot.ratio for slot in row.slots] for row in (base, new))
     ratio = unpaired_ratio(after, before)
     verdict = equivalence_verdict(ratio, min(len(before), len(after)), floor=FLOOR)
-    return _make_change(new.key if several else _alone(new), base, new, ratio, verdict)
+    return _make_change(base, new, ratio, verdict, several=several)
 
 
 def _make_change(
-    key: str, base: BenchRow, new: BenchRow, ratio: Interval, verdict: Verdict
+    base: BenchRow, new: BenchRow, ratio: Interval, verdict: Verdict, *, several: bool
 ) -> Change:
-    return Change(
-        key=key,
-        base_ms=base.latency.p50.value,
-        new_ms=new.latency.p50.value,
-        ratio=ratio,
-        verdict=verdict,
-    )
-
-
-def _alone(row: BenchRow) -> str:
-    """The key of a row without the model's name."""
-    return row.key.removeprefix(f"{row.model} ")
+    key = new.key if several else new.key.removeprefix(f"{new.model} ")
+    times = {"base_ms": base.latency.p50.value, "new_ms": new.latency.p50.value}
+    return Change(key=key, ratio=ratio, verdict=verdict, **times)
 
 
 def _work(row: BenchRow) -> Identity:
@@ -195,23 +186,18 @@ def _check_models(base: BenchReport, new: BenchReport, any_model: bool) -> list[
     names = [", ".join(model.name for model in report.models) for report in (base, new)]
     difference = f"different models: {names[0]} / {names[1]} (exported from different files)"
     if not any_model:
-        raise UsageError(
-            f"{difference}. If the new one replaces the base, --any-model compares them"
-        )
+        hint = "If the new one replaces the base, --any-model compares them"
+        raise UsageError(f"{difference}. {hint}")
     return [difference]
 
 
 def _differences(base: BenchReport, new: BenchReport) -> list[str]:
-    notes = []
     old, fresh = base.host.versions, new.host.versions
-    for name in sorted(old.keys() | fresh.keys()):
-        before, after = old.get(name, "absent"), fresh.get(name, "absent")
-        if before != after:
-            notes.append(f"{name} {before} → {after}")
+    names = sorted(old.keys() | fresh.keys())
+    pairs = [(name, old.get(name, "absent"), fresh.get(name, "absent")) for name in names]
     for field in ("python", "kernel", "system"):
-        before, after = getattr(base.host, field), getattr(new.host, field)
-        if before != after:
-            notes.append(f"{field} {before} → {after}")
+        pairs.append((field, getattr(base.host, field), getattr(new.host, field)))
+    notes = [f"{name} {before} → {after}" for name, before, after in pairs if before != after]
     for report, name in ((base, "base"), (new, "new")):
         if report.partial:
             notes.append(f"the {name} run was interrupted; it has fewer rounds")

@@ -135,10 +135,10 @@ def _planned(
             for batch in config.batch if scope == "engine" else (1,):
                 allowed = named.bundle.manifest.model.batch
                 if torch or allowed is None or batch in allowed:
-                    spec = _spec(named, engine, candidate, threads)
-                    yield PlannedRow(
-                        replace(spec, scope=scope, batch=batch), named.bundle, candidate
+                    spec = replace(
+                        _spec(named, engine, candidate, threads), scope=scope, batch=batch
                     )
+                    yield PlannedRow(spec, named.bundle, candidate)
 
 
 def _candidates(
@@ -190,8 +190,7 @@ def accuracy(artifact: Artifact, engine: str) -> Accuracy | None:
     exact = f"{onnxruntime_exact.ENGINE.name}/{engine.partition('/')[2]}"
     run = runs.get(engine, runs.get(exact))
     cosine = min((parity.cosine for parity in run.parity.values()), default=None) if run else None
-    if artifact.quality is not None:
-        quality = artifact.quality
+    if quality := artifact.quality:
         return Accuracy(metric=quality.metric, value=quality.value, cosine=cosine)
     if run is None:
         return None

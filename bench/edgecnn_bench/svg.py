@@ -101,10 +101,8 @@ def axis_x(scale: Scale, top: float, bottom: float, unit: str) -> Markup:
     parts = []
     for tick in scale.ticks():
         x = scale(tick)
-        parts += [
-            line(x, top, x, bottom, "grid"),
-            text(x, bottom + 16, short(tick), "tick", "middle"),
-        ]
+        parts.append(line(x, top, x, bottom, "grid"))
+        parts.append(text(x, bottom + 16, short(tick), "tick", "middle"))
     parts.append(text(scale.end, bottom + 32, unit, "tick", "end"))
     return join(parts)
 
@@ -114,10 +112,8 @@ def axis_y(scale: Scale, left: float, right: float, suffix: str = "") -> Markup:
     parts = []
     for tick in scale.ticks(4):
         y = scale(tick)
-        parts += [
-            line(left, y, right, y, "grid"),
-            text(left - 8, y + 4, short(tick) + suffix, "tick", "end"),
-        ]
+        parts.append(line(left, y, right, y, "grid"))
+        parts.append(text(left - 8, y + 4, short(tick) + suffix, "tick", "end"))
     return join(parts)
 
 

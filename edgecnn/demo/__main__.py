@@ -41,14 +41,11 @@ def main(words: Sequence[str] | None = None) -> int:
     args = parser.parse_args(words)
     try:
         demo(args.out, args.seed, max(args.digits, 1))
-    except EdgecnnError as error:
+    except (EdgecnnError, OSError) as error:
         print(f"edgecnn demo: {error}", file=sys.stderr)
-        return error.exit_code
+        return error.exit_code if isinstance(error, EdgecnnError) else EdgecnnError.exit_code
     except subprocess.CalledProcessError as failed:
         return int(failed.returncode)
-    except OSError as error:
-        print(f"edgecnn demo: {error}", file=sys.stderr)
-        return EdgecnnError.exit_code
     except KeyboardInterrupt:
         return 130
     return 0

@@ -69,11 +69,9 @@ def is_right(tile: Tile, reading: DigitReading | None) -> bool:
 
 def read_events(path: Path) -> list[Look]:
     """Read the file that ``edgecnn run --events`` wrote for a classifier."""
-    lines = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
-    return [
-        Look(line["index"], line["results"][0]["label"], line["results"][0]["score"])
-        for line in lines
-    ]
+    events = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+    results = [(event["index"], event["results"][0]) for event in events]
+    return [Look(index, result["label"], result["score"]) for index, result in results]
 
 
 def vote(looks: Iterable[Look]) -> list[DigitReading]:

@@ -128,10 +128,7 @@ def _spline(points: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _ink(
-    canvas: NDArray[np.uint8],
-    path: NDArray[np.float64],
-    pen: float,
-    random: np.random.Generator,
+    canvas: NDArray[np.uint8], path: NDArray[np.float64], pen: float, random: np.random.Generator
 ) -> None:
     """Draw a path with a round pen whose pressure varies."""
     along = np.linspace(0, np.pi * random.uniform(1, 3), len(path)) + random.uniform(0, np.pi)

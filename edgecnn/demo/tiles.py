@@ -38,8 +38,7 @@ class Patch:
 
 def draw_tile(digit: int, random: Random) -> Patch:
     """Draw a tile, slightly rotated and worn, with a handwritten digit."""
-    names = list(MATERIALS)
-    surface, ink = MATERIALS[names[random.integers(len(names))]](random)
+    surface, ink = MATERIALS[random.integers(len(MATERIALS))](random)
     face = _worn(_write(surface, ink, digit, random), random)
     mask = _rounded(TILE, int(random.integers(10, 26)))
     face *= _bevel(mask)
@@ -50,7 +49,9 @@ def draw_tile(digit: int, random: Random) -> Patch:
     down = np.ones((THICKNESS + 1, 1), np.uint8)
     alpha = cv2.dilate(outline, down, anchor=(0, THICKNESS))
     color = side + (top - side) * outline[..., None]
-    shadow = cv2.GaussianBlur(_lowered(outline, THICKNESS + 6), (0, 0), 9)
+    lowered = np.zeros_like(outline)
+    lowered[THICKNESS + 6 :] = outline[: -THICKNESS - 6]
+    shadow = cv2.GaussianBlur(lowered, (0, 0), 9)
     return Patch(color, _image(alpha[..., None]), _image(1 - 0.65 * shadow[..., None]))
 
 
@@ -94,19 +95,13 @@ def _steel(random: Random) -> tuple[Image, Image]:
 
 def _painted(random: Random) -> tuple[Image, Image]:
     paint = _color(random, (122, 110, 30), (46, 128, 214), (56, 52, 178), (120, 70, 44))
-    return _plain(paint) + soft_noise(TILE, TILE, 24, random)[..., None] * 3, _color(
-        random, (240, 244, 244)
-    )
+    rough = soft_noise(TILE, TILE, 24, random)[..., None] * 3
+    return _plain(paint) + rough, _color(random, (240, 244, 244))
 
 
-MATERIALS: dict[str, Callable[[Random], tuple[Image, Image]]] = {
-    "porcelain": _porcelain,
-    "paper": _paper,
-    "wood": _wood,
-    "slate": _slate,
-    "steel": _steel,
-    "painted": _painted,
-}
+MATERIALS: tuple[Callable[[Random], tuple[Image, Image]], ...] = (
+    _porcelain, _paper, _wood, _slate, _steel, _painted,
+)  # fmt: skip
 """Each returns the surface, float32[TILE,TILE,3] BGR, and the color of the ink, float32[3]."""
 
 
@@ -159,12 +154,6 @@ def _placed(image: Image, degrees: float) -> Image:
     pose = cv2.getRotationMatrix2D((center, center), degrees, 1.0)
     pose[:, 2] = pose[:, 2] + (PATCH - TILE) / 2
     return _image(cv2.warpAffine(image, pose, (PATCH, PATCH)))
-
-
-def _lowered(image: Image, pixels: int) -> Image:
-    moved = np.zeros_like(image)
-    moved[pixels:] = image[:-pixels]
-    return moved
 
 
 def _image(values: NDArray[Any]) -> Image:
