@@ -1,12 +1,12 @@
 """Reports and comparisons for the terminal, as rich renderables."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 from rich.console import Group, RenderableType
 from rich.markup import escape
 from rich.rule import Rule
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from edgecnn_bench.compare import ReportComparison
@@ -17,6 +17,9 @@ SCOPES: dict[Scope, str] = {
     "frame": "frame to result",
     "stream": "stream to result",
 }
+LOOK: dict[str, Any] = {
+    "box": None, "pad_edge": False, "padding": (0, 2, 0, 0), "header_style": "dim"
+}  # fmt: skip
 BAR = 12
 NARROW, WIDE = 76, 112
 MIN_WIDTH = dict.fromkeys(("p95", "p99", "fps"), NARROW) | dict.fromkeys(
@@ -44,7 +47,11 @@ def report_table(report: BenchReport, *, width: int = 80) -> Group:
     Returns:
         Rows grouped by model and scope, then what is absent, then the remarks.
     """
-    parts: list[RenderableType] = [_title(report)]
+    names = ", ".join(model.name for model in report.models)
+    title = Text.assemble((names, "bold"), "  ", (report.host.short(), "dim"))
+    if report.partial:
+        title.append("  partial", style="bold yellow")
+    parts: list[RenderableType] = [title]
     for _, _, rows in row_groups(report):
         parts += ["", _rows_table(report, rows, width)]
     parts += [_sustained_line(each) for each in report.sustained]
@@ -54,8 +61,7 @@ def report_table(report: BenchReport, *, width: int = 80) -> Group:
 
 def comparison_table(comparison: ReportComparison) -> Group:
     """One line per row: both times, the ratio's interval, the verdict."""
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    table.add_column("")
+    table = Table("", **LOOK)
     for name in ("base", "new", "change"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("interval", justify="right", no_wrap=True, style="dim")
@@ -77,19 +83,12 @@ def comparison_table(comparison: ReportComparison) -> Group:
 
 
 WORDS = {
-    "same": "same",
-    "faster": "faster",
-    "slower": "slower",
-    "unclear": "too noisy to tell",
+    "same": "same", "faster": "faster", "slower": "slower", "unclear": "too noisy to tell",
     "fastest": "fastest",
-}
+}  # fmt: skip
 STYLES = {
-    "same": "dim",
-    "faster": "green",
-    "slower": "red",
-    "unclear": "yellow",
-    "fastest": "bold green",
-}
+    "same": "dim", "faster": "green", "slower": "red", "unclear": "yellow", "fastest": "bold green"
+}  # fmt: skip
 
 
 def milliseconds(value: float) -> str:
@@ -108,24 +107,13 @@ def number(value: float) -> str:
     return f"{value:,.0f}" if value >= 100 else f"{value:.1f}"
 
 
-def _title(report: BenchReport) -> Group:
-    names = ", ".join(model.name for model in report.models)
-    head = Text.assemble((names, "bold"), "  ", (report.host.short(), "dim"))
-    if report.partial:
-        head.append("  partial", style="bold yellow")
-    return Group(head)
-
-
 def _rows_table(report: BenchReport, rows: Sequence[BenchRow], width: int) -> Table:
     heading = SCOPES[rows[0].scope]
     if len(report.models) > 1:
         heading = f"{rows[0].model}, {heading}"
     if rows[0].scope != "engine" and report.settings.frame:
         heading += f", {report.settings.frame}"
-    table = Table(
-        title=heading, title_justify="left", title_style="bold", box=None, pad_edge=False,
-        padding=(0, 2, 0, 0), header_style="dim",
-    )  # fmt: skip
+    table = Table(title=heading, title_justify="left", title_style="bold", **LOOK)
     columns = [name for name in used_columns(rows) if width >= MIN_WIDTH.get(name, 0)]
     for name in columns:
         justify: Literal["left", "right"] = "left" if name in {"artifact", "backend"} else "right"
@@ -199,9 +187,8 @@ def _standing(row: BenchRow, _longest: float) -> Text:
 
 def _sustained_line(run: Sustained) -> Text:
     ratio = run.last_over_first
-    settled = (
-        "never settled" if run.steady_seconds is None else f"steady {run.steady_seconds:.0f} s in"
-    )
+    steady = run.steady_seconds
+    settled = "never settled" if steady is None else f"steady {steady:.0f} s in"
     throttled = f"; held back: {', '.join(run.throttled)}" if run.throttled else ""
     return Text.assemble(
         ("\nsustained ", "bold"),
@@ -212,10 +199,7 @@ def _sustained_line(run: Sustained) -> Text:
 
 def _footnotes(report: BenchReport) -> Iterable[RenderableType]:
     if report.absent:
-        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=False)
-        table.add_column(no_wrap=True)
-        table.add_column()
-        table.add_column(no_wrap=True)
+        table = Table(Column(no_wrap=True), "", Column(no_wrap=True), show_header=False, **LOOK)
         for each in report.absent:
             install = f"[cyan]{escape(each.install)}[/cyan]" if each.install else ""
             table.add_row(each.backend, f"[dim]{escape(each.why)}[/dim]", install)

@@ -36,10 +36,8 @@ COMMANDS: Mapping[str, str] = {
     "unpack": "check and unpack a packed bundle",
     "doctor": "show what this machine offers and what is missing",
 }
-EXTRAS: Mapping[str, str] = {
-    "torch": "export", "onnx": "export", "onnxscript": "export", "safetensors": "export",
-    "jinja2": "export",
-}  # fmt: skip
+EXPORT_PACKAGES = {"torch", "onnx", "onnxscript", "safetensors", "jinja2"}
+"""What only the extra named export installs."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -141,9 +139,8 @@ def _fail(args: argparse.Namespace, error: Exception, code: int) -> int:
 
 def _missing_extra(error: ModuleNotFoundError) -> Exception:
     package = (error.name or "").split(".")[0]
-    if package not in EXTRAS:
+    if package not in EXPORT_PACKAGES:
         raise error
-    extra = EXTRAS[package]
     return BackendMissingError(
-        f"this command needs {package}, which is not installed: pip install 'edgecnn[{extra}]'"
+        f"this command needs {package}, which is not installed: pip install 'edgecnn[export]'"
     )

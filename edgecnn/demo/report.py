@@ -104,22 +104,20 @@ def timeline(looks: Sequence[Look], score: DigitScore, length: int) -> Markup:
     x = linear_scale(length / FPS, NAMES, WIDTH - 8)
     bottom = TOP + LANE * len(LANES)
     parts = [axis_x(x, TOP, bottom, "seconds")]
-    for number, label in enumerate(LANES):
-        parts.append(text(NAMES - 10, TOP + LANE * number + 14, label, "name", "end"))
+    tops = {label: TOP + LANE * number for number, label in enumerate(LANES)}
+    for label, top in tops.items():
+        parts.append(text(NAMES - 10, top + 14, label, "name", "end"))
     for first, last, label in _bars(looks):
         start, end = x(first / FPS), x((last + 1) / FPS)
         style = "seen none" if label == NONE else "seen"
-        parts.append(rect(start, _lane(label) + 4, end - start, LANE - 8, style))
+        parts.append(rect(start, tops[label] + 4, end - start, LANE - 8, style))
     for tile, reading in score.pairs:
         start, end = x((tile.frame - HALF) / FPS), x((tile.frame + HALF) / FPS)
         style = "truth" if is_right(tile, reading) else "truth missed"
         tip = f"{tile.digit} at {tile.frame / FPS:.1f} s, read {reading.label if reading else '–'}"
-        parts.append(rect(start, _lane(str(tile.digit)) + 1, end - start, LANE - 2, style, tip=tip))
+        top = tops[str(tile.digit)]
+        parts.append(rect(start, top + 1, end - start, LANE - 2, style, tip=tip))
     return svg(bottom + 40, parts, "digits in the window, and how they were read")
-
-
-def _lane(label: str) -> float:
-    return TOP + LANE * LANES.index(label)
 
 
 def _bars(looks: Sequence[Look]) -> Iterator[tuple[int, int, str]]:

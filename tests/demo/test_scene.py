@@ -63,7 +63,7 @@ def test_a_tile_stays_in_its_patch() -> None:
 
 def test_every_material_is_used() -> None:
     assert len(MATERIALS) >= 5
-    for make in MATERIALS.values():
+    for make in MATERIALS:
         surface, ink = make(np.random.default_rng(0))
         assert surface.shape == (TILE, TILE, 3)
         # what is written on it can be seen
