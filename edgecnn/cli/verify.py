@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgecnn.cli.tables import plain_table
 from edgecnn.cli.terminal_text import escape_markup
-from edgecnn.cli.verify_transform import check_transform, print_drift, run_transform
+from edgecnn.cli.verify_transform import print_drift, run_transform
 from edgecnn_runtime.errors import UsageError, VerificationError
 
 if TYPE_CHECKING:
@@ -64,7 +64,9 @@ def run(args: argparse.Namespace) -> int:
         frames = list(pictures.frames) if pictures else []
     bundle = open_bundle(args.bundle)
     if args.transform:
-        check_transform(args.transform)
+        from edgecnn_export.transform_check import load_transform
+
+        load_transform(args.transform)  # an error in it is reported before anything takes time
     ways = candidates(bundle, backend=args.backend, precision=args.precision)
     verdicts = verify_bundle(bundle, ways, frames)
     drift = run_transform(args, bundle) if args.transform else None

@@ -17,17 +17,6 @@ SHOWN = 24
 """The most rows of the table: the pictures that drift most."""
 
 
-def check_transform(name: str) -> None:
-    """Import a transform before anything takes time.
-
-    Raises:
-        UsageError: It cannot be imported.
-    """
-    from edgecnn_export.transform_check import load_transform
-
-    load_transform(name)
-
-
 def run_transform(args: argparse.Namespace, bundle: "Bundle") -> "Drift":
     """Run it, with a progress bar on stderr."""
     from rich.console import Console
