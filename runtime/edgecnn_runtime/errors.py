@@ -1,16 +1,16 @@
-"""Every error edgecnn raises on purpose, and the exit code its commands end with.
+"""Every error that edgecnn raises on purpose, and the exit code of its commands.
 
-    EdgecnnError                    1   anything else, such as a full disk
-    ├── UsageError                  2   a flag, key, path or value that cannot be right
-    │   └── ConfigError             2   the same in a YAML file: names file, line and key
-    ├── VerificationError           3   something was measured and is not good enough
-    │   ├── BundleError             3   a bundle that differs from its manifest
-    │   └── SelfTestError           3   a backend does not reproduce the golden outputs here
-    ├── UnsupportedModelError       4   a model this version cannot take
-    │   ├── CheckpointError         4   the checkpoint is damaged or does not fit its architecture
-    │   └── UntrustedError          4   loading it could run code that came with it
-    ├── BackendMissingError         5   the engine is not installed here
-    └── SourceLostError             6   a camera or file cannot be opened, or ended in mid-frame
+    EdgecnnError               1  anything else, such as a full disk
+    ├── UsageError             2  a flag, key, path or value cannot be right
+    │   └── ConfigError        2  the same in a YAML or JSON file
+    ├── VerificationError      3  something was measured and is not good enough
+    │   ├── BundleError        3  a bundle differs from its manifest
+    │   └── SelfTestError      3  a backend gives wrong results here
+    ├── UnsupportedModelError  4  this version cannot take the model
+    │   ├── CheckpointError    4  a checkpoint is damaged or does not fit
+    │   └── UntrustedError     4  loading the file could run code in it
+    ├── BackendMissingError    5  an engine or an extra is not installed
+    └── SourceLostError        6  a camera or file cannot be opened, or ended
 
 Each message says what happened, where, and what to type next.
 """
