@@ -35,7 +35,7 @@ compat: $(COMPAT:%=compat-%)  ## bundle, CLI and bench tests on the other Python
 compat-%:
 	PYENV_VERSION=$* python$* -m venv --clear .venv-$*
 	.venv-$*/bin/pip install -q "./runtime[cpu,openvino,stream]" ".[test]"
-	.venv-$*/bin/pytest -q -n 2 -m "not slow" tests/runtime tests/bench tests/cli
+	.venv-$*/bin/pytest -q -n 2 -m "not slow" tests/runtime tests/contract tests/bench tests/cli
 
 $(VENV)/ready: pyproject.toml runtime/pyproject.toml constraints.txt
 	python3 -m venv $(VENV)
