@@ -102,15 +102,17 @@ def show(result: "TrainResult", console: "Console") -> None:
     if data.skipped:
         first = escape_markup(data.skipped[0])
         console.print(f"[yellow]{len(data.skipped)} files cannot be read as pictures:[/] {first} …")
-    if pretrained.taken:
-        fresh = _list(pretrained.fresh)
-        console.print(f"{len(pretrained.taken)} weights come from the file; new: {fresh}")
+    if pretrained.matching:
+        fresh = _list(pretrained.new)
+        console.print(f"{len(pretrained.matching)} weights come from the file; new: {fresh}")
     if pretrained.frozen:
         console.print(f"frozen: {_list(pretrained.frozen)}")
     if result.history.stopped == "patience":
-        console.print(f"stopped early; the checkpoint is epoch {result.history.kept}, the best one")
+        console.print(
+            f"stopped early; the checkpoint is epoch {result.history.weights_epoch}, the best one"
+        )
     elif result.history.stopped == "interrupted":
-        console.print(f"interrupted; the checkpoint is epoch {result.history.kept}")
+        console.print(f"interrupted; the checkpoint is epoch {result.history.weights_epoch}")
     console.print(_scores(result))
     if len(data.labels) <= WIDEST_MATRIX:
         console.print(_confusion(result))
@@ -161,12 +163,12 @@ def _as_json(result: "TrainResult") -> dict[str, Any]:
     return {
         "checkpoint": str(result.checkpoint),
         "stopped": history.stopped,
-        "kept_epoch": history.kept,
+        "kept_epoch": history.weights_epoch,
         "epochs": [dataclasses.asdict(epoch) for epoch in history.epochs],
         "pictures": {"train": len(data.train), "valid": len(data.valid), "test": len(data.test)},
         "skipped": list(data.skipped),
-        "taken": list(result.pretrained.taken),
-        "fresh": list(result.pretrained.fresh),
+        "taken": list(result.pretrained.matching),
+        "fresh": list(result.pretrained.new),
         "frozen": list(result.pretrained.frozen),
         "accuracy": metrics.accuracy,
         "classes": [dict(zip(names, values, strict=True)) for values in scores],

@@ -48,12 +48,12 @@ class History:
 
     Attributes:
         epochs: The epochs, in order.
-        kept: Number of the epoch whose weights the model has.
+        weights_epoch: Number of the epoch whose weights the model has.
         stopped: Why the training ended.
     """
 
     epochs: tuple[Epoch, ...]
-    kept: int
+    weights_epoch: int
     stopped: Stopped
 
 
@@ -105,7 +105,7 @@ def fit(
     """
     state = _State(model, recipe, data.train, config)
     epochs: list[Epoch] = []
-    best, kept = math.inf, 0
+    best, weights_epoch = math.inf, 0
     weights = copy.deepcopy(model.state_dict())
     stopped: Stopped = "done"
     try:
@@ -115,9 +115,9 @@ def fit(
             loss = epochs[-1].val_loss
             if not config.patience or loss is None or loss < best:
                 best = math.inf if loss is None else loss
-                kept, weights = number, copy.deepcopy(model.state_dict())
+                weights_epoch, weights = number, copy.deepcopy(model.state_dict())
                 keep()
-            elif number - kept >= config.patience:
+            elif number - weights_epoch >= config.patience:
                 stopped = "patience"
                 break
     except KeyboardInterrupt:
@@ -125,7 +125,7 @@ def fit(
             raise
         stopped = "interrupted"
     model.load_state_dict(weights)
-    return History(tuple(epochs), kept, stopped)
+    return History(tuple(epochs), weights_epoch, stopped)
 
 
 def evaluate(model: nn.Module, recipe: Recipe, pictures: TrainingImages) -> tuple[float, float]:

@@ -18,13 +18,13 @@ class Pretrained:
     """Where a network's first weights come from.
 
     Attributes:
-        taken: Names of the weights that came from the file; empty without a file.
-        fresh: Names of the others, which the file lacks or has in another shape; likewise.
+        matching: Names of the weights that came from the file; empty without a file.
+        new: Names of the others, which the file lacks or has in another shape; likewise.
         frozen: Names of the weights that are not trained.
     """
 
-    taken: tuple[str, ...] = ()
-    fresh: tuple[str, ...] = ()
+    matching: tuple[str, ...] = ()
+    new: tuple[str, ...] = ()
     frozen: tuple[str, ...] = ()
 
 
@@ -41,7 +41,7 @@ def load_pretrained(model: nn.Module, file: str, freeze: Sequence[str]) -> Pretr
         UsageError: No weight begins with a prefix, or nothing is left to train.
     """
     own = model.state_dict()
-    taken: tuple[str, ...] = ()
+    matching: tuple[str, ...] = ()
     if file:
         weights = _read_weights(Path(file))
         fitting = {n: w for n, w in weights.items() if n in own and w.shape == own[n].shape}
@@ -49,7 +49,7 @@ def load_pretrained(model: nn.Module, file: str, freeze: Sequence[str]) -> Pretr
             problem = f"it has {_list(weights)}; the network has {_list(own)}"
             raise CheckpointError(f"{file} has no weight that fits: {problem}")
         model.load_state_dict(fitting, strict=False)
-        taken = tuple(fitting)
+        matching = tuple(fitting)
     frozen = []
     for prefix in freeze:
         names = [name for name, _ in model.named_parameters() if name.startswith(prefix)]
@@ -61,8 +61,8 @@ def load_pretrained(model: nn.Module, file: str, freeze: Sequence[str]) -> Pretr
         parameter.requires_grad_(name not in frozen)
     if len(set(frozen)) == len(list(model.parameters())):
         raise UsageError("--freeze names every weight: nothing is left to train")
-    fresh = tuple(name for name in own if name not in taken) if file else ()
-    return Pretrained(taken, fresh, tuple(dict.fromkeys(frozen)))
+    new = tuple(name for name in own if name not in matching) if file else ()
+    return Pretrained(matching, new, tuple(dict.fromkeys(frozen)))
 
 
 def _read_weights(path: Path) -> dict[str, Tensor]:

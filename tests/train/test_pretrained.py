@@ -25,8 +25,8 @@ def test_what_fits_is_taken_and_the_rest_stays_fresh(given: tuple[Path, MnistCnn
     model = MnistCnn3(classes=4)
     head = model.fc2.weight.clone()
     started = load_pretrained(model, str(path), ())
-    assert started.fresh == ("fc2.weight", "fc2.bias")
-    assert len(started.taken) == 8
+    assert started.new == ("fc2.weight", "fc2.bias")
+    assert len(started.matching) == 8
     assert torch.equal(model.conv2.weight, source.conv2.weight)
     assert torch.equal(model.fc2.weight, head)
 
@@ -39,7 +39,7 @@ def test_bare_weights_are_taken_too(tmp_path: Path, form: str) -> None:
     else:
         torch.save(source.state_dict(), path)
     model = MnistNet()
-    assert load_pretrained(model, str(path), ()).fresh == ()
+    assert load_pretrained(model, str(path), ()).new == ()
     assert torch.equal(model.fc1.weight, source.fc1.weight)
 
 

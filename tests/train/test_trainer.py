@@ -122,8 +122,8 @@ def test_patience_stops_and_keeps_the_best_epoch(digits: Path, tmp_path: Path) -
     history = trained.history
     losses = [epoch.val_loss for epoch in history.epochs]
     assert history.stopped == "patience"
-    assert history.kept == int(np.argmin(losses)) + 1
-    assert len(losses) == history.kept + 2
+    assert history.weights_epoch == int(np.argmin(losses)) + 1
+    assert len(losses) == history.weights_epoch + 2
 
 
 def test_what_one_epoch_left_is_there_whether_interrupted_or_crashed(
@@ -138,7 +138,7 @@ def test_what_one_epoch_left_is_there_whether_interrupted_or_crashed(
         run(digits, tmp_path / "crashed.pt", Crash(), epochs=5)
     left = torch.load(tmp_path / "crashed.pt", weights_only=True)["state_dict"]
     cut = run(digits, tmp_path / "cut.pt", Quiet(stop_after=1), epochs=5)
-    assert (cut.history.stopped, cut.history.kept) == ("interrupted", 1)
+    assert (cut.history.stopped, cut.history.weights_epoch) == ("interrupted", 1)
     assert same(left, weights(cut))
     assert not same(left, weights(run(digits, tmp_path / "whole.pt", epochs=5)))
 
@@ -163,7 +163,7 @@ def test_frozen_weights_do_not_move_and_the_others_do(digits: Path, tmp_path: Pa
         freeze=("conv",),
     )
     before, after = weights(first), weights(second)
-    assert len(second.pretrained.taken) == len(before)
+    assert len(second.pretrained.matching) == len(before)
     for name in before:
         assert torch.equal(before[name], after[name]) == name.startswith("conv"), name
 
