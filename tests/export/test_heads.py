@@ -1,4 +1,4 @@
-"""Which head do these outputs belong to, and what is missing when it cannot be told?"""
+"""Which head these outputs belong to, and the message where that cannot be known."""
 
 from types import SimpleNamespace
 from typing import Any
@@ -37,35 +37,35 @@ RETINAFACE = {"loc": (N, 10080, 4), "conf": (N, 10080, 2), "landms": (N, 10080, 
 
 
 def plan(
-    shapes: dict[str, tuple[Any, ...]], ends: dict[str, str] | None = None, **said: Any
+    shapes: dict[str, tuple[Any, ...]], ends: dict[str, str] | None = None, **options: Any
 ) -> Plan:
-    config = ExportConfig(**{"preset": "unit", "color": "rgb", **said})
+    config = ExportConfig(**{"preset": "unit", "color": "rgb", **options})
     outputs = [Output(name=n, dtype="float32", shape=shape) for n, shape in shapes.items()]
-    seen = GraphInfo(tuple(outputs), ends or {})
-    return resolve(ExportSettings(config, "preset"), Size(640, 384, 3), seen)
+    graph = GraphInfo(tuple(outputs), ends or {})
+    return resolve(ExportSettings(config, "preset"), Size(640, 384, 3), graph)
 
 
-def refusal(shapes: dict[str, tuple[Any, ...]], **said: Any) -> str:
+def refusal(shapes: dict[str, tuple[Any, ...]], **options: Any) -> str:
     with pytest.raises(UsageError) as caught:
-        plan(shapes, **said)
+        plan(shapes, **options)
     return str(caught.value)
 
 
 def test_yolo_v8() -> None:
-    found = plan(V8)
-    assert (found.spec.task, found.spec.input.resize) == ("detect", "letterbox")
-    assert found.spec.decode == Yolo(output="output0", layout="v8", classes=80)
-    assert found.spec.labels[:2] == ("0", "1")
+    result = plan(V8)
+    assert (result.spec.task, result.spec.input.resize) == ("detect", "letterbox")
+    assert result.spec.decode == Yolo(output="output0", layout="v8", classes=80)
+    assert result.spec.labels[:2] == ("0", "1")
 
 
 def test_yolo_v8_with_landmarks_score_and_iou() -> None:
-    found = plan(
+    result = plan(
         {"o": (N, 4 + 1 + 8, 5040)}, score=0.5, iou=0.6, decode={"points": 4}, labels=("plate",)
     )
-    assert found.spec.decode == Yolo(
+    assert result.spec.decode == Yolo(
         output="o", layout="v8", classes=1, points=4, score=0.5, iou=0.6
     )
-    assert found.spec.labels == ("plate",)
+    assert result.spec.labels == ("plate",)
 
 
 @pytest.mark.parametrize("cells", [5040, 3 * 5040])
@@ -74,16 +74,16 @@ def test_yolo_v5(cells: int) -> None:
 
 
 def test_a_head_that_ends_in_nms() -> None:
-    found = plan({"o": (N, 300, 6)}, labels=("a", "b"))
-    assert found.spec.decode == Yolo(output="o", layout="nms", classes=2)
+    result = plan({"o": (N, 300, 6)}, labels=("a", "b"))
+    assert result.spec.decode == Yolo(output="o", layout="nms", classes=2)
     assert "--labels FILE" in refusal({"o": (N, 300, 6)})
 
 
 def test_yunet() -> None:
-    found = plan(YUNET)
-    assert isinstance(found.spec.decode, AnchorFree)
-    assert (found.spec.decode.variant, found.spec.decode.strides) == ("yunet", (8, 16, 32))
-    assert (found.spec.decode.points, found.spec.labels) == (5, ("face",))
+    result = plan(YUNET)
+    assert isinstance(result.spec.decode, AnchorFree)
+    assert (result.spec.decode.variant, result.spec.decode.strides) == ("yunet", (8, 16, 32))
+    assert (result.spec.decode.points, result.spec.labels) == (5, ("face",))
     missing = {name: shape for name, shape in YUNET.items() if name != "bbox_16"}
     assert "a yunet head has" in refusal(missing)
 
@@ -108,8 +108,8 @@ def test_retinaface() -> None:
 def test_ssd_needs_its_priors() -> None:
     shapes = {"scores": (N, 3840, 21), "boxes": (N, 3840, 4)}
     assert "lacks the key strides" in refusal(shapes, head="ssd")
-    found = plan(shapes, head="ssd", decode={"strides": [8], "min_sizes": [[16.0]]})
-    assert len(found.spec.labels) == 20
+    result = plan(shapes, head="ssd", decode={"strides": [8], "min_sizes": [[16.0]]})
+    assert len(result.spec.labels) == 20
 
 
 @pytest.mark.parametrize(
@@ -126,9 +126,9 @@ def test_ssd_needs_its_priors() -> None:
 def test_classify_reads_what_ends_the_graph(
     columns: int, tail: str, values: str, multi_label: bool, labels: int
 ) -> None:
-    found = plan({"y": (N, columns)}, {"y": tail})
-    assert found.spec.decode == Classify(output="y", values=values, multi_label=multi_label)
-    assert (found.spec.task, found.spec.input.resize, len(found.spec.labels)) == (
+    result = plan({"y": (N, columns)}, {"y": tail})
+    assert result.spec.decode == Classify(output="y", values=values, multi_label=multi_label)
+    assert (result.spec.task, result.spec.input.resize, len(result.spec.labels)) == (
         "classify",
         "stretch",
         labels,
@@ -136,17 +136,17 @@ def test_classify_reads_what_ends_the_graph(
 
 
 def test_embed_is_only_taken_for_one_when_said() -> None:
-    found = plan({"y": (N, 128)}, task="embed")
-    assert (found.spec.decode, found.spec.labels) == (Embed(output="y"), ())
+    result = plan({"y": (N, 128)}, task="embed")
+    assert (result.spec.decode, result.spec.labels) == (Embed(output="y"), ())
 
 
 @pytest.mark.parametrize(
     ("shape", "layout"), [((N, 18, 4), "NTC"), ((N, 4, 18), "NCT"), ((18, N, 4), "TNC")]
 )
 def test_ctc_finds_its_axes_by_the_characters(shape: tuple[Any, ...], layout: str) -> None:
-    found = plan({"y": shape}, task="ocr", labels=("A", "B", "C"))
-    assert found.spec.decode == Ctc(output="y", charset=("A", "B", "C"), layout=layout)
-    assert found.spec.labels == ()
+    result = plan({"y": shape}, task="ocr", labels=("A", "B", "C"))
+    assert result.spec.decode == Ctc(output="y", charset=("A", "B", "C"), layout=layout)
+    assert result.spec.labels == ()
 
 
 def test_ctc_without_characters_counts_them() -> None:
@@ -154,7 +154,7 @@ def test_ctc_without_characters_counts_them() -> None:
 
 
 @pytest.mark.parametrize(
-    ("shapes", "said", "message"),
+    ("shapes", "options", "message"),
     [
         ({"y": (N, 10)}, {"labels": ("a", "b")}, "has 2 names, but the model has 10 classes"),
         (V8, {"labels": ("a",)}, "--labels has 1 names, but the model has 80 classes"),
@@ -172,22 +172,24 @@ def test_ctc_without_characters_counts_them() -> None:
         ({"a": (N, 9)}, {"head": "retinaface"}, "an ssd head has"),
     ],
 )  # fmt: skip
-def test_what_cannot_be_told_is_said(shapes: Any, said: Any, message: str) -> None:
+def test_unknown_settings_are_refused_by_name(shapes: Any, options: Any, message: str) -> None:
     import re
 
-    assert re.search(message, refusal(shapes, **said))
+    assert re.search(message, refusal(shapes, **options))
 
 
 @pytest.mark.parametrize(
-    ("said", "message"),
+    ("options", "message"),
     [
         ({"task": "poses"}, "--task poses: expected one of classify, ocr, detect, embed"),
         ({"head": "yolo99"}, "--head yolo99: expected one of auto, classify, ctc, yolov5"),
         ({"head": "ctc", "task": "detect"}, "--task detect and --head ctc do not go together"),
     ],
 )
-def test_an_unknown_task_or_head_is_refused_before_the_long_work(said: Any, message: str) -> None:
-    settings = ExportSettings(ExportConfig(**said), "preset")
+def test_an_unknown_task_or_head_is_refused_before_the_long_work(
+    options: Any, message: str
+) -> None:
+    settings = ExportSettings(ExportConfig(**options), "preset")
     with pytest.raises(UsageError) as caught:
         check_early(settings, Size(640, 384, 3))
     assert str(caught.value).startswith(message)
@@ -200,17 +202,17 @@ class Mean(Part, frozen=True, kw_only=True, tag_field="head", tag="mean"):
     scale: float = 1.0
 
 
-@pytest.mark.parametrize("said", [{"task": "fake"}, {"head": "mean"}])
+@pytest.mark.parametrize("options", [{"task": "fake"}, {"head": "mean"}])
 def test_a_new_task_with_a_head_of_its_own_is_planned(
-    monkeypatch: pytest.MonkeyPatch, said: Any
+    monkeypatch: pytest.MonkeyPatch, options: Any
 ) -> None:
     task = SimpleNamespace(**{**vars(fake), "decoders": {Mean: fake.MeanDecoder}})
     monkeypatch.setitem(TASKS, "fake", task)
     decode = {"output": "y", "scale": 2.0}
-    spec = plan({"x": (N, 3), "y": (N, 5)}, **said, decode=decode, labels=("a", "b")).spec
+    spec = plan({"x": (N, 3), "y": (N, 5)}, **options, decode=decode, labels=("a", "b")).spec
     assert (spec.task, spec.decode) == ("fake", Mean(output="y", scale=2.0))
     assert (spec.labels, spec.input.resize) == (("a", "b"), "stretch")
-    assert "y" in refusal({"y": (N, 5)}, **said, decode={"outptu": "y"})
+    assert "y" in refusal({"y": (N, 5)}, **options, decode={"outptu": "y"})
 
 
 def test_a_new_task_may_share_a_head(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -221,8 +223,8 @@ def test_a_new_task_may_share_a_head(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_an_output_can_be_named_among_several() -> None:
     shapes = {"features": (N, 512), "logits": (N, 10)}
-    found = plan(shapes, {"logits": "Softmax"}, task="classify", decode={"output": "logits"})
-    assert found.spec.decode == Classify(output="logits", values="probabilities")
+    result = plan(shapes, {"logits": "Softmax"}, task="classify", decode={"output": "logits"})
+    assert result.spec.decode == Classify(output="logits", values="probabilities")
 
 
 def test_tails_are_seen_through_what_only_reshapes() -> None:
@@ -239,7 +241,7 @@ def test_tails_are_seen_through_what_only_reshapes() -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "channels", "shape", "expected"),
+    ("options", "channels", "shape", "expected"),
     [
         ({"input": "640x352"}, 3, None, Size(640, 352, 3)),
         ({"input": "224"}, 3, None, Size(224, 224, 3)),
@@ -251,13 +253,13 @@ def test_tails_are_seen_through_what_only_reshapes() -> None:
     ],
 )
 def test_the_size_comes_from_the_flag_or_the_model(
-    said: Any, channels: int | None, shape: Any, expected: Size
+    options: Any, channels: int | None, shape: Any, expected: Size
 ) -> None:
-    assert network_size(ExportConfig(**said), channels, shape) == expected
+    assert network_size(ExportConfig(**options), channels, shape) == expected
 
 
 @pytest.mark.parametrize(
-    ("said", "channels", "message"),
+    ("options", "channels", "message"),
     [
         ({}, 3, "add --input WIDTHxHEIGHT"),
         ({"input": "8x8", "color": "gray"}, 3, "--color gray does not fit: .* has 3 channels"),
@@ -265,9 +267,9 @@ def test_the_size_comes_from_the_flag_or_the_model(
         ({"input": "8x8"}, 4, "has 4 channels; a camera gives 3"),
     ],
 )
-def test_a_size_that_cannot_be_meant(said: Any, channels: int, message: str) -> None:
+def test_an_impossible_size_is_refused(options: Any, channels: int, message: str) -> None:
     with pytest.raises(UsageError, match=message):
-        network_size(ExportConfig(**said), channels, None)
+        network_size(ExportConfig(**options), channels, None)
 
 
 def test_wrong_input_settings_name_the_flag() -> None:

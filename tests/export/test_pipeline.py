@@ -56,7 +56,7 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def made(digits: Path) -> ExportResult:
+def digits_export(digits: Path) -> ExportResult:
     """The bundle of that checkpoint, with no setting but the model."""
     out = digits.with_name("digits.edge")
     return export(ExportConfig(model=str(digits), out=str(out)))
@@ -66,8 +66,8 @@ def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def test_a_checkpoint_needs_no_setting(made: ExportResult) -> None:
-    manifest = made.bundle.manifest
+def test_a_checkpoint_needs_no_setting(digits_export: ExportResult) -> None:
+    manifest = digits_export.bundle.manifest
     assert (manifest.name, manifest.model.task, manifest.model.labels) == (
         "digits",
         "classify",
@@ -82,21 +82,21 @@ def test_a_checkpoint_needs_no_setting(made: ExportResult) -> None:
     assert manifest.model.input.normalization.origin == "checkpoint"
     assert manifest.model.batch is None
     assert [output.shape for output in manifest.model.outputs] == [(None, 10)]
-    assert made.warnings == ()
+    assert digits_export.warnings == ()
 
 
-def test_the_bundle_holds_what_it_says(made: ExportResult) -> None:
+def test_the_bundle_holds_what_it_says(digits_export: ExportResult) -> None:
     expected = ["golden.npz", "manifest.json", "model.fp32.onnx", "report.html", "report.json"]
-    assert names(made.bundle.path) == expected
-    assert names(made.bundle.path.parent) == ["digits.edge", "digits.pt"]
-    assert set(made.bundle.manifest.files) == {"report.html", "report.json"}
-    assert open_bundle(made.bundle.path).digest == made.bundle.digest
-    golden = load_golden(made.bundle)
+    assert names(digits_export.bundle.path) == expected
+    assert names(digits_export.bundle.path.parent) == ["digits.edge", "digits.pt"]
+    assert set(digits_export.bundle.manifest.files) == {"report.html", "report.json"}
+    assert open_bundle(digits_export.bundle.path).digest == digits_export.bundle.digest
+    golden = load_golden(digits_export.bundle)
     assert len({picture.tobytes() for picture in golden.pixels}) == 4
 
 
-def test_every_engine_was_measured(made: ExportResult) -> None:
-    (artifact,) = made.bundle.manifest.artifacts
+def test_every_engine_was_measured(digits_export: ExportResult) -> None:
+    (artifact,) = digits_export.bundle.manifest.artifacts
     assert {run.engine for run in artifact.runs} == {"onnxruntime/f32", "openvino/f32"}
     for run in artifact.runs:
         assert run.parity["output"].cosine >= 0.9999
@@ -104,7 +104,7 @@ def test_every_engine_was_measured(made: ExportResult) -> None:
         assert run.agreement == 1.0
 
 
-def test_the_runtime_says_what_torch_says(digits: Path, made: ExportResult) -> None:
+def test_the_runtime_says_what_torch_says(digits: Path, digits_export: ExportResult) -> None:
     torch.manual_seed(0)
     module = MnistNet().eval()
     frame = synthetic_pictures(1, 28, 28, seed=9)[0]
@@ -112,34 +112,39 @@ def test_the_runtime_says_what_torch_says(digits: Path, made: ExportResult) -> N
     with torch.no_grad():
         expected = module(torch.tensor((gray - 33.3) / 78.6, dtype=torch.float32)[None, None]).exp()
     for backend in ("onnxruntime", "openvino"):
-        with load(made.bundle.path, backend=backend) as model:
+        with load(digits_export.bundle.path, backend=backend) as model:
             result = model(frame)
         assert isinstance(result, Classification)
         assert np.allclose(result.scores, expected.numpy()[0], atol=1e-5)
 
 
-def test_the_command_makes_the_same_artifact_again(made: ExportResult, digits: Path) -> None:
-    provenance = made.bundle.manifest.provenance
-    assert provenance.command == f"edgecnn export {digits} --out {made.bundle.path}"
+def test_the_command_makes_the_same_artifact_again(
+    digits_export: ExportResult, digits: Path
+) -> None:
+    provenance = digits_export.bundle.manifest.provenance
+    assert provenance.command == f"edgecnn export {digits} --out {digits_export.bundle.path}"
     assert provenance.source == "digits.pt"
     again = export(ExportConfig(model=str(digits), out=str(digits.with_name("again.edge"))))
-    assert again.bundle.manifest.artifacts[0].sha256 == made.bundle.manifest.artifacts[0].sha256
+    assert (
+        again.bundle.manifest.artifacts[0].sha256
+        == digits_export.bundle.manifest.artifacts[0].sha256
+    )
 
 
-def test_both_reports_tell_the_same(made: ExportResult) -> None:
-    report = json.loads((made.bundle.path / "report.json").read_text())
-    without_files = msgspec.structs.replace(made.bundle.manifest, files={})
+def test_both_reports_tell_the_same(digits_export: ExportResult) -> None:
+    report = json.loads((digits_export.bundle.path / "report.json").read_text())
+    without_files = msgspec.structs.replace(digits_export.bundle.manifest, files={})
     assert report["bundle"] == json.loads(msgspec.json.encode(without_files))
     assert report["before"]["nodes"] == sum(report["before"]["operators"].values())
     assert len(report["pictures"]) == 16
     assert sum(picture["golden"] for picture in report["pictures"]) == 4
-    page = (made.bundle.path / "report.html").read_text()
+    page = (digits_export.bundle.path / "report.html").read_text()
     assert "2 of 2</b>" in page
     assert report["bundle"]["provenance"]["source_sha256"] in page
 
 
-def test_the_report_is_one_file_that_fetches_nothing(made: ExportResult) -> None:
-    page = (made.bundle.path / "report.html").read_text()
+def test_the_report_is_one_file_that_fetches_nothing(digits_export: ExportResult) -> None:
+    page = (digits_export.bundle.path / "report.html").read_text()
     assert re.findall(r'(?:src|href|url)\s*[=(]\s*"?(?!#|data:)[^"\s>)]+', page) == []
     assert "<script" not in page
     assert "default-src 'none'" in page
@@ -222,36 +227,36 @@ Exported = Callable[..., ExportResult]
 def exported(tmp_path: Path) -> Exported:
     """Save a module whole and export it."""
 
-    def make(module: nn.Module, **said: Any) -> ExportResult:
+    def make(module: nn.Module, **settings: Any) -> ExportResult:
         torch.manual_seed(1)
         torch.save(module.eval(), tmp_path / "model.pt")
         defaults = {"input": "8x8", "preset": "unit", "color": "rgb", "trust_pickle": True}
         config = {"model": str(tmp_path / "model.pt"), "out": str(tmp_path / "out.edge")}
-        return export(ExportConfig(**{**config, **defaults, **said}))
+        return export(ExportConfig(**{**config, **defaults, **settings}))
 
     return make
 
 
 @pytest.mark.parametrize("color", ["rgb", "bgr"])
 def test_colors_arrive_as_they_were_trained(exported: Exported, color: Any) -> None:
-    numbers = {"mean": (10.0, 20.0, 30.0), "std": (2.0, 4.0, 8.0), "preset": None}
-    made = exported(Colors(), task="embed", color=color, decode={"normalize": False}, **numbers)
-    assert isinstance(made.bundle.manifest.model.decode, Embed)
+    mean_std = {"mean": (10.0, 20.0, 30.0), "std": (2.0, 4.0, 8.0), "preset": None}
+    result = exported(Colors(), task="embed", color=color, decode={"normalize": False}, **mean_std)
+    assert isinstance(result.bundle.manifest.model.decode, Embed)
     frame = np.full((8, 8, 3), (50, 100, 200), np.uint8)
-    with load(made.bundle.path) as model:
-        found = model(frame)
-    assert isinstance(found, Embedding)
+    with load(result.bundle.path) as model:
+        embedding = model(frame)
+    assert isinstance(embedding, Embedding)
     order = (200, 100, 50) if color == "rgb" else (50, 100, 200)
-    expected = (np.array(order) - numbers["mean"]) / numbers["std"]
-    assert np.allclose(found.vector, expected, atol=1e-4)
+    expected = (np.array(order) - mean_std["mean"]) / mean_std["std"]
+    assert np.allclose(embedding.vector, expected, atol=1e-4)
 
 
 def test_outputs_that_put_time_first(exported: Exported) -> None:
-    made = exported(Lines(), input="32x8", task="ocr", labels=("A", "B", "C"))
-    manifest = made.bundle.manifest
+    result = exported(Lines(), input="32x8", task="ocr", labels=("A", "B", "C"))
+    manifest = result.bundle.manifest
     assert manifest.model.decode == Ctc(output="output", charset=("A", "B", "C"), layout="TNC")
     assert manifest.model.outputs[0].shape == (32, None, 4)
-    with load(made.bundle.path) as model:
+    with load(result.bundle.path) as model:
         assert isinstance(model(np.zeros((8, 32, 3), np.uint8)), Reading)
 
 
@@ -262,8 +267,8 @@ def test_a_batch_that_is_written_down_stays(exported: Exported) -> None:
 
 
 def test_batch_sizes_are_verified_and_kept(exported: Exported) -> None:
-    made = exported(Colors(), task="embed", batch=(4, 1))
-    assert made.bundle.manifest.model.batch == (1, 4)
+    result = exported(Colors(), task="embed", batch=(4, 1))
+    assert result.bundle.manifest.model.batch == (1, 4)
     with pytest.raises(UsageError, match="takes sizes from 1"):
         exported(Colors(), task="embed", batch=(0,), overwrite=True)
 
@@ -274,15 +279,15 @@ def test_a_model_that_gives_nan_is_told_so(exported: Exported) -> None:
 
 
 def test_engines_can_be_named(exported: Exported, tmp_path: Path) -> None:
-    made = exported(Colors(), task="embed", backends=("openvino",))
-    assert [run.engine for run in made.bundle.manifest.artifacts[0].runs] == ["openvino/f32"]
+    result = exported(Colors(), task="embed", backends=("openvino",))
+    assert [run.engine for run in result.bundle.manifest.artifacts[0].runs] == ["openvino/f32"]
     with pytest.raises(UsageError, match="did you mean 'openvino'"):
         exported(Colors(), task="embed", backends=("openvion",), out=str(tmp_path / "x.edge"))
 
 
 def test_an_output_that_stands_still_is_warned_of(exported: Exported) -> None:
-    made = exported(Still(), task="embed")
-    assert any("that it agrees proves little" in warning for warning in made.warnings)
+    result = exported(Still(), task="embed")
+    assert any("that it agrees proves little" in warning for warning in result.warnings)
 
 
 def tampered(model: onnx.ModelProto, name: str) -> onnx.ModelProto:
@@ -310,7 +315,7 @@ def test_a_wrong_artifact_is_not_emitted(
 
 
 def test_an_existing_bundle_is_only_replaced_when_told(
-    made: ExportResult, digits: Path, tmp_path: Path
+    digits_export: ExportResult, digits: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "x.edge"
     export(ExportConfig(model=str(digits), out=str(out)))
@@ -384,7 +389,7 @@ def test_a_killed_export_leaves_no_half_bundle(
 
 
 @pytest.mark.parametrize(
-    ("said", "message"),
+    ("settings", "message"),
     [
         ({"model": ""}, "which model"),
         ({"labels": ("a", "b")}, "has 2 names, but the model has 10 classes"),
@@ -397,9 +402,9 @@ def test_a_killed_export_leaves_no_half_bundle(
     ],
 )
 def test_what_cannot_be_meant_is_said(
-    digits: Path, tmp_path: Path, said: dict[str, Any], message: str
+    digits: Path, tmp_path: Path, settings: dict[str, Any], message: str
 ) -> None:
     config = {"model": str(digits), "out": str(tmp_path / "x.edge")}
     with pytest.raises(UsageError, match=message):
-        export(ExportConfig(**{**config, **said}))
+        export(ExportConfig(**{**config, **settings}))
     assert names(tmp_path) == []

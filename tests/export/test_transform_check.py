@@ -86,7 +86,7 @@ def with_input(bundle: Bundle, **changes: Any) -> Bundle:
     return Bundle(bundle.path, msgspec.structs.replace(bundle.manifest, model=model), bundle.digest)
 
 
-def said(drift: Drift) -> str:
+def text(drift: Drift) -> str:
     return "\n".join(map(str, drift.findings))
 
 
@@ -164,14 +164,14 @@ def test_two_mistakes_are_told_one_upon_the_other(bundle: Bundle) -> None:
     drift = compare_transform(
         bundle, transform(rgb=False, scale=lambda v: v / 255, resize=letterboxed)
     )
-    assert "--color bgr --preset unit" in said(drift)
-    assert "--resize letterbox" in said(drift)
+    assert "--color bgr --preset unit" in text(drift)
+    assert "--resize letterbox" in text(drift)
     assert drift.findings[-1].after < 0.05
 
 
 def test_a_crop_half_a_pixel_beside_ours_passes(bundle: Bundle) -> None:
-    made = with_input(bundle, resize="crop", crop_pct=0.875)
-    drift = compare_transform(made, transform(resize=cropped))
+    changed = with_input(bundle, resize="crop", crop_pct=0.875)
+    drift = compare_transform(changed, transform(resize=cropped))
     assert drift.passed
     assert 0 < drift.typical < drift.limit
 
@@ -201,7 +201,7 @@ def test_a_transform_that_fails_the_second_time_is_no_reference(bundle: Bundle) 
 def test_a_tensor_without_a_picture_in_it_gets_no_advice(bundle: Bundle) -> None:
     drift = compare_transform(bundle, lambda _path: np.full((3, SIZE, SIZE), 7e6, np.float32))
     assert not drift.passed
-    assert "--std" not in said(drift)
+    assert "--std" not in text(drift)
 
 
 def test_the_wrong_size_and_what_raises_are_findings_and_no_crash(bundle: Bundle) -> None:
@@ -238,17 +238,17 @@ def test_a_gray_model(bundle: Bundle) -> None:
     numbers = msgspec.structs.replace(
         bundle.manifest.model.input.normalization, mean=(33.3,), std=(78.6,), origin="checkpoint"
     )
-    made = with_input(bundle, color="gray", normalization=numbers)
+    changed = with_input(bundle, color="gray", normalization=numbers)
 
     def run(path: str, flag: int = cv2.COLOR_BGR2GRAY, shift: float = 33.3) -> np.ndarray:
         gray = cv2.cvtColor(cv2.resize(cv2.imread(path), (SIZE, SIZE)), flag)
         return (gray.astype(np.float32) - shift) / 78.6
 
-    assert compare_transform(made, run).typical < 0.5
-    swapped = compare_transform(made, lambda path: run(path, cv2.COLOR_RGB2GRAY))
-    assert "RGB read as BGR" in said(swapped)
-    unit = compare_transform(made, lambda path: run(path, shift=0.0) * 78.6 / 255)
-    assert "--preset unit" in said(unit)
+    assert compare_transform(changed, run).typical < 0.5
+    swapped = compare_transform(changed, lambda path: run(path, cv2.COLOR_RGB2GRAY))
+    assert "RGB read as BGR" in text(swapped)
+    unit = compare_transform(changed, lambda path: run(path, shift=0.0) * 78.6 / 255)
+    assert "--preset unit" in text(unit)
 
 
 # --- what a transform may give ----------------------------------------------------------------
@@ -288,19 +288,19 @@ def test_every_usual_form_of_a_tensor(
     bundle: Bundle, tmp_path: Path, shape: Callable[[np.ndarray], Any]
 ) -> None:
     planes = np.random.default_rng(0).random((3, SIZE, SIZE)).astype(np.float32)
-    found = tensor(lambda _: shape(planes), tmp_path / "any.png", bundle.manifest.model.input)
-    assert found.dtype == np.float32
-    np.testing.assert_array_equal(found, planes)
+    result = tensor(lambda _: shape(planes), tmp_path / "any.png", bundle.manifest.model.input)
+    assert result.dtype == np.float32
+    np.testing.assert_array_equal(result, planes)
 
 
 def test_a_real_torch_tensor(bundle: Bundle, tmp_path: Path) -> None:
     torch = pytest.importorskip("torch")
     planes = torch.rand(3, SIZE, SIZE, requires_grad=True)
-    found = tensor(lambda _: planes, tmp_path / "any.png", bundle.manifest.model.input)
-    np.testing.assert_array_equal(found, planes.detach().numpy())
+    result = tensor(lambda _: planes, tmp_path / "any.png", bundle.manifest.model.input)
+    np.testing.assert_array_equal(result, planes.detach().numpy())
     short = planes.detach().to(torch.bfloat16)
-    found = tensor(lambda _: short, tmp_path / "any.png", bundle.manifest.model.input)
-    np.testing.assert_array_equal(found, short.float().numpy())
+    result = tensor(lambda _: short, tmp_path / "any.png", bundle.manifest.model.input)
+    np.testing.assert_array_equal(result, short.float().numpy())
 
 
 @pytest.mark.parametrize(
@@ -374,10 +374,10 @@ def test_a_training_script_is_kept_off_ours(
 
 
 def test_generated_pictures_are_what_their_files_hold(tmp_path: Path) -> None:
-    made: list[Picture] = synthetic_test_images(tmp_path, 48, 40)
-    for picture in made:
+    pictures: list[Picture] = synthetic_test_images(tmp_path, 48, 40)
+    for picture in pictures:
         assert np.array_equal(cv2.imread(str(picture.path)), picture.pixels), picture.name
-    assert len({picture.path for picture in made}) == len(made)
+    assert len({picture.path for picture in pictures}) == len(pictures)
     assert cv2.imread(str(tmp_path / "gray.png"), cv2.IMREAD_UNCHANGED).ndim == 2
 
 
@@ -395,5 +395,5 @@ def test_pil_agrees_with_area(bundle: Bundle) -> None:
     )
     assert area.passed
     assert area.typical < linear.typical
-    assert "shrinks smoothly" in said(linear)
-    assert "--interpolation area comes closest" in said(linear)
+    assert "shrinks smoothly" in text(linear)
+    assert "--interpolation area comes closest" in text(linear)

@@ -34,15 +34,15 @@ def traced(module: nn.Module, channels: int, tmp_path) -> onnx.ModelProto:
     return trace(loaded, Size(SIZE, SIZE, channels), 20)
 
 
-def difference(module: nn.Module, model: onnx.ModelProto, given: Input) -> float:
+def difference(module: nn.Module, model: onnx.ModelProto, input_spec: Input) -> float:
     """Largest difference to torch with the textbook's transform, relative to the outputs."""
     pixels = np.random.default_rng(1).integers(0, 256, (3, SIZE, SIZE, 3), dtype=np.uint8)
     with torch.no_grad():
-        truth = module(torch.from_numpy(reference_preprocess(pixels, given))).numpy()
+        truth = module(torch.from_numpy(reference_preprocess(pixels, input_spec))).numpy()
     session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     assert session.get_inputs()[0].type == "tensor(uint8)"
-    (found,) = session.run(None, {"pixels": pixels})
-    return float(np.abs(found - truth).max() / max(1.0, np.abs(truth).max()))
+    (outputs,) = session.run(None, {"pixels": pixels})
+    return float(np.abs(outputs - truth).max() / max(1.0, np.abs(truth).max()))
 
 
 class Several(nn.Module):
@@ -117,11 +117,11 @@ def test_pixels_in_give_what_the_textbook_gives(name: str, color: str, tmp_path)
     make, folds = NETWORKS[name]
     torch.manual_seed(0)
     module = make().eval()
-    given = spec(color, (123.7, 116.3, 103.5), (58.4, 57.1, 57.4))
-    folded = fold_pixels(traced(module, 3, tmp_path), given)
+    input_spec = spec(color, (123.7, 116.3, 103.5), (58.4, 57.1, 57.4))
+    folded = fold_pixels(traced(module, 3, tmp_path), input_spec)
     onnx.checker.check_model(folded, full_check=True)
-    assert difference(module, folded, given) < 1e-4
-    assert difference(module, optimize(folded), given) < 1e-4
+    assert difference(module, folded, input_spec) < 1e-4
+    assert difference(module, optimize(folded), input_spec) < 1e-4
     operators = [node.op_type for node in folded.graph.node]
     assert operators[:3] == ["Cast", "Transpose", "Sub"] or not folds
     assert ("Gather" in operators or "Mul" in operators) is not folds or color == "bgr"
@@ -180,7 +180,7 @@ def test_any_normalization(color, means, stds, pads, stride, dilation, grouped, 
     model = one_convolution(
         weight, pads=pads, strides=[stride] * 2, dilations=[dilation] * 2, group=group
     )
-    given = spec(color, means[:channels], stds[:channels])
+    input_spec = spec(color, means[:channels], stds[:channels])
 
     class Truth(nn.Module):
         def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -189,7 +189,7 @@ def test_any_normalization(color, means, stds, pads, stride, dilation, grouped, 
             kernels = torch.from_numpy(weight)
             return F.conv2d(padded, kernels, stride=stride, dilation=dilation, groups=group)
 
-    assert difference(Truth(), fold_pixels(model, given), given) < 1e-4
+    assert difference(Truth(), fold_pixels(model, input_spec), input_spec) < 1e-4
 
 
 GRAY = {
@@ -205,10 +205,10 @@ def test_gray_is_the_unrounded_luma(name: str, tmp_path) -> None:
     make, steps = GRAY[name]
     torch.manual_seed(0)
     module = make().eval()
-    given = spec("gray", (33.3,), (78.6,))
-    folded = fold_pixels(traced(module, 1, tmp_path), given)
+    input_spec = spec("gray", (33.3,), (78.6,))
+    folded = fold_pixels(traced(module, 1, tmp_path), input_spec)
     onnx.checker.check_model(folded, full_check=True)
-    assert difference(module, folded, given) < 1e-4
+    assert difference(module, folded, input_spec) < 1e-4
     operators = [node.op_type for node in folded.graph.node]
     assert [op for op in operators if op in {"Mul", "Gather"}] == steps
 
@@ -224,8 +224,8 @@ def test_any_number_of_pictures(tmp_path) -> None:
 
 def test_raw_pixels_cost_no_arithmetic(tmp_path) -> None:
     module = nn.Conv2d(3, 4, 3).eval()
-    given = spec("bgr", (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
-    folded = fold_pixels(traced(module, 3, tmp_path), given)
+    input_spec = spec("bgr", (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+    folded = fold_pixels(traced(module, 3, tmp_path), input_spec)
     assert [node.op_type for node in folded.graph.node] == ["Cast", "Transpose", "Conv"]
 
 
@@ -239,5 +239,5 @@ def test_shared_weights_are_not_changed_for_others(tmp_path) -> None:
             return self.conv(self.conv(x))
 
     module = Shared().eval()
-    given = spec("rgb", (10.0, 20.0, 30.0), (40.0, 50.0, 60.0))
-    assert difference(module, fold_pixels(traced(module, 3, tmp_path), given), given) < 1e-4
+    colors = spec("rgb", (10.0, 20.0, 30.0), (40.0, 50.0, 60.0))
+    assert difference(module, fold_pixels(traced(module, 3, tmp_path), colors), colors) < 1e-4

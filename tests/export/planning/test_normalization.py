@@ -1,4 +1,4 @@
-"""Mean and std are said, or assumed aloud, or refused."""
+"""Mean and std are set, or assumed with a warning, or refused."""
 
 from pathlib import Path
 from typing import Any
@@ -13,25 +13,25 @@ from edgecnn_runtime.bundle.manifest import Color, Normalization
 from edgecnn_runtime.errors import UsageError
 
 
-def said(color: Color = "rgb", task: str = "classify", **fields: Any) -> Normalization:
+def mean_std(color: Color = "rgb", task: str = "classify", **fields: Any) -> Normalization:
     config = ExportConfig(color=color, **fields)
     origin: Any = "flag" if fields else "assumed"
     return normalization(ExportSettings(config, origin), color, task)[0]
 
 
 def test_presets_are_in_pixel_units_and_in_the_models_order() -> None:
-    rgb = said(preset="imagenet")
+    rgb = mean_std(preset="imagenet")
     assert rgb.mean == pytest.approx((0.485 * 255, 0.456 * 255, 0.406 * 255))
     assert rgb.std == pytest.approx((0.229 * 255, 0.224 * 255, 0.225 * 255))
-    bgr = said("bgr", preset="imagenet")
+    bgr = mean_std("bgr", preset="imagenet")
     assert (bgr.mean, bgr.std) == (rgb.mean[::-1], rgb.std[::-1])
-    assert said("gray", preset="unit").std == (255.0,)
-    assert said(preset="signed").mean == (127.5,) * 3
-    assert said(preset="raw").std == (1.0,) * 3
+    assert mean_std("gray", preset="unit").std == (255.0,)
+    assert mean_std(preset="signed").mean == (127.5,) * 3
+    assert mean_std(preset="raw").std == (1.0,) * 3
 
 
 def test_one_number_serves_every_channel() -> None:
-    assert said(mean=(10.0,), std=(20.0, 21.0, 22.0)).mean == (10.0,) * 3
+    assert mean_std(mean=(10.0,), std=(20.0, 21.0, 22.0)).mean == (10.0,) * 3
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ def test_one_number_serves_every_channel() -> None:
 )
 def test_numbers_that_cannot_be_meant(fields: Any, message: str) -> None:
     with pytest.raises(UsageError, match=message):
-        said(**fields)
+        mean_std(**fields)
 
 
 def test_what_nobody_said_is_assumed_aloud() -> None:
@@ -57,13 +57,13 @@ def test_what_nobody_said_is_assumed_aloud() -> None:
         "ASSUMED normalization",
         "ASSUMED color order",
     ]
-    assert said("gray").std == (255.0,)
+    assert mean_std("gray").std == (255.0,)
 
 
 @pytest.mark.parametrize("task", ["detect", "embed"])
 def test_detectors_and_embeddings_refuse_to_assume(task: str) -> None:
     with pytest.raises(UsageError, match="set --mean and --std"):
-        said(task=task)
+        mean_std(task=task)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Flag > YAML > checkpoint, and who said the normalization."""
+"""Flag > YAML > checkpoint, and the origin of the normalization."""
 
 from pathlib import Path
 from typing import Any
@@ -18,8 +18,10 @@ def settings(
         flags = {"spec": str(folder / "model.yaml"), **flags}
     if "model" not in flags and "model" not in yaml:
         flags = {"model": "m.pt", **flags}
-    said = read_settings(ExportConfig(**flags))
-    return said if checkpoint is None else with_checkpoint_defaults(said, checkpoint, "checkpoint")
+    merged = read_settings(ExportConfig(**flags))
+    return (
+        merged if checkpoint is None else with_checkpoint_defaults(merged, checkpoint, "checkpoint")
+    )
 
 
 def test_flags_go_before_yaml_and_yaml_before_the_checkpoint(tmp_path: Path) -> None:
@@ -51,9 +53,9 @@ def test_a_flag_wins_also_when_it_says_the_default(tmp_path: Path) -> None:
 def test_mean_and_std_come_with_who_said_them(
     tmp_path: Path, flags: Any, yaml: str, checkpoint: Any, origin: str, numbers: Any
 ) -> None:
-    found = settings(tmp_path, flags, yaml, checkpoint)
-    assert found.normalization == origin
-    assert (found.config.mean, found.config.std, found.config.preset) == numbers
+    merged = settings(tmp_path, flags, yaml, checkpoint)
+    assert merged.normalization == origin
+    assert (merged.config.mean, merged.config.std, merged.config.preset) == numbers
 
 
 def test_decode_settings_are_merged_key_by_key(tmp_path: Path) -> None:

@@ -68,18 +68,18 @@ def adapted(model: onnx.ModelProto, height: int = 16, width: int = 16, **more: i
 @pytest.mark.parametrize("height", [32, 16])
 def test_a_fully_convolutional_graph_takes_another_size(height: int) -> None:
     model = graph([conv(), helper.make_node("Relu", ["conv"], ["out"])], shape=(10, 3, 32, 32))
-    found = adapted(model, height, 48)
-    assert shape(found.graph.input[0]) == ["batch", 3, height, 48]
-    assert shape(found.graph.output[0]) == ["batch", 4, height - 2, 46]
-    given = planes(2, 3, height, 48)
+    result = adapted(model, height, 48)
+    assert shape(result.graph.input[0]) == ["batch", 3, height, 48]
+    assert shape(result.graph.output[0]) == ["batch", 4, height - 2, 46]
+    images = planes(2, 3, height, 48)
     free = graph([conv(), helper.make_node("Relu", ["conv"], ["out"])], shape=("n", 3, "h", "w"))
-    np.testing.assert_allclose(run(found, given)[0], run(free, given)[0], atol=1e-6)
+    np.testing.assert_allclose(run(result, images)[0], run(free, images)[0], atol=1e-6)
 
 
 def test_a_batch_of_one_written_into_reshapes_is_freed() -> None:
     nodes = [conv(), helper.make_node("Reshape", ["conv", "target"], ["out"])]
-    found = adapted(graph(nodes, constants={"target": np.array([1, -1], np.int64)}))
-    assert [shape(value) for value in (found.graph.input[0], found.graph.output[0])] == [
+    result = adapted(graph(nodes, constants={"target": np.array([1, -1], np.int64)}))
+    assert [shape(value) for value in (result.graph.input[0], result.graph.output[0])] == [
         ["batch", 3, 16, 16],
         ["batch", 4 * 14 * 14],
     ]
@@ -91,8 +91,8 @@ def test_a_batch_that_is_not_the_first_axis_of_an_output() -> None:
         helper.make_node("Reshape", ["conv", "target"], ["rows"]),
         helper.make_node("Transpose", ["rows"], ["out"], perm=[2, 0, 1]),
     ]
-    found = adapted(graph(nodes, constants={"target": np.array([0, 4, -1], np.int64)}))
-    assert shape(found.graph.output[0]) == [196, "batch", 4]
+    result = adapted(graph(nodes, constants={"target": np.array([0, 4, -1], np.int64)}))
+    assert shape(result.graph.output[0]) == [196, "batch", 4]
 
 
 def test_a_graph_that_mixes_its_batch_keeps_one_picture() -> None:
@@ -106,9 +106,9 @@ def test_a_graph_that_mixes_its_batch_keeps_one_picture() -> None:
 def test_a_larger_fixed_batch_is_kept() -> None:
     nodes = [conv(), helper.make_node("Reshape", ["conv", "target"], ["out"])]
     model = graph(nodes, shape=(4, 3, 16, 16), constants={"target": np.array([4, 784], np.int64)})
-    found = adapted(model)
-    assert shape(found.graph.input[0]) == [4, 3, 16, 16]
-    assert shape(found.graph.output[0]) == [4, 784]
+    result = adapted(model)
+    assert shape(result.graph.input[0]) == [4, 3, 16, 16]
+    assert shape(result.graph.output[0]) == [4, 784]
 
 
 def test_constants_in_nodes_and_initializers_among_the_inputs() -> None:
@@ -122,9 +122,9 @@ def test_constants_in_nodes_and_initializers_among_the_inputs() -> None:
     model.graph.input.append(
         helper.make_tensor_value_info("kernel", TensorProto.FLOAT, (4, 3, 3, 3))
     )
-    found = adapted(model)
-    assert [value.name for value in found.graph.input] == ["input"]
-    assert shape(found.graph.output[0]) == ["batch", 784]
+    result = adapted(model)
+    assert [value.name for value in result.graph.input] == ["input"]
+    assert shape(result.graph.output[0]) == ["batch", 784]
 
 
 def test_old_operator_sets_are_converted_and_give_the_same() -> None:
@@ -135,16 +135,18 @@ def test_old_operator_sets_are_converted_and_give_the_same() -> None:
     ]
     scales = np.array([1, 1, 2, 2], np.float32)
     model = graph(nodes, constants={"scales": scales}, opset=9)
-    found = adapted(model)
-    assert found.opset_import[0].version == 20
-    given = planes(1, 3, 16, 16)
-    np.testing.assert_allclose(run(found, given)[0], run(model, given)[0], atol=1e-5)
+    result = adapted(model)
+    assert result.opset_import[0].version == 20
+    images = planes(1, 3, 16, 16)
+    np.testing.assert_allclose(run(result, images)[0], run(model, images)[0], atol=1e-5)
 
 
-@pytest.mark.parametrize(("opset", "asked", "kept"), [(18, 20, 18), (19, 19, 19), (21, 20, 20)])
-def test_recent_operator_sets_stay_and_newer_ones_come_down(opset, asked, kept) -> None:
-    found = adapted(graph([conv(), helper.make_node("Relu", ["conv"], ["out"])], opset=opset))
-    assert found.opset_import[0].version == kept
+@pytest.mark.parametrize(
+    ("opset", "requested", "expected"), [(18, 20, 18), (19, 19, 19), (21, 20, 20)]
+)
+def test_recent_operator_sets_stay_and_newer_ones_come_down(opset, requested, expected) -> None:
+    result = adapted(graph([conv(), helper.make_node("Relu", ["conv"], ["out"])], opset=opset))
+    assert result.opset_import[0].version == expected
 
 
 def test_names_that_collide_with_the_input() -> None:
@@ -152,9 +154,9 @@ def test_names_that_collide_with_the_input() -> None:
         helper.make_node("Conv", ["picture", "kernel"], ["input"]),
         helper.make_node("Relu", ["input"], ["out"]),
     ]
-    found = adapted(graph(nodes))
-    onnx.checker.check_model(found, full_check=True)
-    assert found.graph.input[0].name == "input"
+    result = adapted(graph(nodes))
+    onnx.checker.check_model(result, full_check=True)
+    assert result.graph.input[0].name == "input"
 
 
 def add_input(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -198,9 +200,9 @@ REFUSED = {
 
 @pytest.mark.parametrize("name", REFUSED)
 def test_refused(name: str) -> None:
-    make, asked, message = REFUSED[name]
+    make, requested, message = REFUSED[name]
     with pytest.raises(UnsupportedModelError, match=message):
-        adapted(make(), **asked)
+        adapted(make(), **requested)
 
 
 def test_a_fixed_resize_is_no_obstacle_at_the_graphs_own_size() -> None:
@@ -244,17 +246,17 @@ def suppressing(*, centered: bool, extra: Sequence[str] = ()) -> onnx.ModelProto
 @pytest.mark.parametrize("centered", [True, False])
 def test_a_suppression_is_cut_off_and_boxes_become_centers_and_sizes(centered: bool) -> None:
     model = suppressing(centered=centered, extra=("boxes", "scores"))
-    found = adapted(model)
-    assert [output.name for output in found.graph.output] == ["output", "boxes", "scores"]
-    assert shape(found.graph.output[0]) == ["batch", 6, 8]
-    table, boxes, scores = run(found, planes(2, 3, 16, 16))
+    result = adapted(model)
+    assert [output.name for output in result.graph.output] == ["output", "boxes", "scores"]
+    assert shape(result.graph.output[0]) == ["batch", 6, 8]
+    table, boxes, scores = run(result, planes(2, 3, 16, 16))
     np.testing.assert_array_equal(table[:, 4:], scores)
     if centered:
         np.testing.assert_array_equal(table[:, :4], boxes.transpose(0, 2, 1))
         return
     y1, x1, y2, x2 = boxes.transpose(2, 0, 1)
-    wanted = [(x1 + x2) / 2, (y1 + y2) / 2, np.abs(x2 - x1), np.abs(y2 - y1)]
-    np.testing.assert_allclose(table[:, :4], np.stack(wanted, 1), atol=1e-6)
+    expected = [(x1 + x2) / 2, (y1 + y2) / 2, np.abs(x2 - x1), np.abs(y2 - y1)]
+    np.testing.assert_allclose(table[:, :4], np.stack(expected, 1), atol=1e-6)
 
 
 def test_several_suppressions_are_refused() -> None:
@@ -284,9 +286,9 @@ def test_a_table_of_fixed_length_keeps_its_suppression() -> None:
     )
     del model.graph.output[:]
     model.graph.output.append(helper.make_tensor_value_info("table", TensorProto.FLOAT, (1, 8, 6)))
-    found = adapted(model)
-    assert shape(found.graph.output[0]) == [1, 8, 6]
-    assert "NonMaxSuppression" in {node.op_type for node in found.graph.node}
+    result = adapted(model)
+    assert shape(result.graph.output[0]) == [1, 8, 6]
+    assert "NonMaxSuppression" in {node.op_type for node in result.graph.node}
 
 
 # ── real detectors ──
@@ -295,11 +297,11 @@ def test_a_table_of_fixed_length_keeps_its_suppression() -> None:
 @pytest.mark.parametrize("name", ["yunet_n_dynamic.onnx", "yunet_n_640_640.onnx"])
 def test_yunet_at_the_camera_s_shape(assets: Path, name: str) -> None:
     free = onnx.load(str(assets / "yunet" / "yunet_n_dynamic.onnx"))
-    found = adapted(onnx.load(str(assets / "yunet" / name)), 96, 160)
-    assert shape(found.graph.input[0]) == ["batch", 3, 96, 160]
-    assert shape(found.graph.output[0]) == ["batch", 12 * 20, 1]
-    given = planes(1, 3, 96, 160) * 255
-    for ours, theirs in zip(run(found, given), run(free, given), strict=True):
+    result = adapted(onnx.load(str(assets / "yunet" / name)), 96, 160)
+    assert shape(result.graph.input[0]) == ["batch", 3, 96, 160]
+    assert shape(result.graph.output[0]) == ["batch", 12 * 20, 1]
+    images = planes(1, 3, 96, 160) * 255
+    for ours, theirs in zip(run(result, images), run(free, images), strict=True):
         np.testing.assert_allclose(ours, theirs, atol=1e-3, rtol=1e-3)
 
 

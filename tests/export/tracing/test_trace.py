@@ -103,8 +103,8 @@ def test_outputs_have_sensible_names(name: str) -> None:
     assert all(shape(output)[0] == "batch" for output in model.graph.output)
     with torch.no_grad():
         conv = module.conv(torch.from_numpy(planes(2)))
-    found = run(model, planes(2))
-    first = found[names[0]]
+    outputs = run(model, planes(2))
+    first = outputs[names[0]]
     expected = conv if first.ndim == 4 else conv.mean((2, 3))
     np.testing.assert_allclose(first, expected.numpy(), atol=1e-5)
 
@@ -177,8 +177,8 @@ def test_the_second_trace_is_not_missed(name: str) -> None:
         with torch.no_grad():
             expected = module(torch.from_numpy(planes(batch)))
         expected = list(expected) if isinstance(expected, tuple) else [expected]
-        for found, wanted in zip(run(model, planes(batch)).values(), expected, strict=True):
-            np.testing.assert_allclose(found, wanted.numpy(), atol=1e-5)
+        for output, reference in zip(run(model, planes(batch)).values(), expected, strict=True):
+            np.testing.assert_allclose(output, reference.numpy(), atol=1e-5)
 
 
 def test_a_module_that_takes_one_picture_keeps_a_batch_of_one() -> None:
@@ -229,8 +229,8 @@ def test_torchscript(way: str) -> None:
     assert model.ir_version == 10
     with torch.no_grad():
         expected = module(torch.from_numpy(planes(3)))
-    for found, wanted in zip(run(model, planes(3)).values(), expected, strict=True):
-        np.testing.assert_allclose(found, wanted.numpy(), atol=1e-5)
+    for output, reference in zip(run(model, planes(3)).values(), expected, strict=True):
+        np.testing.assert_allclose(output, reference.numpy(), atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -241,14 +241,14 @@ def test_exported_programs_keep_their_batch(free: bool, batch: int | str) -> Non
     assert module is not None
     shapes = ({0: torch.export.Dim("n")},) if free else None
     program = torch.export.export(module, (torch.zeros(2, 3, SIZE, SIZE),), dynamic_shapes=shapes)
-    given = dataclasses.replace(loaded(), kind="pt2", module=program.module(), program=program)
-    model = traced(given)
+    pt2 = dataclasses.replace(loaded(), kind="pt2", module=program.module(), program=program)
+    model = traced(pt2)
     assert shape(model.graph.input[0]) == [batch, 3, SIZE, SIZE]
     assert [shape(output) for output in model.graph.output] == [[batch, 4], [196, batch, 4]]
     with torch.no_grad():
         expected = module(torch.from_numpy(planes(2)))
-    for found, wanted in zip(run(model, planes(2)).values(), expected, strict=True):
-        np.testing.assert_allclose(found, wanted.numpy(), atol=1e-5)
+    for output, reference in zip(run(model, planes(2)).values(), expected, strict=True):
+        np.testing.assert_allclose(output, reference.numpy(), atol=1e-5)
 
 
 class Spectral(nn.Module):
@@ -298,10 +298,10 @@ def test_a_size_the_model_cannot_take_says_which_it_can() -> None:
         traced(loaded(module))
 
 
-@pytest.mark.parametrize(("wanted", "flag"), [(1, "--color gray"), (3, "--color rgb")])
-def test_wrong_channel_count_says_which_flag(wanted: int, flag: str) -> None:
+@pytest.mark.parametrize(("channels", "flag"), [(1, "--color gray"), (3, "--color rgb")])
+def test_wrong_channel_count_says_which_flag(channels: int, flag: str) -> None:
     with pytest.raises(UnsupportedModelError, match=flag):
-        traced(loaded(nn.Conv2d(wanted, 4, 3)), channels=4 - wanted)
+        traced(loaded(nn.Conv2d(channels, 4, 3)), channels=4 - channels)
 
 
 def test_quiet_lets_other_threads_print(capsys) -> None:

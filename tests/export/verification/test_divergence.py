@@ -26,10 +26,10 @@ def test_nothing_diverges_from_itself() -> None:
 
 def test_the_first_layer_after_the_last_right_one_is_named() -> None:
     expected = layers(5)
-    found = [layer.values for layer in expected]
-    found[3] = found[3] * 1.5
-    found[4] = found[4] * 1.5
-    divergence = first_divergence(expected, found)
+    outputs = [layer.values for layer in expected]
+    outputs[3] = outputs[3] * 1.5
+    outputs[4] = outputs[4] * 1.5
+    divergence = first_divergence(expected, outputs)
     assert divergence is not None
     assert divergence.layer == "layer3"
     assert divergence.snr_db == pytest.approx(20 * np.log10(2), abs=0.5)
@@ -62,11 +62,11 @@ def test_nan_is_wrong() -> None:
 
 def test_torch_layers_are_the_innermost_modules_in_order() -> None:
     net = nn.Sequential(nn.Conv2d(3, 2, 1), nn.Sequential(nn.ReLU(), nn.Flatten())).eval()
-    found = torch_layers(net, np.ones((1, 3, 4, 4), np.float32))
-    assert [layer.name for layer in found] == ["0 (Conv2d)", "1.0 (ReLU)", "1.1 (Flatten)"]
+    outputs = torch_layers(net, np.ones((1, 3, 4, 4), np.float32))
+    assert [layer.name for layer in outputs] == ["0 (Conv2d)", "1.0 (ReLU)", "1.1 (Flatten)"]
     assert not any(module._forward_hooks for module in net.modules())
     with torch.no_grad():
-        assert np.allclose(found[-1].values, net(torch.ones(1, 3, 4, 4)).numpy())
+        assert np.allclose(outputs[-1].values, net(torch.ones(1, 3, 4, 4)).numpy())
 
 
 def test_onnx_layers_are_the_nodes_in_order() -> None:
@@ -84,7 +84,7 @@ def test_onnx_layers_are_the_nodes_in_order() -> None:
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
     onnx.checker.check_model(model)
-    found = onnx_layers(model, np.array([[1, -1, 3]], np.float32))
-    assert [layer.name for layer in found] == ["doubled (Mul)", "y (Relu)"]
-    assert found[0].values.tolist() == [[2, -2, 6]]
+    outputs = onnx_layers(model, np.array([[1, -1, 3]], np.float32))
+    assert [layer.name for layer in outputs] == ["doubled (Mul)", "y (Relu)"]
+    assert outputs[0].values.tolist() == [[2, -2, 6]]
     assert len(model.graph.output) == 1

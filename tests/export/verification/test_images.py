@@ -1,4 +1,4 @@
-"""Where verification pictures come from, and what is said about them."""
+"""Where verification images come from, and the warnings about them."""
 
 import os
 from pathlib import Path
@@ -21,7 +21,7 @@ def spec(width: int = 48, height: int = 32, **fields: Any) -> Input:
     return Input(width=width, height=height, color="bgr", normalization=RAW, **fields)
 
 
-def given(folder: Path, size: Input) -> NetworkImages:
+def network_images(folder: Path, size: Input) -> NetworkImages:
     return collect(read_pictures(str(folder), list_pictures(str(folder))), None, size)
 
 
@@ -33,35 +33,35 @@ def write(folder: Path, count: int, size: tuple[int, int] = (40, 60)) -> None:
 
 def test_pictures_are_spread_over_the_folder(tmp_path: Path) -> None:
     write(tmp_path, 40)
-    found = given(tmp_path, spec())
-    assert found.pixels.shape == (16, 32, 48, 3)
-    assert (found.origin, found.warnings, found.skipped) == ("given", (), ())
-    assert found.names[0] == "sub0/000.png"
-    assert any(name.startswith("sub1") for name in found.names)
-    again = given(tmp_path, spec())
-    assert np.array_equal(found.pixels, again.pixels)
+    images = network_images(tmp_path, spec())
+    assert images.pixels.shape == (16, 32, 48, 3)
+    assert (images.origin, images.warnings, images.skipped) == ("given", (), ())
+    assert images.names[0] == "sub0/000.png"
+    assert any(name.startswith("sub1") for name in images.names)
+    again = network_images(tmp_path, spec())
+    assert np.array_equal(images.pixels, again.pixels)
 
 
 def test_pictures_to_calibrate_on_are_better_than_none(tmp_path: Path) -> None:
     write(tmp_path, 20)
-    album = read_pictures(str(tmp_path), list_pictures(str(tmp_path), "--calib"), flag="--calib")
-    found = collect(album, None, spec())
-    assert (found.origin, found.warnings) == ("calibration", ())
+    pictures = read_pictures(str(tmp_path), list_pictures(str(tmp_path), "--calib"), flag="--calib")
+    images = collect(pictures, None, spec())
+    assert (images.origin, images.warnings) == ("calibration", ())
     samples = synthetic_pictures(16, 28, 28)
-    assert collect(album, samples, spec()).origin == "checkpoint", "they are the model's own"
+    assert collect(pictures, samples, spec()).origin == "checkpoint", "they are the model's own"
 
 
 def test_few_pictures_are_filled_up_with_views_of_them(tmp_path: Path) -> None:
     write(tmp_path, 1)
-    found = given(tmp_path, spec())
-    assert len({picture.tobytes() for picture in found.pixels}) == 16
-    assert "only 1 picture in" in found.warnings[0]
+    images = network_images(tmp_path, spec())
+    assert len({picture.tobytes() for picture in images.pixels}) == 16
+    assert "only 1 picture in" in images.warnings[0]
 
 
 def test_a_name_that_is_no_utf8_can_be_written_in_a_report(tmp_path: Path) -> None:
     write(tmp_path, 3)
     (tmp_path / "sub1" / "001.png").rename(tmp_path / "sub1" / os.fsdecode(b"\xff.png"))
-    assert "sub1/\ufffd.png" in given(tmp_path, spec()).names
+    assert "sub1/\ufffd.png" in network_images(tmp_path, spec()).names
 
 
 def test_bad_files_are_named_and_replaced(tmp_path: Path) -> None:
@@ -69,10 +69,10 @@ def test_bad_files_are_named_and_replaced(tmp_path: Path) -> None:
     (tmp_path / "sub0" / "000.png").write_bytes(b"not a picture")
     (tmp_path / "sub0" / "0005.jpg").write_bytes(b"")
     (tmp_path / "notes.txt").write_text("not looked at")
-    found = given(tmp_path, spec())
-    assert len(found.pixels) == 16
-    assert "sub0/000.png" in found.skipped
-    assert "not readable pictures: " in found.warnings[0]
+    images = network_images(tmp_path, spec())
+    assert len(images.pixels) == 16
+    assert "sub0/000.png" in images.skipped
+    assert "not readable pictures: " in images.warnings[0]
 
 
 @pytest.mark.parametrize("files", [{}, {"a.txt": b"x"}, {"a.jpg": b"x", "b.png": b""}])
@@ -80,7 +80,7 @@ def test_a_folder_without_pictures_is_refused(tmp_path: Path, files: dict[str, b
     for name, content in files.items():
         (tmp_path / name).write_bytes(content)
     with pytest.raises(UsageError, match=r"contains no picture|readable picture"):
-        given(tmp_path, spec())
+        network_images(tmp_path, spec())
 
 
 def test_no_folder_is_refused(tmp_path: Path) -> None:
@@ -91,23 +91,23 @@ def test_no_folder_is_refused(tmp_path: Path) -> None:
 
 def test_shrinking_a_lot_with_linear_is_warned_of(tmp_path: Path) -> None:
     write(tmp_path, 16, (400, 600))
-    assert "shrink 12.5 times" in given(tmp_path, spec()).warnings[0]
-    assert not given(tmp_path, spec(interpolation="area")).warnings
+    assert "shrink 12.5 times" in network_images(tmp_path, spec()).warnings[0]
+    assert not network_images(tmp_path, spec(interpolation="area")).warnings
 
 
 def test_the_checkpoints_samples_come_next() -> None:
     samples = synthetic_pictures(5, 20, 20, seed=3)
-    found = collect(None, samples, spec(20, 20))
-    assert (found.origin, len(found.pixels)) == ("checkpoint", 16)
-    assert np.array_equal(found.pixels[:5], samples)
+    images = collect(None, samples, spec(20, 20))
+    assert (images.origin, len(images.pixels)) == ("checkpoint", 16)
+    assert np.array_equal(images.pixels[:5], samples)
 
 
 def test_synthetic_pictures_come_last_and_say_so() -> None:
-    found = collect(None, None, spec())
-    assert found.origin == "synthetic"
-    assert "--images DIR" in found.warnings[0]
-    assert len({picture.tobytes() for picture in found.pixels}) == 16
-    assert np.array_equal(found.pixels, collect(None, None, spec()).pixels)
+    images = collect(None, None, spec())
+    assert images.origin == "synthetic"
+    assert "--images DIR" in images.warnings[0]
+    assert len({picture.tobytes() for picture in images.pixels}) == 16
+    assert np.array_equal(images.pixels, collect(None, None, spec()).pixels)
 
 
 @pytest.mark.parametrize("size", [(28, 28), (1, 1), (3, 200), (352, 640)])

@@ -25,10 +25,10 @@ ENGINE = "openvino"
 def offered() -> tuple[str, ...]:
     """The reduced precisions of this machine."""
     pytest.importorskip("openvino")
-    found = get_engine(ENGINE).precisions()[1:]
-    if not found:
+    precisions = get_engine(ENGINE).precisions()[1:]
+    if not precisions:
         pytest.skip("this processor computes in float only")
-    return found
+    return precisions
 
 
 @pytest.fixture
@@ -47,14 +47,14 @@ def verified(bundle: Bundle) -> tuple[Verifier, list[Check]]:
 
 def test_what_passes_becomes_a_candidate(bundle: Bundle, offered: tuple[str, ...]) -> None:
     verifier, exact = verified(bundle)
-    found = check_reduced(verifier, exact, NullProgress())
-    assert {check.engine for check in found.passed} == {f"{ENGINE}/{one}" for one in offered}
-    assert found.warnings == ()
-    for check in found.passed:
+    reduced = check_reduced(verifier, exact, NullProgress())
+    assert {check.engine for check in reduced.passed} == {f"{ENGINE}/{one}" for one in offered}
+    assert reduced.warnings == ()
+    for check in reduced.passed:
         (parity,) = check.comparison.parity.values()
         assert LOWER.cosine <= parity.cosine
         assert parity.snr_db < 80, "float in disguise would not be worth a word"
-    runs = tuple(check.run(verifier.truth, [0]) for check in found.passed)
+    runs = tuple(check.run(verifier.truth, [0]) for check in reduced.passed)
     artifact = msgspec.structs.replace(exact[0].artifact, runs=runs)
     assert Candidate(artifact, ENGINE, offered[0], 1, "").verified_at_export
     assert not Candidate(exact[0].artifact, ENGINE, offered[0], 1, "").verified_at_export
@@ -71,9 +71,9 @@ def test_what_fails_is_left_out_and_fails_nothing(
     (tmp_path / "golden.npz").write_bytes((bundle.path / "golden.npz").read_bytes())
     verifier, exact = verified(Bundle(tmp_path, manifest, bundle.digest))
     assert not any(check.failed for check in exact)
-    found = check_reduced(verifier, exact, NullProgress())
-    assert found.passed == ()
-    for precision, words in zip(offered, found.warnings, strict=True):
+    reduced = check_reduced(verifier, exact, NullProgress())
+    assert reduced.passed == ()
+    for precision, words in zip(offered, reduced.warnings, strict=True):
         assert f"model.fp32.onnx is not a candidate in {ENGINE}/{precision}" in words
         assert "at least 0.99" in words
 

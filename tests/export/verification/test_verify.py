@@ -64,12 +64,12 @@ Exported = Callable[..., ExportResult]
 def exported(tmp_path: Path) -> Exported:
     """Save a module whole and export it."""
 
-    def make(module: type[nn.Module], **said: Any) -> ExportResult:
+    def make(module: type[nn.Module], **settings: Any) -> ExportResult:
         torch.manual_seed(3)
         torch.save(module().eval(), tmp_path / "model.pt")
         defaults = {"input": f"{SIDE}x{SIDE}", "preset": "unit", "color": "rgb"}
         place = {"model": str(tmp_path / "model.pt"), "out": str(tmp_path / "out.edge")}
-        return export(ExportConfig(**{**place, **defaults, "trust_pickle": True, **said}))
+        return export(ExportConfig(**{**place, **defaults, "trust_pickle": True, **settings}))
 
     return make
 
@@ -89,10 +89,10 @@ def tamper(monkeypatch: pytest.MonkeyPatch, name: str, change: Callable[[Any], A
 
 
 def test_a_detector_is_verified_and_decoded(exported: Exported) -> None:
-    made = exported(Detector, labels=("a", "b", "c"))
-    assert made.bundle.manifest.model.decode == Yolo(output="output", layout="v8", classes=3)
-    assert made.bundle.manifest.model.outputs[0].shape == (None, 7, CELLS)
-    for check in made.checks:
+    result = exported(Detector, labels=("a", "b", "c"))
+    assert result.bundle.manifest.model.decode == Yolo(output="output", layout="v8", classes=3)
+    assert result.bundle.manifest.model.outputs[0].shape == (None, 7, CELLS)
+    for check in result.checks:
         assert check.comparison.parity["output"].cosine > 0.9999
         assert check.comparison.agreement == 1.0
 
@@ -129,11 +129,11 @@ def test_parts_of_a_yolo_table() -> None:
 def test_rows_that_may_swap_are_judged_by_what_they_decode_to(
     exported: Exported, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made = exported(Suppressed, labels=("a", "b", "c"))
-    decode = made.bundle.manifest.model.decode
+    result = exported(Suppressed, labels=("a", "b", "c"))
+    decode = result.bundle.manifest.model.decode
     assert isinstance(decode, Yolo)
     assert decode.layout == "nms"
-    assert all(check.comparison.agreement >= 0.99 for check in made.checks)
+    assert all(check.comparison.agreement >= 0.99 for check in result.checks)
     tamper(monkeypatch, "scores.weight", lambda weight: -weight)
     with pytest.raises(VerificationError, match="of the decoded results agree"):
         exported(Suppressed, labels=("a", "b", "c"), overwrite=True)
@@ -195,8 +195,8 @@ def test_a_form_for_other_processors_is_judged_by_exact_sums_where_this_one_satu
 
 
 def test_steps_are_timed_in_order(exported: Exported) -> None:
-    class Told:
-        """A progress that remembers."""
+    class Recorder:
+        """A progress that records its steps."""
 
         def __init__(self) -> None:
             self.steps: list[str] = []
@@ -210,11 +210,11 @@ def test_steps_are_timed_in_order(exported: Exported) -> None:
         def update(self, done: int, total: int) -> None:
             self.steps.append(f"{done} of {total}")
 
-    told = Told()
-    timed = Timed(told)
+    recorder = Recorder()
+    timed = Timed(recorder)
     with timed.step("one"), timed.step("two"):
         timed.update(1, 2)
-    assert told.steps == ["one", "two", "1 of 2"]
+    assert recorder.steps == ["one", "two", "1 of 2"]
     assert set(timed.seconds) == {"one", "two"}
     assert list(exported(Detector).seconds) == [
         "load", "trace", "fold", "optimize", "run the reference", "verify on onnxruntime",
