@@ -19,7 +19,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from onnx import numpy_helper
+from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
 import edgecnn_export.pipeline as pipeline
@@ -312,6 +312,37 @@ def test_a_wrong_artifact_is_not_emitted(
     assert "first layer that diverges: conv2 (Conv2d)" in message
     assert "try --opset 18" in message
     assert names(tmp_path) == []
+
+
+def test_a_wrong_artifact_of_an_onnx_model_names_the_node_of_its_author(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(0)
+    kernels = {
+        "first.kernel": rng.normal(0, 0.5, (4, 3, 3, 3)).astype(np.float32),
+        "second.kernel": rng.normal(0, 0.5, (6, 4, 3, 3)).astype(np.float32),
+    }
+    nodes = [
+        helper.make_node("Conv", ["picture", "first.kernel"], ["a"], name="first"),
+        helper.make_node("Relu", ["a"], ["b"], name="activation"),
+        helper.make_node("Conv", ["b", "second.kernel"], ["c"], name="second"),
+        helper.make_node("GlobalAveragePool", ["c"], ["d"], name="pool"),
+        helper.make_node("Flatten", ["d"], ["scores"], name="flat"),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "net",
+        [helper.make_tensor_value_info("picture", TensorProto.FLOAT, ["N", 3, 16, 16])],
+        [helper.make_tensor_value_info("scores", TensorProto.FLOAT, ["N", 6])],
+        [numpy_helper.from_array(kernel, name) for name, kernel in kernels.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    onnx.save(model, tmp_path / "net.onnx")
+    optimize = pipeline.optimize
+    monkeypatch.setattr(pipeline, "optimize", lambda m: tampered(optimize(m), "second.kernel"))
+    config = ExportConfig(model=str(tmp_path / "net.onnx"), preset="unit", color="rgb")
+    with pytest.raises(VerificationError, match=r"first layer that diverges: second \(Conv\)"):
+        export(config)
 
 
 def test_an_existing_bundle_is_only_replaced_when_told(
