@@ -24,13 +24,7 @@ from edgecnn_export.loading.architecture import build_architecture, is_builtin, 
 from edgecnn_export.loading.archive import check_size, read_archive, write_archive
 from edgecnn_export.loading.file_format import Kind, detect_format
 from edgecnn_export.loading.load_onnx import read_onnx
-from edgecnn_export.loading.loaded import (
-    LoadedModel,
-    declared_size,
-    first_conv_channels,
-    input_channels,
-    input_shape,
-)
+from edgecnn_export.loading.loaded import LoadedModel, declared_size
 from edgecnn_export.loading.pickle_scan import (
     SuspectError,
     check_torchscript,
@@ -47,8 +41,6 @@ from edgecnn_runtime.errors import (
     UntrustedError,
     UsageError,
 )
-
-__all__ = ["LoadedModel", "first_conv_channels", "input_channels", "input_shape", "load_model"]
 
 NORMALIZATION = {"mean", "std", "preset"}
 

@@ -11,7 +11,8 @@ import torch
 from torch import nn
 
 from edgecnn_export.config import ExportConfig
-from edgecnn_export.loading.load import input_channels, load_model
+from edgecnn_export.loading.load import load_model
+from edgecnn_export.loading.loaded import input_channels
 from edgecnn_runtime.bundle.bundle import sha256_file
 from edgecnn_runtime.errors import CheckpointError, UnsupportedModelError, UsageError
 

@@ -10,7 +10,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from edgecnn_export.config import ExportConfig
-from edgecnn_export.loading.load import input_channels, input_shape, load_model
+from edgecnn_export.loading.load import load_model
+from edgecnn_export.loading.loaded import input_channels, input_shape
 from edgecnn_runtime.errors import CheckpointError, UnsupportedModelError
 
 WEIGHT = np.arange(4 * 3 * 3 * 3, dtype=np.float32).reshape(4, 3, 3, 3)
