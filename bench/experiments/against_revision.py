@@ -18,7 +18,7 @@ import sys
 import tarfile
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -111,15 +111,19 @@ def measure(options: Options, revision: str) -> Iterator[Row]:
         yield exports("export of YuNet", both, 3, lambda r: yunet_export(r, folder, pictures))
         video = ASSETS / "faces" / "video.mp4"
 
-        def step(name: str) -> Callable[[Revision], float]:
-            return lambda r: json.loads(
-                r.run("-c", STEPS, r.work / "yunet.edge", video, r.work / "state")
-            )[name]
-
         yield compare("import edgecnn_runtime", both, turns, lambda r: float(r.run("-c", IMPORT)))
-        yield compare("load() to first result, YuNet", both, turns, step("load"))
-        yield compare("own time per frame, YuNet", both, turns, step("own"))
-        yield compare("frame to result, YuNet", both, turns, step("frame"))
+        steps: tuple[list[dict[str, float]], list[dict[str, float]]] = ([], [])
+
+        def time_steps(revision: Revision) -> float:
+            words = (revision.work / "yunet.edge", video, revision.work / "state")
+            seconds = json.loads(revision.run("-c", STEPS, *words))
+            steps[revision is after].append(seconds)
+            return float(seconds["load"])
+
+        yield compare("load() to first result, YuNet", both, turns, time_steps)
+        for what, key in (("own time per frame", "own"), ("frame to result", "frame")):
+            times = [[seconds[key] for seconds in side] for side in steps]
+            yield row(f"{what}, YuNet", *times)
         for what, flags in (("no sink", ()), ("--events", ("--events", "e.jsonl"))):
             words = [word if "." not in word else str(folder / word) for word in flags]
             yield compare(
@@ -156,9 +160,14 @@ def compare(
     for turn in range(turns):
         for side in (0, 1) if turn % 2 else (1, 0):
             times[side].append(probe(both[side]))
-    ratio = paired_ratio(times[1], times[0])
+    return row(what, *times)
+
+
+def row(what: str, before: Sequence[float], after: Sequence[float]) -> Row:
+    """Seconds before and after by turn, and the ratio of the two."""
+    ratio = paired_ratio(after, before)
     return {
-        "what": what, "before_s": float(np.median(times[0])), "after_s": float(np.median(times[1])),
+        "what": what, "before_s": float(np.median(before)), "after_s": float(np.median(after)),
         "ratio": ratio.value, "low": ratio.low, "high": ratio.high, "same_files": None,
     }  # fmt: skip
 
@@ -167,11 +176,12 @@ def exports(
     what: str, both: tuple[Revision, Revision], turns: int, probe: Callable[[Revision], float]
 ) -> Row:
     """The same of an export, and whether both made the same artifacts."""
-    row = compare(what, both, turns, probe)
+    times = compare(what, both, turns, probe)
     files = [
-        {path.name: path.read_bytes() for path in sorted(r.work.rglob("*.onnx"))} for r in both
+        {str(path.relative_to(r.work)): path.read_bytes() for path in r.work.rglob("*.onnx")}
+        for r in both
     ]
-    return row | {"same_files": files[0] == files[1]}
+    return times | {"same_files": files[0] == files[1]}
 
 
 def reached(row: Row) -> bool:
