@@ -135,7 +135,7 @@ def test_a_bare_pickle_with_code_in_it_does_not_run(
 
 def test_a_pickle_in_text_is_no_model(tmp_path: Path, evil: object, marker: Path) -> None:
     (tmp_path / "model.pt").write_bytes(pickle.dumps(evil, 0))
-    with pytest.raises(CheckpointError, match="no model"):
+    with pytest.raises(CheckpointError, match="not a model"):
         load_model(ExportConfig(model=str(tmp_path / "model.pt")))
     assert not marker.exists()
 
