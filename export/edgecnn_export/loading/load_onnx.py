@@ -7,13 +7,17 @@ from typing import Any
 import numpy as np
 import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
-from onnx import checker, inliner, numpy_helper, shape_inference
+from onnx import TensorProto, inliner, numpy_helper
+from onnx.checker import ValidationError, check_model
+from onnx.shape_inference import InferenceError, infer_shapes
 
 from edgecnn_runtime.errors import CheckpointError, UnsupportedModelError
 
 SIZE_LIMIT = (1 << 31) - 1
 """protobuf's own limit for one message."""
-STANDARD_DOMAINS = {"", "ai.onnx"}
+STANDARD = {"", "ai.onnx"}
+"""The names of the standard's own domain."""
+FLOATS = {TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16, TensorProto.BFLOAT16}
 NAMES_LISTED = 6
 
 
@@ -35,25 +39,22 @@ def read_onnx(path: Path) -> onnx.ModelProto:
         raise CheckpointError(
             f"{path} is damaged: it begins as ONNX but cannot be parsed; copy or download it again"
         ) from None
-    for tensor in _tensors(model):
+    graphs = [graph for part in (model.graph, *model.functions) for graph in _graphs(part)]
+    for tensor in _tensors(graphs):
         _check_tensor(tensor, path)
-    _check_domains(model, path)
+    own = {(function.domain, function.name) for function in model.functions}
+    _check_domains(graphs, own, path)
     try:
         if not all(output.type.tensor_type.HasField("shape") for output in model.graph.output):
-            model = shape_inference.infer_shapes(model)
-        checker.check_model(model)
+            model = infer_shapes(model)
+        check_model(model)
         return inliner.inline_local_functions(model) if model.functions else model
-    except (
-        checker.ValidationError,
-        shape_inference.InferenceError,
-        ValueError,
-        RuntimeError,
-    ) as error:
+    except (ValidationError, InferenceError, ValueError, RuntimeError) as error:
         raise CheckpointError(f"{path} is not valid ONNX: {error}") from None
 
 
-def _check_tensor(tensor: onnx.TensorProto, path: Path) -> None:
-    if tensor.data_location == onnx.TensorProto.EXTERNAL or tensor.external_data:
+def _check_tensor(tensor: TensorProto, path: Path) -> None:
+    if tensor.data_location == TensorProto.EXTERNAL or tensor.external_data:
         where = next((entry.value for entry in tensor.external_data if entry.key == "location"), "")
         raise UnsupportedModelError(
             f"{path}: the tensor {tensor.name} is stored in another file ({where!r}), which "
@@ -73,15 +74,9 @@ def _check_tensor(tensor: onnx.TensorProto, path: Path) -> None:
         )
 
 
-def _check_domains(model: onnx.ModelProto, path: Path) -> None:
-    own = {(function.domain, function.name) for function in model.functions}
-    graphs = [model.graph, *model.functions]
-    foreign = sorted({
-        f"{node.domain}::{node.op_type}"
-        for graph in graphs
-        for node in _nodes(graph)
-        if node.domain not in STANDARD_DOMAINS and (node.domain, node.op_type) not in own
-    })  # fmt: skip
+def _check_domains(graphs: list[Any], own: set[tuple[str, str]], path: Path) -> None:
+    operators = {(node.domain, node.op_type) for graph in graphs for node in graph.node} - own
+    foreign = sorted(f"{domain}::{name}" for domain, name in operators if domain not in STANDARD)
     if foreign:
         more = " …" if len(foreign) > NAMES_LISTED else ""
         raise UnsupportedModelError(
@@ -91,45 +86,22 @@ def _check_domains(model: onnx.ModelProto, path: Path) -> None:
         )
 
 
-def _nodes(graph: Any) -> Iterator[onnx.NodeProto]:
-    """Every node of a graph or function, those of subgraphs too."""
+def _graphs(graph: Any) -> Iterator[Any]:
+    """A graph or function, and every subgraph in it."""
+    yield graph
     for node in graph.node:
-        yield node
         for attribute in node.attribute:
             for inner in (attribute.g, *attribute.graphs):
-                yield from _nodes(inner)
+                yield from _graphs(inner)
 
 
-def _tensors(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
-    """Every tensor a model holds: initializers and constants, dense and sparse, at any depth."""
-    yield from _graph_tensors(model.graph)
-    for function in model.functions:
-        for node in function.node:
-            yield from _node_tensors(node)
-
-
-def _graph_tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
-    yield from graph.initializer
-    for sparse in graph.sparse_initializer:
-        yield from (sparse.values, sparse.indices)
-    for node in graph.node:
-        yield from _node_tensors(node)
-
-
-def _node_tensors(node: onnx.NodeProto) -> Iterator[onnx.TensorProto]:
-    for attribute in node.attribute:
-        if attribute.HasField("t"):
-            yield attribute.t
-        yield from attribute.tensors
-        if attribute.HasField("sparse_tensor"):
-            yield from (attribute.sparse_tensor.values, attribute.sparse_tensor.indices)
-        for graph in (attribute.g, *attribute.graphs):
-            yield from _graph_tensors(graph)
-
-
-FLOATS = {
-    onnx.TensorProto.FLOAT,
-    onnx.TensorProto.DOUBLE,
-    onnx.TensorProto.FLOAT16,
-    onnx.TensorProto.BFLOAT16,
-}
+def _tensors(graphs: list[Any]) -> Iterator[TensorProto]:
+    """Every tensor of these graphs: initializers and constants, dense and sparse."""
+    for graph in graphs:
+        sparse = list(getattr(graph, "sparse_initializer", ()))
+        yield from getattr(graph, "initializer", ())  # a function has none
+        for attribute in (attribute for node in graph.node for attribute in node.attribute):
+            yield from (attribute.t, *attribute.tensors)
+            sparse.append(attribute.sparse_tensor)
+        for tensor in sparse:
+            yield from (tensor.values, tensor.indices)
