@@ -15,6 +15,7 @@ SUPPORTED = (
     "a checkpoint (.pt), .safetensors, TorchScript, an exported program (.pt2) "
     "or an ONNX model (.onnx)"
 )
+SUFFIXES = {".pt", ".pth", ".safetensors", ".pt2", ".onnx"}
 ONNX_IR_VERSION_FIELD = 0x08
 PICKLE_PROTOCOL = 0x80
 
@@ -34,6 +35,13 @@ UNSUPPORTED: tuple[tuple[int, bytes, str], ...] = (
     (257, b"ustar", "a tar: unpack it first (`edgecnn unpack` for a packed bundle)"),
 )
 """Files that are often given by mistake: offset and bytes that identify them, and the message."""
+UNSUPPORTED_ZIPS = {
+    "serialized_exported_program.json": "was written by torch.export.save before torch 2.8: load "
+    "it with the torch that wrote it and export it again, or give its state dict with --arch",
+    "model.weights.h5": "is a Keras model: save it as ONNX (`model.export('model.onnx', "
+    "format='onnx')`) and give that",
+}
+"""The same for zips, by a member that identifies them."""
 
 
 def detect_format(path: Path) -> Kind:
@@ -82,13 +90,9 @@ def _about_folder(path: Path) -> str:
         return f"{path} is a bundle already: try `edgecnn inspect {path}`"
     if (path / "saved_model.pb").is_file():
         return f"{path} is a TensorFlow SavedModel: convert it to ONNX with tf2onnx, and give that"
-    inside = sorted(
-        file.name
-        for file in path.iterdir()
-        if file.suffix in {".pt", ".pth", ".safetensors", ".pt2", ".onnx"}
-    )
-    hint = f": did you mean {path / inside[0]}?" if inside else f": give {SUPPORTED}"
-    return f"{path} is a folder{hint}"
+    models = sorted(file for file in path.iterdir() if file.suffix in SUFFIXES)
+    hint = f"did you mean {models[0]}?" if models else f"give {SUPPORTED}"
+    return f"{path} is a folder: {hint}"
 
 
 def _is_safetensors(head: bytes, size: int) -> bool:
@@ -110,16 +114,9 @@ def _zip_kind(path: Path, size: int) -> Kind:
         return "pt2"
     if "data.pkl" in inside:
         return "torchscript" if "constants.pkl" in inside else "weights"
-    if "serialized_exported_program.json" in names:
-        raise UnsupportedModelError(
-            f"{path} was written by torch.export.save before torch 2.8: load it with the torch "
-            "that wrote it and export it again, or give its state dict with --arch"
-        )
-    if "model.weights.h5" in names:
-        raise UnsupportedModelError(
-            f"{path} is a Keras model: save it as ONNX (`model.export('model.onnx', "
-            "format='onnx')`) and give that"
-        )
+    for member, meaning in UNSUPPORTED_ZIPS.items():
+        if member in names:
+            raise UnsupportedModelError(f"{path} {meaning}")
     raise CheckpointError(
         f"{path} is a zip, but no model ({json.dumps(sorted(names)[:4])[1:-1]} …): give {SUPPORTED}"
     )

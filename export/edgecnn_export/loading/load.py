@@ -94,17 +94,11 @@ def _load_checkpoint(path: Path, config: ExportConfig, content: Mapping[str, Any
     same = arch == checkpoint.arch
     module = build_architecture(arch, config.arch_args or (checkpoint.arch_args if same else {}))
     load_into(module, checkpoint.state_dict, path)
-    spec, origin = checkpoint.spec, "checkpoint"
-    if not NORMALIZATION & spec.keys():
-        spec, origin = timm_spec(module) | spec, "timm"
-    return _loaded(
-        path,
-        "weights",
-        _at_rest(module, path),
-        spec=spec,
-        origin=origin if NORMALIZATION & spec.keys() else None,
-        samples=checkpoint.samples,
-    )
+    spec, origin = checkpoint.spec, "checkpoint" if NORMALIZATION & checkpoint.spec.keys() else None
+    if origin is None and (declared := timm_spec(module)):
+        spec, origin = declared | spec, "timm"
+    rest = {"spec": spec, "origin": origin, "samples": checkpoint.samples}
+    return _loaded(path, "weights", _at_rest(module, path), **rest)
 
 
 def _load_state_dict(path: Path, config: ExportConfig, kind: Kind, content: object) -> LoadedModel:
@@ -123,10 +117,9 @@ def _load_state_dict(path: Path, config: ExportConfig, kind: Kind, content: obje
 
 def _load_torchscript(path: Path, config: ExportConfig) -> LoadedModel:
     members = read_archive(path)
-    if not config.trust_pickle:
-        with _refusal(path):
+    with _typed_errors(path):
+        if not config.trust_pickle:
             check_torchscript(members)
-    with _damage(path):
         module: nn.Module = torch.jit.load(write_archive(members), map_location="cpu")  # type: ignore[no-untyped-call]
         training = _scripted_training(module)
     _refuse_training(path, training, "torch.jit.trace")
@@ -135,10 +128,9 @@ def _load_torchscript(path: Path, config: ExportConfig) -> LoadedModel:
 
 def _load_pt2(path: Path, config: ExportConfig) -> LoadedModel:
     members = read_archive(path)
-    if not config.trust_pickle:
-        with _refusal(path):
+    with _typed_errors(path):
+        if not config.trust_pickle:
             members = clean_pt2(members)
-    with _damage(path):
         program: ExportedProgram = torch.export.load(write_archive(members))
         module = program.module().requires_grad_(False)
     _refuse_training(path, _exported_training(program), "torch.export.export")
@@ -169,10 +161,7 @@ def _loaded(path: Path, kind: Kind, module: nn.Module, **rest: Any) -> LoadedMod
 
 def _at_rest(module: nn.Module, path: Path) -> nn.Module:
     check_finite(module, path)
-    module = module.float().cpu().eval()
-    for parameter in module.parameters():
-        parameter.requires_grad_(False)
-    return module
+    return module.float().cpu().eval().requires_grad_(False)
 
 
 def _unpickle(path: Path, *, trust: bool) -> object:
@@ -218,9 +207,9 @@ def _module_in(content: object, path: Path) -> nn.Module | None:
 def _exported_training(program: ExportedProgram) -> list[str]:
     return [
         str(node.target)
+        for operator, position in TRAINING_ARGUMENT.items()
         for node in program.graph.nodes
-        for position in [TRAINING_ARGUMENT.get(str(node.target).removesuffix(".default"))]
-        if position is not None and len(node.args) > position and node.args[position] is True
+        if str(node.target) == f"{operator}.default" and node.args[position:][:1] == (True,)
     ]
 
 
@@ -257,17 +246,12 @@ def _refuse_half(path: Path, module: nn.Module) -> None:
 
 
 @contextlib.contextmanager
-def _refusal(path: Path) -> Iterator[None]:
+def _typed_errors(path: Path) -> Iterator[None]:
+    """What a scan refuses is untrusted; whatever else fails in a loader means damage."""
     try:
         yield
     except SuspectError as error:
         raise _untrusted(path, str(error)) from None
-
-
-@contextlib.contextmanager
-def _damage(path: Path) -> Iterator[None]:
-    try:
-        yield
     except Exception as error:
         raise _damaged(path, error) from error
 

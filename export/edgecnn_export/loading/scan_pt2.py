@@ -13,7 +13,7 @@ import json
 import keyword
 import re
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 
@@ -24,8 +24,9 @@ SAMPLE_INPUTS = "data/sample_inputs/model.pt"
 WEIGHTS = "data/weights/model_weights_config.json"
 CONSTANTS = "data/constants/model_constants_config.json"
 REQUIRED = (PROGRAM, SAMPLE_INPUTS, WEIGHTS, CONSTANTS, "archive_format", "archive_version")
-PAYLOAD = re.compile(r"data/(weights/weight_\d+|constants/tensor_\d+)")
-HARMLESS = re.compile(r"byteorder|\.data/\w+")
+HARMLESS = re.compile(
+    r"data/(weights/weight_\d+|constants/tensor_\d+)|byteorder|\.data/\w+|archive_(format|version)"
+)
 EXTRA = re.compile(r"extra/.+")
 
 OPERATOR = re.compile(
@@ -45,6 +46,8 @@ MODULE_STACK = re.compile(r"[\w.,;@\[\]()' ]*")
 EXPRESSION = re.compile(r"[A-Za-z0-9_ ,()'=.-]{1,4000}")
 GUARD = re.compile(r"(?!.*__)[\w\[\]'(). +*/%<>=!,-]*")
 EXPONENT = re.compile(r"Integer\(-?[0-8]\)")
+NO_NUMBER = re.compile(r"-?Infinity|NaN")
+SHORT = re.compile(r".{,100}", re.DOTALL)
 CONTAINERS = {"builtins.tuple", "builtins.list", "builtins.dict", "collections.OrderedDict"}
 SYMPY = {
     "Symbol", "Integer", "Float", "Rational", "Add", "Mul", "Pow", "Max", "Min", "Mod", "floor",
@@ -53,6 +56,8 @@ SYMPY = {
     "ModularIndexing", "IntTrueDiv", "FloatTrueDiv", "PowByNatural", "FloatPow", "ToFloat",
     "CeilToInt", "FloorToInt", "TruncToInt", "TruncToFloat", "RoundToInt", "Identity",
 }  # fmt: skip
+Rule: TypeAlias = Callable[[str], object]
+"""Whether a string may stand where it does: true or false, or a match or None."""
 FORBIDDEN_KEYS = {
     "as_custom_obj", "custom_obj", "class_fqn", "as_operator", "as_string_to_argument",
     "constant_input",
@@ -67,9 +72,8 @@ def clean_pt2(members: Mapping[str, bytes]) -> dict[str, bytes]:
     Raises:
         SuspectError: A member or a part of the program is unknown.
     """
-    for name in REQUIRED:
-        if name not in members:
-            raise SuspectError(f"its member {name} is missing")
+    if missing := [name for name in REQUIRED if name not in members]:
+        raise SuspectError(f"its member {missing[0]} is missing")
     clean: dict[str, bytes] = {}
     for name, content in members.items():
         if name == PROGRAM:
@@ -78,7 +82,7 @@ def clean_pt2(members: Mapping[str, bytes]) -> dict[str, bytes]:
             clean[name] = _payloads(name, content)
         elif name == SAMPLE_INPUTS:
             clean[name] = _plain_pickle(name, content)
-        elif name in REQUIRED or PAYLOAD.fullmatch(name) or HARMLESS.fullmatch(name):
+        elif HARMLESS.fullmatch(name):
             clean[name] = content
         elif not EXTRA.fullmatch(name):
             raise SuspectError(f"its member {name} is not one that torch.export.save writes")
@@ -138,7 +142,7 @@ def _check(value: Any, key: str) -> None:
             if not _matches(SYMBOL if key == "range_constraints" else DOTTED, name):
                 raise SuspectError(f"its program has a key {name[:80]!r}")
             _check(inside, name)
-    elif isinstance(value, str) and not STRINGS.get(key, _nothing)(value):
+    elif isinstance(value, str) and not (key in STRINGS and STRINGS[key](value)):
         raise SuspectError(f"its program has {value[:80]!r} for {key or 'a value'}")
 
 
@@ -152,24 +156,8 @@ def _matches(pattern: re.Pattern[str], text: object) -> bool:
     return isinstance(text, str) and pattern.fullmatch(text) is not None
 
 
-def _nothing(_: str) -> bool:
-    return False
-
-
 def _is_name(text: str) -> bool:
     return _matches(IDENTIFIER, text) and not keyword.iskeyword(text)
-
-
-def _is_dotted(text: str) -> bool:
-    return _matches(DOTTED, text)
-
-
-def _is_number(text: str) -> bool:
-    return text in {"Infinity", "-Infinity", "NaN"}
-
-
-def _is_short(text: str) -> bool:
-    return len(text) <= 100
 
 
 def _is_expression(text: str) -> bool:
@@ -194,7 +182,7 @@ def _is_sympy(node: ast.AST) -> bool:
     return isinstance(node, ast.Expression | ast.Load | ast.keyword | ast.UnaryOp | ast.USub)
 
 
-def _is_treespec(text: str, rule: Callable[[str], bool]) -> bool:
+def _is_treespec(text: str, rule: Rule) -> bool:
     """How arguments nest: ``[1, {"type": "builtins.tuple", "context": "null", …}]``."""
     try:
         version, spec = json.loads(text)
@@ -203,41 +191,32 @@ def _is_treespec(text: str, rule: Callable[[str], bool]) -> bool:
         return False
 
 
-def _is_tree(spec: dict[str, Any], rule: Callable[[str], bool]) -> bool:
+def _is_tree(spec: dict[str, Any], rule: Rule) -> bool:
     if spec["type"] is None:
         return spec["context"] is None and spec["children_spec"] == []
     names = json.loads(spec["context"])
-    plain = names is None or (
-        isinstance(names, list) and all(isinstance(name, str) and rule(name) for name in names)
-    )
-    return (
-        spec["type"] in CONTAINERS
-        and plain
-        and all(_is_tree(child, rule) for child in spec["children_spec"])
-    )
+    if names is None:
+        names = []
+    plain = isinstance(names, list) and all(isinstance(name, str) and rule(name) for name in names)
+    known = plain and spec["type"] in CONTAINERS
+    return known and all(_is_tree(child, rule) for child in spec["children_spec"])
 
 
-STRINGS: Mapping[str, Callable[[str], bool]] = {
+STRINGS: Mapping[str, Rule] = {
     "name": lambda text: text == "" or _is_name(text),
-    "as_name": _is_name,
-    "forward_arg_names": _is_name,
-    "verifiers": _is_name,
-    "guards_code": lambda text: _matches(GUARD, text),
-    "target": lambda text: _matches(OPERATOR, text),
+    **dict.fromkeys(("as_name", "forward_arg_names", "verifiers"), _is_name),
+    **dict.fromkeys(
+        ("fqn", "parameter_name", "buffer_name", "tensor_constant_name"), DOTTED.fullmatch
+    ),
+    **dict.fromkeys(("as_string", "as_strings", "torch_version"), SHORT.fullmatch),
+    **dict.fromkeys(("as_float", "as_floats"), NO_NUMBER.fullmatch),
+    "guards_code": GUARD.fullmatch,
+    "target": OPERATOR.fullmatch,
     "expr_str": _is_expression,
     "in_spec": lambda text: _is_treespec(text, _is_name),
-    "out_spec": lambda text: _is_treespec(text, _is_dotted),
-    "fqn": _is_dotted,
-    "parameter_name": _is_dotted,
-    "buffer_name": _is_dotted,
-    "tensor_constant_name": _is_dotted,
-    "path_name": lambda text: _matches(PATH, text),
+    "out_spec": lambda text: _is_treespec(text, DOTTED.fullmatch),
+    "path_name": PATH.fullmatch,
     "type": lambda text: text == "cpu",
-    "nn_module_stack": lambda text: _matches(MODULE_STACK, text),
-    "as_string": _is_short,
-    "as_strings": _is_short,
-    "as_float": _is_number,
-    "as_floats": _is_number,
-    "torch_version": _is_short,
+    "nn_module_stack": MODULE_STACK.fullmatch,
 }
 """The rule for strings of each key in torch's schema; under any other key they are refused."""

@@ -8,7 +8,6 @@ difficult sizes: how different are the pixels that both feed the network, and it
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -135,8 +134,8 @@ def compare_transform(
             drifts.append(drift)
             tensors.append(planes)
             progress(len(drifts), len(pictures))
-        decisive = [
-            _Decisive(index, picture, planes)
+        decisive = [  # the ordinary pictures that the transform accepts
+            Sample(index, picture, planes)
             for index, (picture, planes) in enumerate(zip(pictures, tensors, strict=True))
             if planes is not None and picture.ordinary
         ]
@@ -150,7 +149,6 @@ def compare_transform(
         outputs, equal = output_drift(bundle, own, transformed, backend)
         for each, same in zip(decisive, equal, strict=True):
             drifts[each.number] = msgspec.structs.replace(drifts[each.number], same=same)
-    samples = [Sample(each.picture.pixels, each.planes) for each in decisive]
     return Drift(
         transform=name,
         pictures=tuple(drifts),
@@ -158,16 +156,8 @@ def compare_transform(
         limit=limit,
         random=random,
         outputs=outputs,
-        findings=tuple(explain_drift(samples, spec)) if samples else (),
+        findings=tuple(explain_drift(decisive, spec)) if decisive else (),
     )
-
-
-class _Decisive(NamedTuple):
-    """An ordinary picture that the transform accepts: its number, and its tensor."""
-
-    number: int
-    picture: Picture
-    planes: Floats
 
 
 def _compare(
@@ -192,7 +182,7 @@ def _compare(
 
 
 def _second_call(
-    decisive: Sequence[_Decisive], transform: Transform, spec: Input
+    decisive: Sequence[Sample], transform: Transform, spec: Input
 ) -> tuple[float, dict[int, str]]:
     """By how much a second call differs from the first, and its problems by number.
 

@@ -1,7 +1,8 @@
 """What the transform and the bundle disagree about: hypotheses, tried one after the other."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from itertools import islice
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -18,8 +19,9 @@ from edgecnn_export.transform_check.hypotheses import (
     scale_words,
     tensor_hypotheses,
 )
+from edgecnn_export.transform_check.synthetic_images import Picture
 from edgecnn_runtime.bundle.manifest import Input
-from edgecnn_runtime.types import Floats, Pixels
+from edgecnn_runtime.types import Floats
 
 BETTER, LEAST = 0.75, 0.3
 """A hypothesis counts if at most this share of the drift is left, and this many levels are gone."""
@@ -57,11 +59,17 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
         return f"{text}; {remedy}"
 
 
-@dataclass(frozen=True)
-class Sample:
-    """One picture, as a frame uint8[H,W,3] BGR and as the transform's tensor float32[C,H,W]."""
+class Sample(NamedTuple):
+    """A picture, and the transform's tensor float32[C,H,W] for it.
 
-    frame: Pixels
+    Attributes:
+        number: Of the picture, among all that are compared.
+        picture: The picture.
+        planes: The tensor.
+    """
+
+    number: int
+    picture: Picture
     planes: Floats
 
 
@@ -78,15 +86,9 @@ def explain_drift(samples: Sequence[Sample], spec: Input) -> list[Finding]:
     """
     if all(np.ptp(sample.planes) <= FLAT * np.abs(sample.planes).max() for sample in samples):
         return []
-    small = [sample for sample in samples if sample.frame.size <= 3 * MOST_PIXELS] or samples
-    search = _Search(small[:MOST_PICTURES], spec)
-    findings: list[Finding] = []
-    for _ in range(STEPS):
-        finding = search.step()
-        if finding is None:
-            break
-        findings.append(finding)
-    return findings
+    small = [sample for sample in samples if sample.picture.pixels.size <= 3 * MOST_PIXELS]
+    search = _Search((small or samples)[:MOST_PICTURES], spec)
+    return list(islice(iter(search.step, None), STEPS))
 
 
 class _Search:
@@ -97,7 +99,7 @@ class _Search:
         self._own = spec.normalization
         self._tensor_way: TensorHypothesis | None = None
         self._read: Read = manifest_denormalizer(spec)
-        self._canvases = [resized(spec)(sample.frame) for sample in samples]
+        self._canvases = [resized(spec)(sample.picture.pixels) for sample in samples]
         self._drift = self._typical(self._read, self._canvases)
 
     def step(self) -> Finding | None:
@@ -134,7 +136,7 @@ class _Search:
         return msgspec.structs.replace(finding, flags=closest[1], closest=closest[0])
 
     def _resized(self, way: ResizeHypothesis) -> list[Floats]:
-        return [way.show(sample.frame) for sample in self._samples]
+        return [way.show(sample.picture.pixels) for sample in self._samples]
 
     def _counts(self, drift: float) -> bool:
         return drift <= BETTER * self._drift and self._drift - drift >= LEAST

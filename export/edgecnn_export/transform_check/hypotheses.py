@@ -98,14 +98,16 @@ def tensor_hypotheses(spec: Input) -> Iterator[TensorHypothesis]:
             color = "bgr" if spec.color == "rgb" else "rgb"
             swapped = f"RGB and BGR swapped (the transform feeds {color.upper()})"
             joined = f"{swapped}, and {words}" if words else swapped
-            yield TensorHypothesis(joined, f"--color {color} {flags}".strip(), _then(read, _swap))
+            yield TensorHypothesis(joined, f"--color {color} {flags}".strip(), _then_swap(read))
             if len({*mean}) > 1 or len({*std}) > 1:
                 joined += ", mean and std in that order too"
                 swaps = f"--color {color} {mean_std_flags(mean[::-1], std[::-1])}"
-                yield TensorHypothesis(joined, swaps, _after(read, _swap))
-    upright = manifest_denormalizer(spec)
-    yield TensorHypothesis("the transform mirrors the picture", "", _then(upright, _mirror))
-    yield TensorHypothesis("the transform turns the picture upside down", "", _then(upright, _flip))
+                yield TensorHypothesis(joined, swaps, _swap_first(read))
+    read = manifest_denormalizer(spec)
+    words = "the transform mirrors the picture"
+    yield TensorHypothesis(words, "", lambda planes: read(planes)[..., ::-1])
+    words = "the transform turns the picture upside down"
+    yield TensorHypothesis(words, "", lambda planes: read(planes)[..., ::-1, :])
 
 
 def resize_hypotheses(spec: Input) -> Iterator[ResizeHypothesis]:
@@ -146,34 +148,23 @@ def _presets(channels: int) -> Iterator[tuple[str, tuple[float, ...], tuple[floa
         yield "imagenet", *IMAGENET
 
 
-def _scales(
-    spec: Input,
-) -> Iterator[tuple[str, str, tuple[float, ...], tuple[float, ...]]]:
+def _scales(spec: Input) -> Iterator[tuple[str, str, tuple[float, ...], tuple[float, ...]]]:
     own = spec.normalization
     bundle = f"the bundle scales {scale_words(own)}"
     for name, mean, std in _presets(len(own.mean)):
         if SCALES[name] not in bundle:
             values = (mean[::-1], std[::-1]) if spec.color == "bgr" else (mean, std)
             yield f"the transform scales {SCALES[name]}, {bundle}", f"--preset {name}", *values
-    zeros = (0.0,) * len(own.mean)
-    ones = (1.0,) * len(own.mean)
-    if any(own.mean):
-        yield (
-            f"the transform subtracts no mean, {bundle}",
-            mean_std_flags(zeros, own.std),
-            zeros,
-            own.std,
-        )
-    if {*own.std} != {1.0}:
-        yield (
-            f"the transform divides by no std, {bundle}",
-            mean_std_flags(own.mean, ones),
-            own.mean,
-            ones,
-        )
+    zeros, ones = (0.0,) * len(own.mean), (1.0,) * len(own.mean)
     fractions = tuple(value / 255 for value in own.mean), tuple(value / 255 for value in own.std)
-    words = f"the transform applies a mean and std for 0..1 to pixels in 0..255, {bundle}"
-    yield words, mean_std_flags(*fractions), *fractions
+    mistakes = {
+        "subtracts no mean": (zeros, own.std),
+        "divides by no std": (own.mean, ones),
+        "applies a mean and std for 0..1 to pixels in 0..255": fractions,
+    }
+    for words, values in mistakes.items():
+        if values != (own.mean, own.std):
+            yield f"the transform {words}, {bundle}", mean_std_flags(*values), *values
 
 
 def _settings(spec: Input) -> Iterator[tuple[str, str, dict[str, Any]]]:
@@ -226,21 +217,9 @@ def denormalizer(mean: Sequence[float], std: Sequence[float]) -> Read:
     return lambda planes: planes * scale + shift
 
 
-def _swap(planes: Floats) -> Floats:
-    return planes[::-1]
+def _then_swap(read: Read) -> Read:
+    return lambda planes: read(planes)[::-1]
 
 
-def _mirror(planes: Floats) -> Floats:
-    return planes[..., ::-1]
-
-
-def _flip(planes: Floats) -> Floats:
-    return planes[..., ::-1, :]
-
-
-def _then(read: Read, change: Read) -> Read:
-    return lambda planes: change(read(planes))
-
-
-def _after(read: Read, change: Read) -> Read:
-    return lambda planes: read(change(planes))
+def _swap_first(read: Read) -> Read:
+    return lambda planes: read(planes[::-1])

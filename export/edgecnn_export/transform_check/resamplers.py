@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import cv2
 import numpy as np
@@ -29,8 +29,7 @@ def _triangle(source: int, target: int) -> NDArray[np.float32]:
     centers = (np.arange(target) + 0.5) * scale
     distance = np.abs(np.arange(source)[None] + 0.5 - centers[:, None]) / reach
     weights = np.maximum(0.0, 1.0 - distance)
-    normalized: NDArray[np.float32] = (weights / weights.sum(1, keepdims=True)).astype(np.float32)
-    return normalized
+    return np.asarray(weights / weights.sum(1, keepdims=True), np.float32)
 
 
 def _opencv(interpolation: int, pixels: Pixels, width: int, height: int) -> Floats:
@@ -38,25 +37,14 @@ def _opencv(interpolation: int, pixels: Pixels, width: int, height: int) -> Floa
     return np.asarray(resized, np.float32)
 
 
-def _mapped(kind: str, pixels: Pixels, width: int, height: int) -> Floats:
-    """Bilinear with other pixel centers."""
-    place = _aligned if kind == "aligned" else _asymmetric
-    x = place(pixels.shape[1], width)
-    y = place(pixels.shape[0], height)
-    grid = np.meshgrid(x, y)
-    across, down = (np.asarray(part, np.float32) for part in grid)
-    resized = cv2.remap(
-        pixels.astype(np.float32), across, down, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
-    )
+def _mapped(aligned: bool, pixels: Pixels, width: int, height: int) -> Floats:
+    """Bilinear with other pixel centers: at the corners, or half a pixel off."""
+    sides = ((pixels.shape[1], width), (pixels.shape[0], height))
+    places = [np.linspace(0, size - aligned, count, endpoint=aligned) for size, count in sides]
+    across, down = (np.asarray(part, np.float32) for part in np.meshgrid(*places))
+    planes = pixels.astype(np.float32)
+    resized = cv2.remap(planes, across, down, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     return np.asarray(resized, np.float32)
-
-
-def _aligned(source: int, target: int) -> NDArray[np.floating[Any]]:
-    return np.linspace(0, source - 1, target)
-
-
-def _asymmetric(source: int, target: int) -> NDArray[np.floating[Any]]:
-    return np.arange(target) * (source / target)
 
 
 SAMPLERS: Mapping[str, Resampler] = {
@@ -64,11 +52,9 @@ SAMPLERS: Mapping[str, Resampler] = {
     "takes the nearest pixel": partial(_opencv, cv2.INTER_NEAREST),
     "resizes with bicubic interpolation": partial(_opencv, cv2.INTER_CUBIC),
     "resizes with Lanczos interpolation": partial(_opencv, cv2.INTER_LANCZOS4),
-    "aligns the corner pixels (align_corners=True), which is half a pixel off": partial(
-        _mapped, "aligned"
+    "aligns the corner pixels (align_corners=True), which is half a pixel off": (
+        partial(_mapped, True)
     ),
-    "resizes from the corner, half a pixel off (half_pixel_centers=False)": partial(
-        _mapped, "asymmetric"
-    ),
+    "resizes from the corner, half a pixel off (half_pixel_centers=False)": partial(_mapped, False),
 }
 """By description: what a transform may do that no setting of a bundle does."""
