@@ -26,12 +26,7 @@ from edgecnn_bench.stats import MIN_ROUNDS, Interval, median_interval, paired_ra
 from edgecnn_runtime import __version__
 from edgecnn_runtime.backends.candidate import Candidate
 from edgecnn_runtime.bundle.manifest import REDUCED_RANGE
-from edgecnn_runtime.errors import (
-    EdgecnnError,
-    SelfTestError,
-    UnsupportedModelError,
-    UsageError,
-)
+from edgecnn_runtime.errors import EdgecnnError, SelfTestError, UnsupportedModelError, UsageError
 from edgecnn_runtime.selection.record import CandidateTiming, SelectionRecord, write_selection
 
 STAGES = 4
@@ -115,9 +110,7 @@ def select(
         UnsupportedModelError: No candidate can be measured.
     """
     if len(config.batch) != 1:
-        raise UsageError(
-            "--select measures one --batch: the one that the model will be loaded with"
-        )
+        raise UsageError("--select measures one --batch: the one the model will be loaded with")
     config = msgspec.structs.replace(config, scopes=("engine",), unverified=False)
     host = fingerprint()
     (named,) = open_bundles([bundle])

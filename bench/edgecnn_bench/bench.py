@@ -1,7 +1,7 @@
 """The story of a benchmark: plan, open and self-test, rounds, sustained, cold starts, report."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 from edgecnn_bench.cold_start import ColdStart, cold_start
@@ -61,11 +61,21 @@ def bench(
     named_bundles = open_bundles(bundles)
     engines, absent = find_engines(config.backends, checkpoint=bool(config.checkpoint))
     plan = make_plan(named_bundles, engines, config)
-    with _meters() as meters:
+    with ExitStack() as stack:
+        meters = open_meters()
+        for meter in meters:
+            stack.callback(meter.close)
         with SessionPool(config) as pool:
             open_rows, failures = pool.open_all(plan, progress)
             _require_rows(open_rows, failures)
-            settings = _settings(config, pool.frames_name)
+            settings = BenchSettings(
+                seconds=config.seconds,
+                rounds=config.rounds,
+                warmup_seconds=config.warmup,
+                seed=config.seed,
+                frame=pool.frames_name,
+                cold_starts=config.starts,
+            )
             samples = measure(
                 [workload for _, workload in open_rows],
                 settings,
@@ -111,17 +121,6 @@ def _require_rows(rows: Sequence[OpenRow], failures: Sequence[RowFailure]) -> No
     planned, error = failures[0]
     raise UnsupportedModelError(
         f"no row could be measured. {planned.spec.key}: {short_reason(error)}"
-    )
-
-
-def _settings(config: BenchConfig, frame: str) -> BenchSettings:
-    return BenchSettings(
-        seconds=config.seconds,
-        rounds=config.rounds,
-        warmup_seconds=config.warmup,
-        seed=config.seed,
-        frame=frame,
-        cold_starts=config.starts,
     )
 
 
@@ -175,13 +174,3 @@ def _cold_starts(
         )
         starts[spec.key] = cold_start(start, config.starts)
     return starts
-
-
-@contextmanager
-def _meters() -> Iterator[list[EnergyMeter]]:
-    meters = open_meters()
-    try:
-        yield meters
-    finally:
-        for meter in meters:
-            meter.close()

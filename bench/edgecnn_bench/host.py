@@ -3,6 +3,7 @@
 Nothing in it names a person, a network or a folder, so that a result can be published as it is.
 """
 
+import contextlib
 import hashlib
 import os
 import platform
@@ -107,7 +108,7 @@ def fingerprint() -> Host:
     """This machine now. It never raises; what cannot be read is empty."""
     host = Host(
         arch=platform.machine(),
-        board=_board(),
+        board=read_text_or_empty("/proc/device-tree/model"),
         cpu=cpu_model(),
         features=tuple(sorted(cpu_features())),
         cores=os.cpu_count() or 1,
@@ -155,28 +156,18 @@ def run_command(*command: str) -> str:
     return done.stdout.strip()
 
 
-def _board() -> str:
-    return read_text_or_empty("/proc/device-tree/model")
-
-
 def _cgroup(file_v2: str, file_v1: str) -> str:
-    own = re.search(r"^0::(/.*)$", read_text_or_empty("/proc/self/cgroup"), re.MULTILINE)
-    folder = "/sys/fs/cgroup" + (own.group(1) if own else "/")
-    return (
-        read_text_or_empty(f"{folder}/{file_v2}")
-        or read_text_or_empty(f"/sys/fs/cgroup/{file_v2}")
-        or read_text_or_empty(f"/sys/fs/cgroup/{file_v1}")
-    )
+    own = re.search(r"(?m)^0::(/.*)$", read_text_or_empty("/proc/self/cgroup"))
+    files = (f"{own[1] if own else ''}/{file_v2}", f"/{file_v2}", f"/{file_v1}")
+    return next(filter(None, (read_text_or_empty(f"/sys/fs/cgroup{file}") for file in files)), "")
 
 
 def _cpu_quota() -> float | None:
     words = _cgroup("cpu.max", "cpu/cpu.cfs_quota_us").split()
     if not words or not words[0].isdigit():  # "max", or -1 in the first version of cgroups
         return None
-    period = (
-        words[1] if len(words) > 1 else read_text_or_empty("/sys/fs/cgroup/cpu/cpu.cfs_period_us")
-    )
-    return round(int(words[0]) / (int(period) if period.isdigit() else 100_000), 2)
+    words.append(read_text_or_empty("/sys/fs/cgroup/cpu/cpu.cfs_period_us"))
+    return round(int(words[0]) / (int(words[1]) if words[1].isdigit() else 100_000), 2)
 
 
 def _memory_mib() -> int:
@@ -204,18 +195,15 @@ def _gpus() -> tuple[Gpu, ...]:
     gpus = [
         Gpu(name=gpu.name, driver=gpu.driver, memory_mib=gpu.memory_mib()) for gpu in nvml_devices()
     ]
-    if tegra := re.search(
-        r"R(\d+).*REVISION: ([\d.]+)", read_text_or_empty("/etc/nv_tegra_release")
-    ):
+    release = read_text_or_empty("/etc/nv_tegra_release")
+    if tegra := re.search(r"R(\d+).*REVISION: ([\d.]+)", release):
         gpus = [Gpu(name="Tegra", driver=f"L4T {tegra.group(1)}.{tegra.group(2)}")]
     vendors = {"0x8086": "Intel", "0x1002": "AMD"}
     for card in sorted(Path("/sys/class/drm").glob("card[0-9]")):
         vendor = vendors.get(read_text_or_empty(card / "device/vendor"))
         if vendor:
-            driver = (card / "device/driver").resolve().name
-            gpus.append(
-                Gpu(name=f"{vendor} {read_text_or_empty(card / 'device/device')}", driver=driver)
-            )
+            name = f"{vendor} {read_text_or_empty(card / 'device/device')}"
+            gpus.append(Gpu(name=name, driver=(card / "device/driver").resolve().name))
     return tuple(gpus)
 
 
@@ -224,35 +212,28 @@ def _container() -> str:
         return "docker"
     if Path("/run/.containerenv").exists():
         return "podman"
-    words = re.findall(
-        r"docker|kubepods|lxc|containerd|podman", read_text_or_empty("/proc/1/cgroup")
-    )
-    return words[0] if words else read_text_or_empty("/run/systemd/container")
+    names = r"docker|kubepods|lxc|containerd|podman"
+    name = re.search(names, read_text_or_empty("/proc/1/cgroup"))
+    return name[0] if name else read_text_or_empty("/run/systemd/container")
 
 
 def _virtual() -> str:
     if hypervisor := read_text_or_empty("/sys/hypervisor/type"):
         return hypervisor
-    flags = re.search(
-        r"^flags\s*:.*\bhypervisor\b", read_text_or_empty("/proc/cpuinfo"), re.MULTILINE
-    )
+    flags = re.search(r"(?m)^flags\s*:.*\bhypervisor\b", read_text_or_empty("/proc/cpuinfo"))
     return "virtual machine" if flags else ""
 
 
 def _system() -> str:
-    name = re.search(
-        r'^PRETTY_NAME="?([^"\n]*)', read_text_or_empty("/etc/os-release"), re.MULTILINE
-    )
+    name = re.search(r'(?m)^PRETTY_NAME="?([^"\n]*)', read_text_or_empty("/etc/os-release"))
     return name.group(1) if name else platform.system()
 
 
 def _versions() -> dict[str, str]:
     versions = {}
     for package in (*PACKAGES, *distributions()):
-        try:
+        with contextlib.suppress(metadata.PackageNotFoundError):
             versions[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
     if not any(name.startswith("opencv") for name in versions):
         import cv2  # a Jetson's own build is no distribution
 

@@ -128,16 +128,15 @@ def _planned(
     named: NamedBundle, engine: InstalledEngine, threads: int, config: BenchConfig
 ) -> Iterator[PlannedRow]:
     torch = engine.name in TORCH
+    allowed = named.bundle.manifest.model.batch
     for candidate in [None] if torch else _candidates(named.bundle, engine, threads, config):
+        row = _spec(named, engine, candidate, threads)
         for scope in scopes(config):
             if torch and scope != "engine":
                 continue
             for batch in config.batch if scope == "engine" else (1,):
-                allowed = named.bundle.manifest.model.batch
                 if torch or allowed is None or batch in allowed:
-                    spec = replace(
-                        _spec(named, engine, candidate, threads), scope=scope, batch=batch
-                    )
+                    spec = replace(row, scope=scope, batch=batch)
                     yield PlannedRow(spec, named.bundle, candidate)
 
 

@@ -21,11 +21,7 @@ from edgecnn_bench.workloads import (
     read_frames,
 )
 from edgecnn_runtime.bundle.bundle import Bundle, load_golden
-from edgecnn_runtime.errors import (
-    BackendMissingError,
-    SelfTestError,
-    UnsupportedModelError,
-)
+from edgecnn_runtime.errors import BackendMissingError, SelfTestError, UnsupportedModelError
 from edgecnn_runtime.model import Model, open_model
 from edgecnn_runtime.types import Pixels
 

@@ -33,10 +33,10 @@ from edgecnn_runtime.errors import CheckpointError, EdgecnnError, UsageError
 FORMAT = "edgecnn.checkpoint"
 VERSION = 1
 ARCH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
-SPEC_KEYS = frozenset({
+SPEC_KEYS = {
     "name", "input", "task", "head", "mean", "std", "preset", "color", "resize", "interpolation",
     "crop_pct", "pad", "pad_position", "labels", "score", "iou", "decode", "batch",
-})  # fmt: skip
+}  # fmt: skip
 """The settings a checkpoint may contain: none that names a file or a folder of this machine."""
 SAMPLES_LIMIT = 64
 SAMPLES_BYTES_LIMIT = 64 << 20
@@ -155,12 +155,11 @@ def parse_checkpoint(content: Mapping[str, Any], path: Path) -> Checkpoint:
 def _parse_spec(spec: object, path: Path) -> dict[str, Any]:
     if not isinstance(spec, dict):
         raise CheckpointError(f"{path}: spec: not a dict")
-    for key in spec:
-        if key not in SPEC_KEYS:
-            raise CheckpointError(
-                f"{path}: spec.{key}: not a key that a checkpoint may set; it may set "
-                + ", ".join(sorted(SPEC_KEYS))
-            )
+    if others := [key for key in spec if key not in SPEC_KEYS]:
+        allowed = ", ".join(sorted(SPEC_KEYS))
+        raise CheckpointError(
+            f"{path}: spec.{others[0]}: not a key that a checkpoint may set; it may set {allowed}"
+        )
     if isinstance(spec.get("labels"), str):
         raise CheckpointError(f"{path}: spec.labels: give the class names themselves, in a list")
     try:
@@ -173,13 +172,8 @@ def _parse_spec(spec: object, path: Path) -> dict[str, Any]:
 def _parse_samples(samples: object, path: Path) -> NDArray[np.uint8] | None:
     if samples is None:
         return None
-    if (
-        not isinstance(samples, Tensor)
-        or samples.dtype != torch.uint8
-        or samples.ndim != 4
-        or samples.shape[3] != 3
-        or 0 in samples.shape
-    ):
+    pictures = isinstance(samples, Tensor) and samples.dtype == torch.uint8 and samples.numel() > 0
+    if not isinstance(samples, Tensor) or not pictures or samples.shape[3:] != (3,):
         raise CheckpointError(f"{path}: samples: not uint8[N,h,w,3] BGR pictures")
     if len(samples) > SAMPLES_LIMIT or samples.numel() > SAMPLES_BYTES_LIMIT:
         raise CheckpointError(

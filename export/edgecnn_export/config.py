@@ -12,14 +12,7 @@ import msgspec
 from msgspec import Meta
 
 from edgecnn_export.heads import HEADS
-from edgecnn_runtime.bundle.manifest import (
-    Color,
-    Int8Target,
-    Interpolation,
-    Resize,
-    TaskName,
-    Unit,
-)
+from edgecnn_runtime.bundle.manifest import Color, Int8Target, Interpolation, Resize, TaskName, Unit
 from edgecnn_runtime.tasks import TASKS
 
 Size = Annotated[str, Meta(pattern=r"^[1-9][0-9]{0,4}(x[1-9][0-9]{0,4})?$")]

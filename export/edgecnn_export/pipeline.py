@@ -19,11 +19,7 @@ from edgecnn_export.loading.size import Size, network_size
 from edgecnn_export.planning.graph_info import inspect_graph
 from edgecnn_export.planning.provenance import provenance
 from edgecnn_export.planning.resolve import check_early, resolve
-from edgecnn_export.planning.settings import (
-    ExportSettings,
-    read_settings,
-    with_checkpoint_defaults,
-)
+from edgecnn_export.planning.settings import ExportSettings, read_settings, with_checkpoint_defaults
 from edgecnn_export.progress import NullProgress, Progress, Timed
 from edgecnn_export.quantization.step import Int8, check_int8, quantize_step
 from edgecnn_export.report import make_report

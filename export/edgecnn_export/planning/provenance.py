@@ -1,5 +1,6 @@
 """Where a bundle came from: its source, the command that makes it again, the versions."""
 
+import contextlib
 import datetime
 import json
 import platform
@@ -56,8 +57,6 @@ def _versions() -> dict[str, str]:
         "platform": f"{platform.system()} {platform.machine()}",
     }
     for package in (*PACKAGES, *distributions()):
-        try:
+        with contextlib.suppress(metadata.PackageNotFoundError):
             versions[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
     return versions

@@ -5,7 +5,6 @@ flag that sets it.
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import msgspec
 
@@ -16,13 +15,7 @@ from edgecnn_export.planning.graph_info import GraphInfo
 from edgecnn_export.planning.labels import class_names, read_labels
 from edgecnn_export.planning.normalization import normalization
 from edgecnn_export.planning.settings import ExportSettings
-from edgecnn_runtime.bundle.manifest import (
-    Color,
-    Input,
-    ModelSpec,
-    Normalization,
-    Resize,
-)
+from edgecnn_runtime.bundle.manifest import Color, Input, ModelSpec, Normalization, Resize
 from edgecnn_runtime.errors import BundleError, ConfigError, UsageError
 from edgecnn_runtime.tasks import TASKS, make_decoder
 
@@ -71,9 +64,10 @@ def resolve(settings: ExportSettings, size: Size, graph: GraphInfo) -> Plan:
     config = settings.config
     labels = read_labels(config)
     shapes = {o.name: tuple(1 if d is None else d for d in o.shape) for o in graph.outputs}
-    outputs = heads.Outputs(
-        shapes, graph.tails, size.width, size.height, labels or (), _options(config)
-    )
+    thresholds = {"score": config.score, "iou": config.iou}
+    options = {key: value for key, value in thresholds.items() if value is not None}
+    options |= config.decode
+    outputs = heads.Outputs(shapes, graph.tails, size.width, size.height, labels or (), options)
     head = _requested_head(config) or heads.guess_head(outputs, config.task)
     task = heads.task_of_head(head, config.task)
     color = _color(config, size)
@@ -100,11 +94,6 @@ def resolve(settings: ExportSettings, size: Size, graph: GraphInfo) -> Plan:
 def _requested_head(config: ExportConfig) -> str:
     """The head that the user named; "" where it is to be guessed."""
     return "" if config.head == "auto" else config.head or ""
-
-
-def _options(config: ExportConfig) -> dict[str, Any]:
-    thresholds = {"score": config.score, "iou": config.iou}
-    return {k: v for k, v in thresholds.items() if v is not None} | config.decode
 
 
 def _color(config: ExportConfig, size: Size) -> Color:

@@ -14,12 +14,10 @@ from edgecnn_runtime.errors import CheckpointError, ConfigError, UsageError
 Origin = Literal["checkpoint", "preset", "flag", "spec", "timm", "graph", "assumed"]
 
 PATHS = ("model", "out", "images", "calib", "eval_data", "work_dir")
-NOT_FROM_A_CHECKPOINT = frozenset(
-    {
-        "model", "spec", "out", "overwrite", "images", "trust_pickle", "arch", "arch_args",
-        "backends", "int8", "calib", "eval_data", "targets", "max_drop", "method", "work_dir",
-    }
-)  # fmt: skip
+NOT_FROM_A_CHECKPOINT = {
+    "model", "spec", "out", "overwrite", "images", "trust_pickle", "arch", "arch_args",
+    "backends", "int8", "calib", "eval_data", "targets", "max_drop", "method", "work_dir",
+}  # fmt: skip
 """Keys a model file may not set: they concern files of this machine, or how far it is trusted."""
 NORMALIZATION = ("mean", "std", "preset")
 

@@ -15,12 +15,7 @@ from edgecnn_export.quantization.calibrate import ActivationCollector
 from edgecnn_export.quantization.ignored_scope import find_ignored, shared_quantizers
 from edgecnn_export.quantization.insert_qdq import quant_utils
 from edgecnn_export.quantization.onnx_graph import attribute, constants
-from edgecnn_export.quantization.schemes import (
-    ELEMENTWISE,
-    FUSED,
-    WEIGHTED,
-    QuantScheme,
-)
+from edgecnn_export.quantization.schemes import ELEMENTWISE, FUSED, WEIGHTED, QuantScheme
 from edgecnn_runtime.types import Pixels
 
 ELEMENT_COST = 32

@@ -14,11 +14,7 @@ from edgecnn_export.config import ExportConfig
 from edgecnn_export.progress import Progress
 from edgecnn_export.quantization.accuracy_gate import AccuracyGate, make_gate
 from edgecnn_export.quantization.calibrate import range_coverage
-from edgecnn_export.quantization.calibration_audit import (
-    ImageHashes,
-    audit_pictures,
-    image_hashes,
-)
+from edgecnn_export.quantization.calibration_audit import ImageHashes, audit_pictures, image_hashes
 from edgecnn_export.quantization.quantize import quantize
 from edgecnn_export.quantization.report import Int8Report, TargetResult
 from edgecnn_export.quantization.schemes import SCHEMES

@@ -15,9 +15,9 @@ import numpy as np
 
 from edgecnn_export.report import ExportReport
 from edgecnn_export.report_html.input_diagram import input_diagram
-from edgecnn_export.report_html.sqnr_plot import Plot, sqnr_plot
+from edgecnn_export.report_html.sqnr_plot import sqnr_plot
 from edgecnn_export.verification.gate import LOWER
-from edgecnn_runtime.bundle.manifest import Artifact, ModelSpec, Parity, Run
+from edgecnn_runtime.bundle.manifest import Artifact, ModelSpec, Run
 from edgecnn_runtime.draw import Canvas
 from edgecnn_runtime.parity import cosine_text
 from edgecnn_runtime.tasks import task_of
@@ -55,8 +55,13 @@ def render(report: ExportReport, pixels: Pixels, results: Sequence[Result]) -> s
         report=report,
         bundle=bundle,
         int8=report.int8,
-        plots=_plots(report),
-        rows=list(_rows(report)),
+        plots={
+            target.target: sqnr_plot(sorted(target.layers, key=lambda layer: layer.index))
+            for target in (report.int8.targets if report.int8 else ())
+        },
+        rows=[
+            _row(report, artifact, run) for artifact in bundle.artifacts for run in artifact.runs
+        ],
         diagram=input_diagram(spec.input),
         normalization=_normalization(spec.input),
         decode=msgspec.to_builtins(spec.decode),
@@ -66,17 +71,8 @@ def render(report: ExportReport, pixels: Pixels, results: Sequence[Result]) -> s
             for fact, image in zip(report.pictures, _thumbnails(pixels, results, spec), strict=True)
         ],
         operators=_operators(report.before.operators, report.after.operators),
-        steps=_steps(report.seconds),
+        total_seconds=sum(report.seconds.values()) or 1.0,
     )
-
-
-def _plots(report: ExportReport) -> dict[str, Plot]:
-    """By INT8 target, the SQNR of its layers in the order of the network."""
-    targets = report.int8.targets if report.int8 else ()
-    return {
-        target.target: sqnr_plot(sorted(target.layers, key=lambda layer: layer.index))
-        for target in targets
-    }
 
 
 def file_size(count: int) -> str:
@@ -89,15 +85,9 @@ def file_size(count: int) -> str:
     return f"{value:.0f} {unit}" if unit == "B" or value >= 100 else f"{value:.1f} {unit}"
 
 
-def nines(cosine: float) -> float:
-    """How many nines a cosine begins with: 0.9999 has four."""
-    return float(min(NINES_SHOWN, -np.log10(max(1 - cosine, 10**-NINES_SHOWN))))
-
-
-def _rows(report: ExportReport) -> Iterator[dict[str, Any]]:
-    for artifact in report.bundle.artifacts:
-        for run in artifact.runs:
-            yield _row(report, artifact, run)
+def _bar(cosine: float) -> float:
+    """The length of a bar: how many nines a cosine begins with (0.9999 has four), as a share."""
+    return float(min(NINES_SHOWN, -np.log10(max(1 - cosine, 10**-NINES_SHOWN)))) / NINES_SHOWN
 
 
 def _row(report: ExportReport, artifact: Artifact, run: Run) -> dict[str, Any]:
@@ -110,16 +100,12 @@ def _row(report: ExportReport, artifact: Artifact, run: Run) -> dict[str, Any]:
         "run": run,
         "name": worst,
         "worst": run.parity[worst],
-        "bar": nines(run.parity[worst].cosine) / NINES_SHOWN,
-        "gate": nines(gate) / NINES_SHOWN,
+        "bar": _bar(run.parity[worst].cosine),
+        "gate": _bar(gate),
         "exact": exact,
         "passed": run.parity[worst].cosine >= gate or not exact,
-        "outputs": [(name, _parity_bar(value)) for name, value in run.parity.items()],
+        "outputs": [(name, parity, _bar(parity.cosine)) for name, parity in run.parity.items()],
     }
-
-
-def _parity_bar(parity: Parity) -> dict[str, Any]:
-    return {"parity": parity, "bar": nines(parity.cosine) / NINES_SHOWN}
 
 
 def _normalization(spec: Any) -> list[tuple[str, float, float]]:
@@ -139,13 +125,6 @@ def _operators(before: dict[str, int], after: dict[str, int]) -> list[dict[str, 
     return [
         {"name": name, "before": was, "after": now, "was": was / most, "now": now / most}
         for name, was, now in rows
-    ]
-
-
-def _steps(seconds: dict[str, float]) -> list[dict[str, Any]]:
-    total = sum(seconds.values()) or 1.0
-    return [
-        {"name": name, "seconds": value, "share": value / total} for name, value in seconds.items()
     ]
 
 

@@ -18,20 +18,16 @@ from torch.fx import Graph, Node
 
 aten = torch.ops.aten
 
-NEW_STORAGE = frozenset(
-    {
-        "adaptive_avg_pool2d", "add", "add_", "avg_pool2d", "batch_norm", "cat", "conv1d", "conv2d",
-        "conv_transpose2d", "div", "div_", "elu", "elu_", "gelu", "group_norm", "hardsigmoid",
-        "hardsigmoid_", "hardswish", "hardswish_", "hardtanh", "hardtanh_", "layer_norm",
-        "leaky_relu", "leaky_relu_", "linear", "matmul", "max_pool2d", "mean", "mish", "mish_",
-        "mul", "mul_", "prelu", "relu", "relu6", "relu_", "sigmoid", "sigmoid_", "silu", "silu_",
-        "softmax", "sub", "sub_", "tanh", "tanh_", "upsample_bilinear2d", "upsample_nearest2d",
-    }
-)  # fmt: skip
+NEW_STORAGE = {
+    "adaptive_avg_pool2d", "add", "add_", "avg_pool2d", "batch_norm", "cat", "conv1d", "conv2d",
+    "conv_transpose2d", "div", "div_", "elu", "elu_", "gelu", "group_norm", "hardsigmoid",
+    "hardsigmoid_", "hardswish", "hardswish_", "hardtanh", "hardtanh_", "layer_norm",
+    "leaky_relu", "leaky_relu_", "linear", "matmul", "max_pool2d", "mean", "mish", "mish_",
+    "mul", "mul_", "prelu", "relu", "relu6", "relu_", "sigmoid", "sigmoid_", "silu", "silu_",
+    "softmax", "sub", "sub_", "tanh", "tanh_", "upsample_bilinear2d", "upsample_nearest2d",
+}  # fmt: skip
 """Operators whose result never shares memory with another tensor that is still in use."""
-VIEWS = frozenset(
-    {"contiguous", "dropout", "flatten", "permute", "reshape", "slice", "transpose", "view"}
-)
+VIEWS = {"contiguous", "dropout", "flatten", "permute", "reshape", "slice", "transpose", "view"}
 """Operators whose result may be their input's memory."""
 
 
