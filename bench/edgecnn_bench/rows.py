@@ -128,21 +128,14 @@ def build_warnings(rows: Sequence[BenchRow], machine: Machine, *, partial: bool)
 
 
 def _row(
-    spec: RowSpec,
-    own: WorkloadSamples,
-    samples: LatencySamples,
-    meters: Sequence[EnergyMeter],
+    spec: RowSpec, own: WorkloadSamples, samples: LatencySamples, meters: Sequence[EnergyMeter]
 ) -> BenchRow:
     latency = summarize(own.times)
     slots = []
     for number, times in zip(own.rounds, own.times, strict=False):
-        p50, p95 = np.percentile(times, (50, 95))
-        ratio = float(p50) / at_scale(samples.work[number], float(p50))
-        slots.append(
-            RoundSample(
-                round=number, n=len(times), p50_ms=float(p50), p95_ms=float(p95), ratio=ratio
-            )
-        )
+        p50, p95 = map(float, np.percentile(times, (50, 95)))
+        ratio = p50 / at_scale(samples.work[number], p50)
+        slots.append(RoundSample(round=number, n=len(times), p50_ms=p50, p95_ms=p95, ratio=ratio))
     stages = {name: own.stages[name] for name in STAGES if own.stages.get(name)}
     return BenchRow(
         **asdict(spec),
@@ -191,9 +184,8 @@ def _versus_fastest(row: BenchRow, best: BenchRow) -> VersusFastest | None:
     if not shared:
         return None
     ratio = paired_ratio([times[r] for r in shared], [best_times[r] for r in shared])
-    return VersusFastest(
-        against=best.key, verdict=equivalence_verdict(ratio, len(shared)), ratio=ratio
-    )
+    verdict = equivalence_verdict(ratio, len(shared))
+    return VersusFastest(against=best.key, verdict=verdict, ratio=ratio)
 
 
 def _failures(rows: Sequence[BenchRow]) -> list[str]:

@@ -90,12 +90,8 @@ def _absorb(reader: Convolution, scale: NDArray[np.float64], spec: Input) -> NDA
         return np.asarray(weight.sum(1, keepdims=True) * scale * LUMA_BGR[:, None, None])
     if spec.color == "rgb":
         weight = weight[:, ::-1]
-    inside = weight.shape[1]
-    outside = weight.shape[0] // reader.group
-    for group in range(reader.group):
-        own = scale[group * inside : (group + 1) * inside]
-        weight[group * outside : (group + 1) * outside] *= own[:, None, None]
-    return weight
+    rows = np.repeat(scale.reshape(reader.group, -1), len(weight) // reader.group, axis=0)
+    return np.asarray(weight * rows[:, :, None, None])
 
 
 class _Entry:

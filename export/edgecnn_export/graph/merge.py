@@ -146,13 +146,10 @@ def _parallel(add: ir.Node, first: Convolution, second: Convolution) -> bool:
 
 def _embed(small: Convolution, large: Convolution) -> NDArray[np.float64] | None:
     """The small kernel inside zeros of the large one's size; None where it does not fit."""
-    begin = [big - little for big, little in zip(large.before, small.before, strict=True)]
-    end = [big - little for big, little in zip(large.after, small.after, strict=True)]
-    spare = [
-        big - little
-        for big, little in zip(large.weight.shape[2:], small.weight.shape[2:], strict=True)
-    ]
-    if min(begin + end) < 0 or spare != [b + e for b, e in zip(begin, end, strict=True)]:
+    begin = np.subtract(large.before, small.before)
+    end = np.subtract(large.after, small.after)
+    spare = np.subtract(large.weight.shape[2:], small.weight.shape[2:])
+    if min(*begin, *end) < 0 or (spare != begin + end).any():
         return None
     around = [(0, 0), (0, 0), *zip(begin, end, strict=True)]
     return np.pad(np.asarray(small.weight, np.float64), around)

@@ -1,9 +1,9 @@
 """Errors of torch and of its exporter, traced to what a person can change: module, file, line."""
 
+import linecache
 import re
 import traceback
 from collections.abc import Iterator
-from types import TracebackType
 from typing import Any
 
 from torch import Tensor, nn
@@ -81,8 +81,8 @@ def _failing_node(error: BaseException) -> Node | None:
     """The FX node that the exporter was at: that of the innermost frame that has one."""
     failing: Node | None = None
     for cause in _causes(error):
-        for frame in _frames(cause.__traceback__):
-            node = frame.tb_frame.f_locals.get("node")
+        for frame, _ in traceback.walk_tb(cause.__traceback__):
+            node = frame.f_locals.get("node")
             if isinstance(node, Node) and node.op == "call_function":
                 failing = node
     return failing
@@ -92,16 +92,13 @@ def _at(module: nn.Module, error: BaseException) -> str:
     """Where in the model's own Python an error was raised: module path, file, line and code."""
     names = {id(child): name for name, child in module.named_modules()}
     for cause in _causes(error):
-        for frame in reversed(list(_frames(cause.__traceback__))):
-            code = frame.tb_frame.f_code
-            owner = frame.tb_frame.f_locals.get(next(iter(code.co_varnames), ""))
-            if not isinstance(owner, nn.Module) or "torch/nn/modules/module.py" in code.co_filename:
+        for frame, number in reversed(list(traceback.walk_tb(cause.__traceback__))):
+            file = frame.f_code.co_filename
+            owner = frame.f_locals.get(next(iter(frame.f_code.co_varnames), ""))
+            if id(owner) not in names or "torch/nn/modules/module.py" in file:
                 continue
-            if id(owner) not in names:
-                continue
-            line = traceback.extract_tb(frame, limit=1)[0].line or ""
             path = names[id(owner)] or "the model itself"
-            where = f"{code.co_filename}:{frame.tb_lineno}: {line}"
+            where = f"{file}:{number}: {linecache.getline(file, number).strip()}"
             return f"\n  in {path} ({type(owner).__name__}), {where}"
     return ""
 
@@ -111,12 +108,6 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
     while cause is not None:
         yield cause
         cause = cause.__cause__ or cause.__context__
-
-
-def _frames(trace: TracebackType | None) -> Iterator[TracebackType]:
-    while trace is not None:
-        yield trace
-        trace = trace.tb_next
 
 
 def _takes(module: nn.Module, sample: Tensor) -> bool:
