@@ -161,7 +161,10 @@ def _loaded(path: Path, kind: Kind, module: nn.Module, **rest: Any) -> LoadedMod
 
 def _at_rest(module: nn.Module, path: Path) -> nn.Module:
     check_finite(module, path)
-    return module.float().cpu().eval().requires_grad_(False)
+    module = module.float().cpu().eval()
+    for parameter in module.parameters():  # a TorchScript module has no requires_grad_
+        parameter.requires_grad_(False)
+    return module
 
 
 def _unpickle(path: Path, *, trust: bool) -> object:
