@@ -71,9 +71,9 @@ class SsdDecoder:
         if self._spec.values == "logits":
             # a class's softmax is at most the sigmoid of its lead over the background
             np.subtract(values[1:], values[0], out=self._margin)
-            np.greater(self._margin, self._threshold, out=self._over)
         else:
-            np.greater(values[1:], self._threshold, out=self._over)
+            np.copyto(self._margin, values[1:])  # NumPy 2.2 compares strided values in a buffer
+        np.greater(self._margin, self._threshold, out=self._over)
         np.logical_or.reduce(self._over, axis=0, out=self._any)
         return np.flatnonzero(self._any)
 

@@ -253,11 +253,12 @@ def test_any_row_is_read_or_refused(task: AsTask, row: dict[str, object], name: 
             assert read_labels(table, task(name)).samples
 
 
+CELLS = st.text(st.characters(exclude_characters="\0"))
+"""What csv.writer writes on every Python; that of 3.10 refuses NUL."""
+
+
 @given(
-    st.lists(
-        st.tuples(st.text(), st.text()),
-        min_size=1,
-    ),
+    st.lists(st.tuples(CELLS, CELLS), min_size=1),
     st.permutations(["file", "text", "more"]),
     st.sampled_from([".csv", ".tsv"]),
 )
