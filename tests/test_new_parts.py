@@ -19,6 +19,8 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+pytestmark = pytest.mark.xdist_group("new parts")  # one copy and one bundle for all of them
+
 RUNTIME = "runtime/edgecnn_runtime"
 QUANTIZATION = "export/edgecnn_export/quantization"
 
@@ -188,7 +190,7 @@ def command(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..
     def run(*words: str | Path) -> str:
         done = subprocess.run(
             [sys.executable, "-m", "edgecnn", *map(str, words)],
-            cwd=copy, env=environment, capture_output=True, text=True, check=False, timeout=240,
+            cwd=copy, env=environment, capture_output=True, text=True, check=False,
         )  # fmt: skip
         assert done.returncode == 0, f"edgecnn {' '.join(map(str, words))}\n{done.stderr[-3000:]}"
         return done.stdout

@@ -32,6 +32,8 @@ from edgecnn_runtime.evaluation.metrics import Score
 from edgecnn_runtime.types import Classification, Pixels
 from edgecnn_runtime.verification.selftest import TOLERANCE_DB, required_db
 
+pytestmark = pytest.mark.xdist_group("quantization step")  # one bundle for most of them
+
 Build = Callable[..., onnx.ModelProto]
 SPEC = Input(
     width=24,
