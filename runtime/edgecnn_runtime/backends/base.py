@@ -3,10 +3,9 @@
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib import metadata
 from itertools import chain
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from edgecnn_runtime import __version__
 from edgecnn_runtime.bundle.manifest import ModelSpec
@@ -17,6 +16,9 @@ from edgecnn_runtime.errors import (
     UsageError,
 )
 from edgecnn_runtime.types import Pixels, Tensors
+
+if TYPE_CHECKING:
+    from importlib import metadata
 
 NOT_INSTALLED = "not installed"
 
@@ -182,7 +184,9 @@ class Engine:
             raise
         return backend
 
-    def _distribution(self) -> metadata.Distribution | None:
+    def _distribution(self) -> "metadata.Distribution | None":
+        from importlib import metadata  # 30 ms that importing the runtime need not take
+
         each = (metadata.distributions(name=name) for name in self.packages)
         return next(chain.from_iterable(each), None)
 
@@ -199,6 +203,8 @@ class Engine:
 
 def installed_of(packages: tuple[str, ...]) -> tuple[str, ...]:
     """Those of the distributions that are installed."""
+    from importlib import metadata
+
     return tuple(name for name in packages if any(metadata.distributions(name=name)))
 
 
