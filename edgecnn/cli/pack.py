@@ -17,7 +17,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Check the bundle and pack it."""
-    from edgecnn_runtime.bundle.bundle import open_bundle, pack
+    from edgecnn_runtime.bundle.archive import pack
+    from edgecnn_runtime.bundle.bundle import open_bundle
 
     bundle = open_bundle(args.bundle)
     out = pack(bundle, Path(args.out or f"{bundle.path.resolve().name}.tar"))

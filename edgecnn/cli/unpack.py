@@ -18,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Unpack and check; a bundle that fails a check leaves nothing behind."""
-    from edgecnn_runtime.bundle.bundle import unpack
+    from edgecnn_runtime.bundle.archive import unpack
 
     bundle = unpack(Path(args.tar), Path(args.into), overwrite=args.overwrite)
     if args.json:

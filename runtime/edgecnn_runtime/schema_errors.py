@@ -1,6 +1,5 @@
 """What a msgspec type expects at a key, and errors in plain words where a value differs."""
 
-import difflib
 import re
 from collections.abc import Iterable
 from typing import Any, TypeAlias
@@ -67,6 +66,8 @@ def unknown_key_message(name: str, known: list[str]) -> str:
 
 def suggestion(word: str, known: Iterable[str]) -> str:
     """``; did you mean X?``; empty where none is similar."""
+    import difflib
+
     close = difflib.get_close_matches(word, list(known), n=1)
     return f"; did you mean {close[0]}?" if close else ""
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from edgecnn_runtime import load
-from edgecnn_runtime.evaluation.metrics import iou
+from edgecnn_runtime.geometry import iou
 from edgecnn_runtime.types import Box
 
 WIDTH, HEIGHT = 640, 352

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import TypeAlias
 
-from edgecnn_runtime.evaluation.metrics import iou
+from edgecnn_runtime.geometry import iou
 from edgecnn_runtime.types import Box
 
 Boxes: TypeAlias = Sequence[Sequence[float]]

@@ -5,7 +5,6 @@ opens something: a machine without it pays nothing and breaks nothing.
 """
 
 import contextlib
-import difflib
 from importlib import import_module
 from pathlib import Path
 
@@ -35,6 +34,8 @@ def get_engine(name: str) -> Engine:
         UsageError: there is none; the message suggests the nearest name.
     """
     if name not in BACKENDS:
+        import difflib
+
         close = difflib.get_close_matches(name, BACKENDS, n=1)
         hint = f", did you mean {close[0]!r}?" if close else "."
         raise UsageError(f"no backend {name!r}{hint} Known: {', '.join(BACKENDS)}")

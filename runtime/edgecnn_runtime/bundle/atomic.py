@@ -6,8 +6,6 @@ a killed process left behind differs from one that another process is writing.
 
 import fcntl
 import os
-import secrets
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from glob import escape
@@ -33,7 +31,7 @@ def atomic_replace(out: Path) -> Iterator[Path]:
         yield folder
         _publish(folder, out)
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        _remove(folder)
         if lock is not None:
             os.close(lock)
 
@@ -70,7 +68,7 @@ def remove_stale(out: Path) -> None:
                 continue
             if kind == "old" and (folder / out.name).exists() and not out.exists():
                 (folder / out.name).replace(out)
-            shutil.rmtree(folder, ignore_errors=True)
+            _remove(folder)
             os.close(lock)
 
 
@@ -83,7 +81,7 @@ def _publish(folder: Path, out: Path) -> None:
         lock = _make(old)
         out.replace(old / out.name)
         folder.replace(out)
-        shutil.rmtree(old, ignore_errors=True)
+        _remove(old)
         os.close(lock)
     else:
         folder.replace(out)
@@ -91,7 +89,7 @@ def _publish(folder: Path, out: Path) -> None:
 
 
 def _neighbor(out: Path, kind: str) -> Path:
-    return out.parent / f".{out.name}.{kind}.{secrets.token_hex(8)}"
+    return out.parent / f".{out.name}.{kind}.{os.urandom(8).hex()}"
 
 
 def _make(folder: Path) -> int:
@@ -127,3 +125,9 @@ def _flush(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _remove(folder: Path) -> None:
+    import shutil  # bz2, lzma and zlib come with it, and who only reads needs none of them
+
+    shutil.rmtree(folder, ignore_errors=True)

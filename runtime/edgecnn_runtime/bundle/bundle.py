@@ -7,8 +7,6 @@ NAME.edge/
 import errno
 import hashlib
 import os
-import shutil
-import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,10 +16,9 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecnn_runtime.bundle.atomic import atomic_file, atomic_replace, remove_stale
+from edgecnn_runtime.bundle.atomic import atomic_replace, remove_stale
 from edgecnn_runtime.bundle.external_data import refuse_external_data
 from edgecnn_runtime.bundle.manifest import SCHEMA_VERSION, Artifact, Manifest, ModelSpec, upgrade
-from edgecnn_runtime.bundle.npz import read_npz
 from edgecnn_runtime.errors import BundleError, EdgecnnError, UsageError
 
 MANIFEST = "manifest.json"
@@ -80,7 +77,7 @@ def open_bundle(path: str | Path, *, digest: str = "") -> Bundle:
     """
     root = Path(path)
     file = root / MANIFEST
-    if root.is_file() and tarfile.is_tarfile(root):
+    if root.is_file() and _is_tar(root):
         raise UsageError(f"{root} is a packed bundle: type `edgecnn unpack {root}` first")
     if not file.is_file():
         raise UsageError(
@@ -146,6 +143,8 @@ def load_golden(bundle: Bundle) -> GoldenData:
     Raises:
         BundleError: They cannot be read or do not fit the manifest.
     """
+    from edgecnn_runtime.bundle.npz import read_npz
+
     path = bundle.path / bundle.manifest.golden.file
     arrays = read_npz(path, GOLDEN_LIMIT)
     pixels = arrays.pop("pixels", None)
@@ -215,58 +214,6 @@ def sha256_file(path: Path) -> str:
     return digest.hexdigest()
 
 
-def pack(bundle: Bundle, out: Path) -> Path:
-    """Write a bundle as one tar; the same bundle gives the same bytes.
-
-    Raises:
-        EdgecnnError: ``out`` cannot be written.
-    """
-    names = [MANIFEST, *sorted(manifest_files(bundle.manifest))]
-    try:
-        with atomic_file(out) as scratch, tarfile.open(scratch, "w") as archive:
-            for name in names:
-                info = tarfile.TarInfo(f"{bundle.manifest.name}{SUFFIX}/{name}")
-                info.size = (bundle.path / name).stat().st_size
-                with (bundle.path / name).open("rb") as file:
-                    archive.addfile(info, file)
-    except OSError as error:
-        raise EdgecnnError(f"cannot write {out}: {error.strerror or error}") from None
-    return out
-
-
-def unpack(tar: Path, into: Path, *, overwrite: bool = False) -> Bundle:
-    """Unpack a tar that ``pack`` wrote, and check it.
-
-    Args:
-        tar: The file.
-        into: The folder in which the bundle's folder is made.
-        overwrite: Whether an existing bundle is replaced.
-
-    Raises:
-        BundleError: It is not a packed bundle, or a member would be outside the folder.
-        UsageError: There is no such file, or the bundle exists.
-    """
-    try:
-        with tarfile.open(tar, "r:") as archive:
-            members = [_plain_member(tar, member) for member in archive]
-            top = {member.name.split("/")[0] for member in members}
-            if len(top) != 1:
-                raise BundleError(f"{tar}: contains {len(top)} folders, not one bundle")
-            out = into / top.pop()
-            with new_bundle(out, overwrite=overwrite) as scratch:
-                for member in members:
-                    source = archive.extractfile(member)
-                    assert source is not None
-                    with (scratch / member.name.split("/")[1]).open("xb") as target:
-                        shutil.copyfileobj(source, target)
-                open_bundle(scratch)
-    except (tarfile.TarError, FileExistsError, EOFError) as error:
-        raise BundleError(f"{tar}: not a packed bundle: {error}") from None
-    except FileNotFoundError:
-        raise UsageError(f"{tar}: no such file") from None
-    return open_bundle(out)
-
-
 class _Versioned(msgspec.Struct):
     schema: int
 
@@ -301,9 +248,7 @@ def _check_file(root: Path, name: str, expected: str) -> None:
         raise BundleError(f"{path} is not what the manifest says (sha256 differs): copy it again")
 
 
-def _plain_member(tar: Path, member: tarfile.TarInfo) -> tarfile.TarInfo:
-    parts = member.name.split("/")
-    plain = len(parts) == 2 and all(part not in {"", ".", ".."} for part in parts)
-    if not member.isreg() or not plain or not parts[0].endswith(SUFFIX):
-        raise BundleError(f"{tar}: refuses member {member.name!r}: it would leave the bundle")
-    return member
+def _is_tar(path: Path) -> bool:
+    import tarfile
+
+    return tarfile.is_tarfile(path)

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from edgecnn_runtime.bundle.manifest import ModelSpec
 from edgecnn_runtime.evaluation.dataset import LabeledImage, class_index
-from edgecnn_runtime.types import Box, Classification, Detection, Embedding, Reading
+from edgecnn_runtime.geometry import iou
+from edgecnn_runtime.types import Classification, Detection, Embedding, Reading
 
 MIN_IOU = 0.5
 """IoU from which a box counts as found."""
@@ -41,21 +42,6 @@ class Score:
     high: float
     samples: int
     chance: float = 0.0
-
-
-def iou(one: Box, other: Box) -> float:
-    """Intersection over union of two boxes; 0.0 where both are empty."""
-    width = min(one.x2, other.x2) - max(one.x1, other.x1)
-    height = min(one.y2, other.y2) - max(one.y1, other.y1)
-    if width <= 0 or height <= 0:
-        return 0.0
-    both = width * height
-    return both / (area(one) + area(other) - both)
-
-
-def area(box: Box) -> float:
-    """The area of a box in square pixels."""
-    return (box.x2 - box.x1) * (box.y2 - box.y1)
 
 
 def wilson(right: int, total: int) -> tuple[float, float]:

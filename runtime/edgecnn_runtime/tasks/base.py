@@ -1,13 +1,15 @@
 """The seam of tasks: all that the product knows of a kind of result."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 from edgecnn_runtime.bundle.manifest import ModelSpec
 from edgecnn_runtime.decode.base import DecoderFactory
-from edgecnn_runtime.draw import Canvas
-from edgecnn_runtime.evaluation.dataset import LabeledImage, LabeledSet, SourceLocation
-from edgecnn_runtime.evaluation.metrics import Score
+
+if TYPE_CHECKING:
+    from edgecnn_runtime.draw import Canvas
+    from edgecnn_runtime.evaluation.dataset import LabeledImage, LabeledSet, SourceLocation
+    from edgecnn_runtime.evaluation.metrics import Score
 
 R = TypeVar("R")
 
@@ -44,13 +46,13 @@ class Task(Protocol[R]):
     def serialize(self, result: R, /) -> Sequence[Mapping[str, object]]:
         """One record of plain JSON values per object, class, text or vector."""
 
-    def draw(self, canvas: Canvas, result: R, /) -> None:
+    def draw(self, canvas: "Canvas", result: R, /) -> None:
         """Draw a result whose coordinates are pixels of the canvas."""
 
     def count(self, result: R, /) -> int:
         """How many objects, classes, texts or vectors a result has; called for every frame."""
 
-    def read_labels(self, source: SourceLocation, model: ModelSpec, /) -> LabeledSet:
+    def read_labels(self, source: "SourceLocation", model: ModelSpec, /) -> "LabeledSet":
         """Read labeled images for a model.
 
         Raises:
@@ -58,8 +60,8 @@ class Task(Protocol[R]):
         """
 
     def score(
-        self, samples: Sequence[LabeledImage], results: Sequence[R], model: ModelSpec, /
-    ) -> Score:
+        self, samples: "Sequence[LabeledImage]", results: Sequence[R], model: ModelSpec, /
+    ) -> "Score":
         """Score a model's results on labeled images by the metric of the task."""
 
     def summarize(self, result: R, /) -> str:

@@ -2,17 +2,19 @@
 
 import heapq
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgecnn_runtime.bundle import manifest
 from edgecnn_runtime.bundle.manifest import ModelSpec
 from edgecnn_runtime.decode.base import DecoderFactory
 from edgecnn_runtime.decode.classify import ClassifyDecoder
-from edgecnn_runtime.draw import QUIET, BannerLine, Canvas, class_color
-from edgecnn_runtime.evaluation import dataset, metrics
-from edgecnn_runtime.evaluation.image_labels import read_image_labels
 from edgecnn_runtime.tasks.base import Matches, printable
 from edgecnn_runtime.types import Classification
+
+if TYPE_CHECKING:
+    from edgecnn_runtime.draw import Canvas
+    from edgecnn_runtime.evaluation.dataset import LabeledImage, LabeledSet, SourceLocation
+    from edgecnn_runtime.evaluation.metrics import Score
 
 TOP_K = 2
 """Further classes that are drawn below the best one."""
@@ -22,7 +24,6 @@ TIE_MARGIN = 0.01
 decoders: Mapping[type[Any], DecoderFactory[Classification]] = {manifest.Classify: ClassifyDecoder}
 columns: tuple[str, ...] = ("label", "class", "score")
 decides, locates = True, False
-score = metrics.top1
 
 
 def serialize(result: Classification) -> list[dict[str, object]]:
@@ -30,8 +31,10 @@ def serialize(result: Classification) -> list[dict[str, object]]:
     return [{"label": result.label, "index": result.index, "score": round(result.score, 4)}]
 
 
-def draw(canvas: Canvas, result: Classification) -> None:
+def draw(canvas: "Canvas", result: Classification) -> None:
     """The best class and its runners-up as a banner."""
+    from edgecnn_runtime.draw import QUIET, BannerLine, class_color
+
     lines = [BannerLine(result.label, result.score, class_color(result.index))]
     if len(canvas.labels) == len(result.scores):
         scores = result.scores
@@ -58,8 +61,11 @@ def distances(
     return ()
 
 
-def read_labels(source: dataset.SourceLocation, model: ModelSpec) -> dataset.LabeledSet:
+def read_labels(source: "SourceLocation", model: ModelSpec) -> "LabeledSet":
     """A folder with one subfolder per class, or a table with ``file`` and ``label``."""
+    from edgecnn_runtime.evaluation import dataset
+    from edgecnn_runtime.evaluation.image_labels import read_image_labels
+
     labeled = read_image_labels(source, "label", folder="class")
     unknown = [s for s in labeled.samples if dataset.class_index(s.label, model.labels) is None]
     if unknown:
@@ -71,6 +77,15 @@ def read_labels(source: dataset.SourceLocation, model: ModelSpec) -> dataset.Lab
             "name the classes with --labels FILE"
         )
     return labeled
+
+
+def score(
+    samples: "Sequence[LabeledImage]", results: Sequence[Classification], model: ModelSpec
+) -> "Score":
+    """The share of images whose best class is the label."""
+    from edgecnn_runtime.evaluation import metrics
+
+    return metrics.top1(samples, results, model)
 
 
 def summarize(result: Classification) -> str:

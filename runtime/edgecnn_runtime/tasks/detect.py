@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgecnn_runtime.bundle import manifest
 from edgecnn_runtime.bundle.manifest import ModelSpec
@@ -10,13 +10,14 @@ from edgecnn_runtime.decode.anchor_free import anchor_free_decoder
 from edgecnn_runtime.decode.base import DecoderFactory
 from edgecnn_runtime.decode.ssd import SsdDecoder
 from edgecnn_runtime.decode.yolo import YoloDecoder
-from edgecnn_runtime.draw import Canvas, class_color
-from edgecnn_runtime.evaluation import dataset, metrics
-from edgecnn_runtime.evaluation.box_labels import read_box_table
-from edgecnn_runtime.evaluation.metrics import area, iou
-from edgecnn_runtime.evaluation.yolo_labels import read_yolo_labels
+from edgecnn_runtime.geometry import area, iou
 from edgecnn_runtime.tasks.base import Matches, printable
 from edgecnn_runtime.types import Detection
+
+if TYPE_CHECKING:
+    from edgecnn_runtime.draw import Canvas
+    from edgecnn_runtime.evaluation.dataset import LabeledImage, LabeledSet, SourceLocation
+    from edgecnn_runtime.evaluation.metrics import Score
 
 MATCH_IOU = 0.8
 """IoU from which two boxes are the same box."""
@@ -37,7 +38,6 @@ decoders: Mapping[type[Any], DecoderFactory[list[Detection]]] = {
 }
 columns: tuple[str, ...] = ("label", "class", "score", "x1", "y1", "x2", "y2", "points")
 decides, locates = False, True
-score = metrics.map50
 
 
 def serialize(detections: list[Detection]) -> list[dict[str, object]]:
@@ -54,8 +54,10 @@ def serialize(detections: list[Detection]) -> list[dict[str, object]]:
     ]
 
 
-def draw(canvas: Canvas, detections: list[Detection]) -> None:
+def draw(canvas: "Canvas", detections: list[Detection]) -> None:
     """Boxes, points and tags in the color of their class."""
+    from edgecnn_runtime.draw import class_color
+
     ranked = sorted(detections, key=lambda detection: detection.score)
     for detection in ranked:
         color = class_color(detection.index)
@@ -94,8 +96,12 @@ def distances(
     ]
 
 
-def read_labels(source: dataset.SourceLocation, model: ModelSpec) -> dataset.LabeledSet:
+def read_labels(source: "SourceLocation", model: ModelSpec) -> "LabeledSet":
     """A folder of images with a YOLO text file each, or a table with one box per row."""
+    from edgecnn_runtime.evaluation import dataset
+    from edgecnn_runtime.evaluation.box_labels import read_box_table
+    from edgecnn_runtime.evaluation.yolo_labels import read_yolo_labels
+
     read = read_box_table if dataset.is_table(source) else read_yolo_labels
     labeled = dataset.make_labeled_set(source, read(source, model))
     if not any(sample.boxes for sample in labeled.samples):
@@ -104,6 +110,15 @@ def read_labels(source: dataset.SourceLocation, model: ModelSpec) -> dataset.Lab
             "proves nothing; add images with something to find"
         )
     return labeled
+
+
+def score(
+    samples: "Sequence[LabeledImage]", results: Sequence[list[Detection]], model: ModelSpec
+) -> "Score":
+    """Mean average precision at an IoU of 0.5."""
+    from edgecnn_runtime.evaluation import metrics
+
+    return metrics.map50(samples, results, model)
 
 
 def summarize(detections: list[Detection]) -> str:

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -10,11 +10,13 @@ from edgecnn_runtime.bundle import manifest
 from edgecnn_runtime.bundle.manifest import ModelSpec
 from edgecnn_runtime.decode.base import DecoderFactory
 from edgecnn_runtime.decode.embed import EmbedDecoder
-from edgecnn_runtime.draw import PALETTE, BannerLine, Canvas
-from edgecnn_runtime.evaluation import dataset, metrics
-from edgecnn_runtime.evaluation.image_labels import read_image_labels
 from edgecnn_runtime.tasks.base import Matches
 from edgecnn_runtime.types import Embedding, Floats
+
+if TYPE_CHECKING:
+    from edgecnn_runtime.draw import Canvas
+    from edgecnn_runtime.evaluation.dataset import LabeledImage, LabeledSet, SourceLocation
+    from edgecnn_runtime.evaluation.metrics import Score
 
 MIN_COSINE = 0.99
 """Cosine from which two embeddings are the same vector."""
@@ -22,7 +24,6 @@ MIN_COSINE = 0.99
 decoders: Mapping[type[Any], DecoderFactory[Embedding]] = {manifest.Embed: EmbedDecoder}
 columns: tuple[str, ...] = ("vector",)
 decides, locates = False, False
-score = metrics.tar_at_far
 
 
 def serialize(result: Embedding) -> list[dict[str, object]]:
@@ -30,8 +31,10 @@ def serialize(result: Embedding) -> list[dict[str, object]]:
     return [{"vector": [round(float(value), 6) for value in result.vector]}]
 
 
-def draw(canvas: Canvas, result: Embedding) -> None:
+def draw(canvas: "Canvas", result: Embedding) -> None:
     """The length of the vector as a banner."""
+    from edgecnn_runtime.draw import PALETTE, BannerLine
+
     canvas.banner([BannerLine(f"{len(result.vector)}-D embedding", None, PALETTE[0])])
 
 
@@ -50,8 +53,11 @@ def distances(_ours: Embedding, _reference: Embedding, _threshold: float) -> Seq
     return ()
 
 
-def read_labels(source: dataset.SourceLocation, _model: ModelSpec) -> dataset.LabeledSet:
+def read_labels(source: "SourceLocation", _model: ModelSpec) -> "LabeledSet":
     """A folder with one subfolder per person, or a table with ``file`` and ``label``."""
+    from edgecnn_runtime.evaluation import dataset
+    from edgecnn_runtime.evaluation.image_labels import read_image_labels
+
     labeled = read_image_labels(source, "label", folder="person")
     people = Counter(sample.label for sample in labeled.samples)
     needed = (
@@ -66,6 +72,15 @@ def read_labels(source: dataset.SourceLocation, _model: ModelSpec) -> dataset.La
     if max(people.values()) == 1:
         raise source.error(f"no person in it has two images; {needed}")
     return labeled
+
+
+def score(
+    samples: "Sequence[LabeledImage]", results: Sequence[Embedding], model: ModelSpec
+) -> "Score":
+    """The share of pairs of one person accepted where FALSE_ACCEPTS of the others are."""
+    from edgecnn_runtime.evaluation import metrics
+
+    return metrics.tar_at_far(samples, results, model)
 
 
 def summarize(result: Embedding) -> str:

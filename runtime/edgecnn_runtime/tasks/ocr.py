@@ -1,18 +1,19 @@
 """A line of text for a picture."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgecnn_runtime.bundle import manifest
 from edgecnn_runtime.bundle.manifest import ModelSpec
 from edgecnn_runtime.decode.base import DecoderFactory
 from edgecnn_runtime.decode.ctc import CtcDecoder
-from edgecnn_runtime.draw import PALETTE, BannerLine, Canvas
-from edgecnn_runtime.evaluation import metrics
-from edgecnn_runtime.evaluation.dataset import LabeledSet, SourceLocation
-from edgecnn_runtime.evaluation.image_labels import read_image_labels
 from edgecnn_runtime.tasks.base import Matches, printable
 from edgecnn_runtime.types import Reading
+
+if TYPE_CHECKING:
+    from edgecnn_runtime.draw import Canvas
+    from edgecnn_runtime.evaluation.dataset import LabeledImage, LabeledSet, SourceLocation
+    from edgecnn_runtime.evaluation.metrics import Score
 
 MAX_UNCERTAIN = 0.525
 """The most a character's probability can be while that of another one is within 0.05 of it."""
@@ -20,7 +21,6 @@ MAX_UNCERTAIN = 0.525
 decoders: Mapping[type[Any], DecoderFactory[Reading]] = {manifest.Ctc: CtcDecoder}
 columns: tuple[str, ...] = ("score", "text")
 decides, locates = True, False
-score = metrics.exact_match
 
 
 def serialize(result: Reading) -> list[dict[str, object]]:
@@ -31,8 +31,10 @@ def serialize(result: Reading) -> list[dict[str, object]]:
     return [{"text": result.text, "score": round(result.score, 4), "char_scores": scores}]
 
 
-def draw(canvas: Canvas, result: Reading) -> None:
+def draw(canvas: "Canvas", result: Reading) -> None:
     """The text as a banner."""
+    from edgecnn_runtime.draw import PALETTE, BannerLine
+
     text, score = (result.text, result.score) if result.text else ("–", None)
     canvas.banner([BannerLine(text, score, PALETTE[0])])
 
@@ -52,9 +54,20 @@ def distances(_ours: Reading, _reference: Reading, _threshold: float) -> Sequenc
     return ()
 
 
-def read_labels(source: SourceLocation, _model: ModelSpec) -> LabeledSet:
+def read_labels(source: "SourceLocation", _model: ModelSpec) -> "LabeledSet":
     """A table with ``file`` and ``text``."""
+    from edgecnn_runtime.evaluation.image_labels import read_image_labels
+
     return read_image_labels(source, "text")
+
+
+def score(
+    samples: "Sequence[LabeledImage]", results: Sequence[Reading], model: ModelSpec
+) -> "Score":
+    """The share of images whose text is right to the last character."""
+    from edgecnn_runtime.evaluation import metrics
+
+    return metrics.exact_match(samples, results, model)
 
 
 def summarize(result: Reading) -> str:

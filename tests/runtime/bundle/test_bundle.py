@@ -18,13 +18,12 @@ from hypothesis import strategies as st
 from onnx import TensorProto
 
 from edgecnn_runtime.bundle import bundle as files
+from edgecnn_runtime.bundle.archive import pack, unpack
 from edgecnn_runtime.bundle.bundle import (
     load_golden,
     new_bundle,
     open_bundle,
-    pack,
     parse_manifest,
-    unpack,
 )
 from edgecnn_runtime.errors import BundleError, EdgecnnError, UsageError
 from edgecnn_runtime.selection.candidates import candidates

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgecnn_runtime.evaluation.metrics import iou
+from edgecnn_runtime.geometry import iou
 from edgecnn_runtime.tasks import TASKS
 from edgecnn_runtime.types import Box, Classification, Detection, Embedding, Reading
 from edgecnn_runtime.verification.result_matching import agreement_rate, results_match
