@@ -5,25 +5,11 @@ from collections.abc import Sequence
 import numpy as np
 from markupsafe import Markup
 
+from edgecnn_bench import svg as shapes
 from edgecnn_bench.engines import TORCH
 from edgecnn_bench.schema import STAGES, BenchRow
 from edgecnn_bench.stats import GRID
-from edgecnn_bench.svg import (
-    WIDTH,
-    Scale,
-    axis_x,
-    axis_y,
-    circle,
-    join,
-    legend,
-    line,
-    linear_scale,
-    log_scale,
-    path,
-    rect,
-    svg,
-    text,
-)
+from edgecnn_bench.svg import WIDTH, Scale, svg
 from edgecnn_bench.table import milliseconds, number
 from edgecnn_runtime.backends import BACKENDS
 
@@ -44,19 +30,19 @@ def color(name: str, names: Sequence[str] | None = None) -> str:
 def side_by_side(rows: Sequence[BenchRow]) -> Markup:
     """A bar per row: p50 with its interval, and p95 as a mark; the fastest on top."""
     slowest = max(_per_frame(row, row.latency.p95.value) for row in rows)
-    x = linear_scale(slowest, LEFT, WIDTH - RIGHT)
+    x = shapes.linear_scale(slowest, LEFT, WIDTH - RIGHT)
     bottom = STEP * len(rows)
-    parts = [axis_x(x, 0, bottom, "milliseconds per frame")]
+    parts = [shapes.axis_x(x, 0, bottom, "milliseconds per frame")]
     for i, row in enumerate(rows):
         y, latency = STEP * i + 8, row.latency
         p50, p95 = x(_per_frame(row, latency.p50.value)), x(_per_frame(row, latency.p95.value))
         low, high = x(_per_frame(row, latency.p50.low)), x(_per_frame(row, latency.p50.high))
         parts += [
             _name(row, y + 13),
-            rect(LEFT, y, p50 - LEFT, 26, f"bar {color(row.backend)}", tip=_tip(row)),
-            line(p50, y + 13, p95, y + 13, "tail"),
-            line(p95, y + 7, p95, y + 19, "tail"),
-            rect(low, y + 11, max(high - low, 1), 4, "interval"),
+            shapes.rect(LEFT, y, p50 - LEFT, 26, f"bar {color(row.backend)}", tip=_tip(row)),
+            shapes.line(p50, y + 13, p95, y + 13, "tail"),
+            shapes.line(p95, y + 7, p95, y + 19, "tail"),
+            shapes.rect(low, y + 11, max(high - low, 1), 4, "interval"),
             *_figures(row, y + 13),
         ]
     return svg(bottom + 40, parts, "latency of every row, fastest first")
@@ -65,17 +51,17 @@ def side_by_side(rows: Sequence[BenchRow]) -> Markup:
 def distributions(rows: Sequence[BenchRow]) -> Markup:
     """A ridge per row on one logarithmic axis, with p50, p95 and p99 marked."""
     values = [_per_frame(row, q) for row in rows for q in (row.latency.min, row.latency.p99.value)]
-    x = log_scale(values, LEFT, WIDTH - 20)
+    x = shapes.log_scale(values, LEFT, WIDTH - 20)
     bottom = STEP * len(rows) + 10
-    parts = [axis_x(x, 0, bottom, "milliseconds per frame, logarithmic")]
+    parts = [shapes.axis_x(x, 0, bottom, "milliseconds per frame, logarithmic")]
     for i, row in enumerate(rows):
         base = STEP * (i + 1)
-        parts += [_name(row, base - 12), line(LEFT, base, WIDTH - 20, base, "baseline")]
+        parts += [_name(row, base - 12), shapes.line(LEFT, base, WIDTH - 20, base, "baseline")]
         parts.append(_ridge(row, x, base))
         for name in ("p50", "p95", "p99"):
             value = _per_frame(row, getattr(row.latency, name).value)
             at, tip = x(value), f"{name} {milliseconds(value)} ms"
-            parts.append(rect(at - 1, base - 6, 2, 9, f"mark-{name}", tip=tip))
+            parts.append(shapes.rect(at - 1, base - 6, 2, 9, f"mark-{name}", tip=tip))
     return svg(bottom + 40, parts, "distribution of latencies, row by row")
 
 
@@ -83,10 +69,10 @@ def stages(rows: Sequence[BenchRow]) -> Markup:
     """A stacked bar per row: where a frame's time goes."""
     shown = [name for name in STAGES if any(name in row.stages_ms for row in rows)]
     longest = max(sum(row.stages_ms.values()) for row in rows)
-    x = linear_scale(longest / rows[0].batch, LEFT, WIDTH - RIGHT)
+    x = shapes.linear_scale(longest / rows[0].batch, LEFT, WIDTH - RIGHT)
     bottom = STEP * len(rows) + 24
-    parts = [legend([(f"s-{name}", name) for name in shown], LEFT, 12)]
-    parts.append(axis_x(x, 24, bottom, "milliseconds per frame"))
+    parts = [shapes.legend([(f"s-{name}", name) for name in shown], LEFT, 12)]
+    parts.append(shapes.axis_x(x, 24, bottom, "milliseconds per frame"))
     for i, row in enumerate(rows):
         y, at = STEP * i + 32, 0.0
         parts.append(_name(row, y + 13))
@@ -94,41 +80,44 @@ def stages(rows: Sequence[BenchRow]) -> Markup:
             value = row.stages_ms.get(name, 0.0) / row.batch
             start, end = x(at), x(at + value)
             tip = f"{name} {value:.3f} ms"
-            parts.append(rect(start, y, end - start, 26, f"s-{name}", tip=tip))
+            parts.append(shapes.rect(start, y, end - start, 26, f"s-{name}", tip=tip))
             if end - start > 52:
                 words = f"{milliseconds(value)} ms"
-                parts.append(text((start + end) / 2, y + 17, words, "inside", "middle"))
+                parts.append(shapes.text((start + end) / 2, y + 17, words, "inside", "middle"))
             at += value
         ours = sum(row.stages_ms.get(name, 0.0) for name in ("prepare", "decode")) / row.batch
-        parts.append(text(WIDTH - RIGHT + 14, y + 11, f"{at:.2f} ms", "number"))
-        parts.append(text(WIDTH - RIGHT + 14, y + 26, f"{ours:.2f} outside engine", "sub"))
+        parts.append(shapes.text(WIDTH - RIGHT + 14, y + 11, f"{at:.2f} ms", "number"))
+        parts.append(shapes.text(WIDTH - RIGHT + 14, y + 26, f"{ours:.2f} outside engine", "sub"))
     return svg(bottom + 40, parts, "time by stage")
 
 
 def frontier(rows: Sequence[BenchRow]) -> Markup:
     """Accuracy against latency; the line joins the rows that nothing beats on both."""
     points = [(_per_frame(r, r.latency.p50.value), r.accuracy.value, r) for r in rows if r.accuracy]
-    x = log_scale([point[0] for point in points], 70, WIDTH - 180)
+    x = shapes.log_scale([point[0] for point in points], 70, WIDTH - 180)
     low, high = min(p[1] for p in points), max(p[1] for p in points)
     room = max((high - low) * 0.2, 0.002)
     y = Scale(max(0.0, low - room), min(1.0, high + room / 2), 250, 14)
     metric = points[0][2].accuracy.metric if points[0][2].accuracy else ""
-    parts = [axis_x(x, 14, 250, "milliseconds per frame, logarithmic"), axis_y(y, 70, WIDTH - 180)]
-    parts.append(text(WIDTH - 170, 22, metric, "tick"))
+    parts = [
+        shapes.axis_x(x, 14, 250, "milliseconds per frame, logarithmic"),
+        shapes.axis_y(y, 70, WIDTH - 180),
+    ]
+    parts.append(shapes.text(WIDTH - 170, 22, metric, "tick"))
     best, edge = -1.0, []
     for latency, value, _ in sorted(points, key=lambda p: (p[0], -p[1])):
         if value > best:
             edge += [(x(latency), y(max(best, y.low))), (x(latency), y(value))]
             best = value
     edge.append((WIDTH - 180, y(best)))
-    parts.append(path(edge[1:], "edge"))
+    parts.append(shapes.path(edge[1:], "edge"))
     placed: list[float] = []
     for latency, value, row in sorted(points, key=lambda p: p[0]):
         at_x, at_y = x(latency), y(value)
-        parts.append(circle(at_x, at_y, 6.5, f"dot {color(row.backend)}", tip=_tip(row)))
+        parts.append(shapes.circle(at_x, at_y, 6.5, f"dot {color(row.backend)}", tip=_tip(row)))
         if not any(abs(at_x - other) < 120 for other in placed):
             placed.append(at_x)
-            parts.append(text(at_x + 11, at_y + 18, f"{row.artifact}, {row.backend}", "sub"))
+            parts.append(shapes.text(at_x + 11, at_y + 18, f"{row.artifact}, {row.backend}", "sub"))
     return svg(290, parts, "accuracy against latency")
 
 
@@ -136,15 +125,15 @@ def starts(rows: Sequence[BenchRow]) -> Markup:
     """Cold start in its parts, and resident memory beside it."""
     known = [row for row in rows if row.cold and row.memory]
     middle = LEFT + (WIDTH - LEFT) / 2
-    seconds = linear_scale(max(r.cold.seconds for r in known if r.cold), LEFT, middle - 60)
-    mib = linear_scale(max(r.memory.peak_mib for r in known if r.memory), middle, WIDTH - 60)
+    seconds = shapes.linear_scale(max(r.cold.seconds for r in known if r.cold), LEFT, middle - 60)
+    mib = shapes.linear_scale(max(r.memory.peak_mib for r in known if r.memory), middle, WIDTH - 60)
     bottom = STEP * len(known) + 24
     phases = [("s-capture", "import"), ("s-engine", "load"), ("s-decode", "first run")]
     parts = [
-        legend(phases, LEFT, 12),
-        legend([("memory", "resident"), ("mark-p95", "peak")], middle, 12),
-        axis_x(seconds, 24, bottom, "seconds from process start"),
-        axis_x(mib, 24, bottom, "MiB"),
+        shapes.legend(phases, LEFT, 12),
+        shapes.legend([("memory", "resident"), ("mark-p95", "peak")], middle, 12),
+        shapes.axis_x(seconds, 24, bottom, "seconds from process start"),
+        shapes.axis_x(mib, 24, bottom, "MiB"),
     ]
     for i, row in enumerate(known):
         assert row.cold is not None
@@ -153,14 +142,14 @@ def starts(rows: Sequence[BenchRow]) -> Markup:
         parts.append(_name(row, y + 13))
         times = (row.cold.import_seconds, row.cold.load_seconds, row.cold.first_seconds)
         for (style, _), value in zip(phases, times, strict=True):
-            parts.append(rect(seconds(at), y, seconds(at + value) - seconds(at), 26, style))
+            parts.append(shapes.rect(seconds(at), y, seconds(at + value) - seconds(at), 26, style))
             at += value
-        parts.append(text(seconds(at) + 8, y + 17, f"{row.cold.seconds:.2f} s", "number"))
+        parts.append(shapes.text(seconds(at) + 8, y + 17, f"{row.cold.seconds:.2f} s", "number"))
         peak = mib(row.memory.peak_mib)
-        parts.append(rect(middle, y, mib(row.memory.resident_mib) - middle, 26, "memory"))
+        parts.append(shapes.rect(middle, y, mib(row.memory.resident_mib) - middle, 26, "memory"))
         tip = f"peak {row.memory.peak_mib:.0f} MiB"
-        parts.append(rect(peak - 1, y - 2, 2, 30, "mark-p95", tip=tip))
-        parts.append(text(peak + 8, y + 17, f"{row.memory.resident_mib:.0f} MiB", "number"))
+        parts.append(shapes.rect(peak - 1, y - 2, 2, 30, "mark-p95", tip=tip))
+        parts.append(shapes.text(peak + 8, y + 17, f"{row.memory.resident_mib:.0f} MiB", "number"))
     return svg(bottom + 40, parts, "cold start and memory")
 
 
@@ -174,8 +163,8 @@ def _name(row: BenchRow, y: float) -> Markup:
     under = f"{row.precision}, {threads}{batch}"
     failed = "" if row.verified else " failed"
     under += "" if row.verified else ", FAILED SELF-TEST"
-    name = text(LEFT - 14, y, f"{row.artifact} · {row.backend}", f"name{failed}", "end")
-    return join([name, text(LEFT - 14, y + 15, under, f"sub{failed}", "end")])
+    name = shapes.text(LEFT - 14, y, f"{row.artifact} · {row.backend}", f"name{failed}", "end")
+    return shapes.join([name, shapes.text(LEFT - 14, y + 15, under, f"sub{failed}", "end")])
 
 
 def _figures(row: BenchRow, y: float) -> list[Markup]:
@@ -186,8 +175,8 @@ def _figures(row: BenchRow, y: float) -> list[Markup]:
         slower = f"{row.standing.ratio.value:.2f} ×"
         against = f", {words.get(row.standing.verdict, slower)}"
     return [
-        text(WIDTH - RIGHT + 14, y, f"{milliseconds(value)} ms", "number"),
-        text(WIDTH - RIGHT + 14, y + 15, f"{number(row.fps)} fps{against}", "sub"),
+        shapes.text(WIDTH - RIGHT + 14, y, f"{milliseconds(value)} ms", "number"),
+        shapes.text(WIDTH - RIGHT + 14, y + 15, f"{number(row.fps)} fps{against}", "sub"),
     ]
 
 
@@ -212,4 +201,4 @@ def _ridge(row: BenchRow, x: Scale, base: float) -> Markup:
     heights = zip(centers.tolist(), (density / top).tolist(), strict=True)
     points = [(x(at), base - 34 * height) for at, height in heights if height > 1 / 500]
     ends = [(points[-1][0], base), (points[0][0], base)] if points else [(LEFT, base)]
-    return path([*points, *ends], f"ridge {color(row.backend)}", close=True)
+    return shapes.path([*points, *ends], f"ridge {color(row.backend)}", close=True)

@@ -5,22 +5,10 @@ from collections.abc import Sequence
 import numpy as np
 from markupsafe import Markup
 
+from edgecnn_bench import svg as shapes
 from edgecnn_bench.charts import LEFT, STEP, color
 from edgecnn_bench.schema import BenchReport, BenchRow, Sustained, Window
-from edgecnn_bench.svg import (
-    WIDTH,
-    Scale,
-    axis_x,
-    axis_y,
-    legend,
-    line,
-    linear_scale,
-    log_scale,
-    path,
-    rect,
-    svg,
-    text,
-)
+from edgecnn_bench.svg import WIDTH, Scale, svg
 from edgecnn_bench.table import milliseconds
 
 CELL = 16.0
@@ -44,47 +32,55 @@ def rounds(report: BenchReport) -> Markup:
     parts, y = [], 20.0
     for name, values in lines:
         middle = float(np.median(list(values.values())))
-        parts.append(text(LEFT - 14, y + 12, name, "sub", "end"))
+        parts.append(shapes.text(LEFT - 14, y + 12, name, "sub", "end"))
         for number, value in values.items():
             tip = f"round {number + 1}: {milliseconds(value)} ms, {value / middle - 1:+.0%}"
             shade = _shade(value / middle - 1)
-            parts.append(rect(LEFT + number * step, y, step - 1, CELL - 1, shade, tip=tip))
+            parts.append(shapes.rect(LEFT + number * step, y, step - 1, CELL - 1, shade, tip=tip))
         y += CELL + (6 if name == "reference workload" else 0)
     busy = Scale(0.0, max(1.0, *(m.others_cores for m in moments)), 0.0, 30.0)
     y += 40
-    parts.append(text(LEFT - 14, y - 6, "cores busy with other programs", "sub", "end"))
-    parts.append(line(LEFT, y, LEFT + step * len(moments), y, "baseline"))
+    parts.append(shapes.text(LEFT - 14, y - 6, "cores busy with other programs", "sub", "end"))
+    parts.append(shapes.line(LEFT, y, LEFT + step * len(moments), y, "baseline"))
     for number, moment in enumerate(moments):
         height = busy(moment.others_cores)
         tip = f"round {number + 1}: {moment.others_cores:.2f} cores"
-        parts.append(rect(LEFT + number * step, y - height, step - 1, height, "others", tip=tip))
+        parts.append(
+            shapes.rect(LEFT + number * step, y - height, step - 1, height, "others", tip=tip)
+        )
     key = [("faster4", "20 % faster"), ("flat", "as usual"), ("slower4", "20 % slower")]
-    parts.append(legend(key, LEFT, 10))
+    parts.append(shapes.legend(key, LEFT, 10))
     return svg(y + 12, parts, "every row in every round, against its own median")
 
 
 def sustained(run: Sustained) -> Markup:
     """p50 over time with p95 above it, then temperature, clock and power where known."""
     windows = run.windows
-    x = linear_scale(windows[-1].at_seconds / 60, 60, WIDTH - 20)
+    x = shapes.linear_scale(windows[-1].at_seconds / 60, 60, WIDTH - 20)
     high = float(np.percentile([w.p95_ms for w in windows], 98))
     y = Scale(0.0, high * 1.1, 220, 14)
     minutes = [w.at_seconds / 60 for w in windows]
     upper = [(x(t), y(w.p95_ms)) for t, w in zip(minutes, windows, strict=True)]
     lower = [(x(t), y(w.p50_ms)) for t, w in zip(minutes, windows, strict=True)]
-    parts = [axis_y(y, 60, WIDTH - 20), text(16, 10, "ms", "tick")]
-    parts += [path([*upper, *reversed(lower)], "band", close=True), path(lower, "curve")]
+    parts = [shapes.axis_y(y, 60, WIDTH - 20), shapes.text(16, 10, "ms", "tick")]
+    parts += [
+        shapes.path([*upper, *reversed(lower)], "band", close=True),
+        shapes.path(lower, "curve"),
+    ]
     if run.steady_seconds:
         at = x(run.steady_seconds / 60)
-        parts += [line(at, 14, at, 220, "edge"), text(at + 6, 26, "steady from here", "sub")]
+        parts += [
+            shapes.line(at, 14, at, 220, "edge"),
+            shapes.text(at + 6, 26, "steady from here", "sub"),
+        ]
     bottom = 220.0
     for name, unit, values in _conditions(windows):
         scale = Scale(min(values) * 0.98, max(values) * 1.02 or 1.0, bottom + 62, bottom + 18)
         points = [(x(t), scale(v)) for t, v in zip(minutes, values, strict=True)]
-        parts += [path(points, "condition"), text(60, bottom + 14, name, "sub")]
-        parts.append(text(WIDTH - 20, bottom + 14, f"{values[-1]:.0f} {unit}", "sub", "end"))
+        parts += [shapes.path(points, "condition"), shapes.text(60, bottom + 14, name, "sub")]
+        parts.append(shapes.text(WIDTH - 20, bottom + 14, f"{values[-1]:.0f} {unit}", "sub", "end"))
         bottom += 66
-    parts.append(axis_x(x, 14, bottom, "minutes"))
+    parts.append(shapes.axis_x(x, 14, bottom, "minutes"))
     return svg(bottom + 40, parts, f"{run.key} over {run.minutes:g} minutes")
 
 
@@ -99,20 +95,20 @@ def hosts(reports: Sequence[BenchReport]) -> Markup:
     if not shared:
         return Markup("")
     values = [r.latency.p50.value / r.batch for rows in shared.values() for r in rows.values()]
-    x = log_scale(values, LEFT, WIDTH - 70)
+    x = shapes.log_scale(values, LEFT, WIDTH - 70)
     order = list(dict.fromkeys(names))
-    parts = [legend([(color(name, order), name) for name in order], 14, 12)]
+    parts = [shapes.legend([(color(name, order), name) for name in order], 14, 12)]
     y = 30.0
     for key, rows in shared.items():
-        parts.append(text(LEFT - 14, y + 8 * len(rows) + 2, key, "sub", "end"))
+        parts.append(shapes.text(LEFT - 14, y + 8 * len(rows) + 2, key, "sub", "end"))
         for name, row in rows.items():
             value = row.latency.p50.value / row.batch
             style = f"bar {color(name, order)}"
-            parts.append(rect(LEFT, y, x(value) - LEFT, 14, style, tip=f"{name}\n{row.key}"))
-            parts.append(text(x(value) + 7, y + 11, milliseconds(value), "sub"))
+            parts.append(shapes.rect(LEFT, y, x(value) - LEFT, 14, style, tip=f"{name}\n{row.key}"))
+            parts.append(shapes.text(x(value) + 7, y + 11, milliseconds(value), "sub"))
             y += 16
         y += STEP / 3
-    parts.insert(1, axis_x(x, 22, y, "p50, milliseconds per frame, logarithmic"))
+    parts.insert(1, shapes.axis_x(x, 22, y, "p50, milliseconds per frame, logarithmic"))
     return svg(y + 40, parts, "the same rows on every host")
 
 
@@ -120,16 +116,16 @@ def energy(rows: Sequence[BenchRow]) -> Markup:
     """A bar per row: energy per frame, with the average power."""
     known = [row for row in rows if row.energy]
     most = max(row.energy.joules_per_frame for row in known if row.energy)
-    x = linear_scale(1000 * most, LEFT, WIDTH - 130)
+    x = shapes.linear_scale(1000 * most, LEFT, WIDTH - 130)
     bottom = STEP * 0.7 * len(known)
-    parts = [axis_x(x, 0, bottom, "millijoules per frame")]
+    parts = [shapes.axis_x(x, 0, bottom, "millijoules per frame")]
     for i, row in enumerate(known):
         assert row.energy is not None
         y, value = STEP * 0.7 * i + 5, 1000 * row.energy.joules_per_frame
-        parts.append(text(LEFT - 14, y + 14, _name(row), "sub", "end"))
-        parts.append(rect(LEFT, y, x(value) - LEFT, 20, f"bar {color(row.backend)}"))
+        parts.append(shapes.text(LEFT - 14, y + 14, _name(row), "sub", "end"))
+        parts.append(shapes.rect(LEFT, y, x(value) - LEFT, 20, f"bar {color(row.backend)}"))
         words = f"{value:.1f} mJ at {row.energy.watts:.1f} W"
-        parts.append(text(x(value) + 8, y + 14, words, "sub"))
+        parts.append(shapes.text(x(value) + 8, y + 14, words, "sub"))
     return svg(bottom + 40, parts, "energy per frame")
 
 

@@ -46,10 +46,6 @@ class Interval(msgspec.Struct, frozen=True, kw_only=True):
     low: float
     high: float
 
-    def halfwidth(self) -> float:
-        """Half the interval's width over the estimate: 0.05 means "± 5 %"."""
-        return (self.high - self.low) / 2 / self.value if self.value else float("inf")
-
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
     """A row's latency, in milliseconds per run.

@@ -186,8 +186,16 @@ def exports(
 
 
 def content(path: Path) -> list[bytes]:
-    """What an ONNX file computes: its nodes and weights, in whatever order they are stored."""
+    """What an ONNX file computes: nodes in order and weights, whatever its values are called."""
     graph = onnx.load(path).graph
+    numbers: dict[str, str] = {"": ""}
+    for node in graph.node:
+        node.name = ""
+        for names in (node.input, node.output):
+            for index, name in enumerate(names):
+                names[index] = numbers.setdefault(name, str(len(numbers)))
+    for weight in graph.initializer:
+        weight.name = numbers[weight.name]
     return sorted(part.SerializeToString() for part in (*graph.node, *graph.initializer))
 
 

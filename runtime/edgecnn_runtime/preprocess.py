@@ -81,17 +81,6 @@ class Geometry:
         np.multiply(points, self.gain[:2], out=points)
         return np.add(points, self.shift[:2], out=points)
 
-    def points_to_input(self, points: Floats) -> Floats:
-        """The inverse of ``points_to_frame``.
-
-        Args:
-            points: float32[…,2], x, y in frame pixels.
-
-        Returns:
-            A new array in input pixels.
-        """
-        return (points - self.shift[:2]) / self.gain[:2]
-
 
 class Preprocessor:
     """Resizes frames into the slots of an input buffer. Not thread-safe."""

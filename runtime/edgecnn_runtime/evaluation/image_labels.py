@@ -3,22 +3,14 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from edgecnn_runtime.evaluation.dataset import (
-    NO_IMAGE,
-    LabeledImage,
-    LabeledSet,
-    SourceLocation,
-    count_images,
-    is_table,
-    list_names,
-    make_labeled_set,
-    truncate_text,
-)
+from edgecnn_runtime.evaluation import dataset
 from edgecnn_runtime.evaluation.table_labels import LabelRow, read_table
 from edgecnn_runtime.image_file import SUFFIXES
 
 
-def read_image_labels(source: SourceLocation, column: str, *, folder: str = "") -> LabeledSet:
+def read_image_labels(
+    source: dataset.SourceLocation, column: str, *, folder: str = ""
+) -> dataset.LabeledSet:
     """Read a table with ``file`` and a label, or a folder with one subfolder per label.
 
     Args:
@@ -29,42 +21,44 @@ def read_image_labels(source: SourceLocation, column: str, *, folder: str = "") 
     Raises:
         UsageError: An image has no label or two, or does not exist.
     """
-    if is_table(source):
+    if dataset.is_table(source):
         samples = _from_rows(read_table(source, ("file", column)), column)
     elif folder:
         samples = _from_folders(source, folder)
     else:
         raise source.error(f"a folder does not give the {column} of its images; give a table")
-    return make_labeled_set(source, samples)
+    return dataset.make_labeled_set(source, samples)
 
 
-def _from_rows(rows: Sequence[LabelRow], column: str) -> list[LabeledImage]:
+def _from_rows(rows: Sequence[LabelRow], column: str) -> list[dataset.LabeledImage]:
     """One image per row."""
     first: dict[Path, LabelRow] = {}
     for row in rows:
         file, label = row.file, row.cells[column]
         if not label:
             raise row.place.error(
-                f"no `{column}` for {truncate_text(file.name)}; write it, or remove the row"
+                f"no `{column}` for {dataset.truncate_text(file.name)}; write it, or remove the row"
             )
         other = first.setdefault(file, row)
         if other is not row:
             before = other.cells[column]
-            labels = f" as {truncate_text(before)}, and here as {truncate_text(label)}"
+            labels = (
+                f" as {dataset.truncate_text(before)}, and here as {dataset.truncate_text(label)}"
+            )
             raise row.place.error(
-                f"{truncate_text(file.name)} is in line {other.place.line} already"
+                f"{dataset.truncate_text(file.name)} is in line {other.place.line} already"
                 f"{labels if label != before else ''}; keep one row"
             )
     return [
-        LabeledImage(file, label=row.cells[column], places=(row.place,))
+        dataset.LabeledImage(file, label=row.cells[column], places=(row.place,))
         for file, row in first.items()
     ]
 
 
-def _from_folders(source: SourceLocation, kind: str) -> list[LabeledImage]:
+def _from_folders(source: dataset.SourceLocation, kind: str) -> list[dataset.LabeledImage]:
     entries = sorted(source.path.iterdir())
     samples = [
-        LabeledImage(file, label=folder.name)
+        dataset.LabeledImage(file, label=folder.name)
         for folder in entries
         if folder.is_dir()
         for file in sorted(folder.rglob("*"))
@@ -72,15 +66,15 @@ def _from_folders(source: SourceLocation, kind: str) -> list[LabeledImage]:
     ]
     loose = [entry.name for entry in entries if entry.suffix.lower() in SUFFIXES]
     if not samples and not loose:
-        raise source.error(NO_IMAGE)
+        raise source.error(dataset.NO_IMAGE)
     if not samples:
         raise source.error(
-            f"{count_images(len(loose))} and no label, none lies in a subfolder; make one for each "
-            f"{kind}"
+            f"{dataset.count_images(len(loose))} and no label, none lies in a subfolder; "
+            f"make one for each {kind}"
         )
     if loose:
         raise source.error(
-            f"{count_images(len(loose))} beside its subfolders and so without a label: "
-            f"{list_names(loose)}; move each into the folder of its {kind}, or out"
+            f"{dataset.count_images(len(loose))} beside its subfolders and so without a label: "
+            f"{dataset.list_names(loose)}; move each into the folder of its {kind}, or out"
         )
     return samples
