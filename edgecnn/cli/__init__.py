@@ -29,6 +29,7 @@ COMMANDS: Mapping[str, str] = {
     "train": "train one of the seed networks on images or IDX files",
     "export": "turn a trained model into a verified bundle",
     "inspect": "show what a bundle contains and where it came from",
+    "eval": "measure a bundle's accuracy on labeled pictures, every artifact beside float",
     "verify": "replay a bundle's golden data on every engine installed here",
     "bench": "time a bundle on every engine installed here",
     "run": "run a bundle on cameras, streams, videos or pictures",

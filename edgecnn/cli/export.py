@@ -33,7 +33,7 @@ EXAMPLE = """\
 TERMINATED = 143
 """A shell's exit code for SIGTERM; leaving this way removes an unfinished bundle."""
 GROUPS = {
-    "the model": ("spec", "arch", "arch_args", "trust_pickle"),
+    "the model": ("spec", "arch", "arch_args", "weights_key", "trust_pickle"),
     "its input": (
         "input", "mean", "std", "preset", "color", "resize", "interpolation", "crop_pct", "pad",
         "pad_position",

@@ -23,7 +23,7 @@ GROUPS = {
     "data": ("data", "labels", "val_split", "test_split"),
     "input": ("size", "resize", "interpolation"),
     "training": ("epochs", "batch", "lr", "augment", "patience", "seed", "threads"),
-    "transfer learning": ("init_from", "freeze"),
+    "transfer learning": ("init_from", "weights_key", "freeze"),
     "output": ("out",),
 }
 INTERRUPTED = 130
@@ -117,10 +117,16 @@ def show(result: "TrainResult", console: "Console") -> None:
     if len(data.labels) <= WIDEST_MATRIX:
         console.print(_confusion(result))
     size = result.checkpoint.stat().st_size
+    following = f"next: edgecnn export {path}"
+    if not metrics.above_chance:
+        following = (
+            f"[yellow]nothing was learned that shows:[/] the most frequent class alone is "
+            f"{metrics.chance:.2%} of them. Try another --lr or more --epochs, and look at the "
+            "labels; a network in this state is not worth an export"
+        )
     console.print(
         f"\n[bold]accuracy {metrics.accuracy:.2%}[/] on {len(data.test):,} test pictures → "
-        f"[bold]{path}[/] ({size / 1e6:.2f} MB)\n"
-        f"next: edgecnn export {path}",
+        f"[bold]{path}[/] ({size / 1e6:.2f} MB)\n{following}",
         highlight=False,
     )
 
@@ -171,6 +177,8 @@ def _as_json(result: "TrainResult") -> dict[str, Any]:
         "fresh": list(result.pretrained.new),
         "frozen": list(result.pretrained.frozen),
         "accuracy": metrics.accuracy,
+        "chance": metrics.chance,
+        "above_chance": metrics.above_chance,
         "classes": [dict(zip(names, values, strict=True)) for values in scores],
         "confusion": metrics.confusion.tolist(),
     }

@@ -88,6 +88,9 @@ class TrainConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     init_from: Annotated[
         str, Meta(description="checkpoint or state dict to copy all weights from that fit")
     ] = ""
+    weights_key: Annotated[
+        str, Meta(description="the set of weights to take of --init-from where it has several")
+    ] = ""
     freeze: Annotated[
         tuple[str, ...],
         Meta(description="do not train weights whose names begin with these, e.g. conv1,conv2"),

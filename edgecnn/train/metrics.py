@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from edgecnn_runtime.evaluation.metrics import wilson
+
 
 @dataclass(frozen=True, slots=True)
 class Metrics:
@@ -23,6 +25,18 @@ class Metrics:
     precision: NDArray[np.float64]
     recall: NDArray[np.float64]
     f1: NDArray[np.float64]
+
+    @property
+    def chance(self) -> float:
+        """What the answer that is right most often reaches without looking at the picture."""
+        counts = self.confusion.sum(axis=1)
+        return float(counts.max() / counts.sum())
+
+    @property
+    def above_chance(self) -> bool:
+        """Whether the accuracy is above ``chance``, certain to 97.5 %."""
+        correct, total = int(np.diag(self.confusion).sum()), int(self.confusion.sum())
+        return wilson(correct, total)[0] > self.chance
 
 
 def measure(targets: NDArray[np.int64], predicted: NDArray[np.int64], classes: int) -> Metrics:

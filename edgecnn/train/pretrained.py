@@ -9,8 +9,10 @@ from torch import Tensor, nn
 
 from edgecnn_export.checkpoint import is_checkpoint, parse_checkpoint
 from edgecnn_export.loading.file_format import detect_format
-from edgecnn_export.loading.weights import find_state_dict
+from edgecnn_export.loading.weights import TOP, WeightSets, choose_weights, find_weight_sets
 from edgecnn_runtime.errors import CheckpointError, UsageError
+
+SHOWN = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,22 +30,26 @@ class Pretrained:
     frozen: tuple[str, ...] = ()
 
 
-def load_pretrained(model: nn.Module, file: str, freeze: Sequence[str]) -> Pretrained:
+def load_pretrained(
+    model: nn.Module, file: str, freeze: Sequence[str], key: str = ""
+) -> Pretrained:
     """Copy the weights that fit from a file, and freeze weights by prefix; in place.
 
     Args:
         model: The network.
         file: A checkpoint, state dict or ``.safetensors``; "" for none.
         freeze: Prefixes of the names of weights that are not trained.
+        key: The set of weights to take where the file has several; "" for the only one.
 
     Raises:
-        CheckpointError: No weight fits.
-        UsageError: No weight begins with a prefix, or nothing is left to train.
+        CheckpointError: No weight fits, or the file has several sets.
+        UsageError: No weight begins with a prefix, one that does is not from the file, or nothing
+            is left to train.
     """
     own = model.state_dict()
     matching: tuple[str, ...] = ()
     if file:
-        weights = _read_weights(Path(file))
+        weights = choose_weights(_read_weights(Path(file)), own, Path(file), key)
         fitting = {n: w for n, w in weights.items() if n in own and w.shape == own[n].shape}
         if not fitting:
             problem = f"it has {_list(weights)}; the network has {_list(own)}"
@@ -56,6 +62,8 @@ def load_pretrained(model: nn.Module, file: str, freeze: Sequence[str]) -> Pretr
         if not names:
             known = ", ".join(own)
             raise UsageError(f"--freeze {prefix}: no weight begins with it; there are {known}")
+        if random := [name for name in names if name not in matching]:
+            raise UsageError(_unlearned(prefix, random, file))
         frozen += names
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(name not in frozen)
@@ -65,7 +73,17 @@ def load_pretrained(model: nn.Module, file: str, freeze: Sequence[str]) -> Pretr
     return Pretrained(matching, new, tuple(dict.fromkeys(frozen)))
 
 
-def _read_weights(path: Path) -> dict[str, Tensor]:
+def _unlearned(prefix: str, names: Sequence[str], file: str) -> str:
+    listed = ", ".join(names[:SHOWN]) + (" …" if len(names) > SHOWN else "")
+    remedy = (
+        f"{file} has none of that name and shape: leave these out of --freeze"
+        if file
+        else "name the file they come from with --init-from"
+    )
+    return f"--freeze {prefix}: {listed} would stay at random values; {remedy}"
+
+
+def _read_weights(path: Path) -> WeightSets:
     kind = detect_format(path)
     if kind not in {"weights", "safetensors"}:
         raise UsageError(f"--init-from {path} is {kind}: give a checkpoint or a state dict")
@@ -73,7 +91,7 @@ def _read_weights(path: Path) -> dict[str, Tensor]:
         if kind == "safetensors":
             from safetensors.torch import load_file
 
-            return load_file(path)
+            return {TOP: load_file(path)}
         content = torch.load(path, map_location="cpu", weights_only=True)
     except ModuleNotFoundError:
         raise
@@ -81,8 +99,8 @@ def _read_weights(path: Path) -> dict[str, Tensor]:
         reason = str(error).partition("\n")[0] or type(error).__name__
         raise CheckpointError(f"--init-from {path} contains more than tensors: {reason}") from None
     if is_checkpoint(content):
-        return parse_checkpoint(content, path).state_dict
-    return find_state_dict(content, path)
+        return {TOP: parse_checkpoint(content, path).state_dict}
+    return find_weight_sets(content, path)
 
 
 def _list(weights: dict[str, Tensor]) -> str:

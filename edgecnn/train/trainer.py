@@ -86,7 +86,7 @@ def train_in_memory(data: Data, config: TrainConfig, watch: TrainCallbacks) -> T
     recipe = dataclasses.replace(resolve(config), classes=len(data.labels))
     arch_args = {"channels": recipe.channels, "size": recipe.size, "classes": recipe.classes}
     model = _build(config, arch_args)
-    pretrained = load_pretrained(model, config.init_from, config.freeze)
+    pretrained = load_pretrained(model, config.init_from, config.freeze, config.weights_key)
 
     def keep() -> None:
         save_checkpoint(

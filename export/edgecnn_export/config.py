@@ -38,11 +38,14 @@ class ExportConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     ] = ""
     arch: Annotated[
         str,
-        cli_help("function that builds a state dict's nn.Module", "PACKAGE.MODULE:FACTORY"),
+        cli_help("builds a state dict's nn.Module; or FILE.py:FACTORY", "PACKAGE.MODULE:FACTORY"),
     ] = ""
     arch_args: Annotated[
         dict[str, Any], cli_help('the factory\'s keyword arguments, as JSON: {"width": 2}')
     ] = {}
+    weights_key: Annotated[
+        str, cli_help("the set of weights to take of a file that has several: ema.module", "KEY")
+    ] = ""
     trust_pickle: Annotated[
         bool, cli_help("load a file that could run code: only if you made it yourself")
     ] = False

@@ -169,6 +169,7 @@ def float_graph(
         verifier=Verifier(folder, spec, truth),
         warnings=(
             *model.plan.warnings,
+            *model.loaded.warnings,
             *model.images.warnings,
             *constant_output_warnings(truth),
         ),

@@ -66,6 +66,18 @@ def test_tables_go_to_stdout_and_progress_to_stderr(
     assert "epoch" not in said.out
 
 
+def test_a_training_at_chance_is_not_sent_on_to_export(
+    strokes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "c.pt"
+    words = ["train", "mnist_net", "--data", str(strokes), "--out", str(out), "--epochs", "1"]
+    assert main([*words, "--lr", "1e-9"]) == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "nothing was learned that shows" in printed
+    assert "the most frequent class alone is 50.00%" in printed
+    assert "next: edgecnn export" not in printed
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

@@ -23,3 +23,13 @@ def test_a_class_never_there_or_never_said_counts_as_zero() -> None:
     assert metrics.recall == pytest.approx([1, 0, 0])
     assert metrics.f1 == pytest.approx([0.8, 0, 0])
     assert metrics.confusion.shape == (3, 3)
+
+
+def test_accuracy_is_above_chance_only_where_guessing_would_not_reach_it() -> None:
+    """Guessing the most frequent class is right in 90 of these 100."""
+    targets = np.repeat([0, 1], [90, 10])
+    always = measure(targets, np.zeros(100, np.int64), 2)
+    assert (always.chance, always.above_chance) == (0.9, False)
+    assert measure(targets, targets, 2).above_chance
+    few = np.array([0, 1, 0, 1])
+    assert not measure(few, np.array([0, 1, 0, 0]), 2).above_chance  # 3 of 4 prove nothing

@@ -77,17 +77,37 @@ def test_damaged_files_are_errors(tmp_path: Path, content: bytes) -> None:
         load_pretrained(MnistNet(), str(tmp_path / "absent.pt"), ())
 
 
-def test_frozen_weights_do_not_ask_for_gradients() -> None:
+def test_frozen_weights_do_not_ask_for_gradients(given: tuple[Path, MnistCnn3]) -> None:
     model = MnistCnn3()
-    started = load_pretrained(model, "", ("conv1", "conv2."))
+    started = load_pretrained(model, str(given[0]), ("conv1", "conv2."))
     assert started.frozen == ("conv1.weight", "conv1.bias", "conv2.weight", "conv2.bias")
     asking = {name for name, value in model.named_parameters() if value.requires_grad}
     assert not asking & set(started.frozen)
     assert "conv3.weight" in asking
 
 
-def test_a_prefix_that_holds_nothing_or_everything_is_an_error() -> None:
+def test_a_prefix_that_holds_nothing_or_everything_is_an_error(
+    given: tuple[Path, MnistCnn3],
+) -> None:
     with pytest.raises(UsageError, match=r"--freeze layer1.*conv1.weight"):
         load_pretrained(MnistCnn3(), "", ("layer1",))
     with pytest.raises(UsageError, match="nothing is left"):
-        load_pretrained(MnistCnn3(), "", ("conv", "fc"))
+        load_pretrained(MnistCnn3(), str(given[0]), ("conv", "fc"))
+
+
+def test_random_weights_are_not_frozen(given: tuple[Path, MnistCnn3]) -> None:
+    """Neither where no file is given, nor where the file has them in another shape."""
+    with pytest.raises(UsageError, match=r"conv1\.weight.* random values; .*--init-from"):
+        load_pretrained(MnistCnn3(), "", ("conv1",))
+    with pytest.raises(UsageError, match=r"fc2\.weight, fc2\.bias would stay at random values"):
+        load_pretrained(MnistCnn3(classes=4), str(given[0]), ("conv1", "fc2"))
+
+
+def test_a_set_of_weights_of_a_training_is_named(tmp_path: Path) -> None:
+    first, second, model = MnistNet(), MnistNet(), MnistNet()
+    content = {"model": first.state_dict(), "ema": {"module": second.state_dict()}}
+    torch.save(content, tmp_path / "run.ckpt")
+    with pytest.raises(CheckpointError, match=r"--weights-key model or --weights-key ema\.module"):
+        load_pretrained(model, str(tmp_path / "run.ckpt"), ())
+    load_pretrained(model, str(tmp_path / "run.ckpt"), ("conv1",), "ema")
+    assert torch.equal(model.conv1.weight, second.conv1.weight)

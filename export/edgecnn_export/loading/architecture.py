@@ -1,9 +1,13 @@
-"""``package.module:factory`` → nn.Module, and the settings a timm model declares."""
+"""``package.module:factory`` or ``file.py:factory`` → nn.Module, and what a timm model declares."""
 
 import difflib
 import importlib
+import importlib.util
 import json
+import re
+import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,6 +19,7 @@ from edgecnn_export.loading.user_modules import running_user_code
 from edgecnn_runtime.errors import UsageError
 
 EXAMPLE = "--arch timm.models:resnet18 --arch-args '{\"num_classes\": 10}'"
+IN_FILE = re.compile(r"(?P<file>.+\.py):(?P<attribute>[A-Za-z_]\w*(\.[A-Za-z_]\w*)*)", re.DOTALL)
 TIMM_RESIZE = {"center": "crop", "squash": "stretch", "border": "letterbox"}
 
 
@@ -27,21 +32,43 @@ def build_architecture(arch: str, arch_args: Mapping[str, Any]) -> nn.Module:
     """Import a factory and call it with keyword arguments. This runs the code that ``arch`` names.
 
     Args:
-        arch: ``package.module:factory``; the current folder is searched last, where ``python -m``
-            would search it first.
+        arch: ``package.module:factory`` or ``path/file.py:factory``. The current folder is searched
+            last, where ``python -m`` would search it first.
         arch_args: The factory's keyword arguments.
 
     Raises:
         UsageError: The factory cannot be imported or called, or returns something else.
     """
-    if not ARCH.fullmatch(arch):
-        raise UsageError(f"--arch {arch!r} is not package.module:factory, e.g. {EXAMPLE}")
-    module_name, _, attribute = arch.partition(":")
-    factory = _attribute(_import(arch, module_name), arch, attribute)
+    check_arch(arch)
+    name, _, attribute = arch.rpartition(":")
+    factory = _attribute(_import(arch, name), arch, attribute)
     model = _call(factory, arch, arch_args)
     if not isinstance(model, nn.Module):
         raise UsageError(f"--arch {arch} gives a {type(model).__name__}, not a torch.nn.Module")
     return model
+
+
+def check_arch(arch: str) -> None:
+    """Check how an architecture is named, without importing anything.
+
+    Raises:
+        UsageError: It is neither a module's nor a file's function, or there is no such file.
+    """
+    if match := IN_FILE.fullmatch(arch):
+        if not Path(match["file"]).is_file():
+            raise UsageError(f"--arch {arch}: there is no file {match['file']}")
+    elif Path(arch).suffix == ".py":
+        raise UsageError(f"--arch {arch} names a file: add its function or class, {arch}:Net")
+    elif not ARCH.fullmatch(arch):
+        raise UsageError(
+            f"--arch {arch!r} is not package.module:factory or file.py:factory, e.g. {EXAMPLE}"
+        )
+
+
+def module_arch(arch: str) -> str:
+    """An architecture as a checkpoint names it: ``nets/net.py:Net`` is ``net:Net``."""
+    match = IN_FILE.fullmatch(arch)
+    return f"{Path(match['file']).stem}:{match['attribute']}" if match else arch
 
 
 def _call(factory: Any, arch: str, arch_args: Mapping[str, Any]) -> Any:
@@ -98,6 +125,8 @@ def _timm_size(module: nn.Module, config: Mapping[str, Any]) -> tuple[int, int]:
 
 def _import(arch: str, name: str) -> Any:
     try:
+        if IN_FILE.fullmatch(arch):
+            return _import_file(Path(name))
         with running_user_code():
             return importlib.import_module(name)
     except ModuleNotFoundError as error:
@@ -120,6 +149,19 @@ def _import(arch: str, name: str) -> Any:
         raise UsageError(
             f"--arch {arch}: importing {name} failed: {type(error).__name__}: {error}{hint}"
         ) from error
+
+
+def _import_file(path: Path) -> Any:
+    """Run a file as a module of its own; its imports find its neighbors."""
+    spec = importlib.util.spec_from_file_location(path.stem, path.resolve())
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    with running_user_code(path.resolve().parent):
+        # dataclasses and pickles of the file look their module up by its name
+        sys.modules.setdefault(path.stem, module)
+        spec.loader.exec_module(module)
+    return module
 
 
 def _attribute(module: Any, arch: str, attribute: str) -> Any:

@@ -7,6 +7,7 @@ unless it contains only tensors and plain data, or --trust-pickle is set.
 import contextlib
 import dataclasses
 import pickle
+import warnings
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -20,7 +21,12 @@ from torch.export import ExportedProgram
 
 from edgecnn_export.checkpoint import is_checkpoint, parse_checkpoint
 from edgecnn_export.config import ExportConfig
-from edgecnn_export.loading.architecture import build_architecture, is_builtin, timm_spec
+from edgecnn_export.loading.architecture import (
+    build_architecture,
+    is_builtin,
+    module_arch,
+    timm_spec,
+)
 from edgecnn_export.loading.archive import check_size, read_archive, write_archive
 from edgecnn_export.loading.file_format import Kind, detect_format
 from edgecnn_export.loading.load_onnx import read_onnx
@@ -31,9 +37,10 @@ from edgecnn_export.loading.pickle_scan import (
     imports_of,
     unsafe_imports,
 )
+from edgecnn_export.loading.quantized import check_archive, check_pickle
 from edgecnn_export.loading.scan_pt2 import clean_pt2
 from edgecnn_export.loading.third_party import framework_of
-from edgecnn_export.loading.weights import check_finite, find_state_dict, load_into
+from edgecnn_export.loading.weights import TOP, check_finite, find_weight_sets, load_into
 from edgecnn_runtime.bundle.bundle import sha256_file
 from edgecnn_runtime.errors import (
     CheckpointError,
@@ -49,7 +56,7 @@ def load_model(config: ExportConfig) -> LoadedModel:
     """Load ``config.model``, of any kind; its name does not matter.
 
     Args:
-        config: ``model``, ``arch``, ``arch_args`` and ``trust_pickle`` are used.
+        config: ``model``, ``arch``, ``arch_args``, ``weights_key`` and ``trust_pickle`` are used.
 
     Raises:
         UsageError: The file or its architecture is missing.
@@ -61,6 +68,8 @@ def load_model(config: ExportConfig) -> LoadedModel:
     kind = detect_format(path)
     if config.arch and kind not in {"weights", "safetensors"}:
         raise UsageError(f"{path} brings its own architecture: leave --arch out")
+    if config.weights_key and kind not in {"weights", "safetensors"}:
+        raise UsageError(f"{path} has one set of weights: leave --weights-key out")
     return LOADERS[kind](path, config)
 
 
@@ -68,7 +77,7 @@ def _load_weights(path: Path, config: ExportConfig) -> LoadedModel:
     content = _unpickle(path, trust=config.trust_pickle)
     if is_checkpoint(content):
         return _load_checkpoint(path, config, content)
-    if (module := _module_in(content, path)) is not None:
+    if (module := _module_in(content, path, config.weights_key)) is not None:
         if config.arch:
             raise UsageError(f"{path} holds a whole network: leave --arch out")
         return _loaded(path, "weights", _at_rest(module, path))
@@ -91,32 +100,35 @@ def _load_checkpoint(path: Path, config: ExportConfig, content: Mapping[str, Any
             f"{path} asks to be built by {arch}, code outside edgecnn: if you know it, repeat it: "
             f"edgecnn export {path} --arch {arch}"
         )
-    same = arch == checkpoint.arch
+    same = module_arch(arch) == checkpoint.arch
     module = build_architecture(arch, config.arch_args or (checkpoint.arch_args if same else {}))
-    load_into(module, checkpoint.state_dict, path)
+    warnings = load_into(module, {TOP: checkpoint.state_dict}, path, config.weights_key)
     spec, origin = checkpoint.spec, "checkpoint" if NORMALIZATION & checkpoint.spec.keys() else None
     if origin is None and (declared := timm_spec(module)):
         spec, origin = declared | spec, "timm"
-    rest = {"spec": spec, "origin": origin, "samples": checkpoint.samples}
+    rest = {"spec": spec, "origin": origin, "samples": checkpoint.samples, "warnings": warnings}
     return _loaded(path, "weights", _at_rest(module, path), **rest)
 
 
 def _load_state_dict(path: Path, config: ExportConfig, kind: Kind, content: object) -> LoadedModel:
-    state = find_state_dict(content, path)
+    sets = find_weight_sets(content, path)
     if not config.arch:
+        state = max(sets.values(), key=len)
         raise UsageError(
             f"{path} holds weights only ({len(state)} tensors, the first is {next(iter(state))}): "
-            "name the network they belong to with --arch package.module:factory, "
-            "e.g. --arch timm.models:resnet18"
+            "name the network they belong to with --arch package.module:factory or "
+            "--arch file.py:factory, e.g. --arch timm.models:resnet18"
         )
     module = build_architecture(config.arch, config.arch_args)
-    load_into(module, state, path)
+    warnings = load_into(module, sets, path, config.weights_key)
     spec = timm_spec(module)
-    return _loaded(path, kind, _at_rest(module, path), spec=spec, origin="timm" if spec else None)
+    rest = {"spec": spec, "origin": "timm" if spec else None, "warnings": warnings}
+    return _loaded(path, kind, _at_rest(module, path), **rest)
 
 
 def _load_torchscript(path: Path, config: ExportConfig) -> LoadedModel:
     members = read_archive(path)
+    check_archive(members, path)
     with _typed_errors(path):
         if not config.trust_pickle:
             check_torchscript(members)
@@ -128,6 +140,7 @@ def _load_torchscript(path: Path, config: ExportConfig) -> LoadedModel:
 
 def _load_pt2(path: Path, config: ExportConfig) -> LoadedModel:
     members = read_archive(path)
+    check_archive(members, path)
     with _typed_errors(path):
         if not config.trust_pickle:
             members = clean_pt2(members)
@@ -172,7 +185,9 @@ def _unpickle(path: Path, *, trust: bool) -> object:
     if zipfile.is_zipfile(path):
         check_size(path)
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about how older files store tensors
+            return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         imports = imports_of(path.read_bytes())
         unsafe = unsafe_imports(imports)
@@ -182,6 +197,7 @@ def _unpickle(path: Path, *, trust: bool) -> object:
         raise _damaged(path, error) from None
     if message := framework_of(imports, path):
         raise UnsupportedModelError(message)
+    check_pickle(imports, path)
     if not trust:
         raise _untrusted(path, f"it imports {', '.join(unsafe[:4])}")
     try:
@@ -195,15 +211,15 @@ def _unpickle(path: Path, *, trust: bool) -> object:
         raise _damaged(path, error) from error
 
 
-def _module_in(content: object, path: Path) -> nn.Module | None:
-    """A pickled network: the object itself, or the only one in a dict of training state."""
+def _module_in(content: object, path: Path, name: str) -> nn.Module | None:
+    """A pickled network: the object itself, the one of that name in a dict, or its only one."""
     values = content if isinstance(content, Mapping) else {"": content}
-    modules = {key: value for key, value in values.items() if isinstance(value, nn.Module)}
+    modules = {str(key): value for key, value in values.items() if isinstance(value, nn.Module)}
+    if name:
+        return modules.get(name)
     if len(modules) > 1:
-        raise CheckpointError(
-            f"{path} holds several networks ({', '.join(map(str, modules))}): save the one you "
-            "mean: torch.save(network.state_dict(), 'weights.pt')"
-        )
+        names = " or ".join(f"--weights-key {key}" for key in modules)
+        raise CheckpointError(f"{path} holds several networks: name the one to take with {names}")
     return next(iter(modules.values()), None)
 
 

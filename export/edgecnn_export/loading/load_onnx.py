@@ -11,6 +11,7 @@ from onnx import TensorProto, inliner, numpy_helper
 from onnx.checker import ValidationError, check_model
 from onnx.shape_inference import InferenceError, infer_shapes
 
+from edgecnn_export.loading.quantized import check_operators
 from edgecnn_runtime.errors import CheckpointError, UnsupportedModelError
 
 SIZE_LIMIT = (1 << 31) - 1
@@ -28,8 +29,8 @@ def read_onnx(path: Path) -> onnx.ModelProto:
 
     Raises:
         CheckpointError: The file is damaged, or weights are NaN.
-        UnsupportedModelError: The file is over 2 GB, has tensors in other files, or operators
-            outside the ONNX standard.
+        UnsupportedModelError: The file is over 2 GB, is quantized already, has tensors in other
+            files, or operators outside the ONNX standard.
     """
     if path.stat().st_size > SIZE_LIMIT:
         raise UnsupportedModelError(f"{path} is over 2 GB: too large for one ONNX file")
@@ -40,6 +41,7 @@ def read_onnx(path: Path) -> onnx.ModelProto:
             f"{path} is damaged: it begins as ONNX but cannot be parsed; copy or download it again"
         ) from None
     graphs = [graph for part in (model.graph, *model.functions) for graph in _graphs(part)]
+    check_operators((node.op_type for graph in graphs for node in graph.node), path)
     for tensor in _tensors(graphs):
         _check_tensor(tensor, path)
     own = {(function.domain, function.name) for function in model.functions}

@@ -29,6 +29,7 @@ class LoadedModel:
         spec: ExportConfig keys that the file (or timm's configuration of it) sets.
         origin: Where ``mean`` and ``std`` of ``spec`` come from; None where it has none.
         samples: uint8[N,h,w,3] BGR images from the checkpoint; owned by the receiver.
+        warnings: What a person has to know about how it was read.
     """
 
     path: Path
@@ -40,6 +41,7 @@ class LoadedModel:
     spec: Mapping[str, Any] = field(default_factory=dict)
     origin: Literal["checkpoint", "timm"] | None = None
     samples: NDArray[np.uint8] | None = None
+    warnings: tuple[str, ...] = ()
 
 
 def input_channels(loaded: LoadedModel) -> int | None:

@@ -11,17 +11,18 @@ class ProgramEndedError(RuntimeError):
 
 
 @contextlib.contextmanager
-def running_user_code() -> Iterator[None]:
+def running_user_code(folder: Path | None = None) -> Iterator[None]:
     """Import or call the user's own code inside this block.
 
-    Its imports find the current folder after everything that is installed. What it prints goes to
-    standard error, because a script may read our standard output, and it sees no command line.
+    Its imports find a folder, by default the current one, after all that is installed. What it
+    prints goes to standard error, because a script may read our standard output, and it sees no
+    command line.
 
     Raises:
         ProgramEndedError: It calls ``sys.exit``, which would look like our own success.
     """
-    folder, arguments = str(Path.cwd()), sys.argv
-    sys.path.append(folder)
+    searched, arguments = str(folder or Path.cwd()), sys.argv
+    sys.path.append(searched)
     sys.argv = arguments[:1]
     try:
         with contextlib.redirect_stdout(sys.stderr):
@@ -34,5 +35,5 @@ def running_user_code() -> Iterator[None]:
     finally:
         sys.argv = arguments
         for at in reversed(range(len(sys.path))):
-            if sys.path[at] is folder:
+            if sys.path[at] is searched:
                 del sys.path[at]

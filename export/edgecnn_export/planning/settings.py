@@ -16,7 +16,8 @@ Origin = Literal["checkpoint", "preset", "flag", "spec", "timm", "graph", "assum
 PATHS = ("model", "out", "images", "calib", "eval_data", "work_dir")
 NOT_FROM_A_CHECKPOINT = {
     "model", "spec", "out", "overwrite", "images", "trust_pickle", "arch", "arch_args",
-    "backends", "int8", "calib", "eval_data", "targets", "max_drop", "method", "work_dir",
+    "weights_key", "backends", "int8", "calib", "eval_data", "targets", "max_drop", "method",
+    "work_dir",
 }  # fmt: skip
 """Keys a model file may not set: they concern files of this machine, or how far it is trusted."""
 NORMALIZATION = ("mean", "std", "preset")
@@ -52,6 +53,8 @@ def read_settings(flags: ExportConfig) -> ExportSettings:
         raise ConfigError(f"{flags.spec}: spec: a spec file cannot name another one")
     folder = Path(flags.spec).parent
     paths = {name: str(folder / getattr(spec, name)) for name in PATHS if getattr(spec, name)}
+    if ".py:" in spec.arch:
+        paths["arch"] = str(folder / spec.arch)
     if isinstance(spec.labels, str):
         paths["labels"] = str(folder / spec.labels)
     spec = msgspec.structs.replace(spec, **paths)

@@ -4,7 +4,6 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 
 import msgspec
@@ -22,9 +21,9 @@ from edgecnn_runtime.device.fingerprint import numerics_key
 from edgecnn_runtime.evaluation.dataset import LabeledSet
 from edgecnn_runtime.evaluation.metrics import Score
 from edgecnn_runtime.parity import snr_db
-from edgecnn_runtime.preprocess import Preprocessor
-from edgecnn_runtime.tasks import make_decoder, task_of
+from edgecnn_runtime.tasks import task_of
 from edgecnn_runtime.types import Floats, Pixels, Result
+from edgecnn_runtime.verification.accuracy import labeled_results
 from edgecnn_runtime.verification.result_matching import agreement_rate
 from edgecnn_runtime.verification.selftest import decode_all
 
@@ -317,17 +316,8 @@ def results_on(
     Yields:
         One decoded result per image, in the image's own pixels.
     """
-    decoder = make_decoder(spec)
-    frames = evaluation.frames()
     with open_backend(engine, path, Options(batch=batch), spec) as backend:
-        preprocessor = Preprocessor(spec.input, backend.pixels)
-        while geometries := [
-            preprocessor.load_frame(frame, slot)
-            for slot, (_, frame) in enumerate(islice(frames, batch))
-        ]:
-            outputs = backend.run()
-            for slot, geometry in enumerate(geometries):
-                yield decoder.decode(outputs, slot, geometry)
+        yield from labeled_results(backend, spec, evaluation)
 
 
 def _margin(gate: Gate, measurement: GateMeasurement) -> float:

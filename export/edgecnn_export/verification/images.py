@@ -6,6 +6,7 @@ They are the user's, else the checkpoint's, else the calibration images, else sy
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Literal, TypeAlias, TypeVar
 
@@ -14,7 +15,8 @@ import numpy as np
 from edgecnn_export.verification.synthetic import synthetic_pictures
 from edgecnn_runtime.bundle.manifest import Input
 from edgecnn_runtime.errors import UsageError
-from edgecnn_runtime.image_file import SUFFIXES, read_picture
+from edgecnn_runtime.idx import idx_files
+from edgecnn_runtime.image_file import SUFFIXES, list_images, read_picture
 from edgecnn_runtime.preprocess import compute_geometry, prepare
 from edgecnn_runtime.types import Pixels
 
@@ -70,10 +72,10 @@ class ImageFolder:
 
 
 def list_pictures(folder: str, flag: str = "--images") -> list[Path]:
-    """The picture files in a folder and its subfolders, sorted by name; none for "".
+    """The pictures in a folder and its subfolders, sorted by name; none for "".
 
     Args:
-        folder: The folder.
+        folder: The folder; or an IDX file, whose pictures have paths below it.
         flag: The flag that names it, for messages.
 
     Raises:
@@ -202,14 +204,10 @@ def _warnings(pictures: ImageFolder, spec: Input, count: int) -> tuple[str, ...]
 
 
 def _find(folder: Path, flag: str) -> Iterator[Path]:
-    if not folder.is_dir():
+    if not folder.is_dir() and not idx_files(folder, training=True):
         reason = "not a folder; give the one it is in" if folder.exists() else "no such folder"
         raise UsageError(f"{flag} {folder}: {reason}")
-    for number, path in enumerate(folder.rglob("*")):
-        if number == FILES_LIMIT:
-            return
-        if path.suffix.lower() in SUFFIXES and path.is_file():
-            yield path
+    return islice(list_images(folder), FILES_LIMIT)
 
 
 def evenly_spaced(items: Sequence[T], count: int) -> list[T]:

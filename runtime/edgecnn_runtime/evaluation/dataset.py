@@ -1,13 +1,13 @@
 """Labeled images as values, and where in a user's files each label is written."""
 
 import hashlib
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from edgecnn_runtime.errors import UsageError
-from edgecnn_runtime.image_file import SUFFIXES, read_picture
+from edgecnn_runtime.idx import idx_files
+from edgecnn_runtime.image_file import SUFFIXES, image_bytes, is_image_file, read_picture
 from edgecnn_runtime.types import Box, Pixels
 
 MAX_NAMES = 3
@@ -82,6 +82,12 @@ class LabeledSet:
         """The name of the folder or table."""
         return self.source.path.name
 
+    def some(self, count: int) -> "LabeledSet":
+        """``count`` of the images, evenly spaced; all of them where there are no more."""
+        total = len(self.samples)
+        places = range(total) if total <= count else (at * total // count for at in range(count))
+        return replace(self, samples=tuple(self.samples[at] for at in places))
+
     def frames(self) -> Iterator[tuple[LabeledImage, Pixels]]:
         """Read the images one by one.
 
@@ -101,7 +107,7 @@ class LabeledSet:
         digest = hashlib.sha256()
         for sample in self.samples:
             digest.update(repr(sample).encode())
-            digest.update(hashlib.sha256(sample.file.read_bytes()).digest())
+            digest.update(hashlib.sha256(image_bytes(sample.file)).digest())
         return digest.hexdigest()
 
 
@@ -111,8 +117,7 @@ def make_labeled_set(source: SourceLocation, samples: Sequence[LabeledImage]) ->
     Raises:
         UsageError: Some do not.
     """
-    # os.path: a name may be too long for a file, or hold a null byte
-    absent = [sample for sample in samples if not os.path.isfile(sample.file)]  # noqa: PTH113
+    absent = [sample for sample in samples if not is_image_file(sample.file)]
     if absent:
         names = ", ".join(str(sample.file) for sample in absent[:MAX_NAMES])
         raise first_place(source, absent).error(
@@ -140,14 +145,14 @@ def read_labeled_image(file: Path, place: SourceLocation) -> Pixels:
 
 
 def is_table(source: SourceLocation) -> bool:
-    """Whether labels are in a file, and not in a folder.
+    """Whether labels are in a table, and not in a folder or an IDX file.
 
     Raises:
         UsageError: There is neither.
     """
     if not source.path.exists():
         raise source.error("no such file or folder")
-    return source.path.is_file()
+    return source.path.is_file() and not idx_files(source.path, training=False)
 
 
 def class_index(label: str, labels: Sequence[str]) -> int | None:

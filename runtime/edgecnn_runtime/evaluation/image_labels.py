@@ -5,24 +5,32 @@ from pathlib import Path
 
 from edgecnn_runtime.evaluation import dataset
 from edgecnn_runtime.evaluation.table_labels import LabelRow, read_table
+from edgecnn_runtime.idx import idx_files, idx_labels, idx_pictures
 from edgecnn_runtime.image_file import SUFFIXES
 
 
 def read_image_labels(
-    source: dataset.SourceLocation, column: str, *, folder: str = ""
+    source: dataset.SourceLocation, column: str, *, folder: str = "", names: Sequence[str] = ()
 ) -> dataset.LabeledSet:
     """Read a table with ``file`` and a label, or a folder with one subfolder per label.
 
+    IDX files, whose labels are numbers, are taken as well; of a folder that has a training part and
+    others, the others.
+
     Args:
-        source: The table or folder.
+        source: The table, folder or IDX file.
         column: The table's column that holds the label.
         folder: What each subfolder stands for, such as "class"; "" where none can.
+        names: The label for each number of an IDX file; one that has no name is its label itself.
 
     Raises:
         UsageError: An image has no label or two, or does not exist.
     """
     if dataset.is_table(source):
         samples = _from_rows(read_table(source, ("file", column)), column)
+    elif folder and (files := idx_files(source.path, training=False)):
+        samples = _from_idx(source, files, names)
+        source = source.of(files[0])
     elif folder:
         samples = _from_folders(source, folder)
     else:
@@ -52,6 +60,19 @@ def _from_rows(rows: Sequence[LabelRow], column: str) -> list[dataset.LabeledIma
     return [
         dataset.LabeledImage(file, label=row.cells[column], places=(row.place,))
         for file, row in first.items()
+    ]
+
+
+def _from_idx(
+    source: dataset.SourceLocation, files: Sequence[Path], names: Sequence[str]
+) -> list[dataset.LabeledImage]:
+    if len(files) > 1:
+        listed = dataset.list_names([file.name for file in files])
+        raise source.error(f"{len(files)} IDX files of pictures: {listed}; name one of them")
+    (file,) = files
+    return [
+        dataset.LabeledImage(picture, label=names[number] if number < len(names) else str(number))
+        for picture, number in zip(idx_pictures(file), idx_labels(file), strict=True)
     ]
 
 

@@ -1,8 +1,7 @@
 """One number for how well a model does on labeled images, and its 95 % interval."""
 
-from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,16 +52,30 @@ def wilson(right: int, total: int) -> tuple[float, float]:
 
 
 def average_precision(
-    scores: NDArray[np.float64], hits: NDArray[np.bool_], positives: int
+    scores: NDArray[np.float64],
+    hits: NDArray[np.bool_],
+    positives: float,
+    weights: NDArray[np.float64] | None = None,
 ) -> float:
-    """Area under the precision-recall curve, precision made monotonic (VOC 2010 and later)."""
+    """Area under the precision-recall curve, precision made monotonic (VOC 2010 and later).
+
+    Args:
+        scores: float64[N], of each detection.
+        hits: bool[N], whether it is one of the boxes to find.
+        positives: How many boxes there are to find.
+        weights: float64[N], how often each detection counts; None means once.
+
+    Returns:
+        0..1; NaN where there is nothing to find.
+    """
     if not positives:
         return float("nan")
     order = np.argsort(-scores, kind="stable")
-    right = np.cumsum(hits[order])
-    precision = right / np.arange(1, len(order) + 1)
+    weight = np.ones(len(order)) if weights is None else weights[order]
+    right = np.cumsum(weight * hits[order])
+    precision = right / np.maximum(np.cumsum(weight), np.finfo(np.float64).tiny)
     envelope = np.maximum.accumulate(precision[::-1])[::-1]
-    return float(envelope[hits[order]].sum() / positives)
+    return float((envelope * weight)[hits[order]].sum() / positives)
 
 
 def top1(
@@ -89,31 +102,87 @@ def map50(
     samples: Sequence[LabeledImage], results: Sequence[list[Detection]], _model: ModelSpec
 ) -> Score:
     """Mean over classes of the average precision at an IoU of 0.5; NaN where there is no box."""
-    images = [_match(*pair) for pair in zip(samples, results, strict=True)]
+    classes = _match_classes(samples, results).values()
 
-    def value(choice: NDArray[np.int64]) -> float:
-        chosen = [images[index] for index in choice]
-        classes = {index for image in chosen for index in image.positives}
-        precisions = []
-        for index in classes:
-            rows = [row for image in chosen for row in image.rows if row[0] == index]
-            scores, hits = [row[1] for row in rows], [row[2] for row in rows]
-            positives = sum(image.positives[index] for image in chosen)
-            precisions.append(average_precision(np.array(scores), np.array(hits, bool), positives))
-        return float(np.mean(precisions)) if precisions else float("nan")
+    def value(weights: NDArray[np.float64]) -> float:
+        values = np.array([one.average_precision(weights) for one in classes])
+        known = values[~np.isnan(values)]
+        return float(known.mean()) if len(known) else float("nan")
 
-    return _bootstrap("mAP50", value, len(images))
+    return _bootstrap_weights("mAP50", value, len(samples), len(samples))
+
+
+def recall_by_class(
+    samples: Sequence[LabeledImage], results: Sequence[Classification], model: ModelSpec
+) -> dict[str, Score]:
+    """For each class, the share of its images whose best class it is."""
+    right: dict[str, list[bool]] = {}
+    for sample, result in zip(samples, results, strict=True):
+        answer = result.index == class_index(sample.label, model.labels)
+        right.setdefault(sample.label, []).append(answer)
+    ranks = {label: rank for rank, label in enumerate(model.labels)}
+    order = sorted(right, key=lambda label: (ranks.get(label, len(ranks)), len(label), label))
+    return {label: _proportion("recall", right[label]) for label in order}
+
+
+def ap50_by_class(
+    samples: Sequence[LabeledImage], results: Sequence[list[Detection]], model: ModelSpec
+) -> dict[str, Score]:
+    """For each class with boxes to find, the average precision at an IoU of 0.5."""
+    return {
+        model.labels[index] if index < len(model.labels) else str(index): _bootstrap_weights(
+            "AP50", one.average_precision, len(samples), len(np.unique(one.truth))
+        )
+        for index, one in sorted(_match_classes(samples, results).items())
+    }
 
 
 @dataclass(frozen=True)
-class _MatchedImage:
-    """One image: the boxes to find by class, and class, score and hit per detection."""
+class _ClassMatches:
+    """The boxes of one class.
 
-    positives: Counter[int]
-    rows: list[tuple[int, float, bool]]
+    Attributes:
+        truth: int64[boxes to find], the image of each.
+        images: int64[detections], likewise.
+        scores: float64[detections].
+        hits: bool[detections], whether it is a box to find.
+    """
+
+    truth: NDArray[np.int64]
+    images: NDArray[np.int64]
+    scores: NDArray[np.float64]
+    hits: NDArray[np.bool_]
+
+    def average_precision(self, weights: NDArray[np.float64]) -> float:
+        """AP50 where each image counts so many times; NaN where nothing is to be found."""
+        positives = float(weights[self.truth].sum())
+        return average_precision(self.scores, self.hits, positives, weights[self.images])
 
 
-def _match(sample: LabeledImage, detections: list[Detection]) -> _MatchedImage:
+def _match_classes(
+    samples: Sequence[LabeledImage], results: Sequence[list[Detection]]
+) -> dict[int, _ClassMatches]:
+    """The matched boxes of every class that has boxes to find."""
+    truth: dict[int, list[int]] = {}
+    rows: dict[int, list[tuple[int, float, bool]]] = {}
+    for image, (sample, detections) in enumerate(zip(samples, results, strict=True)):
+        for index, _ in sample.boxes:
+            truth.setdefault(index, []).append(image)
+        for index, score, hit in _match(sample, detections):
+            rows.setdefault(index, []).append((image, score, hit))
+    return {
+        index: _ClassMatches(
+            np.array(truth[index], np.int64),
+            np.array([row[0] for row in rows.get(index, [])], np.int64),
+            np.array([row[1] for row in rows.get(index, [])], np.float64),
+            np.array([row[2] for row in rows.get(index, [])], np.bool_),
+        )
+        for index in truth
+    }
+
+
+def _match(sample: LabeledImage, detections: list[Detection]) -> list[tuple[int, float, bool]]:
+    """Class, score and hit of each detection in one image."""
     free = list(sample.boxes)
     rows = []
     for detection in sorted(detections, key=lambda detection: -detection.score):
@@ -127,7 +196,7 @@ def _match(sample: LabeledImage, detections: list[Detection]) -> _MatchedImage:
         if hit:
             del free[at]
         rows.append((detection.index, detection.score, hit))
-    return _MatchedImage(Counter(index for index, _ in sample.boxes), rows)
+    return rows
 
 
 def tar_at_far(
@@ -166,7 +235,7 @@ def _proportion(metric: str, right: Sequence[bool], *, chance: float = 0.0) -> S
 
 
 def _bootstrap(metric: str, value: Callable[[NDArray[np.int64]], float], count: int) -> Score:
-    """The value of all images, and the middle 95 % of it over BOOTSTRAP_SAMPLES resamplings.
+    """The value of a choice of all images, and the middle 95 % of it over BOOTSTRAP_SAMPLES.
 
     A resampling in which the metric has no value is left out. NaN passes no gate.
     """
@@ -177,3 +246,13 @@ def _bootstrap(metric: str, value: Callable[[NDArray[np.int64]], float], count: 
     known = values[~np.isnan(values)]
     low, high = np.percentile(known, [2.5, 97.5]) if len(known) else (0.0, 1.0)
     return Score(metric, everything, float(low), float(high), count)
+
+
+def _bootstrap_weights(
+    metric: str, value: Callable[[NDArray[np.float64]], float], count: int, samples: int
+) -> Score:
+    """``_bootstrap`` for a metric that takes how often each of ``count`` images counts."""
+    score = _bootstrap(
+        metric, lambda choice: value(np.bincount(choice, minlength=count).astype(float)), count
+    )
+    return replace(score, samples=samples)

@@ -10,7 +10,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from edgecnn_runtime.backends import get_engine, require_installed
+from edgecnn_runtime.backends import (
+    BACKENDS,
+    Engine,
+    get_engine,
+    real_engines,
+    require_installed,
+)
 from edgecnn_runtime.backends.candidate import Candidate
 from edgecnn_runtime.bundle.bundle import Bundle
 from edgecnn_runtime.bundle.manifest import Artifact, artifact_name
@@ -152,6 +158,62 @@ def rank_candidates(
     known_ways = {(c.artifact.file, c.engine, c.threads) for c in measured}
     rest = [c for c in by_rule if (c.artifact.file, c.engine, c.threads) not in known_ways]
     return measured + rest or _only_builders(bundle, offers)
+
+
+def best_by_artifact(
+    bundle: Bundle, cache: Path, *, backend: str = "", artifact: str = "", threads: int = 0
+) -> tuple[list[Candidate], dict[str, str]]:
+    """For every artifact what runs it here, by ``rank_candidates``.
+
+    Args:
+        bundle: What to run.
+        cache: Where measurements are stored.
+        backend: Only this engine; "" is any.
+        artifact: Only this one beside float; "" is all.
+        threads: Only this number of threads; 0 is any.
+
+    Returns:
+        One candidate per artifact, the float ones first; and why the others have none, by name.
+
+    Raises:
+        UsageError: A name does not exist.
+        BackendMissingError: No artifact has one.
+    """
+    named = _artifacts(bundle, artifact)
+    ranked = rank_candidates(
+        bundle, cache, batch=bundle.manifest.model.smallest_batch, backend=backend, threads=threads
+    )
+    chosen: list[Candidate] = []
+    missing: dict[str, str] = {}
+    for entry in sorted(bundle.manifest.artifacts, key=lambda each: each.precision != "fp32"):
+        if entry not in named and entry.precision != "fp32":
+            continue
+        offers = [candidate for candidate in ranked if candidate.artifact == entry]
+        if not offers and not backend:
+            offers = _slow_offers(bundle, entry, threads)
+        chosen += offers[:1]
+        if not offers:
+            takers = [engine.name for engine in real_engines() if _takes(engine, entry)]
+            missing[artifact_name(entry.file)] = f"it is for {', '.join(takers) or 'no engine'}"
+    return chosen, missing
+
+
+def _slow_offers(bundle: Bundle, artifact: Artifact, threads: int) -> list[Candidate]:
+    """An artifact on engines that compute it correctly here, and are used only by name."""
+    engines = [get_engine(name) for name in BACKENDS]
+    return [
+        candidate
+        for engine in engines
+        if engine.by_name_only and not engine.is_fake and not engine.problem()
+        if _takes(engine, artifact)
+        for candidate in candidates(
+            bundle, backend=engine.name, artifact=artifact.file, threads=threads
+        )
+    ]
+
+
+def _takes(engine: Engine, artifact: Artifact) -> bool:
+    return engine.takes(artifact.target, artifact.format)
 
 
 def _only_builders(bundle: Bundle, offers: Sequence[Candidate]) -> list[Candidate]:

@@ -64,6 +64,11 @@ class Task(Protocol[R]):
     ) -> "Score":
         """Score a model's results on labeled images by the metric of the task."""
 
+    def score_classes(
+        self, samples: "Sequence[LabeledImage]", results: Sequence[R], model: ModelSpec, /
+    ) -> "Mapping[str, Score]":
+        """Score each class by itself, by its name; empty for a task without classes."""
+
     def summarize(self, result: R, /) -> str:
         """A result in a few words, such as ``3 × face``."""
 

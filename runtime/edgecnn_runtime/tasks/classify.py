@@ -62,11 +62,11 @@ def distances(
 
 
 def read_labels(source: "SourceLocation", model: ModelSpec) -> "LabeledSet":
-    """A folder with one subfolder per class, or a table with ``file`` and ``label``."""
+    """A folder with one subfolder per class, IDX files, or a table with ``file`` and ``label``."""
     from edgecnn_runtime.evaluation import dataset
     from edgecnn_runtime.evaluation.image_labels import read_image_labels
 
-    labeled = read_image_labels(source, "label", folder="class")
+    labeled = read_image_labels(source, "label", folder="class", names=model.labels)
     unknown = [s for s in labeled.samples if dataset.class_index(s.label, model.labels) is None]
     if unknown:
         names = sorted({sample.label for sample in unknown})
@@ -74,7 +74,7 @@ def read_labels(source: "SourceLocation", model: ModelSpec) -> "LabeledSet":
             f"{len(names)} of its classes {'is' if len(names) == 1 else 'are'} not among the "
             f"model's labels: {dataset.list_names(names)}; "
             f"the model says {dataset.list_names(model.labels) or 'only numbers'}: "
-            "name the classes with --labels FILE"
+            "export it with --labels FILE, which names the classes"
         )
     return labeled
 
@@ -86,6 +86,15 @@ def score(
     from edgecnn_runtime.evaluation import metrics
 
     return metrics.top1(samples, results, model)
+
+
+def score_classes(
+    samples: "Sequence[LabeledImage]", results: Sequence[Classification], model: ModelSpec
+) -> "Mapping[str, Score]":
+    """For each class, the share of its images that get it."""
+    from edgecnn_runtime.evaluation import metrics
+
+    return metrics.recall_by_class(samples, results, model)
 
 
 def summarize(result: Classification) -> str:

@@ -121,6 +121,15 @@ def score(
     return metrics.map50(samples, results, model)
 
 
+def score_classes(
+    samples: "Sequence[LabeledImage]", results: Sequence[list[Detection]], model: ModelSpec
+) -> "Mapping[str, Score]":
+    """For each class, the average precision at an IoU of 0.5."""
+    from edgecnn_runtime.evaluation import metrics
+
+    return metrics.ap50_by_class(samples, results, model)
+
+
 def summarize(detections: list[Detection]) -> str:
     """``3 × face, 1 × plate``."""
     labels = [printable(detection.label) for detection in detections]

@@ -83,6 +83,13 @@ def score(
     return metrics.tar_at_far(samples, results, model)
 
 
+def score_classes(
+    _samples: "Sequence[LabeledImage]", _results: Sequence[Embedding], _model: ModelSpec
+) -> "Mapping[str, Score]":
+    """None: there are no classes."""
+    return {}
+
+
 def summarize(result: Embedding) -> str:
     """``512 numbers``."""
     return f"{result.vector.size} numbers"

@@ -75,6 +75,13 @@ def score(samples: Sequence[LabeledImage], means: Sequence[float], _model: Model
     return Score("right means", right / len(means), *wilson(right, len(means)), len(means))
 
 
+def score_classes(
+    _samples: Sequence[LabeledImage], _means: Sequence[float], _model: ModelSpec
+) -> Mapping[str, Score]:
+    """None: there are no classes."""
+    return {}
+
+
 def summarize(mean: float) -> str:
     """``mean 0.25``."""
     return f"mean {mean:.2f}"

@@ -70,6 +70,13 @@ def score(
     return metrics.exact_match(samples, results, model)
 
 
+def score_classes(
+    _samples: "Sequence[LabeledImage]", _results: Sequence[Reading], _model: ModelSpec
+) -> "Mapping[str, Score]":
+    """None: there are no classes."""
+    return {}
+
+
 def summarize(result: Reading) -> str:
     """``AB123``."""
     return printable(result.text) or "(nothing)"

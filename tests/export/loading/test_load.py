@@ -80,13 +80,6 @@ def test_the_usual_wrappings_of_a_state_dict(
     assert same(load(tmp_path / "weights.pt").module, net)
 
 
-def test_several_sets_of_weights_are_not_chosen_from(net: nn.Module, tmp_path: Path) -> None:
-    path = tmp_path / "weights.pt"
-    torch.save({"state_dict": net.state_dict(), "state_dict_ema": net.state_dict()}, path)
-    with pytest.raises(CheckpointError, match=r"state_dict, state_dict_ema.*python -c"):
-        load(path)
-
-
 @pytest.mark.parametrize("content", [{}, {"lr": 0.1}, [1, 2], torch.zeros(3), "text", {"a": {}}])
 def test_a_file_without_weights(tmp_path: Path, content: object) -> None:
     torch.save(content, tmp_path / "weights.pt")

@@ -8,9 +8,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from edgecnn.train import idx
-from edgecnn.train.idx import read_idx
+from edgecnn_runtime import idx
 from edgecnn_runtime.errors import UsageError
+from edgecnn_runtime.idx import read_idx
 
 ARRAY = np.arange(24, dtype=np.uint8).reshape(2, 3, 4)
 RAW = bytes([0, 0, 8, 3]) + struct.pack(">3I", 2, 3, 4) + ARRAY.tobytes()
