@@ -1,13 +1,19 @@
 # Each target is one line a person could type; `make` alone shows them.
 VENV ?= .venv
 BIN  := $(VENV)/bin
+# the demo runs in the environment for development where there is one, else in a small one of its own
+DEMO := $(if $(wildcard $(VENV)/ready),$(VENV),.venv-demo)
 COMPAT ?= 3.10 3.12 3.13
 
 help:           ## this list
 	@sed -nE 's/^([a-z]+):.*## (.*)/\1\t\2/p' Makefile | expand -t 10
 
-demo: $(VENV)/ready   ## checkpoint → bundle → verified → timed → run on a rendered clip; at most 3 minutes
-	$(BIN)/python -m edgecnn.demo
+demo: $(DEMO)/ready   ## checkpoint → bundle → verified → timed → run on a rendered clip; at most 3 minutes
+	$(DEMO)/bin/python -m edgecnn.demo
+
+dist:           ## both wheels, into dist/
+	rm -f dist/edgecnn*.whl
+	python3 -m pip wheel -q --no-deps -w dist ./runtime .
 
 test: $(VENV)/ready   ## every test, the slow ones too
 	$(BIN)/pytest -n 2 --dist loadgroup
@@ -34,12 +40,17 @@ compat: $(COMPAT:%=compat-%)  ## bundle, CLI and bench tests on the other Python
 
 compat-%:
 	PYENV_VERSION=$* python$* -m venv --clear .venv-$*
-	.venv-$*/bin/pip install -q "./runtime[cpu,openvino,stream]" ".[test]"
+	.venv-$*/bin/pip install -q "./runtime[cpu,opencv,openvino,stream]" ".[test]"
 	.venv-$*/bin/pytest -q -n 2 -m "not slow" tests/runtime tests/contract tests/bench tests/cli
 
 $(VENV)/ready: pyproject.toml runtime/pyproject.toml constraints.txt
 	python3 -m venv $(VENV)
-	$(BIN)/pip install -q -c constraints.txt -e "./runtime[cpu,openvino,stream]" -e ".[export,train,dev]"
+	$(BIN)/pip install -q -c constraints.txt -e "./runtime[cpu,opencv,openvino,stream]" -e ".[export,train,dev]"
 	@touch $@
 
-.PHONY: help demo docs site test quick check bench baselines compat
+.venv-demo/ready: pyproject.toml runtime/pyproject.toml constraints.txt
+	python3 -m venv .venv-demo
+	.venv-demo/bin/pip install -q -c constraints.txt -e "./runtime[cpu,openvino,stream]" -e ".[export]"
+	@touch $@
+
+.PHONY: help demo dist docs site test quick check bench baselines compat

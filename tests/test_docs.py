@@ -105,6 +105,24 @@ def test_links_between_documents_lead_somewhere(root: Path) -> None:
                 assert (page.parent / target).exists(), f"{page.name}: {target}"
 
 
+INDEX = re.compile(
+    r"pip3? (?:install|download)\b(?:\\\n|[^\n`])*?"
+    r"(?<![\w./-])edgecnn(?:-runtime)?(?:\[[\w,-]+\])?(?=['\"`\s]|$)"
+)
+"""An install line that takes this project from an index."""
+
+
+def test_nothing_tells_to_install_edgecnn_from_an_index(root: Path) -> None:
+    """It is on none, and whoever put something of that name there would be installed instead."""
+    assert INDEX.search("`pip install -U 'edgecnn-runtime[cpu]'`")
+    assert INDEX.search("pip install numpy edgecnn\n")
+    assert not INDEX.search("pip install './runtime[cpu]' dist/edgecnn-0.2.0-py3-none-any.whl")
+    sources = [path for name in PACKAGES for path in (root / name).rglob("*.py")]
+    for page in [*pages(root), root / "SECURITY.md", root / "Makefile", *sources]:
+        lines = [match[0] for match in INDEX.finditer(page.read_text())]
+        assert not [line for line in lines if "--no-index" not in line], page
+
+
 def names_in(text: str) -> Iterator[str]:
     """Dotted names of this project in a page: in its prose, and what its examples import."""
     yield from re.findall(r"`(edgecnn(?:_\w+)?(?:\.\w+)+)", text)

@@ -112,7 +112,7 @@ from edgecnn_runtime.backends import onnxruntime
 
 ENGINE = replace(
     onnxruntime.ENGINE, name="mirror", label="Mirror", packages=("numpy",), exclusive=(),
-    install="pip install 'edgecnn-runtime[mirror]'", targets=("any", "coarse"),
+    extra="mirror", targets=("any", "coarse"),
 )
 '''),
     add(

@@ -7,14 +7,13 @@ from dataclasses import dataclass
 from edgecnn_bench.schema import UnavailableBackend
 from edgecnn_runtime.backends import get_engine, real_engines
 from edgecnn_runtime.errors import BackendMissingError, UsageError
+from edgecnn_runtime.requirements import install_command
 
 TORCH: Mapping[str, str] = {
     "torch": "the checkpoint itself, eager",
     "torch-compile": "the checkpoint through torch.compile",
 }
 """Not backends of the runtime, but what people have before they export; needs --checkpoint."""
-
-TORCH_INSTALL = "pip install 'edgecnn[export]'"
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +85,8 @@ def _find_torch(name: str, *, checkpoint: bool) -> InstalledEngine | Unavailable
     from importlib import metadata
 
     if importlib.util.find_spec("torch") is None:
-        return UnavailableBackend(backend=name, why="not installed", install=TORCH_INSTALL)
+        install = install_command("export", "edgecnn")
+        return UnavailableBackend(backend=name, why="not installed", install=install)
     if not checkpoint:
         return UnavailableBackend(
             backend=name, why=TORCH[name], install="add --checkpoint model.pt"

@@ -10,6 +10,7 @@ import platform
 import re
 import shutil
 import subprocess
+import sys
 from importlib import metadata
 from pathlib import Path
 
@@ -234,8 +235,6 @@ def _versions() -> dict[str, str]:
     for package in (*PACKAGES, *distributions()):
         with contextlib.suppress(metadata.PackageNotFoundError):
             versions[package] = metadata.version(package)
-    if not any(name.startswith("opencv") for name in versions):
-        import cv2  # a Jetson's own build is no distribution
-
-        versions["opencv"] = cv2.__version__
+    if not any(name.startswith("opencv") for name in versions) and "cv2" in sys.modules:
+        versions["opencv"] = sys.modules["cv2"].__version__  # the system's is no distribution
     return versions

@@ -27,6 +27,7 @@ from edgecnn_bench.schema import BenchSettings
 from edgecnn_bench.stats import equivalence_verdict, paired_ratio
 from edgecnn_bench.workloads import StageClock
 from edgecnn_runtime import Model, load
+from edgecnn_runtime.backends.ort_session import import_onnxruntime
 
 RUNS, BLOCKS, BLOCK_SECONDS = 10, 8, 2.0
 SLOWDOWN = 1.2
@@ -123,8 +124,7 @@ def p50_ratios(model: Model, other: Callable[[], float], blocks: int) -> list[fl
 
 def bare_loop(file: Path) -> Callable[[], float]:
     """``session.run`` again and again: p50 in milliseconds."""
-    import onnxruntime as ort
-
+    ort = import_onnxruntime()
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1
     session = ort.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])

@@ -23,7 +23,6 @@ from typing import Any
 
 import msgspec
 import numpy as np
-import onnxruntime as ort
 import torch
 from lib.call_workload import CallWorkload
 from lib.experiment import Experiment, Options, Row, main
@@ -37,6 +36,7 @@ from edgecnn_bench.latency import measure as measure_rounds
 from edgecnn_bench.schema import BenchSettings
 from edgecnn_bench.stats import Samples, paired_ratio
 from edgecnn_runtime import load
+from edgecnn_runtime.backends.ort_session import import_onnxruntime
 from edgecnn_runtime.device.cpu import cpu_features
 from edgecnn_runtime.selection.record import CandidateTiming
 
@@ -114,6 +114,7 @@ def plain_session(module: torch.nn.Module, image: torch.Tensor, path: Path) -> A
     torch.onnx.export(
         module, (image,), path, dynamo=True, external_data=False, opset_version=20, verbose=False
     )
+    ort = import_onnxruntime()
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1
     return ort.InferenceSession(str(path), options, ["CPUExecutionProvider"])

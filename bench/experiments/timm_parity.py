@@ -14,8 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime as ort
-import openvino as ov
 import torch
 from lib.experiment import Experiment, Options, Row, main
 from lib.timm_models import (
@@ -34,6 +32,8 @@ from lib.timm_models import (
 
 from edgecnn_export.config import ExportConfig
 from edgecnn_export.pipeline import export
+from edgecnn_runtime.backends.openvino import import_openvino
+from edgecnn_runtime.backends.ort_session import import_onnxruntime
 from edgecnn_runtime.errors import EdgecnnError
 from edgecnn_runtime.types import Pixels
 
@@ -83,13 +83,13 @@ def measure_network(name: str) -> Row:
 
 def on_onnxruntime(graph: Path, pixels: Pixels) -> Any:
     """Outputs for the bytes of the photographs."""
-    session = ort.InferenceSession(str(graph), providers=["CPUExecutionProvider"])
+    session = import_onnxruntime().InferenceSession(str(graph), providers=["CPUExecutionProvider"])
     return session.run(None, {"pixels": pixels})[0]
 
 
 def on_openvino(graph: Path, pixels: Pixels) -> Any:
     """The same; in f32, for its default is bf16 on some processors."""
-    core = ov.Core()
+    core = import_openvino().Core()
     model = core.compile_model(str(graph), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     return model(pixels)[0]
 

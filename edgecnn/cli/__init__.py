@@ -24,6 +24,7 @@ from typing import NoReturn
 from edgecnn.cli.terminal_text import strip_control
 from edgecnn_runtime import __version__
 from edgecnn_runtime.errors import BackendMissingError, EdgecnnError
+from edgecnn_runtime.requirements import install_command, require_opencv
 
 COMMANDS: Mapping[str, str] = {
     "train": "train one of the seed networks on images or IDX files",
@@ -73,8 +74,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return int(args.run(args))
     except EdgecnnError as error:
         return _fail(args, error, error.exit_code)
-    except ModuleNotFoundError as error:
-        return _fail(args, _missing_extra(error), BackendMissingError.exit_code)
+    except ImportError as error:
+        return _fail(args, _missing_package(error), BackendMissingError.exit_code)
     except BrokenPipeError:
         sys.stderr.close()
         return 0
@@ -138,10 +139,23 @@ def _fail(args: argparse.Namespace, error: Exception, code: int) -> int:
     return code
 
 
-def _missing_extra(error: ModuleNotFoundError) -> Exception:
+def _missing_package(error: ImportError) -> BackendMissingError:
+    """What to install, where an extra is absent, or OpenCV or NumPy cannot be loaded."""
     package = (error.name or "").split(".")[0]
-    if package not in EXPORT_PACKAGES:
-        raise error
-    return BackendMissingError(
-        f"this command needs {package}, which is not installed: pip install 'edgecnn[export]'"
-    )
+    if package in EXPORT_PACKAGES:
+        command = install_command("export", "edgecnn")
+        return BackendMissingError(
+            f"this command needs {package}, which is not installed: {command}"
+        )
+    try:
+        import numpy  # noqa: F401  (imported to see whether it can be)
+    except ImportError as problem:
+        reason = str(problem).strip().partition("\n")[0]
+        return BackendMissingError(
+            f"NumPy cannot be loaded ({reason}): pip install --force-reinstall 'numpy>=1.24'"
+        )
+    try:
+        require_opencv()
+    except BackendMissingError as missing:
+        return missing
+    raise error

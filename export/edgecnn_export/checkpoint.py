@@ -131,7 +131,7 @@ def parse_checkpoint(content: Mapping[str, Any], path: Path) -> Checkpoint:
     if not isinstance(version, int) or version > VERSION:
         raise CheckpointError(
             f"{path}: checkpoint version {version} is not one this edgecnn understands "
-            f"({VERSION}): upgrade with `pip install -U edgecnn`"
+            f"({VERSION}): `pip install` the wheel of a newer edgecnn"
         )
     arch, arch_args = content.get("arch"), content.get("arch_args")
     if not isinstance(arch, str) or not ARCH.fullmatch(arch):

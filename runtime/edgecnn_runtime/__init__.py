@@ -5,6 +5,7 @@ model = load("digits.edge")
 result = model(frame)  # uint8[H,W,3] BGR
 """
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -15,12 +16,17 @@ if TYPE_CHECKING:
 
 __version__ = "0.2.0"
 
+# ONNX Runtime's Linux wheels report home unless this stands in the environment before their import.
+# It is set here, so that it holds for whatever imports them later: torch's exporter does, too.
+os.environ["ORT_DISABLE_TELEMETRY"] = os.environ.get("ORT_DISABLE_TELEMETRY") or "1"
+
 _OF_MODEL = ("load", "Model")
 
 
 def __getattr__(name: str) -> Any:
     """Import a name when it is used: a command that needs no model loads no OpenCV."""
     if name in _OF_MODEL:
+        import_module("edgecnn_runtime.requirements").require_opencv()
         return getattr(import_module("edgecnn_runtime.model"), name)
     types = import_module("edgecnn_runtime.types")
     if name in types.__all__:

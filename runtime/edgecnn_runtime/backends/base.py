@@ -15,6 +15,7 @@ from edgecnn_runtime.errors import (
     UnsupportedModelError,
     UsageError,
 )
+from edgecnn_runtime.requirements import install_command
 from edgecnn_runtime.types import Pixels, Tensors
 
 if TYPE_CHECKING:
@@ -76,8 +77,8 @@ class Engine:
         label: what its makers call it, for messages.
         packages: distributions that provide it; the first that is installed gives the version.
             Empty where it is part of this package.
-        install: the command that installs it.
-        install_jetson: the same on a Jetson; "" where ``install`` serves there too.
+        extra: the extra of edgecnn-runtime that installs it; "" where it is part of this package.
+        install_jetson: the command on a Jetson; "" where ``install`` serves there too.
         exclusive: distributions that overwrite each other's files: two of them installed side by
             side are a broken environment.
         device: where it computes; "gpu" is NVIDIA's.
@@ -95,10 +96,10 @@ class Engine:
     name: str
     label: str
     packages: tuple[str, ...]
-    install: str
     targets: tuple[str, ...]
     precisions: Callable[[], tuple[str, ...]]
     load: Callable[[Path, Options], Backend]
+    extra: str = ""
     install_jetson: str = ""
     exclusive: tuple[str, ...] = ()
     device: Literal["cpu", "gpu"] = "cpu"
@@ -107,6 +108,11 @@ class Engine:
     is_fake: bool = False
     by_name_only: bool = False
     find_device: Callable[[], object] = lambda: None
+
+    @property
+    def install(self) -> str:
+        """The command that installs it."""
+        return install_command(self.extra)
 
     def takes(self, target: str, file_format: str = "onnx") -> bool:
         """Whether an artifact of this target and format is meant for this engine."""

@@ -74,7 +74,6 @@ ENGINE = Engine(
     name="fake",
     label="the fake backend",
     packages=(),
-    install="pip install edgecnn-runtime",
     targets=TARGETS,
     is_fake=True,
     by_name_only=True,

@@ -38,7 +38,7 @@ ENGINE = Engine(
     label="ONNX Runtime's CUDA provider",
     packages=("onnxruntime-gpu",),
     exclusive=WHEELS,
-    install="pip install 'edgecnn-runtime[gpu]'",
+    extra="gpu",
     install_jetson="install onnxruntime-gpu from NVIDIA's index for this JetPack, and: "
     "pip install 'cuda-bindings<13'",
     device="gpu",

@@ -1,5 +1,6 @@
 """OpenVINO on the CPU: half a second to load, often the fastest on x86."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,9 @@ import numpy as np
 from edgecnn_runtime.backends.base import Engine, Options
 from edgecnn_runtime.device.cpu import cpu_features, usable_cores
 from edgecnn_runtime.types import Tensors
+
+TELEMETRY = "openvino_telemetry"
+"""The package that OpenVINO reports with, if it can import it."""
 
 
 def precisions() -> tuple[str, ...]:
@@ -21,12 +25,31 @@ def precisions() -> tuple[str, ...]:
     return ("f32", *(("bf16",) if bf16 else ()), *(("f16",) if f16 else ()))
 
 
+def import_openvino() -> Any:
+    """Import the package ``openvino`` without its telemetry.
+
+    Its import reports itself to an analytics service and writes an identifier into the home folder,
+    unless the package openvino-telemetry is absent. It is hidden until OpenVINO has been imported.
+
+    Raises:
+        ImportError: It is not installed.
+    """
+    imported = TELEMETRY in sys.modules
+    if not imported:
+        sys.modules[TELEMETRY] = None  # type: ignore[assignment]  # Python's mark of what is absent
+    try:
+        import openvino
+    finally:
+        if not imported:
+            del sys.modules[TELEMETRY]
+    return openvino
+
+
 class OpenVino:
     """One infer request, its input and outputs set to buffers that stay."""
 
     def __init__(self, path: Path, options: Options) -> None:
-        import openvino
-
+        openvino = import_openvino()
         core = openvino.Core()
         model = core.read_model(path)
         shape = model.inputs[0].partial_shape
@@ -67,7 +90,7 @@ ENGINE = Engine(
     name="openvino",
     label="OpenVINO",
     packages=("openvino",),
-    install="pip install 'edgecnn-runtime[openvino]'",
+    extra="openvino",
     targets=("any", "openvino", "cpu", "cpu-rr"),
     precisions=precisions,
     load=OpenVino,

@@ -1,6 +1,5 @@
 """ONNX Runtime: the import and the sessions, for the backends and for export."""
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -22,15 +21,14 @@ Provider: TypeAlias = str | tuple[str, dict[str, str]]
 
 
 def import_onnxruntime() -> Any:
-    """Import the package ``onnxruntime`` with telemetry switched off.
+    """Import the package ``onnxruntime``, whose telemetry ``edgecnn_runtime`` has switched off.
 
-    Its Linux wheels read this switch when they are imported; ``disable_telemetry_events()`` is
+    Its Linux wheels read the switch when they are imported; ``disable_telemetry_events()`` is
     too late.
 
     Raises:
         ImportError: It is not installed.
     """
-    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     import onnxruntime
 
     return onnxruntime

@@ -18,7 +18,7 @@ ENGINE = Engine(
     name="tensorrt",
     label="TensorRT",
     packages=("tensorrt", "tensorrt-cu13", "tensorrt-cu12"),
-    install="pip install 'edgecnn-runtime[tensorrt]'",
+    extra="tensorrt",
     install_jetson="sudo apt install python3-libnvinfer && pip install 'cuda-bindings<13', "
     "in an environment made with --system-site-packages",
     device="gpu",

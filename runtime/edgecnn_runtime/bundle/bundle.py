@@ -117,8 +117,8 @@ def parse_manifest(raw: bytes, where: str) -> Manifest:
         age = "newer than" if version > SCHEMA_VERSION else "older than"
         raise BundleError(
             f"{where}: schema version {version} is {age} this edgecnn understands "
-            f"({SCHEMA_VERSION}): upgrade with `pip install -U edgecnn-runtime`, "
-            "or export the model again"
+            f"({SCHEMA_VERSION}): copy the wheel of a newer edgecnn-runtime here and "
+            "`pip install` it, or export the model again"
         )
     try:
         manifest = msgspec.convert(upgrade(msgspec.json.decode(raw), version), Manifest)

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 
 from edgecnn_runtime.errors import BackendMissingError, SourceLostError
+from edgecnn_runtime.requirements import install_command
 from edgecnn_runtime.source.address import Address
 from edgecnn_runtime.source.capture import RawFrame
 from edgecnn_runtime.types import Pixels
@@ -163,7 +164,7 @@ def _pyav(name: str) -> ModuleType:
         import av
     except ImportError:
         raise BackendMissingError(
-            f"{name}: network streams need PyAV: pip install 'edgecnn-runtime[stream]'"
+            f"{name}: network streams need PyAV: {install_command('stream')}"
         ) from None
     module: ModuleType = av
     return module

@@ -174,8 +174,9 @@ def _gstreamer(pipeline: str) -> cv2.VideoCapture:
     if not cv2.videoio_registry.hasBackend(cv2.CAP_GSTREAMER):
         raise BackendMissingError(
             "this OpenCV was built without GStreamer, as all of pip's are: use the system's "
-            "(apt install python3-opencv; a Jetson brings one) in an environment made with "
-            "`python3 -m venv --system-site-packages`"
+            "(sudo apt install python3-opencv; a Jetson brings one) in an environment made with "
+            "`python3 -m venv --system-site-packages`, and install edgecnn there without its extra "
+            "opencv"
         )
     return cv2.VideoCapture(pipeline, cv2.CAP_GSTREAMER)
 

@@ -148,7 +148,7 @@ def test_what_is_no_bundle_says_what_is(tmp_path, what):
 )
 def test_another_schema_version_says_what_to_type(bundle, version, says):
     rehash(bundle, schema=version, unknown_key="from the future")
-    with pytest.raises(BundleError, match=rf"version {version} is {says}.*pip install -U"):
+    with pytest.raises(BundleError, match=rf"version {version} is {says}.*`pip install` it"):
         open_bundle(bundle)
 
 

@@ -321,5 +321,5 @@ def test_a_playlist_from_the_network_cannot_name_a_file_here(
 
 def test_without_pyav_the_line_that_installs_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "av", None)
-    with pytest.raises(BackendMissingError, match=r"pip install 'edgecnn-runtime\[stream\]'"):
+    with pytest.raises(BackendMissingError, match="pip install 'av>="):
         open_source("rtsp://127.0.0.1/cam")
