@@ -38,6 +38,7 @@ REWARM_SECONDS = 0.05
 SLOWER, CLOSE = 1.01, 1.05
 """Ratios to the fastest. Clearly slower: the whole interval is above the first. Close: the ratio is
 at most the second."""
+MOST_EXACT_FIRST = ("fp32", "fp16", "int8")
 EQUAL = 1.01
 """Candidates within this of the fastest are as fast; the most exact of them is chosen."""
 
@@ -277,11 +278,11 @@ def choose_winner(candidates: Mapping[str, Candidate], halving: SuccessiveHalvin
     best = min(ratios.values())
     equal = [key for key in last if ratios[key] <= EQUAL * best]
 
-    def exactness(key: str) -> tuple[bool, bool, bool, int, float]:
+    def exactness(key: str) -> tuple[int, bool, bool, int, float]:
         candidate = candidates[key]
-        int8 = candidate.artifact.precision != "fp32"
+        weights = MOST_EXACT_FIRST.index(candidate.artifact.precision)
         reduced_range = candidate.artifact.target == REDUCED_RANGE
-        return int8, not candidate.exact, reduced_range, candidate.threads, ratios[key]
+        return weights, not candidate.exact, reduced_range, candidate.threads, ratios[key]
 
     return min(equal, key=exactness)
 

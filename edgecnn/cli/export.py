@@ -40,6 +40,7 @@ GROUPS = {
     ),
     "its output": ("task", "head", "labels", "score", "iou", "decode"),
     "verification": ("images", "backends", "reduced"),
+    "half precision": ("fp16",),
     "INT8": ("int8", "calib", "eval_data", "targets", "max_drop", "method", "work_dir"),
     "the bundle": ("out", "name", "overwrite", "batch", "opset"),
 }  # fmt: skip
@@ -71,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
         print(json.dumps(_as_json(result), indent=2))
     else:
         _print(result, Console(emoji=False))
-    return VerificationError.exit_code if result.int8.unmet else 0
+    return VerificationError.exit_code if result.int8.unmet or result.half.unmet else 0
 
 
 def _print(result: "ExportResult", console: "Console") -> None:
@@ -86,6 +87,12 @@ def _print(result: "ExportResult", console: "Console") -> None:
         cells += [cosine_text(worst.cosine), f"{worst.snr_db:.1f} dB"]
         table.add_row(*cells, f"{check.comparison.agreement:.0%}")
     console.print(table)
+    if (half := result.half.report) and half.passed:
+        console.print(
+            f"[green]✓[/] fp16: {escape_markup(half.best.verdict.text)}; "
+            f"{len(half.float32)} of {half.layers} layers in float32",
+            highlight=False,
+        )
     for target in result.int8.results:
         if target.passed:
             console.print(
@@ -94,6 +101,7 @@ def _print(result: "ExportResult", console: "Console") -> None:
                 highlight=False,
             )
     unmet = tuple(f"int8-{target.target} was not made" for target in result.int8.unmet)
+    unmet += ("fp16 was not made",) if result.half.unmet else ()
     for warning in result.warnings:
         style = "bold yellow" if warning.startswith("ASSUMED") else "yellow"
         mark = "[red]✗[/]" if unmet and warning.startswith(unmet) else f"[{style}]![/]"
@@ -111,11 +119,14 @@ def _print(result: "ExportResult", console: "Console") -> None:
 def _as_json(result: "ExportResult") -> dict[str, object]:
     import msgspec
 
+    unmet: dict[str, str] = {t.target: t.best.verdict.text for t in result.int8.unmet}
+    if result.half.report and result.half.unmet:
+        unmet["fp16"] = result.half.report.best.verdict.text
     return {
         "bundle": str(result.bundle.path),
         "digest": result.bundle.digest,
         "warnings": list(result.warnings),
         "seconds": result.seconds,
         "manifest": msgspec.to_builtins(result.bundle.manifest),
-        "unmet": {target.target: target.best.verdict.text for target in result.int8.unmet},
+        "unmet": unmet,
     }

@@ -109,6 +109,11 @@ class ExportConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         bool, cli_help("also verify bf16 and f16, for devices to choose from (on with --int8)")
     ] = False
 
+    fp16: Annotated[
+        bool,
+        cli_help("also make a half precision artifact for GPUs, if it passes the accuracy gate"),
+    ] = False
+
     int8: Annotated[
         bool,
         cli_help("also make INT8 artifacts, if they pass the accuracy gate"),

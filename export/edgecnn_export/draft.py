@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 import onnx
 
 from edgecnn_export.config import ExportConfig
+from edgecnn_export.half_precision.step import Half
 from edgecnn_export.loading.loaded import LoadedModel
 from edgecnn_export.planning.resolve import Plan
 from edgecnn_export.quantization.step import Int8
@@ -46,6 +47,7 @@ class Draft:
         verifier: The bundle's folder, the model's spec and the reference's outputs.
         checks: Every artifact on every engine, all passed.
         warnings: What a person has to know, the most serious first.
+        half: What half precision gave.
         int8: What quantization gave.
     """
 
@@ -55,4 +57,5 @@ class Draft:
     verifier: Verifier
     warnings: tuple[str, ...]
     checks: tuple[Check, ...] = ()
+    half: Half = field(default_factory=Half)
     int8: Int8 = field(default_factory=Int8)

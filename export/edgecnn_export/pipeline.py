@@ -1,4 +1,4 @@
-"""The story of an export in five phases: plan → float graph → verify → quantize → assemble."""
+"""The story of an export: plan → float graph → verify → half precision → quantize → assemble."""
 
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -13,6 +13,7 @@ from edgecnn_export.draft import Draft, PlannedModel
 from edgecnn_export.graph.fold import fold_pixels
 from edgecnn_export.graph.fuse_float import fuse_float
 from edgecnn_export.graph.optimize import optimize
+from edgecnn_export.half_precision.step import Half, half_step
 from edgecnn_export.loading.load import load_model
 from edgecnn_export.loading.loaded import LoadedModel, input_channels, input_shape
 from edgecnn_export.loading.size import Size, network_size
@@ -69,6 +70,7 @@ class ExportResult:
         checks: Every artifact on every engine.
         warnings: What a person has to know, the most serious first.
         seconds: How long each step took, in order.
+        half: What half precision gave; it is ``unmet`` where no graph passed its gate.
         int8: What quantization gave; its ``unmet`` are the targets that are not in the bundle,
             because no graph passed their gate.
     """
@@ -77,6 +79,7 @@ class ExportResult:
     checks: tuple[Check, ...]
     warnings: tuple[str, ...]
     seconds: dict[str, float]
+    half: Half
     int8: Int8
 
 
@@ -110,10 +113,11 @@ def export(config: ExportConfig, progress: Progress | None = None) -> ExportResu
             model = plan(loaded, settings, size, images, timed)
             draft = float_graph(model, scratch, aside, timed)
             draft = verify(draft, backends, timed)
+            draft = halve(draft, backends, timed)
             draft = quantize(draft, backends, timed)
             manifest = assemble(draft, config, timed)
     bundle = Bundle(out, manifest, sha256_file(out / MANIFEST))
-    return ExportResult(bundle, draft.checks, draft.warnings, timed.seconds, draft.int8)
+    return ExportResult(bundle, draft.checks, draft.warnings, timed.seconds, draft.half, draft.int8)
 
 
 def load(settings: ExportSettings, timed: Timed) -> tuple[LoadedModel, ExportSettings, Size]:
@@ -179,6 +183,18 @@ def float_graph(
 def verify(draft: Draft, backends: Sequence[str], timed: Timed) -> Draft:
     """Compare the float artifact with the reference on every engine."""
     return _check(draft, [draft.artifact], backends, timed)
+
+
+def halve(draft: Draft, backends: Sequence[str], timed: Timed) -> Draft:
+    """Make the half precision artifact if it was asked for, and check it as the float one."""
+    half = half_step(draft.graph, draft.verifier, draft.model.config, timed)
+    draft = _check(draft, half.artifacts, backends, timed)
+    return replace(
+        draft,
+        half=half,
+        checks=(*draft.checks, *half.checks),
+        warnings=(*draft.warnings, *half.warnings),
+    )
 
 
 def quantize(draft: Draft, backends: Sequence[str], timed: Timed) -> Draft:

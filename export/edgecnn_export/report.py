@@ -5,10 +5,11 @@ from collections.abc import Sequence
 import msgspec
 
 from edgecnn_export.draft import Draft
+from edgecnn_export.half_precision.report import HalfReport
 from edgecnn_export.planning.graph_info import GraphSummary, summarize_graph
 from edgecnn_export.quantization.report import Int8Report
 from edgecnn_export.verification.verify import Check
-from edgecnn_runtime.bundle.manifest import Manifest
+from edgecnn_runtime.bundle.manifest import Manifest, artifact_name
 from edgecnn_runtime.tasks import task_of
 
 SCHEMA = 1
@@ -20,7 +21,7 @@ class ReportImage(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         name: Its file below the folder, or another origin.
         result: What the model's author gets for it, in a few words.
-        agreed: By engine (and INT8 form), whether the artifact's whole result is equal.
+        agreed: By engine and artifact, whether the whole result is equal.
         golden: Whether it is in the bundle's self-test.
     """
 
@@ -43,6 +44,7 @@ class ExportReport(msgspec.Struct, frozen=True, kw_only=True):
         pictures: The verification images.
         skipped: Files of the folder that could not be read as pictures.
         seconds: How long each step of the export took.
+        half: How the half precision artifact was made; None without one.
         int8: How the INT8 artifacts were made; None without any.
     """
 
@@ -55,6 +57,7 @@ class ExportReport(msgspec.Struct, frozen=True, kw_only=True):
     pictures: tuple[ReportImage, ...]
     skipped: tuple[str, ...]
     seconds: dict[str, float]
+    half: HalfReport | None = None
     int8: Int8Report | None = None
 
 
@@ -90,11 +93,12 @@ def make_report(
         ),
         skipped=images.skipped,
         seconds=seconds,
+        half=draft.half.report,
         int8=draft.int8.report,
     )
 
 
 def _where(check: Check) -> str:
-    """The engine, and the form of an INT8 artifact."""
-    target = check.artifact.target
-    return check.engine if target == "any" else f"{check.engine} int8-{target}"
+    """The engine, and the name of an artifact below float32."""
+    name = artifact_name(check.artifact.file)
+    return check.engine if check.artifact.precision == "fp32" else f"{check.engine} {name}"

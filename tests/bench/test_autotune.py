@@ -64,13 +64,14 @@ def candidate(
 def test_of_equally_fast_ones_the_most_exact_is_chosen() -> None:
     candidates = {
         "int8": candidate("int8"),
+        "half": candidate("fp16", target="trt"),
         "bf16": candidate("fp32", "bf16"),
         "wide": candidate("fp32", threads=2),
         "float": candidate("fp32"),
     }
     assert choose_winner(candidates, race(0, dict.fromkeys(candidates, 5.0), 60)) == "float"
-    faster = {"int8": 4.5, "bf16": 5.0, "wide": 5.0, "float": 5.0}
-    assert choose_winner(candidates, race(0, faster, 60)) == "int8"
+    faster = {"int8": 4.5, "half": 4.5, "bf16": 5.0, "wide": 5.0, "float": 5.0}
+    assert choose_winner(candidates, race(0, faster, 60)) == "half"
 
 
 @pytest.mark.parametrize("seed", range(5))

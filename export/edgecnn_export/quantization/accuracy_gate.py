@@ -79,6 +79,8 @@ class AccuracyGate:
         example: A result of the float graph that is not its label, in words; "" without one.
         max_drop: How much of the metric may be lost, in points of a hundred; 100 lets everything
             through.
+        required: What a graph has to reach without evaluation data.
+        ample: What is enough for other images too.
     """
 
     spec: ModelSpec
@@ -88,6 +90,8 @@ class AccuracyGate:
     reference: Score | None
     example: str
     max_drop: float
+    required: Gate = GATE
+    ample: Gate = TARGET
 
     def measure(
         self, model: onnx.ModelProto, engines: Sequence[str] = ()
@@ -158,7 +162,7 @@ class AccuracyGate:
     @property
     def gate(self) -> Gate:
         """What an engine has to reach without evaluation data."""
-        return applicable_gate(GATE, self.spec, self.truth.results)
+        return applicable_gate(self.required, self.spec, self.truth.results)
 
     @property
     def labels_uninformative(self) -> bool:
@@ -222,8 +226,8 @@ class AccuracyGate:
     def _ample(self, measurement: GateMeasurement) -> bool:
         if self.reference is not None and not self.labels_uninformative:
             return True
-        cosine = ANY_COSINE if self.gate.cosine == ANY_COSINE else TARGET.cosine
-        return _margin(Gate(cosine, TARGET.agreement), measurement) >= 0
+        cosine = ANY_COSINE if self.gate.cosine == ANY_COSINE else self.ample.cosine
+        return _margin(Gate(cosine, self.ample.agreement), measurement) >= 0
 
     def _describe(self, measurement: GateMeasurement) -> str:
         agreement = self.gate.requirement(measurement.cosine, measurement.agreement)

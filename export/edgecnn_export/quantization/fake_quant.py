@@ -61,6 +61,7 @@ class FakeQuantModel:
         quantizers: QuantizerMap,
         taps: Collection[str] = (),
         *,
+        halves: Collection[str] = (),
         batch_axes: Mapping[str, int] | None = None,
     ) -> None:
         """Build the graph and its session.
@@ -69,12 +70,13 @@ class FakeQuantModel:
             model: The float graph, folded.
             quantizers: Where the switches are; their scales and zero-points are the default.
             taps: Tensors [N,C,H,W] whose means over all axes but C a run can give.
+            halves: Tensors with a switch that rounds them to float16.
             batch_axes: The batch axis by output, where it is not the first.
         """
-        self.switches = (*quantizers.activations, *quantizers.weights)
+        self.switches = (*quantizers.activations, *halves, *quantizers.weights)
         self._axes = [(batch_axes or {}).get(output.name, 0) for output in model.graph.output]
         self._taps = {tensor: f"{tensor}/mean" for tensor in taps}
-        switched = _SwitchedGraph(model, quantizers, self._taps)
+        switched = _SwitchedGraph(model, quantizers, self._taps, halves)
         self._outputs, self.biases = switched.outputs, switched.biases
         self._activations = quantizers.activations
         self._session = open_session(switched.model.SerializeToString())
@@ -136,7 +138,11 @@ class _SwitchedGraph:
     """
 
     def __init__(
-        self, model: onnx.ModelProto, quantizers: QuantizerMap, taps: Mapping[str, str]
+        self,
+        model: onnx.ModelProto,
+        quantizers: QuantizerMap,
+        taps: Mapping[str, str],
+        halves: Collection[str],
     ) -> None:
         self.model = copy.deepcopy(model)
         self.biases: dict[str, NDArray[np.float32]] = {}
@@ -153,6 +159,9 @@ class _SwitchedGraph:
                     nodes.append(self._mean(tensor, taps[tensor]))
                 if tensor in quantizers.activations:
                     nodes.append(self._activation(tensor, quantizers.activations[tensor]))
+                    renamed[tensor] = f"{tensor}/now"
+                elif tensor in halves:
+                    nodes.append(self._half(tensor))
                     renamed[tensor] = f"{tensor}/now"
 
         switch(inputs)
@@ -185,6 +194,11 @@ class _SwitchedGraph:
         zero = self._add_input(f"{name}/zero", kind)
         there = helper.make_node("QuantizeLinear", [name, scale, zero], [f"{name}/q"])
         back = helper.make_node("DequantizeLinear", [f"{name}/q", scale, zero], [f"{name}/then"])
+        return self._switch(name, [there, back])
+
+    def _half(self, name: str) -> onnx.NodeProto:
+        there = helper.make_node("Cast", [name], [f"{name}/half"], to=TensorProto.FLOAT16)
+        back = helper.make_node("Cast", [f"{name}/half"], [f"{name}/then"], to=TensorProto.FLOAT)
         return self._switch(name, [there, back])
 
     def _switch(

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -140,14 +140,26 @@ def find_layers(
         sources = dict.fromkeys(origins.get(name, name) for name in touched)
         tensors = tuple(name for name in sources if name in quantizers.activations)
         weights = tuple(name for name in node.input if name in quantizers.weights)
-        work = float(ELEMENT_COST)
-        if node.op_type in WEIGHTED and weights:
-            kernel = stored[weights[0]].dims
-            work += float(np.prod(kernel[1:]) if node.op_type == "Conv" else kernel[0])
         if tensors or weights:
-            cost = work * activations[node.output[0]].size
+            size = activations[node.output[0]].size
+            cost = layer_cost(node, [stored[name] for name in weights], size)
             layers.append(Layer(node.name, node.op_type, tensors, weights, output, cost))
     return tuple(layers)
+
+
+def layer_cost(node: onnx.NodeProto, weights: Sequence[onnx.TensorProto], size: float) -> float:
+    """What a layer costs in float, in multiply-accumulates; see ``Layer.cost``.
+
+    Args:
+        node: Its node.
+        weights: Its constant weights, if it has any.
+        size: The number of values it computes.
+    """
+    work = float(ELEMENT_COST)
+    if node.op_type in WEIGHTED and weights:
+        kernel = weights[0].dims
+        work += float(np.prod(kernel[1:]) if node.op_type == "Conv" else kernel[0])
+    return work * size
 
 
 def float_nodes(

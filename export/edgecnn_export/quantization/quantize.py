@@ -78,7 +78,7 @@ def quantize(
         UnsupportedModelError: Weights or activations hold NaN or infinity, or there is nothing to
             quantize.
     """
-    model = _with_node_names(model)
+    model = with_node_names(model)
     check_weights(model)
     with progress.step("equalize channels"):
         equalized, scheme = equalize_cross_layer(model, pixels), SCHEMES[targets[0]]
@@ -145,7 +145,7 @@ def _rounding_error(
     return gate.compare(reference.outputs, rounded.outputs)
 
 
-def _with_node_names(model: onnx.ModelProto) -> onnx.ModelProto:
+def with_node_names(model: onnx.ModelProto) -> onnx.ModelProto:
     """A copy in which every node has a name of its own."""
     model = copy.deepcopy(model)
     names: set[str] = set()

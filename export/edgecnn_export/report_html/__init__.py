@@ -16,7 +16,7 @@ import numpy as np
 from edgecnn_export.report import ExportReport
 from edgecnn_export.report_html.input_diagram import input_diagram
 from edgecnn_export.report_html.sqnr_plot import sqnr_plot
-from edgecnn_export.verification.gate import LOWER
+from edgecnn_export.verification.gate import HALF, LOWER
 from edgecnn_runtime.bundle.manifest import Artifact, ModelSpec, Run
 from edgecnn_runtime.draw import Canvas
 from edgecnn_runtime.parity import cosine_text
@@ -54,6 +54,7 @@ def render(report: ExportReport, pixels: Pixels, results: Sequence[Result]) -> s
     return environment.get_template("report.html").render(
         report=report,
         bundle=bundle,
+        half=report.half,
         int8=report.int8,
         plots={
             target.target: sqnr_plot(sorted(target.layers, key=lambda layer: layer.index))
@@ -94,7 +95,8 @@ def _row(report: ExportReport, artifact: Artifact, run: Run) -> dict[str, Any]:
     worst = min(run.parity, key=lambda name: run.parity[name].cosine)
     exact = artifact.precision == "fp32" and run.engine.endswith("/f32")
     # of INT8 and reduced precisions a mark only: their own gate may be the task's metric
-    gate = report.gate if exact else LOWER.cosine
+    reduced = HALF if artifact.precision == "fp16" else LOWER
+    gate = report.gate if exact else reduced.cosine
     return {
         "artifact": artifact,
         "run": run,

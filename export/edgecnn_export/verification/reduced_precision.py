@@ -41,7 +41,7 @@ def check_reduced(verifier: Verifier, exact: Sequence[Check], progress: Progress
     passed, warnings = [], []
     for check in exact:
         engine, artifact = get_engine(check.backend), check.artifact
-        if not engine.takes(artifact.target, artifact.format):
+        if not engine.takes(artifact.target, artifact.format, artifact.precision):
             continue
         for precision in engine.precisions()[1:]:
             name = f"{check.backend}/{precision}"

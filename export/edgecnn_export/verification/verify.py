@@ -10,7 +10,7 @@ from edgecnn_export.progress import Progress
 from edgecnn_export.verification.compare import Comparison, ReferenceOutputs, compare
 from edgecnn_export.verification.gate import GATES, Gate, applicable_gate
 from edgecnn_runtime.backends import get_engine, onnxruntime_exact, require_installed
-from edgecnn_runtime.bundle.manifest import REDUCED_RANGE, Artifact, ModelSpec, Run
+from edgecnn_runtime.bundle.manifest import REDUCED_RANGE, Artifact, ModelSpec, Run, artifact_name
 from edgecnn_runtime.device.cpu import cpu_features, saturates
 from edgecnn_runtime.errors import UnsupportedModelError, VerificationError
 from edgecnn_runtime.parity import NOISE_FLOOR, input_sensitivity, snr_db
@@ -100,7 +100,7 @@ class Verifier:
         names = list(backends)
         checks = []
         for artifact in artifacts:
-            for name in engines_for(artifact.target, names):
+            for name in engines_for(artifact.target, names, artifact.precision):
                 with progress.step(step_name(artifact, name)):
                     extra = name in {names[0], EXACT_BACKEND}
                     checks.append(self._check_batches(artifact, name, extra=extra))
@@ -169,14 +169,15 @@ def engines(names: Iterable[str] | None) -> list[str]:
     return list(names or require_installed())
 
 
-def engines_for(target: str, names: Iterable[str]) -> list[str]:
+def engines_for(target: str, names: Iterable[str], precision: str = "int8") -> list[str]:
     """The engines that take an artifact; where none does, the one that runs every graph.
 
     Full-range INT8 is not judged by the kernels of a processor that saturates: the fault would be
     the processor's. Exact sums judge it there; the form such a processor runs itself is ``cpu-rr``.
     """
-    takers = [name for name in names if get_engine(name).takes(target)] or [FALLBACK_BACKEND]
-    if target in ("any", REDUCED_RANGE) or not saturates(cpu_features()):
+    takers = [name for name in names if get_engine(name).takes(target, precision=precision)]
+    takers = takers or [FALLBACK_BACKEND]
+    if precision == "fp16" or target in ("any", REDUCED_RANGE) or not saturates(cpu_features()):
         return takers
     judges = (EXACT_BACKEND if get_engine(name).device == "cpu" else name for name in takers)
     return list(dict.fromkeys(judges))
@@ -184,7 +185,7 @@ def engines_for(target: str, names: Iterable[str]) -> list[str]:
 
 def step_name(artifact: Artifact, engine: str) -> str:
     """``verify on openvino``, ``verify int8-cpu on openvino``."""
-    form = "" if artifact.target == "any" else f"int8-{artifact.target} "
+    form = f"{artifact_name(artifact.file)} " if artifact.precision != "fp32" else ""
     return f"verify {form}on {engine}"
 
 

@@ -84,6 +84,7 @@ class Engine:
         device: where it computes; "gpu" is NVIDIA's.
         targets: the ``Artifact.target`` values it takes, its best first.
         formats: the ``Artifact.format`` values it loads.
+        weights: the ``Artifact.precision`` values it takes, its best first.
         needs_build: whether opening an artifact for the first time takes minutes.
         is_fake: whether it computes something else than the artifact, and passes no self-test.
         by_name_only: whether it runs only where it is named: it is a fake, or right and slow.
@@ -104,6 +105,7 @@ class Engine:
     exclusive: tuple[str, ...] = ()
     device: Literal["cpu", "gpu"] = "cpu"
     formats: tuple[str, ...] = ("onnx",)
+    weights: tuple[str, ...] = ("int8", "fp32", "fp16")
     needs_build: bool = False
     is_fake: bool = False
     by_name_only: bool = False
@@ -114,9 +116,10 @@ class Engine:
         """The command that installs it."""
         return install_command(self.extra)
 
-    def takes(self, target: str, file_format: str = "onnx") -> bool:
-        """Whether an artifact of this target and format is meant for this engine."""
-        return target in self.targets and file_format in self.formats
+    def takes(self, target: str, file_format: str = "onnx", precision: str = "") -> bool:
+        """Whether an artifact of this target, format and precision is meant for this engine."""
+        fits = target in self.targets and file_format in self.formats
+        return fits and precision in {"", *self.weights}
 
     def problem(self) -> str:
         """Why it cannot be used here; "" where it can. Imports no engine."""

@@ -1,4 +1,4 @@
-"""ONNX Runtime's CUDA provider: any float artifact on an NVIDIA GPU, with nothing to build."""
+"""ONNX Runtime's CUDA provider: float32 and float16 on an NVIDIA GPU, with nothing to build."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -43,7 +43,8 @@ ENGINE = Engine(
     "pip install 'cuda-bindings<13'",
     device="gpu",
     find_device=gpu,
-    targets=("any",),  # quantized convolutions would run in float, behind their roundings
+    targets=("any", "trt"),
+    weights=("fp32", "fp16"),  # INT8 convolutions would run in float, behind their roundings
     precisions=float_precisions,
     load=load,
 )

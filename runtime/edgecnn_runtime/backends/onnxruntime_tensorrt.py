@@ -92,6 +92,7 @@ ENGINE = Engine(
     device="gpu",
     find_device=gpu,
     targets=("trt", "any"),
+    weights=("int8", "fp32"),  # weakly typed, it might round what must stay in float32
     needs_build=True,
     precisions=precisions,
     load=load,

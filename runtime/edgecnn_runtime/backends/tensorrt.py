@@ -24,6 +24,7 @@ ENGINE = Engine(
     device="gpu",
     find_device=gpu,
     targets=("trt", "any"),
+    weights=("int8", "fp16", "fp32"),
     needs_build=True,
     precisions=float_precisions,
     load=load,

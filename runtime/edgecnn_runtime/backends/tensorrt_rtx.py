@@ -25,6 +25,7 @@ ENGINE = Engine(
     device="gpu",
     find_device=gpu,
     targets=("any", "trt"),
+    weights=("fp16", "fp32", "int8"),
     needs_build=True,
     precisions=float_precisions,
     load=load,

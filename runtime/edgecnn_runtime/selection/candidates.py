@@ -83,7 +83,7 @@ def candidates(
         (rank, Candidate(entry, name, offered, _threads(name, threads), why))
         for entry in _artifacts(bundle, artifact)
         for name in names
-        if get_engine(name).takes(entry.target, entry.format)
+        if get_engine(name).takes(entry.target, entry.format, entry.precision)
         for rank, why in [_rank(entry, name, processor)]
         for offered in _precisions(name, precision)
     ]
@@ -240,19 +240,17 @@ def _artifacts(bundle: Bundle, named: str) -> list[Artifact]:
     return matches
 
 
-def _rank(
-    artifact: Artifact, name: str, features: frozenset[str]
-) -> tuple[tuple[int, int, int], str]:
+def _rank(artifact: Artifact, name: str, features: frozenset[str]) -> tuple[tuple[int, ...], str]:
     """Where an artifact on an engine stands on this machine, lowest first, and why.
 
     Of forms that suit the processor equally, the one that the engine lists first.
     """
     engine = get_engine(name)
-    preferred = engine.targets.index(artifact.target)
+    preferred = engine.weights.index(artifact.precision), engine.targets.index(artifact.target)
     if engine.device == "gpu":
-        return (0, 0, preferred), "there is a GPU; nothing was measured"
+        return (0, 0, *preferred), "there is a GPU; nothing was measured"
     place, why = _cpu_rank(artifact, features)
-    return (1, place, preferred), why
+    return (1, place, *preferred), why
 
 
 def _cpu_rank(artifact: Artifact, features: frozenset[str]) -> tuple[int, str]:

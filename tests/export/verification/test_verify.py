@@ -192,6 +192,8 @@ def test_a_form_for_other_processors_is_judged_by_exact_sums_where_this_one_satu
     monkeypatch.setattr("edgecnn_export.verification.verify.cpu_features", lambda: here)
     assert engines_for(target, ["onnxruntime", "openvino"]) == expected
     assert engines_for("trt", ["onnxruntime", "tensorrt"]) == ["tensorrt"]
+    assert engines_for("trt", ["onnxruntime", "onnxruntime-cuda"], "fp16") == ["onnxruntime-cuda"]
+    assert engines_for("trt", ["onnxruntime"], "fp16") == ["onnxruntime"], "it has no integer sums"
 
 
 def test_steps_are_timed_in_order(exported: Exported) -> None:

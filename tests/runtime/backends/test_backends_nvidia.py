@@ -128,7 +128,7 @@ def test_a_quantized_file_is_told_from_a_float_one(file, tmp_path):
 def bundle(build, tmp_path):
     """One artifact of every kind; the files are not read."""
     made = build.manifest(m.Embed(output="f"), {"f": (None, 4)}, task="embed")
-    kinds = [("fp32", "any"), ("int8", "cpu"), ("int8", "trt")]
+    kinds = [("fp32", "any"), ("fp16", "trt"), ("int8", "cpu"), ("int8", "trt")]
     entries = tuple(
         m.Artifact(
             file=f"model.{kind}{'' if target == 'any' else '-' + target}.onnx",
@@ -140,9 +140,10 @@ def bundle(build, tmp_path):
 
 
 def test_a_gpu_goes_first_and_one_thread_feeds_it(bundle, engines, tmp_path):
-    first, *others = rank_candidates(bundle, tmp_path, threads=2)
+    first, second, *others = rank_candidates(bundle, tmp_path, threads=2)
     assert (first.backend, first.precision, first.threads) == ("onnxruntime-cuda", "f32", 1)
     assert first.artifact.precision == "fp32", "its quantized convolutions are float ones"
+    assert (second.backend, second.artifact.precision) == ("onnxruntime-cuda", "fp16")
     assert {other.backend for other in others} <= {"onnxruntime", "openvino"}
     assert {other.threads for other in others} == {2}
 
@@ -150,9 +151,17 @@ def test_a_gpu_goes_first_and_one_thread_feeds_it(bundle, engines, tmp_path):
 def test_what_builds_for_minutes_is_never_chosen_by_rule(bundle, engines, tmp_path):
     assert not any(candidate.needs_build for candidate in rank_candidates(bundle, tmp_path))
     named = rank_candidates(bundle, tmp_path, backend="tensorrt")
-    assert [c.artifact.target for c in named] == ["trt", "any"]
+    assert [c.artifact.precision for c in named] == ["int8", "fp16", "fp32"]
     by_rtx = rank_candidates(bundle, tmp_path, backend="tensorrt-rtx")
-    assert [c.artifact.target for c in by_rtx] == ["any", "trt"]
+    assert [c.artifact.precision for c in by_rtx] == ["fp16", "fp32", "int8"]
+
+
+def test_half_precision_is_for_engines_that_compute_in_the_types_of_the_file(bundle, engines):
+    """ONNX Runtime's TensorRT provider is weakly typed; processors have no kernels for it."""
+    for name in ("onnxruntime-cuda", "tensorrt", "tensorrt-rtx"):
+        assert "fp16" in {c.artifact.precision for c in candidates(bundle, backend=name)}
+    for name in ("onnxruntime-tensorrt", "onnxruntime", "openvino"):
+        assert "fp16" not in {c.artifact.precision for c in candidates(bundle, backend=name)}
 
 
 def test_where_everything_builds_nothing_is_built_unasked(bundle, engines, tmp_path, monkeypatch):

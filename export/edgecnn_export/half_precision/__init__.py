@@ -1,0 +1,1 @@
+"""Half precision: the float graph in sixteen bits, and what has to stay in thirty-two."""
