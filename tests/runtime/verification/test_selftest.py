@@ -110,7 +110,8 @@ def test_what_is_asked_of_a_device(opened, runs, engine, needs):
 
 
 def test_a_gpu_may_add_in_half_precision_what_export_added_in_float(opened):
-    half = msgspec.structs.replace(artifact(opened, ("onnxruntime-exact/f32", 60.0)), precision="fp16")
+    entry = artifact(opened, ("onnxruntime-exact/f32", 60.0))
+    half = msgspec.structs.replace(entry, precision="fp16")
     assert required_db(half, "tensorrt/f32", opened.manifest.model) == {"scores": 48.0}
 
 
