@@ -128,16 +128,18 @@ def _planned(
     named: NamedBundle, engine: InstalledEngine, threads: int, config: BenchConfig
 ) -> Iterator[PlannedRow]:
     torch = engine.name in TORCH
-    allowed = named.bundle.manifest.model.batch
+    model = named.bundle.manifest.model
     for candidate in [None] if torch else _candidates(named.bundle, engine, threads, config):
         row = _spec(named, engine, candidate, threads)
         for scope in scopes(config):
             if torch and scope != "engine":
                 continue
-            for batch in config.batch if scope == "engine" else (1,):
-                if torch or allowed is None or batch in allowed:
-                    spec = replace(row, scope=scope, batch=batch)
-                    yield PlannedRow(spec, named.bundle, candidate)
+            sizes = config.batch if scope == "engine" else (1,)
+            if scope == "engine" and not torch:  # a bundle of a fixed batch runs full ones only
+                fitting = (model.batch_for(batch) for batch in config.batch)
+                sizes = tuple(dict.fromkeys(batch for batch in fitting if batch is not None))
+            for batch in sizes:
+                yield PlannedRow(replace(row, scope=scope, batch=batch), named.bundle, candidate)
 
 
 def _candidates(

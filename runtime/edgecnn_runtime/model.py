@@ -60,8 +60,8 @@ def load(
         artifact: Use only this artifact, such as ``fp32`` or ``int8-cpu``; "" for any.
         precision: Use only this precision, such as ``f32``; "" for any.
         threads: Use this number of threads; 0 for any.
-        batch: The most frames of one inference. All buffers have this size, and each inference
-            costs as much as a full one.
+        batch: The most frames of one inference. All buffers have this size, or the next larger
+            one that the bundle takes, and each inference costs as much as a full one.
         cache_dir: Where choices, built engines and self-test results are stored (default: the
             user's or service's state folder).
         digest: Refuse any other content; ``edgecnn inspect`` prints it.
@@ -120,22 +120,26 @@ def open_model(
     Args:
         bundle: The opened bundle.
         candidate: Artifact, backend, precision and threads.
-        batch: The most frames of one inference.
+        batch: The most frames of one inference; the model has the next larger size that the bundle
+            takes.
         cache_dir: As in ``load``.
         self_test: As in ``load``.
 
     Raises:
-        UsageError: The model does not take this batch size.
+        UsageError: The bundle takes no batch of so many frames.
         SelfTestError: The candidate does not reproduce the golden outputs here.
         BackendMissingError: The backend is not installed.
         UnsupportedModelError: The backend does not take the model.
     """
-    allowed = bundle.manifest.model.batch
-    if allowed is not None and batch not in allowed:
-        sizes = ", ".join(map(str, allowed))
-        raise UsageError(f"{bundle.path} takes batches of {sizes}, not {batch}")
+    spec = bundle.manifest.model
+    size = spec.batch_for(batch)
+    if size is None:
+        sizes = ", ".join(map(str, spec.batch or ()))
+        raise UsageError(
+            f"{bundle.path} takes batches of {sizes}: {batch} frames do not fit into one inference"
+        )
     cache = cache_dir or default_cache_dir()
-    options = candidate.options(batch, cache)
+    options = candidate.options(size, cache)
     engine = get_engine(candidate.backend)
     backend = engine.open(bundle.file(candidate.artifact), options, bundle.manifest.model)
     try:

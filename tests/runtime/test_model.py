@@ -158,9 +158,19 @@ def test_only_the_batches_of_the_manifest(build, pictures, tmp_path):
     template = classifier(build, batch=(1, 4))
     models = {"model.fp32.onnx": build.classifier()}
     path = build.bundle(tmp_path / "a.edge", models, template, pictures)
-    load(path, batch=4, cache_dir=tmp_path).close()
-    with pytest.raises(UsageError, match="batches of 1, 4, not 2"):
-        load(path, batch=2, cache_dir=tmp_path)
+    for batch, size in ((1, 1), (2, 4), (4, 4)):
+        with load(path, batch=batch, cache_dir=tmp_path) as model:
+            assert model.batch_size == size
+    with pytest.raises(UsageError, match="batches of 1, 4: 5 frames do not fit"):
+        load(path, batch=5, cache_dir=tmp_path)
+
+
+def test_a_bundle_of_larger_batches_answers_single_frames(build, pictures, tmp_path, frame):
+    models = {"model.fp32.onnx": build.classifier()}
+    path = build.bundle(tmp_path / "a.edge", models, classifier(build, batch=(4, 8)), pictures)
+    with load(path, cache_dir=tmp_path) as model:
+        assert model.batch_size == 4
+        assert model(frame).scores == pytest.approx(plain(build, frame), abs=1e-5)
 
 
 def test_an_artifact_that_lies_about_its_outputs_is_refused(build, pictures, tmp_path):

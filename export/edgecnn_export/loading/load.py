@@ -29,14 +29,17 @@ from edgecnn_export.loading.architecture import (
 )
 from edgecnn_export.loading.archive import check_size, read_archive, write_archive
 from edgecnn_export.loading.file_format import Kind, detect_format
-from edgecnn_export.loading.load_onnx import read_onnx
+from edgecnn_export.loading.image_input import check_arguments
+from edgecnn_export.loading.load_onnx import SIZE_LIMIT, read_onnx
 from edgecnn_export.loading.loaded import LoadedModel, declared_size
+from edgecnn_export.loading.onnx_input import with_image_input
 from edgecnn_export.loading.pickle_scan import (
     SuspectError,
     check_torchscript,
     imports_of,
     unsafe_imports,
 )
+from edgecnn_export.loading.program import ProgramModule, check_program_input
 from edgecnn_export.loading.quantized import check_archive, check_pickle
 from edgecnn_export.loading.scan_pt2 import clean_pt2
 from edgecnn_export.loading.third_party import framework_of
@@ -50,6 +53,8 @@ from edgecnn_runtime.errors import (
 )
 
 NORMALIZATION = {"mean", "std", "preset"}
+GRAPH_BYTES = 16 << 20
+"""Room for everything in an ONNX file that is not a weight."""
 
 
 def load_model(config: ExportConfig) -> LoadedModel:
@@ -62,7 +67,8 @@ def load_model(config: ExportConfig) -> LoadedModel:
         UsageError: The file or its architecture is missing.
         CheckpointError: The file is damaged, or does not fit its architecture.
         UntrustedError: The file could run code.
-        UnsupportedModelError: The file belongs to another framework.
+        UnsupportedModelError: The file belongs to another framework, the model reads something else
+            than one image, or its weights do not fit into an ONNX file.
     """
     path = Path(config.model)
     kind = detect_format(path)
@@ -147,14 +153,16 @@ def _load_pt2(path: Path, config: ExportConfig) -> LoadedModel:
         program: ExportedProgram = torch.export.load(write_archive(members))
         module = program.module().requires_grad_(False)
     _refuse_training(path, _exported_training(program), "torch.export.export")
+    check_program_input(program, path)
     _refuse_half(path, module)
+    _refuse_large(module, path)
     check_finite(module, path)
-    loaded = _loaded(path, "pt2", module, program=program)
+    loaded = _loaded(path, "pt2", ProgramModule(program, module), program=program)
     return dataclasses.replace(loaded, spec=declared_size(loaded))
 
 
 def _load_onnx(path: Path, _: ExportConfig) -> LoadedModel:
-    model = read_onnx(path)
+    model = with_image_input(read_onnx(path), path)
     loaded = LoadedModel(path=path, sha256=sha256_file(path), kind="onnx", onnx=model)
     return dataclasses.replace(loaded, spec=declared_size(loaded))
 
@@ -173,6 +181,8 @@ def _loaded(path: Path, kind: Kind, module: nn.Module, **rest: Any) -> LoadedMod
 
 
 def _at_rest(module: nn.Module, path: Path) -> nn.Module:
+    check_arguments(module, path)
+    _refuse_large(module, path)
     check_finite(module, path)
     module = module.float().cpu().eval()
     for parameter in module.parameters():  # a TorchScript module has no requires_grad_
@@ -251,6 +261,17 @@ def _refuse_training(path: Path, operators: list[str], maker: str) -> None:
         raise UnsupportedModelError(
             f"{path} was made in training mode ({len(operators)} x {operators[0]}): its results "
             f"change from run to run. Call model.eval() before {maker}, and make it again"
+        )
+
+
+def _refuse_large(module: nn.Module, path: Path) -> None:
+    """An ONNX file, one protobuf message, ends at 2 GB; in it, the weights are float32."""
+    tensors = [*module.parameters(), *module.buffers()]
+    size = sum(t.numel() * (4 if t.is_floating_point() else t.element_size()) for t in tensors)
+    if size + GRAPH_BYTES > SIZE_LIMIT:
+        raise UnsupportedModelError(
+            f"{path}: the weights are {size / 1e9:.1f} GB in float32, and an ONNX file ends at "
+            "2 GB: export a smaller variant of the network"
         )
 
 

@@ -40,9 +40,9 @@ def read_onnx(path: Path) -> onnx.ModelProto:
         raise CheckpointError(
             f"{path} is damaged: it begins as ONNX but cannot be parsed; copy or download it again"
         ) from None
-    graphs = [graph for part in (model.graph, *model.functions) for graph in _graphs(part)]
+    graphs = [graph for part in (model.graph, *model.functions) for graph in graphs_of(part)]
     check_operators((node.op_type for graph in graphs for node in graph.node), path)
-    for tensor in _tensors(graphs):
+    for tensor in tensors_of(graphs):
         _check_tensor(tensor, path)
     own = {(function.domain, function.name) for function in model.functions}
     _check_domains(graphs, own, path)
@@ -88,16 +88,16 @@ def _check_domains(graphs: list[Any], own: set[tuple[str, str]], path: Path) -> 
         )
 
 
-def _graphs(graph: Any) -> Iterator[Any]:
+def graphs_of(graph: Any) -> Iterator[Any]:
     """A graph or function, and every subgraph in it."""
     yield graph
     for node in graph.node:
         for attribute in node.attribute:
             for inner in (attribute.g, *attribute.graphs):
-                yield from _graphs(inner)
+                yield from graphs_of(inner)
 
 
-def _tensors(graphs: list[Any]) -> Iterator[TensorProto]:
+def tensors_of(graphs: list[Any]) -> Iterator[TensorProto]:
     """Every tensor of these graphs: initializers and constants, dense and sparse."""
     for graph in graphs:
         sparse = list(getattr(graph, "sparse_initializer", ()))

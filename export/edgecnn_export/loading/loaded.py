@@ -13,6 +13,7 @@ from torch import nn
 from torch.export import ExportedProgram
 
 from edgecnn_export.loading.file_format import Kind
+from edgecnn_export.loading.program import image_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,21 +59,16 @@ def input_channels(loaded: LoadedModel) -> int | None:
 
 
 def input_shape(loaded: LoadedModel) -> tuple[int | None, ...] | None:
-    """The one input's declared shape, None where a size is dynamic; None as a whole if unknown."""
+    """The image's declared shape N,C,H,W, None where a size is free; None as a whole if unknown."""
     if loaded.onnx is not None:
         weights = {tensor.name for tensor in loaded.onnx.graph.initializer}
-        inputs = [value for value in loaded.onnx.graph.input if value.name not in weights]
-        dims = inputs[0].type.tensor_type.shape.dim if len(inputs) == 1 else []
-        sizes = [dim.dim_value if dim.HasField("dim_value") else None for dim in dims]
-    elif loaded.program is not None:
-        names = set(loaded.program.graph_signature.user_inputs)
-        nodes = loaded.program.graph.find_nodes(op="placeholder")
-        values = [node.meta["val"] for node in nodes if node.name in names]
-        dims = values[0].shape if len(values) == 1 else []
-        sizes = [size if isinstance(size, int) else None for size in dims]
-    else:
-        return None
-    return tuple(sizes) if len(sizes) == 4 else None
+        image = next(value for value in loaded.onnx.graph.input if value.name not in weights)
+        dims = image.type.tensor_type.shape.dim
+        return tuple(dim.dim_value if dim.HasField("dim_value") else None for dim in dims)
+    if loaded.program is not None:
+        sizes = image_of(loaded.program).shape
+        return tuple(size if isinstance(size, int) else None for size in sizes)
+    return None
 
 
 def declared_size(loaded: LoadedModel) -> dict[str, str]:

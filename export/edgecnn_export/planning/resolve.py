@@ -15,7 +15,7 @@ from edgecnn_export.planning.graph_info import GraphInfo
 from edgecnn_export.planning.labels import class_names, read_labels
 from edgecnn_export.planning.normalization import normalization
 from edgecnn_export.planning.settings import ExportSettings
-from edgecnn_runtime.bundle.manifest import Color, Input, ModelSpec, Normalization, Resize
+from edgecnn_runtime.bundle.manifest import Color, Ctc, Input, ModelSpec, Normalization, Resize
 from edgecnn_runtime.errors import BundleError, ConfigError, UsageError
 from edgecnn_runtime.tasks import TASKS, make_decoder
 
@@ -76,6 +76,18 @@ def resolve(settings: ExportSettings, size: Size, graph: GraphInfo) -> Plan:
     names = class_names(decode, outputs, labels)
     if labels is None and len(names) > 1:
         warnings.append("no --labels: the classes are called 0, 1, 2, …")
+    if labels is None and isinstance(decode, Ctc) and "charset" not in config.decode:
+        count = len(decode.charset)
+        warnings.append(
+            "no --labels: a reading is made of numbers, not of characters; give --labels FILE with "
+            f"the model's {count} characters, one per line, in their order"
+        )
+    if config.batch is None and graph.batch and min(graph.batch) > 1:
+        least = min(graph.batch)
+        warnings.append(
+            f"the model takes {least} pictures at a time only, so one picture costs as much as "
+            f"{least}: for a single camera export it again with a batch of one or a free batch"
+        )
     spec = ModelSpec(
         task=task,
         input=_input(config, size, color, mean_std, task),

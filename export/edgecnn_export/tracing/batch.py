@@ -4,13 +4,17 @@ import onnx
 
 
 def batch_axes(model: onnx.ModelProto) -> dict[str, int]:
-    """By output, the axis that has the input's batch name; the first where none has.
+    """By output, the first axis that has the input's batch name or size; 0 where none has.
 
     A text reader trained with CTC often puts time before the batch.
     """
-    batch = model.graph.input[0].type.tensor_type.shape.dim[0].dim_param
+    batch = _sizes(model.graph.input[0])[0]
     axes = {}
     for output in model.graph.output:
-        names = [dim.dim_param for dim in output.type.tensor_type.shape.dim]
-        axes[output.name] = names.index(batch) if batch and batch in names else 0
+        sizes = _sizes(output)
+        axes[output.name] = sizes.index(batch) if batch and batch in sizes else 0
     return axes
+
+
+def _sizes(value: onnx.ValueInfoProto) -> list[int | str]:
+    return [dim.dim_param or dim.dim_value for dim in value.type.tensor_type.shape.dim]

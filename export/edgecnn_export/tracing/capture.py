@@ -9,11 +9,13 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
+from edgecnn_export.loading.onnx_input import compute_branch_outputs
 from edgecnn_export.loading.size import Size
 from edgecnn_export.tracing import export_errors
 from edgecnn_export.tracing.decomposition import restore_decomposition, skip_decomposition
 from edgecnn_export.tracing.naming import BATCH, INPUT, name_by_module
 from edgecnn_export.tracing.output_tree import output_names, tensor_leaves
+from edgecnn_export.tracing.samples import run_samples, run_twice
 from edgecnn_export.tracing.silence import silence
 
 
@@ -23,18 +25,19 @@ def capture(module: nn.Module, size: Size, opset: int) -> ir.Model:
     Returns:
         A graph with one input ``input`` float32[batch,channels,height,width], and the module's
         tensors as outputs, named by ``output_names``. Batch is 1 where the module cannot take
-        every batch size.
+        every batch size, or gives an image other results in a batch than alone.
 
     Raises:
         UnsupportedModelError: The module does not take the size or the channels, contains Python
-            that cannot be traced, or an operator that ONNX cannot express.
+            that cannot be traced, or an operator that ONNX cannot express; or it draws random
+            numbers.
     """
     with silence(), torch.no_grad():
-        samples = _sample_outputs(module, size.chw)
-        names = output_names(samples[0])
-        flat = module if isinstance(samples[0], Tensor) else _Flat(module).eval()
+        samples = run_samples(module, size.chw)
+        names = samples.names
+        flat = module if isinstance(samples.outputs, Tensor) else _Flat(module).eval()
         try:
-            program = _program(flat, size.chw, _batch_axes(samples) is not None)
+            program = _program(flat, size.chw, samples.axes is not None)
         except Exception as error:
             raise export_errors.trace_error(module, error) from error
         skip_decomposition(program)
@@ -60,19 +63,15 @@ def capture_program(
         UnsupportedModelError: As for ``capture``.
     """
     with silence(), torch.no_grad():
-        try:
-            names = output_names(module(sample))
-        except RuntimeError as error:
-            raise export_errors.size_error(module, sample, error) from error
+        names = output_names(run_twice(module, sample))
         return _decomposed(program, names, opset)
 
 
 def capture_script(module: torch.jit.ScriptModule, size: Size, opset: int) -> ir.Model:
     """Convert a TorchScript module, as ``capture`` does; a free batch is not proven to work."""
     with silence(), torch.no_grad():
-        samples = _sample_outputs(module, size.chw)
-        names = output_names(samples[0])
-        axes = _batch_axes(samples)
+        samples = run_samples(module, size.chw)
+        names, axes = samples.names, samples.axes
         dynamic = {name: {axis: BATCH} for name, axis in zip(names, axes or (), strict=False)}
         buffer = io.BytesIO()
         try:
@@ -88,31 +87,9 @@ def capture_script(module: torch.jit.ScriptModule, size: Size, opset: int) -> ir
             )
         except Exception as error:
             raise export_errors.operator_error(error) from error
-    return ir.from_proto(onnx.load_model_from_string(buffer.getvalue()))
-
-
-def _sample_outputs(module: nn.Module, chw: Sequence[int]) -> list[object]:
-    """What the module gives for one image, and for two where it takes two."""
-    try:
-        outputs = [module(torch.zeros(1, *chw))]
-    except Exception as error:
-        raise export_errors.size_error(module, torch.zeros(1, *chw), error) from error
-    try:
-        return [*outputs, module(torch.zeros(2, *chw))]
-    except Exception:
-        return outputs
-
-
-def _batch_axes(outputs: Sequence[object]) -> list[int] | None:
-    """The axis of each output that grows with the batch; None where the batch is not free."""
-    if len(outputs) < 2:
-        return None
-    one, two = ([tuple(tensor.shape) for _, tensor in tensor_leaves(value)] for value in outputs)
-    grown = [
-        [i for i, sizes in enumerate(zip(a, b, strict=False)) if sizes == (1, 2)]
-        for a, b in zip(one, two, strict=False)
-    ]
-    return [axes[0] for axes in grown] if all(grown) else None
+    proto = onnx.load_model_from_string(buffer.getvalue())
+    compute_branch_outputs(proto.graph)
+    return ir.from_proto(proto)
 
 
 class _Flat(nn.Module):

@@ -4,34 +4,107 @@ import linecache
 import re
 import traceback
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.fx import Node
+from torch.utils._python_dispatch import TorchDispatchMode
 
+from edgecnn_export.loading.image_input import kind_of
+from edgecnn_export.loading.loaded import first_conv_channels
 from edgecnn_runtime.errors import UnsupportedModelError
 
 USUAL_SIZES = (224, 256, 384, 512, 640, 320, 299, 112, 96, 64, 32, 28)
+SIZE_ERRORS = (RuntimeError, ValueError, IndexError, AssertionError)
+"""What torch and Python raise where sizes do not fit; other errors are mistakes in the code."""
+DEVICE = re.compile(r"\bcuda\b|nvidia", re.IGNORECASE)
+SCRIPT_REASON = re.compile(
+    r"TorchScript.*^(?:\w+Error|\w*Exception): ([^\n]+)", re.DOTALL | re.MULTILINE
+)
+TORCH = str(Path(torch.__file__).parent)
+PACKAGE = str(Path(__file__).parents[1])
+LONG = 200
+MODULE_CALL = "torch/nn/modules/module.py"
 
 
 def size_error(module: nn.Module, sample: Tensor, error: Exception) -> UnsupportedModelError:
-    """A module that does not take float32[1,C,H,W]: the reason, and a size it does take."""
+    """A module that does not take float32[N,C,H,W]: the reason, and what it does take."""
     _, channels, height, width = sample.shape
     message = (
-        f"{type(module).__name__} cannot take {_pictures(channels)} of {width}x{height} "
-        f"(width x height): {_first_lines(error)}{_at(module, error)}"
+        f"{kind_of(module)} cannot take {_pictures(channels)} of {width}x{height} "
+        f"(width x height): {_reason(error)}{_at(module, error)}"
     )
-    expected = _first_channels(module)
-    if expected is not None and expected != channels:
-        return UnsupportedModelError(
-            f"{message}\nits first convolution takes {expected}: {_color(expected)}"
+    return UnsupportedModelError(f"{message}\n{_advice(module, sample, error)}")
+
+
+def _advice(module: nn.Module, sample: Tensor, error: Exception) -> str:
+    """What to do about a forward() that failed, as far as trying can tell."""
+    if DEVICE.search(str(error)):
+        return (
+            "its code asks for a GPU, and export runs on the CPU: write device=x.device where it "
+            "makes tensors; trace TorchScript again after model.cpu()"
+        )
+    _, channels, height, width = sample.shape
+    expected = first_conv_channels(module)
+    if expected not in {channels, None} and _takes(module, sample[:, :1].repeat(1, expected, 1, 1)):
+        return f"its first convolution takes {expected}: {_color(expected)}"
+    if _takes(module, sample.permute(0, 2, 3, 1)):
+        return (
+            "it takes N,H,W,C, and a bundle feeds N,C,H,W: export a module whose forward(self, x) "
+            "returns self.net(x.permute(0, 2, 3, 1))"
         )
     for side in USUAL_SIZES:
-        if _takes(module, sample.new_zeros(1, channels, side, side)):
-            return UnsupportedModelError(f"{message}\nit takes --input {side}x{side}")
-    return UnsupportedModelError(
-        f"{message}\ngive the size it was trained with: --input WIDTHxHEIGHT"
+        if _takes(module, sample.new_zeros(len(sample), channels, side, side)):
+            return f"it takes --input {side}x{side}"
+    if not isinstance(error, SIZE_ERRORS):
+        return "that is an error in the network's code, whatever the size of the picture"
+    return (
+        f"it takes none of the usual sizes either: if it was trained with another one than "
+        f"{width}x{height}, give that: --input WIDTHxHEIGHT"
     )
+
+
+def random_error(module: nn.Module, sample: Tensor) -> UnsupportedModelError:
+    """A module that gives other results each time: the operator that draws random numbers."""
+    return UnsupportedModelError(
+        f"{kind_of(module)} gives other results for the same picture from run to run: in eval() it "
+        f"draws random numbers{_random_operator(module, sample)}\n"
+        "give F.dropout training=self.training, leave noise out, take the mean of a distribution "
+        "instead of a sample, and export it then"
+    )
+
+
+class _RandomOperators(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Notes the first operator that draws random numbers, and where Python called it."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.first = ""
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if torch.Tag.nondeterministic_seeded in func.tags and not self.first:
+            self.first = f" ({func.name()}){_calling_line()}"
+        return func(*args, **(kwargs or {}))
+
+
+def _random_operator(module: nn.Module, sample: Tensor) -> str:
+    operators = _RandomOperators()
+    with operators:
+        module(sample)
+    return operators.first
+
+
+def _calling_line() -> str:
+    """The innermost line of the network's own Python that is running; "" in TorchScript."""
+    frames = traceback.extract_stack()[:-2]
+    for frame in reversed(frames):
+        if frame.filename.startswith(PACKAGE):
+            return ""
+        if not frame.filename.startswith((TORCH, "<")):
+            return f"\n  {frame.filename}:{frame.lineno}: {frame.line}"
+    return ""
 
 
 def trace_error(module: nn.Module, error: Exception) -> UnsupportedModelError:
@@ -40,10 +113,14 @@ def trace_error(module: nn.Module, error: Exception) -> UnsupportedModelError:
     reason = _first_lines(error)
     if "data-dependent" in text:
         reason = "values it computes decide which code runs next (an `if` or a shape)"
+    script = (
+        ", or export a TorchScript file of it: torch.jit.script(model).save('model.ts')"
+        if _can_be_scripted(module)
+        else ""
+    )
     return UnsupportedModelError(
-        f"{type(module).__name__} cannot be traced: {reason}{_at(module, error)}\n"
-        "write it with tensor operations (torch.where instead of `if`), or export a TorchScript "
-        "file of it: torch.jit.script(model).save('model.ts')"
+        f"{kind_of(module)} cannot be traced: {reason}{_at(module, error)}\n"
+        f"write it with tensor operations (torch.where instead of `if`){script}"
     )
 
 
@@ -95,7 +172,7 @@ def _at(module: nn.Module, error: BaseException) -> str:
         for frame, number in reversed(list(traceback.walk_tb(cause.__traceback__))):
             file = frame.f_code.co_filename
             owner = frame.f_locals.get(next(iter(frame.f_code.co_varnames), ""))
-            if id(owner) not in names or "torch/nn/modules/module.py" in file:
+            if id(owner) not in names or file.startswith(PACKAGE) or MODULE_CALL in file:
                 continue
             path = names[id(owner)] or "the model itself"
             where = f"{file}:{number}: {linecache.getline(file, number).strip()}"
@@ -118,11 +195,12 @@ def _takes(module: nn.Module, sample: Tensor) -> bool:
     return True
 
 
-def _first_channels(module: nn.Module) -> int | None:
-    for child in module.modules():
-        if isinstance(child, (nn.Conv2d, nn.ConvTranspose2d)):
-            return int(child.in_channels)
-    return None
+def _can_be_scripted(module: nn.Module) -> bool:
+    try:
+        torch.jit.script(module)
+    except Exception:
+        return False
+    return True
 
 
 def _pictures(channels: int) -> str:
@@ -133,6 +211,13 @@ def _color(channels: int) -> str:
     return {1: "add --color gray", 3: "add --color rgb (or bgr)"}.get(
         channels, "a camera gives 3 channels, so this model cannot read one"
     )
+
+
+def _reason(error: BaseException) -> str:
+    """What an error says first; of TorchScript's, the line after its traceback."""
+    match = SCRIPT_REASON.search(str(error))
+    text = match[1] if match else _first_lines(error)
+    return text if len(text) < LONG else text.partition(". ")[0][:400]
 
 
 def _first_lines(error: BaseException) -> str:

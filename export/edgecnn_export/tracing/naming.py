@@ -3,6 +3,7 @@
 import ast
 import re
 from collections import Counter
+from collections.abc import Container
 
 import onnx_ir as ir
 
@@ -45,8 +46,17 @@ def name_batch(model: ir.Model) -> None:
 
 
 def rename(graph: ir.Graph, value: ir.Value, name: str) -> None:
-    """Rename a value; another one of that name becomes NAME.inner. In place."""
-    other = ir.convenience.create_value_mapping(graph).get(name)
+    """Rename a value; another one of that name becomes NAME.inner, or NAME.inner.2. In place."""
+    values = ir.convenience.create_value_mapping(graph)
+    other = values.get(name)
     if other is not None and other is not value:
-        ir.convenience.rename_values(other, f"{name}.inner")
+        ir.convenience.rename_values(other, unused_name(values, f"{name}.inner"))
     value.name = name
+
+
+def unused_name(names: Container[str], name: str) -> str:
+    """The name, or where it is used NAME.2, NAME.3, …."""
+    unique, number = name, 2
+    while unique in names:
+        unique, number = f"{name}.{number}", number + 1
+    return unique

@@ -6,9 +6,10 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
-from onnx import version_converter
+from onnx import helper, version_converter
 from onnx_ir.passes import common
 
+from edgecnn_export.loading.load_onnx import graphs_of
 from edgecnn_export.loading.size import Size
 from edgecnn_export.tracing.naming import BATCH, INPUT, rename
 from edgecnn_export.tracing.strip_nms import strip_nms
@@ -18,6 +19,13 @@ from edgecnn_runtime.errors import UnsupportedModelError
 OLDEST_OPSET = 13
 """Per-channel QuantizeLinear needs it; engines read everything from there on."""
 GOOD_OPSET = 18
+RESIZE_WITH_MODES = 11
+OLD_RESIZE = {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
+RANDOM = {
+    "Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform",
+    "RandomUniformLike",
+}  # fmt: skip
+MAX_BATCH, MAX_TRIES = 256, 4
 TOLERANCE = 1e-3
 """Relative: an image alone and in a batch may be summed in another order."""
 
@@ -27,9 +35,10 @@ Planes = NDArray[np.float32]
 def normalize_onnx(model: ir.Model, size: Size, opset: int) -> ir.Model:
     """A copy with one input ``input`` float32[batch,channels,height,width].
 
-    Batch is dynamic where two images at once give what each gives alone, else the one size the
-    graph takes. A graph that ends in NonMaxSuppression is cut before it. The result has run in
-    ONNX Runtime and gives what the graph gave before its operator set was converted.
+    Batch is dynamic where two images at once give what each gives alone, and each what it gave in
+    the graph's own batch; else it is the one size that the graph takes. A graph that ends in
+    NonMaxSuppression is cut before it. The result has run in ONNX Runtime and gives what the graph
+    gave before its operator set was converted.
 
     Args:
         model: One float input N,C,H,W; not changed.
@@ -37,8 +46,9 @@ def normalize_onnx(model: ir.Model, size: Size, opset: int) -> ir.Model:
         opset: The newest operator set allowed.
 
     Raises:
-        UnsupportedModelError: The graph has several inputs, another channel count, does not take
-            the size, or its operator set cannot be converted.
+        UnsupportedModelError: The graph has another channel count, does not take the size, draws
+            random numbers, mixes the pictures of its batch, or its operator set cannot be
+            converted.
     """
     model = model.clone()
     common.RemoveInitializersFromInputsPass()(model)
@@ -49,31 +59,19 @@ def normalize_onnx(model: ir.Model, size: Size, opset: int) -> ir.Model:
     expected = _run_at(model, size, declared)
     converted = _at_opset(model, expected, opset)
     batch = len(expected.planes)
-    if batch == 1:
-        for free in _batched(converted, (BATCH, *size.chw)):
-            shapes = _shapes_in_batches(free, size)
-            if shapes is not None:
-                return _with_output_shapes(free, shapes)
+    for free in _batched(converted, (BATCH, *size.chw), batch):
+        free_shapes = _shapes_in_batches(free, expected)
+        if free_shapes is not None:
+            return _with_output_shapes(free, free_shapes)
+    _check_independent(converted, expected)
     shapes = [tuple(output.shape) for output in expected.outputs]
     return _with_output_shapes(_sized(converted, (batch, *size.chw)), shapes)
 
 
 def _name_input(graph: ir.Graph, channels: int) -> tuple[int, ...]:
     """Call the one image the graph reads ``input``; its declared sizes, 0 where free."""
-    if len(graph.inputs) != 1:
-        names = ", ".join(str(value.name) for value in graph.inputs) or "none"
-        raise UnsupportedModelError(
-            f"the graph has {len(graph.inputs)} inputs ({names}); a bundle feeds one picture: make "
-            "the others constants, or export the part that reads the picture"
-        )
-    value = graph.inputs[0]
+    (value,) = graph.inputs
     sizes = tuple(size if isinstance(size, int) else 0 for size in value.shape or ())
-    if value.dtype != ir.DataType.FLOAT or len(sizes) != 4:
-        kind = f"{value.dtype}".lower() + str(list(value.shape or ()))
-        raise UnsupportedModelError(
-            f"the graph's input {value.name!r} is {kind}; a bundle is made from float32[N,C,H,W]: "
-            "export the model without its preprocessing"
-        )
     if sizes[1] not in {0, channels}:
         raise UnsupportedModelError(
             f"the graph's input has {sizes[1]} channels, and {channels} were asked for: "
@@ -101,8 +99,16 @@ class _Expected:
     """Images, and what the graph gave for them."""
 
     def __init__(self, model: ir.Model, planes: Planes) -> None:
+        session = _session(_sized(model, planes.shape))
         self.planes = planes
-        self.outputs = _run(_sized(model, planes.shape), planes)
+        self.outputs: list[NDArray[Any]] = session.run(None, {INPUT: planes})
+        again = session.run(None, {INPUT: planes})
+        self.repeatable = all(_close(a, b) for a, b in zip(again, self.outputs, strict=True))
+
+    @property
+    def has_rows(self) -> bool:
+        """Whether every output has an axis of as many rows as there are images."""
+        return all(len(self.planes) in output.shape for output in self.outputs)
 
     def given_by(self, model: ir.Model) -> bool:
         """Whether another graph gives the same."""
@@ -118,15 +124,69 @@ def _images(count: int, size: Size) -> Planes:
 
 
 def _run_at(model: ir.Model, size: Size, declared: Sequence[int]) -> _Expected:
-    """What the graph gives at this size: for one image, else for its own batch."""
-    first: Exception | None = None
-    for batch in dict.fromkeys((1, declared[0] or 1)):
+    """What the graph gives at this size for its own batch: the declared one, else one image.
+
+    Where the batch is free and one image does not give one row, a size written into the graph is
+    tried.
+    """
+    problem: UnsupportedModelError | None = None
+    batches = (declared[0],) if declared[0] else (1, *_written_batches(model.graph))
+    for batch in dict.fromkeys(batches):
         try:
-            return _Expected(model, _images(batch, size))
+            expected = _Expected(model, _images(batch, size))
         except Exception as error:
-            first = first or error
-    assert first is not None
-    raise _size_error(declared, size, first) from first
+            problem = problem or _size_error(model, declared, size, error)
+            continue
+        if not expected.repeatable:
+            raise UnsupportedModelError(_about_random(model.graph))
+        if expected.has_rows:
+            return expected
+        shapes = ", ".join(str(list(output.shape)) for output in expected.outputs)
+        problem = UnsupportedModelError(
+            f"the graph gives {shapes} for a batch of {batch}, not {batch} row"
+            f"{'s' if batch > 1 else ''}: a size in it is fixed, or an axis was squeezed away; "
+            "export it again so that the first axis of every output is the batch"
+        )
+    assert problem is not None
+    raise problem
+
+
+def _written_batches(graph: ir.Graph) -> list[int]:
+    """The first sizes in targets of Reshape: often the batch that the graph was made with."""
+    targets = [
+        ir.convenience.get_const_tensor(node.inputs[1])
+        for node in graph
+        if node.op_type == "Reshape" and len(node.inputs) > 1 and node.inputs[1] is not None
+    ]
+    sizes = [int(t.numpy().flat[0]) for t in targets if t is not None and t.size > 1]
+    return [size for size in sizes if 1 < size <= MAX_BATCH][:MAX_TRIES]
+
+
+def _about_random(graph: ir.Graph) -> str:
+    nodes = [n for n in graph.all_nodes() if n.op_type in RANDOM or n.op_type == "Dropout"]
+    names = ", ".join(dict.fromkeys(f"{n.op_type} ({n.name or n.outputs[0].name})" for n in nodes))
+    return (
+        "the graph gives other results for the same picture from run to run: it draws random "
+        f"numbers{f', in {names}' if names else ''}. Export it from a network in eval() without "
+        "dropout, noise or sampling"
+    )
+
+
+def _check_independent(model: ir.Model, expected: _Expected) -> None:
+    """Refuse a fixed batch whose first result changes with the other images."""
+    planes = expected.planes.copy()
+    planes[1:] *= -1
+    batch = len(planes)
+    for changed, output in zip(
+        _run(_sized(model, planes.shape), planes), expected.outputs, strict=True
+    ):
+        axes = [axis for axis, size in enumerate(output.shape) if size == batch]
+        if not any(_close(changed.take([0], axis), output.take([0], axis)) for axis in axes):
+            raise UnsupportedModelError(
+                f"what the graph gives for a picture depends on the other {batch - 1} of its "
+                "batch, as with normalization by the batch's own statistics: export it with a "
+                "batch of one"
+            )
 
 
 def _at_opset(model: ir.Model, expected: _Expected, opset: int) -> ir.Model:
@@ -134,20 +194,57 @@ def _at_opset(model: ir.Model, expected: _Expected, opset: int) -> ir.Model:
     own = model.opset_imports.get("", model.opset_imports.get("ai.onnx", 1))
     if GOOD_OPSET <= own <= opset:
         return model
+    reason = ""
     for target in dict.fromkeys((opset, GOOD_OPSET)):
         try:
-            proto = version_converter.convert_version(ir.to_proto(model), target)
-        except (RuntimeError, ValueError, version_converter.ConvertError):
+            converted = _convert(model, own, target)
+        except (RuntimeError, ValueError, version_converter.ConvertError) as error:
+            reason = reason or " ".join(str(error).split())[-200:]
             continue
-        converted = ir.from_proto(proto)
         if expected.given_by(converted):
             return converted
+        reason = reason or _first_change(model, converted, expected.planes)
     if OLDEST_OPSET <= own <= opset:
         return model
     raise UnsupportedModelError(
-        f"operator set {own} cannot be brought to {opset}: export the model again with "
-        f"opset_version={opset}"
+        f"operator set {own} cannot be brought to {opset}: {reason}; export the model again with "
+        f"opset_version={opset}, or replace that operator"
     )
+
+
+def _convert(model: ir.Model, own: int, target: int) -> ir.Model:
+    """The graph in another operator set.
+
+    Up to operator set 10, Resize and Upsample scale from the corner of the picture and round down,
+    which the converter does not write into the Resize of later ones.
+    """
+    proto = ir.to_proto(model)
+    if own < RESIZE_WITH_MODES <= target:
+        proto = version_converter.convert_version(proto, RESIZE_WITH_MODES)
+        for node in (node for graph in graphs_of(proto.graph) for node in graph.node):
+            if node.op_type == "Resize":
+                for name, value in OLD_RESIZE.items():
+                    node.attribute.append(helper.make_attribute(name, value))
+    return ir.from_proto(version_converter.convert_version(proto, target))
+
+
+def _first_change(model: ir.Model, converted: ir.Model, planes: Planes) -> str:
+    """Which operator gives other values after a conversion."""
+    before, after = (_values(_sized(each, planes.shape), planes) for each in (model, converted))
+    for node in model.graph:
+        for value in node.outputs:
+            name = str(value.name)
+            if name in before and name in after and not _close(after[name], before[name]):
+                return f"{node.op_type} ({node.name or name}) gives other values then"
+    return "it gives other values then"
+
+
+def _values(model: ir.Model, planes: Planes) -> dict[str, NDArray[Any]]:
+    """Every float tensor of the top graph, by name."""
+    values = [value for node in model.graph for value in node.outputs]
+    model.graph.outputs[:] = [value for value in values if value.dtype == ir.DataType.FLOAT]
+    names = [str(output.name) for output in model.graph.outputs]
+    return dict(zip(names, _run(model, planes), strict=True))
 
 
 def _sized(model: ir.Model, shape: Sequence[int | str]) -> ir.Model:
@@ -161,8 +258,8 @@ def _sized(model: ir.Model, shape: Sequence[int | str]) -> ir.Model:
     return sized
 
 
-def _batched(model: ir.Model, shape: Sequence[int | str]) -> Iterator[ir.Model]:
-    """The graph with a free batch as it is, and with ``1`` in Reshape targets made "as before"."""
+def _batched(model: ir.Model, shape: Sequence[int | str], own: int) -> Iterator[ir.Model]:
+    """The graph with a free batch: as it is, and with its own batch in Reshape made "as before"."""
     yield _sized(model, shape)
     freed = model.clone()
     for node in freed.graph:
@@ -170,25 +267,26 @@ def _batched(model: ir.Model, shape: Sequence[int | str]) -> Iterator[ir.Model]:
             continue
         target = node.inputs[1]
         values = target.const_value.numpy() if target and target.const_value else np.empty(0)
-        if target is not None and values.ndim == 1 and len(values) > 1 and values[0] == 1:
+        if target is not None and values.ndim == 1 and len(values) > 1 and values[0] == own:
             target.const_value = ir.tensor(np.array([0, *values[1:]]), name=target.name)
     yield _sized(freed, shape)
 
 
-def _shapes_in_batches(model: ir.Model, size: Size) -> list[tuple[int | str, ...]] | None:
-    """Output shapes, where two images at once give what each gives alone; else None."""
-    planes = _images(2, size)
+def _shapes_in_batches(model: ir.Model, expected: _Expected) -> list[tuple[int | str, ...]] | None:
+    """Output shapes, where two images together give what each gives alone; else None."""
+    first = expected.planes[:1]
+    planes = np.concatenate([first, first[:, :, ::-1, ::-1]])
     try:
         both, *alone = (_run(model, part) for part in (planes, planes[:1], planes[1:]))
     except Exception:
         return None
     axes = [_stacked(a, parts) for a, *parts in zip(both, *alone, strict=True)]
-    if None in axes:
-        return None
-    return [
-        tuple(BATCH if i == axis else n for i, n in enumerate(output.shape))
-        for output, axis in zip(both, axes, strict=True)
-    ]
+    shapes: list[tuple[int | str, ...]] = []
+    for output, axis, values in zip(expected.outputs, axes, alone[0], strict=True):
+        if axis is None or not _close(values, output.take([0], axis)):
+            return None
+        shapes.append(tuple(BATCH if i == axis else n for i, n in enumerate(values.shape)))
+    return shapes
 
 
 def _stacked(both: NDArray[Any], alone: Sequence[NDArray[Any]]) -> int | None:
@@ -213,18 +311,34 @@ def _close(values: NDArray[Any], expected: NDArray[Any]) -> bool:
 
 
 def _run(model: ir.Model, planes: Planes) -> list[NDArray[Any]]:
-    session = open_session(ir.to_proto(model).SerializeToString(), severity=FATAL)
-    return list(session.run(None, {INPUT: planes}))
+    return list(_session(model).run(None, {INPUT: planes}))
 
 
-def _size_error(declared: Sequence[int], size: Size, error: Exception) -> UnsupportedModelError:
+def _session(model: ir.Model) -> Any:
+    return open_session(ir.to_proto(model).SerializeToString(), severity=FATAL)
+
+
+def _size_error(
+    model: ir.Model, declared: Sequence[int], size: Size, error: Exception
+) -> UnsupportedModelError:
+    """Why the graph does not run: the size, where another one does run; else the error itself."""
     reason = " ".join(str(error).split())[:300]
-    advice = (
-        f"its own size is {declared[3]}x{declared[2]}: --input {declared[3]}x{declared[2]}, or "
-        f"export it again at {size.width}x{size.height}"
-        if declared[2] and declared[3]
-        else "try a multiple of 32 in both directions"
-    )
-    return UnsupportedModelError(
-        f"the graph does not run at {size.width}x{size.height}; {advice} (ONNX Runtime: {reason})"
-    )
+    own = Size(declared[3], declared[2], size.channels)
+    rounded = Size(-(-size.width // 32) * 32, -(-size.height // 32) * 32, size.channels)
+    candidate = own if declared[2] and declared[3] else rounded
+    at_size = f"the graph does not run at {size.width}x{size.height}"
+    if candidate != size and _runs(model, declared[0] or 1, candidate):
+        flag = f"--input {candidate.width}x{candidate.height}"
+        return UnsupportedModelError(
+            f"{at_size}; it does at {flag}: use that, or export it again at "
+            f"{size.width}x{size.height} (ONNX Runtime: {reason})"
+        )
+    return UnsupportedModelError(f"{at_size}, nor at its own size: ONNX Runtime says {reason}")
+
+
+def _runs(model: ir.Model, batch: int, size: Size) -> bool:
+    try:
+        _Expected(model, _images(batch, size))
+    except Exception:
+        return False
+    return True

@@ -5,11 +5,14 @@ import onnx_ir as ir
 import torch
 
 from edgecnn_export.loading.loaded import LoadedModel, input_shape
+from edgecnn_export.loading.onnx_input import compute_branch_outputs
 from edgecnn_export.loading.size import Size
 from edgecnn_export.tracing.capture import capture, capture_program, capture_script
 from edgecnn_export.tracing.cleanup import clean
 from edgecnn_export.tracing.naming import name_batch
 from edgecnn_export.tracing.normalize_onnx import normalize_onnx
+from edgecnn_export.tracing.samples import random_images
+from edgecnn_runtime.errors import UnsupportedModelError
 
 IR_VERSION = 10
 """What ONNX Runtime 1.23 (JetPack 6.1) still reads."""
@@ -43,11 +46,21 @@ def trace(loaded: LoadedModel, size: Size, opset: int) -> onnx.ModelProto:
     clean(model)
     model.ir_version = IR_VERSION
     traced: onnx.ModelProto = ir.to_proto(model)
+    compute_branch_outputs(traced.graph)
     return traced
 
 
 def _from_program(loaded: LoadedModel, size: Size, opset: int) -> ir.Model:
     assert loaded.program is not None
     assert loaded.module is not None
-    batch = (input_shape(loaded) or (None,))[0] or 1
-    return capture_program(loaded.program, loaded.module, torch.zeros(batch, *size.chw), opset)
+    batch, _, height, width = input_shape(loaded) or (None,) * 4
+    if height not in {None, size.height} or width not in {None, size.width}:
+        own = f"{width or size.width}x{height or size.height}"
+        raise UnsupportedModelError(
+            f"the program was exported for images of {own} and does not take "
+            f"{size.width}x{size.height}: use its own size, --input {own}, or export it again at "
+            "that size, or with dynamic_shapes"
+        )
+    return capture_program(
+        loaded.program, loaded.module, random_images(batch or 1, size.chw), opset
+    )

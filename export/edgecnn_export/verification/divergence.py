@@ -36,7 +36,7 @@ def describe_failure(checks: Sequence[Check], verifier: Verifier, reference: Ref
     check = next(check for check in checks if check.failed)
     parity = check.comparison.parity
     name = min(check.failed, key=lambda output: parity[output].cosine)
-    file, pixels = check.artifact.file, verifier.truth.pixels
+    file, pixels, batch = check.artifact.file, verifier.truth.pixels, verifier.spec.smallest_batch
     passed = [o.backend for o in checks if o.artifact is check.artifact and not o.failed]
     lines = [
         f"{file} does not follow the model on {check.engine} {check.version}: output {name!r} has "
@@ -45,17 +45,47 @@ def describe_failure(checks: Sequence[Check], verifier: Verifier, reference: Ref
         f"{check.comparison.agreement:.0%} of the decoded results agree"
     ]
     if passed:
-        expected = artifact_layers(verifier.folder / file, passed[0], pixels)
+        expected = artifact_layers(verifier.folder / file, passed[0], pixels, batch)
         lines.append(f"it does on {', '.join(passed)}: the engine is at fault")
         advice = f"--backends {','.join(passed)}, which leaves {check.backend} out"
+    elif problem := _own_fault(reference, reference_preprocess(pixels[:2], verifier.spec.input)):
+        return "\n  ".join([*lines, problem])
     else:
         expected = reference.layers(reference_preprocess(pixels[:1], verifier.spec.input))
         advice = "--opset 18, and other versions of torch and onnx; then report this message"
-    layers = artifact_layers(verifier.folder / file, check.backend, pixels)
+    layers = artifact_layers(verifier.folder / file, check.backend, pixels, batch)
     divergence = first_divergence(expected, [layer.values for layer in layers])
     if divergence:
         lines.append(f"first layer that diverges: {divergence.layer}, {divergence.snr_db:.1f} dB")
     return "\n  ".join([*lines, f"try {advice}"])
+
+
+def _own_fault(reference: Reference, planes: Floats) -> str:
+    """Why no artifact could follow the model: it does not follow itself; "" where it does.
+
+    Args:
+        reference: The model.
+        planes: Two images, float32[2,C,H,W].
+    """
+    first, again = reference.run(planes), reference.run(planes)
+    if not all(_equal(first[name], again[name]) for name in first):
+        return (
+            "the model's own results change from run to run: it draws random numbers in eval(), "
+            "such as F.dropout without training=self.training. Make it repeatable and export again"
+        )
+    alone = reference.run(planes[:1])
+    if not all(_equal(first[name][:1], alone[name]) for name in first):
+        return (
+            "the model gives a picture other results in a batch than alone, as normalization by "
+            "the batch's own statistics does (BatchNorm with track_running_stats=False). Give it "
+            "fixed statistics, or export it for one picture at a time: a .pt2 or ONNX file made "
+            "with a batch of one"
+        )
+    return ""
+
+
+def _equal(values: Floats, expected: Floats) -> bool:
+    return _snr(expected, values.reshape(-1).astype(np.float64)) >= SAME_DB
 
 
 def require_finite(

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from edgecnn_export.loading.loaded import LoadedModel, input_shape
 from edgecnn_export.tracing.batch import batch_axes
 from edgecnn_export.tracing.output_tree import tensor_leaves
-from edgecnn_export.verification.layers import LayerValues, onnx_layers, torch_layers
+from edgecnn_export.verification.layers import LayerValues, fixed_batch, onnx_layers, torch_layers
 from edgecnn_runtime.backends.ort_session import open_session
 from edgecnn_runtime.bundle.manifest import Input
 from edgecnn_runtime.types import Floats, Pixels
@@ -53,31 +53,42 @@ def reference_preprocess(pixels: Pixels, spec: Input) -> Floats:
 class TorchReference:
     """A module in evaluation mode."""
 
-    def __init__(self, module: torch.nn.Module, axes: Mapping[str, int], *, batch: int) -> None:
+    def __init__(
+        self,
+        module: torch.nn.Module,
+        axes: Mapping[str, int],
+        *,
+        batch: int,
+        graph: onnx.ModelProto | None = None,
+    ) -> None:
         """Wrap a module.
 
         Args:
             module: In evaluation mode, float32, on the CPU.
             axes: By name, the batch axis of each output, in the order of the traced graph.
             batch: Images the module takes at once; 0 for any number.
+            graph: Has the layers, where those of the module cannot be observed.
         """
         self._module = module
         self._axes = axes
         self._batch = batch
+        self._graph = graph
 
     def run(self, planes: Floats) -> Outputs:
         """Infer all images, a few at a time."""
-        size = self._batch or _batch(planes)
+        size = self._batch or min(len(planes), _batch(planes))
         with torch.inference_mode():
             parts = [
                 [t.numpy() for _, t in tensor_leaves(self._module(torch.from_numpy(chunk)))]
-                for chunk in _chunks(planes, size)
+                for chunk in _chunks(planes, size, fixed=self._batch > 0)
             ]
-        return _joined(self._axes, parts)
+        return _joined(self._axes, parts, len(planes))
 
     def layers(self, planes: Floats) -> list[LayerValues]:
-        """What every innermost module gives."""
-        return torch_layers(self._module, planes)
+        """What every innermost module gives; every node, where the module cannot be observed."""
+        if self._graph is not None:
+            return onnx_layers(self._graph, planes)
+        return torch_layers(self._module, planes, self._batch or 1)
 
 
 class OnnxReference:
@@ -91,13 +102,11 @@ class OnnxReference:
 
     def run(self, planes: Floats) -> Outputs:
         """Infer all images, as many at a time as the graph takes."""
-        fixed = self._input.shape[0]
-        size = fixed if isinstance(fixed, int) and fixed > 0 else 1
         parts = [
             self._session.run(list(self._axes), {self._input.name: chunk})
-            for chunk in _chunks(planes, size)
+            for chunk in _chunks(planes, fixed_batch(self._session) or 1, fixed=True)
         ]
-        return _joined(self._axes, parts)
+        return _joined(self._axes, parts, len(planes))
 
     def layers(self, planes: Floats) -> list[LayerValues]:
         """What every node gives."""
@@ -111,14 +120,15 @@ def make_reference(loaded: LoadedModel, traced: onnx.ModelProto) -> Reference:
     before its NonMaxSuppression.
     """
     axes = batch_axes(traced)
-    dim = traced.graph.input[0].type.tensor_type.shape.dim[0]
+    batch, *declared = input_shape(loaded) or (None,)
+    dims = [dim.dim_value for dim in traced.graph.input[0].type.tensor_type.shape.dim]
     if loaded.module is not None:
-        return TorchReference(loaded.module, axes, batch=dim.dim_value)
+        observable = not (loaded.program or isinstance(loaded.module, torch.jit.ScriptModule))
+        graph = None if observable else traced
+        return TorchReference(loaded.module, axes, batch=batch or dims[0], graph=graph)
     assert loaded.onnx is not None
     uncut = list(axes) == [output.name for output in loaded.onnx.graph.output]
-    batch, *declared = input_shape(loaded) or (None,)
-    sizes = [dim.dim_value for dim in traced.graph.input[0].type.tensor_type.shape.dim][1:]
-    fits = batch in {None, 1} and all(a in {None, b} for a, b in zip(declared, sizes, strict=True))
+    fits = all(a in {None, b} for a, b in zip(declared, dims[1:], strict=True))
     return OnnxReference(loaded.onnx if uncut and fits else traced, axes)
 
 
@@ -126,12 +136,20 @@ def _batch(planes: Floats) -> int:
     return max(1, BATCH_PIXELS // int(planes.shape[2] * planes.shape[3]))
 
 
-def _chunks(planes: Floats, size: int) -> list[Floats]:
+def _chunks(planes: Floats, size: int, *, fixed: bool) -> list[Floats]:
+    """``size`` images at a time; where that is fixed, the last part is filled up with copies."""
+    if fixed and len(planes) % size:
+        copies = planes[:1].repeat(-len(planes) % size, axis=0)
+        planes = np.concatenate([planes, copies])
     return [planes[at : at + size] for at in range(0, len(planes), size)]
 
 
-def _joined(axes: Mapping[str, int], parts: Sequence[Sequence[NDArray[Any]]]) -> Outputs:
-    return {
+def _joined(
+    axes: Mapping[str, int], parts: Sequence[Sequence[NDArray[Any]]], count: int
+) -> Outputs:
+    """The parts' outputs of the first ``count`` images, the batch first."""
+    joined = {
         name: np.concatenate([np.moveaxis(a, axes[name], 0) for a in arrays]).astype(np.float32)
         for name, *arrays in zip(axes, *parts, strict=True)
     }
+    return {name: values[:count] for name, values in joined.items()}

@@ -412,6 +412,12 @@ class ModelSpec(Part, frozen=True, kw_only=True):
         """The smallest batch the artifacts take."""
         return min(self.batch) if self.batch else 1
 
+    def batch_for(self, frames: int) -> int | None:
+        """The smallest batch the artifacts take with room for ``frames``; None without one."""
+        if self.batch is None:
+            return frames
+        return min((size for size in self.batch if size >= frames), default=None)
+
     @property
     def score_threshold(self) -> float:
         """The score below which the decoder drops detections; 0.0 if it drops none."""

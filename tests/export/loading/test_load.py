@@ -138,6 +138,75 @@ def test_a_half_precision_program_is_refused(net: nn.Module, tmp_path: Path) -> 
         load(tmp_path / "model.pt2", arch="")
 
 
+TWO_INPUTS = """
+import torch
+from torch import nn
+
+
+class Two(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3)
+
+    def forward(self, x, meta):
+        return self.conv(x).mean((2, 3)) + meta
+"""
+
+
+def test_a_second_input_is_named_whatever_the_file(
+    tiny: type[nn.Module], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "two_arch.py").write_text(TWO_INPUTS)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    from two_arch import Two  # type: ignore[import-not-found]
+
+    module, example = Two().eval(), (PICTURE, torch.zeros(2, 4))
+    torch.save(module.state_dict(), tmp_path / "weights.pt")
+    torch.export.save(torch.export.export(module, example), tmp_path / "model.pt2")
+    torch.jit.save(torch.jit.script(module), tmp_path / "model.ts")
+    for file, arch in (("weights.pt", "two_arch:Two"), ("model.pt2", ""), ("model.ts", "")):
+        with pytest.raises(UnsupportedModelError, match=r"2 inputs \(x.*, meta"):
+            load(tmp_path / file, arch=arch)
+
+
+def test_a_program_that_reads_channels_last_says_so(tmp_path: Path) -> None:
+    program = torch.export.export(nn.Flatten(), (torch.zeros(1, 16, 16, 3),))
+    torch.export.save(program, tmp_path / "model.pt2")
+    with pytest.raises(UnsupportedModelError, match=r"N,H,W,C.*permute\(0, 2, 3, 1\)"):
+        load(tmp_path / "model.pt2", arch="")
+
+
+HUGE = '''
+import torch
+from torch import nn
+
+
+class Huge(nn.Module):
+    """2.2 GB of weights in float32 that are one number in memory."""
+
+    def __init__(self):
+        super().__init__()
+        weight = torch.zeros(1, 1, dtype=torch.float16).expand(550_000_000, 1)
+        self.weight = nn.Parameter(weight, requires_grad=False)
+
+    def forward(self, x):
+        return x
+'''
+
+
+def test_weights_over_two_gigabytes_are_refused_before_the_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "huge_arch.py").write_text(HUGE)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    from huge_arch import Huge  # type: ignore[import-not-found]
+
+    torch.save(Huge(), tmp_path / "model.pt")
+    with pytest.raises(UnsupportedModelError, match=r"2\.2 GB in float32.*ends at 2 GB"):
+        load(tmp_path / "model.pt", arch="", trust_pickle=True)
+
+
 def test_weights_alone_ask_for_their_architecture(net: nn.Module, tmp_path: Path) -> None:
     torch.save(net.state_dict(), tmp_path / "weights.pt")
     with pytest.raises(UsageError, match=r"conv.weight.*--arch package.module:factory"):

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime as ort
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
@@ -48,8 +49,12 @@ def test_a_graph_as_it_came(tmp_path: Path) -> None:
         ((1, 3, 16, 24), {"input": "24x16"}, 3),
         (("n", 1, 16, 24), {"input": "24x16"}, 1),
         (("n", 3, "h", "w"), {}, 3),
-        ((1, 16, 24, 3), {}, None),
-        ((1, 3), {}, None),
+        ((-1, 3, -1, -1), {}, 3),
+        ((0, 3, 0, 0), {}, 3),
+        ((1, 16, 24, 3), {"input": "24x16"}, 3),
+        (("n", "h", "w", 3), {}, 3),
+        (("n", 28, 28, 1), {"input": "28x28"}, 1),
+        ((1, 16, 24, 4), {}, 4),
     ],
 )
 def test_what_the_input_says(
@@ -62,11 +67,106 @@ def test_what_the_input_says(
     assert (loaded.spec, input_channels(loaded)) == (spec, channels)
 
 
-def test_two_inputs_are_left_to_others(tmp_path: Path) -> None:
+def of_pixels(shape: Any) -> onnx.ModelProto:
+    """A convolution over N,H,W,C, as TensorFlow's exporters write it."""
+    graph = model(shape=shape)
+    graph.graph.node.insert(0, helper.make_node("Transpose", ["x"], ["t"], perm=[0, 3, 1, 2]))
+    graph.graph.node[1].input[0] = "t"
+    return graph
+
+
+@pytest.mark.parametrize("shape", [(1, 16, 24, 3), (-1, -1, -1, 3), ("n", "h", "w", "c")])
+def test_channels_last_are_read_as_planes(tmp_path: Path, shape: Any) -> None:
+    onnx.save(of_pixels(shape), tmp_path / "model.onnx")
+    loaded = load(tmp_path / "model.onnx")
+    planes = np.random.default_rng(0).standard_normal((1, 3, 16, 24)).astype(np.float32)
+    np.testing.assert_array_equal(run(loaded.onnx, planes), run(model(), planes))
+    assert input_shape(loaded)[2:] in {(16, 24), (None, None)}
+
+
+def run(graph: onnx.ModelProto, planes: np.ndarray) -> np.ndarray:
+    session = ort.InferenceSession(graph.SerializeToString(), providers=["CPUExecutionProvider"])
+    return session.run(None, {"x": planes})[0]
+
+
+def in_type(kind: int) -> onnx.ModelProto:
+    """The same network in another float type, with a Cast and a branch in that type."""
+    weight = numpy_helper.from_array(WEIGHT.astype(helper.tensor_dtype_to_np_dtype(kind)), "w")
+    tail = numpy_helper.from_array(np.ones(1, helper.tensor_dtype_to_np_dtype(kind)))
+    value = helper.make_tensor_value_info("b", kind, None)
+    branch = helper.make_graph(
+        [
+            helper.make_node("Constant", [], ["one"], value=tail),
+            helper.make_node("Add", ["z", "one"], ["b"]),
+        ],
+        "branch",
+        [],
+        [value],
+    )
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["c"]),
+        helper.make_node("Cast", ["c"], ["f"], to=TensorProto.FLOAT),
+        helper.make_node("Cast", ["f"], ["z"], to=kind),
+        helper.make_node("If", ["yes"], ["y"], then_branch=branch, else_branch=branch),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "net",
+        [helper.make_tensor_value_info("x", kind, (1, 3, 16, 24))],
+        [helper.make_tensor_value_info("y", kind, (1, 4, 14, 22))],
+        [weight, numpy_helper.from_array(np.array(True), "yes")],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+
+
+@pytest.mark.parametrize("kind", [TensorProto.FLOAT16, TensorProto.DOUBLE, TensorProto.BFLOAT16])
+def test_other_floats_become_float32(tmp_path: Path, kind: int) -> None:
+    onnx.save(in_type(kind), tmp_path / "model.onnx")
+    loaded = load(tmp_path / "model.onnx")
+    onnx.checker.check_model(loaded.onnx, full_check=True)
+    planes = np.ones((1, 3, 16, 24), np.float32)
+    np.testing.assert_allclose(run(loaded.onnx, planes), run(model(), planes) + 1, rtol=1e-6)
+
+
+def with_input(kind: int, *shape: int) -> onnx.ModelProto:
+    graph = model()
+    graph.graph.node[0].CopyFrom(helper.make_node("Cast", ["x"], ["y"], to=TensorProto.FLOAT))
+    graph.graph.input[0].CopyFrom(helper.make_tensor_value_info("x", kind, shape))
+    graph.graph.output[0].type.tensor_type.ClearField("shape")
+    return graph
+
+
+def with_second_input() -> onnx.ModelProto:
+    graph = model()
+    graph.graph.input.append(helper.make_tensor_value_info("size", TensorProto.INT64, [1, 2]))
+    graph.graph.node.append(helper.make_node("Cast", ["size"], ["z"], to=TensorProto.FLOAT))
+    graph.graph.output.append(helper.make_tensor_value_info("z", TensorProto.FLOAT, [1, 2]))
+    return graph
+
+
+@pytest.mark.parametrize(
+    ("graph", "message"),
+    [
+        (with_second_input(), r"2 inputs \(x float32\[n,3,16,24\], size int64\[1,2\]\)"),
+        (with_input(TensorProto.UINT8, 1, 3, 16, 24), r"uint8\[1,3,16,24\].*preprocessing"),
+        (with_input(TensorProto.FLOAT, 1, 3, 8, 16, 24), "five axes, as video"),
+        (with_input(TensorProto.FLOAT, 1, 3), r"float32\[1,3\].*four axes"),
+    ],
+    ids=["two inputs", "bytes", "video", "a vector"],
+)
+def test_what_is_no_image_is_refused_before_its_size_is_asked_for(
+    tmp_path: Path, graph: onnx.ModelProto, message: str
+) -> None:
+    onnx.save(graph, tmp_path / "model.onnx")
+    with pytest.raises(UnsupportedModelError, match=message):
+        load(tmp_path / "model.onnx")
+
+
+def test_an_input_that_nothing_reads_is_left_out(tmp_path: Path) -> None:
     graph = model()
     graph.graph.input.append(helper.make_tensor_value_info("z", TensorProto.FLOAT, [1]))
     onnx.save(graph, tmp_path / "model.onnx")
-    assert input_shape(load(tmp_path / "model.onnx")) is None
+    assert [value.name for value in load(tmp_path / "model.onnx").onnx.graph.input] == ["x"]
 
 
 def test_an_output_of_no_declared_shape(tmp_path: Path) -> None:

@@ -233,6 +233,32 @@ def test_torchscript(way: str) -> None:
         np.testing.assert_allclose(output, reference.numpy(), atol=1e-5)
 
 
+class Choosing(nn.Module):
+    """A branch that gives back what was computed before it; ONNX has to compute it in there."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.conv(x).mean((2, 3))
+        if bool(x.sum() > 0):
+            return y
+        return -y
+
+
+def test_the_advice_to_script_a_network_with_a_branch_works() -> None:
+    module = Choosing().eval()
+    with pytest.raises(UnsupportedModelError, match=r"torch\.jit\.script\(model\)"):
+        traced(loaded(module))
+    model = traced(loaded(torch.jit.script(module)))
+    onnx.checker.check_model(model, full_check=True)
+    for images in (planes(1) + 1, planes(1) - 1):
+        with torch.no_grad():
+            expected = module(torch.from_numpy(images)).numpy()
+        np.testing.assert_allclose(next(iter(run(model, images).values())), expected, atol=1e-5)
+
+
 @pytest.mark.parametrize(
     ("free", "batch"), [(True, "batch"), (False, 2)], ids=["any batch", "two at a time"]
 )
@@ -302,6 +328,105 @@ def test_a_size_the_model_cannot_take_says_which_it_can() -> None:
 def test_wrong_channel_count_says_which_flag(channels: int, flag: str) -> None:
     with pytest.raises(UnsupportedModelError, match=flag):
         traced(loaded(nn.Conv2d(channels, 4, 3)), channels=4 - channels)
+
+
+class Gpu(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x + torch.zeros(1, device="cuda:0")
+
+
+class Mistaken(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return self.missing(x)  # the line that has to be named
+
+
+class ChannelsLast(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(x.permute(0, 3, 1, 2))
+
+
+class Oblong(nn.Module):
+    """A size that no guess finds."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Linear(3 * 48 * 71, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(x.flatten(1))
+
+
+NOT_TAKEN = {
+    "a GPU": (Gpu, "GPU.*export runs on the CPU"),
+    "a mistake": (Mistaken, f"'missing'(.|\n)*:{line_of(Mistaken)}: (.|\n)*whatever the size"),
+    "channels last": (ChannelsLast, r"takes N,H,W,C(.|\n)*x\.permute\(0, 2, 3, 1\)"),
+    "another size": (Oblong, "none of the usual sizes either: if it was trained with another one"),
+}
+
+
+@pytest.mark.parametrize("name", NOT_TAKEN)
+@pytest.mark.parametrize("scripted", [False, True])
+def test_why_a_network_does_not_take_the_picture(name: str, scripted: bool) -> None:
+    kind, message = NOT_TAKEN[name]
+    if scripted and kind in {Mistaken, Gpu}:
+        pytest.skip("TorchScript does not compile it")
+    module = torch.jit.script(kind()) if scripted else kind()
+    with pytest.raises(UnsupportedModelError, match=message) as caught:
+        traced(loaded(module))
+    assert "edgecnn_export" not in str(caught.value)
+    assert "TorchScript interpreter" not in str(caught.value)
+
+
+class Noisy(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x + 0.3 * torch.randn_like(x)  # the line that has to be named
+
+
+class AlwaysDropping(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return F.dropout(x.mean((2, 3)))  # the line that has to be named
+
+
+@pytest.mark.parametrize("kind", [Noisy, AlwaysDropping])
+def test_random_numbers_are_named_with_their_line(kind: type[nn.Module]) -> None:
+    with pytest.raises(UnsupportedModelError, match="from run to run") as caught:
+        traced(loaded(nn.Sequential(nn.Conv2d(3, 3, 1), kind())))
+    assert f"test_trace.py:{line_of(kind)}: " in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", [Noisy, AlwaysDropping])
+def test_random_numbers_in_files_are_named(kind: type[nn.Module]) -> None:
+    module = kind().eval()
+    sample = torch.zeros(2, 3, SIZE, SIZE)
+    program = torch.export.export(module, (sample,))
+    pt2 = dataclasses.replace(loaded(), kind="pt2", module=program.module(), program=program)
+    for model in (loaded(torch.jit.trace(module, sample, check_trace=False)), pt2):
+        with pytest.raises(UnsupportedModelError, match=r"from run to run.*\(aten::"):
+            traced(model)
+
+
+class BatchStatistics(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return F.batch_norm(x, None, None, training=True)
+
+
+def test_a_network_that_mixes_its_batch_is_exported_for_one_picture() -> None:
+    module = BatchStatistics().eval()
+    model = traced(loaded(module))
+    assert shape(model.graph.input[0]) == [1, 3, SIZE, SIZE]
+    expected = module(torch.from_numpy(planes(1))).numpy()
+    np.testing.assert_allclose(run(model, planes(1))["output"], expected, atol=1e-5)
+
+
+def test_a_program_of_another_size_says_its_own() -> None:
+    program = torch.export.export(nn.Conv2d(3, 4, 3), (torch.zeros(1, 3, SIZE, 24),))
+    pt2 = dataclasses.replace(loaded(), kind="pt2", module=program.module(), program=program)
+    with pytest.raises(UnsupportedModelError, match=f"--input 24x{SIZE}"):
+        traced(pt2)
 
 
 def test_quiet_lets_other_threads_print(capsys) -> None:
