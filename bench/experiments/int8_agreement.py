@@ -12,12 +12,12 @@ How close to a threshold some results are is shown by the float form in OpenVINO
 processor has it: the same weights with eight bits of mantissa.
 """
 
-import dataclasses
 import sys
 import tempfile
 from collections.abc import Iterator
 from typing import Any
 
+import msgspec
 import torch
 from lib.experiment import Experiment, Options, Row, main
 from lib.quantized import ENGINES, FORMS, export_int8, forms_in_float, open_artifact
@@ -99,7 +99,7 @@ def reached(row: Row) -> bool:
 
 def without_points(boxes: list[Detection]) -> list[Detection]:
     """The same boxes without their landmarks."""
-    return [dataclasses.replace(box, points=()) for box in boxes]
+    return [msgspec.structs.replace(box, points=()) for box in boxes]
 
 
 def percent(key: str, row: Row, otherwise: str) -> str:

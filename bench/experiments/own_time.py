@@ -1,8 +1,10 @@
 """Our own time per frame: resizing and decoding, all that is not the engine or the video decoder.
 
 Real 1080p frames, linear interpolation. An engine runs between the two steps, so that both find
-the caches and the cores as they are in use. The YOLOv8n head carries a busy street: 30 objects of
-80 classes, 8 anchors over the threshold for each. Reached: ≤ 1.2 ms and ≤ 1.5 ms, the median.
+the caches and the cores as they are in use. A bare ``cv2.resize`` of the same frame to the same
+size, before or after ours in turns, is the yardstick. The YOLOv8n head carries a busy street: 30
+objects of 80 classes, 8 anchors over the threshold for each. Reached: ≤ 1.7 and ≤ 1.5 times the
+bare resize, medians.
 """
 
 import sys
@@ -12,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import cv2
 import msgspec
 import numpy as np
 from lib.experiment import Experiment, Options, Row, main
@@ -22,12 +25,14 @@ from edgecnn_runtime import Model, load
 from edgecnn_runtime.backends.candidate import Candidate
 from edgecnn_runtime.backends.fake import Fake
 from edgecnn_runtime.bundle.manifest import Output, Yolo
+from edgecnn_runtime.preprocess import compute_geometry
 from edgecnn_runtime.selection.candidates import Choice
 from edgecnn_runtime.types import Floats, Pixels, Tensors
 
 ROUNDS, QUICK, BURST = 12, 2, 30
-GOALS = {"YOLOv8n head 640x384": 1.2, "YuNet 640x352": 1.5}
+GOALS = {"YOLOv8n head 640x384": 1.7, "YuNet 640x352": 1.5}
 OBJECTS, ANCHORS = 30, 8
+STEPS = ("resize", "prepare", "decode")
 
 
 def measure(options: Options) -> Iterator[Row]:
@@ -39,15 +44,16 @@ def measure(options: Options) -> Iterator[Row]:
         rounds = QUICK if options.quick else ROUNDS
         steps, reference_ms = time_steps(models, frames, rounds)
     for name, times in steps.items():
-        total = times.sum(1)
+        total = times[:, 1:].sum(1)
         yield {
             "what": name,
-            "value": np.median(total),
+            "value": np.median(total) / np.median(times[:, 0]),
             "goal": GOALS[name],
             "own_ms": {f"p{q}": np.percentile(total, q) for q in (10, 50, 90, 99)},
-            "median_ms": dict(zip(("prepare", "decode"), np.median(times, axis=0), strict=True)),
-            "prepare_ms": times[:, 0],
-            "decode_ms": times[:, 1],
+            "median_ms": dict(zip(STEPS, np.median(times, axis=0), strict=True)),
+            "resize_ms": times[:, 0],
+            "prepare_ms": times[:, 1],
+            "decode_ms": times[:, 2],
             "reference_ms": reference_ms,
         }
 
@@ -55,34 +61,48 @@ def measure(options: Options) -> Iterator[Row]:
 def time_steps(
     models: Mapping[str, Model], frames: Sequence[Pixels], rounds: int
 ) -> tuple[dict[str, Any], float]:
-    """Milliseconds of prepare and decode, float[frames,2] by model, in alternating bursts.
+    """Milliseconds of STEPS, float[frames,3] by model, in alternating bursts.
 
     Also the median of the reference workload between the bursts, in milliseconds.
     """
-    times: dict[str, list[tuple[float, float]]] = {name: [] for name in models}
+    times: dict[str, list[tuple[float, float, float]]] = {name: [] for name in models}
     reference, work = ReferenceWorkload(), []
+    height, width = frames[0].shape[:2]
+    buffers = {}
+    for name, model in models.items():
+        left, top, right, bottom = compute_geometry(model.spec.input, width, height).target
+        buffers[name] = np.empty((bottom - top, right - left, 3), np.uint8)
     clock = time.perf_counter
     for number in range(rounds):
         for name, model in models.items():
             work.extend(reference.burst(0.03))
             for i in range(BURST):
                 frame = frames[(number * BURST + i) % len(frames)]
+                before = bare_resize(frame, buffers[name]) if i % 2 else 0.0
                 start = clock()
                 geometry = model.prepare(frame)
                 prepared = clock()
+                resized = before or bare_resize(frame, buffers[name])
                 outputs = model.infer()
                 inferred = clock()
                 model.decode(outputs, 0, geometry)
                 end = clock()
-                times[name].append((prepared - start, end - inferred))
+                times[name].append((resized, prepared - start, end - inferred))
     steps = {name: np.array(pairs) * 1e3 for name, pairs in times.items()}
     return steps, float(np.median(work)) / 1e6
+
+
+def bare_resize(frame: Pixels, buffer: Pixels) -> float:
+    """Seconds of ``cv2.resize`` into a buffer."""
+    start = time.perf_counter()
+    cv2.resize(frame, buffer.shape[1::-1], dst=buffer)
+    return time.perf_counter() - start
 
 
 def yolo_after(engine: Model) -> Model:
     """A model with a YOLOv8n head at 640x384; where its engine would run, ``engine`` does."""
     manifest, head = engine.manifest, street()
-    anchors = head.shape[2]
+    output, anchors = np.empty_like(head), head.shape[2]
     spec = msgspec.structs.replace(
         manifest.model,
         input=msgspec.structs.replace(
@@ -95,7 +115,10 @@ def yolo_after(engine: Model) -> Model:
 
     def answer(_: Pixels) -> Tensors:
         engine.infer()
-        return {"output0": head}
+        np.copyto(
+            output, head
+        )  # an engine writes its outputs last: decoding finds them in the cache
+        return {"output0": output}
 
     candidate = Candidate(manifest.artifacts[0], "fake", "f32", 1, "its head is constant")
     yolo = msgspec.structs.replace(manifest, model=spec)
@@ -122,16 +145,15 @@ def street() -> Floats:
 if __name__ == "__main__":
     experiment = Experiment(
         name="own_time",
-        title="ms per frame outside the engine, from 1080p",
+        title="time per frame outside the engine over a bare cv2.resize, from 1080p",
         measure=measure,
         columns={
             "": "{what}",
-            "prepare": "{median_ms[prepare]:.2f}",
-            "decode": "{median_ms[decode]:.2f}",
-            "own, p50": "{value:.2f}",
-            "p10": "{own_ms[p10]:.2f}",
-            "p90": "{own_ms[p90]:.2f}",
-            "goal": "≤ {goal}",
+            "resize": "{median_ms[resize]:.2f} ms",
+            "prepare": "{median_ms[prepare]:.2f} ms",
+            "decode": "{median_ms[decode]:.2f} ms",
+            "ours": "{value:.2f} x",
+            "goal": "≤ {goal} x",
         },
         notes=lambda rows: [f"reference workload meanwhile: {rows[0]['reference_ms']:.2f} ms"],
     )

@@ -5,9 +5,9 @@ the top left pixel, x to the right, y down. Scores are probabilities, 0..1. Time
 the ``time.monotonic()`` clock unless a field says otherwise.
 """
 
-from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -24,8 +24,7 @@ Tensors: TypeAlias = dict[str, NDArray[Any]]
 """Output tensors by the name they have in the graph."""
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
+class Frame(msgspec.Struct, frozen=True):
     """One picture from a source.
 
     Attributes:
@@ -61,8 +60,7 @@ class Box(NamedTuple):
 Point: TypeAlias = tuple[float, float]
 
 
-@dataclass(frozen=True, slots=True)
-class Classification:
+class Classification(msgspec.Struct, frozen=True):
     """The result of a ``classify`` model.
 
     Attributes:
@@ -79,8 +77,7 @@ class Classification:
     scores: Floats
 
 
-@dataclass(frozen=True, slots=True)
-class Detection:
+class Detection(msgspec.Struct, frozen=True):
     """One object in the result of a ``detect`` model, which is a list of them, best first.
 
     Attributes:
@@ -100,8 +97,7 @@ class Detection:
     points: tuple[Point, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
+class Reading(msgspec.Struct, frozen=True):
     """The result of an ``ocr`` model: a line of text.
 
     Attributes:
@@ -115,8 +111,7 @@ class Reading:
     char_scores: tuple[float, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Embedding:
+class Embedding(msgspec.Struct, frozen=True):
     """The result of an ``embed`` model: a feature vector.
 
     Attributes:
@@ -131,8 +126,7 @@ Result: TypeAlias = Classification | list[Detection] | Reading | Embedding
 """What ``model(frame)`` gives, by the task of the bundle."""
 
 
-@dataclass(frozen=True, slots=True)
-class Timings:
+class Timings(msgspec.Struct, frozen=True):
     """Seconds that one frame spent on its way to a result.
 
     Attributes:
@@ -153,8 +147,7 @@ class Timings:
         return self.prepare + self.infer + self.decode
 
 
-@dataclass(frozen=True, slots=True)
-class FrameResult:
+class FrameResult(msgspec.Struct, frozen=True):
     """A frame and the model's result for it.
 
     Attributes:

@@ -1,6 +1,7 @@
 """What every detector ends with: suppress overlaps, go back to frame pixels, name the classes."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeAlias
 
 import cv2
 import numpy as np
@@ -14,6 +15,10 @@ MAX_CANDIDATES = 5000
 
 MAX_COORDINATE = 1 << 17
 """No input is larger than half of this; a box that reaches beyond it is not in the image."""
+
+ClassesOf: TypeAlias = Callable[[NDArray[np.intp]], NDArray[np.intp]]
+"""Class numbers of some candidates by their indices: reading those of all is half of decoding a
+head of 80 classes, and few candidates stay."""
 
 
 class NonMaxSuppression:
@@ -44,7 +49,7 @@ class NonMaxSuppression:
         self,
         boxes: Floats,
         scores: Floats,
-        classes: NDArray[np.intp] | None,
+        classes_of: ClassesOf | None,
         points: Floats | None,
         geometry: Geometry,
     ) -> list[Detection]:
@@ -53,24 +58,34 @@ class NonMaxSuppression:
         Args:
             boxes: float32[K,4] x1, y1, x2, y2 in input pixels; may be written into.
             scores: float32[K] over 0; one over 1 counts as 1.
-            classes: int[K]; None means class 0.
+            classes_of: The class numbers of candidates; None means class 0.
             points: float32[K,P,2] in input pixels; may be written into.
             geometry: How the frame was fitted into the input.
 
         Returns:
             Detections in pixels of the frame, best first.
         """
+        candidates = np.arange(len(boxes))
         if not _all_usable(boxes, scores, points):
-            good = _usable(boxes, scores, points)
-            boxes, scores = boxes[good], scores[good]
-            classes = None if classes is None else classes[good]
-            points = None if points is None else points[good]
+            candidates = candidates[_usable(boxes, scores, points)]
+            boxes, scores = boxes[candidates], scores[candidates]
+            points = None if points is None else points[candidates]
+        classes = None if self._agnostic or classes_of is None else classes_of(candidates)
         keep = self._best(boxes, scores, classes)
         boxes = geometry.boxes_to_frame(boxes[keep])
         landmarks = [()] * len(keep) if points is None else _pairs(points[keep], geometry)
-        indices = [0] * len(keep) if classes is None else classes[keep].tolist()
+        indices = [0] * len(keep)
+        if classes_of is not None:
+            indices = classes_of(candidates[keep]).tolist()
+        labels, named = self._labels, len(self._labels)
         return [
-            Detection(Box(*box), min(score, 1.0), self._label(index), index, pairs)
+            Detection(
+                Box._make(box),
+                min(score, 1.0),
+                labels[index] if index < named else str(index),
+                index,
+                pairs,
+            )
             for box, score, index, pairs in zip(
                 boxes.tolist(), scores[keep].tolist(), indices, landmarks, strict=True
             )
@@ -85,16 +100,13 @@ class NonMaxSuppression:
             return np.argsort(-scores, kind="stable")[: self._max]
         rectangles = boxes.astype(np.float64)
         rectangles[:, 2:] -= rectangles[:, :2]
-        if classes is not None and not self._agnostic:
+        if classes is not None:
             rectangles[:, 0] += classes * (4.0 * MAX_COORDINATE)  # classes never meet
         # lists: OpenCV reads an array one NumPy scalar after the other, several times slower
         indices = cv2.dnn.NMSBoxes(
             rectangles.tolist(), scores.tolist(), 0.0, self._iou, 1.0, MAX_CANDIDATES
         )
         return np.asarray(indices, np.intp)[: self._max]
-
-    def _label(self, index: int) -> str:
-        return self._labels[index] if index < len(self._labels) else str(index)
 
 
 def _all_usable(boxes: Floats, scores: Floats, points: Floats | None) -> bool:

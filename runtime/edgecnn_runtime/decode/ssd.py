@@ -63,7 +63,7 @@ class SsdDecoder:
         if self._spec.points:
             offsets = outputs[self._spec.landmarks][item][anchors].reshape(len(anchors), -1, 2)
             points = centers[:, None] + offsets.astype(np.float32) * near * sizes[:, None]
-        return self._suppression.detections(boxes, scores, classes, points, geometry)
+        return self._suppression.detections(boxes, scores, classes.__getitem__, points, geometry)
 
     def _candidates(self, scores: Floats) -> "np.ndarray[tuple[int], np.dtype[np.intp]]":
         """Priors that may pass the threshold; every one that does is among them."""

@@ -1,6 +1,7 @@
 """A YOLO-style head, raw or with its suppression inside the graph → detections."""
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgecnn_runtime.bundle.manifest import ModelSpec, Yolo
 from edgecnn_runtime.decode.activations import raw_threshold, sigmoid_scores
@@ -28,9 +29,9 @@ class YoloDecoder:
             anchors, _ = check_output_shape(model, spec.output, None, columns)
         self._spec = spec
         self._threshold = raw_threshold(spec.values, spec.score)
-        self._classes_over = np.empty((spec.classes if spec.layout == "v8" else 0, anchors), bool)
+        self._best = np.empty(anchors, np.float32)
         self._over = np.empty(anchors, bool)
-        self._rows, self._classes = Scratch(), Scratch()
+        self._rows, self._classes, self._landmarks = Scratch(), Scratch(), Scratch()
         size = (model.input.width, model.input.height)
         self._unit = np.array((*size, *size), np.float32) if spec.normalized else None
         iou = None if spec.layout == "nms" else spec.iou
@@ -46,17 +47,22 @@ class YoloDecoder:
     def _v8(self, head: Floats, geometry: Geometry) -> list[Detection]:
         """[4+C+P,A]: one column per anchor."""
         stop = 4 + self._spec.classes
-        np.greater(head[4:stop], self._threshold, out=self._classes_over)
-        np.logical_or.reduce(self._classes_over, axis=0, out=self._over)
-        anchors = np.flatnonzero(self._over)
+        np.maximum.reduce(head[4:stop], axis=0, out=self._best)  # NaN stays NaN, which is not over
+        np.greater(self._best, self._threshold, out=self._over)
+        anchors = self._over.nonzero()[0]
         if not len(anchors):
             return []
         # take walks row by row, as the head lies in memory; head[:, anchors] does not
-        rows = self._rows.take(head, anchors, axis=1).T
-        classes = self._classes.copy_of(rows[:, 4:stop])
-        scores = self._scores(classes.max(axis=1))
+        boxes = self._rows.take(head[:4], anchors, axis=1).T
+        points = (
+            self._landmarks.take(head[stop:], anchors, axis=1).T if self._spec.points else boxes
+        )
         return self._suppression.detections(
-            self._corners(rows), scores, classes.argmax(axis=1), self._points(rows), geometry
+            self._corners(boxes),
+            self._scores(self._best[anchors]),
+            lambda candidates: self._argmax(head[4:stop], anchors[candidates]),
+            self._points(points),
+            geometry,
         )
 
     def _v5(self, head: Floats, geometry: Geometry) -> list[Detection]:
@@ -73,7 +79,7 @@ class YoloDecoder:
         classes = self._classes.copy_of(rows[:, 5 : 5 + self._spec.classes])
         best, scores = classes.argmax(axis=1), scores[passing]
         return self._suppression.detections(
-            self._corners(rows), scores, best, self._points(rows), geometry
+            self._corners(rows), scores, best.__getitem__, self._points(rows), geometry
         )
 
     def _nms(self, head: Floats, geometry: Geometry) -> list[Detection]:
@@ -83,7 +89,15 @@ class YoloDecoder:
         rows = rows[(rows[:, 5] >= 0) & (rows[:, 5] < 65536)]
         boxes, classes = self._pixels(rows[:, :4]), rows[:, 5].astype(np.intp)
         scores = self._scores(rows[:, 4])
-        return self._suppression.detections(boxes, scores, classes, self._points(rows), geometry)
+        return self._suppression.detections(
+            boxes, scores, classes.__getitem__, self._points(rows), geometry
+        )
+
+    def _argmax(self, classes: Floats, anchors: NDArray[np.intp]) -> NDArray[np.intp]:
+        """The best class of each anchor, of float[C,A]; overwrites the rows of the boxes."""
+        rows = self._classes.copy_of(self._rows.take(classes, anchors, axis=1).T)
+        best: NDArray[np.intp] = rows.argmax(axis=1)
+        return best
 
     def _points(self, rows: Floats) -> Floats | None:
         count, dims = self._spec.points, self._spec.point_dims
