@@ -3,6 +3,7 @@ VENV ?= .venv
 BIN  := $(VENV)/bin
 # the demo runs in the environment for development where there is one, else in a small one of its own
 DEMO := $(if $(wildcard $(VENV)/ready),$(VENV),.venv-demo)
+DIST ?= dist
 COMPAT ?= 3.10 3.12 3.13
 
 help:           ## this list
@@ -11,9 +12,9 @@ help:           ## this list
 demo: $(DEMO)/ready   ## checkpoint → bundle → verified → timed → run on a rendered clip; at most 3 minutes
 	$(DEMO)/bin/python -m edgecnn.demo
 
-dist:           ## both wheels, into dist/
-	rm -f dist/edgecnn*.whl
-	python3 -m pip wheel -q --no-deps -w dist ./runtime .
+dist:           ## both wheels, into dist/; docs/install.md says how they are installed
+	rm -f $(DIST)/edgecnn*.whl
+	python3 -m pip wheel -q --no-deps -w $(DIST) ./runtime .
 
 test: $(VENV)/ready   ## every test, the slow ones too
 	$(BIN)/pytest -n 2 --dist loadgroup
@@ -43,6 +44,11 @@ compat-%:
 	.venv-$*/bin/pip install -q "./runtime[cpu,opencv,openvino,stream]" ".[test]"
 	.venv-$*/bin/pytest -q -n 2 -m "not slow" tests/runtime tests/contract tests/bench tests/cli
 
+system:         ## the runtime's tests with the system's Python and OpenCV (python3-opencv, python3-venv)
+	/usr/bin/python3 -m venv --clear --system-site-packages .venv-system
+	.venv-system/bin/pip install -q "./runtime[cpu,stream]" ".[test]" "numpy<2"
+	.venv-system/bin/pytest -q -n 2 -m "not slow" tests/runtime tests/contract
+
 $(VENV)/ready: pyproject.toml runtime/pyproject.toml constraints.txt
 	python3 -m venv $(VENV)
 	$(BIN)/pip install -q -c constraints.txt -e "./runtime[cpu,opencv,openvino,stream]" -e ".[export,train,dev]"
@@ -53,4 +59,4 @@ $(VENV)/ready: pyproject.toml runtime/pyproject.toml constraints.txt
 	.venv-demo/bin/pip install -q -c constraints.txt -e "./runtime[cpu,openvino,stream]" -e ".[export]"
 	@touch $@
 
-.PHONY: help demo dist docs site test quick check bench baselines compat
+.PHONY: help demo dist docs site test quick check bench baselines compat system
