@@ -284,7 +284,7 @@ def board_advice(host: Host, board: Board) -> list[Advice]:
         advice.append(Advice(what="JetPack", why=why, fix="install JetPack 6 or newer"))
     if saturates(frozenset(host.features)):
         why = (
-            "8-bit products are summed in 16 bits here and may overflow: INT8 is taken in its "
+            "full-range INT8 saturates on this processor (x86 without VNNI): INT8 is taken in its "
             "reduced range (int8-cpu-rr), which `edgecnn export --int8` makes"
         )
         advice.append(Advice(what="INT8", why=why))

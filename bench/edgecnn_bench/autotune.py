@@ -24,8 +24,10 @@ from edgecnn_bench.schema import SCHEMA_VERSION, BenchSettings, SkippedRow
 from edgecnn_bench.session_pool import RowFailure, SessionPool, short_reason
 from edgecnn_bench.stats import MIN_ROUNDS, Interval, median_interval, paired_ratio
 from edgecnn_runtime import __version__
+from edgecnn_runtime.backends import get_engine
 from edgecnn_runtime.backends.candidate import Candidate
 from edgecnn_runtime.bundle.manifest import REDUCED_RANGE
+from edgecnn_runtime.device.cpu import saturates
 from edgecnn_runtime.errors import EdgecnnError, SelfTestError, UnsupportedModelError, UsageError
 from edgecnn_runtime.selection.record import CandidateTiming, SelectionRecord, write_selection
 
@@ -41,6 +43,9 @@ at most the second."""
 MOST_EXACT_FIRST = ("fp32", "fp16", "int8")
 EQUAL = 1.01
 """Candidates within this of the fastest are as fast; the most exact of them is chosen."""
+OVERFLOWS = (
+    "full-range INT8 saturates on this processor, and its reduced-range form passed the self-test"
+)
 
 
 class Selection(
@@ -114,6 +119,7 @@ def select(
         raise UsageError("--select measures one --batch: the one the model will be loaded with")
     config = msgspec.structs.replace(config, scopes=("engine",), unverified=False)
     host = fingerprint()
+    saturating = saturates(frozenset(host.features))
     (named,) = open_bundles([bundle])
     engines, _ = find_engines(config.backends, checkpoint=False)
     plan = make_plan([named], engines, config)
@@ -121,12 +127,16 @@ def select(
     with SessionPool(config, cache) as pool:
         open_rows, failures = pool.open_all(verified, progress)
         skipped = _skipped(plan, failures)
+        if saturating:
+            overflowing = _full_range_beside_reduced([row for row, _ in open_rows])
+            open_rows = [pair for pair in open_rows if pair[0] not in overflowing]
+            skipped += [SkippedRow(key=row.spec.label, why=OVERFLOWS) for row in overflowing]
         if not open_rows:
             raise _nothing_to_choose(skipped, failures)
         halving = SuccessiveHalving([workload for _, workload in open_rows], config)
         halving.run(progress)
     candidates = {row.spec.key: row.candidate for row, _ in open_rows if row.candidate}
-    record = _record(candidates, halving, config.batch[0])
+    record = _record(candidates, halving, config.batch[0], saturating=saturating)
     return Selection(
         schema=SCHEMA_VERSION,
         created=record.created,
@@ -233,6 +243,20 @@ def _skipped(plan: Sequence[PlannedRow], failures: Sequence[RowFailure]) -> list
     ]
 
 
+def _full_range_beside_reduced(rows: Sequence[PlannedRow]) -> list[PlannedRow]:
+    """The full-range INT8 rows on CPU engines that run the reduced range too, equally fast."""
+    pairs = [(row, row.candidate) for row in rows if row.candidate]
+    int8 = [(row, each) for row, each in pairs if each.artifact.precision == "int8"]
+    reduced = {each.backend for _, each in int8 if each.artifact.target == REDUCED_RANGE}
+    return [
+        row
+        for row, each in int8
+        if each.artifact.target != REDUCED_RANGE
+        and each.backend in reduced
+        and get_engine(each.backend).device == "cpu"
+    ]
+
+
 def _nothing_to_choose(
     skipped: Sequence[SkippedRow], failures: Sequence[RowFailure]
 ) -> EdgecnnError:
@@ -243,9 +267,13 @@ def _nothing_to_choose(
 
 
 def _record(
-    candidates: Mapping[str, Candidate], halving: SuccessiveHalving, batch: int
+    candidates: Mapping[str, Candidate],
+    halving: SuccessiveHalving,
+    batch: int,
+    *,
+    saturating: bool,
 ) -> SelectionRecord:
-    chosen = choose_winner(candidates, halving)
+    chosen = choose_winner(candidates, halving, saturating=saturating)
     ratios = {key: halving.ratio(key, chosen) for key in candidates}
     order = sorted(candidates, key=lambda key: (key != chosen, ratios[key].value))
     timings = tuple(_timing(candidates[key], halving, key, ratios[key]) for key in order)
@@ -261,12 +289,16 @@ def _record(
     )
 
 
-def choose_winner(candidates: Mapping[str, Candidate], halving: SuccessiveHalving) -> str:
+def choose_winner(
+    candidates: Mapping[str, Candidate], halving: SuccessiveHalving, *, saturating: bool = False
+) -> str:
     """The fastest of those that stayed to the end; of equally fast ones the most exact.
 
     Args:
         candidates: By key.
         halving: Their timings.
+        saturating: Whether full-range INT8 overflows on this processor, so that the reduced range
+            is the more exact one.
 
     Returns:
         The key of the chosen one.
@@ -282,7 +314,9 @@ def choose_winner(candidates: Mapping[str, Candidate], halving: SuccessiveHalvin
         candidate = candidates[key]
         weights = MOST_EXACT_FIRST.index(candidate.artifact.precision)
         reduced_range = candidate.artifact.target == REDUCED_RANGE
-        return weights, not candidate.exact, reduced_range, candidate.threads, ratios[key]
+        int8 = candidate.artifact.precision == "int8"
+        lossy_range = int8 and reduced_range != saturating
+        return weights, not candidate.exact, lossy_range, candidate.threads, ratios[key]
 
     return min(equal, key=exactness)
 

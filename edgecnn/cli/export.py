@@ -78,14 +78,14 @@ def run(args: argparse.Namespace) -> int:
 def _print(result: "ExportResult", console: "Console") -> None:
     from rich.filesize import decimal
 
-    from edgecnn_runtime.parity import cosine_text
+    from edgecnn_runtime.parity import cosine_text, percent_text
 
     table = plain_table("artifact", "engine", numbers=("size", "cosine", "SNR", "agree"))
     for check in result.checks:
         worst = min(check.comparison.parity.values(), key=lambda parity: parity.cosine)
         cells = [check.artifact.file, check.engine, decimal(check.artifact.bytes)]
         cells += [cosine_text(worst.cosine), f"{worst.snr_db:.1f} dB"]
-        table.add_row(*cells, f"{check.comparison.agreement:.0%}")
+        table.add_row(*cells, percent_text(check.comparison.agreement))
     console.print(table)
     if (half := result.half.report) and half.passed:
         console.print(

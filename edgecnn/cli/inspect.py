@@ -114,7 +114,7 @@ def _output(bundle: "Bundle") -> list[tuple[str, str]]:
 def _artifacts(bundle: "Bundle") -> "Table":
     from rich.filesize import decimal
 
-    from edgecnn_runtime.parity import cosine_text
+    from edgecnn_runtime.parity import cosine_text, percent_text
 
     table = plain_table()
     for heading in ("artifact", "form", "size", "verified on", "cosine", "agree"):
@@ -124,7 +124,7 @@ def _artifacts(bundle: "Bundle") -> "Table":
         cells = [artifact.file, form, decimal(artifact.bytes)]
         for run in artifact.runs:
             worst = min((parity.cosine for parity in run.parity.values()), default=0.0)
-            table.add_row(*cells, run.engine, cosine_text(worst), f"{run.agreement:.0%}")
+            table.add_row(*cells, run.engine, cosine_text(worst), percent_text(run.agreement))
             cells = [""] * len(cells)
         if not artifact.runs:
             table.add_row(*cells, "nothing")

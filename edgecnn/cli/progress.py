@@ -12,6 +12,8 @@ from rich.table import Table
 
 WIDTH, BAR = 40, 24
 """Characters."""
+SURE_AFTER = 2.0
+"""Seconds before which the time that is left is not estimated."""
 
 
 class ProgressPrinter:
@@ -66,5 +68,17 @@ class _Running:
             return self._spinner
         row = Table.grid(padding=(0, 1))
         bar = ProgressBar(total=self.total, completed=self.done, width=BAR)
-        row.add_row(self._spinner, bar, f"{self.done} of {self.total}")
+        row.add_row(
+            self._spinner,
+            bar,
+            f"{self.done} of {self.total}{time_left(self.done, self.total, took)}",
+        )
         return row
+
+
+def time_left(done: int, total: int, seconds: float) -> str:
+    """An estimate of what a step still takes, if it goes on as it began: ", about 1:05 left"."""
+    if not done or seconds < SURE_AFTER or done >= total:
+        return ""
+    minutes, rest = divmod(round(seconds / done * (total - done)), 60)
+    return f", about {minutes}:{rest:02} left"

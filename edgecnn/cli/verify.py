@@ -129,16 +129,24 @@ def _print_untried(bundle: "Bundle", verdicts: "list[BackendCheck]") -> None:
 
 
 def _golden(verdict: "BackendCheck") -> list[str]:
+    from edgecnn_runtime.parity import percent_text
+
     test = verdict.selftest
     if test is None:
         return ["", "", ""]
     name = min(test.required_db, key=lambda name: test.snr_db[name] - test.required_db[name])
-    return [f"{test.snr_db[name]:.1f}", f"{test.required_db[name]:.1f}", f"{test.agreement:.0%}"]
+    return [
+        f"{test.snr_db[name]:.1f}",
+        f"{test.required_db[name]:.1f}",
+        percent_text(test.agreement),
+    ]
 
 
 def _compared(verdict: "BackendCheck") -> list[str]:
+    from edgecnn_runtime.parity import percent_text
+
     comparison = verdict.comparison
     if comparison is None:
         return ["reference" if verdict.passed else "", ""]
     worst = min(comparison.parity.values(), key=lambda parity: parity.snr_db)
-    return [f"{worst.snr_db:.1f}", f"{comparison.agreement:.0%}"]
+    return [f"{worst.snr_db:.1f}", percent_text(comparison.agreement)]

@@ -96,13 +96,15 @@ def _print_problems(pictures: "Sequence[ImageDrift]", console: "Console") -> Non
 
 
 def _notes(drift: "Drift") -> list[str]:
+    from edgecnn_runtime.parity import percent_text
+
     outputs = drift.outputs
     if outputs is None:
         return []
     name = min(outputs.parity, key=lambda key: outputs.parity[key].snr_db)
     lines = [
         f"outputs on {outputs.engine}: {outputs.parity[name].snr_db:.1f} dB on {name!r}, "
-        f"{outputs.agreement:.0%} of the results equal"
+        f"{percent_text(outputs.agreement)} of the results equal"
     ]
     if outputs.rounded >= 0.01:
         lines.append(

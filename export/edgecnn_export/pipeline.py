@@ -1,5 +1,10 @@
-"""The story of an export: plan → float graph → verify → half precision → quantize → assemble."""
+"""The story of an export: plan → float graph → verify → half precision → quantize → assemble.
 
+With --int8 or --fp16 a bundle is assembled twice: the float one, then, in its place, the one with
+those forms.
+"""
+
+import shutil
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -23,6 +28,13 @@ from edgecnn_export.planning.resolve import check_early, resolve
 from edgecnn_export.planning.settings import ExportSettings, read_settings, with_checkpoint_defaults
 from edgecnn_export.progress import NullProgress, Progress, Timed
 from edgecnn_export.quantization.step import Int8, check_int8, quantize_step
+from edgecnn_export.quantization.unfinished import (
+    PENDING,
+    is_bundle,
+    is_unfinished,
+    mark_unfinished,
+    wants_forms,
+)
 from edgecnn_export.report import make_report
 from edgecnn_export.report_html.files import write_report
 from edgecnn_export.tracing.trace import trace
@@ -55,7 +67,7 @@ from edgecnn_runtime.bundle.bundle import (
     write_manifest,
 )
 from edgecnn_runtime.bundle.manifest import SCHEMA_VERSION, Artifact, Manifest
-from edgecnn_runtime.errors import VerificationError
+from edgecnn_runtime.errors import EdgecnnError, ExportInterruptedError, VerificationError
 
 OPSET = 20
 FLOAT_FILE = "model.fp32.onnx"
@@ -86,7 +98,8 @@ class ExportResult:
 def export(config: ExportConfig, progress: Progress | None = None) -> ExportResult:
     """Turn a trained model into a verified bundle.
 
-    The bundle appears at ``config.out`` only when every phase has succeeded.
+    The bundle appears at ``config.out`` once the float model is verified, and is replaced by one
+    with INT8 or half precision once that is.
 
     Args:
         config: The settings as they were typed.
@@ -97,6 +110,7 @@ def export(config: ExportConfig, progress: Progress | None = None) -> ExportResu
         CheckpointError: The model file is damaged.
         UnsupportedModelError: The model cannot be exported.
         VerificationError: An artifact does not follow the reference.
+        ExportInterruptedError: Ctrl-C after the float bundle was written.
         EdgecnnError: The bundle cannot be written.
     """
     timed = Timed(progress or NullProgress())
@@ -105,17 +119,28 @@ def export(config: ExportConfig, progress: Progress | None = None) -> ExportResu
     check_int8(settings.config)
     folder, flag = _image_source(settings.config)
     files = list_pictures(folder, flag)
-    with ThreadPoolExecutor(max_workers=1) as aside:  # work that overlaps with a phase
-        images = aside.submit(read_pictures, folder, files, flag=flag)
-        loaded, settings, size = load(settings, timed)
-        out = Path(settings.config.out or settings.config.bundle_name() + SUFFIX)
-        with new_bundle(out, overwrite=settings.config.overwrite) as scratch:
-            model = plan(loaded, settings, size, images, timed)
-            draft = float_graph(model, scratch, aside, timed)
-            draft = verify(draft, backends, timed)
-            draft = halve(draft, backends, timed)
-            draft = quantize(draft, backends, timed)
-            manifest = assemble(draft, config, timed)
+    pending = ""  # the digest of the float bundle, where other forms are to follow
+    try:
+        with ThreadPoolExecutor(max_workers=1) as aside:  # work that overlaps with a phase
+            images = aside.submit(read_pictures, folder, files, flag=flag)
+            loaded, settings, size = load(settings, timed)
+            out = Path(settings.config.out or settings.config.bundle_name() + SUFFIX)
+            overwrite = settings.config.overwrite or is_unfinished(out, settings.config)
+            with new_bundle(out, overwrite=overwrite) as scratch:
+                model = plan(loaded, settings, size, images, timed)
+                draft = verify(float_graph(model, scratch, aside, timed), backends, timed)
+                manifest = assemble(with_pending_forms(draft), config, timed)
+                if wants_forms(settings.config):
+                    pending = mark_unfinished(scratch, out, settings.config)
+        if pending:
+            draft, manifest = add_forms(draft, out, backends, config, timed)
+    except KeyboardInterrupt:
+        if not pending or not is_bundle(out, pending):
+            raise
+        raise ExportInterruptedError(
+            f"interrupted: {out} holds the float model, complete and verified, and no other form. "
+            "The same command goes on with them where it stopped"
+        ) from None
     bundle = Bundle(out, manifest, sha256_file(out / MANIFEST))
     return ExportResult(bundle, draft.checks, draft.warnings, timed.seconds, draft.half, draft.int8)
 
@@ -202,6 +227,39 @@ def quantize(draft: Draft, backends: Sequence[str], timed: Timed) -> Draft:
     int8 = quantize_step(draft.graph, draft.verifier, draft.model.config, backends, timed)
     draft = replace(draft, int8=int8, warnings=(*draft.warnings, *int8.warnings))
     return _check(draft, int8.artifacts, backends, timed)
+
+
+def with_pending_forms(draft: Draft) -> Draft:
+    """What the float bundle is made of: where other forms are to follow, its report says so."""
+    if not wants_forms(draft.model.config):
+        return draft
+    return replace(draft, warnings=(*draft.warnings, PENDING))
+
+
+def add_forms(
+    draft: Draft, out: Path, backends: Sequence[str], command: ExportConfig, timed: Timed
+) -> tuple[Draft, Manifest]:
+    """Replace the float bundle by one with every form. Whatever happens, one of them is there.
+
+    Args:
+        draft: The float bundle's.
+        out: Where that is.
+        backends: Engines to measure on.
+        command: The settings as they were typed.
+        timed: The steps so far.
+
+    Raises:
+        EdgecnnError: A form cannot be made; the message says that the float bundle is there.
+    """
+    try:
+        with new_bundle(out, overwrite=True) as scratch:
+            shutil.copyfile(out / FLOAT_FILE, scratch / FLOAT_FILE)
+            draft = replace(draft, verifier=replace(draft.verifier, folder=scratch))
+            draft = quantize(halve(draft, backends, timed), backends, timed)
+            return draft, assemble(draft, command, timed)
+    except EdgecnnError as error:
+        error.args = (f"{error}\n  {out} holds the float model, complete and verified",)
+        raise
 
 
 def assemble(draft: Draft, command: ExportConfig, timed: Timed) -> Manifest:

@@ -10,7 +10,8 @@
     │   ├── CheckpointError    4  a checkpoint is damaged or does not fit
     │   └── UntrustedError     4  loading the file could run code in it
     ├── BackendMissingError    5  an engine or an extra is not installed
-    └── SourceLostError        6  a camera or file cannot be opened, or ended
+    ├── SourceLostError        6  a camera or file cannot be opened, or ended
+    └── ExportInterruptedError 130  Ctrl-C after the float bundle was written
 
 Each message says what happened, where, and what to type next.
 """
@@ -74,3 +75,9 @@ class SourceLostError(EdgecnnError):
     """A camera, stream or file that cannot be opened, or that ended where it should not."""
 
     exit_code = 6
+
+
+class ExportInterruptedError(EdgecnnError):
+    """Ctrl-C while INT8 was made. The float bundle is complete, and the same export goes on."""
+
+    exit_code = 130

@@ -16,6 +16,8 @@ LIMIT_DB = 200.0
 NOISE_FLOOR = 1e-3
 """A centered output under this fraction of the mean output is lost in float32 rounding. Below it,
 errors are compared with the floor instead."""
+ROUNDING = 1e-6
+"""Of the last digit that is printed: products of decimal fractions may end just below it."""
 PER_IMAGE_FLOOR = 1e-2
 """The same for one picture whose output is close to the mean output, relative to all pictures."""
 
@@ -75,9 +77,16 @@ def input_sensitivity(reference: NDArray[Any]) -> float:
     return centered / length if length else float(centered > 0)
 
 
-def cosine_text(cosine: float) -> str:
-    """A cosine to eight digits, never rounded up: at most 0.99999999."""
-    return f"{min(np.floor(cosine * 1e8) / 1e8, 0.99999999):.8f}"
+def cosine_text(cosine: float, digits: int = 8) -> str:
+    """A cosine, never rounded up: of eight digits, at most 0.99999999."""
+    scale = 10.0**digits
+    return f"{min(np.floor(cosine * scale + ROUNDING), scale - 1) / scale:.{digits}f}"
+
+
+def percent_text(share: float, digits: int = 0) -> str:
+    """A share 0..1 in per cent, never rounded up: 0.9896 is not 99%, and only all is 100%."""
+    scale = 10.0**digits
+    return f"{np.floor(100 * share * scale + ROUNDING) / scale:.{digits}f}%"
 
 
 class _Power(NamedTuple):

@@ -84,6 +84,16 @@ def test_seven_bits_are_no_choice_where_eight_are_as_fast(seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", range(5))
+def test_eight_bits_are_no_choice_where_they_saturate(seed: int) -> None:
+    candidates = {
+        "seven": candidate("int8", target="cpu-rr"),
+        "eight": candidate("int8", target="cpu"),
+    }
+    halving = race(seed, {"seven": 5.0, "eight": 4.99}, 60)
+    assert choose_winner(candidates, halving, saturating=True) == "seven"
+
+
+@pytest.mark.parametrize("seed", range(5))
 def test_who_left_early_is_not_chosen_and_still_has_a_ratio(seed: int) -> None:
     halving = race(seed, {"a": 10.0, "b": 20.0}, 30)
     halving.p50["b"] = halving.p50["b"][:6]

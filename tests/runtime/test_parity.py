@@ -6,7 +6,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from edgecnn_runtime.parity import LIMIT_DB, cosine_text, input_sensitivity, parity, snr_db
+from edgecnn_runtime.parity import (
+    LIMIT_DB,
+    cosine_text,
+    input_sensitivity,
+    parity,
+    percent_text,
+    snr_db,
+)
 
 RNG = np.random.default_rng(0)
 
@@ -84,6 +91,16 @@ def test_a_cosine_is_never_rounded_up_to_one() -> None:
     assert cosine_text(1.0) == "0.99999999"
     assert cosine_text(0.99989999999) == "0.99989999"
     assert cosine_text(-1.0) == "-1.00000000"
+    assert cosine_text(0.98996, 4) == "0.9899"
+    assert cosine_text(0.99, 4) == "0.9900"
+
+
+def test_a_share_is_never_rounded_up() -> None:
+    assert percent_text(0.9896) == "98%"
+    assert percent_text(0.9896, 1) == "98.9%"
+    assert percent_text(0.99999, 1) == "99.9%"
+    assert [percent_text(n / 100) for n in range(101)] == [f"{n}%" for n in range(101)]
+    assert [percent_text(n / 1000, 1) for n in (570, 990, 1000)] == ["57.0%", "99.0%", "100.0%"]
 
 
 finite = st.floats(-1e6, 1e6, width=32)

@@ -1,5 +1,6 @@
 """The story of half precision: exclude what overflows → convert the rest → gate → repair."""
 
+import hashlib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -120,6 +121,12 @@ class _Search:
             graph = with_explicit_rounding(self.build(floats))
             return self.gate.verdict(self.gate.measure(graph, [ENGINE]))
 
+    @property
+    def _digest(self) -> str:
+        digest = hashlib.sha256(self.model.SerializeToString(deterministic=True))
+        digest.update(self.gate.pixels.tobytes())
+        return digest.hexdigest()
+
     def sensitivity(self) -> LayerSensitivity:
         """What rounding each tensor and each weight to float16 adds to the error."""
         stored = constants(self.model.graph)
@@ -139,7 +146,7 @@ class _Search:
             self.gate.pixels,
             self.gate.compare,
             folder=self.folder,
-            key=("fp16", self.gate.key, *tensors),
+            key=("fp16", self._digest, self.gate.key),
             progress=self.progress,
         )
 

@@ -1,5 +1,6 @@
 """The gate: whether an INT8 graph still does the float model's work, on every engine it is for."""
 
+import math
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,7 +21,7 @@ from edgecnn_runtime.bundle.manifest import ModelSpec, Quality
 from edgecnn_runtime.device.fingerprint import numerics_key
 from edgecnn_runtime.evaluation.dataset import LabeledSet
 from edgecnn_runtime.evaluation.metrics import Score
-from edgecnn_runtime.parity import snr_db
+from edgecnn_runtime.parity import ROUNDING, percent_text, snr_db
 from edgecnn_runtime.tasks import task_of
 from edgecnn_runtime.types import Floats, Pixels, Result
 from edgecnn_runtime.verification.accuracy import labeled_results
@@ -102,7 +103,7 @@ class AccuracyGate:
             model: The graph.
             engines: Backends to run it on; none means all of the gate's.
         """
-        with _model_file(model) as path:
+        with model_file(model) as path:
             return tuple(self._measure(path, engine) for engine in engines or self.engines)
 
     def verdict(self, measurements: Sequence[GateMeasurement]) -> GateResult:
@@ -232,12 +233,14 @@ class AccuracyGate:
     def _describe(self, measurement: GateMeasurement) -> str:
         agreement = self.gate.requirement(measurement.cosine, measurement.agreement)
         if measurement.foreseen < measurement.agreement:
-            agreement += f"; of other pictures {measurement.foreseen:.1%} are expected to be"
+            agreement += (
+                f"; of other pictures {percent_text(measurement.foreseen, 1)} are expected to be"
+            )
         quality = measurement.quality
         if self.reference is None or quality is None:
             return agreement
         drop = 100 * (self.reference.value - quality.value)
-        change = f"a drop of {drop:.2f}" if drop >= 0 else f"a gain of {-drop:.2f}"
+        change = f"a drop of {_points_lost(drop)}" if drop >= 0 else f"a gain of {-drop:.2f}"
         interval = (
             f"; {quality.samples} pictures leave it open between {100 * quality.low:.1f} and "
             f"{100 * quality.high:.1f} %"
@@ -271,7 +274,7 @@ def make_gate(
         evaluation: Labeled images.
         max_drop: How much of their metric may be lost, in points of a hundred.
     """
-    with _model_file(model) as path:
+    with model_file(model) as path:
         outputs = infer(path, spec, engines[0], pixels)
         reference, answers = _score(spec, path, engines[0], evaluation)
     return AccuracyGate(
@@ -328,13 +331,18 @@ def _margin(gate: Gate, measurement: GateMeasurement) -> float:
     return gate.margin(measurement.cosine, min(measurement.agreement, measurement.foreseen))
 
 
+def _points_lost(drop: float) -> str:
+    """Never rounded down to what is allowed."""
+    return f"{math.ceil(100 * drop - ROUNDING) / 100:.2f}"
+
+
 def is_uninformative(reference: Score) -> bool:
     """Whether a float model scores so badly that to lose little of it is easy."""
     return reference.value < max(POOR, CHANCE_FACTOR * reference.chance)
 
 
 @contextmanager
-def _model_file(model: onnx.ModelProto) -> Iterator[Path]:
+def model_file(model: onnx.ModelProto) -> Iterator[Path]:
     """A graph as a file for as long as the block lasts, because engines load files."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"

@@ -2,11 +2,12 @@
 
 The order comes from the sensitivity of each layer and from what it costs in float; how far down
 that order to go is found by bisection, because each question means building a graph and running
-it on every engine.
+it on every engine. Some more may follow for a margin, as long as they cost hardly any time.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeAlias
 
 import msgspec
@@ -15,12 +16,18 @@ from edgecnn_export.quantization.layers import Layer
 from edgecnn_export.quantization.sensitivity import LayerSensitivity
 
 TRIES = 12
-"""Graphs that are built and measured at most, the first included."""
+"""Graphs that are built and measured at most before one passes, the first included."""
 LAST_TRIES = 4
 """More of them for a last search, in which what a layer costs no longer counts."""
+MARGIN_TRIES = 4
+"""Graphs that are measured at most for a margin, after one has passed."""
+MARGIN_TIME = 1.03
+"""How much longer a graph with a margin may take than the fastest one that passes."""
 FIRST, MOST = 0.25, 0.75
 """Of the layers, what the first and the last search begin with in float: usually a few do, and
 where those that save most work do not, most of them are too loud."""
+INT8_TIME = 0.5
+"""Time of a layer in INT8 over its time in float, where nothing here can measure it."""
 
 
 class GateResult(msgspec.Struct, frozen=True):
@@ -28,7 +35,7 @@ class GateResult(msgspec.Struct, frozen=True):
 
     Attributes:
         passed: Whether it may be emitted.
-        ample: Whether it passed with something in hand for other images.
+        ample: Whether it passed with a margin for other images.
         score: How far above the gate it is; negative where it fails.
         text: The figures of the worst engine, in words.
     """
@@ -55,7 +62,9 @@ class Restoration(msgspec.Struct, frozen=True):
     """How a search ended.
 
     Attributes:
-        best: The graph that passes amply with the least in float, else the most accurate one.
+        best: Of the graphs that pass and take at most MARGIN_TIME times as long as the one with
+            the fewest layers in float: that with a margin, or the most accurate. Where none
+            passes, the most accurate of all.
         attempts: Every graph that was measured.
     """
 
@@ -65,10 +74,15 @@ class Restoration(msgspec.Struct, frozen=True):
 
 Gate: TypeAlias = Callable[[tuple[str, ...]], GateResult]
 """Builds the graph with these layers in float, and measures it."""
+Slowdown: TypeAlias = Callable[[tuple[str, ...], tuple[str, ...]], float]
+"""The time of the graph with the first layers in float, over that with the second."""
 
 
 def restore_accuracy(
-    layers: Sequence[Layer], measure_sensitivity: Callable[[], LayerSensitivity], gate: Gate
+    layers: Sequence[Layer],
+    measure_sensitivity: Callable[[], LayerSensitivity],
+    gate: Gate,
+    slowdown: Slowdown | None = None,
 ) -> Restoration:
     """Find the fewest layers that have to be float.
 
@@ -78,25 +92,32 @@ def restore_accuracy(
         layers: Those that may return to float.
         measure_sensitivity: Called only if layers have to.
         gate: Judges the graph with some layers in float.
+        slowdown: Compares the time of two graphs; None estimates it from the layers' costs.
     """
     attempts = [Trial((), gate(()))]
-    if not attempts[0].verdict.ample:
-        sensitivity = measure_sensitivity()
-        _bisect(rank_layers(layers, sensitivity), gate, attempts, TRIES, FIRST)
-        if not any(attempt.verdict.ample for attempt in attempts):
+    if attempts[0].verdict.ample:
+        return Restoration(attempts[0], tuple(attempts))
+    sensitivity = measure_sensitivity()
+    steps = rank_layers(layers, sensitivity)
+    if not attempts[0].verdict.passed:
+        _bisect(steps, gate, attempts, TRIES, FIRST)
+        if not any(attempt.verdict.passed for attempt in attempts):
             loudest = sorted(layers, key=sensitivity.error_of, reverse=True)
             steps = [(layer.name,) for layer in loudest]
             _bisect(steps, gate, attempts, TRIES + LAST_TRIES, MOST)
-    ample = [attempt for attempt in attempts if attempt.verdict.ample]
-    best = min(ample, key=lambda attempt: len(attempt.floats), default=None)
-    best = best or max(attempts, key=lambda attempt: attempt.verdict.score)
+    passed = [attempt for attempt in attempts if attempt.verdict.passed]
+    if not passed:
+        best = max(attempts, key=lambda attempt: attempt.verdict.score)
+    else:
+        fewest = min(passed, key=lambda attempt: len(attempt.floats))
+        best = _with_margin(fewest, steps, gate, attempts, slowdown or _estimate(layers))
     return Restoration(best, tuple(attempts))
 
 
 def _bisect(
     steps: Sequence[tuple[str, ...]], gate: Gate, attempts: list[Trial], tries: int, share: float
 ) -> None:
-    """Bisect for the fewest steps that pass with a margin, from this share of them on.
+    """Bisect for the fewest steps that pass, from this share of them on.
 
     Trials are appended to ``attempts``.
     """
@@ -104,10 +125,65 @@ def _bisect(
     guess = int(high * share)
     while high - low > 1 and len(attempts) < tries:
         count = min(max(guess, low + 1), high - 1)
-        floats = tuple(name for step in steps[:count] for name in step)
-        attempts.append(Trial(floats, gate(floats)))
-        low, high = (low, count) if attempts[-1].verdict.ample else (count, high)
+        attempts.append(_try(steps, count, gate))
+        low, high = (low, count) if attempts[-1].verdict.passed else (count, high)
         guess = (low + high) // 2
+
+
+def _with_margin(
+    fewest: Trial,
+    steps: Sequence[tuple[str, ...]],
+    gate: Gate,
+    attempts: list[Trial],
+    slowdown: Slowdown,
+) -> Trial:
+    """Bisect for the fewest further steps that give a margin, of those that cost little time.
+
+    Trials are appended to ``attempts``.
+    """
+    if fewest.verdict.ample:
+        return fewest
+    known = {attempt.floats: attempt for attempt in attempts}
+    low = next(n for n in range(len(steps) + 1) if len(_floats(steps, n)) >= len(fewest.floats))
+    high, best, tries = len(steps), fewest, 0
+    while high - low > 1 and tries < MARGIN_TRIES:
+        count = (low + high) // 2
+        floats = _floats(steps, count)
+        if slowdown(floats, fewest.floats) > MARGIN_TIME:
+            high = count
+            continue
+        if floats not in known:
+            tries += 1
+            attempts.append(_try(steps, count, gate))
+            known[floats] = attempts[-1]
+        trial = known[floats]
+        if trial.verdict.ample:
+            best, high = trial, count
+        else:
+            low = count
+            if not best.verdict.ample and trial.verdict.score > best.verdict.score:
+                best = trial
+    return best
+
+
+def _try(steps: Sequence[tuple[str, ...]], count: int, gate: Gate) -> Trial:
+    floats = _floats(steps, count)
+    return Trial(floats, gate(floats))
+
+
+def _floats(steps: Sequence[tuple[str, ...]], count: int) -> tuple[str, ...]:
+    return tuple(name for step in steps[:count] for name in step)
+
+
+def _estimate(layers: Sequence[Layer]) -> Slowdown:
+    """A slowdown by what layers cost in float, and the share of it that INT8 takes."""
+    costs = {layer.name: layer.cost for layer in layers}
+    total = math.fsum(costs.values())
+
+    def time(floats: tuple[str, ...]) -> float:
+        return INT8_TIME * total + (1 - INT8_TIME) * math.fsum(costs[name] for name in floats)
+
+    return lambda floats, others: time(floats) / (time(others) or 1.0)
 
 
 def rank_layers(layers: Sequence[Layer], sensitivity: LayerSensitivity) -> list[tuple[str, ...]]:
@@ -123,18 +199,26 @@ def rank_layers(layers: Sequence[Layer], sensitivity: LayerSensitivity) -> list[
     steps: list[tuple[str, ...]] = []
     while left:
         choices = {tuple(name for name in group if name in left) for group in groups} - {()}
-        best = max(choices, key=lambda group: (_worth(group, left, sensitivity), group))
+        users = Counter(name for layer in left.values() for name in set(layer.quantizers))
+        best = max(choices, key=lambda group: (_worth(group, left, users, sensitivity), group))
         steps.append(best)
         for name in best:
             del left[name]
     return steps
 
 
-def _worth(group: tuple[str, ...], left: dict[str, Layer], sensitivity: LayerSensitivity) -> float:
-    """Error power that goes when a group returns to float, for each operation that comes back."""
+def _worth(
+    group: tuple[str, ...],
+    left: Mapping[str, Layer],
+    users: Mapping[str, int],
+    sensitivity: LayerSensitivity,
+) -> float:
+    """Error power that goes when a group returns to float, for each operation that comes back.
+
+    A quantizer goes with the last of its users.
+    """
     members = [left[name] for name in group]
-    others = [layer for name, layer in left.items() if name not in group]
-    freed = {name for layer in members for name in layer.quantizers}
-    freed -= {name for layer in others for name in layer.quantizers}
+    own = Counter(name for layer in members for name in set(layer.quantizers))
+    freed = [name for name, count in own.items() if count == users[name]]
     removed = math.fsum(sensitivity.errors.get(name, 0.0) for name in freed)
     return removed / (sum(layer.cost for layer in members) + 1.0)

@@ -7,7 +7,7 @@ al., "Data-Free Quantization Through Weight Equalization and Bias Correction" (I
 """
 
 import copy
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import TypeAlias
 
 import numpy as np
@@ -35,9 +35,8 @@ def correct_biases(
     *,
     before: ActivationMeans,
     after: ActivationMeans,
-    floats: Collection[str],
 ) -> BiasCorrections:
-    """Biases for a graph in which some layers are in float.
+    """Biases for a graph with every layer in INT8; each holds where other layers are in float.
 
     A layer takes back what it adds itself: the shift of its output less what the shift of its
     input explains, so that no layer corrects another one's error again.
@@ -48,11 +47,10 @@ def correct_biases(
         biases: float32[C] by convolution: what it adds in the float graph.
         before: A run in float, with the means of ``bias_tap_names``.
         after: The same with everything rounded that the graph will round.
-        floats: The names of the layers in float.
     """
     corrections = {}
     for node in _convs(model, quantizers):
-        if node.name in floats or node.name not in biases:
+        if node.name not in biases:
             continue
         incoming, outgoing = (
             after.means[name] - before.means[name] for name in (node.input[0], node.output[0])

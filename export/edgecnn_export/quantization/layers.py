@@ -80,12 +80,18 @@ class QuantizerMap:
     @cached_property
     def digest(self) -> str:
         """A hash of every number in it."""
-        digest = hashlib.sha256()
-        for name, quantizer in sorted(self.activations.items()):
-            digest.update(name.encode() + quantizer.scale.tobytes() + quantizer.zero.tobytes())
-        for name, values in sorted(self.weights.items()):
-            digest.update(name.encode() + values.tobytes())
-        return digest.hexdigest()
+        names = sorted((*self.activations, *self.weights))
+        numbers = "".join(f"{name} {self.digest_of(name)}\n" for name in names)
+        return hashlib.sha256(numbers.encode()).hexdigest()
+
+    def digest_of(self, name: str) -> str:
+        """A hash of one quantizer's numbers; of no numbers for a tensor that has no quantizer."""
+        if quantizer := self.activations.get(name):
+            zero = quantizer.zero
+            numbers = quantizer.scale.tobytes() + zero.dtype.str.encode() + zero.tobytes()
+        else:
+            numbers = self.weights[name].tobytes() if name in self.weights else b""
+        return hashlib.sha256(numbers).hexdigest()
 
 
 def read_quantizers(quantized: onnx.ModelProto) -> QuantizerMap:

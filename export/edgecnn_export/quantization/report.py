@@ -99,6 +99,7 @@ class Int8Report(msgspec.Struct, frozen=True, kw_only=True):
         measured_on: On how many images graphs were measured: the verification images and the
             calibration images held out for it, or all of those where they are few.
         targets: One per target.
+        processor: How the exporting processor sums INT8 products.
     """
 
     audit: Audit
@@ -106,3 +107,4 @@ class Int8Report(msgspec.Struct, frozen=True, kw_only=True):
     calibrated_on: int
     measured_on: int
     targets: tuple[TargetResult, ...]
+    processor: str = ""

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from edgecnn_export.quantization.accuracy_restoration import (
     LAST_TRIES,
     TRIES,
     GateResult,
+    Slowdown,
     restore_accuracy,
 )
 from edgecnn_export.quantization.bias_correction import (
@@ -29,6 +31,7 @@ from edgecnn_export.quantization.calibrate import ActivationCollector, Calibrati
 from edgecnn_export.quantization.fake_quant import ActivationMeans, FakeQuantModel
 from edgecnn_export.quantization.ignored_scope import shared_quantizers
 from edgecnn_export.quantization.insert_qdq import insert_qdq, quant_utils
+from edgecnn_export.quantization.latency import measure_slowdown
 from edgecnn_export.quantization.layers import (
     Layer,
     QuantizerMap,
@@ -41,6 +44,7 @@ from edgecnn_export.quantization.report import LayerReport, TargetResult
 from edgecnn_export.quantization.schemes import SCHEMES, QuantScheme
 from edgecnn_export.quantization.sensitivity import LayerSensitivity, measure_sensitivity
 from edgecnn_export.quantization.uint8_input import InputStem, attach_uint8_input, strip_stem
+from edgecnn_runtime.backends import get_engine
 from edgecnn_runtime.bundle.manifest import Int8Target
 from edgecnn_runtime.device.cache import read_entry, write_entry
 from edgecnn_runtime.types import Floats, Pixels
@@ -101,7 +105,9 @@ class MixedPrecisionSearch:
             simulation = _simulate(self, {name: self._quantizers(name) for name in methods})
             errors = {name: simulation.error(q) for name, q in simulation.quantizers.items()}
         trials, all_int8 = _choose_method(simulation, errors)
-        restoration = restore_accuracy(simulation.layers, trials.sensitivity, trials.verdict)
+        restoration = restore_accuracy(
+            simulation.layers, trials.sensitivity, trials.verdict, trials.slowdown_on_cpu
+        )
         floats = restoration.best.floats
         graph, measurements = trials.measured_graph(floats)
         with self.progress.step(f"{self.target}: SQNR of every layer"):
@@ -150,28 +156,24 @@ class _Simulation:
 
     def error(self, quantizers: QuantizerMap, *, corrected: bool = False) -> float:
         """The error at the outputs with everything in INT8, with corrected biases or without."""
-        biases = self.biases(quantizers, ()) if corrected else {}
+        biases = self.biases(quantizers) if corrected else {}
         pixels = self.search.gate.pixels[:TUNING]
-        rounded = self._run(pixels, quantizers, (), biases=biases)
+        rounded = self._run(pixels, quantizers, biases=biases)
         return self.search.gate.compare(self.reference, rounded.outputs)
 
-    def biases(self, quantizers: QuantizerMap, floats: Collection[str]) -> BiasCorrections:
-        """Corrected biases for the graph with these layers in float."""
+    def biases(self, quantizers: QuantizerMap) -> BiasCorrections:
+        """Corrected biases for the graph with everything in INT8."""
         pixels = evenly(self.search.pixels, TUNING)
         return correct_biases(
             self.search.model,
             quantizers,
             self.fake_quant.biases,
             before=self.means,
-            after=self._run(pixels, quantizers, floats, means=True),
-            floats=floats,
+            after=self._run(pixels, quantizers, means=True),
         )
 
-    def _run(
-        self, pixels: Pixels, quantizers: QuantizerMap, floats: Collection[str], **options: Any
-    ) -> ActivationMeans:
-        active = [layer for layer in self.layers if layer.name not in floats]
-        rounded = {name for layer in active for name in layer.quantizers}
+    def _run(self, pixels: Pixels, quantizers: QuantizerMap, **options: Any) -> ActivationMeans:
+        rounded = {name for layer in self.layers for name in layer.quantizers}
         return self.fake_quant.run(pixels, rounded, activations=quantizers.activations, **options)
 
 
@@ -205,8 +207,10 @@ class _Trials:
         search = self.search
         digest = hashlib.sha256(search.model.SerializeToString(deterministic=True))
         digest.update(search.gate.pixels.tobytes())
+        digest.update(search.gate.key.encode())
+        self._sensitivity_key = (digest.hexdigest(),)
         digest.update(search.pixels.tobytes())
-        digest.update(repr((search.engines, search.gate.key, bias_corrected)).encode())
+        digest.update(repr((search.engines, bias_corrected)).encode())
         self._key = digest.hexdigest(), search.target, self.quantizers.digest
         self._results: dict[tuple[str, ...], GateResult] = {}
         self._latest: dict[
@@ -229,18 +233,54 @@ class _Trials:
                 number = sum(map(bool, self._results)) + 1
                 search.progress.update(number, TRIES + LAST_TRIES)
             if result is None:
-                result = search.gate.verdict(self.measured_graph(floats)[1])
+                result = search.gate.verdict(self._measure(floats)[1])
                 write_entry(search.folder, "verdict", key, result)
         self._results[floats] = result
         return result
+
+    @property
+    def slowdown_on_cpu(self) -> Slowdown | None:
+        """Compares graphs on the CPU engines that run them; None where none does."""
+        engines = [name for name in self.search.gate.engines if is_timed(name, self.search.target)]
+        if not engines:
+            return None
+        return lambda floats, others: self._slowdown(floats, others, engines)
+
+    def _slowdown(
+        self, floats: tuple[str, ...], others: tuple[str, ...], engines: Sequence[str]
+    ) -> float:
+        search, key = self.search, (*self._key, *floats, "over", *others)
+        ratio = read_entry(search.folder, "slowdown", key, float)
+        if ratio is None:
+            count = f"{len(floats)} and {len(others)} layers in float"
+            with search.progress.step(f"{search.target}: time {count}"):
+                graphs = self.build_graph(floats), self.build_graph(others)
+                gate = search.gate
+                ratio = measure_slowdown(*graphs, gate.spec, gate.pixels, engines)
+            write_entry(search.folder, "slowdown", key, ratio)
+        return ratio
 
     def measured_graph(
         self, floats: tuple[str, ...]
     ) -> tuple[onnx.ModelProto, tuple[GateMeasurement, ...]]:
         """The graph with these layers in float, and how it compares on every engine."""
+        graph, measurements = self._measure(floats)
+        engines = self.search.engines[len(measurements) :]
+        if engines:
+            measurements += self.search.gate.measure(graph, engines)
+        return graph, measurements
+
+    def _measure(
+        self, floats: tuple[str, ...]
+    ) -> tuple[onnx.ModelProto, tuple[GateMeasurement, ...]]:
+        """The same on the engines up to the first on which it fails."""
         if floats not in self._latest:
-            graph = self.build_graph(floats)
-            measurements = self.search.gate.measure(graph, self.search.engines)
+            gate, graph = self.search.gate, self.build_graph(floats)
+            measurements: tuple[GateMeasurement, ...] = ()
+            for engine in self.search.engines:
+                measurements += gate.measure(graph, [engine])
+                if not gate.verdict(measurements).passed:
+                    break
             self._latest = {floats: (graph, measurements)}
         return self._latest[floats]
 
@@ -249,7 +289,7 @@ class _Trials:
         search, stem = self.search, self.search.stem
         biases: BiasCorrections = {}
         if self.bias_corrected:
-            biases = self.simulation.biases(self.quantizers, floats)
+            biases = {name: bias for name, bias in self._all_biases.items() if name not in floats}
         model = with_biases(search.model, biases)
         ranges = search.calibration.ranges(self.method)
         if stem is None or set(stem.convs) & set(floats):
@@ -258,6 +298,11 @@ class _Trials:
         graph = insert_qdq(strip_stem(model, stem), search.scheme, ranges, floats)
         attach_uint8_input(graph, stem, model.graph.input[0])
         return graph
+
+    @cached_property
+    def _all_biases(self) -> BiasCorrections:
+        """Of every layer, each for what it adds itself, so that they hold beside float layers."""
+        return self.simulation.biases(self.quantizers)
 
     def sensitivity(self) -> LayerSensitivity:
         """What each quantizer adds to the error; measured when it is first asked for."""
@@ -269,7 +314,7 @@ class _Trials:
                 search.gate.pixels,
                 search.gate.compare,
                 folder=search.folder,
-                key=self._key,
+                key=self._sensitivity_key,
                 progress=search.progress,
             )
         return self.noise
@@ -337,6 +382,11 @@ def _sqnr(trials: _Trials, quantized: onnx.ModelProto) -> dict[str, float]:
             power[name] += float(np.square(reference[name], dtype=np.float64).sum())
             error[name] += float(np.square(difference, dtype=np.float64).sum())
     return {name: _decibel(power[name], error[name]) for name in names}
+
+
+def is_timed(engine: str, target: Int8Target) -> bool:
+    """Whether an engine runs this form on the processor, in INT8 whether exact or not."""
+    return get_engine(engine).takes(target) and get_engine(engine).device == "cpu"
 
 
 def order_methods(errors: Mapping[Method, float]) -> list[Method]:

@@ -48,28 +48,29 @@ def measure_sensitivity(
 ) -> LayerSensitivity:
     """Run once for every quantizer, on the first IMAGES images.
 
+    What another target's quantizer did, or the same one before an interruption, is not measured
+    again: where it rounds alike, it does the same.
+
     Args:
         fake_quant: The float graph with a switch on every quantizer.
         quantizers: The scales, zero-points and rounded weights to measure.
         pixels: uint8[N,H,W,3] BGR.
         compare: The error of outputs against reference outputs.
         folder: Where results are stored as they come.
-        key: What they depend on besides the quantizers: an interrupted measurement is resumed.
+        key: What they depend on besides the quantizers: the float graph, images and comparison.
         progress: Shows every quantizer.
     """
-    key = (*key, quantizers.digest)
-    sensitivity = read_entry(folder, KIND, key, LayerSensitivity) or LayerSensitivity({})
-    errors = sensitivity.errors
-    missing = [name for name in fake_quant.switches if name not in errors]
-    if not missing:
-        return sensitivity
-    pixels = pixels[:IMAGES]
-    with progress.step(f"sensitivity of {len(missing)} quantizers"):
-        reference = fake_quant.run(pixels).outputs
-        for number, name in enumerate(missing, 1):
-            rounded = fake_quant.run(pixels, [name], activations=quantizers.activations)
-            errors[name] = compare(reference, rounded.outputs)
-            progress.update(number, len(missing))
-            if number % SAVE_EVERY == 0 or number == len(missing):
-                write_entry(folder, KIND, key, sensitivity)
-    return sensitivity
+    digests = {name: f"{name} {quantizers.digest_of(name)}" for name in fake_quant.switches}
+    known = read_entry(folder, KIND, key, dict[str, float]) or {}
+    missing = [name for name, digest in digests.items() if digest not in known]
+    if missing:
+        pixels = pixels[:IMAGES]
+        with progress.step(f"sensitivity of {len(missing)} quantizers"):
+            reference = fake_quant.run(pixels).outputs
+            for number, name in enumerate(missing, 1):
+                rounded = fake_quant.run(pixels, [name], activations=quantizers.activations)
+                known[digests[name]] = compare(reference, rounded.outputs)
+                progress.update(number, len(missing))
+                if number % SAVE_EVERY == 0 or number == len(missing):
+                    write_entry(folder, KIND, key, known)
+    return LayerSensitivity({name: known[digest] for name, digest in digests.items()})

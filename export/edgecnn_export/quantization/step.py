@@ -18,6 +18,7 @@ from edgecnn_export.quantization.calibration_audit import ImageHashes, audit_pic
 from edgecnn_export.quantization.quantize import quantize
 from edgecnn_export.quantization.report import Int8Report, TargetResult
 from edgecnn_export.quantization.schemes import SCHEMES
+from edgecnn_export.quantization.unfinished import work_folder
 from edgecnn_export.quantization.warnings import (
     exact_sums_warnings,
     gate_warnings,
@@ -29,7 +30,7 @@ from edgecnn_export.verification.images import list_pictures, readable_pictures
 from edgecnn_export.verification.verify import Verifier
 from edgecnn_runtime.bundle.bundle import sha256_file
 from edgecnn_runtime.bundle.manifest import Artifact, Input, Provenance
-from edgecnn_runtime.device.cache import default_cache_dir
+from edgecnn_runtime.device.cpu import cpu_features, describe_int8
 from edgecnn_runtime.errors import UsageError
 from edgecnn_runtime.evaluation.dataset import LabeledSet, SourceLocation
 from edgecnn_runtime.preprocess import Preprocessor, prepare
@@ -190,7 +191,7 @@ def quantize_step(
         gate,
         targets=tuple(dict.fromkeys(config.targets or SCHEMES)),
         method=config.method,
-        folder=Path(config.work_dir) if config.work_dir else default_cache_dir(),
+        folder=work_folder(config),
         progress=progress,
     )
     results = quantized.results
@@ -217,6 +218,7 @@ def quantize_step(
             calibrated_on=len(pixels),
             measured_on=len(gate.pixels),
             targets=results,
+            processor=describe_int8(cpu_features()),
         ),
         calibration_sha256=hashlib.sha256(calibration.pixels.tobytes()).hexdigest(),
     )

@@ -18,6 +18,7 @@ from edgecnn_export.verification.layers import LayerValues, artifact_layers, onn
 from edgecnn_export.verification.reference import Reference, reference_preprocess
 from edgecnn_export.verification.verify import Check, Verifier
 from edgecnn_runtime.errors import VerificationError
+from edgecnn_runtime.parity import percent_text
 from edgecnn_runtime.types import Floats, Pixels
 
 SAME_DB = 30.0
@@ -42,7 +43,7 @@ def describe_failure(checks: Sequence[Check], verifier: Verifier, reference: Ref
         f"{file} does not follow the model on {check.engine} {check.version}: output {name!r} has "
         f"a centered cosine of {parity[name].cosine:.6f} (gate {check.gate.cosine}), "
         f"{parity[name].snr_db:.1f} dB, a largest error of {parity[name].max_abs:.3g}; "
-        f"{check.comparison.agreement:.0%} of the decoded results agree"
+        f"{percent_text(check.comparison.agreement)} of the decoded results agree"
     ]
     if passed:
         expected = artifact_layers(verifier.folder / file, passed[0], pixels, batch)

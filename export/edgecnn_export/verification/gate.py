@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from edgecnn_runtime.bundle.manifest import ModelSpec, Yolo
+from edgecnn_runtime.parity import cosine_text, percent_text
 from edgecnn_runtime.tasks import task_of
 from edgecnn_runtime.types import Result
 
@@ -32,12 +33,12 @@ class Gate:
         return min(cosine - self.cosine, agreement - self.agreement)
 
     def requirement(self, cosine: float, agreement: float) -> str:
-        """The figures reached, each beside the one required."""
-        least = f" (at least {self.agreement:.0%})" if self.agreement else ""
-        results = f"{agreement:.1%} of results equal{least}"
+        """The figures reached, each beside the one required; none is rounded up to it."""
+        least = f" (at least {100 * self.agreement:g}%)" if self.agreement else ""
+        results = f"{percent_text(agreement, 1)} of results equal{least}"
         if self.cosine == ANY_COSINE:
             return results
-        return f"centered cosine {cosine:.4f} (at least {self.cosine:.4g}), {results}"
+        return f"centered cosine {cosine_text(cosine, 4)} (at least {self.cosine:.4g}), {results}"
 
 
 EXACT = Gate(cosine=0.9999, agreement=0.0)

@@ -59,6 +59,18 @@ def saturates(features: frozenset[str]) -> bool:
     return bool(features & SATURATING) and not features & INT8_DOT
 
 
+def describe_int8(features: frozenset[str]) -> str:
+    """How a processor with these features sums INT8 products, and which form is for it."""
+    if dot := sorted(features & INT8_DOT):
+        return f"sums of 8-bit products are exact ({', '.join(dot)})"
+    if saturates(features):
+        return (
+            "full-range INT8 saturates on this processor (x86 without VNNI): int8-cpu-rr, the "
+            "reduced range, is the form for it"
+        )
+    return "no dot products of bytes: INT8 is not known to be faster than float"
+
+
 @lru_cache(maxsize=4)
 def cpu_model(cpuinfo: Path = CPUINFO) -> str:
     """The processor's name, such as ``AMD EPYC 9654`` or ``Cortex-A78AE``; or "unknown"."""

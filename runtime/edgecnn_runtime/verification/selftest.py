@@ -17,7 +17,7 @@ from edgecnn_runtime.bundle.manifest import Artifact, ModelSpec
 from edgecnn_runtime.device.cache import read_entry, write_entry
 from edgecnn_runtime.device.fingerprint import numerics_key
 from edgecnn_runtime.errors import SelfTestError
-from edgecnn_runtime.parity import snr_db
+from edgecnn_runtime.parity import percent_text, snr_db
 from edgecnn_runtime.preprocess import identity_geometry
 from edgecnn_runtime.tasks import make_decoder
 from edgecnn_runtime.types import Floats, Pixels, Result, Tensors
@@ -72,7 +72,7 @@ class SelfTest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     def __str__(self) -> str:
         name = min(self.required_db, key=lambda n: self.snr_db[n] - self.required_db[n])
         text = f"{self.snr_db[name]:.1f} dB on {name!r} (needs {self.required_db[name]:.1f})"
-        return f"{text}, {self.agreement:.0%} of the decoded results equal"
+        return f"{text}, {percent_text(self.agreement)} of the decoded results equal"
 
 
 def ensure_selftest(

@@ -16,6 +16,7 @@ from onnx import numpy_helper
 from edgecnn_export.progress import NullProgress
 from edgecnn_export.quantization.accuracy_gate import AccuracyGate, GateMeasurement, make_gate
 from edgecnn_export.quantization.accuracy_restoration import (
+    MARGIN_TRIES,
     TRIES,
     GateResult,
     rank_layers,
@@ -34,7 +35,7 @@ from edgecnn_export.quantization.sensitivity import LayerSensitivity, measure_se
 from edgecnn_runtime.bundle.manifest import ModelSpec
 from edgecnn_runtime.errors import UnsupportedModelError
 from edgecnn_runtime.evaluation.dataset import LabeledImage, LabeledSet, SourceLocation
-from edgecnn_runtime.parity import snr_db
+from edgecnn_runtime.parity import percent_text, snr_db
 from edgecnn_runtime.types import Pixels
 
 Build = Callable[..., onnx.ModelProto]
@@ -134,28 +135,73 @@ def test_what_cannot_be_met_ends_with_the_nearest(work: Path) -> None:
     assert len(tried) <= TRIES + 4
 
 
-def test_a_repair_goes_on_until_something_is_in_hand() -> None:
+def _passes_with(passing: int, ample: int) -> Callable[[tuple[str, ...]], GateResult]:
+    """A gate that so many layers in float pass, and so many pass with a margin."""
+
+    def gate(floats: tuple[str, ...]) -> GateResult:
+        count = len(floats)
+        return GateResult(count >= passing, count >= ample, count - passing, "")
+
+    return gate
+
+
+def test_a_repair_goes_on_to_a_margin_that_costs_no_time() -> None:
     noise = LayerSensitivity({f"conv{i}.w": 1.0 for i in range(8)})
     layers = [layer(f"conv{i}") for i in range(8)]
 
-    def gate(floats: tuple[str, ...], ample: int) -> GateResult:
-        return GateResult(len(floats) >= 2, len(floats) >= ample, len(floats) - 2, "")
+    def best(ample: int, slowdown: Callable[..., float]) -> int:
+        gate = _passes_with(2, ample)
+        return len(restore_accuracy(layers, lambda: noise, gate, slowdown).best.floats)
 
-    assert len(restore_accuracy(layers, lambda: noise, lambda f: gate(f, 5)).best.floats) == 5
-    most = restore_accuracy(layers, lambda: noise, lambda f: gate(f, 99)).best
-    assert most.verdict.passed, "what only just passes is not thrown away"
-    assert len(most.floats) == 7
+    assert best(5, lambda floats, others: 1.0) == 5
+    assert best(99, lambda floats, others: 1.0) == 7, "the most accurate, where none is ample"
+    assert best(5, lambda floats, others: 2.0) == 2, "a margin at that price is not bought"
+    assert best(5, lambda floats, others: 1 + 0.01 * (len(floats) - len(others))) == 5
+    assert best(6, lambda floats, others: 1 + 0.01 * (len(floats) - len(others))) == 5
 
 
-def test_a_layer_that_saves_most_work_returns_where_nothing_else_is_ample() -> None:
+@given(st.integers(2, 60), st.data())
+def test_no_margin_costs_more_than_three_percent(count: int, data: st.DataObject) -> None:
+    layers = [layer(f"conv{i}") for i in range(count)]
+    noise = LayerSensitivity({f"conv{i}.w": 1.0 / (i + 1) for i in range(count)})
+    passing = data.draw(st.integers(0, count - 1))
+    ample = data.draw(st.integers(passing, count + 3))
+    price = data.draw(st.floats(0, 0.1))
+
+    def slowdown(floats: tuple[str, ...], others: tuple[str, ...]) -> float:
+        return (1 + price * len(floats)) / (1 + price * len(others))
+
+    restoration = restore_accuracy(layers, lambda: noise, _passes_with(passing, ample), slowdown)
+    best = restoration.best
+    assert best.verdict.passed
+    assert (1 + price * len(best.floats)) / (1 + price * passing) <= 1.03 + 1e-9
+    assert len(best.floats) <= max(ample, passing)
+    assert len(restoration.attempts) <= TRIES + MARGIN_TRIES
+
+
+def test_without_a_clock_a_margin_is_priced_by_operations() -> None:
+    """Four small layers come first in the order, then a large one, then four small ones."""
+    small = [layer(f"conv{i}") for i in range(8)]
+    errors = {f"conv{i}.w": 1.0 if i < 4 else 0.1 for i in range(8)}
+
+    def floats(cost: float) -> tuple[str, ...]:
+        layers = [*small, layer("large", cost=cost)]
+        noise = LayerSensitivity({**errors, "large.w": 0.15 * cost})
+        return restore_accuracy(layers, lambda: noise, _passes_with(1, 6)).best.floats
+
+    assert len(floats(cost=1e6)) == 4, "the large one would make the graph twice as slow"
+
+
+def test_a_layer_that_saves_most_work_returns_where_nothing_else_passes() -> None:
     noise = LayerSensitivity({"large.w": 1.0, **{f"conv{i}.w": 0.01 for i in range(8)}})
     layers = [*(layer(f"conv{i}") for i in range(8)), layer("large", cost=1e6)]
 
     def gate(floats: tuple[str, ...]) -> GateResult:
-        return GateResult(passed=True, ample="large" in floats, score=0.0, text="")
+        passed = "large" in floats
+        return GateResult(passed=passed, ample=passed, score=0.0 if passed else -1.0, text="")
 
     best = restore_accuracy(layers, lambda: noise, gate).best
-    assert best.verdict.ample
+    assert best.verdict.passed
     assert best.floats == ("large",)
 
 
@@ -197,7 +243,7 @@ def test_decisions_that_hang_by_little_are_foreseen_to_change(
     assert changed == (shifted.argmax(1) != logits.argmax(1)).sum() > 0
     verdict = gate.verdict([near])
     assert not verdict.passed
-    assert f"of other pictures {near.foreseen:.1%} are expected to be" in verdict.text
+    assert f"of other pictures {percent_text(near.foreseen, 1)} are expected to be" in verdict.text
 
 
 def test_sensitivity_is_not_measured_where_the_gate_holds_at_once() -> None:

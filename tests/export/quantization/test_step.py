@@ -2,7 +2,12 @@
 
 import json
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import cv2
@@ -14,6 +19,7 @@ import pytest
 from edgecnn.cli import main
 from edgecnn_export.config import ExportConfig
 from edgecnn_export.pipeline import ExportResult, export
+from edgecnn_export.progress import NullProgress
 from edgecnn_export.quantization.step import (
     choose_measuring_images,
     exclude_images,
@@ -27,7 +33,7 @@ from edgecnn_runtime import load
 from edgecnn_runtime.bundle.bundle import open_bundle
 from edgecnn_runtime.bundle.manifest import Input, Normalization
 from edgecnn_runtime.device.cpu import cpu_features, saturates
-from edgecnn_runtime.errors import UsageError
+from edgecnn_runtime.errors import ExportInterruptedError, UsageError
 from edgecnn_runtime.evaluation.metrics import Score
 from edgecnn_runtime.types import Classification, Pixels
 from edgecnn_runtime.verification.selftest import TOLERANCE_DB, required_db
@@ -126,9 +132,8 @@ def test_where_the_processor_saturates_forms_for_others_are_judged_by_exact_sums
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(
-        "edgecnn_export.verification.verify.cpu_features", lambda: frozenset({"avx2"})
-    )
+    for module in ("verification.verify", "quantization.step"):
+        monkeypatch.setattr(f"edgecnn_export.{module}.cpu_features", lambda: frozenset({"avx2"}))
     there = export(config(model, folder, tmp_path / "net.edge", method="minmax"))
     manifest = there.bundle.manifest
     artifacts = {artifact.target: artifact for artifact in manifest.artifacts}
@@ -141,6 +146,8 @@ def test_where_the_processor_saturates_forms_for_others_are_judged_by_exact_sums
     assert {run.engine for run in artifacts["cpu-rr"].runs} >= {"onnxruntime/f32", "openvino/f32"}
     (warning,) = (warning for warning in there.warnings if "saturates" in warning)
     assert "int8-cpu, int8-trt were judged by exact sums (onnxruntime-exact)" in warning
+    page = (there.bundle.path / "report.html").read_text()
+    assert "The exporting machine: full-range INT8 saturates on this processor" in page
     assert saturates(cpu_features()) == any("saturates" in warning for warning in result.warnings)
 
 
@@ -326,3 +333,76 @@ def test_few_held_out_pictures_are_joined_by_others(count: int) -> None:
     assert (measured[: len(held_out)] == held_out).all(), "methods are compared on the first"
     assert len(np.unique(measured.reshape(-1, 2), axis=0)) == len(measured) - 15
     assert min(128, count) // 2 < len(measured) <= max(128, len(held_out) + 16)
+
+
+class _StopsAt(NullProgress):
+    """Ctrl-C when a step of this name begins."""
+
+    def __init__(self, words: str) -> None:
+        self.words = words
+        self.steps: list[str] = []
+
+    def step(self, name: str) -> AbstractContextManager[None]:
+        self.steps.append(name)
+        if self.words and self.words in name:
+            raise KeyboardInterrupt
+        return super().step(name)
+
+
+def test_an_interrupted_export_leaves_the_float_bundle_and_goes_on(
+    model: Path, folder: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "net.edge"
+    settings = config(model, folder, out, targets=("cpu", "cpu-rr"), method="minmax")
+    with pytest.raises(ExportInterruptedError, match="The same command goes on") as interrupted:
+        export(settings, _StopsAt("cpu-rr: measure"))
+    assert interrupted.value.exit_code == 130
+    bundle = open_bundle(out)
+    assert [artifact.target for artifact in bundle.manifest.artifacts] == ["any"]
+    assert "other forms are not finished" in (out / "report.html").read_text()
+    with load(out, cache_dir=tmp_path) as one:
+        assert isinstance(one(np.zeros((24, 24, 3), np.uint8)), Classification)
+    again = _StopsAt("")
+    result = export(settings, again)
+    artifacts = result.bundle.manifest.artifacts
+    assert [artifact.target for artifact in artifacts] == ["any", "cpu", "cpu-rr"]
+    assert not any("other forms are not finished" in warning for warning in result.warnings)
+    assert any("cpu: measure" in name and "known from before" in name for name in again.steps)
+    with pytest.raises(UsageError, match="add --overwrite"):
+        export(settings)
+
+
+def test_a_bundle_of_another_model_is_not_replaced_for_being_unfinished(
+    model: Path, folder: Path, tmp_path: Path
+) -> None:
+    settings = config(model, folder, tmp_path / "net.edge", targets=("cpu",), method="minmax")
+    with pytest.raises(ExportInterruptedError):
+        export(settings, _StopsAt("cpu: measure"))
+    other = shutil.copy(model, tmp_path / "other.onnx")
+    with pytest.raises(UsageError, match="add --overwrite"):
+        export(msgspec.structs.replace(settings, model=str(other)))
+    with pytest.raises(UsageError, match="add --overwrite"):
+        export(
+            msgspec.structs.replace(
+                settings, int8=False, calib="", targets=None, method=None, work_dir=""
+            )
+        )
+
+
+def test_ctrl_c_while_int8_is_made_ends_with_130_and_says_how_to_go_on(
+    model: Path, folder: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "net.edge"
+    words = ["export", model, "--task", "classify", "--color", "bgr", "--int8", "--images", folder]
+    words += ["--mean", "103.5,116.3,123.7", "--std", "1,1,1", "--calib", folder, "--out", out]
+    words += ["--work-dir", tmp_path / "work"]
+    command = [sys.executable, "-m", "edgecnn", *map(str, words)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        while process.poll() is None and not (out / "manifest.json").exists():
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate()
+    assert process.returncode == 130, errors
+    assert "holds the float model, complete and verified" in " ".join(errors.split())
+    assert [artifact.target for artifact in open_bundle(out).manifest.artifacts] == ["any"]
+    assert not list(tmp_path.glob(".net.edge.*"))

@@ -153,6 +153,14 @@ def test_a_gate_says_what_was_reached() -> None:
         "centered cosine 0.9800 (at least 0.99), 50.0% of results equal (at least 99%)"
     )
     assert Gate(-1.0, 0.99).requirement(0.5, 1.0) == "100.0% of results equal (at least 99%)"
+    assert Gate(0.99, 0.99).requirement(0.98996, 0.9896) == (
+        "centered cosine 0.9899 (at least 0.99), 98.9% of results equal (at least 99%)"
+    )
+    assert (
+        Gate(-1.0, 0.995)
+        .requirement(0.5, 0.9949)
+        .endswith("99.4% of results equal (at least 99.5%)")
+    )
     assert Gate(0.5, 0.9).margin(0.75, 1.0) == pytest.approx(0.1)
 
 

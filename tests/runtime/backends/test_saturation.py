@@ -11,6 +11,7 @@ import sys
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 from onnx import TensorProto, helper
 
 from edgecnn_runtime.bundle import manifest as m
@@ -130,3 +131,17 @@ def test_exact_sums_take_every_form_on_every_processor(path):
 @pytest.mark.skipif("avx512_vnni" not in cpu_features(), reason="needs VNNI")
 def test_with_vnni_all_of_them_pass(path):
     assert run("-m", "edgecnn", "verify", path, saturating=False).returncode == 0
+
+
+def test_a_choice_leaves_the_full_range_out_where_it_saturates(path, tmp_path, monkeypatch):
+    autotune = pytest.importorskip("edgecnn_bench.autotune")
+    host = replace(autotune.fingerprint(), features=("avx2", "fma"))
+    monkeypatch.setattr(autotune, "fingerprint", lambda: host)
+    settings = autotune.BenchConfig(seconds=0.05, warmup=0.0, precisions=("f32",), threads=(1,))
+    selection = autotune.select(path, settings, tmp_path)
+    timed = {(each.artifact, each.backend) for each in selection.record.standings}
+    assert ("model.int8-cpu-rr.onnx", "openvino") in timed
+    assert not {file for file, _ in timed} & {"model.int8-cpu.onnx"}
+    reasons = [row.why for row in selection.skipped if row.key.startswith("int8-cpu on ")]
+    assert reasons
+    assert all("saturate" in why or "does not reproduce" in why for why in reasons)
