@@ -1,5 +1,6 @@
 """A bundle while it is made: each phase of an export takes what is known and returns more of it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import onnx
@@ -13,6 +14,7 @@ from edgecnn_export.verification.images import NetworkImages
 from edgecnn_export.verification.reference import Reference
 from edgecnn_export.verification.verify import Check, Verifier
 from edgecnn_runtime.bundle.manifest import Artifact
+from edgecnn_runtime.types import Floats
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +28,7 @@ class PlannedModel:
         reference: The model as its author ran it.
         plan: The bundle's name and the model's spec.
         images: The verification images at network input.
+        outputs: The reference's outputs for them, float32[N,…] by name, the batch first.
     """
 
     config: ExportConfig
@@ -34,6 +37,7 @@ class PlannedModel:
     reference: Reference
     plan: Plan
     images: NetworkImages
+    outputs: Mapping[str, Floats]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,11 +6,21 @@ tag in the manifest and is set with ``--decode``; one function here and one line
 unnecessary.
 """
 
+import contextlib
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
+import numpy as np
+
+from edgecnn_export.exporter_metadata import NO_METADATA, ExporterMetadata
+from edgecnn_export.head_evidence import (
+    are_corners,
+    columns_of,
+    coordinate_unit,
+    sum_to_one,
+)
 from edgecnn_runtime.bundle.manifest import (
     AnchorFree,
     Classify,
@@ -24,14 +34,18 @@ from edgecnn_runtime.bundle.manifest import (
 from edgecnn_runtime.config import from_plain
 from edgecnn_runtime.errors import UsageError
 from edgecnn_runtime.tasks import TASKS
+from edgecnn_runtime.types import Floats
 
 Fields = dict[str, Any]
 
 STRIDES = (8, 16, 32)
 STRIDE_SETS = ((8, 16, 32), (8, 16, 32, 64), (4, 8, 16, 32))
 YUNET_OUTPUT = re.compile(r"(cls|obj|bbox|kps)_(\d+)")
+BOXES_NAME = re.compile("box|loc|reg|det|delta", re.IGNORECASE)
 RETINAFACE_SIZES = ((16, 32), (64, 128), (256, 512))
 CENTERFACE_STRIDE = 4
+MOST_QUERIES = 1000
+"""Rows of a table that holds the best boxes only, at most."""
 VALUES_BY_ACTIVATION: Mapping[str, Values] = {
     "Softmax": "probabilities",
     "Sigmoid": "probabilities",
@@ -48,8 +62,12 @@ class Outputs:
         tails: By name, the op type of the activation that ends the output; "" without one.
         width: Of the network's input.
         height: Of the network's input.
-        labels: The class names, or characters, that the user gave; empty without any.
+        labels: The class names, or characters, of the user or the file; empty without any.
         options: Decode fields the user set.
+        samples: The reference's outputs on the verification pictures, float32[N,…] by name, the
+            batch first; empty where they are not known.
+        metadata: What the exporter wrote into the file.
+        batchless: Outputs whose first axis is not the batch; ``shapes`` has all of their axes.
     """
 
     shapes: Mapping[str, tuple[int, ...]]
@@ -58,10 +76,40 @@ class Outputs:
     height: int
     labels: tuple[str, ...]
     options: Mapping[str, Any]
+    samples: Mapping[str, Floats] = field(default_factory=dict)
+    metadata: ExporterMetadata = NO_METADATA
+    batchless: frozenset[str] = frozenset()
 
-    def values(self, name: str) -> Values:
-        """What the output holds, by the activation that ends it."""
-        return VALUES_BY_ACTIVATION.get(self.tails.get(name, ""), "logits")
+    def rows(self, name: str, axis: int = -1) -> Floats:
+        """An output on the verification pictures as float32[R,K]; without rows where not known.
+
+        Args:
+            name: Of the output.
+            axis: Which of its axes the K columns are.
+        """
+        values = self.samples.get(name)
+        if values is None:
+            return np.empty((0, self.shapes[name][axis]), np.float32)
+        table = np.moveaxis(values, axis, -1)
+        rows: Floats = table.reshape(-1, table.shape[-1])
+        return rows
+
+    def values(self, name: str, axis: int = -1) -> Values:
+        """What scores mean: by the activation that ends the output, else by their sums.
+
+        Args:
+            name: Of the output.
+            axis: Which of its axes the classes are.
+        """
+        if values := VALUES_BY_ACTIVATION.get(self.tails.get(name, "")):
+            return values
+        rows = self.rows(name, axis)
+        columns = columns_of(rows)
+        if not columns.outside.any() and sum_to_one(rows):
+            return "probabilities"
+        if len(rows) and columns.high.max() <= 0 and sum_to_one(np.exp(rows)):
+            return "log_probabilities"
+        return "logits"
 
     def sole_output(self, rank: int, what: str) -> str:
         """The name of the one output with ``rank`` axes, or of the one the user chose.
@@ -87,6 +135,10 @@ class Outputs:
     def cells(self, strides: Iterable[int]) -> int:
         """How many grid cells all strides have together."""
         return sum(-(-self.width // s) * -(-self.height // s) for s in strides)
+
+    def is_grid(self, rows: int) -> bool:
+        """Whether a table with so many rows has one for each cell, or for each of three anchors."""
+        return any(rows in {cells, 3 * cells} for cells in map(self.cells, STRIDE_SETS))
 
     def __str__(self) -> str:
         return "its outputs are " + ", ".join(f"{n}{list(s)}" for n, s in self.shapes.items())
@@ -116,7 +168,10 @@ def ctc(outputs: Outputs) -> Fields:
     elif second == 1 and first > 1:
         layout = "TNC"
     charset = outputs.labels or numbered(third - 1)
-    values = outputs.values(name)
+    axis = 1 if layout == "NCT" else 2
+    if charset == outputs.metadata.characters and len(charset) + 2 == (second, third)[axis - 1]:
+        charset = (*charset, " ")  # PaddleOCR's own reader appends it, too
+    values = outputs.values(name, axis if layout == "NCT" else -1)
     return {"output": name, "layout": layout, "values": values, "charset": charset}
 
 
@@ -169,23 +224,77 @@ def centerface(outputs: Outputs) -> Fields:
     return {"variant": "centerface", "outputs": roles, "strides": strides, "points": points}
 
 
+@dataclass(frozen=True)
+class SsdTables:
+    """The names of boxes[N,A,4], scores[N,A,C] and points[N,A,2P]; "" without points."""
+
+    boxes: str
+    scores: str
+    landmarks: str
+
+
+def ssd_tables(outputs: Outputs) -> SsdTables | None:
+    """Which outputs are boxes, scores and landmarks; None where they are not such tables."""
+    tables = {name: shape[2] for name, shape in outputs.shapes.items() if len(shape) == 3}
+    fours = [name for name, columns in tables.items() if columns == 4]
+    named = [name for name in fours if BOXES_NAME.search(name)]
+    rows = {shape[1] for shape in outputs.shapes.values() if len(shape) == 3}
+    if not fours or len(tables) not in {2, 3} or len(rows) != 1:
+        return None
+    boxes = (named or fours)[0]
+    others = sorted((name for name in tables if name != boxes), key=lambda name: tables[name])
+    return SsdTables(boxes, others[0], others[1] if len(others) == 2 else "")
+
+
 def ssd(outputs: Outputs) -> Fields:
     """boxes[N,A,4], scores[N,A,C] and, with more columns than 4, points[N,A,2P]."""
-    tables = {name: shape[2] for name, shape in outputs.shapes.items() if len(shape) == 3}
-    boxes = next((name for name, columns in tables.items() if columns == 4), "")
-    others = [name for name in tables if name != boxes]
-    scores = min(others, key=lambda name: tables[name], default="")
-    landmarks = max(others, key=lambda name: tables[name]) if len(others) == 2 else ""
-    if not boxes or not scores or len(others) > 2:
+    tables = ssd_tables(outputs)
+    if tables is None:
         raise UsageError(f"an ssd head has boxes[N,A,4] and scores[N,A,C]; {outputs}")
-    points = tables[landmarks] // 2 if landmarks else 0
-    fields = {"boxes": boxes, "scores": scores, "landmarks": landmarks, "points": points}
-    return fields | {"values": outputs.values(scores)}
+    boxes = outputs.rows(tables.boxes)
+    decoded = outputs.options.get("decoded", "strides" not in outputs.options)
+    if decoded and "decoded" not in outputs.options and not are_corners(boxes):
+        raise UsageError(
+            'an ssd head that gives offsets needs its prior boxes: --decode \'{"strides": '
+            '[8, 16], "min_sizes": [[16], [32]]}\'; one whose graph gives corners: '
+            f"--decode '{{\"decoded\": true}}'; {outputs}"
+        )
+    points = outputs.shapes[tables.landmarks][2] // 2 if tables.landmarks else 0
+    return {
+        "boxes": tables.boxes,
+        "scores": tables.scores,
+        "landmarks": tables.landmarks,
+        "points": points,
+        "values": _score_values(outputs, tables.scores),
+        "background": _has_background(outputs, tables.scores),
+        "decoded": decoded,
+        "normalized": bool(decoded)
+        and coordinate_unit(boxes, outputs.width, outputs.height) == "fractions",
+    }
 
 
 def retinaface(outputs: Outputs) -> Fields:
     """An ssd head with the priors of the RetinaFace papers."""
-    return ssd(outputs) | {"strides": STRIDES, "min_sizes": RETINAFACE_SIZES}
+    priors = {"strides": STRIDES, "min_sizes": RETINAFACE_SIZES}
+    return ssd(replace(outputs, options={**priors, **outputs.options})) | priors
+
+
+def _score_values(outputs: Outputs, scores: str) -> Values:
+    """What the scores of boxes are: within 0..1 they are probabilities, whatever they sum to."""
+    rows = outputs.rows(scores)
+    within = len(rows) and not columns_of(rows).outside.any()
+    return "probabilities" if within else outputs.values(scores)
+
+
+def _has_background(outputs: Outputs, scores: str) -> bool:
+    """Whether the first class is the background: by the count of names, else by the sums."""
+    classes = outputs.shapes[scores][2]
+    if classes == 1 or len(outputs.labels) == classes:
+        return False
+    rows = outputs.rows(scores)
+    if len(outputs.labels) == classes - 1 or not len(rows) or columns_of(rows).outside.any():
+        return True
+    return sum_to_one(rows)
 
 
 def no_fields(_outputs: Outputs) -> Fields:
@@ -252,14 +361,26 @@ def guess_head(outputs: Outputs, task: str | None) -> str:
     guess = _guess(outputs, task)
     if guess in heads:
         return guess
-    names = ", ".join(heads)
-    raise UsageError(f"cannot tell the head from the outputs: {outputs}; set --head: {names}")
+    names = ", ".join(name for name in heads if _fits(name, outputs))
+    advice = f"set --head: {names}" if names else "edgecnn has no head that fits them"
+    raise UsageError(f"cannot tell the head from the outputs: {outputs}; {advice}")
+
+
+def _fits(head: str, outputs: Outputs) -> bool:
+    """Whether a head can read these outputs by their shapes, so that naming it may help."""
+    if head not in HEADS:
+        return True
+    with contextlib.suppress(UsageError):
+        HEADS[head][1](outputs)
+        return True
+    return False
 
 
 def _guess(outputs: Outputs, task: str | None) -> str:
     """The name of the head; "" where no rule fits."""
     shapes = list(outputs.shapes.values())
-    if any(YUNET_OUTPUT.fullmatch(name) for name in outputs.shapes):
+    roles = {match[1] for name in outputs.shapes if (match := YUNET_OUTPUT.fullmatch(name))}
+    if {"cls", "obj"} <= roles:
         return "yunet"
     if task is None and len(shapes) == 1 and len(shapes[0]) == 2:
         return "classify"
@@ -268,7 +389,15 @@ def _guess(outputs: Outputs, task: str | None) -> str:
         return "retinaface"
     if sorted(shape[1] for shape in shapes if len(shape) == 4) == [1, 2, 2, 10]:
         return "centerface"
-    tables = [shape for shape in shapes if len(shape) == 3]
+    return _guess_tables(outputs)
+
+
+def _guess_tables(outputs: Outputs) -> str:
+    """Boxes and scores in one table or in two."""
+    pair = ssd_tables(outputs)
+    if pair and are_corners(outputs.rows(pair.boxes)):
+        return "ssd"
+    tables = [shape for shape in outputs.shapes.values() if len(shape) == 3]
     if len(tables) == 1 or outputs.options.get("output") in outputs.shapes:
         name = outputs.sole_output(3, "a detector")
         return _guess_yolo(outputs, outputs.shapes[name])
@@ -276,12 +405,13 @@ def _guess(outputs: Outputs, task: str | None) -> str:
 
 
 def _guess_yolo(outputs: Outputs, shape: tuple[int, ...]) -> str:
-    grids = {outputs.cells(strides) for strides in STRIDE_SETS}
-    if shape[2] in grids:
+    if outputs.metadata.end_to_end:
+        return "nms"
+    if outputs.is_grid(shape[2]):
         return "yolov8"
-    if shape[1] in grids | {3 * cells for cells in grids}:
+    if outputs.is_grid(shape[1]):
         return "yolov5"
-    if shape[2] >= 6 and shape[1] <= 1000:
+    if shape[2] >= 6 and shape[1] <= MOST_QUERIES:
         return "nms"
     raise UsageError(
         f"cannot tell the head: no YOLO layout has such a shape at {outputs.width}x"

@@ -24,7 +24,7 @@ from edgecnn_export.loading.loaded import LoadedModel, input_channels, input_sha
 from edgecnn_export.loading.size import Size, network_size
 from edgecnn_export.planning.graph_info import inspect_graph
 from edgecnn_export.planning.provenance import provenance
-from edgecnn_export.planning.resolve import check_early, resolve
+from edgecnn_export.planning.resolve import Evidence, check_early, plan_input, resolve
 from edgecnn_export.planning.settings import ExportSettings, read_settings, with_checkpoint_defaults
 from edgecnn_export.progress import NullProgress, Progress, Timed
 from edgecnn_export.quantization.step import Int8, check_int8, quantize_step
@@ -56,6 +56,7 @@ from edgecnn_export.verification.verify import (
     artifacts_with_runs,
     constant_output_warnings,
     engines,
+    nothing_found_warnings,
     stable_images,
 )
 from edgecnn_runtime.bundle.bundle import (
@@ -128,7 +129,7 @@ def export(config: ExportConfig, progress: Progress | None = None) -> ExportResu
             overwrite = settings.config.overwrite or is_unfinished(out, settings.config)
             with new_bundle(out, overwrite=overwrite) as scratch:
                 model = plan(loaded, settings, size, images, timed)
-                draft = verify(float_graph(model, scratch, aside, timed), backends, timed)
+                draft = verify(float_graph(model, scratch, timed), backends, timed)
                 manifest = assemble(with_pending_forms(draft), config, timed)
                 if wants_forms(settings.config):
                     pending = mark_unfinished(scratch, out, settings.config)
@@ -162,35 +163,37 @@ def plan(
     images: Future[ImageFolder | None],
     timed: Timed,
 ) -> PlannedModel:
-    """Trace the model, and find out what it takes and gives."""
+    """Trace the model, run it on the verification images, and find out what it takes and gives."""
     with timed.step("trace"):
         traced = trace(loaded, size, settings.config.opset or OPSET)
         reference = make_reference(loaded, traced)
         graph = inspect_graph(traced, settings.config, reference.run, size)
-        plan = resolve(settings, size, graph)
+        spec = plan_input(settings, size, graph).input
+    with timed.step("run the reference"):
+        pictures = collect(images.result(), loaded.samples, spec)
+        outputs = reference.run(reference_preprocess(pictures.pixels, spec))
+    evidence = Evidence(outputs=outputs, pictures=len(pictures.pixels), metadata=loaded.metadata)
+    plan = resolve(settings, size, graph, evidence)
     return PlannedModel(
         config=settings.config,
         loaded=loaded,
         traced=traced,
         reference=reference,
         plan=plan,
-        images=collect(images.result(), loaded.samples, plan.spec.input),
+        images=pictures,
+        outputs=outputs,
     )
 
 
-def float_graph(
-    model: PlannedModel, folder: Path, aside: ThreadPoolExecutor, timed: Timed
-) -> Draft:
-    """Write the float artifact, and run the reference beside that."""
+def float_graph(model: PlannedModel, folder: Path, timed: Timed) -> Draft:
+    """Write the float artifact."""
     spec, pixels = model.plan.spec, model.images.pixels
-    outputs = aside.submit(model.reference.run, reference_preprocess(pixels, spec.input))
     with timed.step("fold"):
         folded = fold_pixels(model.traced, spec.input)
     with timed.step("optimize"):
         graph = optimize(folded)
         artifact = write_artifact(folder, fuse_float(graph))
-    with timed.step("run the reference"):
-        truth = decode_reference(spec, pixels, require_finite(outputs.result(), graph, pixels))
+    truth = decode_reference(spec, pixels, require_finite(model.outputs, graph, pixels))
     return Draft(
         model=model,
         graph=graph,
@@ -200,6 +203,7 @@ def float_graph(
             *model.plan.warnings,
             *model.loaded.warnings,
             *model.images.warnings,
+            *nothing_found_warnings(spec, truth),
             *constant_output_warnings(truth),
         ),
     )

@@ -21,7 +21,7 @@ from edgecnn_runtime.bundle.manifest import (
     Ssd,
     Yolo,
 )
-from edgecnn_runtime.errors import ConfigError, UsageError
+from edgecnn_runtime.errors import ConfigError, EdgecnnError, UsageError
 from edgecnn_runtime.tasks import TASKS, fake
 
 N = None
@@ -46,7 +46,7 @@ def plan(
 
 
 def refusal(shapes: dict[str, tuple[Any, ...]], **options: Any) -> str:
-    with pytest.raises(UsageError) as caught:
+    with pytest.raises(EdgecnnError) as caught:
         plan(shapes, **options)
     return str(caught.value)
 
@@ -107,7 +107,7 @@ def test_retinaface() -> None:
 
 def test_ssd_needs_its_priors() -> None:
     shapes = {"scores": (N, 3840, 21), "boxes": (N, 3840, 4)}
-    assert "lacks the key strides" in refusal(shapes, head="ssd")
+    assert "needs its prior boxes" in refusal(shapes, head="ssd")
     result = plan(shapes, head="ssd", decode={"strides": [8], "min_sizes": [[16.0]]})
     assert len(result.spec.labels) == 20
 
@@ -160,7 +160,8 @@ def test_ctc_without_characters_counts_them() -> None:
         (V8, {"labels": ("a",)}, "--labels has 1 names, but the model has 80 classes"),
         ({"y": (N, 18, 4)}, {"task": "ocr", "labels": ("A", "B")}, "2 characters .* 4 classes"),
         ({"y": (N, 18, 4)}, {}, "no YOLO layout has such a shape at 640x384.*--task ocr"),
-        ({"a": (N, 3, 4, 5), "b": (N, 2, 4, 5)}, {}, "cannot tell the head .*set --head: classify"),
+        ({"a": (N, 3, 4, 5), "b": (N, 2, 4, 5)}, {}, "maps such as CenterNet's .* no head for it"),
+        ({"a": (N, 5), "b": (N, 9)}, {}, "cannot tell the head .*no head that fits them"),
         ({"a": (N, 5), "b": (N, 9)}, {"task": "classify"}, r"name one with --decode '{\"output\""),
         ({"a": (N, 5)}, {"decode": {"output": "z"}}, "the model has no output 'z'"),
         ({"a": (N, 5)}, {"score": 0.5}, "score: no such key; known here: head, output"),

@@ -21,6 +21,7 @@ from torch.export import ExportedProgram
 
 from edgecnn_export.checkpoint import is_checkpoint, parse_checkpoint
 from edgecnn_export.config import ExportConfig
+from edgecnn_export.exporter_metadata import read_metadata
 from edgecnn_export.loading.architecture import (
     build_architecture,
     is_builtin,
@@ -162,9 +163,13 @@ def _load_pt2(path: Path, config: ExportConfig) -> LoadedModel:
 
 
 def _load_onnx(path: Path, _: ExportConfig) -> LoadedModel:
-    model = with_image_input(read_onnx(path), path)
-    loaded = LoadedModel(path=path, sha256=sha256_file(path), kind="onnx", onnx=model)
-    return dataclasses.replace(loaded, spec=declared_size(loaded))
+    original = read_onnx(path)
+    metadata = read_metadata({entry.key: entry.value for entry in original.metadata_props})
+    model = with_image_input(original, path)
+    loaded = LoadedModel(
+        path=path, sha256=sha256_file(path), kind="onnx", onnx=model, metadata=metadata
+    )
+    return dataclasses.replace(loaded, spec={**metadata.spec, **declared_size(loaded)})
 
 
 LOADERS: Mapping[Kind, Callable[[Path, ExportConfig], LoadedModel]] = {

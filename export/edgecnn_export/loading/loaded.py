@@ -12,6 +12,7 @@ from onnx import ModelProto
 from torch import nn
 from torch.export import ExportedProgram
 
+from edgecnn_export.exporter_metadata import NO_METADATA, ExporterMetadata
 from edgecnn_export.loading.file_format import Kind
 from edgecnn_export.loading.program import image_of
 
@@ -31,6 +32,7 @@ class LoadedModel:
         origin: Where ``mean`` and ``std`` of ``spec`` come from; None where it has none.
         samples: uint8[N,h,w,3] BGR images from the checkpoint; owned by the receiver.
         warnings: What a person has to know about how it was read.
+        metadata: What an exporter wrote into the file; ``spec`` has the settings among it.
     """
 
     path: Path
@@ -43,6 +45,7 @@ class LoadedModel:
     origin: Literal["checkpoint", "timm"] | None = None
     samples: NDArray[np.uint8] | None = None
     warnings: tuple[str, ...] = ()
+    metadata: ExporterMetadata = NO_METADATA
 
 
 def input_channels(loaded: LoadedModel) -> int | None:

@@ -105,6 +105,8 @@ def outputs_of(
 ) -> tuple[Output, ...]:
     """Every output as the manifest describes it: the batch axis is None, all others are sizes.
 
+    An output of a graph with a fixed batch that has no axis of that size has no None.
+
     Args:
         model: The traced float graph.
         run: As for ``inspect_graph``.
@@ -112,8 +114,11 @@ def outputs_of(
     """
     axes = batch_axes(model)
     declared = {output.name: _dims(output) for output in model.graph.output}
+    batch = _dims(model.graph.input[0])[0]
     shapes = {
         name: (*dims[: axes[name]], None, *dims[axes[name] + 1 :])
+        if batch is None or not dims or dims[axes[name]] in {None, batch}
+        else dims
         for name, dims in declared.items()
     }
     if any(not declared[name] or shape.count(None) > 1 for name, shape in shapes.items()):

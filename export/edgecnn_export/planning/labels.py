@@ -4,7 +4,7 @@ from pathlib import Path
 
 from edgecnn_export.config import ExportConfig
 from edgecnn_export.heads import Outputs, numbered
-from edgecnn_runtime.bundle.manifest import AnchorFree, Classify, Ctc, Decode, Embed, Ssd
+from edgecnn_runtime.bundle.manifest import AnchorFree, Classify, Ctc, Decode, Embed, Ssd, Yolo
 from edgecnn_runtime.errors import UsageError
 
 LABELS_LIMIT = 4 << 20
@@ -62,7 +62,11 @@ def class_names(
     if labels is None or not count:
         return ("face",) if _is_face_head(decode) else numbered(count)
     if len(labels) != count:
-        raise UsageError(f"--labels has {len(labels)} names, but the model has {count} classes")
+        source = "the file itself" if labels == outputs.metadata.labels else "--labels"
+        raise UsageError(
+            f"{source} has {len(labels)} names, but the model has {count} classes"
+            + _key_point_hint(decode, count - len(labels))
+        )
     return labels
 
 
@@ -72,10 +76,19 @@ def _class_count(decode: Decode, outputs: Outputs) -> int | None:
         columns = outputs.shapes[decode.output][1]
         return columns if columns > 1 else 2
     if isinstance(decode, Ssd):
-        return outputs.shapes[decode.scores][2] - 1
+        return outputs.shapes[decode.scores][2] - int(decode.background)
     if isinstance(decode, AnchorFree):
         return 1
     return 0 if isinstance(decode, Embed) else getattr(decode, "classes", None)
+
+
+def _key_point_hint(decode: Decode, extra: int) -> str:
+    """The setting for a pose model, whose key points would look like classes."""
+    dims = next((dims for dims in (3, 2) if extra > 0 and extra % dims == 0), 0)
+    if not isinstance(decode, Yolo) or decode.layout == "nms" or not dims:
+        return ""
+    setting = f'{{"points": {extra // dims}, "point_dims": {dims}}}'
+    return f". If its last {extra} columns are key points: --decode '{setting}'"
 
 
 def _is_face_head(decode: Decode) -> bool:

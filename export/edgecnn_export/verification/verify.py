@@ -14,6 +14,7 @@ from edgecnn_runtime.bundle.manifest import REDUCED_RANGE, Artifact, ModelSpec, 
 from edgecnn_runtime.device.cpu import cpu_features, saturates
 from edgecnn_runtime.errors import UnsupportedModelError, VerificationError
 from edgecnn_runtime.parity import NOISE_FLOOR, input_sensitivity, snr_db
+from edgecnn_runtime.tasks import task_of
 
 EXTRA_BATCH = 4
 """A graph that takes any batch also runs once with so many images, on the first engine."""
@@ -216,6 +217,19 @@ def stable_images(checks: Sequence[Check]) -> list[int]:
     """
     agreed = [all(row) for row in zip(*(check.comparison.agreed for check in checks), strict=True)]
     return [index for index, equal in enumerate(agreed) if equal] or list(range(len(agreed)))
+
+
+def nothing_found_warnings(spec: ModelSpec, truth: ReferenceOutputs) -> list[str]:
+    """A warning where the model itself finds nothing in any picture."""
+    task = task_of(spec)
+    if any(map(task.count, truth.results)):
+        return []
+    score = f" over a score of {spec.score_threshold:g}" if spec.score_threshold else ""
+    return [
+        f"the model found nothing{score} in any of the {len(truth.results)} verification pictures, "
+        "so no result was compared. Give pictures that show what it was made for (--images DIR); "
+        "if these do, look at --preset (or --mean and --std), --color and --head"
+    ]
 
 
 def constant_output_warnings(truth: ReferenceOutputs) -> list[str]:

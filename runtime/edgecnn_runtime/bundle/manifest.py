@@ -154,16 +154,22 @@ class AnchorFree(Part, frozen=True, kw_only=True, tag_field="head", tag="anchor_
 
 
 class Ssd(Part, frozen=True, kw_only=True, tag_field="head", tag="ssd"):
-    """Prior boxes with variances (SSD, RetinaFace); class 0 is background.
+    """One table of boxes and one of scores (SSD, RetinaFace), by offsets from priors or decoded.
 
     Priors are ordered by stride, then by row, with one for each min_size (for an aspect ratio r, of
-    that size times sqrt(r) by 1/sqrt(r)).
+    that size times sqrt(r) by 1/sqrt(r)). A graph that decodes by itself has none.
 
     Attributes:
         boxes: Name of the output [N,A,4].
         scores: Name of the output [N,A,C].
         landmarks: Name of the output [N,A,2P]; "" without one.
-        strides: Pixels per cell of each grid.
+        decoded: Whether the graph gives corners x1, y1, x2, y2 and landmarks x, y themselves, and
+            not offsets from priors.
+        normalized: Whether decoded coordinates are fractions of the network input, and not its
+            pixels.
+        background: Whether class 0 of the scores is the background. Without one, scores are
+            independent of each other.
+        strides: Pixels per cell of each grid; none where ``decoded``.
         min_sizes: For each stride, sizes of its priors in pixels.
         aspect_ratios: Of the priors, width over height.
         variances: Factors of centers and of sizes.
@@ -177,8 +183,11 @@ class Ssd(Part, frozen=True, kw_only=True, tag_field="head", tag="ssd"):
     boxes: str
     scores: str
     landmarks: str = ""
-    strides: tuple[Positive, ...]
-    min_sizes: tuple[tuple[float, ...], ...]
+    decoded: bool = False
+    normalized: bool = False
+    background: bool = True
+    strides: tuple[Positive, ...] = ()
+    min_sizes: tuple[tuple[float, ...], ...] = ()
     aspect_ratios: tuple[float, ...] = (1.0,)
     variances: tuple[float, float] = (0.1, 0.2)
     values: Values = "probabilities"
@@ -396,6 +405,8 @@ class ModelSpec(Part, frozen=True, kw_only=True):
         input: How a frame becomes the artifact's input.
         outputs: The output tensors of every artifact.
         decode: How the outputs become a result.
+        head_origin: Who says that ``decode`` is right: the user or the model file (``given``), or
+            export by the shapes and values of the outputs (``guessed``).
         labels: Class names in class order; empty where the task has none.
         batch: Batch sizes the artifacts take; None means any.
     """
@@ -406,6 +417,7 @@ class ModelSpec(Part, frozen=True, kw_only=True):
     decode: Decode
     labels: tuple[str, ...]
     batch: Annotated[tuple[Positive, ...], Meta(min_length=1)] | None
+    head_origin: Literal["given", "guessed"] = "given"
 
     @property
     def smallest_batch(self) -> int:

@@ -165,7 +165,7 @@ def test_a_gate_says_what_was_reached() -> None:
 
 
 def test_a_head_that_does_not_fit_is_a_usage_error(exported: Exported) -> None:
-    with pytest.raises(UsageError, match="does not fit"):
+    with pytest.raises(UsageError, match="--head yolov5 takes the rows"):
         exported(Detector, head="yolov5", decode={"classes": 9})
 
 

@@ -1,0 +1,339 @@
+"""One table of boxes that is not what its shape looks like, refused by its true name."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgecnn_export.head_evidence import (
+    CELLS_SHARE,
+    CORNERS_SHARE,
+    MANY_ROWS,
+    MIN_BINS,
+    TOLERANCE,
+    Columns,
+    Unit,
+    are_logits,
+    columns_of,
+    coordinate_unit,
+    corners_share,
+    keypoint_columns,
+    nonzero_rows,
+    whole_numbers,
+)  # fmt: skip
+from edgecnn_export.heads import MOST_QUERIES, Outputs
+from edgecnn_export.planning.refusal import (
+    DETECTION_VARIANT,
+    OWN_DECODING,
+    as_json,
+    key_points,
+    no_head,
+)  # fmt: skip
+from edgecnn_runtime.errors import EdgecnnError, UsageError
+from edgecnn_runtime.types import Floats
+
+V8_HEADS = ("yolov8", "yolov11")
+TABLE_HEADS = ("yolov5", "nms", *V8_HEADS)
+MASK_COEFFICIENTS = 32
+DFL_COLUMNS = 4 * 16
+"""Box columns of a YOLOv8 head before its arithmetic: 16 bins for each of four distances."""
+SPARSE = 0.1
+"""The mean of class scores is under it, because most cells show nothing. That of boxes is not."""
+ANGLE_LIMIT = 3.2
+"""No angle in radians is larger, whichever half turn it is counted in."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """One table of boxes.
+
+    Attributes:
+        name: Of the output.
+        rows: float[R,K] on the verification pictures; R is 0 where they are not known.
+        columns: K.
+        count: Rows of one picture.
+        across: Whether each column of the output is one box, as YOLOv8 has it.
+        grid: Whether there is a row for each cell (or for each of three anchors in it).
+    """
+
+    name: str
+    rows: Floats
+    columns: int
+    count: int
+    across: bool
+    grid: bool
+
+
+def table_of(outputs: Outputs, head: str = "") -> Table | None:
+    """The one output of three axes, or the one that the user chose."""
+    tables = [name for name, shape in outputs.shapes.items() if len(shape) == 3]
+    name = outputs.options.get("output") or (tables[0] if len(tables) == 1 else "")
+    if len(outputs.shapes.get(name, ())) != 3:
+        return None
+    _, first, second = outputs.shapes[name]
+    queries = first < second <= MOST_QUERIES and first % 50 and not second % 50
+    across = bool(head in V8_HEADS if head else queries)
+    if outputs.is_grid(first) or outputs.is_grid(second):
+        across = outputs.is_grid(second)
+    count, columns = (second, first) if across else (first, second)
+    rows = outputs.rows(name, 1 if across else 2)
+    return Table(name, rows, columns, count, across, outputs.is_grid(count))
+
+
+def masks(outputs: Outputs, _head: str) -> EdgecnnError | None:
+    """A table whose last columns weigh the maps of another output."""
+    table = table_of(outputs)
+    maps = {name: s for name, s in outputs.shapes.items() if len(s) == 4 and 1 not in s[2:]}
+    if table is None or len(maps) != 1:
+        return None
+    (name, shape), *_ = maps.items()
+    for count in (shape[1], shape[3]):
+        extra = table.columns - 4 - count
+        named = len(outputs.labels) in {extra, extra - 1, 0} or extra == 2
+        if extra >= 1 and (count == MASK_COEFFICIENTS or named):
+            what = (
+                f"this is an instance segmentation head (YOLO -seg): {count} of the "
+                f"{table.columns} columns of {table.name!r} are mask coefficients, which belong to "
+                f"the maps of {name!r}"
+            )
+            return no_head(outputs, what, DETECTION_VARIANT)
+    return None
+
+
+def one_table(outputs: Outputs, head: str) -> EdgecnnError | None:
+    """One table of boxes and classes: what its columns really are."""
+    table = table_of(outputs, head)
+    if table is None or head not in {"", *TABLE_HEADS}:
+        return None
+    if error := _exchanged(outputs, table, head):
+        return error
+    ranked = head == "nms" or (not head and not table.grid and table.count <= MOST_QUERIES)
+    if ranked or (not head and outputs.metadata.end_to_end):
+        return _ranked_table(outputs, table)
+    return _grid_table(outputs, table) if head or table.grid else None
+
+
+def _exchanged(outputs: Outputs, table: Table, head: str) -> EdgecnnError | None:
+    """A head named by the user that reads rows where the table has columns."""
+    wide = not table.grid and table.across and table.count < table.columns
+    if not head or (not wide and table.across == (head in V8_HEADS)):
+        return None
+    axis = "columns" if head in V8_HEADS else "rows"
+    return UsageError(
+        f"--head {head} takes the {axis} of {table.name!r} for boxes, and the boxes are on the "
+        f"other axis: leave --head out, or return output.permute(0, 2, 1); {outputs}"
+    )
+
+
+def _ranked_table(outputs: Outputs, table: Table) -> EdgecnnError | None:
+    """The best rows only: after suppression x1, y1, x2, y2, score, class; or a DETR's queries."""
+    names, extra = len(outputs.labels), table.columns - 6
+    marks = outputs.options.get("points", 0) * outputs.options.get("point_dims", 2)
+    boxes = table.rows[:, :4]
+    unit = coordinate_unit(boxes, outputs.width, outputs.height)
+    ranked = table.columns >= 6 and whole_numbers(table.rows[:, 5])
+    queries = bool(names) and table.columns == 4 + names and unit != "pixels"
+    if table.columns >= 5 and (not ranked or (queries and extra not in {0, marks})):
+        if unit in {"fractions", "nothing"}:
+            what = (
+                f"this is a DETR's table (RT-DETR): {table.count} boxes as center and size in "
+                f"fractions of the input, and {table.columns - 4} class scores each"
+            )
+            return no_head(outputs, what)
+        what = (
+            f"these are {table.count} rows of boxes whose sixth column is no class number, so they "
+            "are not x1, y1, x2, y2, score, class"
+        )
+        return no_head(outputs, what)
+    if table.columns < 6 or not len(table.rows):
+        return None
+    if table.across:
+        what = "this is a table after suppression with rows and columns exchanged"
+        return no_head(outputs, what, "return output.permute(0, 2, 1), and export it again")
+    if extra != marks:
+        return _extra_columns(outputs, table, extra)
+    return _ranked_values(outputs, table, unit)
+
+
+def _ranked_values(outputs: Outputs, table: Table, unit: Unit) -> EdgecnnError | None:
+    """Whether rows x1, y1, x2, y2, score, class hold what they should."""
+    rows = nonzero_rows(table.rows[:, :6])
+    if not len(rows):
+        return None
+    scores, classes = rows[:, 4], rows[:, 5]
+    if columns_of(scores[:, None]).outside.any() and outputs.options.get("values") != "logits":
+        what = "these are rows of boxes whose fifth column leaves 0..1, so it is no score"
+        return no_head(outputs, what)
+    boxes = rows[scores > TOLERANCE, :4]
+    share = corners_share(boxes)
+    if share is not None and share < CORNERS_SHARE / 2:
+        what = (
+            f"the boxes of {table.name!r} are centers and sizes: as corners, {1 - share:.0%} of "
+            "them would have x2 <= x1 or y2 <= y1"
+        )
+        return no_head(outputs, what, "convert them to x1, y1, x2, y2 at the end of the model")
+    if outputs.labels and classes.max() >= len(outputs.labels):
+        return UsageError(
+            f"there are {len(outputs.labels)} names (--labels, or the file's own), and class "
+            f"number {int(classes.max())} occurs in {table.name!r}: classes are counted from 0"
+        )
+    return _wrong_unit(outputs, table, unit)
+
+
+def _grid_table(outputs: Outputs, table: Table) -> EdgecnnError | None:
+    """A row per cell: cx, cy, w, h, [objectness,] classes, and landmarks the user declared."""
+    marks = outputs.options.get("points", 0) * outputs.options.get("point_dims", 2)
+    columns = columns_of(table.rows)
+    unit = coordinate_unit(table.rows[:, :4], outputs.width, outputs.height)
+    scores = columns.outside[4 : table.columns - marks]
+    if scores.any() and outputs.options.get("values") != "logits":
+        return _not_scores(outputs, table, columns, unit)
+    if unit == "cells":
+        return _before_decoding(outputs, table)
+    boxes = nonzero_rows(table.rows[:, :4])
+    if len(boxes) >= MANY_ROWS and (corners_share(boxes) or 0.0) >= CORNERS_SHARE:
+        what = f"the boxes of {table.name!r} are corners x1, y1, x2, y2, not centers and sizes"
+        advice = (
+            "return boxes[N,A,4] and scores[N,A,C] as two outputs, and use --head ssd --decode "
+            f"{as_json({'decoded': True})}"
+        )
+        return no_head(outputs, what, advice)
+    return _wrong_unit(outputs, table, unit) or _column_count(outputs, table, marks)
+
+
+def _not_scores(
+    outputs: Outputs, table: Table, columns: Columns, unit: Unit
+) -> EdgecnnError | None:
+    """What columns are that leave 0..1 where classes should be."""
+    outside = columns.outside
+    first = 4 if table.across else 5
+    if outside[4:].sum() == 1 and outside[-1] and columns.reach[-1] <= ANGLE_LIMIT:
+        return _oriented(outputs)
+    if error := _before_arithmetic(outputs, table, columns, unit):
+        return error
+    if are_logits(table.rows[:, 4:]):
+        return UsageError(
+            f"the scores of {table.name!r} leave 0..1 and are negative nearly everywhere, so they "
+            f"are scores before a sigmoid: add --decode {as_json({'values': 'logits'})}; {outputs}"
+        )
+    if landmarks := _landmarks_first(outside):
+        what = (
+            f"this is a yolov5-face head: its {landmarks} landmark coordinates lie between "
+            "objectness and classes"
+        )
+        return no_head(outputs, what)
+    classes = max(int(outside[first:].argmax()), 1)
+    if outputs.labels and len(outputs.labels) <= classes:
+        classes = len(outputs.labels)
+    return _extra_columns(outputs, table, table.columns - first - classes)
+
+
+def _before_arithmetic(
+    outputs: Outputs, table: Table, columns: Columns, unit: Unit
+) -> EdgecnnError | None:
+    """A head whose columns are not boxes yet: distributions, offsets, logarithms."""
+    outside = columns.outside
+    small = columns.reach.max() <= CELLS_SHARE * min(outputs.width, outputs.height)
+    trailing = int(outside[::-1].argmin()) if not outside.all() else len(outside)
+    leading = len(outside) - trailing
+    if small and outside[:DFL_COLUMNS].all() and table.columns > DFL_COLUMNS:
+        what = "this is a YOLOv8 head before its box arithmetic (4 x 16 bins, then classes)"
+        return no_head(outputs, what, OWN_DECODING)
+    if small and leading and trailing % 4 == 0 and trailing // 4 >= MIN_BINS and unit != "pixels":
+        return _scores_first(outputs, f" ({leading} and {trailing} of {table.columns} columns)")
+    if unit == "fractions" and float(np.nanmean(table.rows[:, :4])) < SPARSE:
+        return _scores_first(outputs, "")
+    return _before_decoding(outputs, table) if unit == "cells" else None
+
+
+def _extra_columns(outputs: Outputs, table: Table, extra: int) -> EdgecnnError | None:
+    """What columns behind the classes are, by how many there are and what they reach."""
+    columns = columns_of(table.rows[:, table.columns - extra :]) if extra > 0 else None
+    if columns is None:
+        return no_head(outputs, f"the objectness of {table.name!r} leaves 0..1")
+    if extra == 1:
+        return _oriented(outputs)
+    if extra == MASK_COEFFICIENTS and columns.reach.max() <= CELLS_SHARE * outputs.width:
+        what = "this is an instance segmentation head (YOLO -seg): its last 32 columns are masks"
+        return no_head(outputs, what, DETECTION_VARIANT)
+    points = keypoint_columns(columns.outside)
+    known = outputs.metadata.keypoint_shape
+    if known and known[0] * known[1] == extra:
+        points = known
+    if points is None:
+        what = (
+            f"the last {extra} of the {table.columns} columns of {table.name!r} leave 0..1, so "
+            "they are no classes"
+        )
+        return no_head(outputs, what)
+    what = (
+        f"the last {extra} of the {table.columns} columns of {table.name!r} are no classes: this "
+        "is a pose model (YOLO -pose)"
+    )
+    return key_points(outputs, what, points)
+
+
+def _column_count(outputs: Outputs, table: Table, marks: int) -> EdgecnnError | None:
+    """Another layout that has exactly as many columns as there are names."""
+    names, columns = len(outputs.labels), table.columns - marks
+    expected = columns - (4 if table.across else 5)
+    if not names or names == expected:
+        return None
+    if names == columns - (5 if table.across else 4):
+        known = "YOLOv5 or YOLOX" if table.across else "YOLOv8"
+        rest = ", or one of oriented boxes (YOLO -obb)" if table.across else ""
+        what = (
+            f"{names} names fit a {known} table with rows and columns exchanged{rest}, but not "
+            f"this one of {expected} classes"
+        )
+        return no_head(outputs, what, "return output.permute(0, 2, 1), or correct --labels")
+    return None
+
+
+def _wrong_unit(outputs: Outputs, table: Table, unit: Unit) -> EdgecnnError | None:
+    """Fractions read as pixels, or pixels read as fractions."""
+    normalized = outputs.options.get("normalized", False)
+    if unit == "fractions" and not normalized:
+        if table.count <= MOST_QUERIES and not table.grid and table.columns != 6:
+            what = "this is a DETR's table (RT-DETR): boxes in fractions of the input, and classes"
+            return no_head(outputs, what)
+        return UsageError(
+            f"the boxes of {table.name!r} never leave 0..1, so they are no pixels. If they are "
+            f"fractions of the input: --decode {as_json({'normalized': True})}. If they are "
+            f"offsets within a cell (YOLOX before decoding), {OWN_DECODING}; {outputs}"
+        )
+    if normalized and unit in {"pixels", "cells"}:
+        return UsageError(
+            f"normalized is set, but the boxes of {table.name!r} leave 0..1: leave it out if they "
+            f"are pixels; {outputs}"
+        )
+    return None
+
+
+def _before_decoding(outputs: Outputs, table: Table) -> EdgecnnError:
+    what = (
+        f"this is a head before decoding, as YOLOX writes it: the boxes of {table.name!r} are "
+        "offsets within a cell and logarithms of sizes, because none of their numbers is over an "
+        "eighth of the input's side"
+    )
+    return no_head(outputs, what, f"{OWN_DECODING} (YOLOX: --decode_in_inference)")
+
+
+def _scores_first(outputs: Outputs, counts: str) -> EdgecnnError:
+    what = (
+        "this is a NanoDet or PicoDet head before decoding: class scores come first, then "
+        f"distributions over the distances to a box's sides{counts}"
+    )
+    return no_head(outputs, what)
+
+
+def _oriented(outputs: Outputs) -> EdgecnnError:
+    what = "this is a head of oriented boxes (YOLO -obb): the last column is an angle, no class"
+    return no_head(outputs, what, DETECTION_VARIANT)
+
+
+def _landmarks_first(outside: NDArray[np.bool_]) -> int:
+    """How many columns after box and objectness are landmarks before the classes; 0 for none."""
+    block = outside[5:]
+    count = int(block.argmin()) if not block.all() else 0
+    return count if count >= 4 and count % 2 == 0 and not block[count:].any() else 0

@@ -1,0 +1,406 @@
+"""Outputs in the layouts of well-known detectors: read rightly, or refused by their true names.
+
+The tables below are made as the networks make them: a box near each cell of a grid, scores that
+are small nearly everywhere.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from edgecnn_export.config import ExportConfig
+from edgecnn_export.exporter_metadata import ExporterMetadata, read_metadata
+from edgecnn_export.loading.size import Size
+from edgecnn_export.planning.graph_info import GraphInfo
+from edgecnn_export.planning.resolve import Evidence, Plan, resolve
+from edgecnn_export.planning.settings import ExportSettings
+from edgecnn_runtime.bundle.manifest import Output, Ssd, Yolo
+from edgecnn_runtime.errors import EdgecnnError
+
+PICTURES = 2
+WIDTH, HEIGHT = 320, 192
+Array = NDArray[np.float32]
+Outputs = dict[str, Array]
+
+
+def cells(width: int, height: int) -> tuple[Array, Array]:
+    """Centers in cells and the stride of every cell of strides 8, 16 and 32."""
+    centers, strides = [], []
+    for stride in (8, 16, 32):
+        rows, columns = height // stride, width // stride
+        y, x = np.divmod(np.arange(rows * columns), columns)
+        centers.append(np.stack((x, y), 1))
+        strides.append(np.full((rows * columns, 1), stride))
+    return np.concatenate(centers).astype(np.float32), np.concatenate(strides).astype(np.float32)
+
+
+class Maker:
+    """Random parts of a detector's output, float32[PICTURES,A,…]."""
+
+    def __init__(self, seed: int, width: int = WIDTH, height: int = HEIGHT) -> None:
+        self.rng = np.random.default_rng(seed)
+        self.size = np.float32([width, height])
+        self.centers, self.strides = cells(width, height)
+        self.count = len(self.centers)
+
+    def normal(self, columns: int, mean: float = 0.0, spread: float = 1.0, rows: int = 0) -> Array:
+        shape = (PICTURES, rows or self.count, columns)
+        return self.rng.normal(mean, spread, shape).astype(np.float32)
+
+    def logits(self, columns: int, rows: int = 0) -> Array:
+        return self.normal(columns, -5, 2, rows)
+
+    def scores(self, columns: int, rows: int = 0) -> Array:
+        return 1 / (1 + np.exp(-self.logits(columns, rows)))
+
+    def boxes(self) -> Array:
+        """Centers and sizes in pixels."""
+        centers = (self.centers + 0.5 + self.normal(2, 0, 0.4)) * self.strides
+        return np.concatenate([centers, np.exp(self.normal(2, 1, 0.5)) * self.strides], 2)
+
+    def corners(self) -> Array:
+        boxes = self.boxes()
+        half = boxes[..., 2:] / 2
+        return np.concatenate([boxes[..., :2] - half, boxes[..., :2] + half], 2)
+
+    def fractions(self, rows: int) -> Array:
+        """Centers and sizes as shares of the input."""
+        return self.rng.uniform(0.05, 0.95, (PICTURES, rows, 4)).astype(np.float32)
+
+    def ranked(self, rows: int, classes: int) -> Array:
+        """x1, y1, x2, y2, score, class."""
+        best = self.corners()[:, :rows]
+        score = np.sort(self.rng.uniform(0, 0.9, (PICTURES, rows, 1)))[:, ::-1]
+        kind = self.rng.integers(0, classes, (PICTURES, rows, 1))
+        return np.concatenate([best, score, kind], 2).astype(np.float32)
+
+    def pixels(self, columns: int, rows: int = 0) -> Array:
+        shape = (PICTURES, rows or self.count, columns)
+        return self.rng.uniform(0, self.size.max(), shape).astype(np.float32)
+
+    def key_points(self, count: int, dims: int, rows: int = 0) -> Array:
+        points = [self.pixels(2, rows), self.scores(1, rows)][: dims - 1]
+        return np.concatenate(points * count, 2)
+
+
+def joined(*parts: Array) -> Array:
+    return np.concatenate(parts, 2).astype(np.float32)
+
+
+def turned(table: Array) -> Array:
+    return np.ascontiguousarray(table.swapaxes(1, 2))
+
+
+def plan(
+    outputs: Outputs,
+    metadata: Mapping[str, str] | None = None,
+    size: tuple[int, int] = (WIDTH, HEIGHT),
+    **options: Any,
+) -> Plan:
+    config = ExportConfig(**{"preset": "unit", "color": "rgb", **options})
+    entries = tuple(
+        Output(name=name, dtype="float32", shape=(None, *values.shape[1:]))
+        for name, values in outputs.items()
+    )
+    evidence = Evidence(outputs=outputs, pictures=PICTURES, metadata=read_metadata(metadata or {}))
+    settings = ExportSettings(config, "preset")
+    return resolve(settings, Size(*size, 3), GraphInfo(entries, {}), evidence)
+
+
+def refusal(outputs: Outputs, **options: Any) -> str:
+    with pytest.raises(EdgecnnError) as caught:
+        plan(outputs, **options)
+    message = str(caught.value)
+    assert all(f"{name}[" in message for name in outputs)  # the outputs as they are
+    return message
+
+
+def names(count: int) -> tuple[str, ...]:
+    return tuple(f"name {index}" for index in range(count))
+
+
+def yolox(m: Maker, classes: int) -> Array:
+    return joined(m.normal(2, 0.5, 0.6), m.normal(2, 1, 0.6), m.scores(1 + classes))
+
+
+def nanodet(m: Maker, classes: int) -> Array:
+    return joined(m.scores(classes), m.normal(4 * 8, 0, 2.5))
+
+
+LAYOUTS: Mapping[str, tuple[Callable[[Maker, int], Outputs], str]] = {
+    "YOLOX before decoding": (lambda m, c: {"o": yolox(m, c)}, "YOLOX"),
+    "YOLOX before decoding, exchanged": (lambda m, c: {"o": turned(yolox(m, c))}, "YOLOX"),
+    "cells, not pixels": (
+        lambda m, c: {"o": joined(m.boxes() / m.strides, m.scores(1 + c))}, "before decoding"
+    ),
+    "YOLOv8 before its arithmetic": (
+        lambda m, c: {"o": turned(joined(m.normal(64, 0, 2), m.logits(c)))}, "YOLOv8 .*before"
+    ),
+    "NanoDet": (lambda m, c: {"o": nanodet(m, c)}, "NanoDet"),
+    "NanoDet, exchanged": (lambda m, c: {"o": turned(nanodet(m, c))}, "NanoDet"),
+    "yolov5-face": (
+        lambda m, c: {"o": joined(m.boxes(), m.scores(1), m.pixels(10), m.scores(c))},
+        "yolov5-face",
+    ),
+    "seg": (
+        lambda m, c: {
+            "output0": turned(joined(m.boxes(), m.scores(c), m.normal(32))),
+            "output1": m.normal(48 * 80, rows=32).reshape(PICTURES, 32, 48, 80),
+        },
+        "segmentation",
+    ),
+    "seg, without its maps": (
+        lambda m, c: {"o": turned(joined(m.boxes(), m.scores(c), m.normal(32)))}, "segmentation"
+    ),
+    "seg of YOLOv5": (
+        lambda m, c: {
+            "table": joined(m.boxes(), m.scores(1 + c), m.normal(32)),
+            "maps": m.normal(48 * 80, rows=32).reshape(PICTURES, 32, 48, 80),
+        },
+        "segmentation",
+    ),
+    "seg, end to end": (
+        lambda m, c: {
+            "table": joined(m.ranked(100, c), m.normal(32, rows=100)),
+            "maps": m.normal(48 * 80, rows=32).reshape(PICTURES, 32, 48, 80),
+        },
+        "segmentation",
+    ),
+    "obb": (
+        lambda m, c: {
+            "o": turned(joined(m.boxes(), m.scores(c), m.rng.uniform(
+                -0.78, 2.3, (PICTURES, m.count, 1)
+            ).astype(np.float32)))
+        },
+        "oriented boxes.*angle",
+    ),
+    "obb, end to end": (
+        lambda m, c: {"o": joined(m.ranked(100, c), m.normal(1, 0.5, 0.4, rows=100))},
+        "oriented boxes",
+    ),
+    "pose": (
+        lambda m, c: {"o": turned(joined(m.boxes(), m.scores(c), m.key_points(17, 3)))},
+        r'pose.*\{"points": 17, "point_dims": 3\}',
+    ),
+    "pose, end to end": (
+        lambda m, c: {"o": joined(m.ranked(100, c), m.key_points(17, 3, rows=100))},
+        r'pose.*\{"points": 17, "point_dims": 3\}',
+    ),
+    "pose without visibility": (
+        lambda m, c: {"o": turned(joined(m.boxes(), m.scores(c), m.key_points(7, 2)))},
+        r'pose.*\{"points": 7, "point_dims": 2\}',
+    ),
+    "RT-DETR": (lambda m, c: {"o": joined(m.fractions(300), m.scores(c, 300))}, "DETR"),
+    "RT-DETR with logits": (lambda m, c: {"o": joined(m.fractions(100), m.logits(c, 100))}, "DETR"),
+    "RF-DETR": (
+        lambda m, c: {"dets": m.fractions(300), "labels": m.logits(c + 1, 300)}, "DETR"
+    ),
+    "DETR in a dict": (
+        lambda m, c: {"pred_logits": m.logits(c, 100), "pred_boxes": m.fractions(100)}, "DETR"
+    ),
+    "D-FINE after its postprocessing": (
+        lambda m, c: {
+            "labels": m.rng.integers(0, c, (PICTURES, 300)).astype(np.float32),
+            "boxes": m.pixels(4, 300),
+            "scores": m.scores(1, 300)[..., 0],
+        },
+        "postprocessing",
+    ),
+    "corners in one table": (
+        lambda m, c: {"o": joined(m.corners(), m.scores(1 + c))}, "corners"
+    ),
+    "centers after suppression": (
+        lambda m, c: {"o": joined(m.boxes(), m.scores(1), np.zeros_like(m.scores(1)))[:, :60]},
+        "centers and sizes.*x2 <= x1",
+    ),
+    "SSD's offsets": (
+        lambda m, c: {"boxes": m.normal(4), "scores": m.scores(1 + c)}, "offsets.*min_sizes"
+    ),
+    "YOLOv4": (
+        lambda m, c: {"boxes": (m.corners() / 400)[:, :, None], "confs": m.scores(c)}, "YOLOv4"
+    ),
+    "SCRFD": (
+        lambda m, c: {
+            f"{100 * stride + columns}": m.scores(columns, 2 * WIDTH * HEIGHT // stride**2)
+            for columns in (1, 4, 10)
+            for stride in (8, 16, 32)
+        },
+        "SCRFD",
+    ),
+    "YOLO before decoding": (
+        lambda m, c: {
+            f"level{stride}": np.zeros((PICTURES, 3 * (5 + c), 192 // stride, 320 // stride))
+            for stride in (8, 16, 32)
+        },
+        "raw maps",
+    ),
+    "a map of classes": (lambda m, c: {"y": np.zeros((PICTURES, 21, 192, 320))}, "segmentation"),
+    "a depth map": (lambda m, c: {"y": np.zeros((PICTURES, 1, 192, 320))}, "depth"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("classes", [1, 2, 3, 20, 80])
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_layout_without_a_head_is_refused_by_its_name(layout: str, classes: int) -> None:
+    import re
+
+    make, name = LAYOUTS[layout]
+    outputs = make(Maker(classes), classes)
+    for options in ({}, {"labels": names(classes)}, {"task": "detect"}):
+        message = refusal(outputs, **options)
+        assert re.search(name, message, re.DOTALL), message
+        assert "--labels has" not in message
+
+
+@pytest.mark.parametrize("head", ["yolov5", "yolov8", "nms", "ssd"])
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_naming_a_head_or_as_many_labels_as_columns_does_not_help(layout: str, head: str) -> None:
+    make, _ = LAYOUTS[layout]
+    if (layout, head) == ("centers after suppression", "yolov5"):
+        pytest.skip("center, size, score and a number in 0..1 are a YOLOv5 table")
+    outputs = make(Maker(7), 5)
+    for labels in (None, names(5)):
+        refusal(outputs, head=head, labels=labels)
+    columns = next(iter(outputs.values())).shape[1:]
+    for count in (min(columns) - 4, min(columns) - 5):
+        if count > 0:
+            refusal(outputs, head=head, labels=names(count))
+
+
+@pytest.mark.parametrize("size", [(320, 192), (640, 640), (96, 64)])
+@pytest.mark.parametrize("classes", [1, 2, 36, 80])
+def test_yolo_tables_are_read(classes: int, size: tuple[int, int]) -> None:
+    m = Maker(classes, *size)
+    v8 = turned(joined(m.boxes(), m.scores(classes)))
+    assert plan({"o": v8}, size=size).spec.decode == Yolo(output="o", layout="v8", classes=classes)
+    v5 = joined(m.boxes(), m.scores(1 + classes))
+    decode = plan({"o": v5}, size=size, labels=names(classes)).spec.decode
+    assert decode == Yolo(output="o", layout="v5", classes=classes)
+    best = m.ranked(min(60, m.count), classes)
+    decode = plan({"o": best}, size=size, labels=names(classes), head="nms").spec.decode
+    assert decode == Yolo(output="o", layout="nms", classes=classes)
+
+
+def test_key_points_that_are_declared_are_taken() -> None:
+    m = Maker(1)
+    table = turned(joined(m.boxes(), m.scores(1), m.key_points(17, 3)))
+    fields = {"points": 17, "point_dims": 3}
+    for metadata in (None, {"task": "pose", "names": "{0: 'person'}", "kpt_shape": "[17, 3]"}):
+        decode = plan({"o": table}, metadata, decode=fields, task="detect").spec.decode
+        assert decode == Yolo(output="o", layout="v8", classes=1, points=17, point_dims=3)
+
+
+def test_scores_before_their_sigmoid_are_taken_when_said() -> None:
+    m = Maker(2)
+    table = {"o": turned(joined(m.boxes(), m.logits(3)))}
+    assert '{"values": "logits"}' in refusal(table)
+    decode = plan(table, decode={"values": "logits"}).spec.decode
+    assert isinstance(decode, Yolo)
+    assert (decode.values, decode.classes) == ("logits", 3)
+
+
+def test_fractions_of_the_input_are_taken_when_said() -> None:
+    m = Maker(3)
+    boxes = (m.boxes() / np.float32([*m.size, *m.size])).clip(0, 1)
+    table = {"o": turned(joined(boxes, m.scores(3)))}
+    assert '{"normalized": true}' in refusal(table)
+    assert plan(table, decode={"normalized": True}).spec.decode.normalized  # type: ignore[union-attr]
+    pixels = {"o": turned(joined(m.boxes(), m.scores(3)))}
+    assert "leave it out" in refusal(pixels, decode={"normalized": True})
+
+
+@pytest.mark.parametrize("classes", [1, 3, 20])
+@pytest.mark.parametrize("normalized", [False, True])
+def test_corners_and_scores_are_a_decoded_ssd(classes: int, normalized: bool) -> None:
+    m = Maker(4)
+    boxes = m.corners() / (np.float32([*m.size, *m.size]) * 1.5 if normalized else 1)
+    boxes = boxes.clip(0, 1) if normalized else boxes
+    logits = m.logits(1 + classes)
+    softmax = np.exp(logits) / np.exp(logits).sum(2, keepdims=True)
+    decode = plan({"boxes": boxes, "scores": softmax}).spec.decode
+    assert isinstance(decode, Ssd)
+    assert (decode.decoded, decode.normalized, decode.background) == (True, normalized, True)
+    assert decode.values == "probabilities"
+    spec = plan({"boxes": boxes, "scores": m.scores(classes + 1)}, head="ssd").spec
+    assert isinstance(spec.decode, Ssd)
+    assert (spec.decode.background, len(spec.labels)) == (False, classes + 1)
+
+
+def test_corners_are_not_decoded_twice() -> None:
+    m = Maker(5)
+    outputs = {"boxes": m.corners(), "scores": m.scores(4)}
+    priors = {"strides": [8, 16, 32], "min_sizes": [[16], [32], [64]]}
+    assert '{"decoded": true}' in refusal(outputs, head="ssd", decode=priors)
+    assert '{"decoded": true}' in refusal(outputs, head="yolov8")
+    offsets = {"boxes": m.normal(4), "scores": m.scores(4)}
+    assert "no corners" in refusal(offsets, head="ssd", decode={"decoded": True})
+    assert isinstance(plan(offsets, head="ssd", decode=priors).spec.decode, Ssd)
+
+
+def test_an_output_without_a_batch_is_refused_with_its_true_shape() -> None:
+    m = Maker(6)
+    message = refusal({"table": joined(m.boxes(), m.scores(3)).reshape(-1, 7)})
+    assert f"table[{m.count}, 7]" in message
+    assert "without an axis for the batch" in message
+
+
+ULTRALYTICS = {
+    "task": "detect", "stride": "32", "batch": "1", "imgsz": "[192, 320]",
+    "names": "{0: 'plate', 1: 'car'}", "args": "{'nms': False}",
+}  # fmt: skip
+
+
+def test_what_the_exporter_wrote_is_used() -> None:
+    m = Maker(8)
+    metadata = read_metadata(ULTRALYTICS)
+    assert metadata.spec == {"input": "320x192", "task": "detect", "labels": ("plate", "car")}
+    spec = plan({"o": turned(joined(m.boxes(), m.scores(2)))}, ULTRALYTICS, **metadata.spec).spec
+    assert (spec.labels, spec.head_origin) == (("plate", "car"), "given")
+    guess = plan({"o": turned(joined(m.boxes(), m.scores(2)))}).spec
+    assert guess.head_origin == "guessed"
+    assert plan({"o": turned(joined(m.boxes(), m.scores(2)))}, head="yolov8").spec.head_origin == (
+        "given"
+    )
+
+
+@pytest.mark.parametrize(
+    ("task", "name"),
+    [("segment", "segmentation"), ("obb", "oriented boxes"), ("pose", r'\{"points": 5')],
+)
+def test_a_task_in_the_file_is_believed(task: str, name: str) -> None:
+    m = Maker(9)
+    table = {"o": turned(joined(m.boxes(), m.scores(4)))}
+    metadata = {"task": task, "names": "['a']", "kpt_shape": "[5, 2]"}
+    with pytest.raises(EdgecnnError, match=name):
+        plan(table, metadata, head="yolov8")
+
+
+@pytest.mark.parametrize(
+    ("entries", "expected"),
+    [
+        ({}, ExporterMetadata()),
+        ({"names": "['a', 'b']"}, ExporterMetadata(labels=("a", "b"))),
+        ({"names": "{1: 'a'}"}, ExporterMetadata()),
+        ({"names": "__import__('os')"}, ExporterMetadata()),
+        ({"names": "[" * 5000}, ExporterMetadata()),
+        ({"names": "{'a': 1, 2: 'b'}", "imgsz": "x"}, ExporterMetadata()),
+        ({"imgsz": "640", "stride": "32"}, ExporterMetadata(size=(640, 640), stride=32)),
+        ({"imgsz": "[-1, 640]", "stride": "-2"}, ExporterMetadata()),
+        ({"kpt_shape": "[17, 3]"}, ExporterMetadata(keypoint_shape=(17, 3))),
+        ({"kpt_shape": "[17, 9]"}, ExporterMetadata()),
+        ({"end2end": "True"}, ExporterMetadata(end_to_end=True)),
+        ({"character": "A\nB\nÖ"}, ExporterMetadata(characters=("A", "B", "Ö"))),
+    ],
+)
+def test_metadata_in_any_state(entries: dict[str, str], expected: ExporterMetadata) -> None:
+    assert read_metadata(entries) == expected
+
+
+def test_characters_in_the_file_are_the_readers() -> None:
+    entries = {"character": "A\nB\nC"}
+    steps = np.zeros((PICTURES, 12, 5), np.float32)
+    spec = plan({"y": steps}, entries, **read_metadata(entries).spec).spec
+    assert (spec.task, spec.decode.charset) == ("ocr", ("A", "B", "C", " "))  # type: ignore[union-attr]
