@@ -227,6 +227,6 @@ def test_steps_are_timed_in_order(exported: Exported) -> None:
     assert recorder.steps == ["one", "two", "1 of 2"]
     assert set(timed.seconds) == {"one", "two"}
     assert list(exported(Detector).seconds) == [
-        "load", "trace", "fold", "optimize", "run the reference", "verify on onnxruntime",
+        "load", "trace", "run the reference", "fold", "optimize", "verify on onnxruntime",
         "verify on openvino", "pack",
     ]  # fmt: skip
