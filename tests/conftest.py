@@ -264,11 +264,11 @@ def frame_result() -> Callable[..., FrameResult]:
     def make(
         result: Any, *, index: int = 0, pts: float | None = None, age: float | None = None,
         at: float = 0.0, size: tuple[int, int] = (240, 320), gray: int = 90,
-        source: str = "rtsp://u:***@cam/1", task: str = "",
+        source: str = "rtsp://u:***@cam/1", task: str = "", file: str = "",
     ) -> FrameResult:  # fmt: skip
         pixels = np.full((*size, 3), gray, np.uint8)
         pixels.setflags(write=False)
-        frame = Frame(pixels, index, at, pts, source)
+        frame = Frame(pixels, index, at, pts, source, file=file)
         timings = Timings(0.0, 0.001, 0.005, 0.001)
         return FrameResult(frame, task or TASK_OF[type(result)], result, age, timings)
 

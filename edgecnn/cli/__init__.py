@@ -13,12 +13,14 @@ Exit codes: 0 done, 1 anything else, 2 usage, 3 verification failed, 4 unsupport
 import argparse
 import difflib
 import importlib
+import io
 import json
 import os
 import sys
 import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import NoReturn
 
 from edgecnn.cli.terminal_text import strip_control
@@ -71,14 +73,25 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     args = _parse(words)
     try:
-        return int(args.run(args))
+        code = int(args.run(args))
+        sys.stdout.flush()
+        return code
     except EdgecnnError as error:
         return _fail(args, error, error.exit_code)
     except ImportError as error:
         return _fail(args, _missing_package(error), BackendMissingError.exit_code)
-    except BrokenPipeError:
-        sys.stderr.close()
+    except (BrokenPipeError, SystemExit) as end:  # SystemExit: what rich makes of a broken pipe
+        if not isinstance(end.__context__ if isinstance(end, SystemExit) else end, BrokenPipeError):
+            raise
+        _give_up_stdout()  # its reader has enough, as `head` has
         return 0
+    except OSError as error:  # a full disk, a missing permission, a terminal that was closed
+        place = f"{error.filename}: " if error.filename else ""
+        reason = EdgecnnError(f"{place}{error.strerror or error}")
+        _give_up_stdout()
+        with suppress(OSError):
+            _fail(args, reason, reason.exit_code)
+        return reason.exit_code
     except KeyboardInterrupt:
         print("edgecnn: interrupted", file=sys.stderr)
         return 130
@@ -91,7 +104,13 @@ def entry() -> NoReturn:
     shuts down while a thread is inside FFmpeg, it may crash. So in that case the process ends
     without a shutdown.
     """
-    code = main()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal without our letters shows a "?"
+            stream.reconfigure(errors="replace")
+    try:
+        code = main()
+    except KeyboardInterrupt:  # while the command was being imported
+        code = 130
     if any(thread.daemon for thread in threading.enumerate()):
         for stream in (sys.stdout, sys.stderr):
             with suppress(OSError, ValueError):  # closed by whoever read it, or by us
@@ -129,6 +148,15 @@ def _parse(words: Sequence[str]) -> argparse.Namespace:
     if unknown:
         chosen_parser.error(f"unrecognized arguments: {' '.join(unknown)}")
     return args
+
+
+def _give_up_stdout() -> None:
+    """Let what standard output does not take vanish, or the interpreter complains at its end."""
+    try:
+        sys.stdout.flush()
+    except (OSError, ValueError):
+        with suppress(OSError, ValueError), Path(os.devnull).open("wb") as nothing:
+            os.dup2(nothing.fileno(), sys.stdout.fileno())
 
 
 def _fail(args: argparse.Namespace, error: Exception, code: int) -> int:

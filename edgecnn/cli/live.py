@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from edgecnn.cli.terminal_text import escape_markup
@@ -27,7 +28,11 @@ class StatusLine:
         self._jobs = jobs
         self._drawn: Drawn | None = None
         if console.is_terminal and not quiet:
-            self._drawn = Drawn(self._table(), console=console, auto_refresh=False, transient=True)
+            # Without redirect_stdout, or what is printed there would go to stderr as well.
+            self._drawn = Drawn(
+                self._table(), console=console, auto_refresh=False, transient=True,
+                redirect_stdout=False,
+            )  # fmt: skip
         self._quiet = quiet
         self._printed = time.monotonic()
 
@@ -38,10 +43,20 @@ class StatusLine:
 
     def __exit__(self, *problem: object) -> None:
         if self._drawn is not None:
-            self._drawn.stop()
+            with suppress(OSError):
+                self._drawn.stop()
 
     def show(self) -> None:
-        """Draw the lines anew; print them, where they cannot be drawn, every LOG_EVERY seconds."""
+        """Draw the lines anew; print them, where they cannot be drawn, every LOG_EVERY seconds.
+
+        A terminal that was closed, or a full disk, ends the lines and not the run.
+        """
+        try:
+            self._show()
+        except OSError:
+            self._drawn, self._quiet = None, True
+
+    def _show(self) -> None:
         if self._drawn is not None:
             self._drawn.update(self._table(), refresh=True)
         elif not self._quiet and time.monotonic() - self._printed >= LOG_EVERY:

@@ -1,6 +1,7 @@
 """``edgecnn run``: a bundle on cameras, streams, videos and pictures."""
 
 import argparse
+import os
 import re
 import signal
 import sys
@@ -11,22 +12,28 @@ from functools import partial
 from itertools import chain
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
+from edgecnn.cli.answers import AnswerList, AnswerPrinter
 from edgecnn.cli.live import StatusLine, drops
 from edgecnn.cli.tables import plain_table
-from edgecnn.cli.terminal_text import escape_markup
+from edgecnn.cli.terminal_text import escape_markup, strip_control
 from edgecnn_runtime.errors import UsageError
 
 if TYPE_CHECKING:
     from edgecnn_runtime.camera import CameraGroup, CameraJob
     from edgecnn_runtime.preprocess import Roi
     from edgecnn_runtime.sinks import FrameSink, SinkKind, StreamInfo
-    from edgecnn_runtime.source import Source
+    from edgecnn_runtime.sinks.existing import Existing
+    from edgecnn_runtime.source import Address, Source
 
 EXAMPLE = """\
-  edgecnn run faces.edge clip.mp4 --save out.mp4
-  edgecnn run faces.edge rtsp://user:password@camera/stream --events faces.jsonl
+  edgecnn run digits.edge photo.jpg                    prints what it sees: photo.jpg: 3, 87 %
+  edgecnn run faces.edge photos/ --save drawn/         each picture with its results drawn in
+  edgecnn run faces.edge photos/*.jpg --csv - | head   the table on standard output
+  edgecnn run faces.edge clip.mp4 --save out.mp4 --score 0.8
+  edgecnn run faces.edge rtsp://user:password@camera/stream --events faces.jsonl --append
+  edgecnn run faces.edge 0 --events - | jq .results    one JSON line per frame with results
   edgecnn run digits.edge 0 --roi 300,200,320,120      a meter in a webcam's picture
   edgecnn run faces.edge rtsp://cam1/s rtsp://cam2/s   two cameras, one model
 
@@ -34,27 +41,32 @@ Ctrl-C ends it well: files are completed, the summary is printed, exit code 0.
 A second Ctrl-C ends it at once, exit code 130."""
 
 LATE = """\
-  Most frames were too old when the engine was free for them: this machine cannot decode the
-  stream as fast as it comes, or the network holds it up. Try a smaller stream of the camera;
-  --max-age 10 shows old frames all the same."""
+  Most frames were too old when the engine was free for them: this machine
+  cannot decode the stream as fast as it comes, or the network holds it up. Try
+  a smaller stream of the camera; --max-age 10 shows old frames all the same."""
 
 REFRESH = 0.25
 """Seconds between two updates of the live line."""
 
 
 class OutputFile(NamedTuple):
-    """A file that results are written to, and by which kind of sink."""
+    """A file or folder that results are written to, and by which kind of sink."""
 
     kind: "SinkKind"
     path: Path
+
+    @property
+    def is_stdout(self) -> bool:
+        """Whether it is standard output."""
+        return str(self.path) == "-"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the flags of ``edgecnn run``."""
     parser.add_argument("model", metavar="MODEL", help="a bundle (NAME.edge)")
     about = (
-        "camera (0, /dev/video0, csi://0), rtsp://…, http://…, video, picture, "
-        "folder of pictures, or gst:PIPELINE"
+        "camera (0, /dev/video0, csi://0), rtsp://…, http://…, video, gst:PIPELINE, picture, or "
+        "folder of pictures; all pictures together are one source"
     )
     parser.add_argument("sources", metavar="SOURCE", nargs="+", help=about)
     _add_outputs(parser.add_argument_group("output files"))
@@ -66,7 +78,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
     flag = parser.add_argument_group("the sources").add_argument
     flag("--transport", metavar="tcp|udp", default="tcp", help="of RTSP streams (default: tcp)")
-    about = "how long to wait for a source (default: 5 to connect, then 10 without a frame)"
+    about = "how long to wait for a source (default: 10 to connect, then 10 without a frame)"
     flag("--timeout", metavar="SECONDS", type=float, help=about)
     about = "play files at their own pace, dropping frames"
     flag("--realtime", action="store_true", help=about)
@@ -76,6 +88,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     flag("--max-age", metavar="SECONDS", type=float, default=0.5, help=about)
 
     flag = parser.add_argument_group("the engine").add_argument
+    about = "drop detections below this score, 0 to 1 (default: the bundle's threshold)"
+    flag("--score", metavar="SCORE", type=float, help=about)
     flag("--backend", metavar="NAME", default="", help="use this engine, not the chosen one")
     about = "engine threads (default: every core)"
     flag("--threads", metavar="N", type=int, default=0, help=about)
@@ -83,7 +97,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     flag("--batch", metavar="N", type=int, default=1, help=about)
     about = "where `bench --select` stored its choice (default: the state folder)"
     flag("--cache-dir", metavar="DIR", type=Path, help=about)
-    parser.add_argument("--json", action="store_true", help="print the summary as JSON")
+    about = "print the summary as JSON, with the results of pictures"
+    parser.add_argument("--json", action="store_true", help=about)
     parser.add_argument("--quiet", action="store_true", help="print no progress")
 
 
@@ -95,11 +110,26 @@ def _add_outputs(group: "argparse._ArgumentGroup") -> None:
     for kind in SINKS.values():
         flags.setdefault(kind.flag, []).append(kind)
     for flag, kinds in flags.items():
-        endings = (f" ({', '.join(kind.suffixes)})" if kind.suffixes else "" for kind in kinds)
+        endings = [
+            f" ({', '.join('DIR/' if kind.is_folder else suffix for suffix in kind.suffixes)})"
+            if kind.suffixes
+            else ""
+            for kind in kinds
+        ]
         text = ", or ".join(kind.help + ending for kind, ending in zip(kinds, endings, strict=True))
+        if any(kind.stdout for kind in kinds):
+            text += "; - is standard output"
         if not kinds[0].shared:
             text += "; of several sources FILE-1, FILE-2, …"
-        group.add_argument(f"--{flag}", metavar=kinds[0].metavar, dest=flag, type=Path, help=text)
+        group.add_argument(f"--{flag}", metavar=kinds[0].metavar, dest=flag, help=text)
+    existing = group.add_mutually_exclusive_group().add_argument
+    about = (
+        "go on in --events and --csv files that exist: the default with a camera or stream; "
+        "without one, what exists is kept as OUT.1.csv"
+    )
+    existing("--append", dest="existing", action="store_const", const="append", help=about)
+    about = "replace output files that exist"
+    existing("--overwrite", dest="existing", action="store_const", const="overwrite", help=about)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -112,29 +142,42 @@ def run(args: argparse.Namespace) -> int:
 
     roi = parse_roi(args.roi) if args.roi else None
     _check(args)
-    common, own = _outputs(args)
+    sources = read_sources(args.sources)
+    common, own = _outputs(args, sources)
+    to_stdout = any(file.is_stdout for file in common)
+    answers = [_answers(args, source, to_stdout=to_stdout) for source in sources]
     options = {"backend": args.backend, "threads": args.threads, "cache_dir": args.cache_dir}
-    open_model = partial(load, args.model, **options)
+    open_model = partial(load, args.model, score=args.score, **options)
     with ExitStack() as stack:
         models = [stack.enter_context(open_model(batch=size)) for size in sorted({1, args.batch})]
         model = models[0]
-        stream = StreamInfo(labels=model.spec.labels, roi=roi)
+        # What a camera shows is dated, so that the lines of several runs can be told apart.
+        dated = any(source.kind not in {"video", "pictures"} for source in sources)
+        existing: Existing = args.existing or ("append" if dated else "keep")
+        stream = StreamInfo(labels=model.spec.labels, roi=roi, existing=existing)
         shared = [kind.open(path, stream) for kind, path in common]
         for sink in shared:
             stack.callback(sink.close)
-        pairs = zip(args.sources, own, strict=True)
-        jobs = [_job(args, spec, files, stream) for spec, files in pairs]
+        jobs = [
+            _job(args, source, files, answer, replace(stream, root=picture_root(source)))
+            for source, files, answer in zip(sources, own, answers, strict=True)
+        ]
         scheduler = Scheduler(*(Pipeline(each, roi=roi) for each in models))
         limits = {"max_frames": args.max_frames, "max_age": args.max_age}
         group = CameraGroup(scheduler, jobs, shared, **limits)
-        _wait(group, quiet=args.quiet or args.json)
+        answers_on_screen = sys.stdout.isatty() and any(
+            isinstance(sink, AnswerPrinter) for sink in answers
+        )
+        _wait(group, quiet=args.quiet or args.json or answers_on_screen)
         choice, run_seconds = model.choice.candidate, scheduler.run_seconds
     written = [
         [file for file in files if job.stats.snapshot().frames and file.path.exists()]
         for job, files in zip(jobs, own, strict=True)
     ]
     errors = [job.error for job in jobs if job.error is not None]
-    code = errors[0].exit_code if errors else 0
+    errors_of_outputs = [job.output_error for job in jobs if job.output_error is not None]
+    code = next((error.exit_code for error in (*errors, *errors_of_outputs)), 0)
+    out = sys.stderr if to_stdout else sys.stdout
     if args.json:
         import json
 
@@ -146,16 +189,41 @@ def run(args: argparse.Namespace) -> int:
             "run_ms": {size: round(1000 * seconds, 2) for size, seconds in run_seconds.items()},
             **_files(common, shared=True),
             "sources": [
-                _summary(job) | _files(files, shared=False)
-                for job, files in zip(jobs, written, strict=True)
+                _summary(job) | _files(files, shared=False) | {"results": _records(answer)}
+                for job, files, answer in zip(jobs, written, answers, strict=True)
             ],
         }
-        print(json.dumps(summary, indent=2))
+        print(json.dumps(summary, indent=2), file=out)
     else:
-        _print(f"{args.model}: {choice}: {choice.reason}", jobs, [*chain(*written), *common])
+        files = [*chain(*written), *(file for file in common if not file.is_stdout)]
+        _print(out, f"{args.model}: {choice}: {choice.reason}", jobs, files)
         for error in errors:
-            print(f"edgecnn run: {error}", file=sys.stderr)
+            print(f"edgecnn run: {strip_control(str(error))}", file=sys.stderr)
     return code
+
+
+def read_sources(words: Sequence[str]) -> list["Address"]:
+    """What is run, in order. All pictures are one source, where the first of them stands.
+
+    Raises:
+        UsageError: A word names no source.
+    """
+    from edgecnn_runtime.source import join_pictures, parse_address
+
+    addresses = [parse_address(word) for word in words]
+    pictures = [address for address in addresses if address.kind == "pictures"]
+    if not pictures:
+        return addresses
+    others = [address for address in addresses if address.kind != "pictures"]
+    others.insert(addresses.index(pictures[0]), join_pictures(pictures))
+    return others
+
+
+def picture_root(source: "Address") -> Path | None:
+    """The folder that all pictures of a source lie in; None for any other source."""
+    folders = [file if file.is_dir() else file.parent for file in source.files]
+    places = [os.path.normpath(folder.absolute()) for folder in folders]
+    return Path(os.path.commonpath(places)) if places else None
 
 
 def parse_roi(text: str) -> "Roi":
@@ -178,7 +246,7 @@ def numbered(path: Path, number: int, count: int) -> Path:
 
 def _check(args: argparse.Namespace) -> None:
     """Refuse what surely cannot run, before any work is done."""
-    from edgecnn_runtime.source import check_options, parse_address
+    from edgecnn_runtime.source import check_options
 
     if args.max_frames is not None and args.max_frames < 1:
         raise UsageError(f"--max-frames {args.max_frames}: it is 1 or more")
@@ -187,11 +255,11 @@ def _check(args: argparse.Namespace) -> None:
     if not args.max_age > 0:
         raise UsageError(f"--max-age {args.max_age:g}: it is seconds, above 0")
     check_options(args.rotate, args.flip, args.transport, args.timeout or 1.0)
-    for source in args.sources:
-        parse_address(source)
 
 
-def _outputs(args: argparse.Namespace) -> tuple[list[OutputFile], list[list[OutputFile]]]:
+def _outputs(
+    args: argparse.Namespace, sources: Sequence["Address"]
+) -> tuple[list[OutputFile], list[list[OutputFile]]]:
     """The files that all sources share, and for each source its own ones.
 
     Raises:
@@ -200,21 +268,76 @@ def _outputs(args: argparse.Namespace) -> tuple[list[OutputFile], list[list[Outp
     from edgecnn_runtime.sinks import SINKS, sink_for
 
     flags = dict.fromkeys(kind.flag for kind in SINKS.values())
-    paths = [(flag, path) for flag in flags if (path := getattr(args, flag)) is not None]
-    outputs = [OutputFile(sink_for(flag, path), path) for flag, path in paths]
-    count = len(args.sources)
+    names = [(flag, name) for flag in flags if (name := getattr(args, flag)) is not None]
+    outputs = [OutputFile(sink_for(flag, name), Path(name)) for flag, name in names]
+    _check_outputs(outputs, sources)
     own = [
-        [OutputFile(kind, numbered(path, i, count)) for kind, path in outputs if not kind.shared]
-        for i in range(count)
+        [_own_file(output, source, i, len(sources)) for output in outputs if not output.kind.shared]
+        for i, source in enumerate(sources)
     ]
     return [output for output in outputs if output.kind.shared], own
 
 
+def _check_outputs(outputs: Sequence[OutputFile], sources: Sequence["Address"]) -> None:
+    """Refuse two outputs in one file, and a source that would be overwritten or grow."""
+    places = [output.path.resolve() for output in outputs]
+    for output, place in zip(outputs, places, strict=True):
+        if places.count(place) > 1:
+            raise UsageError(f"{output.path} is named for two outputs: give each its own")
+    for source in sources:
+        for file in source.files or ([Path(source.target)] if source.kind == "video" else []):
+            for output, place in zip(outputs, places, strict=True):
+                taken = file.resolve()
+                if place == taken or (output.kind.is_folder and place in {taken, taken.parent}):
+                    raise UsageError(
+                        f"{output.path} is where the source is read from: name another"
+                    )
+                if output.kind.is_folder and file.is_dir() and place.is_relative_to(taken):
+                    raise UsageError(
+                        f"{output.path} is inside the source {file}, so the next run would read "
+                        "what this one writes: name another"
+                    )
+
+
+def _own_file(output: OutputFile, source: "Address", number: int, count: int) -> OutputFile:
+    """A source's own file: in a folder, pictures keep their names and anything else is a video."""
+    from edgecnn_runtime.sinks import sink_for
+
+    if not output.kind.is_folder:
+        return OutputFile(output.kind, numbered(output.path, number, count))
+    if source.kind == "pictures":
+        return output
+    name = Path(source.target).stem if source.kind == "video" else source.name
+    stem = re.sub(r"[^\w.-]+", "-", name).strip("-.") or "source"
+    output.path.mkdir(exist_ok=True)
+    path = numbered(output.path / f"{stem}.mp4", number, count)
+    return OutputFile(sink_for(output.kind.flag, str(path)), path)
+
+
+def _answers(
+    args: argparse.Namespace, source: "Address", *, to_stdout: bool
+) -> "AnswerPrinter | AnswerList | None":
+    """What shows the results of pictures, where nothing else takes standard output."""
+    if source.kind != "pictures":
+        return None
+    if args.json:
+        return AnswerList()
+    return None if to_stdout else AnswerPrinter()
+
+
+def _records(answer: "AnswerPrinter | AnswerList | None") -> list[dict[str, Any]] | None:
+    return answer.records if isinstance(answer, AnswerList) else None
+
+
 def _job(
-    args: argparse.Namespace, spec: str, files: Sequence[OutputFile], stream: "StreamInfo"
+    args: argparse.Namespace,
+    source: "Address",
+    files: Sequence[OutputFile],
+    answer: "FrameSink | None",
+    stream: "StreamInfo",
 ) -> "CameraJob":
     from edgecnn_runtime.camera import CameraJob
-    from edgecnn_runtime.source import open_source, redact
+    from edgecnn_runtime.source import open_source
 
     options = {
         name: getattr(args, name) for name in ("rotate", "flip", "transport", "realtime", "loop")
@@ -222,10 +345,11 @@ def _job(
     if args.timeout:
         options |= {"open_timeout": args.timeout, "read_timeout": args.timeout}
 
-    def open_sinks(source: "Source") -> "list[FrameSink]":
-        return [kind.open(path, replace(stream, fps=source.fps)) for kind, path in files]
+    def open_sinks(opened: "Source") -> "list[FrameSink]":
+        sinks = [kind.open(path, replace(stream, fps=opened.fps)) for kind, path in files]
+        return [*sinks, answer] if answer is not None else sinks
 
-    return CameraJob(redact(spec), partial(open_source, spec, **options), open_sinks)
+    return CameraJob(source.name, partial(open_source, source, **options), open_sinks)
 
 
 def _wait(group: "CameraGroup", *, quiet: bool) -> None:
@@ -240,8 +364,14 @@ def _wait(group: "CameraGroup", *, quiet: bool) -> None:
 
 @contextmanager
 def stopped_by_signals(stop: Callable[[], None]) -> Iterator[None]:
-    """Call ``stop`` at the first SIGINT or SIGTERM; the second one acts as it always does."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    """Call ``stop`` at the first SIGINT, SIGTERM or SIGHUP; the second acts as it always does.
+
+    SIGHUP comes when a terminal or an ssh session is closed; ``nohup`` has it ignored.
+    """
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.getsignal(number) for number in numbers}
+    if before[signal.SIGHUP] is signal.SIG_IGN:
+        del before[signal.SIGHUP]
 
     def restore() -> None:
         for number, handler in before.items():
@@ -274,7 +404,7 @@ def _summary(job: "CameraJob") -> dict[str, Any]:
             for name, pair in times.items()
             for i, percent in enumerate((50, 95))
         },
-        "error": str(job.error) if job.error else None,
+        "error": str(error) if (error := job.error or job.output_error) else None,
     }
 
 
@@ -286,34 +416,41 @@ def _files(outputs: Iterable[OutputFile], *, shared: bool) -> dict[str, str | No
     return dict.fromkeys(keys) | {kind.summary_key: str(path) for kind, path in outputs}
 
 
-def _print(model: str, jobs: "Sequence[CameraJob]", files: Sequence[OutputFile]) -> None:
+def _print(
+    out: TextIO, model: str, jobs: "Sequence[CameraJob]", files: Sequence[OutputFile]
+) -> None:
     from rich.console import Console
 
     rows = [(short_name(job), job.stats.snapshot()) for job in jobs]
     if not any(stats.frames or stats.dropped for _, stats in rows):
         return
-    console = Console(emoji=False, highlight=False)
-    console.print(model, markup=False)
+    console = Console(file=out, emoji=False, highlight=False)
+    console.print(strip_control(model), markup=False, soft_wrap=True)
     live = any(stats.age or stats.dropped for _, stats in rows)
-    headings = ("frames", "found", "fps", "result p50 / p95")
-    live_headings = ("wait", "age", "dropped") if live else ()
+    headings = ("frames", "found", "fps", "result ms" if live else "result p50 / p95")
+    live_headings = ("wait ms", "age ms", "dropped") if live else ()
     table = plain_table("source", numbers=(*headings, *live_headings))
     for name, stats in rows:
         cells = [f"{stats.frames:,}", f"{stats.results:,}", f"{stats.fps:.1f}"]
-        cells.append(f"{1000 * stats.latency[0]:.1f} / {1000 * stats.latency[1]:.1f} ms")
+        p50, p95 = (1000 * seconds for seconds in stats.latency)
         if live:
+            cells.append(f"{p50:.1f}/{p95:.1f}")
             for pair in (stats.wait, stats.age):
-                cells.append(f"{1000 * pair[0]:.0f} / {1000 * pair[1]:.0f} ms" if pair else "")
+                cells.append(f"{1000 * pair[0]:.0f}/{1000 * pair[1]:.0f}" if pair else "")
             cells.append(f"{sum(stats.dropped.values()):,}")
+        else:
+            cells.append(f"{p50:.1f} / {p95:.1f} ms")
         table.add_row(escape_markup(name), *cells)
     console.print(table)
+    if live:
+        console.print("result, wait and age are p50/p95 in milliseconds")
     for name, stats in rows:
         if stats.dropped:
-            console.print(f"{name}: dropped {drops(stats)}", markup=False)
+            console.print(f"{strip_control(name)}: dropped {drops(stats)}", markup=False)
         if stats.dropped.get("too old", 0) > stats.frames:
             console.print(LATE, markup=False)
     for file in files:
-        console.print(f"wrote {file.path}", markup=False)
+        console.print(f"wrote {strip_control(str(file.path))}", markup=False, soft_wrap=True)
 
 
 def short_name(job: "CameraJob") -> str:

@@ -1,5 +1,6 @@
 """Cameras and files on their way from an open source to closed sinks, a thread each."""
 
+import logging
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -14,6 +15,8 @@ from edgecnn_runtime.source import Source
 from edgecnn_runtime.source.latest import LatestSlot
 from edgecnn_runtime.stats import StreamStats
 from edgecnn_runtime.types import FrameResult
+
+log = logging.getLogger(__name__)
 
 FILE_RESULTS = 2
 """Results of a file that wait for its sinks, so that the engine need not; of a camera it is one."""
@@ -31,6 +34,7 @@ class CameraJob:
         stats: Its figures.
         source: The source once it is open.
         error: Why it ended, unless the source did or it was stopped.
+        output_error: The first error of its own sinks, which does not end it.
     """
 
     name: str
@@ -39,6 +43,7 @@ class CameraJob:
     stats: StreamStats = field(default_factory=StreamStats)
     source: Source | None = None
     error: EdgecnnError | None = None
+    output_error: EdgecnnError | None = None
 
 
 class CameraGroup:
@@ -139,7 +144,21 @@ class CameraGroup:
                 stream = iter(partial(source.wait_for, results), None)
                 for result in islice(stream, self._max_frames):
                     job.stats.add(result)
-                    for sink in (*sinks, *self._shared):
+                    for sink in self._shared:
                         sink.write(result)
+                    for sink in sinks:
+                        _write(job, sink, result)
         except EdgecnnError as error:
             job.error = error
+        except BrokenPipeError:  # whoever reads the results has enough of them, as `head` has
+            self.stop()
+
+
+def _write(job: CameraJob, sink: FrameSink, result: FrameResult) -> None:
+    """To a sink of the job's own: one that cannot go on, on a full disk, ends nothing else."""
+    try:
+        sink.write(result)
+    except EdgecnnError as error:
+        if job.output_error is None:
+            log.warning("%s; the run goes on", error)
+            job.output_error = error

@@ -11,6 +11,8 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from edgecnn_runtime.backends import Backend, get_engine
 from edgecnn_runtime.backends.candidate import Candidate
 from edgecnn_runtime.bundle.bundle import Bundle, open_bundle
@@ -43,6 +45,7 @@ def load(
     precision: str = "",
     threads: int = 0,
     batch: int = 1,
+    score: float | None = None,
     cache_dir: str | Path | None = None,
     digest: str = "",
     self_test: bool = True,
@@ -62,6 +65,7 @@ def load(
         threads: Use this number of threads; 0 for any.
         batch: The most frames of one inference. All buffers have this size, or the next larger
             one that the bundle takes, and each inference costs as much as a full one.
+        score: Drop detections below this score, not below the bundle's threshold.
         cache_dir: Where choices, built engines and self-test results are stored (default: the
             user's or service's state folder).
         digest: Refuse any other content; ``edgecnn inspect`` prints it.
@@ -91,7 +95,9 @@ def load(
         threads=threads,
     ):
         try:
-            model = open_model(opened, candidate, batch=batch, cache_dir=cache, self_test=self_test)
+            model = open_model(
+                opened, candidate, batch=batch, score=score, cache_dir=cache, self_test=self_test
+            )
         except FALLBACK_ERRORS as error:
             log.warning("refused: %s", error)
             refused.append((candidate, str(error)))
@@ -112,6 +118,7 @@ def open_model(
     candidate: Candidate,
     *,
     batch: int = 1,
+    score: float | None = None,
     cache_dir: Path | None = None,
     self_test: bool = True,
 ) -> "Model":
@@ -122,11 +129,12 @@ def open_model(
         candidate: Artifact, backend, precision and threads.
         batch: The most frames of one inference; the model has the next larger size that the bundle
             takes.
+        score: As in ``load``.
         cache_dir: As in ``load``.
         self_test: As in ``load``.
 
     Raises:
-        UsageError: The bundle takes no batch of so many frames.
+        UsageError: The bundle takes no batch of so many frames, or has no score threshold.
         SelfTestError: The candidate does not reproduce the golden outputs here.
         BackendMissingError: The backend is not installed.
         UnsupportedModelError: The backend does not take the model.
@@ -138,6 +146,7 @@ def open_model(
         raise UsageError(
             f"{bundle.path} takes batches of {sizes}: {batch} frames do not fit into one inference"
         )
+    manifest = bundle.manifest if score is None else with_score(bundle.manifest, score)
     cache = cache_dir or default_cache_dir()
     options = candidate.options(size, cache)
     engine = get_engine(candidate.backend)
@@ -146,10 +155,32 @@ def open_model(
         test = None
         if self_test and not engine.is_fake:
             test = ensure_selftest(bundle, candidate.artifact, candidate.engine, backend, cache)
-        return Model(bundle.manifest, backend, Choice(candidate, test))
+        return Model(manifest, backend, Choice(candidate, test))
     except BaseException:
         backend.close()
         raise
+
+
+def with_score(manifest: Manifest, score: float) -> Manifest:
+    """The manifest with another score threshold of its detector.
+
+    Args:
+        manifest: It is not changed.
+        score: 0..1.
+
+    Raises:
+        UsageError: It is no such number, or the model is no detector.
+    """
+    model = manifest.model
+    if not 0 <= score <= 1:
+        raise UsageError(f"a score of {score:g}: it is a probability, 0 to 1")
+    if not hasattr(model.decode, "score"):
+        raise UsageError(
+            f"a score threshold drops detections, and this model's task is {model.task!r}: "
+            "leave out --score"
+        )
+    decode = replace(model.decode, score=score)
+    return replace(manifest, model=replace(model, decode=decode))
 
 
 class Model:

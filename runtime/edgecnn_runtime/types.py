@@ -38,6 +38,7 @@ class Frame(msgspec.Struct, frozen=True):
         source: What was opened, with any password removed.
         live: Whether it shows what happens now, so that its age counts: a camera's frame, or that
             of a file that is played in real time.
+        file: Path of the picture, where the source is pictures; empty otherwise.
     """
 
     pixels: Pixels
@@ -46,6 +47,7 @@ class Frame(msgspec.Struct, frozen=True):
     pts: float | None
     source: str
     live: bool = False
+    file: str = ""
 
 
 class Box(NamedTuple):

@@ -112,9 +112,9 @@ def test_it_may_be_closed_twice(
     for _ in range(written):
         sink.write(frame_result([FACE]))
     sink.close()
-    files = [path.read_bytes() for path in tmp_path.iterdir()]
+    files = [path.read_bytes() for path in tmp_path.rglob("*.*")]
     sink.close()
-    assert [path.read_bytes() for path in tmp_path.iterdir()] == files
+    assert [path.read_bytes() for path in tmp_path.rglob("*.*")] == files
     assert set(tmp_path.iterdir()) <= {path_of(name, tmp_path)}
 
 

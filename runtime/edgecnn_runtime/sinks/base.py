@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Protocol
 
 from edgecnn_runtime.preprocess import Roi
+from edgecnn_runtime.sinks.existing import Existing
 from edgecnn_runtime.types import FrameResult
 
 
@@ -19,7 +20,9 @@ class FrameSink(Protocol):
             result: Its ``frame.pixels`` are read-only: a sink that draws has a buffer of its own.
 
         Raises:
-            EdgecnnError: It cannot be written (disk full); the message names the file.
+            EdgecnnError: It cannot be written (disk full); the message names the file. It may
+                be called again all the same.
+            BrokenPipeError: It is a pipe whose reader has enough: a regular end of the run.
         """
 
     def close(self) -> None:
@@ -38,11 +41,15 @@ class StreamInfo:
         fps: Nominal frames per second of the source; 0.0 where it has none, or there are several.
         labels: Class names of the model by class number; empty where it has none.
         roi: The part of each frame that the model is given; None for all of it.
+        root: The folder that the pictures of the source lie in, absolute; None for other sources.
+        existing: What becomes of a file from an earlier run.
     """
 
     fps: float = 0.0
     labels: Sequence[str] = ()
     roi: Roi | None = None
+    root: Path | None = None
+    existing: Existing = "keep"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,12 +62,14 @@ class SinkKind:
         flag: The flag without its dashes, such as ``"events"``.
         help: What is written, for ``--help`` and docs/commands.md.
         open: Makes the sink of a file; raises EdgecnnError where that cannot be written.
-        suffixes: File endings it writes, in lower case with their dot; empty for any.
+        suffixes: File endings it writes, in lower case with their dot; ``/`` for a folder, empty
+            for any.
         shared: One sink for all sources, called by several threads at once; otherwise each source
             has its own, in a file of its own.
         summary_key: The file's key in ``edgecnn run --json``: of the run where the sink is
             shared, of each source otherwise.
         metavar: The flag's value in ``--help``.
+        stdout: Whether ``-`` for its file is standard output.
     """
 
     flag: str
@@ -70,3 +79,9 @@ class SinkKind:
     shared: bool = False
     summary_key: str
     metavar: str = "FILE"
+    stdout: bool = False
+
+    @property
+    def is_folder(self) -> bool:
+        """Whether it writes a folder and not a file."""
+        return "/" in self.suffixes

@@ -6,17 +6,22 @@ from pathlib import Path
 from typing import Any
 
 from edgecnn_runtime.sinks.base import SinkKind
+from edgecnn_runtime.sinks.existing import Existing
 from edgecnn_runtime.sinks.serialize import frame_record, result_records
 from edgecnn_runtime.sinks.text_file import TextFile
 from edgecnn_runtime.tasks import TASKS
 from edgecnn_runtime.types import FrameResult
 
-FRAME_COLUMNS = ("source", "index", "time", "captured", "age_ms")
+FRAME_COLUMNS = ("source", "file", "index", "time", "captured", "age_ms")
 BOX_COLUMNS = ("x1", "y1", "x2", "y2")
 
 
-def open_table(path: Path) -> TextFile:
+def open_table(path: Path, *, existing: Existing = "keep") -> TextFile:
     """Open a sink of one row per result, below the names of the columns.
+
+    Args:
+        path: The file; ``-`` for standard output.
+        existing: What becomes of a file that stands there.
 
     Raises:
         EdgecnnError: The file cannot be written.
@@ -32,7 +37,7 @@ def open_table(path: Path) -> TextFile:
         rows = ({**frame, **_cells(record)} for record in records)
         return "".join(row(map(cells.get, columns)) for cells in rows)
 
-    return TextFile(path, lines, header=row(columns))
+    return TextFile(path, lines, header=row(columns), existing=existing)
 
 
 class _Echo:
@@ -63,7 +68,8 @@ def _flat(value: Any) -> Any:
 KIND = SinkKind(
     flag="csv",
     help="a table row for each result",
-    open=lambda path, _: open_table(path),
+    open=lambda path, stream: open_table(path, existing=stream.existing),
     shared=True,
+    stdout=True,
     summary_key="csv",
 )

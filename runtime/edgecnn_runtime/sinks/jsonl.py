@@ -18,7 +18,8 @@ def json_line(result: FrameResult) -> str:
 KIND = SinkKind(
     flag="events",
     help="a JSON line for each frame with results",
-    open=lambda path, _: TextFile(path, json_line),
+    open=lambda path, stream: TextFile(path, json_line, existing=stream.existing),
     shared=True,
+    stdout=True,
     summary_key="events",
 )

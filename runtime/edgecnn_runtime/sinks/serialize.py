@@ -2,12 +2,14 @@
 
 A JSON line:
 
-    {"source": "rtsp://cam/1", "index": 812, "time": 32.48, "captured": "2026-11-22T08:14:05.123Z",
-     "age_ms": 63.1, "results": [{"label": "face", "index": 0, "score": 0.9312,
-     "box": [512.1, 300.0, 571.8, 380.4], "points": [[520.0, 331.2], …]}]}
+    {"source": "rtsp://cam/1", "file": null, "index": 812, "time": 32.48,
+     "captured": "2026-11-22T08:14:05.123Z", "age_ms": 63.1, "results": [{"label": "face",
+     "index": 0, "score": 0.9312, "box": [512.1, 300.0, 571.8, 380.4],
+     "points": [[520.0, 331.2], …]}]}
 
-time: seconds since the stream's start, null without time stamps. captured: UTC, and age_ms, for
-live sources only. The keys of a result are its task's own: see ``serialize`` of each in ``tasks``.
+file: path of the picture, null for a video or a stream. time: seconds since the stream's start,
+null without time stamps. captured: UTC, and age_ms, for live sources only. The keys of a result
+are its task's own: see ``serialize`` of each in ``tasks``.
 """
 
 import time
@@ -29,12 +31,18 @@ def frame_record(result: FrameResult) -> dict[str, Any]:
     frame = result.frame
     live = result.age is not None
     return {
-        "source": frame.source,
+        "source": _readable(frame.source),
+        "file": _readable(frame.file) or None,
         "index": frame.index,
         "time": None if frame.pts is None else round(frame.pts, 3),
         "captured": wall_clock(frame) if live else None,
         "age_ms": None if result.age is None else round(1000 * result.age, 1),
     }
+
+
+def _readable(name: str) -> str:
+    """A name whose bytes are not UTF-8 has a replacement character for each of them."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def wall_clock(frame: Frame) -> str:

@@ -1,50 +1,64 @@
 """A text file of results; each frame's lines are on disk before the next frame's begin.
 
-It is replaced when it is opened, may be followed while it grows (``tail -f``), and keeps what it
-has if the process is killed.
+It may be followed while it grows (``tail -f``), and keeps what it has if the process is killed. A
+file from an earlier run is kept.
 """
 
+import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import TextIO
 
 from edgecnn_runtime.errors import EdgecnnError, UsageError
+from edgecnn_runtime.sinks.existing import Existing, set_aside
 from edgecnn_runtime.types import FrameResult
+
+STDOUT = "-"
+"""The path that stands for standard output."""
 
 
 class TextFile:
     """Sink of whole lines; may be shared by threads."""
 
     def __init__(
-        self, path: Path, lines: Callable[[FrameResult], str], *, header: str = ""
+        self,
+        path: Path,
+        lines: Callable[[FrameResult], str],
+        *,
+        header: str = "",
+        existing: Existing = "keep",
     ) -> None:
-        """Open the file and write the header.
+        """Open the file, and write the header into one that is empty.
 
         Args:
-            path: The file; what stands there is replaced.
+            path: The file; ``-`` for standard output.
             lines: The lines of one frame, each with its line end; never called by two threads at
                 once.
             header: What the file begins with, with its line end.
+            existing: What becomes of a file that stands there; one with another header is not
+                continued.
 
         Raises:
             UsageError: The file cannot be opened for writing.
             EdgecnnError: The disk is full.
         """
         self.path = path
+        self._name = "standard output" if str(path) == STDOUT else str(path)
         self._lines = lines
         self._lock = threading.Lock()
         try:
-            self._file: TextIO = path.open("w", encoding="utf-8", newline="", buffering=1)
+            self._file, begin = self._open(header, existing)
         except OSError as error:
-            raise UsageError(f"cannot write {path}: {error.strerror}") from None
-        self._append(header)
+            raise UsageError(f"cannot write {self._name}: {error.strerror}") from None
+        self._append(begin)
 
     def write(self, result: FrameResult, /) -> None:
         """Append the lines of one frame, together.
 
         Raises:
             EdgecnnError: The disk is full; what was appended before stays.
+            BrokenPipeError: The reader of a pipe has closed it.
         """
         with self._lock:
             self._append(self._lines(result))
@@ -58,14 +72,35 @@ class TextFile:
         with self._lock:
             try:
                 self._file.close()
+            except BrokenPipeError:  # write has said so
+                pass
             except OSError as error:  # what could not be flushed
-                raise EdgecnnError(f"cannot write {self.path}: {error.strerror}") from None
+                raise EdgecnnError(f"cannot write {self._name}: {error.strerror}") from None
+
+    def _open(self, header: str, existing: Existing) -> tuple[TextIO, str]:
+        """The opened file, and what has to be written before the first lines."""
+        if str(self.path) == STDOUT:
+            # Not sys.stdout: its buffer would be flushed once more at exit, into a closed pipe.
+            return os.fdopen(os.dup(1), "w", encoding="utf-8", newline=""), header
+        if existing == "append" and self.path.is_file() and self.path.stat().st_size:
+            with self.path.open("rb") as file:
+                first = file.readline(len(header.encode()) + 1)
+                file.seek(-1, os.SEEK_END)
+                torn = file.read(1) != b"\n"  # by a power cut
+            if not header or first == header.encode():
+                file_at_end = self.path.open("a", encoding="utf-8", newline="")
+                return file_at_end, "\n" if torn else ""
+        if existing != "overwrite":
+            set_aside(self.path, empty=header)
+        return self.path.open("w", encoding="utf-8", newline=""), header
 
     def _append(self, lines: str) -> None:
         try:
             self._file.write(lines)
             self._file.flush()
+        except BrokenPipeError:
+            raise
         except OSError as error:
             raise EdgecnnError(
-                f"cannot write {self.path}: {error.strerror}; what it has so far is kept"
+                f"cannot write {self._name}: {error.strerror}; what it has so far is kept"
             ) from None

@@ -1,9 +1,9 @@
-"""Results drawn into a video that exists whole or not at all."""
+"""Results drawn into a video that can be played while it grows."""
 
-import os
 import shutil
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import cv2
@@ -13,6 +13,7 @@ from edgecnn_runtime.preprocess import Roi
 from edgecnn_runtime.sinks.annotator import Annotator
 from edgecnn_runtime.sinks.base import SinkKind
 from edgecnn_runtime.sinks.encoders import CODECS, Encoder, open_encoder
+from edgecnn_runtime.sinks.existing import Existing, set_aside
 from edgecnn_runtime.types import FrameResult
 
 PICTURE_FPS = 2.0
@@ -31,12 +32,18 @@ class Video:
     """Sink of annotated frames: a video. Frames keep their distance in time.
 
     Attributes:
-        path: The video; what stands there is replaced when the new one is complete.
+        path: The video.
         codec: What it is encoded with; "" before the first frame.
     """
 
     def __init__(
-        self, path: Path, *, fps: float, labels: Sequence[str] = (), roi: Roi | None = None
+        self,
+        path: Path,
+        *,
+        fps: float,
+        labels: Sequence[str] = (),
+        roi: Roi | None = None,
+        existing: Existing = "keep",
     ) -> None:
         """Write nothing yet.
 
@@ -45,13 +52,16 @@ class Video:
             fps: Nominal frames per second of the source; 0 where it has none.
             labels: Class names by class number.
             roi: The part of each frame that the model is given; it is framed.
+            existing: What becomes of a video that stands there; it cannot be continued, so
+                ``append`` keeps it under another name, too.
         """
         self.path = path
         self.codec = ""
-        self._part = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+        self._existing = existing
         self._fps = fps if 1 <= fps <= 240 else 0.0
         self._annotator = Annotator(labels, roi)
         self._encoder: Encoder | None = None
+        self._ended = False
         self._size = (0, 0)
         self._captured = self._at = 0.0
         self._written = self._period = 0.0
@@ -61,8 +71,11 @@ class Video:
         """Add the frame with its result drawn in, scaled to the size of the first one.
 
         Raises:
-            EdgecnnError: The disk is nearly full; what was written can still be completed.
+            EdgecnnError: The disk is nearly full, or the frame cannot be encoded. The video is
+                completed, and later frames are not recorded.
         """
+        if self._ended:
+            return
         pixels = result.frame.pixels
         height, width = pixels.shape[:2]
         at, text = self._time(result), caption(result, self._pace())
@@ -70,37 +83,37 @@ class Video:
             if self._count % DISK_CHECK_INTERVAL == 0:
                 self._check_space()
             if self._encoder is None:
-                self._encoder = open_encoder(self._part, width, height, self._fps or 25.0)
+                if self._existing != "overwrite":
+                    set_aside(self.path)
+                self._encoder = open_encoder(self.path, width, height, self._fps or 25.0)
                 self._size, self.codec = (width, height), self._encoder.codec
             self._encoder.hold(at)  # before the annotator's buffer gets its next picture
             drawing = self._annotator.annotate(result, caption=text)
             if (width, height) != self._size:
                 drawing = cv2.resize(drawing, self._size, interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
             self._encoder.write(drawing, at)
-        except OSError as error:
+        except (OSError, EdgecnnError) as error:
+            self._ended = True
+            with suppress(EdgecnnError):  # the first error says why
+                self.close()
+            if isinstance(error, EdgecnnError):
+                raise
             raise EdgecnnError(f"cannot write {self.path}: {error.strerror or error}") from None
         self._count += 1
 
     def close(self) -> None:
-        """Complete the video and put it in its place; idempotent.
+        """Complete the video; idempotent.
 
         Raises:
-            EdgecnnError: It cannot be completed; what stood there before is untouched.
+            EdgecnnError: It cannot be completed. What can be played of it stays.
         """
         encoder, self._encoder = self._encoder, None
         if encoder is None:
             return
         try:
             encoder.close()
-            if not _readable(self._part):
-                raise EdgecnnError(
-                    f"cannot write {self.path}: the video could not be completed; is the disk full?"
-                )
-            self._part.replace(self.path)
         except OSError as error:
             raise EdgecnnError(f"cannot write {self.path}: {error.strerror or error}") from None
-        finally:
-            self._part.unlink(missing_ok=True)
 
     def _pace(self) -> float:
         """Frames per second, smoothed; 0.0 at first."""
@@ -124,10 +137,8 @@ class Video:
     def _check_space(self) -> None:
         free = shutil.disk_usage(self.path.parent).free
         if free < RESERVE:
-            raise EdgecnnError(
-                f"{self.path}: only {free >> 20} MiB are left on its disk; "
-                "what was recorded until now is kept"
-            )
+            rest = "what was recorded until now is kept" if self._count else "nothing is recorded"
+            raise EdgecnnError(f"{self.path}: only {free >> 20} MiB are left on its disk; {rest}")
 
 
 def caption(result: FrameResult, rate: float) -> str:
@@ -139,14 +150,12 @@ def caption(result: FrameResult, rate: float) -> str:
     return "   ".join(parts)
 
 
-def _readable(path: Path) -> bool:
-    return cv2.VideoCapture(str(path)).grab()  # which is released with the object
-
-
 KIND = SinkKind(
     flag="save",
     help="annotated video",
-    open=lambda path, stream: Video(path, fps=stream.fps, labels=stream.labels, roi=stream.roi),
+    open=lambda path, stream: Video(
+        path, fps=stream.fps, labels=stream.labels, roi=stream.roi, existing=stream.existing
+    ),
     suffixes=tuple(CODECS),
     summary_key="saved",
 )

@@ -5,18 +5,21 @@ with open_source("rtsp://user:password@camera/stream") as source:
         ...
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from edgecnn_runtime.source.address import Address, parse_address, redact
+from edgecnn_runtime.errors import UsageError
+from edgecnn_runtime.source.address import Address, join_pictures, parse_address, redact
 from edgecnn_runtime.source.capture import Reader, Source, check_options
 from edgecnn_runtime.source.orientation import Flip, Rotation
 
-__all__ = ["Source", "check_options", "open_source", "parse_address", "redact"]
+__all__ = [
+    "Address", "Source", "check_options", "join_pictures", "open_source", "parse_address", "redact",
+]  # fmt: skip
 
 
 def open_source(
-    spec: str | int | Path,
+    spec: str | int | Path | Address | Sequence[str | Path],
     *,
     rotate: Rotation = 0,
     flip: Flip = "",
@@ -34,6 +37,8 @@ def open_source(
         spec: Device index (0, "0", "/dev/video0", with "?width=1280&height=720&fps=30"), video
             file, picture, folder of pictures, "rtsp://…", "http://…", "csi://0" (a Jetson's
             camera) or "gst:PIPELINE"; the last two need an OpenCV that was built with GStreamer.
+            A list of pictures and folders is one source, in their order. Or what
+            ``parse_address`` made of any of these.
         rotate: Degrees clockwise.
         flip: After rotating: "h" left-right, "v" upside down, "hv" both.
         transport: "tcp" or "udp", for RTSP.
@@ -52,7 +57,7 @@ def open_source(
         BackendMissingError: PyAV or GStreamer is needed and not installed.
     """
     check_options(rotate, flip, transport, open_timeout, read_timeout)
-    address = parse_address(spec)
+    address = _address(spec)
     return Source(
         address.name,
         _reader(address, transport, open_timeout, read_timeout, loop),
@@ -62,6 +67,20 @@ def open_source(
         read_timeout=read_timeout,
         realtime=realtime,
     )
+
+
+def _address(spec: str | int | Path | Address | Sequence[str | Path]) -> Address:
+    if isinstance(spec, Address):
+        return spec
+    if isinstance(spec, (str, int, Path)):
+        return parse_address(spec)
+    addresses = [parse_address(entry) for entry in spec]
+    for address in addresses:
+        if address.kind != "pictures":
+            raise UsageError(f"{address.name} is not a picture: it is a source of its own")
+    if not addresses:
+        raise UsageError("a source of no pictures: name at least one")
+    return join_pictures(addresses)
 
 
 def _reader(
@@ -77,7 +96,7 @@ def _reader(
     if address.kind == "pictures":
         from edgecnn_runtime.source.pictures import ImageFiles
 
-        return lambda: ImageFiles(Path(address.target))
+        return lambda: ImageFiles(address.name, address.files)
     from edgecnn_runtime.source.opencv import OpenCvCamera, VideoFile
 
     if address.kind == "video":

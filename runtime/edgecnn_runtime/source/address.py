@@ -1,6 +1,7 @@
 """From the name of a source to what has to be opened, and to the name without its password."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -10,7 +11,11 @@ from edgecnn_runtime.errors import UsageError
 Kind: TypeAlias = Literal["device", "network", "csi", "gst", "video", "pictures"]
 
 NETWORK = ("rtsp", "rtsps", "http", "https", "rtmp", "srt", "udp", "tcp", "rtp")
-PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".pgm", ".ppm", ".jp2")
+PICTURES = (
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".webp", ".tif", ".tiff", ".pgm", ".ppm",
+    ".jp2", ".gif", ".avif", ".heic", ".heif",
+)  # fmt: skip
+"""Endings of picture files. No OpenCV of pip's reads HEIC: such a file is named, not ignored."""
 SECRETS = "password|passwd|pwd|pass|token|secret|apikey|api_key|key|auth|user-pw"
 
 
@@ -22,6 +27,7 @@ class Address:
         kind: What it is.
         target: What is opened: a device path or index, a URL, a pipeline, a file or a folder.
         name: ``target`` without any password, to be shown.
+        files: The pictures and folders of a source of pictures, in order.
         settings: Width, height and fps requested of a device or CSI camera
             (``0?width=1280&height=720``).
     """
@@ -29,6 +35,7 @@ class Address:
     kind: Kind
     target: str
     name: str
+    files: tuple[Path, ...] = ()
     settings: dict[str, int] = field(default_factory=dict)
 
 
@@ -51,7 +58,9 @@ def parse_address(spec: str | int | Path) -> Address:
         return Address("gst", text[4:].strip(), redact(text))
     if separator and scheme == "csi":
         sensor, settings = _settings(rest, text)
-        return Address("csi", str(_index(sensor or "0", text)), f"csi://{sensor or 0}", settings)
+        return Address(
+            "csi", str(_index(sensor or "0", text)), f"csi://{sensor or 0}", settings=settings
+        )
     if separator and scheme in NETWORK:
         return Address("network", text, redact(text))
     if separator and scheme != "file":
@@ -59,8 +68,20 @@ def parse_address(spec: str | int | Path) -> Address:
         raise UsageError(f"{redact(text)}: no such kind of source {scheme}://; known: {known}")
     device, settings = _settings(text, text) if _is_device(text) else (text, {})
     if _is_device(text):
-        return Address("device", device, device, settings)
+        return Address("device", device, device, settings=settings)
     return _file(Path(rest if separator else text))
+
+
+def join_pictures(addresses: Sequence[Address]) -> Address:
+    """One source of several pictures and folders, in their order.
+
+    Args:
+        addresses: At least one, all of kind ``pictures``.
+    """
+    if len(addresses) == 1:
+        return addresses[0]
+    files = tuple(file for address in addresses for file in address.files)
+    return Address("pictures", str(files[0]), f"{files[0]} and {len(files) - 1} more", files)
 
 
 def redact(text: str) -> str:
@@ -104,7 +125,7 @@ def _file(path: Path) -> Address:
     except (OSError, ValueError):  # a name too long, or with a null in it
         folder = file = exists = False
     if folder or (file and path.suffix.lower() in PICTURES):
-        return Address("pictures", str(path), str(path))
+        return Address("pictures", str(path), str(path), (path,))
     if file:
         return Address("video", str(path), str(path))
     if exists:

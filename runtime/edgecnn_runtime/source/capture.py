@@ -28,11 +28,13 @@ class RawFrame(NamedTuple):
         pixels: As delivered, in any layout that ``to_bgr`` takes; never written to again.
         pts: Seconds since the start of the stream; None without a time stamp.
         late: Whether it came from a buffer without waiting, so that newer ones are behind it.
+        file: Path of the picture; empty where the source is one file or stream.
     """
 
     pixels: NDArray[Any]
     pts: float | None
     late: bool = False
+    file: str = ""
 
 
 class Reader(Protocol):
@@ -193,7 +195,7 @@ class Source:
                 return
             pixels = orient(to_bgr(picture.pixels), self._rotate, self._flip)
             pixels.setflags(write=False)
-            frame = Frame(pixels, index, captured, picture.pts, self.name, self.live)
+            frame = Frame(pixels, index, captured, picture.pts, self.name, self.live, picture.file)
             self.dropped += self.frames.put(frame, replace=self.live)
             index += 1
 

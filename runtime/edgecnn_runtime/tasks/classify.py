@@ -98,8 +98,8 @@ def score_classes(
 
 
 def summarize(result: Classification) -> str:
-    """``7 98 %``."""
-    return f"{printable(result.label)} {result.score:.0%}"
+    """``7, 98 %``."""
+    return f"{printable(result.label)}, {100 * result.score:.0f} %"
 
 
 def _is_tie(ours: Classification, reference: Classification) -> bool:

@@ -1,4 +1,4 @@
-"""Annotated videos and pictures: paced as their source, whole or not at all."""
+"""Annotated videos and pictures: paced as their source, and never lost."""
 
 import subprocess
 import sys
@@ -10,7 +10,7 @@ import pytest
 
 from edgecnn_runtime.errors import EdgecnnError
 from edgecnn_runtime.sinks.encoders import H264, OpenCvVideo
-from edgecnn_runtime.sinks.snapshot import Snapshot
+from edgecnn_runtime.sinks.snapshot import PictureFolder, Snapshot
 from edgecnn_runtime.sinks.video import Video
 from edgecnn_runtime.types import Box, Detection, FrameResult
 
@@ -44,7 +44,6 @@ def test_a_video_keeps_the_pace_of_its_source(
     video = Video(path, fps=10.0)
     for i in range(15):
         video.write(frame_result([FACE], index=i, pts=i / 10, at=50 + i / 10))
-    assert not path.exists()  # whole or not at all
     assert video.codec == encoder
     video.close()
     video.close()
@@ -92,18 +91,97 @@ def test_pictures_of_many_sizes_fit_one_video(
     assert times(path)[-1] >= 0.9
 
 
-def test_what_stood_there_before_stays_until_the_end(
+def test_the_video_of_an_earlier_run_is_kept(
     tmp_path: Path, encoder: str, frame_result: MakeResult
 ) -> None:
     path = tmp_path / "out.mp4"
     path.write_bytes(b"the old one")
-    unused = Video(path, fps=10.0)
-    unused.close()
-    video = Video(path, fps=10.0)
-    video.write(frame_result([FACE]))
+    Video(path, fps=10.0).close()  # no frame, no video
     assert path.read_bytes() == b"the old one"
+    for _ in range(2):
+        video = Video(path, fps=10.0)
+        video.write(frame_result([FACE]))
+        video.close()
+    assert (tmp_path / "out.1.mp4").read_bytes() == b"the old one"
+    assert times(tmp_path / "out.2.mp4") == times(path) == [0.0]
+    video = Video(path, fps=10.0, existing="overwrite")
+    video.write(frame_result([FACE]))
     video.close()
-    assert path.read_bytes() != b"the old one"
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+KILLED = """
+import os, signal, sys
+import numpy as np
+from pathlib import Path
+from edgecnn_runtime.sinks.video import Video
+from edgecnn_runtime.types import Frame, FrameResult, Timings
+
+video = Video(Path(sys.argv[1]), fps=25.0)
+pixels = np.random.default_rng(0).integers(0, 255, (120, 160, 3), np.uint8)
+for i in range(100):
+    frame = Frame(np.roll(pixels, i, axis=1), i, i / 25, i / 25, "")
+    video.write(FrameResult(frame, "detect", [], None, Timings(0, 0, 0, 0)))
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.parametrize("name", ["out.mp4", "out.mov", "out.mkv", "out.avi"])
+def test_a_recording_of_a_killed_process_can_be_played(tmp_path: Path, name: str) -> None:
+    """All but its last second, and what the encoder still held."""
+    pytest.importorskip("av")
+    path = tmp_path / name
+    done = subprocess.run([sys.executable, "-c", KILLED, str(path)], check=False)
+    assert done.returncode == -9
+    assert len(times(path)) >= 60
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_recording_can_be_played_while_it_grows(tmp_path: Path, frame_result: MakeResult) -> None:
+    pytest.importorskip("av")
+    path = tmp_path / "out.mp4"
+    video = Video(path, fps=25.0)
+    for i in range(100):
+        video.write(frame_result([FACE], index=i, pts=i / 25, at=i / 25))
+    assert len(times(path)) >= 60
+    video.close()
+    assert len(times(path)) == 100
+    assert boxes(path) == ["ftyp", "free", "mdat", "moov"]  # no fragments any more
+
+
+def boxes(path: Path) -> list[str]:
+    """The types of an MP4's outer boxes."""
+    data, at, types = path.read_bytes(), 0, []
+    while at < len(data):
+        types.append(data[at + 4 : at + 8].decode())
+        at += int.from_bytes(data[at : at + 4], "big")
+    return types
+
+
+@pytest.mark.parametrize("name", ["2024-01-05T12:30:05.mp4", "http:a.mkv", "Zürich 车牌 100%.mp4"])
+def test_any_name_may_be_written(
+    tmp_path: Path, encoder: str, frame_result: MakeResult, monkeypatch: pytest.MonkeyPatch,
+    name: str,
+) -> None:  # fmt: skip
+    """FFmpeg takes what stands before a colon for a protocol."""
+    monkeypatch.chdir(tmp_path)
+    video = Video(Path(name), fps=10.0)
+    video.write(frame_result([FACE]))
+    video.close()
+    assert times(tmp_path / name) == [0.0]
+
+
+@pytest.mark.parametrize("name", ["out.mp4", "out.mkv"])
+def test_a_picture_too_large_for_a_video_is_named(
+    tmp_path: Path, frame_result: MakeResult, name: str
+) -> None:
+    pytest.importorskip("av")
+    video = Video(tmp_path / name, fps=10.0)
+    with pytest.raises(EdgecnnError, match="takes 16384 pixels a side and not 20000x40"):
+        video.write(frame_result([FACE], size=(40, 20000)))
+    video.write(frame_result([FACE], size=(40, 20000)))  # said once
+    video.close()
+    assert list(tmp_path.iterdir()) == []
 
 
 FULL = """
@@ -115,7 +193,7 @@ from edgecnn_runtime.types import Frame, FrameResult, Timings
 from edgecnn_runtime.sinks import encoders
 from edgecnn_runtime.sinks import video
 
-resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+resource.setrlimit(resource.RLIMIT_FSIZE, (700_000, 700_000))
 video.open_encoder = getattr(encoders, sys.argv[1])
 rng, path = np.random.default_rng(0), Path(sys.argv[2])
 out = video.Video(path, fps=10.0)
@@ -135,10 +213,11 @@ print(message)
 
 
 @pytest.mark.parametrize("kind", ["H264", "OpenCvVideo"])
-def test_a_video_that_cannot_be_completed_is_reported_and_replaces_nothing(
-    tmp_path: Path, kind: str
-) -> None:
-    """The kernel refuses to let the file grow, as it does on a full disk."""
+def test_a_video_that_cannot_be_completed_is_reported(tmp_path: Path, kind: str) -> None:
+    """The kernel refuses to let the file grow, as it does on a full disk.
+
+    What H.264 has on the disk by then can be played; MPEG-4 without its index cannot.
+    """
     if kind == "H264":
         pytest.importorskip("av")
     path = tmp_path / "out.mp4"
@@ -146,8 +225,8 @@ def test_a_video_that_cannot_be_completed_is_reported_and_replaces_nothing(
     command = [sys.executable, "-c", FULL, kind, str(path)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert f"cannot write {path}" in done.stdout
-    assert path.read_bytes() == b"the old one"
-    assert list(tmp_path.iterdir()) == [path]
+    assert (tmp_path / "out.1.mp4").read_bytes() == b"the old one"
+    assert [time for time in times(path) if time > 0.5] if kind == "H264" else not path.exists()
 
 
 def test_recording_stops_while_it_can_still_be_completed(
@@ -164,6 +243,28 @@ def test_recording_stops_while_it_can_still_be_completed(
         list(map(video.write, later))
     video.close()
     assert 1 <= len(times(path)) <= 30
+
+
+@pytest.mark.parametrize("name", ["out.jpg", "out.jpeg"])
+def test_a_picture_too_large_for_jpeg_is_named(
+    tmp_path: Path, frame_result: MakeResult, name: str
+) -> None:
+    snapshot = Snapshot(tmp_path / name)
+    with pytest.raises(EdgecnnError, match=r"66000x20 is too large for \.jpe?g; name a \.png"):
+        snapshot.write(frame_result([FACE], size=(20, 66000)))
+    snapshot.write(frame_result([FACE]))
+    assert list(tmp_path.iterdir()) == [tmp_path / name]
+
+
+def test_pictures_keep_their_names_and_folders(tmp_path: Path, frame_result: MakeResult) -> None:
+    out, root = tmp_path / "out", tmp_path / "photos"
+    folder = PictureFolder(out, root=root)
+    for name in ("a.jpg", "b.PNG", "deep/a.jpg", "c.gif", "../d.jpg"):
+        folder.write(frame_result([FACE], file=str(root / name)))
+    folder.close()
+    files = {str(path.relative_to(out)) for path in out.rglob("*.*")}
+    assert files == {"a.jpg", "b.PNG", "deep/a.jpg", "c.gif.jpg", "d.jpg"}
+    assert all(cv2.imread(str(out / name)).shape == (240, 320, 3) for name in files)
 
 
 def test_a_snapshot_is_the_latest_frame(tmp_path: Path, frame_result: MakeResult) -> None:

@@ -262,9 +262,10 @@ def test_a_picture_is_turned(tmp_path: Path) -> None:
 def test_a_picture_whose_name_is_no_utf8(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "a.png"), np.full((4, 6, 3), 90, np.uint8))
     (tmp_path / "a.png").rename(tmp_path / os.fsdecode(b"\xff.png"))
-    found = ImageFiles(tmp_path).read()
-    assert found is not None
-    assert found.pixels.shape == (4, 6, 3)
+    picture = ImageFiles("pictures", [tmp_path]).read()
+    assert picture is not None
+    assert picture.pixels.shape == (4, 6, 3)
+    assert picture.file == str(tmp_path / os.fsdecode(b"\xff.png"))
 
 
 def test_an_empty_folder(tmp_path: Path) -> None:
