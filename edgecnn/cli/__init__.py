@@ -73,13 +73,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     args = _parse(words)
     try:
-        code = int(args.run(args))
+        code = _run(args)
         sys.stdout.flush()
         return code
-    except EdgecnnError as error:
-        return _fail(args, error, error.exit_code)
-    except ImportError as error:
-        return _fail(args, _missing_package(error), BackendMissingError.exit_code)
     except (BrokenPipeError, SystemExit) as end:  # SystemExit: what rich makes of a broken pipe
         if not isinstance(end.__context__ if isinstance(end, SystemExit) else end, BrokenPipeError):
             raise
@@ -87,14 +83,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     except OSError as error:  # a full disk, a missing permission, a terminal that was closed
         place = f"{error.filename}: " if error.filename else ""
-        reason = EdgecnnError(f"{place}{error.strerror or error}")
         _give_up_stdout()
         with suppress(OSError):
-            _fail(args, reason, reason.exit_code)
-        return reason.exit_code
-    except KeyboardInterrupt:
-        print("edgecnn: interrupted", file=sys.stderr)
-        return 130
+            message = strip_control(f"{place}{error.strerror or error}")
+            print(f"edgecnn {args.command}: {message}", file=sys.stderr)
+        return EdgecnnError.exit_code
 
 
 def entry() -> NoReturn:
@@ -117,6 +110,18 @@ def entry() -> NoReturn:
                 stream.flush()
         os._exit(code)
     raise SystemExit(code)
+
+
+def _run(args: argparse.Namespace) -> int:
+    try:
+        return int(args.run(args))
+    except EdgecnnError as error:
+        return _fail(args, error, error.exit_code)
+    except ImportError as error:
+        return _fail(args, _missing_package(error), BackendMissingError.exit_code)
+    except KeyboardInterrupt:
+        print("edgecnn: interrupted", file=sys.stderr)
+        return 130
 
 
 def _parse(words: Sequence[str]) -> argparse.Namespace:

@@ -177,12 +177,200 @@ def test_a_picture_becomes_a_picture(model: str, tmp_path: Path) -> None:
     assert cv2.imread(str(drawn)).shape == (320, 240, 3)
 
 
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """Ten pictures, one of them in a folder of its own, and a file that is none."""
+    folder = tmp_path / "photos"
+    (folder / "more").mkdir(parents=True)
+    for i, name in enumerate([*(f"{i}.png" for i in range(1, 10)), "more/10.png"]):
+        cv2.imwrite(str(folder / name), np.full((24, 32, 3), 20 * i, np.uint8))
+    (folder / "notes.txt").write_text("not a picture")
+    return folder
+
+
+def test_what_a_picture_shows_is_printed(
+    model: str, photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["run", model, str(photos / "1.png")]) == 0
+    first = capsys.readouterr().out.splitlines()[0]
+    assert re.fullmatch(rf"{re.escape(str(photos))}/1\.png: [abcd], \d+ %", first)
+
+
+def test_the_summary_as_json_holds_what_pictures_show(
+    model: str, photos: Path, clip: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    events = photos.parent / "e.jsonl"
+    assert main(["run", model, str(photos), clip, "--json", "--events", str(events)]) == 0
+    pictures, video = json.loads(capsys.readouterr().out)["sources"]
+    lines = [json.loads(line) for line in events.read_text().splitlines()]
+    expected = [
+        {"file": line["file"], "results": line["results"]} for line in lines if line["file"]
+    ]
+    assert pictures["results"] == expected
+    assert len(expected) == 10
+    assert video["results"] is None
+
+
+def test_pictures_are_one_source_in_their_order(
+    model: str, photos: Path, clip: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    events, drawn = photos.parent / "e.jsonl", photos.parent / "drawn"
+    names = [str(photos / name) for name in ("9.png", "2.png", "more")]
+    words = ["--events", str(events), "--save", f"{drawn}/", "--json"]
+    assert main(["run", model, names[0], clip, *names[1:], *words]) == 0
+    pictures, video = json.loads(capsys.readouterr().out)["sources"]
+    assert (pictures["source"], video["source"]) == (f"{names[0]} and 2 more", clip)
+    lines = [json.loads(line) for line in events.read_text().splitlines()]
+    files = [line["file"] for line in lines if line["source"] == pictures["source"]]
+    assert files == [*names[:2], f"{names[2]}/10.png"]
+    written = {str(path.relative_to(drawn)) for path in drawn.rglob("*.*")}
+    assert written == {"9.png", "2.png", "more/10.png", "clip-2.mp4"}
+
+
+@pytest.mark.parametrize(
+    ("output", "says"),
+    [
+        (["--save", "PHOTOS"], "is where the source is read from"),
+        (["--save", "PHOTOS/drawn/"], "the next run would read"),
+        (["--save", "CLIP"], "is where the source is read from"),
+        (["--events", "CLIP"], "is where the source is read from"),
+        (["--save", "DIR/"], "is where the source is read from"),
+        (["--events", "DIR/x", "--csv", "DIR/x"], "named for two outputs"),
+        (["--events", "-", "--csv", "-"], "named for two outputs"),
+        (["--events", "DIR/new/"], "is a folder"),
+        (["--append", "--overwrite"], "not allowed with"),
+        (["--score", "0.5"], "leave out --score"),
+        (["--score", "2"], "0 to 1"),
+    ],
+)
+def test_outputs_that_would_harm_are_refused(
+    model: str, photos: Path, clip: str, capsys: pytest.CaptureFixture[str],
+    output: list[str], says: str,
+) -> None:  # fmt: skip
+    places = {"PHOTOS": str(photos), "CLIP": clip, "DIR": str(Path(clip).parent)}
+    words = [re.sub("PHOTOS|CLIP|DIR", lambda match: places[match[0]], word) for word in output]
+    before = {path: path.stat().st_mtime for path in photos.parent.rglob("*")}
+    with suppress(SystemExit):
+        assert main(["run", model, str(photos), clip, *words]) == 2
+    assert says in capsys.readouterr().err
+    assert {path: path.stat().st_mtime for path in photos.parent.rglob("*")} == before
+
+
+@pytest.mark.parametrize("flag", ["--events", "--csv"])
+def test_lines_on_standard_output_are_alone_there(
+    start: Start, model: str, photos: Path, flag: str
+) -> None:
+    running = start(model, str(photos), flag, "-")
+    out, err = running.communicate()
+    assert running.returncode == 0
+    assert re.search(r"photos +10 +10", err)
+    lines = out.splitlines()
+    if flag == "--csv":
+        assert lines.pop(0).startswith("source,file,index")
+    assert len(lines) == 10
+    assert all("photos" in line for line in lines)
+
+
+@pytest.mark.parametrize("flag", ["--events", "--csv"])
+def test_a_reader_that_has_enough_ends_the_run(
+    start: Start, model: str, clip: str, tmp_path: Path, flag: str
+) -> None:
+    """As ``edgecnn run … | head`` does; what else is written is completed."""
+    video = tmp_path / "out.mp4"
+    words = ["--loop", "--realtime", "--save", str(video), flag, "-"]
+    running = start(model, clip, *words)
+    assert running.stdout is not None
+    for _ in range(3):
+        assert running.stdout.readline()  # while it runs: not kept in a buffer
+    running.stdout.close()
+    assert running.wait() == 0
+    assert running.stderr is not None
+    assert "Error" not in running.stderr.read()
+    assert cv2.VideoCapture(str(video)).read()[0]
+
+
+@pytest.mark.parametrize("flags", [[], ["--json"], ["--events", "-"]], ids=str)
+def test_without_a_reader_nothing_is_said(
+    start: Start, model: str, photos: Path, flags: list[str]
+) -> None:
+    theirs, ours = os.pipe()
+    os.close(theirs)
+    running = start(model, str(photos), *flags, stdout=ours)
+    os.close(ours)
+    _, err = running.communicate()
+    assert running.returncode == 0
+    assert "Error" not in err
+    assert "Exception" not in err
+
+
+@pytest.mark.parametrize("flags", [[], ["--json"], ["--events", "-"]], ids=str)
+def test_a_full_disk_under_standard_output_is_said(
+    start: Start, model: str, clip: str, flags: list[str]
+) -> None:
+    with Path("/dev/full").open("w") as full:
+        running = start(model, clip, *flags, stdout=full)
+        _, err = running.communicate()
+    assert running.returncode == 1
+    assert "No space left on device" in err
+    assert "Traceback" not in err
+    assert "Exception ignored" not in err
+
+
+def test_a_recording_that_ends_on_a_full_disk_ends_nothing_else(
+    model: str, clip: str, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    from edgecnn_runtime.sinks import video as module
+
+    monkeypatch.setattr(module, "RESERVE", 1 << 62)  # no disk is that large
+    events, video = tmp_path / "e.jsonl", tmp_path / "out.mp4"
+    words = ["--events", str(events), "--save", str(video), "--json"]
+    assert main(["run", model, clip, *words]) == 1
+    (source,) = json.loads(capsys.readouterr().out)["sources"]
+    assert source["frames"] == len(events.read_text().splitlines()) == 20
+    assert "MiB are left on its disk; nothing is recorded" in source["error"]
+    assert source["saved"] is None
+    assert caplog.text.count("the run goes on") == 1
+
+
+def test_events_of_a_file_are_kept_and_those_of_a_camera_continued(
+    model: str, clip: str, camera: Camera, tmp_path: Path
+) -> None:
+    events, video = tmp_path / "e.jsonl", tmp_path / "out.mp4"
+    for source in (clip, clip, camera().url()):
+        words = ["--max-frames", "3", "--events", str(events), "--save", str(video)]
+        assert main(["run", model, source, *words]) == 0
+    assert [len(path.read_text().splitlines()) for path in (tmp_path / "e.1.jsonl", events)] == [
+        3,
+        6,
+    ]
+    for name in ("out.1.mp4", "out.2.mp4", "out.mp4"):
+        assert cv2.VideoCapture(str(tmp_path / name)).read()[0]
+    assert main(["run", model, clip, "--events", str(events), "--append"]) == 0
+    assert len(events.read_text().splitlines()) == 26
+    assert main(["run", model, clip, "--events", str(events), "--overwrite"]) == 0
+    assert len(events.read_text().splitlines()) == 20
+    assert not (tmp_path / "e.2.jsonl").exists()
+
+
+def test_the_table_of_cameras_fits_80_columns(
+    start: Start, model: str, tmp_path: Path, make_clip: MakeClip
+) -> None:
+    clips = [str(make_clip(tmp_path / f"{name}.mp4")) for name in ("a", "gate-3-north-entry")]
+    running = start(model, *clips, "--realtime", env={**os.environ, "COLUMNS": "80"})
+    out, err = running.communicate()
+    assert running.returncode == 0, err
+    table = out.split("dropped \n")[1].split("\n\n")[0]
+    assert re.search(r"^ gate-3-nort", table, re.MULTILINE)
+    assert max(map(len, table.splitlines())) <= 80
+
+
 def test_a_camera(model: str, camera: Camera, capsys: pytest.CaptureFixture[str]) -> None:
     url = camera("--user", "admin", "--password", "s3cret").url(user="admin:s3cret@")
     code = main(["run", model, url, "--max-frames", "10"])
     captured = capsys.readouterr()
     assert code == 0, captured.err
-    assert re.search(r"wait +age +dropped", captured.out)
+    assert re.search(r"wait ms +age ms +dropped", captured.out)
     assert "s3cret" not in captured.out + captured.err
 
 
@@ -244,7 +432,7 @@ def test_a_video_that_ends_in_mid_frame_keeps_what_it_gave(
     assert cv2.VideoCapture(str(video)).get(cv2.CAP_PROP_FRAME_COUNT) == source["frames"]
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_ctrl_c_ends_it_well(
     start: Start, model: str, clip: str, tmp_path: Path, number: signal.Signals
 ) -> None:
@@ -262,6 +450,24 @@ def test_ctrl_c_ends_it_well(
     assert sorted(path.name for path in tmp_path.iterdir() if path.name != "state") == [
         "clip.mp4", "e.jsonl", "out.mp4",
     ]  # fmt: skip
+
+
+def test_nohup_outlives_its_terminal(start: Start, model: str, clip: str, tmp_path: Path) -> None:
+    events = tmp_path / "e.jsonl"
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup has it
+    try:
+        running = start(model, clip, "--loop", "--realtime", "--events", str(events))
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    wait_for_lines(events, running)
+    running.send_signal(signal.SIGHUP)
+    count = events.read_text().count("\n")
+    while events.read_text().count("\n") <= count:
+        assert running.poll() is None
+        time.sleep(0.05)
+    running.send_signal(signal.SIGINT)
+    running.communicate()
+    assert running.returncode == 0
 
 
 def test_ctrl_c_while_a_camera_freezes(

@@ -1,6 +1,9 @@
 """Videos and pictures: every frame, in order; whole ones told from damaged ones."""
 
 import os
+import subprocess
+import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -281,6 +284,101 @@ def test_pictures_that_cannot_be_read_are_named_after_the_others(tmp_path: Path)
         2,
         f"{tmp_path}: 1 of 3 pictures cannot be read: b.jpg",
     )
+
+
+def test_folders_are_walked_as_a_person_would_read_them(tmp_path: Path) -> None:
+    names = [
+        "2.png",
+        "10.png",
+        "B.PNG",
+        "c/1.png",
+        "c/d/02.png",
+        "d.png",
+        ".hidden.png",
+        ".h/1.png",
+    ]
+    for name in names:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        save_picture(tmp_path / name, np.zeros((4, 4, 3), np.uint8))
+    (tmp_path / "c" / "back").symlink_to(tmp_path)  # a link to a folder that it lies in
+    with open_source(tmp_path) as source:
+        files = [frame.file for frame in source]
+    assert files == [str(tmp_path / name) for name in names[:6]]
+
+
+@pytest.mark.parametrize("suffix", [".avif", ".gif", ".jpe", ".jfif", ".JPG", ".jp2", ".webp"])
+def test_a_picture_may_end_in(tmp_path: Path, suffix: str) -> None:
+    kind = {".jfif": ".jpg", ".JPG": ".jpg"}.get(suffix, suffix)
+    try:
+        _, data = cv2.imencode(kind, np.full((64, 64, 3), 90, np.uint8))
+    except cv2.error:
+        pytest.skip(f"this OpenCV writes no {kind}")
+    (tmp_path / f"a{suffix}").write_bytes(data.tobytes())
+    for path in (tmp_path, tmp_path / f"a{suffix}"):
+        with open_source(path) as source:
+            (frame,) = source
+        assert frame.pixels.shape == (64, 64, 3)
+
+
+def test_several_pictures_are_one_source(tmp_path: Path) -> None:
+    names = [tmp_path / f"{i}.png" for i in (3, 1, 2)]
+    for name in names:
+        save_picture(name, np.zeros((4, 4, 3), np.uint8))
+    with open_source(names) as source:
+        assert source.name == f"{names[0]} and 2 more"
+        assert [frame.file for frame in source] == list(map(str, names))
+    for paths, says in (([], "name at least one"), (["0"], "0 is not a picture")):
+        with pytest.raises(UsageError, match=says):
+            open_source(paths)
+
+
+def test_a_picture_of_temperatures_does_not_end_the_others(tmp_path: Path) -> None:
+    save_picture(tmp_path / "a.png", np.zeros((4, 4, 3), np.uint8))
+    save_picture(tmp_path / "b.tif", np.full((4, 4), 21.5, np.float32))
+    (tmp_path / "c.heic").write_bytes(b"....ftypheic")
+    save_picture(tmp_path / "d.png", np.zeros((4, 4, 3), np.uint8))
+    count, says = read_until_lost(tmp_path)
+    assert count == 2
+    assert says.endswith(
+        "2 of 4 pictures cannot be read: b.tif (float32), c.heic (convert HEIC to JPEG first)"
+    )
+
+
+def test_a_file_that_is_no_picture(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(b"<html>404</html>")
+    assert read_until_lost(tmp_path / "a.jpg") == (
+        0,
+        f"{tmp_path}/a.jpg cannot be read: no picture is found in a.jpg",
+    )
+
+
+LOCKED = """
+import os, sys
+from edgecnn_runtime.errors import SourceLostError
+from edgecnn_runtime.source import open_source, pictures
+os.setgroups([])
+os.setresuid(65534, 65534, 65534)
+for path in sys.argv[1:]:
+    try:
+        print(len(list(open_source(path))), "pictures")
+    except SourceLostError as error:
+        print(error)
+"""
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="needs root to become another user")
+def test_pictures_that_may_not_be_read() -> None:
+    with tempfile.TemporaryDirectory() as place:
+        Path(place).chmod(0o755)
+        picture = save_picture(Path(place) / "a.png", np.zeros((4, 4, 3), np.uint8))
+        picture.chmod(0o600)
+        folder = Path(place) / "folder"
+        folder.mkdir(mode=0o700)
+        command = [sys.executable, "-c", LOCKED, str(picture), str(folder)]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+    first, second = done.stdout.splitlines()
+    assert "permission denied for this user, uid 65534" in first
+    assert "Permission denied for this user, uid 65534" in second
 
 
 def test_a_camera_that_is_not_there() -> None:
