@@ -178,7 +178,7 @@ class OpenCvVideo:
             path.unlink()
             raise OSError(
                 f"this OpenCV writes no {path.suffix} video of {width}x{height}: "
-                "pip install 'edgecnn-runtime[stream]', or name an .avi"
+                "pip install av, or name an .avi"
             )
         self._fps = fps
         self._count = 0
