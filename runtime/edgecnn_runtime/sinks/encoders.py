@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 import cv2
 
+from edgecnn_runtime.requirements import install_command
 from edgecnn_runtime.types import Pixels
 
 CODECS = {".mp4": "mp4v", ".mov": "mp4v", ".mkv": "mp4v", ".avi": "XVID"}
@@ -178,7 +179,7 @@ class OpenCvVideo:
             path.unlink()
             raise OSError(
                 f"this OpenCV writes no {path.suffix} video of {width}x{height}: "
-                "pip install av, or name an .avi"
+                f"{install_command('stream')}, or name an .avi"
             )
         self._fps = fps
         self._count = 0
