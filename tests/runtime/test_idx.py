@@ -1,4 +1,5 @@
 import gzip
+import os
 import struct
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from hypothesis.extra import numpy as hnp
 from edgecnn_runtime import idx
 from edgecnn_runtime.errors import UsageError
 from edgecnn_runtime.idx import read_idx
+from edgecnn_runtime.image_file import image_bytes, is_image_file, list_images, read_picture
 
 ARRAY = np.arange(24, dtype=np.uint8).reshape(2, 3, 4)
 RAW = bytes([0, 0, 8, 3]) + struct.pack(">3I", 2, 3, 4) + ARRAY.tobytes()
@@ -86,3 +88,60 @@ def test_a_missing_file_and_a_folder_are_usage_errors(tmp_path: Path) -> None:
         read_idx(tmp_path / "absent", dimensions=1)
     with pytest.raises(UsageError, match="cannot be read"):
         read_idx(tmp_path, dimensions=1)
+
+
+def write(folder: Path, part: str, count: int, labels: int = -1) -> Path:
+    """``count`` pictures of 2x3, each of one shade, and their labels."""
+    folder.mkdir(exist_ok=True)
+    pixels = np.repeat(np.arange(count, dtype=np.uint8), 6)
+    file = folder / f"{part}-images-idx3-ubyte"
+    file.write_bytes(struct.pack(">4I", 0x803, count, 2, 3) + pixels.tobytes())
+    count = count if labels < 0 else labels
+    head = struct.pack(">2I", 0x801, count)
+    (folder / f"{part}-labels-idx1-ubyte").write_bytes(head + bytes(range(count)))
+    return file
+
+
+def test_pictures_of_a_file_have_paths_and_labels(tmp_path: Path) -> None:
+    file = write(tmp_path, "train", 12)
+    paths = idx.idx_pictures(file)
+    assert paths == sorted(paths)
+    assert idx.idx_labels(file) == list(range(12))
+    for number in (0, 11):
+        picture = read_picture(paths[number])
+        assert picture is not None
+        assert (picture.shape, int(picture.max())) == ((2, 3, 3), number)
+    assert is_image_file(paths[11])
+    assert read_picture(file / "00012") is None
+    assert image_bytes(paths[3]) != image_bytes(paths[4])
+
+
+def test_a_folder_gives_its_training_part_or_the_others(tmp_path: Path) -> None:
+    train, test = write(tmp_path, "train", 3), write(tmp_path, "t10k", 5)
+    assert idx.idx_files(tmp_path, training=True) == [train]
+    assert idx.idx_files(tmp_path, training=False) == [test]
+    assert idx.idx_files(test, training=True) == [test]
+    assert len(list(list_images(tmp_path))) == 3
+    assert len(list(list_images(test))) == 5
+    alone = write(tmp_path / "alone", "train", 3)
+    assert idx.idx_files(alone.parent, training=False) == [alone]
+
+
+def test_a_file_that_changes_is_read_again(tmp_path: Path) -> None:
+    file = write(tmp_path, "train", 3)
+    assert len(idx.idx_pictures(file)) == 3
+    write(tmp_path, "train", 4)
+    os.utime(file, ns=(1, 1))
+    assert len(idx.idx_pictures(file)) == 4
+
+
+def test_labels_have_to_be_there_and_as_many(tmp_path: Path) -> None:
+    file = write(tmp_path, "train", 4, labels=3)
+    with pytest.raises(UsageError, match="4 pictures, and train-labels-idx1-ubyte has 3 labels"):
+        idx.idx_labels(file)
+    (tmp_path / "train-labels-idx1-ubyte").unlink()
+    with pytest.raises(UsageError, match="train-labels-idx1-ubyte: no such file"):
+        idx.idx_labels(file)
+    write(tmp_path, "train", 0)
+    with pytest.raises(UsageError, match="0 pictures"):
+        list(list_images(tmp_path))

@@ -11,7 +11,13 @@ from hypothesis import strategies as st
 
 from edgecnn_runtime.bundle.manifest import ModelSpec
 from edgecnn_runtime.evaluation.dataset import LabeledImage
-from edgecnn_runtime.evaluation.metrics import Score, average_precision, wilson
+from edgecnn_runtime.evaluation.metrics import (
+    Score,
+    ap50_by_class,
+    average_precision,
+    recall_by_class,
+    wilson,
+)
 from edgecnn_runtime.tasks import task_of
 from edgecnn_runtime.types import Box, Classification, Detection, Embedding, Reading
 
@@ -100,3 +106,36 @@ def test_wilson_holds_the_share(total: int, data: st.DataObject) -> None:
 def test_average_precision_of_a_known_ranking() -> None:
     scores, hits = np.array([0.9, 0.8, 0.7, 0.6]), np.array([True, False, True, False])
     assert average_precision(scores, hits, 2) == pytest.approx((1 + 2 / 3) / 2)
+
+
+def test_recall_class_by_class(classifier: ModelSpec) -> None:
+    samples = [LabeledImage(Path(), label=label) for label in "caabca"]
+    answers = [said(index) for index in (2, 0, 1, 0, 2, 0)]
+    scores = recall_by_class(samples, answers, classifier)
+    assert list(scores) == ["a", "b", "c"]
+    assert [score.value for score in scores.values()] == [pytest.approx(2 / 3), 0.0, 1.0]
+    assert [score.samples for score in scores.values()] == [3, 1, 2]
+    assert all(0 <= score.low <= score.value <= score.high <= 1 for score in scores.values())
+
+
+def test_average_precision_class_by_class(task: AsTask) -> None:
+    """A class without boxes has no value; its false alarms count nowhere."""
+    first = LabeledImage(Path(), boxes=((0, Box(0, 0, 10, 10)), (0, Box(50, 0, 60, 10))))
+    samples = [first, LabeledImage(Path(), boxes=((0, Box(0, 0, 10, 10)),))]
+    answers = [[box(0), box(51)], [box(70), box(0, index=1)]]
+    scores = ap50_by_class(samples, answers, task("detect"))
+    assert list(scores) == ["car"]
+    assert scores["car"].samples == 2
+    assert scores["car"].value == pytest.approx(2 / 3)
+    assert scores["car"].low < scores["car"].value < scores["car"].high
+
+
+@given(
+    st.lists(st.tuples(st.floats(0, 1), st.booleans(), st.integers(0, 3)), min_size=1, max_size=12)
+)
+def test_a_weight_is_as_many_copies(rows: list[tuple[float, bool, int]]) -> None:
+    scores, hits, weights = (np.array(column) for column in zip(*rows, strict=True))
+    positives = int(weights @ hits) + 1
+    weighted = average_precision(scores, hits, positives, weights.astype(float))
+    copies = average_precision(np.repeat(scores, weights), np.repeat(hits, weights), positives)
+    assert weighted == pytest.approx(copies)
