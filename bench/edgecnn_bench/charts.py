@@ -18,6 +18,8 @@ LEFT = 250.0
 RIGHT = 130.0
 """Room for its numbers."""
 STEP = 44.0
+AGREEMENT = "agreement"
+"""The metric of rows that were never compared with labels."""
 
 
 def color(name: str, names: Sequence[str] | None = None) -> str:
@@ -91,6 +93,13 @@ def stages(rows: Sequence[BenchRow]) -> Markup:
     return svg(bottom + 40, parts, "time by stage")
 
 
+def comparable(rows: Sequence[BenchRow]) -> list[BenchRow]:
+    """The verified rows whose accuracy is by one metric: that of the task, else the agreement."""
+    known = [(row, row.accuracy.metric) for row in rows if row.accuracy and row.verified]
+    metrics = sorted({metric for _, metric in known}, key=lambda metric: metric == AGREEMENT)
+    return [row for row, metric in known if metric == metrics[0]]
+
+
 def frontier(rows: Sequence[BenchRow]) -> Markup:
     """Accuracy against latency; the line joins the rows that nothing beats on both."""
     points = [(_per_frame(r, r.latency.p50.value), r.accuracy.value, r) for r in rows if r.accuracy]
@@ -99,6 +108,7 @@ def frontier(rows: Sequence[BenchRow]) -> Markup:
     room = max((high - low) * 0.2, 0.002)
     y = Scale(max(0.0, low - room), min(1.0, high + room / 2), 250, 14)
     metric = points[0][2].accuracy.metric if points[0][2].accuracy else ""
+    metric = "agreement with PyTorch" if metric == AGREEMENT else metric
     parts = [
         shapes.axis_x(x, 14, 250, "milliseconds per frame, logarithmic"),
         shapes.axis_y(y, 70, WIDTH - 180),

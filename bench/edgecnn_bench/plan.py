@@ -169,7 +169,7 @@ def _spec(
         threads=threads,
         batch=1,
         version=engine.version,
-        accuracy=accuracy(candidate.artifact, candidate.engine) if candidate else EXACT,
+        accuracy=_accuracy(named.bundle.manifest.artifacts, candidate),
     )
 
 
@@ -182,6 +182,17 @@ def _check_artifacts(named: Sequence[NamedBundle], names: Sequence[str] | None) 
 
 EXACT = Accuracy(metric="agreement", value=1.0, cosine=1.0)
 """The checkpoint against itself."""
+
+
+def _accuracy(artifacts: Sequence[Artifact], candidate: Candidate | None) -> Accuracy | None:
+    """What is known of a row; the float model has a metric where INT8 was compared with it."""
+    known = accuracy(candidate.artifact, candidate.engine) if candidate else EXACT
+    quality = next((artifact.quality for artifact in artifacts if artifact.quality), None)
+    is_float = candidate is None or (candidate.artifact.precision == "fp32" and candidate.exact)
+    if quality and is_float:
+        cosine = known.cosine if known else None
+        return Accuracy(metric=quality.metric, value=quality.reference, cosine=cosine)
+    return known
 
 
 def accuracy(artifact: Artifact, engine: str) -> Accuracy | None:

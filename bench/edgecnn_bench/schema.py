@@ -67,6 +67,8 @@ class BenchedModel(ReportStruct, frozen=True, kw_only=True):
 class Accuracy(ReportStruct, frozen=True, kw_only=True):
     """How good this artifact is, according to its manifest: measured at export, not here.
 
+    The float model's is that on the labeled pictures which INT8 was judged on.
+
     Attributes:
         metric: The task's metric on labeled pictures, or "agreement" with the PyTorch model.
         value: 0 to 1.

@@ -1,5 +1,7 @@
 """Whole benchmarks of small real bundles on the engines that are installed here."""
 
+import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -218,3 +220,26 @@ def test_what_was_exported_where_int8_saturates_has_the_accuracy_of_exact_sums()
     assert of(exact, run("openvino/bf16", 0.5)) == Accuracy(metric="agreement", value=0.99)
     assert of(exact, own) == Accuracy(metric="agreement", value=0.98)
     assert of(run("onnxruntime/f32", 0.99)) is None
+
+
+def test_the_float_model_stands_with_its_own_accuracy(
+    make_bundle: MakeBundle, tmp_path: Path
+) -> None:
+    """Where INT8 was judged on labels, float was measured on the same, and agrees with itself."""
+    path = Path(shutil.copytree(make_bundle("judged"), tmp_path / "judged.edge"))
+    manifest = json.loads((path / "manifest.json").read_text())
+    float_artifact = manifest["artifacts"][0]
+    quality = {"metric": "top-1", "value": 0.93, "reference": 0.94, "low": 0.9, "high": 0.96,
+               "samples": 500, "data": "labeled"}  # fmt: skip
+    shutil.copy(path / float_artifact["file"], path / "model.int8-cpu.onnx")
+    manifest["artifacts"].append(
+        float_artifact
+        | {"file": "model.int8-cpu.onnx", "precision": "int8", "target": "cpu", "quality": quality}
+    )
+    (path / "manifest.json").write_text(json.dumps(manifest))
+    report = bench([path], quick(scopes=("engine",)))
+    accuracies = {row.artifact: row.accuracy for row in report.rows}
+    assert accuracies == {
+        "fp32": Accuracy(metric="top-1", value=0.94),
+        "int8-cpu": Accuracy(metric="top-1", value=0.93),
+    }

@@ -11,6 +11,7 @@ import pytest
 from msgspec.structs import replace
 from rich.console import Console
 
+from edgecnn_bench.charts import comparable
 from edgecnn_bench.compare import compare
 from edgecnn_bench.host import Host
 from edgecnn_bench.markdown import markdown
@@ -114,6 +115,17 @@ def test_the_page_draws_everything_there_is(full: BenchReport) -> None:
     assert parse_page(page).counts["svg"] >= 9
     assert "pip install trt" in page
     assert "prefers-color-scheme:dark" in page
+
+
+def test_accuracy_is_plotted_by_one_metric(full: BenchReport) -> None:
+    """A row that was only compared with PyTorch has no place among top-1 values."""
+    agreement = Accuracy(metric="agreement", value=1.0)
+    rows = list(full.rows)
+    mixed = [replace(row, accuracy=agreement) if at % 2 else row for at, row in enumerate(rows)]
+    assert comparable(mixed) == [row for row in mixed[::2] if row.verified]
+    alike = [replace(row, accuracy=agreement) for row in rows]
+    assert comparable(alike) == [row for row in alike if row.verified]
+    assert comparable([replace(row, accuracy=None) for row in rows]) == []
 
 
 def test_an_unverified_row_is_marked_in_red(full: BenchReport) -> None:
