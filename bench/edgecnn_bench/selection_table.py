@@ -13,8 +13,8 @@ def selection_table(selection: Selection) -> Group:
     """The chosen candidate first, the others compared with it, and what was skipped."""
     record = selection.record
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    for name in ("", "candidate"):
-        table.add_column(name, no_wrap=True)
+    table.add_column("", no_wrap=True)
+    table.add_column("candidate", overflow="fold")
     for name in ("ms", "time", "99 %", "rounds"):
         table.add_column(name, justify="right", no_wrap=True)
     for place, timing in enumerate(record.standings):

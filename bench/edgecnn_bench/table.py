@@ -17,15 +17,16 @@ SCOPES: dict[Scope, str] = {
     "frame": "frame to result",
     "stream": "stream to result",
 }
+GAP = 2
+"""Between two columns."""
 LOOK: dict[str, Any] = {
-    "box": None, "pad_edge": False, "padding": (0, 2, 0, 0), "header_style": "dim"
+    "box": None, "pad_edge": False, "padding": (0, GAP, 0, 0), "header_style": "dim"
 }  # fmt: skip
 BAR = 12
-NARROW, WIDE = 76, 112
-MIN_WIDTH = dict.fromkeys(("p95", "p99", "fps"), NARROW) | dict.fromkeys(
-    ("cores", "start s", "MiB", "mJ/frame"), WIDE
-)
-"""Columns of a terminal from which on these numbers are shown; the bars need WIDE too."""
+OPTIONAL = ("mJ/frame", "MiB", "start s", "cores", "fps", "p99", "p95")
+"""Numbers that are left out of a table too wide for the terminal, the first one first."""
+NAMES = ("artifact", "backend")
+"""Columns that are folded where even that is not enough; a number is whole or not there."""
 
 
 def row_groups(report: BenchReport) -> Iterator[tuple[BenchedModel, Scope, list[BenchRow]]]:
@@ -114,12 +115,13 @@ def _rows_table(report: BenchReport, rows: Sequence[BenchRow], width: int) -> Ta
     if rows[0].scope != "engine" and report.settings.frame:
         heading += f", {report.settings.frame}"
     table = Table(title=heading, title_justify="left", title_style="bold", **LOOK)
-    columns = [name for name in used_columns(rows) if width >= MIN_WIDTH.get(name, 0)]
+    columns = _fitting_columns(rows, width)
     for name in columns:
-        justify: Literal["left", "right"] = "left" if name in {"artifact", "backend"} else "right"
-        style = "bold" if name == "p50 ms" else ""
-        table.add_column(name, justify=justify, style=style, no_wrap=True)
-    extras = [_bar, _standing] if width >= WIDE else [_standing]
+        justify: Literal["left", "right"] = "left" if name in NAMES else "right"
+        style, fixed = "bold" if name == "p50 ms" else "", name not in NAMES
+        table.add_column(name, justify=justify, style=style, no_wrap=fixed, overflow="fold")
+    roomy = _width(rows, columns) + BAR + GAP <= width
+    extras = [_bar, _standing] if roomy else [_standing]
     for _ in extras:
         table.add_column("", no_wrap=True)
     longest = max(row.latency.p50.value / row.batch for row in rows)
@@ -127,6 +129,22 @@ def _rows_table(report: BenchReport, rows: Sequence[BenchRow], width: int) -> Ta
         cells = [escape(CELLS[name](row)) for name in columns]
         table.add_row(*cells, *(extra(row, longest) for extra in extras))
     return table
+
+
+def _fitting_columns(rows: Sequence[BenchRow], width: int) -> list[str]:
+    """The columns in use, without as many of OPTIONAL as have no room."""
+    columns = used_columns(rows)
+    for name in OPTIONAL:
+        if _width(rows, columns) <= width:
+            break
+        columns = [column for column in columns if column != name]
+    return columns
+
+
+def _width(rows: Sequence[BenchRow], columns: Sequence[str]) -> int:
+    """How wide a table of these columns and the verdict is."""
+    widths = [max(len(name), *(len(CELLS[name](row)) for row in rows)) for name in columns]
+    return sum(widths) + GAP * len(columns) + max(len(_standing(row, 0.0)) for row in rows)
 
 
 CELLS: Mapping[str, Callable[[BenchRow], str]] = {

@@ -30,6 +30,8 @@ EXAMPLE = """\
       exact match; the table has file and text; one artifact beside float, for a script"""
 MAX_CLASSES = 20
 """Classes that the terminal shows; of more, those on which float is worst."""
+MAX_BESIDE_INTERVAL = 4
+"""Artifacts beside whose values an interval fits into 80 columns."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -138,15 +140,17 @@ def _print_classes(scores: "Sequence[ArtifactScore]", console: "Console") -> Non
     names = sorted(first, key=lambda name: first[name].value) if len(first) > MAX_CLASSES else first
     shown = list(names)[:MAX_CLASSES]
     columns = [artifact_name(each.candidate.artifact.file) for each in scores]
+    interval = ["95 % interval"] if len(columns) <= MAX_BESIDE_INTERVAL else []
     metric = next(iter(first.values())).metric
     title = f"\n{metric} by class"
     if len(first) > len(shown):
         title += f", the {len(shown)} lowest of {len(first)}; --json has all"
-    numbers = ("pictures", columns[0], "95 % interval", *columns[1:])
+    numbers = ("pictures", columns[0], *interval, *columns[1:])
     table = plain_table("class", numbers=numbers, title=title)
     for name in shown:
         score = first[name]
-        cells = [escape_markup(name), f"{score.samples:,}", _percent(score.value), _interval(score)]
+        cells = [escape_markup(name), f"{score.samples:,}", _percent(score.value)]
+        cells += [_interval(score)] if interval else []
         others = [each.classes.get(name) for each in scores[1:]]
         cells += [_percent(other.value) if other else "" for other in others]
         table.add_row(*cells)

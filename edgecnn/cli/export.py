@@ -71,21 +71,30 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(_as_json(result), indent=2))
     else:
-        _print(result, Console(emoji=False))
+        print_result(result, Console(emoji=False))
     return VerificationError.exit_code if result.int8.unmet or result.half.unmet else 0
 
 
-def _print(result: "ExportResult", console: "Console") -> None:
+def print_result(result: "ExportResult", console: "Console") -> None:
+    """Print a line per artifact and engine, what has to be known, and what to type next."""
     from rich.filesize import decimal
 
+    from edgecnn_runtime.bundle.manifest import artifact_name
     from edgecnn_runtime.parity import cosine_text, percent_text
 
     table = plain_table("artifact", "engine", numbers=("size", "cosine", "SNR", "agree"))
+    report = result.int8.report
     for check in result.checks:
-        worst = min(check.comparison.parity.values(), key=lambda parity: parity.cosine)
-        cells = [check.artifact.file, check.engine, decimal(check.artifact.bytes)]
-        cells += [cosine_text(worst.cosine), f"{worst.snr_db:.1f} dB"]
-        table.add_row(*cells, percent_text(check.comparison.agreement))
+        # of INT8 what its gate measured, on more pictures, so that both say the same
+        gate = report.measurement(check.artifact, check.engine) if report else None
+        figures = gate or check.comparison
+        cells = [artifact_name(check.artifact.file), check.engine, decimal(check.artifact.bytes)]
+        cells += [cosine_text(figures.cosine), f"{figures.snr_db:.1f} dB"]
+        table.add_row(*cells, percent_text(figures.agreement))
+    unmade = [f"int8-{target.target}" for target in result.int8.unmet]
+    unmade += ["fp16"] if result.half.unmet else []
+    for name in unmade:
+        table.add_row(f"[red]{name}[/]", "[red]not made[/]")
     console.print(table)
     if (half := result.half.report) and half.passed:
         console.print(
@@ -100,17 +109,16 @@ def _print(result: "ExportResult", console: "Console") -> None:
                 f"{len(target.best.floats)} of {len(target.layers)} layers in float",
                 highlight=False,
             )
-    unmet = tuple(f"int8-{target.target} was not made" for target in result.int8.unmet)
-    unmet += ("fp16 was not made",) if result.half.unmet else ()
+    unmet = tuple(f"{name} was not made" for name in unmade)
     for warning in result.warnings:
         style = "bold yellow" if warning.startswith("ASSUMED") else "yellow"
         mark = "[red]✗[/]" if unmet and warning.startswith(unmet) else f"[{style}]![/]"
         console.print(f"{mark} {escape_markup(warning)}", highlight=False)
     path = escape_markup(str(result.bundle.path))
-    report = escape_markup(str(result.bundle.path / "report.html"))
+    page = escape_markup(str(result.bundle.path / "report.html"))
     console.print(
         f"\n[bold]{path}[/] verified in {sum(result.seconds.values()):.1f} s; "
-        f"{report} shows how well\nnext: edgecnn run {path} SOURCE",
+        f"{page} shows how well\nnext: edgecnn run {path} SOURCE",
         highlight=False,
         soft_wrap=True,
     )

@@ -27,8 +27,6 @@ GROUPS = {
     "output": ("out",),
 }
 INTERRUPTED = 130
-WIDEST_MATRIX = 20
-"""Classes up to which a confusion matrix fits a terminal."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -97,6 +95,8 @@ class Display:
 
 def show(result: "TrainResult", console: "Console") -> None:
     """Print the metrics, the confusion matrix and what to type next."""
+    from rich.measure import Measurement
+
     data, metrics, pretrained = result.data, result.metrics, result.pretrained
     path = escape_markup(str(result.checkpoint))
     if data.skipped:
@@ -114,8 +114,11 @@ def show(result: "TrainResult", console: "Console") -> None:
     elif result.history.stopped == "interrupted":
         console.print(f"interrupted; the checkpoint is epoch {result.history.weights_epoch}")
     console.print(_scores(result))
-    if len(data.labels) <= WIDEST_MATRIX:
-        console.print(_confusion(result))
+    confusion = _confusion(result)
+    if Measurement.get(console, console.options, confusion).minimum <= console.width:
+        console.print(confusion)
+    else:
+        console.print("\nthe confusion matrix is wider than this terminal; --json has it")
     size = result.checkpoint.stat().st_size
     following = f"next: edgecnn export {path}"
     if not metrics.above_chance:

@@ -11,6 +11,7 @@ import pytest
 from msgspec.structs import replace
 from rich.console import Console
 
+from edgecnn_bench.autotune import Selection
 from edgecnn_bench.charts import comparable
 from edgecnn_bench.compare import compare
 from edgecnn_bench.host import Host
@@ -26,9 +27,11 @@ from edgecnn_bench.schema import (
     UnavailableBackend,
     Window,
 )
+from edgecnn_bench.selection_table import selection_table
 from edgecnn_bench.stats import Interval
 from edgecnn_bench.svg import linear_scale, log_scale
 from edgecnn_bench.table import comparison_table, report_table
+from edgecnn_runtime.selection.record import CandidateTiming, SelectionRecord
 
 Make = Callable[..., BenchReport]
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
@@ -171,6 +174,34 @@ def test_the_table_fits_the_terminal(full: BenchReport, width: int, tmp_path: Pa
     assert "p50 ms" in text
     assert "FAILED" in text
     assert "under-voltage" in text.replace("\n", "")
+
+
+@pytest.mark.parametrize("width", [60, 80])
+def test_no_number_is_cropped(
+    make_report: Make, new_job: Callable[..., RowSpec], width: int, tmp_path: Path
+) -> None:
+    """Also where names are as long as they get."""
+    long = {"artifact": "int8-cpu-rr", "backend": "onnxruntime-tensorrt", "precision": "tf32"}
+    report = make_report(1, {new_job(**long, batch=8): 5.0, new_job(**long, threads=16): 1234.5})
+    timing = {"ratio": 1.3, "low": 1.1, "high": 1.4, "relative": 1.2, "rounds": 20}
+    timings = tuple(
+        CandidateTiming(
+            artifact="model.int8-cpu-rr.onnx", backend="onnxruntime-tensorrt", precision="tf32",
+            threads=threads, milliseconds=1234.5, **timing,
+        )
+        for threads in (1, 16)
+    )  # fmt: skip
+    selection = Selection(
+        schema=1, created="2026-11-22T08:00:00Z", edgecnn="0.1.0", command="edgecnn bench",
+        host=report.host, model="digits", digest="d" * 64, reference="", skipped=(), stored=True,
+        record=SelectionRecord(created="2026-11-22T08:00:00Z", batch=1, standings=timings),
+    )  # fmt: skip
+    for table in (report_table(report, width=width), selection_table(selection)):
+        console = Console(width=width, record=True, file=(tmp_path / "out").open("w"))
+        console.print(table)
+        text = console.export_text()
+        assert "…" not in text.replace("1.10 … 1.40", "")
+        assert max(map(len, text.splitlines())) <= width
 
 
 def test_a_comparison_says_its_verdicts(

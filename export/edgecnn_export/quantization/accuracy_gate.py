@@ -13,7 +13,12 @@ import onnx
 
 from edgecnn_export.quantization.accuracy_restoration import GateResult
 from edgecnn_export.verification.compare import ReferenceOutputs, compare, decode_reference, infer
-from edgecnn_export.verification.gate import ANY_COSINE, LOWER, Gate, applicable_gate
+from edgecnn_export.verification.gate import (
+    ANY_COSINE,
+    LOWER,
+    Gate,
+    applicable_gate,
+)
 from edgecnn_export.verification.output_slices import output_slices
 from edgecnn_runtime import __version__
 from edgecnn_runtime.backends import Options, get_engine, open_backend

@@ -8,7 +8,8 @@ from edgecnn_export.config import Method
 from edgecnn_export.quantization.accuracy_gate import GateMeasurement
 from edgecnn_export.quantization.accuracy_restoration import GateResult, Trial
 from edgecnn_export.quantization.calibration_audit import Audit
-from edgecnn_runtime.bundle.manifest import Int8Target
+from edgecnn_runtime.backends.candidate import FULL_PRECISION
+from edgecnn_runtime.bundle.manifest import Artifact, Int8Target
 
 
 class LayerReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -108,3 +109,21 @@ class Int8Report(msgspec.Struct, frozen=True, kw_only=True):
     measured_on: int
     targets: tuple[TargetResult, ...]
     processor: str = ""
+
+    def measurement(self, artifact: Artifact, engine: str) -> GateMeasurement | None:
+        """What the gate measured of an artifact; None for one that is not INT8.
+
+        Args:
+            artifact: The artifact.
+            engine: ``backend/precision``; the gate measures at the exact precision alone.
+        """
+        if artifact.precision != "int8":
+            return None
+        measurements = [
+            measurement
+            for result in self.targets
+            if result.target == artifact.target
+            for measurement in result.measurements
+            if f"{measurement.engine}/{FULL_PRECISION}" == engine
+        ]
+        return measurements[0] if measurements else None

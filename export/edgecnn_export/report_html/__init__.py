@@ -48,7 +48,7 @@ def render(report: ExportReport, pixels: Pixels, results: Sequence[Result]) -> s
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"size": file_size, "exact": cosine_text}
+    environment.filters |= {"size": file_size, "exact": cosine_text, "nines": _bar}
     bundle = report.bundle
     spec = bundle.model
     return environment.get_template("report.html").render(
@@ -63,6 +63,7 @@ def render(report: ExportReport, pixels: Pixels, results: Sequence[Result]) -> s
         rows=[
             _row(report, artifact, run) for artifact in bundle.artifacts for run in artifact.runs
         ],
+        unmade=_unmade(report),
         diagram=input_diagram(spec.input),
         normalization=_normalization(spec.input),
         decode=msgspec.to_builtins(spec.decode),
@@ -92,22 +93,33 @@ def _bar(cosine: float) -> float:
 
 
 def _row(report: ExportReport, artifact: Artifact, run: Run) -> dict[str, Any]:
-    worst = min(run.parity, key=lambda name: run.parity[name].cosine)
+    worst = min(run.parity.values(), key=lambda parity: parity.cosine)
     exact = artifact.precision == "fp32" and run.engine.endswith("/f32")
+    # of INT8 what its gate measured, on more pictures, so that both say the same
+    measurement = report.int8.measurement(artifact, run.engine) if report.int8 else None
+    figures = measurement or worst
     # of INT8 and reduced precisions a mark only: their own gate may be the task's metric
     reduced = HALF if artifact.precision == "fp16" else LOWER
     gate = report.gate if exact else reduced.cosine
     return {
         "artifact": artifact,
         "run": run,
-        "name": worst,
-        "worst": run.parity[worst],
-        "bar": _bar(run.parity[worst].cosine),
-        "gate": _bar(gate),
+        "cosine": figures.cosine,
+        "snr_db": figures.snr_db,
+        "max_abs": worst.max_abs,
+        "agreement": measurement.agreement if measurement else run.agreement,
+        "gate": gate,
         "exact": exact,
-        "passed": run.parity[worst].cosine >= gate or not exact,
-        "outputs": [(name, parity, _bar(parity.cosine)) for name, parity in run.parity.items()],
+        "passed": figures.cosine >= gate or not exact,
     }
+
+
+def _unmade(report: ExportReport) -> list[tuple[str, str]]:
+    """The artifacts that missed their gate, and what was reached."""
+    targets = report.int8.targets if report.int8 else ()
+    unmade = [(f"int8-{t.target}", t.best.verdict.text) for t in targets if not t.passed]
+    half = report.half
+    return unmade + ([("fp16", half.best.verdict.text)] if half and not half.passed else [])
 
 
 def _normalization(spec: Any) -> list[tuple[str, float, float]]:

@@ -1,6 +1,7 @@
 """INT8 from the command line: what it makes, what it refuses, what is left where it fails."""
 
 import json
+import re
 import shutil
 import signal
 import subprocess
@@ -15,11 +16,16 @@ import msgspec
 import numpy as np
 import onnx
 import pytest
+from msgspec.json import decode as json_decode
+from msgspec.structs import replace
+from rich.console import Console
 
 from edgecnn.cli import main
+from edgecnn.cli.export import print_result
 from edgecnn_export.config import ExportConfig
 from edgecnn_export.pipeline import ExportResult, export
 from edgecnn_export.progress import NullProgress
+from edgecnn_export.quantization.report import TargetResult
 from edgecnn_export.quantization.step import (
     choose_measuring_images,
     exclude_images,
@@ -27,6 +33,8 @@ from edgecnn_export.quantization.step import (
     split_calibration,
 )
 from edgecnn_export.quantization.warnings import gate_warnings
+from edgecnn_export.report import ExportReport
+from edgecnn_export.report_html import render
 from edgecnn_export.verification.gate import Gate
 from edgecnn_export.verification.verify import engines, engines_for
 from edgecnn_runtime import load
@@ -167,6 +175,48 @@ def test_the_report_ranks_layers_and_draws_their_sqnr(result: ExportResult) -> N
     assert whole["calibrated_on"] == 39
     assert whole["measured_on"] >= 9 + 16
     assert "int8-cpu-rr" in page
+
+
+def test_table_page_and_gate_show_the_same_cosine(
+    result: ExportResult, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = (result.bundle.path / "report.html").read_text()
+    cosines = [
+        re.search(r"centered cosine (0\.\d{4})", target.best.verdict.text)
+        for target in result.int8.results
+    ]
+    assert len(cosines) == 3
+    print_result(result, Console(width=80))
+    printed = capsys.readouterr().out.partition("✓")[0]
+    for cosine in cosines:
+        assert cosine is not None
+        assert re.search(rf"<td>{cosine[1]}\d{{4}}</td>", page)
+        assert re.search(rf"\b{cosine[1]}\d{{4}} ", printed)
+    assert max(map(len, printed.splitlines())) <= 80
+    assert "…" not in printed
+
+
+def test_what_is_under_a_mark_or_was_not_made_does_not_look_as_if_it_were(
+    result: ExportResult, pictures: Pixels
+) -> None:
+    report = json_decode((result.bundle.path / "report.json").read_bytes(), type=ExportReport)
+    assert report.int8 is not None
+    pixels, shown = pictures[: len(report.pictures)], Classification("a", 0, 0.9, np.ones(6, "f"))
+
+    def page(*targets: TargetResult) -> str:
+        changed = replace(report, int8=replace(report.int8, targets=targets))
+        return render(changed, pixels, [shown] * len(report.pictures))
+
+    first, *others = report.int8.targets
+    whole = page(first, *others)
+    assert "nines under" not in whole
+    assert "not made" not in whole
+    low = tuple(replace(each, cosine=0.98) for each in first.measurements)
+    assert page(replace(first, measurements=low), *others).count("nines under") == len(low)
+    unmade = page(replace(first, passed=False), *others)
+    assert '<tr class="unmade"><td>int8-cpu</td>' in unmade
+    assert 'class="card unmade"' in unmade
+    assert re.search(r'<div class="bad">\s*<b>(\d+) of (?!\1<)', unmade)
 
 
 def test_few_and_unreadable_pictures_are_warned_of(result: ExportResult) -> None:
