@@ -3,6 +3,7 @@
 import gzip
 import json
 import os
+import re
 import shutil
 import struct
 import subprocess
@@ -140,7 +141,7 @@ def test_what_no_engine_computes_is_said(several: Path, folders: Path, capsys: C
     assert main(words) == 0
     printed = capsys.readouterr().out
     assert "not measured: int8-openvino: it is for openvino" in printed
-    assert "not measured: int8-trt: it is for onnxruntime-tensorrt, tensorrt" in printed
+    assert re.search(r"not measured: int8-trt: it is for .*tensorrt", printed)
     assert all(len(line) <= 80 for line in printed.splitlines())
     report = evaluate(capsys, *words[1:], "--artifact", "int8-trt")
     assert [each["artifact"] for each in report["results"]] == ["model.fp32.onnx"]

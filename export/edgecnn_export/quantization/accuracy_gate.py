@@ -290,6 +290,7 @@ def make_gate(
         reference=reference,
         example=_wrong_answer(spec, evaluation, answers) if evaluation else "",
         max_drop=max_drop,
+        required=GATE,
     )
 
 
