@@ -71,7 +71,7 @@ def demo(out: Path, seed: int, digits: int) -> None:
         ["bench", bundle, "--source", clip, "--threads", "1", "--seconds", "0.6", "--rounds", "6",
          "--warmup", "0.1", "--starts", "1", "--out", bench],
         ["run", bundle, clip, "--roi", ",".join(map(str, WINDOW)), "--save", annotated,
-         "--events", events],
+         "--events", events, "--overwrite"],
     ]  # fmt: skip
 
     scene = Scene(seed, digits)

@@ -1,5 +1,6 @@
 """From the name of a source to what has to be opened, and to the name without its password."""
 
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -7,6 +8,7 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from edgecnn_runtime.errors import UsageError
+from edgecnn_runtime.idx import idx_files, is_idx_picture
 
 Kind: TypeAlias = Literal["device", "network", "csi", "gst", "video", "pictures"]
 
@@ -122,9 +124,14 @@ def _index(text: str, where: str) -> int:
 def _file(path: Path) -> Address:
     try:
         folder, file, exists = path.is_dir(), path.is_file(), path.exists()
+    except PermissionError:
+        raise UsageError(
+            f"{path}: this user (uid {os.getuid()}) may not enter {path.parent}"
+        ) from None
     except (OSError, ValueError):  # a name too long, or with a null in it
         folder = file = exists = False
-    if folder or (file and path.suffix.lower() in PICTURES):
+    is_picture = file and (path.suffix.lower() in PICTURES or idx_files(path, training=False))
+    if folder or is_picture or (is_idx_picture(path) and path.parent.is_file()):
         return Address("pictures", str(path), str(path), (path,))
     if file:
         return Address("video", str(path), str(path))

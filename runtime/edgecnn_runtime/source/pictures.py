@@ -1,4 +1,7 @@
-"""Pictures: one, several in the order given, or all of a folder and the folders in it."""
+"""Pictures: one, several in the order given, or all of a folder and the folders in it.
+
+An IDX file is a folder of pictures; of a folder of them, such as MNIST's, the test part is taken.
+"""
 
 import errno
 import os
@@ -9,6 +12,7 @@ from pathlib import Path
 import cv2
 
 from edgecnn_runtime.errors import SourceLostError, UsageError
+from edgecnn_runtime.idx import idx_files, idx_pictures
 from edgecnn_runtime.image_file import read_picture
 from edgecnn_runtime.source.address import PICTURES
 from edgecnn_runtime.source.capture import RawFrame
@@ -85,7 +89,7 @@ class ImageFiles:
     def _pictures(self, path: Path, above: frozenset[Path] = frozenset()) -> Iterator[Path]:
         """The path itself, or the pictures in it and below it, by name; nothing that is hidden."""
         if not _is_folder(path):
-            yield path
+            yield from idx_pictures(path) if idx_files(path, training=False) else [path]
             return
         place = path.resolve()
         if place in above:  # a link to a folder that it lies in
@@ -97,6 +101,8 @@ class ImageFiles:
             who = f" for this user, uid {os.getuid()}" if error.errno == errno.EACCES else ""
             self._unreadable.append(f"{path.name}/ ({error.strerror}{who})")
             return
+        for file in idx_files(path, training=False):
+            yield from idx_pictures(file)
         for entry in entries:
             if entry.name.startswith("."):
                 continue

@@ -344,6 +344,22 @@ def test_a_picture_of_temperatures_does_not_end_the_others(tmp_path: Path) -> No
     )
 
 
+def test_a_file_of_idx_is_a_folder_of_pictures(tmp_path: Path) -> None:
+    pixels = np.arange(3 * 4 * 5, dtype=np.uint8).reshape(3, 4, 5)
+    for name in ("train-images-idx3-ubyte", "t10k-images-idx3-ubyte"):
+        (tmp_path / name).write_bytes(
+            b"\0\0\x08\x03" + np.array(pixels.shape, ">u4").tobytes() + pixels.tobytes()
+        )
+    test = tmp_path / "t10k-images-idx3-ubyte"
+    for path, count in ((tmp_path, 3), (test, 3), (test / "00002", 1)):
+        with open_source(path) as source:
+            frames = list(source)
+        assert [frame.file for frame in frames] == [str(test / f"0000{i}") for i in range(3)][
+            -count:
+        ]
+        np.testing.assert_array_equal(frames[-1].pixels, np.dstack([pixels[2]] * 3))
+
+
 def test_a_file_that_is_no_picture(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(b"<html>404</html>")
     assert read_until_lost(tmp_path / "a.jpg") == (
