@@ -79,7 +79,7 @@ def print_result(result: "ExportResult", console: "Console") -> None:
     """Print a line per artifact and engine, what has to be known, and what to type next."""
     from rich.filesize import decimal
 
-    from edgecnn_runtime.bundle.manifest import artifact_name
+    from edgecnn_runtime.bundle.manifest import artifact_name, head_text
     from edgecnn_runtime.parity import cosine_text, percent_text
 
     table = plain_table("artifact", "engine", numbers=("size", "cosine", "SNR", "agree"))
@@ -110,6 +110,13 @@ def print_result(result: "ExportResult", console: "Console") -> None:
                 highlight=False,
             )
     unmet = tuple(f"{name} was not made" for name in unmade)
+    model = result.bundle.manifest.model
+    if model.head_origin == "guessed":
+        console.print(
+            f"[yellow]?[/] the head was guessed from the outputs: {head_text(model.decode)}; "
+            "if it is another one, --head names it",
+            highlight=False,
+        )
     for warning in result.warnings:
         style = "bold yellow" if warning.startswith("ASSUMED") else "yellow"
         mark = "[red]✗[/]" if unmet and warning.startswith(unmet) else f"[{style}]![/]"

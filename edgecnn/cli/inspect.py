@@ -108,7 +108,9 @@ def _output(bundle: "Bundle") -> list[tuple[str, str]]:
     decode: dict[str, Any] = msgspec.to_builtins(model.decode)
     words = ", ".join(f"{key} {_short(value)}" for key, value in decode.items() if value != "")
     labels = [("labels", _short(model.labels))] if model.labels else []
-    return [*rows, ("decoded as", words), *labels]
+    guess = "guessed from the outputs' shapes and values; export again with --head to set it"
+    origin = [("head", guess)] if model.head_origin == "guessed" else []
+    return [*rows, ("decoded as", words), *origin, *labels]
 
 
 def _artifacts(bundle: "Bundle") -> "Table":

@@ -18,6 +18,9 @@ NOISE_FLOOR = 1e-3
 errors are compared with the floor instead."""
 ROUNDING = 1e-6
 """Of the last digit that is printed: products of decimal fractions may end just below it."""
+FEW_NUMBERS = 2
+"""So few numbers per picture, centered, have a cosine of 1 or -1 whatever their error is (two
+probabilities are one number). Their cosine is computed from the error."""
 PER_IMAGE_FLOOR = 1e-2
 """The same for one picture whose output is close to the mean output, relative to all pictures."""
 
@@ -30,8 +33,9 @@ def parity(reference: NDArray[Any], got: NDArray[Any]) -> Parity:
         got: [N,…], the outputs to compare.
 
     Returns:
-        The largest difference, the smallest centered cosine over the pictures, and the SNR over
-        all of them. An output that is not finite or has another shape gets the worst values.
+        The largest difference, the smallest centered cosine over the pictures (of one or two
+        numbers per picture no more than ``cosine_of_snr``), and the SNR over all of them. An
+        output that is not finite or has another shape gets the worst values.
     """
     if reference.shape != got.shape or not np.isfinite(got).all():
         return Parity(max_abs=float(np.finfo(np.float32).max), cosine=-1.0, snr_db=-LIMIT_DB)
@@ -39,11 +43,19 @@ def parity(reference: NDArray[Any], got: NDArray[Any]) -> Parity:
     quiet = max(
         floor, PER_IMAGE_FLOOR * float(np.sqrt(np.mean([power.signal for power in powers])))
     )
-    return Parity(
-        max_abs=max(power.max_abs for power in powers),
-        cosine=min(_cosine(power, quiet) for power in powers),
-        snr_db=_decibels(powers, floor),
-    )
+    snr = _decibels(powers, floor)
+    cosine = min(_cosine(power, quiet) for power in powers)
+    if reference[0].size <= FEW_NUMBERS:
+        cosine = min(cosine, cosine_of_snr(snr))
+    return Parity(max_abs=max(power.max_abs for power in powers), cosine=cosine, snr_db=snr)
+
+
+def cosine_of_snr(decibels: float) -> float:
+    """The cosine that an error of this size leaves where it stands at right angles to the signal.
+
+    0.9999 is 37 dB, 0.99 is 17 dB.
+    """
+    return float(1 / np.sqrt(1 + 10 ** (-decibels / 10)))
 
 
 def snr_db(reference: NDArray[Any], got: NDArray[Any]) -> float:

@@ -8,6 +8,7 @@ from hypothesis.extra.numpy import array_shapes, arrays
 
 from edgecnn_runtime.parity import (
     LIMIT_DB,
+    cosine_of_snr,
     cosine_text,
     input_sensitivity,
     parity,
@@ -42,6 +43,25 @@ def test_one_wrong_picture_is_enough() -> None:
     other = truth.copy()
     other[3] = -other[3]
     assert parity(truth, other).cosine < -0.9
+
+
+@pytest.mark.parametrize("size", [1, 2])
+def test_one_number_per_picture_is_judged_by_its_error(size: int) -> None:
+    truth = outputs(size=1)
+    if size == 2:
+        truth = np.concatenate([truth, 1 - truth], 1)
+    for wrong in (truth * 1.2, truth + 0.3, truth + 0.3 * outputs(size=size)[::-1], truth**3):
+        measured = parity(truth, wrong)
+        assert measured.cosine < 0.99
+        assert measured.cosine <= cosine_of_snr(measured.snr_db)
+    assert parity(truth, truth).cosine == 1.0
+    assert parity(truth, truth * np.float32(1 + 1e-6)).cosine > 0.9999
+
+
+def test_a_cosine_stands_for_an_error() -> None:
+    assert cosine_of_snr(37.0) == pytest.approx(0.9999, abs=1e-5)
+    assert cosine_of_snr(16.9) == pytest.approx(0.99, abs=1e-3)
+    assert cosine_of_snr(-LIMIT_DB) == pytest.approx(0.0, abs=1e-9)
 
 
 def test_snr_is_that_of_the_centered_signal() -> None:

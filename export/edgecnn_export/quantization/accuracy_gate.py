@@ -13,13 +13,8 @@ import onnx
 
 from edgecnn_export.quantization.accuracy_restoration import GateResult
 from edgecnn_export.verification.compare import ReferenceOutputs, compare, decode_reference, infer
-from edgecnn_export.verification.gate import (
-    ANY_COSINE,
-    LOWER,
-    Gate,
-    applicable_gate,
-)
-from edgecnn_export.verification.output_slices import output_slices
+from edgecnn_export.verification.gate import ANY_COSINE, LOWER, Gate, applicable_gate
+from edgecnn_export.verification.output_slices import paired_slices
 from edgecnn_runtime import __version__
 from edgecnn_runtime.backends import Options, get_engine, open_backend
 from edgecnn_runtime.bundle.manifest import ModelSpec, Quality
@@ -146,11 +141,7 @@ class AccuracyGate:
         errors = [
             10 ** (-snr_db(*pair) / 10)
             for name in expected
-            for pair in zip(
-                output_slices(self.spec.decode, name, expected[name]),
-                output_slices(self.spec.decode, name, outputs[name]),
-                strict=True,
-            )
+            for pair in paired_slices(self.spec.decode, name, expected[name], outputs[name])
         ]
         if self.gate.cosine > ANY_COSINE:
             return sum(errors)
@@ -169,6 +160,12 @@ class AccuracyGate:
     def gate(self) -> Gate:
         """What an engine has to reach without evaluation data."""
         return applicable_gate(self.required, self.spec, self.truth.results)
+
+    @property
+    def findings(self) -> int | None:
+        """How many things the float graph finds; None for a task that does not locate."""
+        task = task_of(self.spec)
+        return sum(map(task.count, self.truth.results)) if task.locates else None
 
     @property
     def labels_uninformative(self) -> bool:

@@ -21,6 +21,7 @@ from edgecnn_export.quantization.schemes import SCHEMES
 from edgecnn_export.quantization.unfinished import work_folder
 from edgecnn_export.quantization.warnings import (
     exact_sums_warnings,
+    few_findings_warnings,
     gate_warnings,
     left_out_targets,
     outcome_warnings,
@@ -208,6 +209,7 @@ def quantize_step(
             *unreadable_file_warnings(calibration.skipped),
             *audit.warnings,
             *gate_warnings(config, gate.reference, gate.max_drop, gate.example),
+            *few_findings_warnings(gate.findings, labeled=evaluation is not None),
             *left_out_targets(config.targets or (), results),
             *exact_sums_warnings(results),
             *outcome_warnings(results),

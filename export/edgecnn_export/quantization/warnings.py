@@ -7,6 +7,7 @@ from edgecnn_export.config import ExportConfig
 from edgecnn_export.quantization.accuracy_gate import GATE_OFF, is_uninformative
 from edgecnn_export.quantization.report import TargetResult
 from edgecnn_export.quantization.schemes import SCHEMES
+from edgecnn_export.verification.gate import MIN_FINDINGS
 from edgecnn_runtime.backends import onnxruntime_exact
 from edgecnn_runtime.bundle.manifest import REDUCED_RANGE, Int8Target
 from edgecnn_runtime.evaluation.dataset import list_names
@@ -57,6 +58,24 @@ def gate_warnings(
             "float model as well"
         )
     return warnings
+
+
+def few_findings_warnings(findings: int | None, *, labeled: bool) -> list[str]:
+    """A warning where too little is found to compare results.
+
+    Args:
+        findings: What the float model finds in the measured pictures; None where nothing is to be
+            found.
+        labeled: Whether labeled pictures decide.
+    """
+    if labeled or findings is None or findings >= MIN_FINDINGS:
+        return []
+    what = "found nothing" if not findings else f"found only {findings} objects"
+    return [
+        f"the float model {what} in the pictures INT8 was measured on, and {MIN_FINDINGS} are the "
+        "fewest that prove something: INT8 was judged by all of its outputs instead. Give --calib "
+        "pictures that show what the model was made for"
+    ]
 
 
 def unreadable_file_warnings(skipped: Sequence[str]) -> list[str]:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgecnn_export.verification.output_slices import output_slices
+from edgecnn_export.verification.output_slices import paired_slices
 from edgecnn_runtime.backends import Options, open_backend
 from edgecnn_runtime.bundle.manifest import ModelSpec, Parity
 from edgecnn_runtime.parity import parity
@@ -137,14 +137,7 @@ def infer(
 
 
 def _worst_slice(spec: ModelSpec, name: str, expected: Floats, outputs: Floats) -> Parity:
-    if expected.shape != outputs.shape:
-        return parity(expected, outputs)
-    slices = zip(
-        output_slices(spec.decode, name, expected),
-        output_slices(spec.decode, name, outputs),
-        strict=True,
-    )
-    figures = [parity(*pair) for pair in slices]
+    figures = [parity(*pair) for pair in paired_slices(spec.decode, name, expected, outputs)]
     return Parity(
         max_abs=max(figure.max_abs for figure in figures),
         cosine=min(figure.cosine for figure in figures),

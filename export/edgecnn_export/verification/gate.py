@@ -59,9 +59,10 @@ was written; here its figures are only recorded."""
 def applicable_gate(gate: Gate, spec: ModelSpec, results: Sequence[Result]) -> Gate:
     """The part of a gate that proves something about this model.
 
-    Suppression inside a graph may swap rows, so only decoded results can be compared there. And
-    below half precision a task that locates is judged by what it finds, where that is enough:
-    most of its outputs are about background that no threshold lets through.
+    What a task that locates finds proves something from MIN_FINDINGS on. Then it is all that counts
+    where suppression inside the graph may swap rows, and below half precision, because most of the
+    outputs are about background that no threshold lets through. With fewer findings two graphs
+    agree on empty pictures, so every output has to follow the reference as well.
 
     Args:
         gate: What is required in general.
@@ -70,8 +71,10 @@ def applicable_gate(gate: Gate, spec: ModelSpec, results: Sequence[Result]) -> G
     """
     decode, task = spec.decode, task_of(spec)
     rows_may_swap = isinstance(decode, Yolo) and decode.layout == "nms"
-    findings = sum(map(task.count, results)) if task.locates else 0
-    by_findings = findings >= MIN_FINDINGS and gate.cosine < HALF.cosine
-    if gate.cosine > ANY_COSINE and (rows_may_swap or by_findings):
-        return Gate(ANY_COSINE, gate.agreement or MIN_AGREEMENT)
-    return gate
+    agreement = gate.agreement or (MIN_AGREEMENT if rows_may_swap else 0.0)
+    if gate.cosine == ANY_COSINE or not task.locates:
+        return gate
+    enough = sum(map(task.count, results)) >= MIN_FINDINGS
+    if enough and (rows_may_swap or gate.cosine < HALF.cosine):
+        return Gate(ANY_COSINE, agreement)
+    return Gate(gate.cosine, agreement)

@@ -4,11 +4,40 @@ In a YOLO table boxes are hundreds of pixels and scores at most one: with every 
 table as a whole still has a cosine of 1.
 """
 
+from itertools import pairwise
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
+from edgecnn_export.verification.row_matching import CLASS, match_rows
 from edgecnn_runtime.bundle.manifest import Decode, Yolo
+from edgecnn_runtime.types import Floats
+
+
+def paired_slices(
+    decode: Decode, name: str, expected: Floats, outputs: Floats
+) -> list[tuple[Floats, Floats]]:
+    """The slices of one output of two graphs, side by side.
+
+    Rows of a head that ends in suppression are matched first: their order means nothing.
+
+    Args:
+        decode: The head.
+        name: Of the output.
+        expected: The reference's, the batch first.
+        outputs: The other graph's.
+
+    Returns:
+        One pair where the shapes differ, or where the output is of one kind.
+    """
+    if expected.shape != outputs.shape:
+        return [(expected, outputs)]
+    rows_may_swap = isinstance(decode, Yolo) and decode.layout == "nms" and name == decode.output
+    if rows_may_swap and np.isfinite(outputs).all():
+        expected, outputs = match_rows(expected, outputs)
+    slices = (output_slices(decode, name, values) for values in (expected, outputs))
+    return list(zip(*slices, strict=True))
 
 
 def output_slices(decode: Decode, name: str, values: NDArray[Any]) -> list[NDArray[Any]]:
@@ -26,5 +55,7 @@ def output_slices(decode: Decode, name: str, values: NDArray[Any]) -> list[NDArr
         return [values]
     table = values.swapaxes(1, 2) if decode.layout == "v8" else values
     scores = 4 + (2 if decode.layout == "nms" else decode.classes + (decode.layout == "v5"))
-    slices = [table[..., :4], table[..., 4:scores], table[..., scores:]]
+    numbers = [CLASS] if decode.layout == "nms" else []
+    edges = [0, 4, *numbers, scores, table.shape[-1]]
+    slices = [table[..., start:stop] for start, stop in pairwise(edges)]
     return [columns for columns in slices if columns.shape[-1]]

@@ -232,6 +232,12 @@ class Embed(Part, frozen=True, kw_only=True, tag_field="head", tag="embed"):
 Decode: TypeAlias = Classify | Yolo | AnchorFree | Ssd | Ctc | Embed
 
 
+def head_text(decode: Decode) -> str:
+    """A head in words: ``yolo v8``, ``anchor_free yunet``, ``classify``."""
+    detail = getattr(decode, "layout", "") or getattr(decode, "variant", "")
+    return f"{decode.__struct_config__.tag} {detail}".strip()
+
+
 class Parity(Part, frozen=True, kw_only=True):
     """How closely an output follows the PyTorch reference on the verification pictures.
 

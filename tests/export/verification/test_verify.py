@@ -8,6 +8,8 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from onnx import numpy_helper
 from torch import nn
 
@@ -16,7 +18,8 @@ from edgecnn_export.config import ExportConfig
 from edgecnn_export.pipeline import ExportResult, export
 from edgecnn_export.progress import Timed
 from edgecnn_export.verification.gate import Gate, applicable_gate
-from edgecnn_export.verification.output_slices import output_slices
+from edgecnn_export.verification.output_slices import output_slices, paired_slices
+from edgecnn_export.verification.row_matching import match_rows
 from edgecnn_export.verification.verify import engines, engines_for
 from edgecnn_runtime.bundle.manifest import Classify, Yolo
 from edgecnn_runtime.errors import BackendMissingError, UsageError, VerificationError
@@ -146,6 +149,70 @@ def test_a_detector_below_full_precision_is_judged_by_its_boxes(exported: Export
     assert applicable_gate(lower, manifest, [[box] * 10] * 3) == Gate(-1.0, 0.98)
     assert applicable_gate(lower, manifest, [[box] * 29, []]) == lower  # too few to prove anything
     assert applicable_gate(exact, manifest, [[box] * 10] * 3) == exact
+
+
+class Quiet(Suppressed):
+    """The same, sure of nothing."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        rows = super().forward(x)
+        return torch.cat([rows[..., :4], rows[..., 4:5] * 0.1, rows[..., 5:]], 2)
+
+
+def test_a_model_that_finds_nothing_is_no_proof(
+    exported: Exported, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    labels = ("a", "b", "c")
+    result = exported(Quiet, labels=labels)
+    assert any("found nothing over a score of 0.25 in any" in text for text in result.warnings)
+    assert all(check.gate.cosine == 0.9999 for check in result.checks)
+    assert not any("found nothing" in text for text in exported(
+        Suppressed, labels=labels, overwrite=True
+    ).warnings)  # fmt: skip
+    tamper(monkeypatch, "boxes.weight", lambda weight: -weight)
+    with pytest.raises(VerificationError, match="does not follow the model"):
+        exported(Quiet, labels=labels, overwrite=True)
+
+
+def test_below_thirty_boxes_a_head_that_suppresses_is_held_to_its_rows(exported: Exported) -> None:
+    manifest = exported(Suppressed, labels=("a", "b", "c")).bundle.manifest.model
+    box = Detection(Box(0, 0, 9, 9), 0.9, "a", 0)
+    exact, lower = Gate(0.9999, 0.0), Gate(0.99, 0.98)
+    assert applicable_gate(exact, manifest, [[box] * 10] * 3) == Gate(-1.0, 0.99)
+    for few in ([[box] * 29], [[], []]):
+        assert applicable_gate(exact, manifest, few) == Gate(0.9999, 0.99)
+        assert applicable_gate(lower, manifest, few) == lower
+
+
+def ranked_rows(seed: int) -> np.ndarray:
+    """float32[3,40,6]: boxes anywhere, scores that fall, classes."""
+    rng = np.random.default_rng(seed)
+    rows = rng.uniform(0, 640, (3, 40, 6))
+    rows[..., 4] = np.sort(rng.uniform(0, 1, (3, 40)))[:, ::-1]
+    rows[..., 5] = rng.integers(0, 3, (3, 40))
+    return rows.astype(np.float32)
+
+
+@given(seed=st.integers(0, 2**32 - 1), places=st.permutations(range(40)))
+def test_the_order_of_rows_means_nothing(seed: int, places: list[int]) -> None:
+    rows = ranked_rows(seed)
+    noise = np.random.default_rng(seed).normal(0, 1e-4, rows.shape).astype(np.float32)
+    expected, matched = match_rows(rows, (rows + noise)[:, places])
+    assert np.array_equal(expected, rows[:, :20])
+    assert np.abs(expected - matched).max() < 1e-2
+    decode = Yolo(output="o", layout="nms", classes=3)
+    pairs = paired_slices(decode, "o", rows, rows[:, places])
+    assert [pair[0].shape[-1] for pair in pairs] == [4, 1, 1]
+    assert all(parity(*pair).cosine > 0.999999 for pair in pairs)
+
+
+@given(seed=st.integers(0, 2**32 - 1), column=st.integers(0, 5))
+def test_a_wrong_column_is_found_in_any_order(seed: int, column: int) -> None:
+    rows, wrong = ranked_rows(seed), ranked_rows(seed)
+    wrong[..., column] = ranked_rows(seed + 1)[:, ::-1, column]
+    decode = Yolo(output="o", layout="nms", classes=3)
+    pairs = paired_slices(decode, "o", rows, wrong[:, ::-1])
+    assert min(parity(*pair).cosine for pair in pairs) < 0.99
 
 
 def test_a_gate_says_what_was_reached() -> None:
