@@ -12,7 +12,13 @@ import numpy as np
 import onnx
 
 from edgecnn_export.quantization.accuracy_restoration import GateResult
-from edgecnn_export.verification.compare import ReferenceOutputs, compare, decode_reference, infer
+from edgecnn_export.verification.compare import (
+    Comparison,
+    ReferenceOutputs,
+    compare_outputs,
+    decode_reference,
+    infer,
+)
 from edgecnn_export.verification.gate import ANY_COSINE, LOWER, Gate, applicable_gate
 from edgecnn_export.verification.output_slices import paired_slices
 from edgecnn_runtime import __version__
@@ -26,7 +32,7 @@ from edgecnn_runtime.tasks import task_of
 from edgecnn_runtime.types import Floats, Pixels, Result
 from edgecnn_runtime.verification.accuracy import labeled_results
 from edgecnn_runtime.verification.result_matching import agreement_rate
-from edgecnn_runtime.verification.selftest import decode_all
+from edgecnn_runtime.verification.selftest import decode_all, run_batches
 
 GATE = LOWER
 """Where no evaluation data is given."""
@@ -43,6 +49,8 @@ POOR = 0.2
 """A metric under which the labels are doubted before the model is."""
 CHANCE_FACTOR = 1.2
 """A metric is poor as well up to so many times what guessing a class reaches."""
+FAR, FAR_RESULTS = 2.0, 6
+"""A graph fails by far that loses so many times what the gate lets through, and so many results."""
 GATE_OFF = 100.0
 """Points of a metric that may be lost from which there is no gate."""
 
@@ -80,8 +88,8 @@ class AccuracyGate:
         example: A result of the float graph that is not its label, in words; "" without one.
         max_drop: How much of the metric may be lost, in points of a hundred; 100 lets everything
             through.
-        required: What a graph has to reach without evaluation data.
-        ample: What is enough for other images too.
+        required: What a graph has to reach without evaluation data; None is GATE.
+        ample: What is enough for other images too; None is TARGET.
     """
 
     spec: ModelSpec
@@ -91,20 +99,22 @@ class AccuracyGate:
     reference: Score | None
     example: str
     max_drop: float
-    required: Gate = GATE
-    ample: Gate = TARGET
+    required: Gate | None = None
+    ample: Gate | None = None
 
     def measure(
-        self, model: onnx.ModelProto, engines: Sequence[str] = ()
+        self, model: onnx.ModelProto, engines: Sequence[str] = (), first: int = 0
     ) -> tuple[GateMeasurement, ...]:
         """Compare a graph with the float one on each engine.
 
         Args:
             model: The graph.
             engines: Backends to run it on; none means all of the gate's.
+            first: A graph that fails by far on so many images is not run on the others; 0 means
+                that it is.
         """
         with model_file(model) as path:
-            return tuple(self._measure(path, engine) for engine in engines or self.engines)
+            return tuple(self._measure(path, engine, first) for engine in engines or self.engines)
 
     def verdict(self, measurements: Sequence[GateMeasurement]) -> GateResult:
         """Whether the worst engine passes, and how far from the gate it is."""
@@ -159,7 +169,7 @@ class AccuracyGate:
     @property
     def gate(self) -> Gate:
         """What an engine has to reach without evaluation data."""
-        return applicable_gate(self.required, self.spec, self.truth.results)
+        return applicable_gate(self.required or GATE, self.spec, self.truth.results)
 
     @property
     def findings(self) -> int | None:
@@ -194,8 +204,16 @@ class AccuracyGate:
             )
         )
 
-    def _measure(self, path: Path, engine: str) -> GateMeasurement:
-        comparison = compare(path, self.spec, self.truth, engine)
+    def _measure(self, path: Path, engine: str, first: int) -> GateMeasurement:
+        comparison = self._compare(path, engine, 0 if self.evaluation else first)
+        if len(comparison.agreed) < len(self.pixels):
+            return GateMeasurement(
+                engine,
+                comparison.cosine,
+                comparison.agreement,
+                comparison.agreement,
+                comparison.snr_db,
+            )
         decides = task_of(self.spec).decides
         return GateMeasurement(
             engine,
@@ -205,6 +223,35 @@ class AccuracyGate:
             comparison.snr_db,
             _score(self.spec, path, engine, self.evaluation)[0],
         )
+
+    def _compare(self, path: Path, engine: str, first: int) -> Comparison:
+        """On all images, or on the first ones where the graph fails by far there."""
+        spec, count = self.spec, len(self.pixels)
+        order = np.arange(count)
+        if 0 < first < count:
+            early = order[:: -(-count // first)]
+            order = np.concatenate([early, np.setdiff1d(order, early)])
+        else:
+            early = order[:0]
+        with open_backend(engine, path, Options(batch=spec.smallest_batch), spec) as backend:
+            parts = []
+            if len(early):
+                parts.append(run_batches(backend, self.pixels[early], spec))
+                comparison = compare_outputs(spec, self.truth.part(early.tolist()), parts[0])
+                if self._fails_by_far(comparison):
+                    return comparison
+            parts.append(run_batches(backend, self.pixels[order[len(early) :]], spec))
+        back = np.argsort(order)
+        outputs = {name: np.concatenate([p[name] for p in parts])[back] for name in parts[0]}
+        return compare_outputs(spec, self.truth, outputs)
+
+    def _fails_by_far(self, comparison: Comparison) -> bool:
+        """Whether a part of the images proves enough: no luck with the others would help."""
+        lost = (1 - comparison.agreement) * comparison.results
+        allowed = (1 - self.gate.agreement) * comparison.results
+        cosine = 1 - FAR * (1 - self.gate.cosine)
+        too_many = lost > FAR * allowed + FAR_RESULTS
+        return too_many or (self.gate.cosine > ANY_COSINE and comparison.cosine < cosine)
 
     def _foreseen(self, outputs: Mapping[str, Floats]) -> float:
         """The agreement to expect on other images. ``outputs`` is overwritten.
@@ -229,8 +276,9 @@ class AccuracyGate:
     def _ample(self, measurement: GateMeasurement) -> bool:
         if self.reference is not None and not self.labels_uninformative:
             return True
-        cosine = ANY_COSINE if self.gate.cosine == ANY_COSINE else self.ample.cosine
-        return _margin(Gate(cosine, self.ample.agreement), measurement) >= 0
+        ample = self.ample or TARGET
+        cosine = ANY_COSINE if self.gate.cosine == ANY_COSINE else ample.cosine
+        return _margin(Gate(cosine, ample.agreement), measurement) >= 0
 
     def _describe(self, measurement: GateMeasurement) -> str:
         agreement = self.gate.requirement(measurement.cosine, measurement.agreement)
@@ -287,7 +335,6 @@ def make_gate(
         reference=reference,
         example=_wrong_answer(spec, evaluation, answers) if evaluation else "",
         max_drop=max_drop,
-        required=GATE,
     )
 
 

@@ -15,7 +15,7 @@ import onnx
 from numpy.typing import NDArray
 
 from edgecnn_export.config import Method
-from edgecnn_export.progress import Progress
+from edgecnn_export.progress import NullProgress, Progress
 from edgecnn_export.quantization.range_estimation import BINS, Histogram, Range, choose_range
 from edgecnn_export.quantization.schemes import WEIGHTED
 from edgecnn_runtime.backends.onnxruntime_exact import NO_INT8_KERNELS
@@ -25,6 +25,8 @@ from edgecnn_runtime.types import Pixels
 
 BATCH = 16
 RANGE_TOLERANCE = 0.1
+HISTOGRAM_IMAGES = 64
+"""Images whose values are counted, about; all of them say how far values reach."""
 MEMORY = 32 << 20
 """Bytes of activations that may exist at once."""
 
@@ -69,21 +71,42 @@ def calibrate(
     """
     check_weights(model)
     collector = ActivationCollector(model, tensors)
-    low, high = dict.fromkeys(tensors, 0.0), dict.fromkeys(tensors, 0.0)
     with progress.step(f"calibrate on {len(pixels)} pictures: ranges"):
-        for activations in collector.run(pixels, progress):
-            for name, values in activations.items():
-                bottom, top = _ends(values)
-                if not (np.isfinite(bottom) and np.isfinite(top)):
-                    raise _not_finite(model, name, values)
-                low[name], high[name] = min(low[name], bottom), max(high[name], top)
+        ranges = _observe_ranges(model, collector, pixels, progress)
     counts = {name: np.zeros(BINS, np.int64) for name in tensors}
-    with progress.step(f"calibrate on {len(pixels)} pictures: histograms"):
-        for activations in collector.run(pixels, progress):
+    counted = pixels[:: max(1, -(-len(pixels) // HISTOGRAM_IMAGES))]
+    with progress.step(f"calibrate on {len(counted)} pictures: histograms"):
+        for activations in collector.run(counted, progress):
             for name, values in activations.items():
-                counts[name] += _count(values, low[name], high[name])
-    histograms = {name: Histogram(counts[name], low[name], high[name]) for name in tensors}
-    return Calibration(histograms, tuple(name for name in tensors if low[name] == high[name] == 0))
+                counts[name] += _count(values, *ranges[name])
+    histograms = {name: Histogram(counts[name], *ranges[name]) for name in tensors}
+    return Calibration(histograms, tuple(name for name in tensors if ranges[name] == (0.0, 0.0)))
+
+
+def observe_ranges(
+    model: onnx.ModelProto, tensors: Sequence[str], pixels: Pixels
+) -> dict[str, Range]:
+    """The smallest and the largest value of tensors of a float graph, and 0 between them.
+
+    Raises:
+        UnsupportedModelError: A tensor holds NaN or infinity; the message names its layer.
+    """
+    collector = ActivationCollector(model, tensors)
+    return _observe_ranges(model, collector, pixels, NullProgress())
+
+
+def _observe_ranges(
+    model: onnx.ModelProto, collector: "ActivationCollector", pixels: Pixels, progress: Progress
+) -> dict[str, Range]:
+    ranges: dict[str, Range] = {}
+    for activations in collector.run(pixels, progress):
+        for name, values in activations.items():
+            bottom, top = _ends(values)
+            if not (np.isfinite(bottom) and np.isfinite(top)):
+                raise _not_finite(model, name, values)
+            low, high = ranges.get(name, (0.0, 0.0))
+            ranges[name] = min(low, bottom), max(high, top)
+    return ranges
 
 
 def range_coverage(model: onnx.ModelProto, calibration: Calibration, pixels: Pixels) -> float:

@@ -27,7 +27,7 @@ from edgecnn_export.quantization.onnx_graph import (
 )
 from edgecnn_runtime.types import Pixels
 
-IMAGES = 48
+IMAGES = 24
 STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
 HOMOGENEOUS = ("Relu", "LeakyRelu")
 LARGEST = 64.0

@@ -12,9 +12,15 @@ from pathlib import Path
 import onnx
 
 from edgecnn_export.config import Method
-from edgecnn_export.progress import NullProgress, Progress
+from edgecnn_export.progress import Progress
 from edgecnn_export.quantization.accuracy_gate import AccuracyGate
-from edgecnn_export.quantization.calibrate import Calibration, calibrate, check_weights, evenly
+from edgecnn_export.quantization.calibrate import (
+    Calibration,
+    calibrate,
+    check_weights,
+    evenly,
+    observe_ranges,
+)
 from edgecnn_export.quantization.cross_layer_equalization import equalize_cross_layer
 from edgecnn_export.quantization.fake_quant import FakeQuantModel
 from edgecnn_export.quantization.ignored_scope import shared_quantizers
@@ -31,7 +37,7 @@ from edgecnn_runtime.types import Pixels
 
 DISTINCT_FORM_RATIO = 0.9
 """A variant is a form of its own where it rounds no more than this share of the tensors."""
-TRIAL_IMAGES = 16
+TRIAL_IMAGES = 8
 """Images on which two forms of the graph are compared."""
 
 
@@ -103,7 +109,7 @@ def quantize(
             folder=folder,
             progress=progress,
         )
-        result, graph = search.run(method)
+        result, graph = search.run(method, results[-1].method if results else None)
         results.append(result)
         if result.passed:
             graphs[target] = graph
@@ -137,8 +143,8 @@ def _rounding_error(
 ) -> float:
     """The error at a float graph's outputs when everything in it is INT8, on a few images."""
     tensors = list(read_quantizers(insert_qdq(model, scheme)).activations)
-    calibration = calibrate(model, tensors, evenly(pixels, TRIAL_IMAGES), NullProgress())
-    quantizers = read_quantizers(insert_qdq(model, scheme, calibration.ranges("minmax")))
+    ranges = observe_ranges(model, tensors, evenly(pixels, TRIAL_IMAGES))
+    quantizers = read_quantizers(insert_qdq(model, scheme, ranges))
     fake_quant = FakeQuantModel(model, quantizers, batch_axes=gate.batch_axes)
     reference = fake_quant.run(gate.pixels[:TRIAL_IMAGES])
     rounded = fake_quant.run(gate.pixels[:TRIAL_IMAGES], fake_quant.switches)

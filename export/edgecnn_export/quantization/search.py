@@ -49,15 +49,17 @@ from edgecnn_runtime.bundle.manifest import Int8Target
 from edgecnn_runtime.device.cache import read_entry, write_entry
 from edgecnn_runtime.types import Floats, Pixels
 
-TUNING = 16
+TUNING = 8
 """Images on which methods are compared and biases corrected."""
 ALIKE = 1.02
 """Between methods whose errors differ by less, chance decides, or a layer that goes back to float
 anyway: the one that cuts off least is taken, which METHODS names first."""
 CLOSE = 2.0
 """How much more error another method may add and be tried where the first does not pass amply."""
-SQNR_IMAGES = 8
+SQNR_IMAGES = 4
 """Images for the SQNR of every layer."""
+FIRST_IMAGES = 32
+"""Images on which a graph of the search may fail by far."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,11 +93,15 @@ class MixedPrecisionSearch:
         """Where the target wants its quantizers."""
         return SCHEMES[self.target]
 
-    def run(self, method: Method | None) -> tuple[TargetResult, onnx.ModelProto]:
+    def run(
+        self, method: Method | None, other: Method | None = None
+    ) -> tuple[TargetResult, onnx.ModelProto]:
         """Choose ranges and biases, then return layers to float until the gate holds.
 
         Args:
             method: How ranges are estimated; None compares all methods.
+            other: What another target's search chose: beside the method with the least error, the
+                only one that the gate is asked about.
 
         Returns:
             How the search ended, and the best graph, which is emitted only if it passed.
@@ -104,7 +110,7 @@ class MixedPrecisionSearch:
             methods: Iterable[Method] = [method] if method else METHODS
             simulation = _simulate(self, {name: self._quantizers(name) for name in methods})
             errors = {name: simulation.error(q) for name, q in simulation.quantizers.items()}
-        trials, all_int8 = _choose_method(simulation, errors)
+        trials, all_int8 = _choose_method(simulation, errors, other)
         restoration = restore_accuracy(
             simulation.layers, trials.sensitivity, trials.verdict, trials.slowdown_on_cpu
         )
@@ -265,20 +271,19 @@ class _Trials:
     ) -> tuple[onnx.ModelProto, tuple[GateMeasurement, ...]]:
         """The graph with these layers in float, and how it compares on every engine."""
         graph, measurements = self._measure(floats)
-        engines = self.search.engines[len(measurements) :]
-        if engines:
-            measurements += self.search.gate.measure(graph, engines)
+        if not self.search.gate.verdict(measurements).passed:  # which was clear before all were run
+            measurements = self.search.gate.measure(graph, self.search.engines)
         return graph, measurements
 
     def _measure(
         self, floats: tuple[str, ...]
     ) -> tuple[onnx.ModelProto, tuple[GateMeasurement, ...]]:
-        """The same on the engines up to the first on which it fails."""
+        """The same as far as it takes to tell that it fails."""
         if floats not in self._latest:
             gate, graph = self.search.gate, self.build_graph(floats)
             measurements: tuple[GateMeasurement, ...] = ()
             for engine in self.search.engines:
-                measurements += gate.measure(graph, [engine])
+                measurements += gate.measure(graph, [engine], FIRST_IMAGES)
                 if not gate.verdict(measurements).passed:
                     break
             self._latest = {floats: (graph, measurements)}
@@ -321,7 +326,7 @@ class _Trials:
 
 
 def _choose_method(
-    simulation: _Simulation, errors: Mapping[Method, float]
+    simulation: _Simulation, errors: Mapping[Method, float], other: Method | None
 ) -> tuple[_Trials, dict[Method, GateResult]]:
     """The method of the best verdict, and what the gate said about those that were tried.
 
@@ -330,7 +335,10 @@ def _choose_method(
     """
     trials: dict[Method, _Trials] = {}
     all_int8: dict[Method, GateResult] = {}
-    for name in order_methods(errors):
+    names = order_methods(errors)
+    if other in names:
+        names = list(dict.fromkeys((names[0], other)))
+    for name in names:
         helps = simulation.error(simulation.quantizers[name], corrected=True) < errors[name]
         trials[name] = _Trials(simulation, name, bias_corrected=helps)
         all_int8[name] = trials[name].verdict(())

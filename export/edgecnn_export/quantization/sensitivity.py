@@ -1,6 +1,6 @@
 """How much of the error at the outputs each quantizer is to blame for."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -15,7 +15,10 @@ Compare = Callable[[Mapping[str, Floats], Mapping[str, Floats]], float]
 """Reference and other outputs → error power as a share of the reference's centered power."""
 
 KIND = "sensitivity"
-IMAGES = 8
+SCOUTED, IMAGES = 2, 8
+"""Images for every quantizer, and for those that matter."""
+MATTERS = 0.01
+"""Of the error of all quantizers: those that add less are in no hurry to return to float."""
 SAVE_EVERY = 10
 
 
@@ -46,7 +49,7 @@ def measure_sensitivity(
     key: tuple[str, ...],
     progress: Progress,
 ) -> LayerSensitivity:
-    """Run once for every quantizer, on the first IMAGES images.
+    """Run once for every quantizer on a few images, and on more for those that matter.
 
     What another target's quantizer did, or the same one before an interruption, is not measured
     again: where it rounds alike, it does the same.
@@ -61,16 +64,26 @@ def measure_sensitivity(
         progress: Shows every quantizer.
     """
     digests = {name: f"{name} {quantizers.digest_of(name)}" for name in fake_quant.switches}
-    known = read_entry(folder, KIND, key, dict[str, float]) or {}
-    missing = [name for name, digest in digests.items() if digest not in known]
-    if missing:
-        pixels = pixels[:IMAGES]
-        with progress.step(f"sensitivity of {len(missing)} quantizers"):
-            reference = fake_quant.run(pixels).outputs
-            for number, name in enumerate(missing, 1):
-                rounded = fake_quant.run(pixels, [name], activations=quantizers.activations)
-                known[digests[name]] = compare(reference, rounded.outputs)
-                progress.update(number, len(missing))
-                if number % SAVE_EVERY == 0 or number == len(missing):
-                    write_entry(folder, KIND, key, known)
-    return LayerSensitivity({name: known[digest] for name, digest in digests.items()})
+
+    def measure(names: Sequence[str], count: int) -> dict[str, float]:
+        """The error of each of them on the first images, by name."""
+        counted = (*key, f"{count} images")
+        known = read_entry(folder, KIND, counted, dict[str, float]) or {}
+        missing = [name for name in names if digests[name] not in known]
+        if missing:
+            with progress.step(f"sensitivity of {len(missing)} quantizers, {count} pictures"):
+                reference = fake_quant.run(pixels[:count]).outputs
+                for number, name in enumerate(missing, 1):
+                    rounded = fake_quant.run(
+                        pixels[:count], [name], activations=quantizers.activations
+                    )
+                    known[digests[name]] = compare(reference, rounded.outputs)
+                    progress.update(number, len(missing))
+                    if number % SAVE_EVERY == 0 or number == len(missing):
+                        write_entry(folder, KIND, counted, known)
+        return {name: known[digests[name]] for name in names}
+
+    errors = measure(fake_quant.switches, SCOUTED)
+    least = MATTERS * sum(errors.values())
+    errors |= measure([name for name, error in errors.items() if error > least], IMAGES)
+    return LayerSensitivity(errors)

@@ -4,7 +4,7 @@ Whatever judges a graph measures it here: the checks of float artifacts and of r
 and the INT8 gate.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,8 +34,13 @@ class ReferenceOutputs:
     def some(self, count: int) -> "ReferenceOutputs":
         """The part of it for ``count`` images, evenly spaced."""
         step = max(1, len(self.pixels) // count)
-        outputs = {name: values[::step][:count] for name, values in self.outputs.items()}
-        return ReferenceOutputs(self.pixels[::step][:count], outputs, self.results[::step][:count])
+        return self.part(range(0, len(self.pixels), step)[:count])
+
+    def part(self, indices: Sequence[int]) -> "ReferenceOutputs":
+        """The part of it for these images."""
+        outputs = {name: values[indices] for name, values in self.outputs.items()}
+        results = tuple(self.results[index] for index in indices)
+        return ReferenceOutputs(self.pixels[indices], outputs, results)
 
 
 @dataclass(frozen=True)
@@ -48,12 +53,14 @@ class Comparison:
             worst slice.
         agreed: By image, whether its whole result equals the reference's.
         agreement: The share of results, of a detector's boxes, that equal the reference's.
+        results: How many they are.
     """
 
     outputs: dict[str, Floats]
     parity: dict[str, Parity]
     agreed: tuple[bool, ...]
     agreement: float
+    results: int
 
     @property
     def cosine(self) -> float:
@@ -96,6 +103,19 @@ def compare(
         UnsupportedModelError: The engine does not take the graph.
     """
     outputs = infer(path, spec, engine, truth.pixels, batch, precision=precision)
+    return compare_outputs(spec, truth, outputs)
+
+
+def compare_outputs(
+    spec: ModelSpec, truth: ReferenceOutputs, outputs: dict[str, Floats]
+) -> Comparison:
+    """Compare a graph's outputs with the reference's.
+
+    Args:
+        spec: What the graph takes and gives.
+        truth: What they are compared with.
+        outputs: float32[N,…] by name, the batch first, for the same images.
+    """
     task, results = task_of(spec), decode_all(spec, outputs)
     matches = [
         task.matches(result, reference, spec.score_threshold)
@@ -109,6 +129,7 @@ def compare(
         },
         agreed=tuple(match.equal == match.total for match in matches),
         agreement=sum(match.equal for match in matches) / sum(match.total for match in matches),
+        results=sum(match.total for match in matches),
     )
 
 
