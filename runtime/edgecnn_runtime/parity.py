@@ -25,12 +25,16 @@ PER_IMAGE_FLOOR = 1e-2
 """The same for one picture whose output is close to the mean output, relative to all pictures."""
 
 
-def parity(reference: NDArray[Any], got: NDArray[Any]) -> Parity:
+def parity(
+    reference: NDArray[Any], got: NDArray[Any], *, typical: NDArray[Any] | None = None
+) -> Parity:
     """Compare two outputs for the same pictures.
 
     Args:
         reference: [N,…], the outputs of the reference.
         got: [N,…], the outputs to compare.
+        typical: [M,…], the reference's outputs for other pictures. Where the N pictures are one,
+            or alike, their outputs do not vary, and the SNR is taken to the variation of these.
 
     Returns:
         The largest difference, the smallest centered cosine over the pictures (of one or two
@@ -40,10 +44,9 @@ def parity(reference: NDArray[Any], got: NDArray[Any]) -> Parity:
     if reference.shape != got.shape or not np.isfinite(got).all():
         return Parity(max_abs=float(np.finfo(np.float32).max), cosine=-1.0, snr_db=-LIMIT_DB)
     powers, floor = _powers(reference, got), _floor(reference)
-    quiet = max(
-        floor, PER_IMAGE_FLOOR * float(np.sqrt(np.mean([power.signal for power in powers])))
-    )
-    snr = _decibels(powers, floor)
+    quiet = max(floor, PER_IMAGE_FLOOR * _variation(powers))
+    loudness = floor if typical is None else max(floor, _variation(_powers(typical, typical)))
+    snr = _decibels(powers, loudness)
     cosine = min(_cosine(power, quiet) for power in powers)
     if reference[0].size <= FEW_NUMBERS:
         cosine = min(cosine, cosine_of_snr(snr))
@@ -154,6 +157,11 @@ def _decibels(powers: list[_Power], floor: float) -> float:
     if signal == 0:
         return -LIMIT_DB
     return float(np.clip(10 * np.log10(signal / error), -LIMIT_DB, LIMIT_DB))
+
+
+def _variation(powers: list[_Power]) -> float:
+    """How long a centered output is, as a root mean square over the pictures."""
+    return float(np.sqrt(np.mean([power.signal for power in powers])))
 
 
 def _floor(reference: NDArray[Any]) -> float:

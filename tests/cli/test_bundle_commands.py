@@ -169,6 +169,20 @@ def test_verify_compares_the_engines_on_pictures(
     assert "reference" in shown
 
 
+@pytest.mark.parametrize("count", [1, 4])
+def test_verify_on_one_picture_or_on_equal_ones(
+    tiny_bundle: Path, tmp_path: Path, capsys: Captured, count: int
+) -> None:
+    """Their outputs do not vary: it is the golden ones that errors are compared with."""
+    picture = np.random.default_rng(0).integers(0, 255, (40, 50, 3)).astype(np.uint8)
+    for index in range(count):
+        cv2.imwrite(str(tmp_path / f"{index}.png"), picture)
+    assert main(["verify", str(tiny_bundle), "--images", str(tmp_path), "--json"]) == 0
+    _, second = json.loads(capsys.readouterr().out)["verdicts"]
+    (parity,) = second["comparison"]["parity"].values()
+    assert parity["snr_db"] == pytest.approx(min(second["selftest"]["snr_db"].values()), abs=20)
+
+
 def test_verify_refuses_a_model_that_is_not_the_manifests(own: Path, capsys: Captured) -> None:
     rewrite(own, lambda m: m["model"]["input"].update(width=28))
     assert main(["verify", str(own)]) == 3

@@ -38,6 +38,15 @@ def test_what_all_pictures_have_in_common_does_not_count() -> None:
     assert parity(truth, other).cosine < 0.5
 
 
+@pytest.mark.parametrize("count", [1, 5])
+def test_outputs_that_do_not_vary_are_compared_with_some_that_do(count: int) -> None:
+    equal = np.repeat(outputs(1, common=3.0), count, 0)
+    noise = np.float32(1e-3) * np.random.default_rng(4).standard_normal(equal.shape)
+    got = equal + noise.astype(np.float32)
+    assert parity(equal, got).snr_db < 20
+    assert parity(equal, got, typical=outputs(common=3.0)).snr_db == pytest.approx(60, abs=2)
+
+
 def test_one_wrong_picture_is_enough() -> None:
     truth = outputs()
     other = truth.copy()

@@ -4,7 +4,7 @@ import math
 import os
 import re
 from functools import lru_cache
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 CPUINFO = Path("/proc/cpuinfo")
 
@@ -92,7 +92,7 @@ def usable_cores() -> int:
     if not hasattr(os, "sched_getaffinity"):  # not Linux
         return os.cpu_count() or 1
     cores = {_siblings(cpu) for cpu in os.sched_getaffinity(0)}
-    quota = _quota()
+    quota = cpu_quota()
     return max(1, len(cores) if quota is None else min(len(cores), math.ceil(quota)))
 
 
@@ -101,13 +101,39 @@ def _siblings(cpu: int) -> str:
     return read_text(topology) or str(cpu)
 
 
-def _quota() -> float | None:
-    """The cgroup's limit in cores, None without one."""
-    words = read_text("/sys/fs/cgroup/cpu.max").split()
-    if len(words) == 2 and words[0].isdigit():
-        return int(words[0]) / int(words[1])
-    quota = read_text("/sys/fs/cgroup/cpu/cpu.cfs_quota_us")
-    period = read_text("/sys/fs/cgroup/cpu/cpu.cfs_period_us")
+def cpu_quota(
+    membership: Path = Path("/proc/self/cgroup"), mount: Path = Path("/sys/fs/cgroup")
+) -> float | None:
+    """The least CPU limit of this process's cgroup and of those around it.
+
+    A service of systemd with ``CPUQuota=`` has its limit in a cgroup of its own, not in the root.
+
+    Args:
+        membership: Which cgroup the process is in, a line per hierarchy: ``number:names:/path``.
+        mount: Where cgroups are mounted.
+
+    Returns:
+        Cores, possibly a fraction of one; None without a limit.
+    """
+    quotas = []
+    for line in read_text(membership).splitlines():
+        _, names, path = [*line.split(":", 2), "", ""][:3]
+        controllers = names.split(",")
+        if names and "cpu" not in controllers:
+            continue
+        roots = [mount / name for name in (names, "cpu")] if names else [mount, mount / "unified"]
+        for root in roots:
+            group = PurePosixPath(path.lstrip("/"))
+            quotas += [_quota_of(root / each) for each in (group, *group.parents)]
+    return min((quota for quota in quotas if quota is not None), default=None)
+
+
+def _quota_of(group: Path) -> float | None:
+    """The limit of one cgroup, of version 2 or 1, in cores."""
+    words = read_text(group / "cpu.max").split()
+    if len(words) != 2:
+        words = [read_text(group / f"cpu.cfs_{name}_us") for name in ("quota", "period")]
+    quota, period = words
     return int(quota) / int(period) if quota.isdigit() and period.isdigit() else None
 
 

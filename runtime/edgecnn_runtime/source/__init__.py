@@ -31,7 +31,8 @@ def open_source(
 ) -> Source:
     """Open a camera, stream, video or pictures.
 
-    PyAV (the extra ``stream``) reads network streams, OpenCV everything else.
+    PyAV (the extra ``stream``) reads network streams and video files. Without it OpenCV reads video
+    files, with less certainty that all is well with them.
 
     Args:
         spec: Device index (0, "0", "/dev/video0", with "?width=1280&height=720&fps=30"), video
@@ -42,8 +43,9 @@ def open_source(
         rotate: Degrees clockwise.
         flip: After rotating: "h" left-right, "v" upside down, "hv" both.
         transport: "tcp" or "udp", for RTSP.
-        open_timeout: Seconds after which a source that does not open is lost.
-        read_timeout: Seconds after which a source that delivers nothing is lost.
+        open_timeout: Seconds after which a camera or stream that does not open is lost; a file
+            may take its time.
+        read_timeout: Seconds after which a camera or stream that delivers nothing is lost.
         realtime: Play a file at its own pace and drop frames that are not taken in time, as a
             camera does.
         loop: Play a video file again and again.
@@ -58,13 +60,14 @@ def open_source(
     """
     check_options(rotate, flip, transport, open_timeout, read_timeout)
     address = _address(spec)
+    is_file = address.kind in {"video", "pictures"}
     return Source(
         address.name,
         _reader(address, transport, open_timeout, read_timeout, loop),
         rotate=rotate,
         flip=flip,
-        open_timeout=open_timeout,
-        read_timeout=read_timeout,
+        open_timeout=None if is_file else open_timeout,
+        read_timeout=None if is_file else read_timeout,
         realtime=realtime,
     )
 
@@ -97,8 +100,10 @@ def _reader(
         from edgecnn_runtime.source.pictures import ImageFiles
 
         return lambda: ImageFiles(address.name, address.files)
-    from edgecnn_runtime.source.opencv import OpenCvCamera, VideoFile
-
     if address.kind == "video":
-        return lambda: VideoFile(Path(address.target), loop=loop)
+        from edgecnn_runtime.source.video_file import open_video
+
+        return lambda: open_video(Path(address.target), loop=loop)
+    from edgecnn_runtime.source.opencv import OpenCvCamera
+
     return lambda: OpenCvCamera(address)

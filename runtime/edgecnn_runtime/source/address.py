@@ -28,7 +28,7 @@ class Address:
     Attributes:
         kind: What it is.
         target: What is opened: a device path or index, a URL, a pipeline, a file or a folder.
-        name: ``target`` without any password, to be shown.
+        name: ``target`` without any password, as text that UTF-8 can hold, to be shown.
         files: The pictures and folders of a source of pictures, in order.
         settings: Width, height and fps requested of a device or CSI camera
             (``0?width=1280&height=720``).
@@ -83,18 +83,27 @@ def join_pictures(addresses: Sequence[Address]) -> Address:
     if len(addresses) == 1:
         return addresses[0]
     files = tuple(file for address in addresses for file in address.files)
-    return Address("pictures", str(files[0]), f"{files[0]} and {len(files) - 1} more", files)
+    return Address(
+        "pictures", str(files[0]), encodable(f"{files[0]} and {len(files) - 1} more"), files
+    )
 
 
 def redact(text: str) -> str:
     """The text with the passwords of URLs, queries and pipelines replaced by ``***``.
 
+    What UTF-8 cannot hold of it is written as an escape sequence.
     If the end of a password is unclear, everything from the first colon of the user part to the
     last ``@`` is removed.
     """
+    text = encodable(text)
     text = re.sub(r"(://[^:@/\s]*):.*@", r"\1:***@", text, flags=re.DOTALL)
     value = r"""("[^"]*"|'[^']*'|[^&\s!]*)"""
     return re.sub(rf"(?i)\b({SECRETS})=\s*{value}", r"\1=***", text)
+
+
+def encodable(text: str) -> str:
+    """Bytes of a file's name that are not UTF-8, as escape sequences."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _is_device(text: str) -> bool:
@@ -132,9 +141,9 @@ def _file(path: Path) -> Address:
         folder = file = exists = False
     is_picture = file and (path.suffix.lower() in PICTURES or idx_files(path, training=False))
     if folder or is_picture or (is_idx_picture(path) and path.parent.is_file()):
-        return Address("pictures", str(path), str(path), (path,))
+        return Address("pictures", str(path), encodable(str(path)), (path,))
     if file:
-        return Address("video", str(path), str(path))
+        return Address("video", str(path), encodable(str(path)))
     if exists:
         raise UsageError(f"{path}: neither a file nor a folder; cameras are /dev/video0 or 0")
     raise UsageError(

@@ -1,5 +1,6 @@
 """A source: a thread that reads, a slot for one frame, and the caller who iterates."""
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -17,8 +18,15 @@ T = TypeVar("T")
 
 READER_GRACE = 1.0
 """Seconds beyond its own time-out in which a reader may report its error; then it is abandoned."""
-STARTUP_DRAIN = 2.0
-"""Seconds after connecting in which pictures from a buffer are skipped."""
+MAX_PAUSE = 10.0
+"""Seconds between two pictures of a file that is played in real time, whatever its stamps say."""
+
+SLOW_STAMPS = (
+    "%s: its time stamps are not real time, they advance at %.0f %% of it: "
+    "the age of a frame is a guess, from the frames that arrived with the least delay"
+)
+
+log = logging.getLogger(__name__)
 
 
 class RawFrame(NamedTuple):
@@ -27,7 +35,7 @@ class RawFrame(NamedTuple):
     Attributes:
         pixels: As delivered, in any layout that ``to_bgr`` takes; never written to again.
         pts: Seconds since the start of the stream; None without a time stamp.
-        late: Whether it came from a buffer without waiting, so that newer ones are behind it.
+        late: Whether it comes from a buffer in which newer ones wait behind it.
         file: Path of the picture; empty where the source is one file or stream.
     """
 
@@ -84,10 +92,26 @@ class Source:
         *,
         rotate: Rotation = 0,
         flip: Flip = "",
-        open_timeout: float = 5.0,
-        read_timeout: float = 10.0,
+        open_timeout: float | None = 5.0,
+        read_timeout: float | None = 10.0,
         realtime: bool = False,
     ) -> None:
+        """Open it, in a thread of its own, and begin to read.
+
+        Args:
+            name: What is opened, with any password removed.
+            open_reader: Called by that thread.
+            rotate: Degrees clockwise.
+            flip: After rotating: "h" left-right, "v" upside down, "hv" both.
+            open_timeout: Seconds after which a source that does not open is lost; None for a
+                file, which takes as long as it takes.
+            read_timeout: The same for the next picture.
+            realtime: Play a file at its own pace.
+
+        Raises:
+            SourceLostError: It is not open in time.
+            Exception: Whatever ``open_reader`` raises.
+        """
         self.name = name
         self.live = realtime
         self.fps = 0.0
@@ -104,7 +128,8 @@ class Source:
             target=self._run, args=(open_reader,), name=f"capture {name}", daemon=True
         )
         self._thread.start()
-        if not self._opened.wait(open_timeout + READER_GRACE):
+        limit = None if open_timeout is None else open_timeout + READER_GRACE
+        if not self._opened.wait(limit):
             self._closed.set()
             raise SourceLostError(f"{name}: no answer within {open_timeout:g} s")
         if self._refused is not None:
@@ -128,6 +153,8 @@ class Source:
         Raises:
             SourceLostError: As ``read`` does; also while nobody takes the frames any more.
         """
+        if self._read_timeout is None:
+            return slot.take()
         while True:
             try:
                 return slot.take(self._read_timeout + READER_GRACE)
@@ -179,17 +206,20 @@ class Source:
             reader.close()
 
     def _read_all(self, reader: Reader) -> None:
-        clock, index, opened = StreamClock(), 0, time.monotonic()
-        start = None
+        clock, index, start, real_time = StreamClock(), 0, None, True
         while not self._closed.is_set() and (picture := reader.read()) is not None:
             now = time.monotonic()
-            if reader.live and picture.late and now - opened < STARTUP_DRAIN:
-                clock.captured(picture.pts, now)
-                continue
             if reader.live or picture.pts is None:
                 captured = clock.captured(picture.pts, now)
+                if real_time and clock.pace < 1:
+                    real_time = False
+                    log.warning(SLOW_STAMPS, self.name, 100 * clock.pace)
+                if reader.live and picture.late:
+                    continue
             else:
                 start = now - picture.pts if start is None else start
+                if self._realtime:
+                    start = min(start, now + MAX_PAUSE - picture.pts)
                 captured = start + picture.pts
             if self._realtime and self._closed.wait(max(0.0, captured - now)):
                 return

@@ -1,23 +1,24 @@
 """What PyAV reads: RTSP and HTTP streams, each with its own transport, time-outs and errors."""
 
 import errno
+import logging
+import re
 import time
+from collections import deque
 from types import ModuleType
 from typing import Any
-
-import cv2
-import numpy as np
 
 from edgecnn_runtime.errors import BackendMissingError, SourceLostError
 from edgecnn_runtime.requirements import install_command
 from edgecnn_runtime.source.address import Address
 from edgecnn_runtime.source.capture import RawFrame
-from edgecnn_runtime.types import Pixels
+from edgecnn_runtime.source.clock import Backlog
+from edgecnn_runtime.source.decoder import VideoDecoder, import_pyav, open_container
 
+LOSS = "RTP: missed"
+"""How FFmpeg's log says that packets did not come."""
 MIN_NETWORK_WAIT = 0.002
 """Seconds a packet takes at least that had to come over the network; a buffered one takes less."""
-KEYFRAME_WAIT = 5.0
-"""Seconds after a loss in which only a key frame is trusted; a stream without them mends slowly."""
 PROTOCOLS = "rtp,rtsp,rtsps,srtp,udp,tcp,tls,http,https,httpproxy,crypto,hls,rtmp,rtmps,srt"
 """What a stream may lead to: never a file of this machine."""
 ERROR_HINTS = {
@@ -32,48 +33,63 @@ ERROR_HINTS = {
     "InvalidDataError": "it does not answer as a video stream does",
 }
 """FFmpeg's errors, in words."""
-NO_TIMESTAMPS = 0x80
-"""FFmpeg's AVFMT_NOTIMESTAMPS: the stamps such a format shows are made up from a nominal rate."""
+SEGMENTED = frozenset({"hls", "applehttp", "dash"})
+"""FFmpeg's names of formats that come a segment at a time."""
+MAX_PAUSE = 10.0
+"""Seconds that a segmented stream may pause between two pictures, whatever its stamps say."""
 
 
 class NetworkStream:
-    """Reader of a network stream: live, unless it is a video file that lies on an HTTP server."""
+    """Reader of a network stream: live, unless it is a video file that lies on an HTTP server.
+
+    Attributes:
+        live: Whether it delivers at its own pace.
+        fps: Nominal pictures per second; 0.0 if unknown.
+    """
 
     def __init__(
         self, address: Address, *, transport: str, open_timeout: float, read_timeout: float
     ) -> None:
-        self._name = address.name
+        """Connect.
+
+        Args:
+            address: What to open.
+            transport: "tcp" or "udp", for RTSP.
+            open_timeout: Seconds in which it has to answer.
+            read_timeout: Seconds in which it has to deliver the next whole picture.
+
+        Raises:
+            SourceLostError: It does not answer, or carries no video.
+            BackendMissingError: PyAV is not installed.
+        """
+        self._name, self._transport = address.name, transport
         self._av = _pyav(address.name)
         self._read_timeout = read_timeout
-        began = time.monotonic()
+        is_rtsp = address.target.lower().startswith("rtsp")
+        # Datagrams that are lost, only FFmpeg's log tells.
+        self._datagrams = transport == "udp" if is_rtsp else address.target.startswith("rtp")
+        if self._datagrams:
+            _log_losses(self._av)
+        self._container = self._connect(address.target, open_timeout)
         try:
-            self._container = self._av.open(
-                address.target,
-                options=_options(address.target, transport),
-                timeout=(open_timeout, read_timeout),
-            )
-        except (self._av.error.FFmpegError, OSError, ValueError) as error:
-            waited = time.monotonic() - began
-            raise SourceLostError(
-                f"{self._name}: {_why(error, waited, open_timeout, transport)}"
-            ) from None
-        if not self._container.streams.video:
+            # Each thread beyond the first holds a picture back.
+            self._decoder = VideoDecoder(self._av, self._container, threads=1)
+        except ValueError as error:
             self._container.close()
-            raise SourceLostError(f"{self._name} carries no video")
-        self._stream = self._container.streams.video[0]
-        # Threads a frame hold pictures back, threads a slice turn FFmpeg's damage reports off.
-        self._stream.codec_context.thread_count = 1
-        self._packets = self._container.demux(self._stream)
-        self._stamped = not self._container.format.flags & NO_TIMESTAMPS
-        self._waiting: list[RawFrame] = []
+            raise SourceLostError(f"{self._name} {error}") from None
+        self.fps = self._decoder.fps
+        self._packets = self._container.demux(self._decoder.stream)
+        self._waiting: deque[Any] = deque()
+        self._backlog = Backlog()
         self._end = float(self._container.duration or 0) / self._av.time_base
-        self._broken_until = 0.0
+        # A recording over RTSP comes at its own pace; a file over HTTP as fast as it is read.
+        self.live = self._end == 0.0 or is_rtsp
+        self._segmented = self.live and SEGMENTED & set(self._container.format.name.split(","))
+        self._due: float | None = None
+        self._lost = self._waited = False
         self._first: float | None = None
         self._last = 0.0
-        rate = self._stream.average_rate or self._stream.guessed_rate
-        self.fps = float(rate) if rate else 0.0
-        # A recording over RTSP comes at its own pace; a file over HTTP as fast as it is read.
-        self.live = self._end == 0.0 or address.target.lower().startswith("rtsp")
+        self._last_whole = time.monotonic()
 
     def read(self) -> RawFrame | None:
         """The next picture, skipping those with parts that were lost on the network.
@@ -82,62 +98,94 @@ class NetworkStream:
             None at the end of a recording of known length.
 
         Raises:
-            SourceLostError: The stream ended.
+            SourceLostError: The stream ended, or no picture arrives whole any more.
         """
         while not self._waiting:
-            began = time.monotonic()
-            try:
-                packet = next(self._packets, None)
-            except (self._av.error.FFmpegError, OSError) as error:
-                waited = time.monotonic() - began
-                raise SourceLostError(
-                    f"{self._name}: {_why(error, waited, self._read_timeout, '')}"
-                ) from None
+            packet = self._next_packet()
             if packet is None:
                 self._check_ended()
                 return None
-            late = time.monotonic() - began < MIN_NETWORK_WAIT
-            self._waiting = [self._picture(frame, late) for frame in self._decode(packet)]
-        return self._waiting.pop(0)
+            now = time.monotonic()
+            self._waiting.extend(self._decoder.decode(packet, now))
+            if self._waiting:
+                self._last_whole = now
+            elif self.live and now - self._last_whole > self._read_timeout:
+                raise SourceLostError(f"{self._name}: {self._damage()}")
+        return self._picture(self._waiting.popleft())
 
     def close(self) -> None:
         """Hang up."""
+        self._waiting.clear()
+        self._decoder.close()
         self._container.close()
 
-    def _decode(self, packet: Any) -> list[Any]:
-        """The frames that are whole: none from a loss to the key frame that mends it."""
-        whole = []
-        try:
-            for frame in packet.decode():
-                if frame.is_corrupt:
-                    self._broken_until = time.monotonic() + KEYFRAME_WAIT
-                elif frame.key_frame or time.monotonic() > self._broken_until:
-                    self._broken_until = 0.0
-                    whole.append(frame)
-        except self._av.error.FFmpegError:
-            self._broken_until = time.monotonic() + KEYFRAME_WAIT
-        return whole
+    def _connect(self, target: str, timeout: float) -> Any:
+        began = time.monotonic()
+        options = _options(target, self._transport)
+        limits = (timeout, self._read_timeout)
+        while True:
+            try:
+                return open_container(self._av, target, options, timeout=limits)
+            except (self._av.error.FFmpegError, OSError, ValueError) as error:
+                # A stream of sound alone, asked for nothing but video, is a request gone wrong.
+                refused = type(error).__name__ == "HTTPOtherClientError"
+                if not (refused and options.pop("allowed_media_types", "")):
+                    waited = time.monotonic() - began
+                    reason = _why(error, waited, timeout, self._transport) + _password_hint(target)
+                    raise SourceLostError(f"{self._name}: {reason}") from None
 
-    def _picture(self, frame: Any, late: bool) -> RawFrame:
-        pts = frame.time if self._stamped else None
+    def _next_packet(self) -> Any:
+        """The next packet, None at the end; the decoder is told of what was lost before it."""
+        began = time.monotonic()
+        try:
+            with self._av.logging.Capture() as messages:
+                packet = next(self._packets, None)
+        except (self._av.error.FFmpegError, OSError) as error:
+            waited = time.monotonic() - began
+            raise SourceLostError(
+                f"{self._name}: {_why(error, waited, self._read_timeout, '')}"
+            ) from None
+        now = time.monotonic()
+        self._waited = now - began >= MIN_NETWORK_WAIT
+        lost = any(LOSS in text for _, _, text in messages)
+        # A picture is complete when the next one begins: a loss may belong to either.
+        if packet is not None and (lost or self._lost):
+            self._decoder.lose(now, packet.pts)
+        self._lost = lost
+        return packet
+
+    def _picture(self, frame: Any) -> RawFrame:
+        pixels, pts = self._decoder.to_bgr(frame), self._decoder.seconds(frame)
         if pts is not None:
             self._first = pts if self._first is None else self._first
             pts -= self._first
-            self._last = pts
-        return RawFrame(_bgr(frame), pts, late)
+        if pts is not None and self._segmented:
+            self._wait_for_turn(pts)
+        self._last = self._last if pts is None else pts
+        late = self._backlog.holds(pts, time.monotonic(), waited=self._waited)
+        return RawFrame(pixels, pts, late)
+
+    def _wait_for_turn(self, pts: float) -> None:
+        """A segment comes at once; its pictures are due one after the other, as they were taken."""
+        now = time.monotonic()
+        due = now if self._due is None else self._due + min(pts - self._last, MAX_PAUSE)
+        self._due = max(due, now)
+        time.sleep(self._due - now)
+
+    def _damage(self) -> str:
+        """Why no picture was returned for so long."""
+        if not self._decoder.damaged:
+            return f"no picture for {self._read_timeout:g} s, though something arrives"
+        tcp = self._transport == "udp"
+        advice = "try --transport tcp" if tcp else "is the network, or the camera, overloaded?"
+        return (
+            f"pictures arrive damaged: packets are lost on the way, and no whole one has come for "
+            f"{self._read_timeout:g} s; {advice}"
+        )
 
     def _check_ended(self) -> None:
         if self._last < self._end - 1.0 or self._end == 0.0:
             raise SourceLostError(f"{self._name}: the stream ended after {self._last:.1f} s")
-
-
-def _bgr(frame: Any) -> Pixels:
-    """BGR of a decoded frame, BT.601 as OpenCV does it, so that every source looks the same."""
-    limited = frame.format.name == "yuv420p" and frame.color_range != 2
-    if limited and frame.width % 2 == 0 and frame.height % 2 == 0:
-        return np.asarray(cv2.cvtColor(frame.to_ndarray(), cv2.COLOR_YUV2BGR_I420))
-    pixels: Pixels = frame.to_ndarray(format="bgr24")
-    return pixels
 
 
 def _options(url: str, transport: str) -> dict[str, str]:
@@ -160,11 +208,26 @@ def _why(error: Exception, waited: float, timeout: float, transport: str) -> str
 
 
 def _pyav(name: str) -> ModuleType:
-    try:
-        import av
-    except ImportError:
-        raise BackendMissingError(
-            f"{name}: network streams need PyAV: {install_command('stream')}"
-        ) from None
-    module: ModuleType = av
-    return module
+    av = import_pyav()
+    if av is None:
+        raise BackendMissingError(f"{name}: network streams need PyAV: {install_command('stream')}")
+    return av
+
+
+def _log_losses(av: ModuleType) -> None:
+    """Let FFmpeg's warnings through to those who capture them; nobody else sees more than before.
+
+    FFmpeg has one log for the whole process.
+    """
+    level = av.logging.get_level()
+    av.logging.set_level(av.logging.WARNING if level is None else max(level, av.logging.WARNING))
+    av.logging.set_skip_repeated(False)  # of two equal losses, the second one counts too
+    if level is None:
+        logging.getLogger("libav").addHandler(logging.NullHandler())
+
+
+def _password_hint(url: str) -> str:
+    """Advice where a password may contain characters that end it in a URL."""
+    user = re.match(r"\w+://[^:@/?#]*:(?!\d+[/?#])([^@]*[/?#].*)@", url, re.DOTALL)
+    characters = "if the password contains / ? # or @, write %2F %3F %23 or %40 for it"
+    return f"; {characters}" if user else ""

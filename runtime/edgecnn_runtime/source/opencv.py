@@ -2,33 +2,53 @@
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import cv2
+import numpy as np
+from numpy.typing import NDArray
 
 from edgecnn_runtime.errors import BackendMissingError, SourceLostError
+from edgecnn_runtime.requirements import install_command
+from edgecnn_runtime.source.access import forbidden
 from edgecnn_runtime.source.address import Address
 from edgecnn_runtime.source.capture import RawFrame
-from edgecnn_runtime.source.truncation import is_iso, missing_bytes
+from edgecnn_runtime.source.truncation import missing_bytes
 
 MAX_UNDECODABLE_PACKETS = 250
 """Packets in a row that may be undecodable before a damaged video is given up."""
+MAX_BLACK = 250
+"""Frames from the first that may be black to the last bit before the video is given up."""
 
 
-class VideoFile:
-    """Reader of a video file: every frame, in order; told apart from one that was cut short.
+class OpenCvVideo:
+    """What OpenCV reads of a video file where PyAV is not installed: every frame, in order.
 
-    loop: begin anew at the end, time stamps going on, for demonstrations and endurance tests.
+    One that was cut short is recognized. OpenCV conceals damage within frames and says nothing.
+
+    Attributes:
+        fps: Nominal frames per second; 0.0 if unknown.
     """
 
     live = False
 
     def __init__(self, path: Path, *, loop: bool = False) -> None:
+        """Open it.
+
+        Args:
+            path: Its name has to be UTF-8.
+            loop: Begin anew at the end, time stamps going on.
+
+        Raises:
+            SourceLostError: There is no video in it, or it may not be read.
+        """
         self._path, self._loop = path, loop
         self._capture = self._open()
         self.fps = float(self._capture.get(cv2.CAP_PROP_FPS))
         self._expected = round(self._capture.get(cv2.CAP_PROP_FRAME_COUNT))
         self._count = self._holes = 0
         self._base = self._pts = 0.0
+        self._black = True
 
     def read(self) -> RawFrame | None:
         """The next frame, skipping what cannot be decoded; None at the end of a complete file.
@@ -44,8 +64,9 @@ class VideoFile:
             if not self._grab():
                 return None
         _, pixels = self._capture.retrieve()
+        self._pts = self._stamp()
         self._count += 1
-        self._pts = self._base + self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
+        self._check_black(np.asarray(pixels))
         return RawFrame(pixels, self._pts)
 
     def close(self) -> None:
@@ -53,12 +74,39 @@ class VideoFile:
         self._capture.release()
 
     def _open(self) -> cv2.VideoCapture:
-        capture = cv2.VideoCapture(str(self._path), _backend("FFMPEG"))
-        if not capture.isOpened():
+        name = str(self._path.absolute())  # a colon in a relative one is taken for a protocol
+        if name != name.encode("utf-8", "replace").decode():  # OpenCV crashes on it
+            raise _needs_pyav(f"{name!r}: OpenCV opens no name that is not UTF-8")
+        capture = cv2.VideoCapture(name, _backend("FFMPEG"))
+        if capture.isOpened():
+            return capture
+        try:
             cut = missing_bytes(self._path)
-            why = f"it is cut short, {cut} bytes are missing" if cut else "no video is found in it"
-            raise SourceLostError(f"{self._path} cannot be read: {why}")
-        return capture
+        except PermissionError:
+            raise SourceLostError(forbidden(self._path)) from None
+        reason = f"it is cut short, {cut} bytes are missing" if cut else "no video is found in it"
+        raise SourceLostError(f"{self._path} cannot be read: {reason}")
+
+    def _stamp(self) -> float:
+        """The frame's time stamp; where there are none (raw H.264), at the nominal rate."""
+        stamp = self._base + self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
+        return stamp if stamp > self._pts or not self._count else self._pts + self._step
+
+    @property
+    def _step(self) -> float:
+        return 1 / (self.fps or 25.0)
+
+    def _check_black(self, pixels: NDArray[Any]) -> None:
+        """OpenCV 4.13 to 5.0 reads interlaced frames as zeros, and says that all is well."""
+        self._black = self._black and not pixels.any()
+        if self._black and self._count >= MAX_BLACK:
+            self._refuse_black()
+
+    def _refuse_black(self) -> None:
+        raise _needs_pyav(
+            f"{self._path}: all of its first {self._count} frames are black, as OpenCV 4.13 to 5.0 "
+            "reads interlaced video"
+        )
 
     def _grab(self) -> bool:
         if self._capture.grab():
@@ -72,12 +120,14 @@ class VideoFile:
 
     def _check_whole(self) -> None:
         cut = missing_bytes(self._path)
-        # An edit list may hide frames of an MP4; elsewhere the count is an estimate.
-        short = not is_iso(self._path) and self._count < 0.9 * self._expected - 2
         if cut:
             what = f"ends in mid-frame, {cut} bytes are missing"
-        elif self._holes or short or not self._count:
+        elif not self._count:
+            raise _needs_pyav(f"{self._path}: this OpenCV can decode none of its frames")
+        elif self._holes:
             what = "is damaged"
+        elif self._black:
+            self._refuse_black()
         else:
             return
         raise SourceLostError(
@@ -85,7 +135,7 @@ class VideoFile:
         )
 
     def _rewind(self) -> None:
-        self._base = self._pts + 1 / (self.fps or 25.0)
+        self._base = self._pts + self._step
         self._count = 0
         self._capture.release()
         self._capture = self._open()
@@ -148,6 +198,10 @@ def with_appsink(pipeline: str) -> str:
         f"{pipeline} ! videoconvert ! video/x-raw,format=BGR "
         "! appsink drop=true max-buffers=1 sync=false"
     )
+
+
+def _needs_pyav(problem: str) -> SourceLostError:
+    return SourceLostError(f"{problem}; PyAV reads more: {install_command('stream')}")
 
 
 def _device(address: Address) -> cv2.VideoCapture:

@@ -32,12 +32,6 @@ def missing_bytes(path: Path) -> int:
     return 0
 
 
-def is_iso(path: Path) -> bool:
-    """MP4, MOV and their relatives, which may hold more frames than they mean to show."""
-    with path.open("rb") as file:
-        return file.read(8)[4:] in BOXES
-
-
 def _walk(file: BinaryIO, size: int, measure: Callable[[bytes], int]) -> int:
     at = 0
     while at < size:

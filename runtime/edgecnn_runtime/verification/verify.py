@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from edgecnn_runtime.backends import get_engine, open_backend
 from edgecnn_runtime.backends.candidate import Candidate
-from edgecnn_runtime.bundle.bundle import Bundle
+from edgecnn_runtime.bundle.bundle import Bundle, load_golden
 from edgecnn_runtime.bundle.manifest import Parity
 from edgecnn_runtime.device.cache import default_cache_dir
 from edgecnn_runtime.errors import EdgecnnError
@@ -32,7 +32,8 @@ class OutputCheck(msgspec.Struct, frozen=True, kw_only=True):
     """One candidate against the float artifact on further pictures.
 
     Attributes:
-        parity: how close each output is, by name.
+        parity: how close each output is, by name. The SNR is taken to the variation of the
+            golden outputs where that is larger: one picture, or equal ones, have none.
         agreement: the share of pictures with an equal decoded result.
     """
 
@@ -107,8 +108,12 @@ def _verdict(
     comparison = None
     problem = "" if test.passed else f"does not reproduce the golden outputs: {test}"
     if reference and outputs:
+        typical = load_golden(bundle).outputs
         comparison = OutputCheck(
-            parity={name: parity(reference[name], outputs[name]) for name in reference},
+            parity={
+                name: parity(reference[name], outputs[name], typical=typical[name])
+                for name in reference
+            },
             agreement=golden_agreement(spec, reference, outputs),
         )
         problem = problem or _difference(comparison, required_db(artifact, engine, spec))

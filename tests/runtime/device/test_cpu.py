@@ -10,6 +10,7 @@ from edgecnn_runtime.device.cpu import (
     WIDE,
     cpu_features,
     cpu_model,
+    cpu_quota,
     saturates,
     usable_cores,
 )
@@ -128,3 +129,38 @@ def test_where_the_kernel_says_nothing(tmp_path):
 
 def test_cores_are_at_least_one_and_no_more_than_there_are():
     assert 1 <= usable_cores() <= (os.cpu_count() or 1)
+
+
+@pytest.mark.parametrize(
+    ("membership", "files", "cores"),
+    [
+        ("0::/", {}, None),
+        ("0::/", {"cpu.max": "max 100000"}, None),
+        ("0::/", {"cpu.max": "150000 100000"}, 1.5),
+        ("0::/system.slice/a.service", {"system.slice/a.service/cpu.max": "50000 100000"}, 0.5),
+        (
+            "0::/system.slice/a.service",
+            {"system.slice/a.service/cpu.max": "max 100000", "system.slice/cpu.max": "20000 10000"},
+            2.0,
+        ),
+        (
+            "0::/a/b",
+            {"cpu.max": "400000 100000", "a/cpu.max": "100000 100000", "a/b/cpu.max": "3000 1000"},
+            1.0,
+        ),
+        ("4:cpu,cpuacct:/a", {"cpu,cpuacct/a/cpu.cfs_quota_us": "50000"}, 0.5),
+        ("4:cpu:/a\n0::/b", {"cpu/a/cpu.cfs_quota_us": "-1", "unified/b/cpu.max": "7 2"}, 3.5),
+        ("4:cpu:/docker/x", {"cpu/cpu.cfs_quota_us": "250000"}, 2.5),
+        ("3:memory:/a\n2:cpuset:/a", {"a/cpu.max": "1 1", "cpu/a/cpu.cfs_quota_us": "1"}, None),
+        ("nonsense", {"cpu.max": "nonsense"}, None),
+    ],
+)
+def test_the_least_limit_of_all_cgroups_around_counts(tmp_path, membership, files, cores):
+    (tmp_path / "membership").write_text(membership)
+    for name, text in files.items():
+        path = tmp_path / "cgroup" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        if name.endswith("quota_us"):
+            path.with_name("cpu.cfs_period_us").write_text("100000")
+    assert cpu_quota(tmp_path / "membership", tmp_path / "cgroup") == cores

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from edgecnn_runtime.errors import UsageError
 from edgecnn_runtime.source import open_source
 from edgecnn_runtime.source.address import parse_address, redact
-from edgecnn_runtime.source.clock import StreamClock
+from edgecnn_runtime.source.clock import Backlog, StreamClock
 from edgecnn_runtime.source.latest import LatestSlot
 from edgecnn_runtime.source.opencv import csi_pipeline, with_appsink
 from edgecnn_runtime.source.orientation import orient, to_bgr
@@ -155,6 +155,65 @@ def test_a_camera_that_begins_anew_is_not_old() -> None:
         clock.captured(100 + i, 500 + i)
     assert clock.captured(0.0, 510.0) == 510.0
     assert clock.captured(1.0, 511.5) == pytest.approx(511.0, abs=0.001)
+
+
+@pytest.mark.parametrize(("pace", "seconds"), [(0.6, 60), (0.9, 120), (0.99, 900), (0.9995, 14400)])
+def test_stamps_that_are_not_real_time_do_not_age_the_pictures(pace: float, seconds: int) -> None:
+    """A camera that stamps 25 pictures a second and sends 15 at night, and gentler ones."""
+    rng, clock, ages = np.random.default_rng(0), StreamClock(), []
+    for i in range(5 * seconds):
+        taken = i / 5
+        arrival = taken + 0.05 + float(rng.exponential(0.02))
+        ages.append(arrival - clock.captured(taken * pace, arrival))
+    assert max(ages[-len(ages) // 5 :]) < 0.5
+    assert clock.pace == pytest.approx(pace, abs=0.01)
+
+
+def test_stamps_that_are_real_time_again_are_believed_again() -> None:
+    """By day it sends 25 a second again; a picture that is late then is seen to be late."""
+    rng, clock, stamp = np.random.default_rng(0), StreamClock(), 0.0
+    for i in range(600):
+        arrival = i / 5 + float(rng.exponential(0.02))
+        stamp += 0.2 * (0.6 if i < 300 else 1.0)
+        clock.captured(stamp, arrival)
+    assert clock.pace == 1.0
+    assert 1.8 < 121.8 - clock.captured(stamp, 121.8) < 2.2
+
+
+def test_a_stream_that_falls_behind_for_a_while_ages() -> None:
+    """A network that is congested for 8 s delivers old pictures, and says so."""
+    clock, age = StreamClock(), 0.0
+    for i in range(140):
+        arrival = i / 10 + max(0, i - 60) * 0.04
+        age = arrival - clock.captured(i / 10, arrival)
+    assert age > 3.0
+    assert clock.pace == 1.0
+
+
+@pytest.mark.parametrize("fps", [5, 25])
+@pytest.mark.parametrize("speed", [1.5, 2, 50])
+def test_what_was_buffered_before_connecting_is_recognized(fps: int, speed: float) -> None:
+    """3 s of pictures that are read faster than they were taken, then live ones in pairs."""
+    backlog, live, arrival = Backlog(), [], 0.0
+    for i in range(20 * fps):
+        due = i / fps - 3.0 + (i % 2) / fps
+        arrival = max(arrival + 1 / fps / speed, due)
+        if not backlog.holds(i / fps, arrival, waited=True):
+            live.append(arrival - (i / fps - 3.0))
+    assert max(live) < 0.5
+    assert len(live) > 10
+
+
+def test_a_stream_whose_stamps_run_fast_is_not_passed_over_for_ever() -> None:
+    backlog = Backlog()
+    holds = [backlog.holds(1.3 * i / 10, i / 10, waited=True) for i in range(200)]
+    assert not any(holds[110:])
+
+
+def test_pictures_without_stamps_are_live_once_they_have_to_be_waited_for() -> None:
+    backlog = Backlog()
+    holds = [backlog.holds(None, 0.1 * i, waited=waited) for i, waited in enumerate([False, True])]
+    assert holds == [True, False]
 
 
 def test_without_time_stamps_arrival_is_all_there_is() -> None:

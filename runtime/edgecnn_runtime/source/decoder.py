@@ -1,0 +1,172 @@
+"""What PyAV decodes, of a file or of a network stream: whole pictures, upright, in BGR."""
+
+from types import ModuleType
+from typing import Any
+
+import cv2
+import numpy as np
+
+from edgecnn_runtime.source.orientation import ROTATIONS
+from edgecnn_runtime.types import Pixels
+
+KEYFRAME_WAIT = 5.0
+"""Seconds after a loss in which only a key frame is trusted; a stream without them mends slowly."""
+NO_TIMESTAMPS = 0x80
+"""FFmpeg's AVFMT_NOTIMESTAMPS: the stamps such a format shows are made up from a nominal rate."""
+COLOR_MATRICES = {1: 1, 4: 4, 7: 7, 9: 9, 10: 9}
+"""FFmpeg's AVCOL_SPC_… → swscale's SWS_CS_… (ITU-T H.273, table 4); BT.601 for all others."""
+BT601 = 5
+MAX_PIXEL_ASPECT = 4.0
+"""Pixels that claim to be wider or higher than this are not believed."""
+
+
+def import_pyav() -> ModuleType | None:
+    """PyAV; None where it is not installed."""
+    try:
+        import av
+    except ImportError:
+        return None
+    module: ModuleType = av
+    return module
+
+
+def open_container(av: ModuleType, target: str, options: dict[str, str], **more: Any) -> Any:
+    """Open an input, whatever the encoding of its metadata.
+
+    Args:
+        av: PyAV.
+        target: A URL or the absolute path of a file.
+        options: FFmpeg's.
+        more: Further arguments of ``av.open``.
+
+    Raises:
+        FFmpegError: It cannot be opened.
+    """
+    try:
+        return av.open(target, options=options, **more)
+    except UnicodeDecodeError:
+        return av.open(target, options=options, metadata_errors="replace", **more)
+
+
+class VideoDecoder:
+    """Packets of a video stream → its whole pictures.
+
+    From a loss to the key frame that mends it, or for ``KEYFRAME_WAIT`` seconds, no picture is
+    returned, because each one repeats the damage of the one before.
+
+    Attributes:
+        stream: PyAV's stream.
+        fps: Nominal pictures per second; 0.0 if unknown.
+        packets: How many packets were decoded; one holds one picture in most formats.
+        damaged: How many pictures and packets were damaged, or followed a damaged one. What comes
+            before the first key frame of a recording that begins in between is not counted.
+    """
+
+    def __init__(self, av: ModuleType, container: Any, *, threads: int) -> None:
+        """Choose the stream that a player would show.
+
+        Args:
+            av: PyAV.
+            container: The opened input.
+            threads: Of the decoder; each one beyond the first holds a picture back.
+
+        Raises:
+            ValueError: There is no video in it, or none that this PyAV can decode; the message
+                says which.
+        """
+        self.stream = container.streams.best("video")
+        if self.stream is None:
+            raise ValueError("carries no video")
+        if self.stream.codec_context is None:
+            raise ValueError("is encoded in a way that this PyAV cannot decode")
+        self.stream.codec_context.thread_count = threads
+        # Threads per slice, the other kind, turn FFmpeg's reports of damage off.
+        self.stream.codec_context.thread_type = "FRAME"
+        rate = self.stream.average_rate or self.stream.guessed_rate
+        self.fps = float(rate) if rate else 0.0
+        self.packets = self.damaged = 0
+        self._errors = av.error.FFmpegError
+        self._converter = av.video.reformatter.VideoReformatter()
+        self._stamped = not container.format.flags & NO_TIMESTAMPS
+        self._tick = float(self.stream.time_base or 0)
+        self._pixel_aspect = float(self.stream.sample_aspect_ratio or 1)
+        self._begun = False
+        self._lossy_until = 0.0
+        self._last_loss: int | None = None
+
+    def lose(self, now: float, stamp: int | None = None) -> None:
+        """Something was lost on the way.
+
+        Args:
+            now: Seconds, on the clock of ``decode``.
+            stamp: The last picture that may be damaged by it, be it a key frame, in the stream's
+                own units; None for the one that is being decoded.
+        """
+        self._lossy_until = now + KEYFRAME_WAIT
+        self.damaged += self._begun
+        if stamp is not None:
+            self._last_loss = stamp
+
+    def decode(self, packet: Any, now: float) -> list[Any]:
+        """Decode one packet.
+
+        Args:
+            packet: PyAV's, with the next part of the stream.
+            now: Seconds on a clock that does not go back.
+
+        Returns:
+            PyAV's frames, whole ones only.
+        """
+        self.packets += bool(packet.size)
+        self._begun |= bool(packet.is_keyframe)
+        try:
+            frames = packet.decode()
+        except self._errors:
+            self.lose(now)
+            return []
+        whole = []
+        for frame in frames:
+            if frame.is_corrupt:
+                self.lose(now)
+            elif now >= self._lossy_until or self._mends(frame):
+                self._lossy_until = 0.0
+                whole.append(frame)
+            else:
+                self.damaged += self._begun
+        return whole
+
+    def seconds(self, frame: Any) -> float | None:
+        """The time stamp of a frame; None where there is none."""
+        stamp = frame.dts if frame.pts is None else frame.pts
+        return None if stamp is None or not self._stamped else float(stamp) * self._tick
+
+    def to_bgr(self, frame: Any) -> Pixels:
+        """Convert a frame as a player shows it.
+
+        The frame's own color matrix and range count (BT.601 where it names none), pixels that are
+        not square are stretched, never shrunk, and the picture is turned as its container says.
+
+        Returns:
+            uint8[H,W,3] BGR, C-contiguous. Its memory is used for nothing else.
+        """
+        width, height = frame.width, frame.height
+        if 1 < self._pixel_aspect <= MAX_PIXEL_ASPECT:
+            width = round(width * self._pixel_aspect)
+        elif 1 / MAX_PIXEL_ASPECT <= self._pixel_aspect < 1:
+            height = round(height / self._pixel_aspect)
+        matrix = COLOR_MATRICES.get(int(frame.colorspace), BT601)
+        # Bicubic as OpenCV, for formats whose chroma has to be interpolated.
+        bgr = self._converter.reformat(
+            frame, width, height, "bgr24", src_colorspace=matrix, interpolation="BICUBIC"
+        )
+        pixels = np.ascontiguousarray(bgr.to_ndarray())
+        clockwise = -frame.rotation % 360
+        return np.asarray(cv2.rotate(pixels, ROTATIONS[clockwise])) if clockwise else pixels
+
+    def close(self) -> None:
+        """Let its threads finish; otherwise freeing it would wait for them with the GIL held."""
+        self.stream.codec_context.flush_buffers()
+
+    def _mends(self, frame: Any) -> bool:
+        behind = self._last_loss is None or frame.pts is None or frame.pts > self._last_loss
+        return bool(frame.key_frame) and behind
