@@ -165,10 +165,9 @@ def run(args: argparse.Namespace) -> int:
         scheduler = Scheduler(*(Pipeline(each, roi=roi) for each in models))
         limits = {"max_frames": args.max_frames, "max_age": args.max_age}
         group = CameraGroup(scheduler, jobs, shared, **limits)
-        answers_on_screen = sys.stdout.isatty() and any(
-            isinstance(sink, AnswerPrinter) for sink in answers
-        )
-        _wait(group, quiet=args.quiet or args.json or answers_on_screen)
+        prints = to_stdout or any(isinstance(sink, AnswerPrinter) for sink in answers)
+        quiet = args.quiet or args.json or (prints and sys.stdout.isatty())
+        _wait(group, quiet=quiet)
         choice, run_seconds = model.choice.candidate, scheduler.run_seconds
     written = [
         [file for file in files if job.stats.snapshot().frames and file.path.exists()]

@@ -17,7 +17,7 @@ from edgecnn_runtime.errors import (
     UnsupportedModelError,
     UsageError,
 )
-from edgecnn_runtime.model import Model, crop_region
+from edgecnn_runtime.model import Model, crop_region, with_score
 from edgecnn_runtime.selection.candidates import Choice
 from edgecnn_runtime.types import Box
 
@@ -257,6 +257,28 @@ def test_a_model_around_a_function(build, frame):
     (lamp,) = model(np.full_like(frame, 250))
     assert lamp.label == "lamp"
     assert tuple(lamp.box) == pytest.approx((40, 22.5, 80, 45))
+
+
+@pytest.mark.parametrize(("score", "count"), [(0.0, 3), (0.5, 2), (0.95, 0)])
+def test_another_score_threshold(build, frame, score, count):
+    spec = m.Yolo(output="out", layout="nms", classes=1, score=0.7)
+    made = build.manifest(spec, {"out": (None, 3, 6)}, size=build.input(64, 48), labels=("lamp",))
+    lamps = [[20 * i, 12, 20 * i + 16, 24, score, 0] for i, score in enumerate((0.9, 0.6, 0.3))]
+    candidate = Candidate(made.artifacts[0], "fake", "f32", 1, "a test")
+
+    def see(_pixels):
+        return {"out": np.float32([lamps])}
+
+    for changed, expected in ((made, 1), (with_score(made, score), count)):
+        model = Model(changed, fake.Fake((1, 48, 64, 3), see), Choice(candidate))
+        assert len(model(frame)) == expected
+
+
+def test_a_score_threshold_is_for_detectors(bundle, tmp_path):
+    with pytest.raises(UsageError, match="this model's task is 'classify': leave out --score"):
+        load(bundle, score=0.5, cache_dir=tmp_path)
+    with pytest.raises(UsageError, match="a probability, 0 to 1"):
+        load(bundle, score=50, cache_dir=tmp_path)
 
 
 # --- the package ------------------------------------------------------------------------------

@@ -82,17 +82,28 @@ class TextFile:
         if str(self.path) == STDOUT:
             # Not sys.stdout: its buffer would be flushed once more at exit, into a closed pipe.
             return os.fdopen(os.dup(1), "w", encoding="utf-8", newline=""), header
-        if existing == "append" and self.path.is_file() and self.path.stat().st_size:
-            with self.path.open("rb") as file:
-                first = file.readline(len(header.encode()) + 1)
-                file.seek(-1, os.SEEK_END)
-                torn = file.read(1) != b"\n"  # by a power cut
-            if not header or first == header.encode():
-                file_at_end = self.path.open("a", encoding="utf-8", newline="")
-                return file_at_end, "\n" if torn else ""
-        if existing != "overwrite":
+        if existing == "overwrite":
+            return self.path.open("w", encoding="utf-8", newline=""), header
+        if existing == "keep" or not self._begins_with(header):
             set_aside(self.path, empty=header)
-        return self.path.open("w", encoding="utf-8", newline=""), header
+        end = self._last_byte()
+        # At its end, whoever else writes to it: "w" would write over the lines of another process.
+        file = self.path.open("a", encoding="utf-8", newline="")
+        return file, header if not end else "" if end == b"\n" else "\n"
+
+    def _begins_with(self, header: str) -> bool:
+        if not self.path.is_file():
+            return True
+        with self.path.open("rb") as file:
+            return file.read(len(header.encode())) in {b"", header.encode()}
+
+    def _last_byte(self) -> bytes:
+        """Of what stands in the file: a power cut may have torn its last line."""
+        if not self.path.is_file() or not self.path.stat().st_size:
+            return b""
+        with self.path.open("rb") as file:
+            file.seek(-1, os.SEEK_END)
+            return file.read(1)
 
     def _append(self, lines: str) -> None:
         try:

@@ -151,6 +151,21 @@ def test_lines_may_be_continued(
     assert list(tmp_path.iterdir()) == [path]
 
 
+@pytest.mark.parametrize("existing", ["keep", "append"])
+@pytest.mark.parametrize("name", TEXTS)
+def test_two_processes_at_one_file_lose_no_line(
+    tmp_path: Path, frame_result: MakeResult, name: str, existing: Existing
+) -> None:
+    """A service is started while its predecessor still completes its files."""
+    path = tmp_path / "out.txt"
+    sinks = [SINKS[name].open(path, StreamInfo(existing=existing)) for _ in range(2)]
+    for index in range(6):
+        sinks[index % 2].write(frame_result([FACE], index=index))
+    for sink in sinks:
+        sink.close()
+    assert indices(name, path) == list(range(6))
+
+
 def test_a_table_of_other_columns_is_not_continued(
     tmp_path: Path, frame_result: MakeResult
 ) -> None:
