@@ -20,7 +20,7 @@ def selection_table(selection: Selection) -> Group:
     for place, timing in enumerate(record.standings):
         table.add_row(
             "" if place else "→",
-            timing.name,
+            escape(timing.name),
             milliseconds(timing.milliseconds),
             f"{timing.ratio:.2f} ×",
             f"{timing.low:.2f} … {timing.high:.2f}",

@@ -6,7 +6,7 @@ from typing import Any, Literal
 from rich.console import Group, RenderableType
 from rich.markup import escape
 from rich.rule import Rule
-from rich.table import Column, Table
+from rich.table import Table
 from rich.text import Text
 
 from edgecnn_bench.compare import ReportComparison
@@ -111,9 +111,9 @@ def number(value: float) -> str:
 def _rows_table(report: BenchReport, rows: Sequence[BenchRow], width: int) -> Table:
     heading = SCOPES[rows[0].scope]
     if len(report.models) > 1:
-        heading = f"{rows[0].model}, {heading}"
+        heading = f"{escape(rows[0].model)}, {heading}"
     if rows[0].scope != "engine" and report.settings.frame:
-        heading += f", {report.settings.frame}"
+        heading += f", {escape(report.settings.frame)}"
     table = Table(title=heading, title_justify="left", title_style="bold", **LOOK)
     columns = _fitting_columns(rows, width)
     for name in columns:
@@ -217,11 +217,11 @@ def _sustained_line(run: Sustained) -> Text:
 
 def _footnotes(report: BenchReport) -> Iterable[RenderableType]:
     if report.absent:
-        table = Table(Column(no_wrap=True), "", Column(no_wrap=True), show_header=False, **LOOK)
-        for each in report.absent:
-            install = f"[cyan]{escape(each.install)}[/cyan]" if each.install else ""
-            table.add_row(each.backend, f"[dim]{escape(each.why)}[/dim]", install)
-        yield from ("", Text("not measured", style="bold"), table)
+        yield from ("", Text("not measured", style="bold"))
+    for each in report.absent:
+        yield Text.assemble(f"{each.backend}  ", (each.why, "dim"))
+        if each.install:  # whole, however narrow the terminal is: it is there to be copied
+            yield Text(f"  {each.install}", style="cyan", no_wrap=True, overflow="ignore")
     for why, keys in left_out(report).items():
         yield Text(f"left out  {keys}: {why}", style="yellow")
     if report.remarks:

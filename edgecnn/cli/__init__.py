@@ -71,9 +71,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit code. An ``EdgecnnError`` becomes one message and its own exit code.
     """
     words = list(sys.argv[1:] if argv is None else argv)
-    args = _parse(words)
     try:
-        code = _run(args)
+        code = _run(words)
         sys.stdout.flush()
         return code
     except (BrokenPipeError, SystemExit) as end:  # SystemExit: what rich makes of a broken pipe
@@ -86,7 +85,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         _give_up_stdout()
         with suppress(OSError):
             message = strip_control(f"{place}{error.strerror or error}")
-            print(f"edgecnn {args.command}: {message}", file=sys.stderr)
+            print(f"edgecnn {_command(words)}: {message}", file=sys.stderr)
         return EdgecnnError.exit_code
 
 
@@ -112,8 +111,10 @@ def entry() -> NoReturn:
     raise SystemExit(code)
 
 
-def _run(args: argparse.Namespace) -> int:
+def _run(words: Sequence[str]) -> int:
+    args = argparse.Namespace(command=_command(words), json="--json" in words)
     try:
+        args = _parse(words)  # imports the command, and may miss OpenCV then
         return int(args.run(args))
     except EdgecnnError as error:
         return _fail(args, error, error.exit_code)
@@ -122,6 +123,11 @@ def _run(args: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         print("edgecnn: interrupted", file=sys.stderr)
         return 130
+
+
+def _command(words: Sequence[str]) -> str:
+    """The subcommand among the words; "" without one."""
+    return next((word for word in words if not word.startswith("-")), "")
 
 
 def _parse(words: Sequence[str]) -> argparse.Namespace:
@@ -133,7 +139,7 @@ def _parse(words: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument("--version", action="version", version=f"edgecnn {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=Parser)
-    chosen = next((word for word in words if not word.startswith("-")), "")
+    chosen = _command(words)
     chosen_parser: argparse.ArgumentParser = parser
     for name, summary in COMMANDS.items():
         command = commands.add_parser(
@@ -183,7 +189,7 @@ def _missing_package(error: ImportError) -> BackendMissingError:
     try:
         import numpy  # noqa: F401  (imported to see whether it can be)
     except ImportError as problem:
-        reason = str(problem).strip().partition("\n")[0]
+        reason = (str(problem).strip().splitlines() or [""])[-1]
         return BackendMissingError(
             f"NumPy cannot be loaded ({reason}): pip install --force-reinstall 'numpy>=1.24'"
         )

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgecnn.cli.flags import add_flags, read_flags
+from edgecnn.cli.terminal_text import escape_markup
 from edgecnn_bench.config import BenchConfig
 from edgecnn_runtime.errors import EdgecnnError, UsageError
 
@@ -138,10 +139,11 @@ def _measure(args: argparse.Namespace) -> int:
         print(as_json(report), end="")
     else:
         console = Console(emoji=False)
-        console.print(report_table(report, width=console.width))
+        console.print(report_table(report, width=console.width), crop=False)
         if pair := compare_models(report):
             base, new = (model.name for model in report.models)
-            console.print(f"\n[bold]{new}[/bold] against {base}", comparison_table(pair), sep="\n")
+            heading = f"\n[bold]{escape_markup(new)}[/] against {escape_markup(base)}"
+            console.print(heading, comparison_table(pair), sep="\n")
     if args.out:  # after printing: a full disk must not lose the measurement
         write_report(args.out, report)
     return INTERRUPTED if report.partial else 0
@@ -238,8 +240,8 @@ def progress_bar() -> "Iterator[BenchProgress]":
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (
-        TextColumn("{task.description:12}"), BarColumn(), TextColumn("{task.percentage:3.0f} %"),
-        TimeRemainingColumn(compact=True),
+        TextColumn("{task.description:12}", markup=False), BarColumn(),
+        TextColumn("{task.percentage:3.0f} %"), TimeRemainingColumn(compact=True),
     )  # fmt: skip
     with Progress(*columns, console=Console(emoji=False, stderr=True), transient=True) as bar:
         task = bar.add_task("", visible=False)

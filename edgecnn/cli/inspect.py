@@ -126,8 +126,9 @@ def _artifacts(bundle: "Bundle") -> "Table":
         cells = [artifact.file, form, decimal(artifact.bytes)]
         for run in artifact.runs:
             worst = min((parity.cosine for parity in run.parity.values()), default=0.0)
-            table.add_row(*cells, run.engine, cosine_text(worst), percent_text(run.agreement))
-            cells = [""] * len(cells)
+            cells += [escape_markup(run.engine), cosine_text(worst), percent_text(run.agreement)]
+            table.add_row(*cells)
+            cells = [""] * 3
         if not artifact.runs:
             table.add_row(*cells, "nothing")
     return table

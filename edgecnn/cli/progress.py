@@ -9,6 +9,7 @@ from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.spinner import Spinner
 from rich.table import Table
+from rich.text import Text
 
 WIDTH, BAR = 40, 24
 """Characters."""
@@ -41,11 +42,12 @@ class ProgressPrinter:
             yield
         except BaseException:
             self._live.update("")
-            self._console.print(f"[red]✗[/] {name}", highlight=False)
+            self._console.print(Text.assemble(("✗", "red"), f" {name}"))
             raise
         took = time.perf_counter() - start
         self._live.update("")
-        self._console.print(f"[green]✓[/] {name:<{WIDTH}}[dim]{took:6.1f} s[/]", highlight=False)
+        duration = (f"{took:6.1f} s", "dim")
+        self._console.print(Text.assemble(("✓", "green"), f" {name:<{WIDTH}}", duration))
 
     def update(self, done: int, total: int) -> None:
         """Draw a bar for the step that is running."""
@@ -63,7 +65,7 @@ class _Running:
 
     def __rich__(self) -> "Spinner | Table":
         took = time.perf_counter() - self._start
-        self._spinner.update(text=f"{self._name:<{WIDTH}}{took:6.1f} s")
+        self._spinner.update(text=Text(f"{self._name:<{WIDTH}}{took:6.1f} s"))
         if not self.total:
             return self._spinner
         row = Table.grid(padding=(0, 1))

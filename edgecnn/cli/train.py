@@ -131,11 +131,12 @@ def show(result: "TrainResult", console: "Console") -> None:
         f"\n[bold]accuracy {metrics.accuracy:.2%}[/] on {len(data.test):,} test pictures → "
         f"[bold]{path}[/] ({size / 1e6:.2f} MB)\n{following}",
         highlight=False,
+        soft_wrap=True,
     )
 
 
 def _list(names: tuple[str, ...]) -> str:
-    return ", ".join(names) or "none"
+    return escape_markup(", ".join(names)) or "none"
 
 
 def _scores(result: "TrainResult") -> "Table":

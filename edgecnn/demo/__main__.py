@@ -11,6 +11,7 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.progress import track
+from rich.text import Text
 
 from edgecnn.demo.clip import write_clip
 from edgecnn.demo.report import DemoResults, render
@@ -80,11 +81,12 @@ def demo(out: Path, seed: int, digits: int) -> None:
     write_clip(scene, clip, frames)
     truth = {"seed": seed, "fps": FPS, "window": WINDOW, "tiles": [asdict(t) for t in scene.tiles]}
     (out / "truth.json").write_text(json.dumps(truth))
-    console.print(f"rendered {digits} handwritten digits passing a camera, seed {seed}: {clip}")
+    rendered = f"rendered {digits} handwritten digits passing a camera, seed {seed}: {clip}"
+    console.print(rendered, markup=False, soft_wrap=True)
 
     lines = [shlex.join(["edgecnn", *map(str, command)]) for command in commands]
     for line, command in zip(lines, commands, strict=True):
-        console.print(f"\n[bold cyan]$ {line}[/]", soft_wrap=True)
+        console.print(f"\n$ {line}", style="bold cyan", markup=False, soft_wrap=True)
         subprocess.run([sys.executable, "-m", "edgecnn", *map(str, command)], check=True)
 
     looks = read_events(events)
@@ -122,7 +124,7 @@ def _print(score: DigitScore, out: Path, files: dict[str, str], console: Console
         f"[bold]{score.right} of {total} digits right[/], {score.right / total:.1%}{extra}\n"
     )
     for name, what in files.items():
-        console.print(f"{out / name}  [dim]{what}[/]", soft_wrap=True)
+        console.print(Text.assemble(f"{out / name}  ", (what, "dim")), soft_wrap=True)
 
 
 if __name__ == "__main__":

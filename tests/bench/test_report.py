@@ -165,6 +165,27 @@ def test_names_are_shown_and_never_run(full: BenchReport, evil: str, tmp_path: P
     assert markdown([report])
 
 
+def test_headings_show_names_as_they_are(full: BenchReport, tmp_path: Path) -> None:
+    """A name in square brackets is no color."""
+    base, new = replace(full.models[0], name="a[red]"), replace(full.models[0], name="b[bold]")
+    rows = [replace(row, model=model.name) for row in full.rows for model in (base, new)]
+    settings = replace(full.settings, frame="640x352 [openvino].mp4")
+    report = replace(full, rows=tuple(rows), models=(base, new), settings=settings)
+    console = Console(width=200, record=True, file=(tmp_path / "out").open("w"))
+    console.print(report_table(report, width=200))
+    text = console.export_text()
+    assert "a[red], engine only" in text
+    assert "b[bold], frame to result, 640x352 [openvino].mp4" in text
+
+
+def test_a_line_that_installs_an_engine_is_never_cut(full: BenchReport, tmp_path: Path) -> None:
+    line = "pip install 'onnxruntime-gpu[cuda,cudnn]>=1.23' 'cuda-bindings>=12.8'"
+    absent = UnavailableBackend(backend="onnxruntime-cuda", why="not installed", install=line)
+    console = Console(width=50, record=True, file=(tmp_path / "out").open("w"))
+    console.print(report_table(replace(full, absent=(absent,)), width=50), crop=False)
+    assert f"  {line}" in [row.rstrip() for row in console.export_text().splitlines()]
+
+
 @pytest.mark.parametrize("width", [60, 80, 120, 200])
 def test_the_table_fits_the_terminal(full: BenchReport, width: int, tmp_path: Path) -> None:
     console = Console(width=width, record=True, file=(tmp_path / "out").open("w"))
