@@ -79,7 +79,8 @@ class StatusLine:
 def status_fields(job: "CameraJob") -> list[str]:
     """A job's figures, a few words each."""
     if job.source is None:
-        return ["connecting"] if job.error is None else ["lost"]
+        waiting = "waiting" if job.may_wait else "connecting"
+        return [waiting] if job.error is None else ["lost"]
     stats = job.stats.snapshot()
     fields = [
         f"{stats.fps_now:.1f} fps",

@@ -134,7 +134,7 @@ def _add_outputs(group: "argparse._ArgumentGroup") -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run until the sources end or Ctrl-C; 0 then, or the code of what went wrong first."""
-    from edgecnn_runtime.camera import CameraGroup
+    from edgecnn_runtime.camera import FILES_AT_ONCE, CameraGroup
     from edgecnn_runtime.model import load
     from edgecnn_runtime.pipeline import Pipeline
     from edgecnn_runtime.scheduler import Scheduler
@@ -164,7 +164,8 @@ def run(args: argparse.Namespace) -> int:
         ]
         scheduler = Scheduler(*(Pipeline(each, roi=roi) for each in models))
         limits = {"max_frames": args.max_frames, "max_age": args.max_age}
-        group = CameraGroup(scheduler, jobs, shared, **limits)
+        at_once = max(FILES_AT_ONCE, args.batch)
+        group = CameraGroup(scheduler, jobs, shared, files_at_once=at_once, **limits)
         prints = to_stdout or any(isinstance(sink, AnswerPrinter) for sink in answers)
         quiet = args.quiet or args.json or (prints and sys.stdout.isatty())
         _wait(group, quiet=quiet)
@@ -348,7 +349,8 @@ def _job(
         sinks = [kind.open(path, replace(stream, fps=opened.fps)) for kind, path in files]
         return [*sinks, answer] if answer is not None else sinks
 
-    return CameraJob(source.name, partial(open_source, source, **options), open_sinks)
+    may_wait = source.kind in {"video", "pictures"} and not (args.realtime or args.loop)
+    return CameraJob(source.name, partial(open_source, source, **options), open_sinks, may_wait)
 
 
 def _wait(group: "CameraGroup", *, quiet: bool) -> None:

@@ -20,6 +20,8 @@ log = logging.getLogger(__name__)
 
 FILE_RESULTS = 2
 """Results of a file that wait for its sinks, so that the engine need not; of a camera it is one."""
+FILES_AT_ONCE = 4
+"""Files that are open at the same time; each has a decoder, and the frames that it holds."""
 
 
 @dataclass
@@ -31,6 +33,8 @@ class CameraJob:
         open: Opens the source, in the job's own thread.
         sinks: Opens what only this source's results are written to, in the same thread; they are
             closed when the job ends.
+        may_wait: Whether it is opened once fewer than ``files_at_once`` others are: a file, of
+            which nothing is lost meanwhile.
         stats: Its figures.
         source: The source once it is open.
         error: Why it ended, unless the source did or it was stopped.
@@ -40,6 +44,7 @@ class CameraJob:
     name: str
     open: Callable[[], Source]
     sinks: Callable[[Source], Sequence[FrameSink]]
+    may_wait: bool = False
     stats: StreamStats = field(default_factory=StreamStats)
     source: Source | None = None
     error: EdgecnnError | None = None
@@ -57,6 +62,7 @@ class CameraGroup:
         *,
         max_frames: int | None = None,
         max_age: float = MAX_AGE,
+        files_at_once: int = FILES_AT_ONCE,
     ) -> None:
         """Nothing starts yet.
 
@@ -66,12 +72,14 @@ class CameraGroup:
             shared: Sinks that every job writes to; they must be thread-safe, and stay open.
             max_frames: Results of each source, after which it is closed.
             max_age: Seconds after which a live frame is dropped instead of inferred.
+            files_at_once: Jobs that may wait are opened while fewer of them are open.
         """
         self.jobs = jobs
         self._scheduler = scheduler
         self._shared = shared
         self._max_frames = max_frames
         self._max_age = max_age
+        self._places = threading.Semaphore(files_at_once)
         self._stopped = threading.Event()
         self._crash: Exception | None = None
         self._loop = self._thread(scheduler.run)
@@ -129,8 +137,12 @@ class CameraGroup:
     def _work(self, job: CameraJob, name: str) -> None:
         """Everything a source shows, inferred by the scheduler, to its sinks."""
         try:
-            with job.open() as source, ExitStack() as stack:
-                job.source = source
+            with ExitStack() as stack:
+                if job.may_wait:
+                    stack.enter_context(self._places)
+                if self._stopped.is_set():
+                    return
+                job.source = source = stack.enter_context(job.open())
                 if self._stopped.is_set():
                     return
                 sinks = job.sinks(source)

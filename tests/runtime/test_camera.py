@@ -101,6 +101,40 @@ def test_a_file_beside_cameras_loses_nothing(
         assert stats.age is not None
 
 
+@pytest.mark.parametrize("stop", [False, True])
+def test_files_wait_while_many_others_are_open(
+    model: Model, tmp_path: Path, make_clip: MakeClip, stop: bool
+) -> None:
+    """Sixty clips on a command line are not sixty decoders."""
+    clip = make_clip(tmp_path / "clip.mp4", frames=20)
+    lock, opened, most = threading.Lock(), [0], [0]
+
+    class CountedSink(FakeSink):
+        def close(self) -> None:
+            super().close()
+            with lock:
+                opened[0] -= 1
+
+    def open_sinks(_source: Source) -> list[FrameSink]:
+        with lock:
+            opened[0] += 1
+            most[0] = max(most[0], opened[0])
+        return [CountedSink()]
+
+    jobs = [
+        CameraJob(f"{i}", lambda: open_source(clip, loop=stop), open_sinks, True) for i in range(8)
+    ]
+    with CameraGroup(Scheduler(Pipeline(model)), jobs, files_at_once=2) as group:
+        while not group.wait(0.05):
+            if stop and most[0] == 2:
+                group.stop()
+    assert most[0] == 2
+    assert opened[0] == 0
+    frames = [job.stats.snapshot().frames for job in jobs]
+    assert all(job.error is None for job in jobs)
+    assert frames.count(0) == 6 if stop else frames == [20] * 8
+
+
 def film(name: str, *, sinks: Sequence[FrameSink] = (), **options: Any) -> CameraJob:
     return CameraJob(name, lambda: Source(name, lambda: FakeReader(**options)), lambda _: sinks)
 
