@@ -60,14 +60,16 @@ def run(args: argparse.Namespace) -> int:
 
     from edgecnn.cli.progress import ProgressPrinter
     from edgecnn_export.config import ExportConfig
+    from edgecnn_export.preflight import check_settings
 
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
     config = read_flags(args, ExportConfig)
+    checked = check_settings(config)  # before torch is imported, which takes seconds
     with ProgressPrinter(Console(emoji=False, stderr=True)) as steps:
         with steps.step("start"):
             from edgecnn_export.pipeline import export
         with contextlib.redirect_stdout(sys.stderr):  # a network may print; stdout may be JSON
-            result = export(config, steps)
+            result = export(config, steps, checked)
     if args.json:
         print(json.dumps(_as_json(result), indent=2))
     else:

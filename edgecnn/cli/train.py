@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 from edgecnn.cli.flags import add_flags, read_flags
 from edgecnn.cli.tables import plain_table
 from edgecnn.cli.terminal_text import escape_markup
-from edgecnn.train.config import TrainConfig
+from edgecnn.train.config import TrainConfig, check_config
+from edgecnn.train.data import check_data
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -39,9 +40,11 @@ def run(args: argparse.Namespace) -> int:
     """Train and print the metrics; 130 when Ctrl-C ended it (the checkpoint is written)."""
     from rich.console import Console
 
-    from edgecnn.train.trainer import train
-
     config = read_flags(args, TrainConfig)
+    check_config(config)
+    check_data(config.data)
+    from edgecnn.train.trainer import train  # with torch, which takes seconds
+
     display = Display(Console(emoji=False, stderr=True))
     with display.bar:
         result = train(config, display)

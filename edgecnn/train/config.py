@@ -3,12 +3,16 @@
 A setting that is None is taken from the network's recipe (``edgecnn.models``).
 """
 
+import os
+from pathlib import Path
 from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
 
+from edgecnn.models import MODELS
 from edgecnn_runtime.bundle.manifest import Interpolation, Resize
+from edgecnn_runtime.errors import EdgecnnError, UsageError
 
 Augmentation = Literal["rotate", "flip", "scale", "shift"]
 Fraction = Annotated[float, Meta(ge=0.0, lt=1.0)]
@@ -95,3 +99,25 @@ class TrainConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
         tuple[str, ...],
         Meta(description="do not train weights whose names begin with these, e.g. conv1,conv2"),
     ] = ()
+
+
+def check_config(config: TrainConfig) -> None:
+    """Check what can be checked before torch is imported.
+
+    Args:
+        config: The settings.
+
+    Raises:
+        UsageError: There is no such network, or a file is not there.
+        EdgecnnError: The checkpoint cannot be written.
+    """
+    if config.model not in MODELS:
+        raise UsageError(f"there is no network {config.model!r}; known: {', '.join(MODELS)}")
+    for flag, file in (("--labels", config.labels), ("--init-from", config.init_from)):
+        if file and not Path(file).is_file():
+            raise UsageError(f"{flag} {file}: no such file")
+    out = Path(config.out)
+    folder = out.resolve().parent
+    if out.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
+        what = "is a folder" if out.is_dir() else f"{folder} is missing or not writable"
+        raise EdgecnnError(f"cannot write {out}: {what}; name another --out")

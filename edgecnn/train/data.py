@@ -83,6 +83,7 @@ def load_data(config: TrainConfig, fit: Fit, shape: Shape, on_picture: OnPicture
         UsageError: The folder contains neither form (the message says how to get data), a file is
             damaged, or labels do not match.
     """
+    check_data(config.data)
     root = Path(config.data)
     skipped: tuple[str, ...] = ()
     if _idx_file(root, "train-images-idx3-ubyte").is_file():
@@ -95,11 +96,24 @@ def load_data(config: TrainConfig, fit: Fit, shape: Shape, on_picture: OnPicture
     elif folders := _picture_folders(root):
         parts, labels, skipped = _read_folder_parts(folders, fit, shape, on_picture)
     else:
-        what = "has no IDX files and no folders of pictures" if root.is_dir() else "is not a folder"
+        what = "has no IDX files and no folders of pictures"
         raise UsageError(f"{root} {what}. How to get data:\n\n{HOW_TO_GET}")
     labels = _named(config.labels, labels)
     _check_labels(root, parts, labels)
     return _split(parts, labels, skipped, config)
+
+
+def check_data(folder: str) -> None:
+    """Check that there is a folder of data.
+
+    Args:
+        folder: The folder.
+
+    Raises:
+        UsageError: There is none; the message says how to get data.
+    """
+    if not Path(folder).is_dir():
+        raise UsageError(f"{folder} is not a folder. How to get data:\n\n{HOW_TO_GET}")
 
 
 def _idx_file(root: Path, name: str) -> Path:

@@ -2,7 +2,6 @@
 
 import dataclasses
 import importlib
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,14 +14,14 @@ from torch import nn
 
 from edgecnn.models import MODELS
 from edgecnn.models.recipe import Recipe
-from edgecnn.train.config import TrainConfig
+from edgecnn.train.config import TrainConfig, check_config
 from edgecnn.train.data import Data, TrainingImages, load_data
 from edgecnn.train.loop import History, TrainCallbacks, fit, outputs_of, predict
 from edgecnn.train.metrics import Metrics, measure
 from edgecnn.train.pretrained import Pretrained, load_pretrained
 from edgecnn.train.resize import make_resizer
 from edgecnn_export.checkpoint import save_checkpoint
-from edgecnn_runtime.errors import EdgecnnError, UsageError
+from edgecnn_runtime.errors import UsageError
 
 SAMPLES = 16
 """Pictures in the checkpoint, for export to verify with."""
@@ -67,7 +66,7 @@ def train(config: TrainConfig, watch: TrainCallbacks) -> TrainResult:
         EdgecnnError: The checkpoint cannot be written (which is checked before the training), or
             the loss is not a finite number any more.
     """
-    _check_writable(Path(config.out))
+    check_config(config)
     recipe = resolve(config)
     shape = (recipe.size, recipe.size, recipe.channels)
     data = load_data(config, make_resizer(recipe, config), shape, watch.reading)
@@ -108,13 +107,8 @@ def resolve(config: TrainConfig) -> Recipe:
     """The network's recipe with the settings that override it.
 
     Args:
-        config: The settings.
-
-    Raises:
-        UsageError: There is no such network.
+        config: The settings, checked.
     """
-    if config.model not in MODELS:
-        raise UsageError(f"there is no network {config.model!r}; known: {', '.join(MODELS)}")
     recipe: Recipe = importlib.import_module(MODELS[config.model].split(":")[0]).RECIPE
     return dataclasses.replace(
         recipe,
@@ -158,10 +152,3 @@ def _samples(pictures: TrainingImages) -> NDArray[np.uint8]:
     rank_in_class = np.arange(len(order)) - np.searchsorted(grouped, grouped)
     chosen = pictures.pixels[order[np.argsort(rank_in_class, kind="stable")[:SAMPLES]]]
     return np.ascontiguousarray(np.broadcast_to(chosen, (*chosen.shape[:3], 3)))
-
-
-def _check_writable(out: Path) -> None:
-    folder = out.resolve().parent
-    if out.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
-        what = "is a folder" if out.is_dir() else f"{folder} is missing or not writable"
-        raise EdgecnnError(f"cannot write {out}: {what}; name another --out")

@@ -14,7 +14,6 @@
 
 import io
 import os
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,13 +25,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from edgecnn_export.config import ExportConfig
+from edgecnn_export.config import ARCH, ExportConfig
 from edgecnn_runtime.bundle.atomic import atomic_file
 from edgecnn_runtime.errors import CheckpointError, EdgecnnError, UsageError
 
 FORMAT = "edgecnn.checkpoint"
 VERSION = 1
-ARCH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 SPEC_KEYS = {
     "name", "input", "task", "head", "mean", "std", "preset", "color", "resize", "interpolation",
     "crop_pct", "pad", "pad_position", "labels", "score", "iou", "decode", "batch",

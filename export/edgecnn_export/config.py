@@ -20,6 +20,8 @@ Opset = Annotated[int, Meta(ge=18, le=20)]
 Fraction = Annotated[float, Meta(gt=0.0, le=1.0)]
 Percent = Annotated[float, Meta(ge=0.0, le=100.0)]
 Method = Literal["minmax", "percentile", "entropy", "mse"]
+ARCH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
+"""``package.module:factory``."""
 Floats = tuple[float, ...]
 Integers = tuple[int, ...]
 

@@ -25,9 +25,10 @@ from edgecnn_export.loading.size import Size, network_size
 from edgecnn_export.planning.graph_info import inspect_graph
 from edgecnn_export.planning.provenance import provenance
 from edgecnn_export.planning.resolve import Evidence, check_early, plan_input, resolve
-from edgecnn_export.planning.settings import ExportSettings, read_settings, with_checkpoint_defaults
+from edgecnn_export.planning.settings import ExportSettings, with_checkpoint_defaults
+from edgecnn_export.preflight import CheckedSettings, bundle_path, check_settings
 from edgecnn_export.progress import NullProgress, Progress, Timed
-from edgecnn_export.quantization.step import Int8, check_int8, quantize_step
+from edgecnn_export.quantization.step import Int8, quantize_step
 from edgecnn_export.quantization.unfinished import (
     PENDING,
     is_bundle,
@@ -42,10 +43,8 @@ from edgecnn_export.verification.compare import decode_reference
 from edgecnn_export.verification.divergence import describe_failure, require_finite
 from edgecnn_export.verification.golden import most_distinct, write_golden
 from edgecnn_export.verification.images import (
-    Flag,
     ImageFolder,
     collect,
-    list_pictures,
     read_pictures,
 )
 from edgecnn_export.verification.reduced_precision import check_reduced
@@ -55,13 +54,11 @@ from edgecnn_export.verification.verify import (
     Verifier,
     artifacts_with_runs,
     constant_output_warnings,
-    engines,
     nothing_found_warnings,
     stable_images,
 )
 from edgecnn_runtime.bundle.bundle import (
     MANIFEST,
-    SUFFIX,
     Bundle,
     new_bundle,
     sha256_file,
@@ -96,7 +93,11 @@ class ExportResult:
     int8: Int8
 
 
-def export(config: ExportConfig, progress: Progress | None = None) -> ExportResult:
+def export(
+    config: ExportConfig,
+    progress: Progress | None = None,
+    checked: CheckedSettings | None = None,
+) -> ExportResult:
     """Turn a trained model into a verified bundle.
 
     The bundle appears at ``config.out`` once the float model is verified, and is replaced by one
@@ -105,6 +106,7 @@ def export(config: ExportConfig, progress: Progress | None = None) -> ExportResu
     Args:
         config: The settings as they were typed.
         progress: Where each step is announced.
+        checked: What ``check_settings`` gave for them; None checks them now.
 
     Raises:
         UsageError: A setting is wrong or missing.
@@ -115,17 +117,14 @@ def export(config: ExportConfig, progress: Progress | None = None) -> ExportResu
         EdgecnnError: The bundle cannot be written.
     """
     timed = Timed(progress or NullProgress())
-    settings = read_settings(config)
-    backends = engines(settings.config.backends)
-    check_int8(settings.config)
-    folder, flag = _image_source(settings.config)
-    files = list_pictures(folder, flag)
+    checked = checked or check_settings(config)
+    settings, backends = checked.settings, checked.backends
     pending = ""  # the digest of the float bundle, where other forms are to follow
     try:
         with ThreadPoolExecutor(max_workers=1) as aside:  # work that overlaps with a phase
-            images = aside.submit(read_pictures, folder, files, flag=flag)
+            images = aside.submit(read_pictures, checked.folder, checked.files, flag=checked.flag)
             loaded, settings, size = load(settings, timed)
-            out = Path(settings.config.out or settings.config.bundle_name() + SUFFIX)
+            out = bundle_path(settings.config)
             overwrite = settings.config.overwrite or is_unfinished(out, settings.config)
             with new_bundle(out, overwrite=overwrite) as scratch:
                 model = plan(loaded, settings, size, images, timed)
@@ -318,8 +317,3 @@ def _check(
         checks=(*draft.checks, *reduced.passed),
         warnings=(*draft.warnings, *reduced.warnings),
     )
-
-
-def _image_source(config: ExportConfig) -> tuple[str, Flag]:
-    """The folder to verify on, and the flag that names it."""
-    return (config.images, "--images") if config.images else (config.calib, "--calib")

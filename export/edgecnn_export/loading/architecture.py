@@ -4,7 +4,6 @@ import difflib
 import importlib
 import importlib.util
 import json
-import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,13 +12,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from edgecnn_export.checkpoint import ARCH
+from edgecnn_export.loading.arch_name import IN_FILE, check_arch
 from edgecnn_export.loading.loaded import first_conv_channels
 from edgecnn_export.loading.user_modules import running_user_code
 from edgecnn_runtime.errors import UsageError
 
-EXAMPLE = "--arch timm.models:resnet18 --arch-args '{\"num_classes\": 10}'"
-IN_FILE = re.compile(r"(?P<file>.+\.py):(?P<attribute>[A-Za-z_]\w*(\.[A-Za-z_]\w*)*)", re.DOTALL)
 TIMM_RESIZE = {"center": "crop", "squash": "stretch", "border": "letterbox"}
 
 
@@ -46,29 +43,6 @@ def build_architecture(arch: str, arch_args: Mapping[str, Any]) -> nn.Module:
     if not isinstance(model, nn.Module):
         raise UsageError(f"--arch {arch} gives a {type(model).__name__}, not a torch.nn.Module")
     return model
-
-
-def check_arch(arch: str) -> None:
-    """Check how an architecture is named, without importing anything.
-
-    Raises:
-        UsageError: It is neither a module's nor a file's function, or there is no such file.
-    """
-    if match := IN_FILE.fullmatch(arch):
-        if not Path(match["file"]).is_file():
-            raise UsageError(f"--arch {arch}: there is no file {match['file']}")
-    elif Path(arch).suffix == ".py":
-        raise UsageError(f"--arch {arch} names a file: add its function or class, {arch}:Net")
-    elif not ARCH.fullmatch(arch):
-        raise UsageError(
-            f"--arch {arch!r} is not package.module:factory or file.py:factory, e.g. {EXAMPLE}"
-        )
-
-
-def module_arch(arch: str) -> str:
-    """An architecture as a checkpoint names it: ``nets/net.py:Net`` is ``net:Net``."""
-    match = IN_FILE.fullmatch(arch)
-    return f"{Path(match['file']).stem}:{match['attribute']}" if match else arch
 
 
 def _call(factory: Any, arch: str, arch_args: Mapping[str, Any]) -> Any:

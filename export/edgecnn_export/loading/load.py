@@ -22,17 +22,18 @@ from torch.export import ExportedProgram
 from edgecnn_export.checkpoint import is_checkpoint, parse_checkpoint
 from edgecnn_export.config import ExportConfig
 from edgecnn_export.exporter_metadata import read_metadata
+from edgecnn_export.loading.arch_name import module_arch
 from edgecnn_export.loading.architecture import (
     build_architecture,
     is_builtin,
-    module_arch,
     timm_spec,
 )
 from edgecnn_export.loading.archive import check_size, read_archive, write_archive
-from edgecnn_export.loading.file_format import Kind, detect_format
+from edgecnn_export.loading.file_format import Kind
 from edgecnn_export.loading.image_input import check_arguments
 from edgecnn_export.loading.load_onnx import SIZE_LIMIT, read_onnx
 from edgecnn_export.loading.loaded import LoadedModel, declared_size
+from edgecnn_export.loading.model_file import check_model_file
 from edgecnn_export.loading.onnx_input import with_image_input
 from edgecnn_export.loading.pickle_scan import (
     SuspectError,
@@ -71,13 +72,7 @@ def load_model(config: ExportConfig) -> LoadedModel:
         UnsupportedModelError: The file belongs to another framework, the model reads something else
             than one image, or its weights do not fit into an ONNX file.
     """
-    path = Path(config.model)
-    kind = detect_format(path)
-    if config.arch and kind not in {"weights", "safetensors"}:
-        raise UsageError(f"{path} brings its own architecture: leave --arch out")
-    if config.weights_key and kind not in {"weights", "safetensors"}:
-        raise UsageError(f"{path} has one set of weights: leave --weights-key out")
-    return LOADERS[kind](path, config)
+    return LOADERS[check_model_file(config)](Path(config.model), config)
 
 
 def _load_weights(path: Path, config: ExportConfig) -> LoadedModel:

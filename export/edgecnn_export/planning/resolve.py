@@ -15,6 +15,7 @@ from edgecnn_export.exporter_metadata import NO_METADATA, ExporterMetadata
 from edgecnn_export.loading.size import Size
 from edgecnn_export.planning.graph_info import GraphInfo
 from edgecnn_export.planning.labels import class_names, read_labels
+from edgecnn_export.planning.names import check_names, requested_head
 from edgecnn_export.planning.normalization import normalization
 from edgecnn_export.planning.settings import ExportSettings
 from edgecnn_export.planning.unsupported_heads import refuse_unsupported
@@ -74,13 +75,8 @@ def check_early(settings: ExportSettings, size: Size) -> None:
     Raises:
         UsageError: ``resolve`` would refuse them after it.
     """
-    config = settings.config
-    if config.task not in {None, *TASKS}:
-        raise UsageError(f"--task {config.task}: expected one of {', '.join(TASKS)}")
-    head = _requested_head(config)
-    task = heads.task_of_head(head, config.task) if head else config.task
-    normalization(settings, _color(config, size), task)
-    read_labels(config)
+    task = check_names(settings.config)
+    normalization(settings, _color(settings.config, size), task)
 
 
 def plan_input(settings: ExportSettings, size: Size, graph: GraphInfo) -> InputPlan:
@@ -95,7 +91,7 @@ def plan_input(settings: ExportSettings, size: Size, graph: GraphInfo) -> InputP
         UsageError: A setting cannot be known; the message names the flag that sets it.
     """
     config = settings.config
-    head = _requested_head(config)
+    head = requested_head(config)
     ranks = [len(output.shape) for output in graph.outputs]
     task = heads.task_of_head(head, config.task) if head else config.task
     task = task or ("classify" if ranks == [2] else "detect")
@@ -122,7 +118,7 @@ def resolve(
     config = settings.config
     labels = read_labels(config)
     outputs = _outputs(config, size, graph, labels or (), evidence or Evidence())
-    requested = _requested_head(config)
+    requested = requested_head(config)
     refuse_unsupported(outputs, config.task, requested)
     head = requested or heads.guess_head(outputs, config.task)
     task = heads.task_of_head(head, config.task)
@@ -189,11 +185,6 @@ def _outputs(
         metadata=evidence.metadata,
         batchless=frozenset(batchless),
     )
-
-
-def _requested_head(config: ExportConfig) -> str:
-    """The head that the user named; "" where it is to be guessed."""
-    return "" if config.head == "auto" else config.head or ""
 
 
 def _color(config: ExportConfig, size: Size) -> Color:

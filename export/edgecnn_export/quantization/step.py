@@ -1,7 +1,6 @@
 """INT8 as a step of an export: from pictures in folders to artifacts in the bundle."""
 
 import hashlib
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,7 +31,6 @@ from edgecnn_export.verification.verify import Verifier
 from edgecnn_runtime.bundle.bundle import sha256_file
 from edgecnn_runtime.bundle.manifest import Artifact, Input, Provenance
 from edgecnn_runtime.device.cpu import cpu_features, describe_int8
-from edgecnn_runtime.errors import UsageError
 from edgecnn_runtime.evaluation.dataset import LabeledSet, SourceLocation
 from edgecnn_runtime.preprocess import Preprocessor, prepare
 from edgecnn_runtime.tasks import task_of
@@ -104,43 +102,6 @@ class Int8:
             calibration_sha256=self.calibration_sha256,
             calibration_count=len(self.report.calibration),
         )
-
-
-def check_int8(config: ExportConfig) -> None:
-    """Look at the settings before anything takes time.
-
-    Args:
-        config: What the user set.
-
-    Raises:
-        UsageError: A setting is missing, needs another one, or names what cannot be used.
-    """
-    flags = [
-        "--" + name.replace("_", "-")
-        for name in ("calib", "eval_data", "targets", "max_drop", "method", "work_dir")
-        if getattr(config, name)
-    ]
-    if not config.int8:
-        if flags:
-            raise UsageError(f"{', '.join(flags)}: only with --int8; add it, or leave them out")
-        return
-    if not config.calib:
-        raise UsageError(
-            "--int8 needs --calib DIR: 100 to 300 pictures like those the camera will see; "
-            "they need no labels"
-        )
-    list_pictures(config.calib, "--calib")
-    if config.eval_data and not Path(config.eval_data).exists():
-        raise UsageError(f"--eval-data {config.eval_data}: no such file or folder")
-    if config.work_dir:
-        try:
-            Path(config.work_dir).mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=config.work_dir):
-                pass
-        except OSError as error:
-            raise UsageError(
-                f"--work-dir {config.work_dir}: cannot be written to: {error.strerror}"
-            ) from error
 
 
 def quantize_step(

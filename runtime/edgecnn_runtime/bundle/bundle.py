@@ -162,6 +162,22 @@ def load_golden(bundle: Bundle) -> GoldenData:
     return GoldenData(pixels, outputs)
 
 
+def check_new_bundle(out: Path, *, overwrite: bool) -> None:
+    """Check that a bundle may be written.
+
+    Args:
+        out: Its folder.
+        overwrite: Whether an existing bundle is replaced.
+
+    Raises:
+        UsageError: ``out`` exists.
+    """
+    if out.exists() and not overwrite:
+        raise UsageError(f"{out} exists: add --overwrite, or name another with --out")
+    if out.exists() and not (out / MANIFEST).is_file():
+        raise UsageError(f"{out} exists and is not a bundle: it will not be replaced")
+
+
 @contextmanager
 def new_bundle(out: Path, *, overwrite: bool) -> Iterator[Path]:
     """Write a bundle: a temporary folder becomes ``out`` if the block succeeds.
@@ -181,10 +197,7 @@ def new_bundle(out: Path, *, overwrite: bool) -> Iterator[Path]:
         EdgecnnError: ``out`` cannot be written.
     """
     remove_stale(out)
-    if out.exists() and not overwrite:
-        raise UsageError(f"{out} exists: add --overwrite, or name another with --out")
-    if out.exists() and not (out / MANIFEST).is_file():
-        raise UsageError(f"{out} exists and is not a bundle: it will not be replaced")
+    check_new_bundle(out, overwrite=overwrite)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         with atomic_replace(out) as scratch:
