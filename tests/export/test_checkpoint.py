@@ -119,8 +119,8 @@ def test_a_failed_save_leaves_the_old_file(tmp_path: Path, net: nn.Module) -> No
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
-        ("version", 2, "upgrade"),
-        ("version", None, "upgrade"),
+        ("version", 2, "newer edgecnn"),
+        ("version", None, "newer edgecnn"),
         ("arch", None, "arch"),
         ("arch", ["os:system"], "arch"),
         ("arch_args", None, "arch_args"),
