@@ -96,7 +96,9 @@ def search_half(
         attempts=restoration.attempts,
         measured_on=len(gate.pixels),
     )
-    return HalfGraph(graph, with_explicit_rounding(graph), report)
+    rounding = with_explicit_rounding(graph)
+    del graph.graph.value_info[:]  # a twentieth of a small network's file, and no engine needs it
+    return HalfGraph(graph, rounding, report)
 
 
 @dataclass(frozen=True)

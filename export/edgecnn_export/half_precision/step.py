@@ -17,7 +17,6 @@ from edgecnn_export.quantization.step import read_calibration
 from edgecnn_export.verification.compare import compare
 from edgecnn_export.verification.gate import (
     HALF,
-    MIN_AGREEMENT,
     MIN_FINDINGS,
     Gate,
     applicable_gate,
@@ -30,8 +29,11 @@ from edgecnn_runtime.device.cache import default_cache_dir
 from edgecnn_runtime.tasks import task_of
 
 FILE = "model.fp16.onnx"
-AMPLE_COSINE = 0.9995
-"""A repair goes on until this is reached: other images lose more than those that were measured."""
+AGREEMENT = 0.95
+"""The share of equal results where there are MIN_FINDINGS: a box whose score is near the threshold
+comes and goes. Of a YOLOv8n with random weights 2 % did, at a cosine of 0.9995."""
+AMPLE_COSINE = 0.9994
+"""A repair goes on until this is reached, because other images lose up to 1.7 times as much."""
 CALIBRATION_IMAGES = 64
 """Calibration images, where there are any, on which tensors are searched for large values."""
 
@@ -94,7 +96,7 @@ def _gate(verifier: Verifier) -> AccuracyGate:
     """What the graph has to reach; equal results count where they are enough to prove something."""
     results = verifier.truth.results
     counted = sum(map(task_of(verifier.spec).count, results)) >= MIN_FINDINGS
-    agreement = MIN_AGREEMENT if counted else 0.0
+    agreement = AGREEMENT if counted else 0.0
     return AccuracyGate(
         spec=verifier.spec,
         truth=verifier.truth,

@@ -83,7 +83,7 @@ def candidates(
         (rank, Candidate(entry, name, offered, _threads(name, threads), why))
         for entry in _artifacts(bundle, artifact)
         for name in names
-        if get_engine(name).takes(entry.target, entry.format, entry.precision)
+        if _takes(get_engine(name), entry)
         for rank, why in [_rank(entry, name, processor)]
         for offered in _precisions(name, precision)
     ]
@@ -213,7 +213,7 @@ def _slow_offers(bundle: Bundle, artifact: Artifact, threads: int) -> list[Candi
 
 
 def _takes(engine: Engine, artifact: Artifact) -> bool:
-    return engine.takes(artifact.target, artifact.format)
+    return engine.takes(artifact.target, artifact.format, artifact.precision)
 
 
 def _only_builders(bundle: Bundle, offers: Sequence[Candidate]) -> list[Candidate]:
