@@ -11,7 +11,7 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-WIDTH, BAR = 40, 24
+WIDTH, BAR = 40, 8
 """Characters."""
 SURE_AFTER = 2.0
 """Seconds before which the time that is left is not estimated."""
@@ -52,7 +52,7 @@ class ProgressPrinter:
     def update(self, done: int, total: int) -> None:
         """Draw a bar for the step that is running."""
         if self._running:
-            self._running.done, self._running.total = done, total
+            self._running.update(done, total)
 
 
 class _Running:
@@ -62,19 +62,25 @@ class _Running:
         self._name, self._start = name, start
         self._spinner = Spinner("dots")
         self.done = self.total = 0
+        self._counted_from = start
+
+    def update(self, done: int, total: int) -> None:
+        """Note how far the step is; a lower count than before begins another count."""
+        if done < self.done:
+            self._counted_from = time.perf_counter()
+        self.done, self.total = done, total
 
     def __rich__(self) -> "Spinner | Table":
-        took = time.perf_counter() - self._start
-        self._spinner.update(text=Text(f"{self._name:<{WIDTH}}{took:6.1f} s"))
+        now = time.perf_counter()
+        took = f"{now - self._start:6.1f} s"
         if not self.total:
+            self._spinner.update(text=Text(f"{self._name:<{WIDTH}}{took}"))
             return self._spinner
+        self._spinner.update(text=Text(f"{self._name} {took}"))
         row = Table.grid(padding=(0, 1))
         bar = ProgressBar(total=self.total, completed=self.done, width=BAR)
-        row.add_row(
-            self._spinner,
-            bar,
-            f"{self.done} of {self.total}{time_left(self.done, self.total, took)}",
-        )
+        left = time_left(self.done, self.total, now - self._counted_from)
+        row.add_row(self._spinner, bar, f"{self.done} of {self.total}{left}")
         return row
 
 

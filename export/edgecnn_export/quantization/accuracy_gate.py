@@ -4,13 +4,15 @@ import math
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
 import numpy as np
 import onnx
+from numpy.typing import NDArray
 
+from edgecnn_export.progress import NullProgress, Progress
 from edgecnn_export.quantization.accuracy_restoration import GateResult
 from edgecnn_export.verification.compare import (
     Comparison,
@@ -51,6 +53,8 @@ CHANCE_FACTOR = 1.2
 """A metric is poor as well up to so many times what guessing a class reaches."""
 FAR, FAR_RESULTS = 2.0, 6
 """A graph fails by far that loses so many times what the gate lets through, and so many results."""
+CHUNK = 16
+"""Images between two reports of progress."""
 GATE_OFF = 100.0
 """Points of a metric that may be lost from which there is no gate."""
 
@@ -90,6 +94,7 @@ class AccuracyGate:
             through.
         required: What a graph has to reach without evaluation data; None is GATE.
         ample: What is enough for other images too; None is TARGET.
+        progress: Shows how many images are done.
     """
 
     spec: ModelSpec
@@ -101,6 +106,7 @@ class AccuracyGate:
     max_drop: float
     required: Gate | None = None
     ample: Gate | None = None
+    progress: Progress = field(default_factory=NullProgress)
 
     def measure(
         self, model: onnx.ModelProto, engines: Sequence[str] = (), first: int = 0
@@ -234,15 +240,18 @@ class AccuracyGate:
         else:
             early = order[:0]
         with open_backend(engine, path, Options(batch=spec.smallest_batch), spec) as backend:
-            parts = []
-            if len(early):
-                parts.append(run_batches(backend, self.pixels[early], spec))
-                comparison = compare_outputs(spec, self.truth.part(early.tolist()), parts[0])
-                if self._fails_by_far(comparison):
-                    return comparison
-            parts.append(run_batches(backend, self.pixels[order[len(early) :]], spec))
+            parts: list[dict[str, Floats]] = []
+            for chosen in _in_chunks(early, order[len(early) :]):
+                parts.append(run_batches(backend, self.pixels[chosen], spec))
+                done = sum(len(next(iter(part.values()))) for part in parts)
+                self.progress.update(done, count)
+                if done == len(early):
+                    part = self.truth.part(early.tolist())
+                    comparison = compare_outputs(spec, part, _joined(parts))
+                    if self._fails_by_far(comparison):
+                        return comparison
         back = np.argsort(order)
-        outputs = {name: np.concatenate([p[name] for p in parts])[back] for name in parts[0]}
+        outputs = {name: values[back] for name, values in _joined(parts).items()}
         return compare_outputs(spec, self.truth, outputs)
 
     def _fails_by_far(self, comparison: Comparison) -> bool:
@@ -313,6 +322,7 @@ def make_gate(
     *,
     evaluation: LabeledSet | None = None,
     max_drop: float = 0.5,
+    progress: Progress | None = None,
 ) -> AccuracyGate:
     """Measure the float graph on the first engine: what every INT8 graph is held to.
 
@@ -323,6 +333,7 @@ def make_gate(
         engines: Backends to run graphs on.
         evaluation: Labeled images.
         max_drop: How much of their metric may be lost, in points of a hundred.
+        progress: Shows how many images are done.
     """
     with model_file(model) as path:
         outputs = infer(path, spec, engines[0], pixels)
@@ -335,6 +346,7 @@ def make_gate(
         reference=reference,
         example=_wrong_answer(spec, evaluation, answers) if evaluation else "",
         max_drop=max_drop,
+        progress=progress or NullProgress(),
     )
 
 
@@ -375,6 +387,17 @@ def results_on(
     """
     with open_backend(engine, path, Options(batch=batch), spec) as backend:
         yield from labeled_results(backend, spec, evaluation)
+
+
+def _in_chunks(*groups: NDArray[np.intp]) -> Iterator[NDArray[np.intp]]:
+    """The indices of every group, CHUNK at a time."""
+    for group in groups:
+        for start in range(0, len(group), CHUNK):
+            yield group[start : start + CHUNK]
+
+
+def _joined(parts: Sequence[Mapping[str, Floats]]) -> dict[str, Floats]:
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 def _margin(gate: Gate, measurement: GateMeasurement) -> float:

@@ -97,7 +97,7 @@ def quantize(
     calibration = calibrate(model, list(names), pixels, progress)
     results: list[TargetResult] = []
     graphs: dict[Int8Target, onnx.ModelProto] = {}
-    for target in tensors:
+    for number, target in enumerate(tensors, 1):
         search = MixedPrecisionSearch(
             model=model,
             target=target,
@@ -108,6 +108,7 @@ def quantize(
             engines=engines_for(target, gate.engines),
             folder=folder,
             progress=progress,
+            number=f"{number} of {len(tensors)}" if len(tensors) > 1 else "",
         )
         result, graph = search.run(method, results[-1].method if results else None)
         results.append(result)

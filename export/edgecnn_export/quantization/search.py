@@ -15,8 +15,6 @@ from edgecnn_export.config import Method
 from edgecnn_export.progress import Progress
 from edgecnn_export.quantization.accuracy_gate import AccuracyGate, GateMeasurement
 from edgecnn_export.quantization.accuracy_restoration import (
-    LAST_TRIES,
-    TRIES,
     GateResult,
     Slowdown,
     restore_accuracy,
@@ -76,6 +74,7 @@ class MixedPrecisionSearch:
         engines: Backends to measure on.
         folder: Where an interrupted search is resumed from.
         progress: Shows every step.
+        number: Which of the targets this is, in words: "2 of 4".
     """
 
     model: onnx.ModelProto
@@ -87,6 +86,12 @@ class MixedPrecisionSearch:
     engines: Sequence[str]
     folder: Path
     progress: Progress
+    number: str = ""
+
+    @property
+    def label(self) -> str:
+        """Names the target in the progress line."""
+        return f"int8-{self.target}" + (f" ({self.number})" if self.number else "")
 
     @property
     def scheme(self) -> QuantScheme:
@@ -106,7 +111,7 @@ class MixedPrecisionSearch:
         Returns:
             How the search ended, and the best graph, which is emitted only if it passed.
         """
-        with self.progress.step(f"{self.target}: choose ranges"):
+        with self.progress.step(f"{self.label}: choose ranges"):
             methods: Iterable[Method] = [method] if method else METHODS
             simulation = _simulate(self, {name: self._quantizers(name) for name in methods})
             errors = {name: simulation.error(q) for name, q in simulation.quantizers.items()}
@@ -116,7 +121,7 @@ class MixedPrecisionSearch:
         )
         floats = restoration.best.floats
         graph, measurements = trials.measured_graph(floats)
-        with self.progress.step(f"{self.target}: SQNR of every layer"):
+        with self.progress.step(f"{self.label}: SQNR of every layer"):
             layers = _layer_reports(trials, floats, graph)
         verdict = self.gate.verdict(measurements)  # measured just now, not read from the cache
         return TargetResult(
@@ -231,13 +236,11 @@ class _Trials:
         search, key = self.search, (*self._key, *floats)
         result = read_entry(search.folder, "verdict", key, GateResult)
         layers = len(self.simulation.layers)
-        count = f", {len(floats)} of {layers} layers in float" if floats else ""
+        number = sum(map(bool, self._results)) + 1
+        count = f", try {number}: {len(floats)} of {layers} layers in float" if floats else ""
         before = ", known from before" if result else ""
-        label = f"{search.target}: measure INT8, {self.method}{count}{before}"
+        label = f"{search.label}: measure {self.method}{count}{before}"
         with search.progress.step(label):
-            if floats:
-                number = sum(map(bool, self._results)) + 1
-                search.progress.update(number, TRIES + LAST_TRIES)
             if result is None:
                 result = search.gate.verdict(self._measure(floats)[1])
                 write_entry(search.folder, "verdict", key, result)
@@ -258,8 +261,8 @@ class _Trials:
         search, key = self.search, (*self._key, *floats, "over", *others)
         ratio = read_entry(search.folder, "slowdown", key, float)
         if ratio is None:
-            count = f"{len(floats)} and {len(others)} layers in float"
-            with search.progress.step(f"{search.target}: time {count}"):
+            count = f"{len(floats)} layers in float against {len(others)}"
+            with search.progress.step(f"{search.label}: time {count}"):
                 graphs = self.build_graph(floats), self.build_graph(others)
                 gate = search.gate
                 ratio = measure_slowdown(*graphs, gate.spec, gate.pixels, engines)

@@ -146,6 +146,7 @@ def quantize_step(
             list(engines),
             evaluation=evaluation,
             max_drop=MAX_DROP if config.max_drop is None else config.max_drop,
+            progress=progress,
         )
     quantized = quantize(
         model,

@@ -1,6 +1,7 @@
 """Sensitivity, repair and all of quantize: accurate or not emitted, and never worked twice."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -244,6 +245,65 @@ def test_decisions_that_hang_by_little_are_foreseen_to_change(
     verdict = gate.verdict([near])
     assert not verdict.passed
     assert f"of other pictures {percent_text(near.foreseen, 1)} are expected to be" in verdict.text
+
+
+def test_a_graph_that_fails_by_far_is_not_run_on_every_picture(
+    gate: AccuracyGate, network: Build
+) -> None:
+    """One that is right is compared on all of them, as without a limit."""
+
+    class Counted(NullProgress):
+        def __init__(self) -> None:
+            self.most = 0
+
+        def update(self, done: int, total: int) -> None:
+            self.most = max(self.most, done)
+
+    def measured(graph: onnx.ModelProto, first: int) -> tuple[int, GateMeasurement]:
+        progress = Counted()
+        (one,) = replace(gate, progress=progress).measure(graph, ["onnxruntime"], first)
+        return progress.most, one
+
+    wrong = network()
+    (head,) = (one for one in wrong.graph.initializer if one.name == "head.w")
+    head.CopyFrom(numpy_helper.from_array(-numpy_helper.to_array(head), "head.w"))
+    assert measured(wrong, 6)[0] < len(gate.pixels) == measured(wrong, 0)[0]
+    assert not gate.verdict([measured(wrong, 6)[1]]).passed
+    right = network()
+    assert measured(right, 6) == measured(right, 0) == (len(gate.pixels), measured(right, 0)[1])
+    assert gate.verdict([measured(right, 6)[1]]).ample
+
+
+def test_a_quantizer_that_rounds_alike_for_two_targets_is_measured_once(
+    network: Build, gate: AccuracyGate, work: Path
+) -> None:
+    """The reduced range has weights of its own; activations are rounded as in the full range."""
+    model = network()
+    ranges = calibrate(model, _tensors(model)[1:], gate.pixels, NullProgress()).ranges("minmax")
+    rounded: list[str] = []
+    errors = {}
+    for target in ("cpu", "cpu-rr"):
+        quantizers = read_quantizers(insert_qdq(model, SCHEMES[target], ranges))
+
+        class Listening(FakeQuantModel):
+            def run(self, pixels: Pixels, names: Sequence[str] = (), **options: Any) -> Any:
+                rounded.extend(names)
+                return super().run(pixels, names, **options)
+
+        errors[target] = measure_sensitivity(
+            Listening(model, quantizers),
+            quantizers,
+            gate.pixels,
+            gate.compare,
+            folder=work,
+            key=("k",),
+            progress=NullProgress(),
+        ).errors
+        if target == "cpu":
+            assert {*rounded} == {*quantizers.activations, *quantizers.weights}
+            rounded.clear()
+    assert {*rounded} <= {*quantizers.weights}
+    assert errors["cpu"].keys() == errors["cpu-rr"].keys()
 
 
 def test_sensitivity_is_not_measured_where_the_gate_holds_at_once() -> None:

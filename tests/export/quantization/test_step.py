@@ -405,7 +405,7 @@ def test_an_interrupted_export_leaves_the_float_bundle_and_goes_on(
     out = tmp_path / "net.edge"
     settings = config(model, folder, out, targets=("cpu", "cpu-rr"), method="minmax")
     with pytest.raises(ExportInterruptedError, match="The same command goes on") as interrupted:
-        export(settings, _StopsAt("cpu-rr: measure"))
+        export(settings, _StopsAt("cpu-rr (2 of 2): measure"))
     assert interrupted.value.exit_code == 130
     bundle = open_bundle(out)
     assert [artifact.target for artifact in bundle.manifest.artifacts] == ["any"]
@@ -417,7 +417,9 @@ def test_an_interrupted_export_leaves_the_float_bundle_and_goes_on(
     artifacts = result.bundle.manifest.artifacts
     assert [artifact.target for artifact in artifacts] == ["any", "cpu", "cpu-rr"]
     assert not any("other forms are not finished" in warning for warning in result.warnings)
-    assert any("cpu: measure" in name and "known from before" in name for name in again.steps)
+    assert any(
+        "int8-cpu (1 of 2): measure" in name and "known from before" in name for name in again.steps
+    )
     with pytest.raises(UsageError, match="add --overwrite"):
         export(settings)
 
@@ -427,7 +429,7 @@ def test_a_bundle_of_another_model_is_not_replaced_for_being_unfinished(
 ) -> None:
     settings = config(model, folder, tmp_path / "net.edge", targets=("cpu",), method="minmax")
     with pytest.raises(ExportInterruptedError):
-        export(settings, _StopsAt("cpu: measure"))
+        export(settings, _StopsAt("int8-cpu: measure"))
     other = shutil.copy(model, tmp_path / "other.onnx")
     with pytest.raises(UsageError, match="add --overwrite"):
         export(msgspec.structs.replace(settings, model=str(other)))
