@@ -8,9 +8,9 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from edgecnn_export.graph.nodes import Convolution, constant, convolution
+from edgecnn_export.tracing.naming import PIXELS, unused_name
 from edgecnn_runtime.bundle.manifest import Input
 
-PIXELS = "pixels"
 LUMA_BGR = np.array((0.114, 0.587, 0.299))
 """Weights of B, G, R in gray (ITU-R BT.601), unrounded."""
 RGB_OF_BGR = [2, 1, 0]
@@ -99,6 +99,7 @@ class _Entry:
 
     def __init__(self, graph: ir.Graph, pixels: ir.Value) -> None:
         self._graph = graph
+        self._names = ir.convenience.create_value_mapping(graph)
         self.value = pixels
 
     def add(
@@ -111,7 +112,7 @@ class _Entry:
         node = ir.node(operator, [self.value, *others], attributes or {}, name=name)
         self._graph.append(node)
         self.value = node.outputs[0]
-        self.value.name = f"{name}.out"
+        self.value.name = unused_name(self._names, f"{name}.out")
 
     def subtract(self, mean: NDArray[np.float64]) -> None:
         if mean.any():

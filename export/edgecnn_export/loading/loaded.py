@@ -14,7 +14,7 @@ from torch.export import ExportedProgram
 
 from edgecnn_export.exporter_metadata import NO_METADATA, ExporterMetadata
 from edgecnn_export.loading.file_format import Kind
-from edgecnn_export.loading.program import image_of
+from edgecnn_export.loading.program import batch_of, image_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,8 +69,9 @@ def input_shape(loaded: LoadedModel) -> tuple[int | None, ...] | None:
         dims = image.type.tensor_type.shape.dim
         return tuple(dim.dim_value if dim.HasField("dim_value") else None for dim in dims)
     if loaded.program is not None:
-        sizes = image_of(loaded.program).shape
-        return tuple(size if isinstance(size, int) else None for size in sizes)
+        _, *sizes = image_of(loaded.program).shape
+        fixed = (size if isinstance(size, int) else None for size in sizes)
+        return (batch_of(loaded.program), *fixed)
     return None
 
 

@@ -11,6 +11,9 @@ from torch.utils import _pytree as pytree
 from edgecnn_export.loading.image_input import check_image, is_nhwc, several_inputs
 from edgecnn_runtime.errors import UnsupportedModelError
 
+UNBOUNDED = 1 << 16
+"""A batch that is limited to no less is not limited."""
+
 
 class ProgramModule(nn.Module):
     """Calls a program with one image, wherever in its arguments the image belongs.
@@ -48,6 +51,17 @@ class ProgramModule(nn.Module):
 def image_of(program: ExportedProgram) -> Tensor:
     """The fake tensor that stands for the program's image."""
     return _inputs(program)[0][1]
+
+
+def batch_of(program: ExportedProgram) -> int | None:
+    """How many images the program takes at once; the fewest, where it does not take any number."""
+    size = image_of(program).shape[0]
+    if isinstance(size, int):
+        return size
+    bounds = program.range_constraints.get(size.node.expr)
+    if bounds is None or (bounds.lower <= 1 and bounds.upper >= UNBOUNDED):
+        return None
+    return max(int(bounds.lower), 1)
 
 
 def check_program_input(program: ExportedProgram, path: object) -> None:

@@ -15,7 +15,7 @@ from edgecnn_export.tracing import export_errors
 from edgecnn_export.tracing.decomposition import restore_decomposition, skip_decomposition
 from edgecnn_export.tracing.naming import BATCH, INPUT, name_by_module
 from edgecnn_export.tracing.output_tree import output_names, tensor_leaves
-from edgecnn_export.tracing.samples import run_samples, run_twice
+from edgecnn_export.tracing.samples import random_images, run_samples, run_twice
 from edgecnn_export.tracing.silence import silence
 
 
@@ -73,11 +73,12 @@ def capture_script(module: torch.jit.ScriptModule, size: Size, opset: int) -> ir
         samples = run_samples(module, size.chw)
         names, axes = samples.names, samples.axes
         dynamic = {name: {axis: BATCH} for name, axis in zip(names, axes or (), strict=False)}
+        example = random_images(2 if axes else 1, size.chw)
         buffer = io.BytesIO()
         try:
             torch.onnx.export(
-                module,
-                (torch.zeros(2 if axes else 1, *size.chw),),
+                module if _is_flat(samples.outputs) else _flattened(module, example),
+                (example,),
                 buffer,  # type: ignore[arg-type]
                 input_names=[INPUT],
                 output_names=names,
@@ -90,6 +91,20 @@ def capture_script(module: torch.jit.ScriptModule, size: Size, opset: int) -> ir
     proto = onnx.load_model_from_string(buffer.getvalue())
     compute_branch_outputs(proto.graph)
     return ir.from_proto(proto)
+
+
+def _is_flat(outputs: object) -> bool:
+    """Whether outputs are what the exporter of TorchScript knows: a tensor, or a tuple of them."""
+    parts = outputs if isinstance(outputs, (tuple, list)) else (outputs,)
+    return all(isinstance(part, Tensor) for part in parts)
+
+
+def _flattened(module: torch.jit.ScriptModule, example: Tensor) -> torch.jit.ScriptModule:
+    """TorchScript that gives its tensors in one tuple; its own branches stay branches."""
+    flat: torch.jit.ScriptModule = torch.jit.trace(  # type: ignore[no-untyped-call]
+        _Flat(module).eval(), example, check_trace=False
+    )
+    return flat
 
 
 class _Flat(nn.Module):

@@ -3,7 +3,7 @@
 import linecache
 import re
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,11 +41,8 @@ def size_error(module: nn.Module, sample: Tensor, error: Exception) -> Unsupport
 
 def _advice(module: nn.Module, sample: Tensor, error: Exception) -> str:
     """What to do about a forward() that failed, as far as trying can tell."""
-    if DEVICE.search(str(error)):
-        return (
-            "its code asks for a GPU, and export runs on the CPU: write device=x.device where it "
-            "makes tensors; trace TorchScript again after model.cpu()"
-        )
+    if problem := _other_problem(module, error):
+        return problem
     _, channels, height, width = sample.shape
     expected = first_conv_channels(module)
     if expected not in {channels, None} and _takes(module, sample[:, :1].repeat(1, expected, 1, 1)):
@@ -58,12 +55,45 @@ def _advice(module: nn.Module, sample: Tensor, error: Exception) -> str:
     for side in USUAL_SIZES:
         if _takes(module, sample.new_zeros(len(sample), channels, side, side)):
             return f"it takes --input {side}x{side}"
-    if not isinstance(error, SIZE_ERRORS):
-        return "that is an error in the network's code, whatever the size of the picture"
     return (
         f"it takes none of the usual sizes either: if it was trained with another one than "
         f"{width}x{height}, give that: --input WIDTHxHEIGHT"
     )
+
+
+def _other_problem(module: nn.Module, error: Exception) -> str:
+    """What is wrong, where it cannot be the size of the picture; else ""."""
+    if DEVICE.search(str(error)):
+        return (
+            "its code asks for a GPU, and export runs on the CPU: write device=x.device where it "
+            "makes tensors; trace TorchScript again after model.cpu()"
+        )
+    if any(parameter.ndim == 5 for parameter in module.parameters()):
+        return (
+            "it has three-dimensional convolutions, as video and volume models have: they read "
+            "several images at once, and a bundle feeds one"
+        )
+    if not isinstance(error, SIZE_ERRORS):
+        return "that is an error in the network's code, whatever the size of the picture"
+    return ""
+
+
+def check_rows(shapes: Mapping[str, Sequence[int]], batch: int) -> None:
+    """Refuse outputs that cannot be told apart by picture.
+
+    With one picture, any axis may be all of its rows: what they mean is judged with the head.
+
+    Raises:
+        UnsupportedModelError: An output has no axis, or none of a larger batch's size.
+    """
+    odd = {n: s for n, s in shapes.items() if not s or (batch > 1 and batch not in s)}
+    if odd:
+        outputs = ", ".join(f"{name}{list(shape)}" for name, shape in odd.items())
+        raise UnsupportedModelError(
+            f"for a batch of {batch} the model gives {outputs}: no axis has a row for each "
+            "picture, because a size in the model is fixed, or it is no result of a picture, like "
+            "a loss. Give outputs whose first axis is the batch, and export again"
+        )
 
 
 def random_error(module: nn.Module, sample: Tensor) -> UnsupportedModelError:

@@ -8,6 +8,8 @@ from collections.abc import Container
 import onnx_ir as ir
 
 INPUT, BATCH = "input", "batch"
+PIXELS = "pixels"
+"""What the input is called once it takes the camera's bytes."""
 SCOPES = "pkg.torch.onnx.name_scopes"
 WRAPPER = "module"
 
@@ -47,11 +49,16 @@ def name_batch(model: ir.Model) -> None:
 
 def rename(graph: ir.Graph, value: ir.Value, name: str) -> None:
     """Rename a value; another one of that name becomes NAME.inner, or NAME.inner.2. In place."""
+    if value.name != name:
+        free_name(graph, name)
+        value.name = name
+
+
+def free_name(graph: ir.Graph, name: str) -> None:
+    """Let no value have this name: one that does becomes NAME.inner. In place."""
     values = ir.convenience.create_value_mapping(graph)
-    other = values.get(name)
-    if other is not None and other is not value:
-        ir.convenience.rename_values(other, unused_name(values, f"{name}.inner"))
-    value.name = name
+    if name in values:
+        ir.convenience.rename_values(values[name], unused_name(values, f"{name}.inner"))
 
 
 def unused_name(names: Container[str], name: str) -> str:

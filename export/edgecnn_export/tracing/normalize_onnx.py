@@ -11,7 +11,8 @@ from onnx_ir.passes import common
 
 from edgecnn_export.loading.load_onnx import graphs_of
 from edgecnn_export.loading.size import Size
-from edgecnn_export.tracing.naming import BATCH, INPUT, rename
+from edgecnn_export.tracing.export_errors import check_rows
+from edgecnn_export.tracing.naming import BATCH, INPUT, PIXELS, free_name, rename
 from edgecnn_export.tracing.strip_nms import strip_nms
 from edgecnn_runtime.backends.ort_session import FATAL, open_session
 from edgecnn_runtime.errors import UnsupportedModelError
@@ -63,7 +64,8 @@ def normalize_onnx(model: ir.Model, size: Size, opset: int) -> ir.Model:
         free_shapes = _shapes_in_batches(free, expected)
         if free_shapes is not None:
             return _with_output_shapes(free, free_shapes)
-    _check_independent(converted, expected)
+    if batch > 1:
+        _check_independent(converted, expected)
     shapes = [tuple(output.shape) for output in expected.outputs]
     return _with_output_shapes(_sized(converted, (batch, *size.chw)), shapes)
 
@@ -78,6 +80,7 @@ def _name_input(graph: ir.Graph, channels: int) -> tuple[int, ...]:
             "--color gray is one channel, rgb and bgr are three"
         )
     rename(graph, value, INPUT)
+    free_name(graph, PIXELS)
     return sizes
 
 
@@ -129,6 +132,7 @@ def _run_at(model: ir.Model, size: Size, declared: Sequence[int]) -> _Expected:
     Where the batch is free and one image does not give one row, a size written into the graph is
     tried.
     """
+    without_rows: _Expected | None = None
     problem: UnsupportedModelError | None = None
     batches = (declared[0],) if declared[0] else (1, *_written_batches(model.graph))
     for batch in dict.fromkeys(batches):
@@ -141,12 +145,12 @@ def _run_at(model: ir.Model, size: Size, declared: Sequence[int]) -> _Expected:
             raise UnsupportedModelError(_about_random(model.graph))
         if expected.has_rows:
             return expected
-        shapes = ", ".join(str(list(output.shape)) for output in expected.outputs)
-        problem = UnsupportedModelError(
-            f"the graph gives {shapes} for a batch of {batch}, not {batch} row"
-            f"{'s' if batch > 1 else ''}: a size in it is fixed, or an axis was squeezed away; "
-            "export it again so that the first axis of every output is the batch"
-        )
+        without_rows = without_rows or expected
+    if without_rows is not None:
+        names = [str(output.name) for output in model.graph.outputs]
+        shapes = [values.shape for values in without_rows.outputs]
+        check_rows(dict(zip(names, shapes, strict=True)), len(without_rows.planes))
+        return without_rows
     assert problem is not None
     raise problem
 

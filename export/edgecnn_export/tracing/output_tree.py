@@ -6,9 +6,10 @@ from typing import Any
 
 from torch import Tensor
 
+from edgecnn_export.tracing.naming import INPUT, PIXELS
 from edgecnn_runtime.errors import UnsupportedModelError
 
-RESERVED = {"input", "pixels"}
+RESERVED = {INPUT, PIXELS}
 """Names of the graph's input."""
 
 

@@ -42,13 +42,10 @@ def run_samples(module: nn.Module, chw: Sequence[int]) -> Samples:
     images = random_images(2, chw)
     outputs = run_twice(module, images[:1])
     names = output_names(outputs)
-    try:
-        other, both = module(images[1:]), module(images)
-    except Exception:
-        return Samples(outputs, names, None)
-    triples = zip(_tensors(outputs), _tensors(other), _tensors(both), strict=False)
-    axes = [axis for triple in triples if (axis := _batch_axis(*triple)) is not None]
-    return Samples(outputs, names, axes if len(axes) == len(names) else None)
+    axes = _batch_axes(module, images, outputs)
+    shapes = {name: t.shape for name, t in zip(names, _tensors(outputs), strict=True)}
+    export_errors.check_rows(shapes, 1)
+    return Samples(outputs, names, axes)
 
 
 def run_twice(module: nn.Module, images: Tensor) -> Any:
@@ -74,6 +71,17 @@ def random_images(count: int, chw: Sequence[int]) -> Tensor:
 
 def _tensors(outputs: object) -> list[Tensor]:
     return [tensor for _, tensor in tensor_leaves(outputs)]
+
+
+def _batch_axes(module: nn.Module, images: Tensor, outputs: object) -> list[int] | None:
+    """The batch axis of each output; None where one has none, or the module takes one image."""
+    try:
+        other, both = module(images[1:]), module(images)
+    except Exception:
+        return None
+    triples = zip(_tensors(outputs), _tensors(other), _tensors(both), strict=False)
+    axes = [_batch_axis(*triple) for triple in triples]
+    return [axis for axis in axes if axis is not None] if None not in axes else None
 
 
 def _batch_axis(one: Tensor, other: Tensor, both: Tensor) -> int | None:

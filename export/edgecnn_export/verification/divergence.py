@@ -23,6 +23,8 @@ from edgecnn_runtime.types import Floats, Pixels
 
 SAME_DB = 30.0
 """A layer is right where the error of the nearest tensor lies this far under its values."""
+REPEATED_DB = 50.0
+"""A model follows itself where its own results, computed again, differ by less: by rounding."""
 WORST_DB = -99.0
 
 
@@ -86,7 +88,7 @@ def _own_fault(reference: Reference, planes: Floats) -> str:
 
 
 def _equal(values: Floats, expected: Floats) -> bool:
-    return _snr(expected, values.reshape(-1).astype(np.float64)) >= SAME_DB
+    return _snr(expected, values.reshape(-1).astype(np.float64)) >= REPEATED_DB
 
 
 def require_finite(

@@ -76,13 +76,14 @@ class TorchReference:
 
     def run(self, planes: Floats) -> Outputs:
         """Infer all images, a few at a time."""
-        size = self._batch or min(len(planes), _batch(planes))
+        size = self._batch or _batch(planes)
+        chunks = _chunks(planes, size, fixed=self._batch > 0)
         with torch.inference_mode():
             parts = [
                 [t.numpy() for _, t in tensor_leaves(self._module(torch.from_numpy(chunk)))]
-                for chunk in _chunks(planes, size, fixed=self._batch > 0)
+                for chunk in chunks
             ]
-        return _joined(self._axes, parts, len(planes))
+        return _joined(self._axes, parts, len(planes), sum(map(len, chunks)))
 
     def layers(self, planes: Floats) -> list[LayerValues]:
         """What every innermost module gives; every node, where the module cannot be observed."""
@@ -102,11 +103,9 @@ class OnnxReference:
 
     def run(self, planes: Floats) -> Outputs:
         """Infer all images, as many at a time as the graph takes."""
-        parts = [
-            self._session.run(list(self._axes), {self._input.name: chunk})
-            for chunk in _chunks(planes, fixed_batch(self._session) or 1, fixed=True)
-        ]
-        return _joined(self._axes, parts, len(planes))
+        chunks = _chunks(planes, fixed_batch(self._session) or 1, fixed=True)
+        parts = [self._session.run(list(self._axes), {self._input.name: chunk}) for chunk in chunks]
+        return _joined(self._axes, parts, len(planes), sum(map(len, chunks)))
 
     def layers(self, planes: Floats) -> list[LayerValues]:
         """What every node gives."""
@@ -145,11 +144,18 @@ def _chunks(planes: Floats, size: int, *, fixed: bool) -> list[Floats]:
 
 
 def _joined(
-    axes: Mapping[str, int], parts: Sequence[Sequence[NDArray[Any]]], count: int
+    axes: Mapping[str, int], parts: Sequence[Sequence[NDArray[Any]]], count: int, images: int
 ) -> Outputs:
-    """The parts' outputs of the first ``count`` images, the batch first."""
+    """The parts' outputs, the batch first, without those of copies.
+
+    Args:
+        axes: By name, the batch axis.
+        parts: The outputs of each part.
+        count: How many images were asked for.
+        images: How many were inferred.
+    """
     joined = {
         name: np.concatenate([np.moveaxis(a, axes[name], 0) for a in arrays]).astype(np.float32)
         for name, *arrays in zip(axes, *parts, strict=True)
     }
-    return {name: values[:count] for name, values in joined.items()}
+    return {name: values[: len(values) * count // images] for name, values in joined.items()}

@@ -11,8 +11,10 @@ import onnxruntime as ort
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from edgecnn_export.graph.fold import fold_pixels
 from edgecnn_export.loading.size import Size
 from edgecnn_export.tracing.normalize_onnx import normalize_onnx
+from edgecnn_runtime.bundle.manifest import Input, Normalization
 from edgecnn_runtime.errors import UnsupportedModelError
 
 RNG = np.random.default_rng(0)
@@ -145,12 +147,17 @@ def test_a_batch_that_is_mixed_and_cannot_be_freed_is_refused() -> None:
         adapted(model)
 
 
-@pytest.mark.parametrize("squeeze", [False, True])
-def test_outputs_without_a_row_for_each_picture_are_refused(squeeze: bool) -> None:
+def test_outputs_without_a_row_for_each_picture_of_a_batch_are_refused() -> None:
+    tail = helper.make_node("Reshape", ["flat", "rows"], ["out"])
+    with pytest.raises(UnsupportedModelError, match=r"batch of 4 .*out\[2, 1568\]: no axis has"):
+        adapted(at_a_batch_of_four(tail, rows=np.array([2, -1], np.int64)))
+
+
+def test_outputs_of_one_picture_without_a_batch_are_left_to_whoever_knows_heads() -> None:
     nodes = [conv(), helper.make_node("Reshape", ["conv", "target"], ["out"])]
-    target = np.array([-1] if squeeze else [16, 7, 7], np.int64)
-    with pytest.raises(UnsupportedModelError, match=r"gives \[\d+.*first axis of every output"):
-        adapted(graph(nodes, constants={"target": target}))
+    result = adapted(graph(nodes, constants={"target": np.array([-1, 4], np.int64)}))
+    assert shape(result.graph.input[0]) == [1, 3, 16, 16]
+    assert shape(result.graph.output[0]) == [196, 4]
 
 
 def test_constants_in_nodes_and_initializers_among_the_inputs() -> None:
@@ -217,6 +224,24 @@ def test_names_that_collide_with_the_input(inner: str) -> None:
     result = adapted(graph(nodes))
     onnx.checker.check_model(result, full_check=True)
     assert result.graph.input[0].name == "input"
+
+
+def test_names_that_collide_with_what_is_put_in_front() -> None:
+    """The bundle's graph begins pixels → Cast → Transpose."""
+    nodes = [
+        helper.make_node("Conv", ["picture", "kernel"], ["pixels_to_float.out"]),
+        helper.make_node("Relu", ["pixels_to_float.out"], ["pixels"]),
+    ]
+    result = adapted(graph(nodes, outputs=["pixels"]))
+    spec = Input(
+        width=16,
+        height=16,
+        color="bgr",
+        normalization=Normalization(mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0), origin="flag"),
+    )
+    folded = fold_pixels(result, spec)
+    onnx.checker.check_model(folded, full_check=True)
+    assert [folded.graph.input[0].name, folded.graph.output[0].name] == ["pixels", "pixels.inner"]
 
 
 def branch(output: str, *nodes: onnx.NodeProto) -> onnx.GraphProto:

@@ -259,6 +259,30 @@ def test_the_advice_to_script_a_network_with_a_branch_works() -> None:
         np.testing.assert_allclose(next(iter(run(model, images).values())), expected, atol=1e-5)
 
 
+class GivesDict(nn.Module):
+    """Named outputs, one of them in a list, after a branch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.choosing = Choosing()
+
+    def forward(self, x: Tensor) -> tuple[dict[str, Tensor], list[Tensor]]:
+        y = self.choosing(x)
+        return {"scores": y, "double": 2 * y}, [y + 1]
+
+
+def test_torchscript_may_give_a_dict() -> None:
+    module = GivesDict().eval()
+    model = traced(loaded(torch.jit.script(module)))
+    names = [output.name for output in model.graph.output]
+    assert names == ["output0.scores", "output0.double", "output1.0"]
+    for images in (planes(1) + 1, planes(1) - 1):
+        with torch.no_grad():
+            named, (last,) = module(torch.from_numpy(images))
+        for name, expected in zip(names, (*named.values(), last), strict=True):
+            np.testing.assert_allclose(run(model, images)[name], expected.numpy(), atol=1e-5)
+
+
 @pytest.mark.parametrize(
     ("free", "batch"), [(True, "batch"), (False, 2)], ids=["any batch", "two at a time"]
 )
@@ -420,6 +444,12 @@ def test_a_network_that_mixes_its_batch_is_exported_for_one_picture() -> None:
     assert shape(model.graph.input[0]) == [1, 3, SIZE, SIZE]
     expected = module(torch.from_numpy(planes(1))).numpy()
     np.testing.assert_allclose(run(model, planes(1))["output"], expected, atol=1e-5)
+
+
+def test_a_loss_among_the_outputs_is_named() -> None:
+    module = Lambda(lambda y, x: {"scores": y, "loss": y.mean()})
+    with pytest.raises(UnsupportedModelError, match=r"gives loss\[\]: no axis has a row"):
+        traced(loaded(module))
 
 
 def test_a_program_of_another_size_says_its_own() -> None:
