@@ -21,7 +21,7 @@ from edgecnn_runtime.device.cpu import saturates
 from edgecnn_runtime.requirements import install_command
 
 T = TypeVar("T")
-MIN_OPENCV = (4, 5)
+MIN_OPENCV = (4, 6)
 OPENCV_PROBE = """
 import json, cv2
 print(json.dumps([cv2.__version__, cv2.getBuildInformation()]))
@@ -245,8 +245,8 @@ def video_advice(board: Board, opencv: OpenCv, cameras: tuple[CameraDevice, ...]
         advice.append(_without_opencv(board, opencv.problem))
     elif _numbers(opencv.version) < MIN_OPENCV:
         oldest = ".".join(map(str, MIN_OPENCV))
-        why = f"{opencv.version} is older than {oldest}, the oldest that works"
-        advice.append(Advice(what="OpenCV", why=why, fix=install_command("opencv"), severe=True))
+        why = f"{opencv.version} is older than {oldest}, the oldest that the tests run with"
+        advice.append(Advice(what="OpenCV", why=why, fix=install_command("opencv")))
     elif not opencv.readers.get("gstreamer") and board.kind in {"jetson", "raspberry-pi"}:
         source = "csi:// cameras" if board.kind == "jetson" else "the camera module (libcamerasrc)"
         why = f"{source} and hardware decoding need it; pip's OpenCV has none, the system's has"
