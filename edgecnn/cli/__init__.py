@@ -172,7 +172,9 @@ def _give_up_stdout() -> None:
 
 def _fail(args: argparse.Namespace, error: Exception, code: int) -> int:
     if getattr(args, "json", False):
-        print(json.dumps({"error": type(error).__name__, "message": str(error), "exit": code}))
+        out = sys.stderr if getattr(args, "lines_on_stdout", False) else sys.stdout
+        message = {"error": type(error).__name__, "message": str(error), "exit": code}
+        print(json.dumps(message), file=out)
     else:
         print(f"edgecnn {args.command}: {strip_control(str(error))}", file=sys.stderr)
     return code

@@ -140,11 +140,11 @@ def run(args: argparse.Namespace) -> int:
     from edgecnn_runtime.scheduler import Scheduler
     from edgecnn_runtime.sinks import StreamInfo
 
+    to_stdout = args.lines_on_stdout = _writes_stdout(args)
     roi = parse_roi(args.roi) if args.roi else None
     _check(args)
     sources = read_sources(args.sources)
     common, own = _outputs(args, sources)
-    to_stdout = any(file.is_stdout for file in common)
     answers = [_answers(args, source, to_stdout=to_stdout) for source in sources]
     options = {"backend": args.backend, "threads": args.threads, "cache_dir": args.cache_dir}
     open_model = partial(load, args.model, score=args.score, **options)
@@ -255,6 +255,13 @@ def _check(args: argparse.Namespace) -> None:
     if not args.max_age > 0:
         raise UsageError(f"--max-age {args.max_age:g}: it is seconds, above 0")
     check_options(args.rotate, args.flip, args.transport, args.timeout or 1.0)
+
+
+def _writes_stdout(args: argparse.Namespace) -> bool:
+    """Whether lines of results take standard output, so that nothing else may be printed there."""
+    from edgecnn_runtime.sinks import SINKS, STDOUT
+
+    return any(kind.stdout and getattr(args, kind.flag) == STDOUT for kind in SINKS.values())
 
 
 def _outputs(

@@ -269,6 +269,10 @@ def test_lines_on_standard_output_are_alone_there(
         assert lines.pop(0).startswith("source,file,index")
     assert len(lines) == 10
     assert all("photos" in line for line in lines)
+    refused = start(model, "nowhere.mp4", flag, "-", "--json")
+    out, err = refused.communicate()
+    assert (refused.returncode, out) == (2, "")
+    assert json.loads(err)["error"] == "UsageError"
 
 
 @pytest.mark.parametrize("flag", ["--events", "--csv"])

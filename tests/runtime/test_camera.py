@@ -132,7 +132,7 @@ def test_files_wait_while_many_others_are_open(
     assert opened[0] == 0
     frames = [job.stats.snapshot().frames for job in jobs]
     assert all(job.error is None for job in jobs)
-    assert frames.count(0) == 6 if stop else frames == [20] * 8
+    assert frames.count(0) >= 6 if stop else frames == [20] * 8
 
 
 def film(name: str, *, sinks: Sequence[FrameSink] = (), **options: Any) -> CameraJob:

@@ -200,8 +200,11 @@ class OpenCvVideo:
         self._before = pixels
 
     def close(self) -> None:
-        """Write the index, and read a frame: OpenCV does not say whether it could."""
+        """Write the index, and look at the file: OpenCV does not say whether it could."""
         self._writer.release()
-        if not cv2.VideoCapture(str(self._path)).grab():  # released with the object
+        written = cv2.VideoCapture(str(self._path))
+        if not written.grab():
             self._path.unlink(missing_ok=True)
             raise OSError("the video could not be completed; is the disk full?")
+        if written.get(cv2.CAP_PROP_FRAME_COUNT) < 0.9 * self._count - 2:  # some containers round
+            raise OSError("the end of the video is missing; is the disk full?")

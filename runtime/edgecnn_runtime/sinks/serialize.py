@@ -31,18 +31,14 @@ def frame_record(result: FrameResult) -> dict[str, Any]:
     frame = result.frame
     live = result.age is not None
     return {
-        "source": _readable(frame.source),
-        "file": _readable(frame.file) or None,
+        "source": frame.source,
+        # a source's name is text already; what UTF-8 cannot hold of a file's is escaped likewise
+        "file": frame.file.encode("utf-8", "backslashreplace").decode() or None,
         "index": frame.index,
         "time": None if frame.pts is None else round(frame.pts, 3),
         "captured": wall_clock(frame) if live else None,
         "age_ms": None if result.age is None else round(1000 * result.age, 1),
     }
-
-
-def _readable(name: str) -> str:
-    """A name whose bytes are not UTF-8 has a replacement character for each of them."""
-    return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def wall_clock(frame: Frame) -> str:
