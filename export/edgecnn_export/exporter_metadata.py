@@ -1,6 +1,7 @@
 """What exporters write into a model file beside the graph: Ultralytics, YOLOv5 and PaddleOCR."""
 
 import ast
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -75,6 +76,21 @@ def read_metadata(entries: Mapping[str, str]) -> ExporterMetadata:
         stride=stride if isinstance(stride, int) and stride > 0 else 0,
         keypoint_shape=keypoints if keypoints and keypoints[1] in {2, 3} else None,
         end_to_end=end_to_end if isinstance(end_to_end, bool) else None,
+    )
+
+
+def read_json_metadata(text: bytes) -> ExporterMetadata:
+    """The same from the JSON that Ultralytics writes into TorchScript (``extra/config.txt``)."""
+    try:
+        values = json.loads(text[:TEXT_LIMIT])
+    except (ValueError, RecursionError):
+        return NO_METADATA
+    if not isinstance(values, dict):
+        return NO_METADATA
+    if isinstance(names := values.get("names"), dict):
+        values["names"] = {int(key) if key.isdecimal() else key: names[key] for key in names}
+    return read_metadata(
+        {key: value if isinstance(value, str) else repr(value) for key, value in values.items()}
     )
 
 

@@ -133,6 +133,13 @@ def ssd(values: Any) -> tuple[Any, Outputs]:
     return spec, outputs
 
 
+def decoded_ssd() -> tuple[Any, Outputs]:
+    outputs = {n: np.zeros((1, 16800, k), np.float32) for n, k in (("b", 4), ("s", 2))}
+    outputs["b"][0, OBJECTS] = [(at, at, at + 80, at + 80) for at in (9, 209, 409)]
+    outputs["s"][0, OBJECTS, 1] = 0.9
+    return m.Ssd(boxes="b", scores="s", decoded=True, normalized=False), outputs
+
+
 def ctc(layout: str) -> tuple[Any, Outputs]:
     """6,624 characters in 40 steps, as PP-OCR's Chinese charset."""
     steps = np.zeros((1, 40, 6625), np.float32)
@@ -156,6 +163,7 @@ HEADS: Mapping[str, Callable[[], tuple[Any, Outputs]]] = {
     "centerface": centerface,
     "ssd": lambda: ssd("probabilities"),
     "ssd logits": lambda: ssd("logits"),
+    "ssd decoded": decoded_ssd,
     "ctc NTC": lambda: ctc("NTC"),
     "ctc NCT": lambda: ctc("NCT"),
     "ctc TNC": lambda: ctc("TNC"),

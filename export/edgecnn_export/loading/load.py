@@ -21,7 +21,7 @@ from torch.export import ExportedProgram
 
 from edgecnn_export.checkpoint import is_checkpoint, parse_checkpoint
 from edgecnn_export.config import ExportConfig
-from edgecnn_export.exporter_metadata import read_metadata
+from edgecnn_export.exporter_metadata import read_json_metadata, read_metadata
 from edgecnn_export.loading.arch_name import module_arch
 from edgecnn_export.loading.architecture import (
     build_architecture,
@@ -137,7 +137,9 @@ def _load_torchscript(path: Path, config: ExportConfig) -> LoadedModel:
         module: nn.Module = torch.jit.load(write_archive(members), map_location="cpu")  # type: ignore[no-untyped-call]
         training = _scripted_training(module)
     _refuse_training(path, training, "torch.jit.trace")
-    return _loaded(path, "torchscript", _at_rest(module, path))
+    metadata = read_json_metadata(members.get("extra/config.txt", b""))
+    module = _at_rest(module, path)
+    return _loaded(path, "torchscript", module, metadata=metadata, spec=metadata.spec)
 
 
 def _load_pt2(path: Path, config: ExportConfig) -> LoadedModel:

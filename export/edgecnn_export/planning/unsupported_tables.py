@@ -19,6 +19,7 @@ from edgecnn_export.head_evidence import (
     corners_share,
     keypoint_columns,
     nonzero_rows,
+    sum_to_one,
     whole_numbers,
 )  # fmt: skip
 from edgecnn_export.heads import MOST_QUERIES, Outputs
@@ -39,6 +40,8 @@ DFL_COLUMNS = 4 * 16
 """Box columns of a YOLOv8 head before its arithmetic: 16 bins for each of four distances."""
 SPARSE = 0.1
 """The mean of class scores is under it, because most cells show nothing. That of boxes is not."""
+SURE = 0.5
+"""A score that stands for an object."""
 ANGLE_LIMIT = 3.2
 """No angle in radians is larger, whichever half turn it is counted in."""
 
@@ -102,15 +105,28 @@ def masks(outputs: Outputs, _head: str) -> EdgecnnError | None:
 
 def one_table(outputs: Outputs, head: str) -> EdgecnnError | None:
     """One table of boxes and classes: what its columns really are."""
+    head = head if head in TABLE_HEADS else ""
     table = table_of(outputs, head)
-    if table is None or head not in {"", *TABLE_HEADS}:
+    if table is None:
         return None
-    if error := _exchanged(outputs, table, head):
+    if error := _exchanged(outputs, table, head) or _text(outputs, table):
         return error
     ranked = head == "nms" or (not head and not table.grid and table.count <= MOST_QUERIES)
     if ranked or (not head and outputs.metadata.end_to_end):
         return _ranked_table(outputs, table)
     return _grid_table(outputs, table) if head or table.grid else None
+
+
+def _text(outputs: Outputs, table: Table) -> EdgecnnError | None:
+    """A text reader's steps, whose scores are those of one softmax."""
+    logarithms = len(table.rows) > 0 and columns_of(table.rows).high.max() <= 0
+    rows = np.exp(table.rows) if logarithms else table.rows
+    if columns_of(rows).outside.any() or not sum_to_one(rows):
+        return None
+    return UsageError(
+        f"every row of {table.name!r} is a softmax, so they are the steps of a text reader and no "
+        f"boxes: --task ocr, with its characters in --labels FILE; {outputs}"
+    )
 
 
 def _exchanged(outputs: Outputs, table: Table, head: str) -> EdgecnnError | None:
@@ -129,30 +145,32 @@ def _ranked_table(outputs: Outputs, table: Table) -> EdgecnnError | None:
     """The best rows only: after suppression x1, y1, x2, y2, score, class; or a DETR's queries."""
     names, extra = len(outputs.labels), table.columns - 6
     marks = outputs.options.get("points", 0) * outputs.options.get("point_dims", 2)
-    boxes = table.rows[:, :4]
-    unit = coordinate_unit(boxes, outputs.width, outputs.height)
+    unit = coordinate_unit(table.rows[:, :4], outputs.width, outputs.height)
     ranked = table.columns >= 6 and whole_numbers(table.rows[:, 5])
     queries = bool(names) and table.columns == 4 + names and unit != "pixels"
     if table.columns >= 5 and (not ranked or (queries and extra not in {0, marks})):
-        if unit in {"fractions", "nothing"}:
-            what = (
-                f"this is a DETR's table (RT-DETR): {table.count} boxes as center and size in "
-                f"fractions of the input, and {table.columns - 4} class scores each"
-            )
-            return no_head(outputs, what)
-        what = (
-            f"these are {table.count} rows of boxes whose sixth column is no class number, so they "
-            "are not x1, y1, x2, y2, score, class"
-        )
-        return no_head(outputs, what)
+        return _unranked(outputs, table, unit)
     if table.columns < 6 or not len(table.rows):
         return None
+    if table.grid and unit == "cells":
+        return _before_decoding(outputs, table)
     if table.across:
         what = "this is a table after suppression with rows and columns exchanged"
         return no_head(outputs, what, "return output.permute(0, 2, 1), and export it again")
     if extra != marks:
         return _extra_columns(outputs, table, extra)
     return _ranked_values(outputs, table, unit)
+
+
+def _unranked(outputs: Outputs, table: Table, unit: Unit) -> EdgecnnError:
+    """Rows without a class number."""
+    if unit in {"fractions", "nothing"}:
+        return _queries(outputs, table)
+    what = (
+        f"these are {table.count} rows whose sixth column is no class number, so they are not "
+        "x1, y1, x2, y2, score, class"
+    )
+    return no_head(outputs, what, "a text reader needs --task ocr")
 
 
 def _ranked_values(outputs: Outputs, table: Table, unit: Unit) -> EdgecnnError | None:
@@ -175,7 +193,7 @@ def _ranked_values(outputs: Outputs, table: Table, unit: Unit) -> EdgecnnError |
     if outputs.labels and classes.max() >= len(outputs.labels):
         return UsageError(
             f"there are {len(outputs.labels)} names (--labels, or the file's own), and class "
-            f"number {int(classes.max())} occurs in {table.name!r}: classes are counted from 0"
+            f"number {int(classes.max())} occurs in {table.name!r}, counted from 0; {outputs}"
         )
     return _wrong_unit(outputs, table, unit)
 
@@ -198,7 +216,34 @@ def _grid_table(outputs: Outputs, table: Table) -> EdgecnnError | None:
             f"{as_json({'decoded': True})}"
         )
         return no_head(outputs, what, advice)
-    return _wrong_unit(outputs, table, unit) or _column_count(outputs, table, marks)
+    if unit == "fractions" and not (table.grid or outputs.options.get("normalized")):
+        return _queries(outputs, table)
+    if error := _wrong_unit(outputs, table, unit) or _column_count(outputs, table, marks):
+        return error
+    return _objectness(outputs, table, table.rows[:, 4 : table.columns - marks])
+
+
+def _objectness(outputs: Outputs, table: Table, scores: Floats) -> EdgecnnError | None:
+    """A column of objectness that is read as a class, or a class that is read as objectness."""
+    if scores.shape[1] < 2 or not len(scores):
+        return None
+    first, others = scores[:, 0], scores[:, 1:].max(1)
+    sure = first >= SURE
+    if table.across and sure.any() and (others[sure] >= SURE).mean() >= CORNERS_SHARE:
+        what = (
+            f"this is a YOLOv5 table with rows and columns exchanged: every box of {table.name!r} "
+            "that is sure of the first class is sure of another one too, so the first is objectness"
+        )
+        return no_head(outputs, what, "return output.permute(0, 2, 1)")
+    doubtful = (others >= SURE).any() and not (sure & (others >= SURE)).any()
+    if not (table.across or outputs.labels) and doubtful and np.median(others) <= TOLERANCE:
+        what = (
+            f"this is a YOLOv8 table with rows and columns exchanged: boxes of {table.name!r} are "
+            "sure of a class, and none of these where the column of objectness is sure"
+        )
+        advice = "return output.permute(0, 2, 1). If it is a YOLOv5 table, --labels FILE tells"
+        return no_head(outputs, what, advice)
+    return None
 
 
 def _not_scores(
@@ -242,6 +287,8 @@ def _before_arithmetic(
     if small and leading and trailing % 4 == 0 and trailing // 4 >= MIN_BINS and unit != "pixels":
         return _scores_first(outputs, f" ({leading} and {trailing} of {table.columns} columns)")
     if unit == "fractions" and float(np.nanmean(table.rows[:, :4])) < SPARSE:
+        return _scores_first(outputs, "")
+    if unit == "cells" and not are_logits(table.rows[:, 4:]):
         return _scores_first(outputs, "")
     return _before_decoding(outputs, table) if unit == "cells" else None
 
@@ -294,9 +341,6 @@ def _wrong_unit(outputs: Outputs, table: Table, unit: Unit) -> EdgecnnError | No
     """Fractions read as pixels, or pixels read as fractions."""
     normalized = outputs.options.get("normalized", False)
     if unit == "fractions" and not normalized:
-        if table.count <= MOST_QUERIES and not table.grid and table.columns != 6:
-            what = "this is a DETR's table (RT-DETR): boxes in fractions of the input, and classes"
-            return no_head(outputs, what)
         return UsageError(
             f"the boxes of {table.name!r} never leave 0..1, so they are no pixels. If they are "
             f"fractions of the input: --decode {as_json({'normalized': True})}. If they are "
@@ -308,6 +352,14 @@ def _wrong_unit(outputs: Outputs, table: Table, unit: Unit) -> EdgecnnError | No
             f"are pixels; {outputs}"
         )
     return None
+
+
+def _queries(outputs: Outputs, table: Table) -> EdgecnnError:
+    what = (
+        f"this is a DETR's table (RT-DETR): {table.count} boxes as center and size in fractions of "
+        f"the input, with class scores ({table.columns - 4})"
+    )
+    return no_head(outputs, what)
 
 
 def _before_decoding(outputs: Outputs, table: Table) -> EdgecnnError:

@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 from edgecnn_export.config import ExportConfig
-from edgecnn_export.exporter_metadata import ExporterMetadata, read_metadata
+from edgecnn_export.exporter_metadata import ExporterMetadata, read_json_metadata, read_metadata
 from edgecnn_export.loading.size import Size
 from edgecnn_export.planning.graph_info import GraphInfo
 from edgecnn_export.planning.resolve import Evidence, Plan, resolve
@@ -284,6 +284,67 @@ def test_yolo_tables_are_read(classes: int, size: tuple[int, int]) -> None:
     assert decode == Yolo(output="o", layout="nms", classes=classes)
 
 
+def one_object(rows: int, *values: float) -> Array:
+    """float32[PICTURES,rows,K] of almost zeros, with one row that shows something."""
+    noise = np.random.default_rng(0).normal(0, 3e-4, (PICTURES, rows, len(values)))
+    noise[:, 90] += values
+    return noise.astype(np.float32)
+
+
+LANDMARKS = (50, 50, 70, 50, 60, 60, 52, 75, 68, 75)
+BINS = (0, 0, 5, -1, 0, 0, 0, 0) * 4
+SPARSE: Mapping[str, tuple[Array, int, str]] = {
+    "YOLOX": (one_object(336, 0.5, 0.5, 1.6, 1.1, 0.95, 0, 0.9, 0), 3, "YOLOX"),
+    "NanoDet": (one_object(336, 0, 0.9, 0, *BINS), 3, "NanoDet"),
+    "NanoDet, one class": (one_object(336, 0.9, *BINS), 1, "NanoDet"),
+    "face": (one_object(1008, 64, 64, 40, 40, 0.9, *LANDMARKS, 0.9), 1, "yolov5-face"),
+    "obb": (turned(one_object(336, 64, 64, 60, 20, 0, 0.9, 0, 1.2)), 3, "oriented boxes"),
+    "pose of YOLOv7": (
+        one_object(1008, 64, 64, 40, 40, 0.9, 0.9, *[60, 60, 1] * 17), 1, '"points": 17'
+    ),
+    "RT-DETR of two classes": (one_object(300, 0.5, 0.5, 0.4, 0.3, 0.05, 0.9), 2, "DETR"),
+    "RT-DETR of two classes, exchanged": (
+        turned(one_object(300, 0.5, 0.5, 0.4, 0.3, 0.05, 0.9)), 2, "DETR"
+    ),
+    "YOLOv8, exchanged": (one_object(336, 64, 64, 40, 40, 0, 0.9, 0), 3, "YOLOv8 .*exchanged"),
+    "YOLOv5, exchanged": (
+        turned(one_object(336, 64, 64, 40, 40, 0.95, 0, 0.9, 0)), 3, "YOLOv5 .*exchanged"
+    ),
+    "score and class exchanged": (one_object(300, 44, 44, 84, 84, 1, 0.9), 3, "no class number"),
+    "class, score, corners": (one_object(300, 1, 0.9, 44, 44, 84, 84), 3, "no score"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("layout", SPARSE)
+def test_one_object_is_enough(layout: str) -> None:
+    import re
+
+    table, classes, name = SPARSE[layout]
+    for options in ({}, {"labels": names(classes)}, {"head": "ssd"}, {"head": "yunet"}):
+        message = refusal({"o": table}, size=(128, 128), **options)
+        assert re.search(name, message), message
+
+
+def test_one_object_of_a_known_head_is_read() -> None:
+    size = (128, 128)
+    v8 = turned(one_object(336, 64, 64, 40, 40, 0, 0.9, 0))
+    assert plan({"o": v8}, size=size).spec.decode == Yolo(output="o", layout="v8", classes=3)
+    v5 = one_object(336, 64, 64, 40, 40, 0.95, 0, 0.9, 0)
+    assert plan({"o": v5}, size=size).spec.decode == Yolo(output="o", layout="v5", classes=3)
+    rows = one_object(300, 44, 44, 84, 84, 0.9, 1)
+    decode = plan({"o": rows}, size=size, labels=names(3)).spec.decode
+    assert decode == Yolo(output="o", layout="nms", classes=3)
+    assert "class number 1 occurs" in refusal({"o": rows}, size=size, labels=names(1))
+
+
+@pytest.mark.parametrize("logarithms", [False, True])
+def test_the_steps_of_a_text_reader_are_no_boxes(logarithms: bool) -> None:
+    logits = Maker(1).normal(37, rows=24)
+    softmax = np.exp(logits) / np.exp(logits).sum(2, keepdims=True)
+    assert "--task ocr" in refusal({"y": np.log(softmax) if logarithms else softmax})
+    assert "--task ocr" in refusal({"y": logits})
+
+
 def test_key_points_that_are_declared_are_taken() -> None:
     m = Maker(1)
     table = turned(joined(m.boxes(), m.scores(1), m.key_points(17, 3)))
@@ -397,6 +458,14 @@ def test_a_task_in_the_file_is_believed(task: str, name: str) -> None:
 )
 def test_metadata_in_any_state(entries: dict[str, str], expected: ExporterMetadata) -> None:
     assert read_metadata(entries) == expected
+
+
+def test_metadata_in_torchscript() -> None:
+    text = b'{"task": "segment", "names": {"0": "a", "1": "b"}, "imgsz": [96, 64], "stride": 32}'
+    expected = ExporterMetadata(task="segment", labels=("a", "b"), size=(96, 64), stride=32)
+    assert read_json_metadata(text) == expected
+    for damaged in (b"", b"[1]", b"{", b"\xff", b"[" * 100_000):
+        assert read_json_metadata(damaged) == ExporterMetadata()
 
 
 def test_characters_in_the_file_are_the_readers() -> None:

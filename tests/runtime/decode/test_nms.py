@@ -268,6 +268,54 @@ def test_ssd(build, seed, values, classes, points, score):
     same(decode(model, outputs), expected, labels=LABELS)
 
 
+@given(
+    seed=SEEDS,
+    values=st.sampled_from(("probabilities", "logits")),
+    classes=st.integers(1, 4),
+    points=st.integers(0, 2),
+    normalized=st.booleans(),
+    background=st.booleans(),
+)
+def test_ssd_that_is_decoded(build, seed, values, classes, points, normalized, background):
+    rng = np.random.default_rng(seed)
+    columns, count = classes + background, 20
+    shapes = {"boxes": (None, count, 4), "scores": (None, count, columns)}
+    if points:
+        shapes["marks"] = (None, count, 2 * points)
+    spec = m.Ssd(
+        boxes="boxes", scores="scores", landmarks="marks" if points else "", points=points,
+        decoded=True, normalized=normalized, background=background, values=values, score=0.3,
+    )  # fmt: skip
+    model = build.spec(spec, shapes, size=build.input(WIDTH, HEIGHT), labels=LABELS)
+    corners = rng.uniform(0, 30, (count, 4)).astype(np.float32)
+    corners[:, 2:] += corners[:, :2] + 1
+    marks = rng.uniform(0, 48, (count, points, 2)).astype(np.float32)
+    logits = rng.normal(0, 2, (count, columns)).astype(np.float32)
+    if background:
+        chances = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    else:
+        chances = 1 / (1 + np.exp(-logits))
+    candidates = []
+    for box, mark, row in zip(corners.tolist(), marks.tolist(), chances.tolist(), strict=True):
+        scores = row[background:]
+        if max(scores) > 0.3:
+            candidates.append((tuple(box), max(scores), scores.index(max(scores)), mark))
+    unit = np.float32([WIDTH, HEIGHT]) if normalized else np.float32([1, 1])
+    outputs = {
+        "boxes": (corners / np.tile(unit, 2))[None],
+        "marks": (marks / unit).reshape(1, count, -1),
+        "scores": (logits if values == "logits" else chances.astype(np.float32))[None],
+    }
+    expected = suppressed(candidates, 0.4, agnostic=False)
+    same(decode(model, outputs), expected, labels=LABELS)
+
+
+def test_ssd_without_priors_has_to_be_decoded(build):
+    spec = m.Ssd(boxes="boxes", scores="scores")
+    with pytest.raises(BundleError, match="needs strides"):
+        make_decoder(build.spec(spec, {"boxes": (None, 9, 4), "scores": (None, 9, 3)}))
+
+
 def test_ssd_with_other_priors_is_refused(build):
     model, count = ssd(build)
     with pytest.raises(BundleError, match=rf"needs \[{count}, 4\]"):
