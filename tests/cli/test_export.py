@@ -63,6 +63,12 @@ def test_one_word_is_enough(here: Path, capsys: Captured) -> None:
     assert "next: edgecnn run digits.edge" in said.out
     assert "0.99999" in said.out
     assert "verified on synthetic ones" in said.out.replace("\n", " ")
+    assert "the head was guessed from the outputs: classify" in said.out.replace("\n", " ")
+    assert "guessed from the shapes" in (here / "digits.edge" / "report.html").read_text()
+    assert main(["inspect", "digits.edge"]) == 0
+    assert "guessed from the outputs" in " ".join(capsys.readouterr().out.split())
+    assert main(["export", "digits.pt", "--head", "classify", "--overwrite"]) == 0
+    assert "guessed" not in capsys.readouterr().out
     for step in ("load", "trace", "fold", "optimize", "verify on onnxruntime", "pack"):
         assert step in said.err
 
