@@ -92,13 +92,17 @@ SPECIAL = {"yolov8n": detector, "yunet": faces}
 
 def measure_network(name: str, folder: Path, settings: dict[str, Any]) -> Row:
     """How close the artifact is, how large, what stays in float32, and where it builds."""
-    result = export(
-        ExportConfig(
-            **settings, name=name, fp16=True, images=str(folder / "pictures"),
-            out=str(folder / "model.edge"), backends=("onnxruntime",),
-        )
-    )  # fmt: skip
-    report, row = result.half.report, {"network": name}
+    row: Row = {"network": name}
+    try:
+        result = export(
+            ExportConfig(
+                **settings, name=name, fp16=True, images=str(folder / "pictures"),
+                out=str(folder / "model.edge"), backends=("onnxruntime",),
+            )
+        )  # fmt: skip
+    except EdgecnnError as error:
+        return {**row, "failed": str(error)}
+    report = result.half.report
     if report is None or not report.passed:
         return {**row, "failed": report.best.verdict.text if report else "not asked for"}
     artifacts = {artifact.precision: artifact for artifact in result.bundle.manifest.artifacts}
@@ -129,8 +133,10 @@ def builds(file: Path, capability: str) -> str:
 
 def reached(row: Row) -> bool:
     """Whether it is close, small and built everywhere."""
-    close = row.get("cosine", 0.0) >= GOAL and row["size"] <= SIZE
-    return close and not any(row["builds"].values())
+    if "failed" in row:
+        return False
+    close = row["cosine"] >= GOAL and row["size"] <= SIZE
+    return bool(close and not any(row["builds"].values()))
 
 
 def distance(row: Row) -> str:

@@ -59,8 +59,11 @@ def test_an_engine_describes_itself(name):
     assert engine.formats
     assert engine.targets
     assert set(engine.targets) <= set(TARGETS)
+    assert set(engine.weights) <= {"fp32", "fp16", "int8"}
     assert engine.takes(engine.targets[0], engine.formats[0])
+    assert engine.takes(engine.targets[0], engine.formats[0], engine.weights[0])
     assert not engine.takes(engine.targets[0], "no such format")
+    assert not engine.takes(engine.targets[0], engine.formats[0], "int4")
 
 
 def test_looking_for_engines_imports_none():

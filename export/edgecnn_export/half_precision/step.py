@@ -14,6 +14,7 @@ from edgecnn_export.half_precision.warnings import half_warnings
 from edgecnn_export.progress import Progress
 from edgecnn_export.quantization.accuracy_gate import AccuracyGate
 from edgecnn_export.quantization.step import read_calibration
+from edgecnn_export.quantization.unfinished import work_folder
 from edgecnn_export.verification.compare import compare
 from edgecnn_export.verification.gate import (
     HALF,
@@ -25,7 +26,6 @@ from edgecnn_export.verification.verify import EXACT_BACKEND, Check, Verifier
 from edgecnn_runtime.backends import get_engine
 from edgecnn_runtime.bundle.bundle import sha256_file
 from edgecnn_runtime.bundle.manifest import Artifact
-from edgecnn_runtime.device.cache import default_cache_dir
 from edgecnn_runtime.tasks import task_of
 
 FILE = "model.fp16.onnx"
@@ -82,7 +82,7 @@ def half_step(
         with progress.step("read the calibration pictures"):
             calibration = read_calibration(config.calib, verifier.spec.input, CALIBRATION_IMAGES)
         pixels = np.concatenate([pixels, calibration.pixels])
-    folder = Path(config.work_dir) if config.work_dir else default_cache_dir()
+    folder = work_folder(config)
     graph = search_half(model, _gate(verifier), pixels, folder=folder, progress=progress)
     warnings = half_warnings(graph.report)
     if not graph.report.passed:

@@ -39,6 +39,22 @@ OPERATORS: dict[str, tuple[list[Node], dict[str, object]]] = {
         [("Clip", ["first", "low", "high"], ["middle"])],
         {"low": np.float32(0), "high": np.float32(3e38)},
     ),
+    "ReduceL2": (
+        [("ReduceL2", ["first", "axis"], ["norm"]), ("Div", ["first", "norm"], ["middle"])],
+        {"axis": np.array([1])},
+    ),
+    "ConvTranspose": (
+        [("ConvTranspose", ["first", "kernel"], ["middle"])],
+        {"kernel": np.full((8, 8, 2, 2), 0.1, np.float32)},
+    ),
+    "InstanceNormalization": (
+        [("InstanceNormalization", ["first", "one", "zero"], ["middle"])],
+        {"one": np.ones(8, np.float32), "zero": np.zeros(8, np.float32)},
+    ),
+    "ScatterND": (
+        [("ScatterND", ["first", "place", "value"], ["middle"])],
+        {"place": np.array([[0, 0, 0, 0]]), "value": np.zeros(1, np.float32)},
+    ),
     "Pow": ([("Pow", ["first", "two"], ["middle"])], {"two": np.float32(2)}),
     "Where": (
         [("Greater", ["first", "two"], ["g"]), ("Where", ["g", "first", "two"], ["middle"])],
@@ -115,6 +131,23 @@ def test_the_form_with_explicit_rounding_computes_what_the_reference_evaluator_d
     }
     assert outputs["rounded"] == pytest.approx(expected, rel=2e-3, abs=2e-3)
     assert not np.allclose(outputs["plain"], expected, rtol=1e-2, atol=1e-2)
+
+
+def test_a_result_that_other_layers_read_too_is_float_outside_and_half_inside(
+    network: Build,
+) -> None:
+    model = network([("Relu", ["first"], ["middle"])])
+    middle = helper.make_tensor_value_info("middle", TensorProto.FLOAT, ["N", 8, 24, 24])
+    model.graph.output.append(middle)
+    half = to_half(model, {"cast", "center"})
+    onnx.checker.check_model(half, full_check=True)
+    assert [output.name for output in half.graph.output] == ["logits", "middle"]
+    assert kinds(half)[node(half, "last").input[0]] == TensorProto.FLOAT16
+    pixels = synthetic_pictures(2, 24, 24)
+    outputs = [open_session(m.SerializeToString()).run(["middle"], {"pixels": pixels})[0]
+               for m in (model, half)]  # fmt: skip
+    assert outputs[1].dtype == np.float32
+    assert outputs[1] == pytest.approx(outputs[0], rel=1e-2, abs=1e-2)
 
 
 def test_what_onnx_does_not_define_in_half_precision_stays_in_float(network: Build) -> None:
