@@ -40,8 +40,7 @@ def add(file: str, line: str, *, before: str = "", after: str = "") -> Edit:
 
 TASK = [
     add(f"{RUNTIME}/types.py", "Result: TypeAlias = ", after="Amount | ", before='''\
-@dataclass(frozen=True, slots=True)
-class Amount:
+class Amount(msgspec.Struct, frozen=True):
     """How much of something a picture shows."""
 
     value: float

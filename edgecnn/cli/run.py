@@ -1,21 +1,28 @@
 """``edgecnn run``: a bundle on cameras, streams, videos and pictures."""
 
 import argparse
-import os
 import re
 import signal
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from edgecnn.cli.answers import AnswerList, AnswerPrinter
 from edgecnn.cli.live import StatusLine, drops
+from edgecnn.cli.outputs import (
+    OutputFile,
+    add_output_flags,
+    picture_root,
+    read_outputs,
+    summarize_outputs,
+    writes_stdout,
+)
 from edgecnn.cli.tables import plain_table
 from edgecnn.cli.terminal_text import escape_markup, strip_control
 from edgecnn_runtime.errors import UsageError
@@ -23,7 +30,7 @@ from edgecnn_runtime.errors import UsageError
 if TYPE_CHECKING:
     from edgecnn_runtime.camera import CameraGroup, CameraJob
     from edgecnn_runtime.preprocess import Roi
-    from edgecnn_runtime.sinks import FrameSink, SinkKind, StreamInfo
+    from edgecnn_runtime.sinks import FrameSink, StreamInfo
     from edgecnn_runtime.sinks.existing import Existing
     from edgecnn_runtime.source import Address, Source
 
@@ -49,18 +56,6 @@ REFRESH = 0.25
 """Seconds between two updates of the live line."""
 
 
-class OutputFile(NamedTuple):
-    """A file or folder that results are written to, and by which kind of sink."""
-
-    kind: "SinkKind"
-    path: Path
-
-    @property
-    def is_stdout(self) -> bool:
-        """Whether it is standard output."""
-        return str(self.path) == "-"
-
-
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the flags of ``edgecnn run``."""
     parser.add_argument("model", metavar="MODEL", help="a bundle (NAME.edge)")
@@ -69,7 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "folder of pictures; all pictures together are one source"
     )
     parser.add_argument("sources", metavar="SOURCE", nargs="+", help=about)
-    _add_outputs(parser.add_argument_group("output files"))
+    add_output_flags(parser.add_argument_group("output files"))
 
     flag = parser.add_argument_group("the frames").add_argument
     flag("--roi", metavar="X,Y,W,H", help="use only this part of each frame; in pixels")
@@ -102,36 +97,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--quiet", action="store_true", help="print no progress")
 
 
-def _add_outputs(group: "argparse._ArgumentGroup") -> None:
-    """One flag for each that SINKS has; kinds that share one are listed together."""
-    from edgecnn_runtime.sinks import SINKS
-
-    flags: dict[str, list[SinkKind]] = {}
-    for kind in SINKS.values():
-        flags.setdefault(kind.flag, []).append(kind)
-    for flag, kinds in flags.items():
-        endings = [
-            f" ({', '.join('DIR/' if kind.is_folder else suffix for suffix in kind.suffixes)})"
-            if kind.suffixes
-            else ""
-            for kind in kinds
-        ]
-        text = ", or ".join(kind.help + ending for kind, ending in zip(kinds, endings, strict=True))
-        if any(kind.stdout for kind in kinds):
-            text += "; - is standard output"
-        if not kinds[0].shared:
-            text += "; of several sources FILE-1, FILE-2, …"
-        group.add_argument(f"--{flag}", metavar=kinds[0].metavar, dest=flag, help=text)
-    existing = group.add_mutually_exclusive_group().add_argument
-    about = (
-        "go on in --events and --csv files that exist: the default with a camera or stream; "
-        "without one, what exists is kept as OUT.1.csv"
-    )
-    existing("--append", dest="existing", action="store_const", const="append", help=about)
-    about = "replace output files that exist"
-    existing("--overwrite", dest="existing", action="store_const", const="overwrite", help=about)
-
-
 def run(args: argparse.Namespace) -> int:
     """Run until the sources end or Ctrl-C; 0 then, or the code of what went wrong first."""
     from edgecnn_runtime.camera import FILES_AT_ONCE, CameraGroup
@@ -140,11 +105,11 @@ def run(args: argparse.Namespace) -> int:
     from edgecnn_runtime.scheduler import Scheduler
     from edgecnn_runtime.sinks import StreamInfo
 
-    to_stdout = args.lines_on_stdout = _writes_stdout(args)
+    to_stdout = args.lines_on_stdout = writes_stdout(args)
     roi = parse_roi(args.roi) if args.roi else None
     _check(args)
     sources = read_sources(args.sources)
-    common, own = _outputs(args, sources)
+    common, own = read_outputs(args, sources)
     answers = [_answers(args, source, to_stdout=to_stdout) for source in sources]
     options = {"backend": args.backend, "threads": args.threads, "cache_dir": args.cache_dir}
     open_model = partial(load, args.model, score=args.score, **options)
@@ -187,9 +152,9 @@ def run(args: argparse.Namespace) -> int:
             "why": choice.reason,
             "exit": code,
             "run_ms": {size: round(1000 * seconds, 2) for size, seconds in run_seconds.items()},
-            **_files(common, shared=True),
+            **summarize_outputs(common, shared=True),
             "sources": [
-                _summary(job) | _files(files, shared=False) | {"results": _records(answer)}
+                _summary(job, answer) | summarize_outputs(files, shared=False)
                 for job, files, answer in zip(jobs, written, answers, strict=True)
             ],
         }
@@ -219,13 +184,6 @@ def read_sources(words: Sequence[str]) -> list["Address"]:
     return others
 
 
-def picture_root(source: "Address") -> Path | None:
-    """The folder that all pictures of a source lie in; None for any other source."""
-    folders = [file if file.is_dir() else file.parent for file in source.files]
-    places = [os.path.normpath(folder.absolute()) for folder in folders]
-    return Path(os.path.commonpath(places)) if places else None
-
-
 def parse_roi(text: str) -> "Roi":
     """Read ``x,y,w,h`` in whole pixels.
 
@@ -237,11 +195,6 @@ def parse_roi(text: str) -> "Roi":
     if not w or not h:
         raise UsageError(f"--roi {text}: it is x,y,width,height in pixels, like 300,200,320,120")
     return x, y, w, h
-
-
-def numbered(path: Path, number: int, count: int) -> Path:
-    """out.mp4 → out-1.mp4, out-2.mp4 …; as it is where there is only one."""
-    return path if count == 1 else path.with_name(f"{path.stem}-{number + 1}{path.suffix}")
 
 
 def _check(args: argparse.Namespace) -> None:
@@ -257,70 +210,6 @@ def _check(args: argparse.Namespace) -> None:
     check_options(args.rotate, args.flip, args.transport, args.timeout or 1.0)
 
 
-def _writes_stdout(args: argparse.Namespace) -> bool:
-    """Whether lines of results take standard output, so that nothing else may be printed there."""
-    from edgecnn_runtime.sinks import SINKS, STDOUT
-
-    return any(kind.stdout and getattr(args, kind.flag) == STDOUT for kind in SINKS.values())
-
-
-def _outputs(
-    args: argparse.Namespace, sources: Sequence["Address"]
-) -> tuple[list[OutputFile], list[list[OutputFile]]]:
-    """The files that all sources share, and for each source its own ones.
-
-    Raises:
-        UsageError: A file cannot be written.
-    """
-    from edgecnn_runtime.sinks import SINKS, sink_for
-
-    flags = dict.fromkeys(kind.flag for kind in SINKS.values())
-    names = [(flag, name) for flag in flags if (name := getattr(args, flag)) is not None]
-    outputs = [OutputFile(sink_for(flag, name), Path(name)) for flag, name in names]
-    _check_outputs(outputs, sources)
-    own = [
-        [_own_file(output, source, i, len(sources)) for output in outputs if not output.kind.shared]
-        for i, source in enumerate(sources)
-    ]
-    return [output for output in outputs if output.kind.shared], own
-
-
-def _check_outputs(outputs: Sequence[OutputFile], sources: Sequence["Address"]) -> None:
-    """Refuse two outputs in one file, and a source that would be overwritten or grow."""
-    places = [output.path.resolve() for output in outputs]
-    for output, place in zip(outputs, places, strict=True):
-        if places.count(place) > 1:
-            raise UsageError(f"{output.path} is named for two outputs: give each its own")
-    for source in sources:
-        for file in source.files or ([Path(source.target)] if source.kind == "video" else []):
-            for output, place in zip(outputs, places, strict=True):
-                taken = file.resolve()
-                if place == taken or (output.kind.is_folder and place in {taken, taken.parent}):
-                    raise UsageError(
-                        f"{output.path} is where the source is read from: name another"
-                    )
-                if output.kind.is_folder and file.is_dir() and place.is_relative_to(taken):
-                    raise UsageError(
-                        f"{output.path} is inside the source {file}, so the next run would read "
-                        "what this one writes: name another"
-                    )
-
-
-def _own_file(output: OutputFile, source: "Address", number: int, count: int) -> OutputFile:
-    """A source's own file: in a folder, pictures keep their names and anything else is a video."""
-    from edgecnn_runtime.sinks import sink_for
-
-    if not output.kind.is_folder:
-        return OutputFile(output.kind, numbered(output.path, number, count))
-    if source.kind == "pictures":
-        return output
-    name = Path(source.target).stem if source.kind == "video" else source.name
-    stem = re.sub(r"[^\w.-]+", "-", name).strip("-.") or "source"
-    output.path.mkdir(exist_ok=True)
-    path = numbered(output.path / f"{stem}.mp4", number, count)
-    return OutputFile(sink_for(output.kind.flag, str(path)), path)
-
-
 def _answers(
     args: argparse.Namespace, source: "Address", *, to_stdout: bool
 ) -> "AnswerPrinter | AnswerList | None":
@@ -330,10 +219,6 @@ def _answers(
     if args.json:
         return AnswerList()
     return None if to_stdout else AnswerPrinter()
-
-
-def _records(answer: "AnswerPrinter | AnswerList | None") -> list[dict[str, Any]] | None:
-    return answer.records if isinstance(answer, AnswerList) else None
 
 
 def _job(
@@ -397,7 +282,7 @@ def stopped_by_signals(stop: Callable[[], None]) -> Iterator[None]:
         restore()
 
 
-def _summary(job: "CameraJob") -> dict[str, Any]:
+def _summary(job: "CameraJob", answer: "AnswerPrinter | AnswerList | None") -> dict[str, Any]:
     stats = job.stats.snapshot()
     times = {"": stats.latency, "wait_": stats.wait, "age_": stats.age}
     return {
@@ -413,15 +298,8 @@ def _summary(job: "CameraJob") -> dict[str, Any]:
             for i, percent in enumerate((50, 95))
         },
         "error": str(error) if (error := job.error or job.output_error) else None,
+        "results": answer.records if isinstance(answer, AnswerList) else None,
     }
-
-
-def _files(outputs: Iterable[OutputFile], *, shared: bool) -> dict[str, str | None]:
-    """Every kind's file by its key; None for what is not written."""
-    from edgecnn_runtime.sinks import SINKS
-
-    keys = [kind.summary_key for kind in SINKS.values() if kind.shared == shared]
-    return dict.fromkeys(keys) | {kind.summary_key: str(path) for kind, path in outputs}
 
 
 def _print(

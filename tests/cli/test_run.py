@@ -21,7 +21,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgecnn.cli import main
-from edgecnn.cli.run import numbered, parse_roi, stopped_by_signals
+from edgecnn.cli.outputs import numbered
+from edgecnn.cli.run import parse_roi, stopped_by_signals
 from edgecnn_runtime.errors import UsageError
 from edgecnn_runtime.sinks import SINKS, StreamInfo, fake
 from edgecnn_runtime.sinks.fake import FakeSink
