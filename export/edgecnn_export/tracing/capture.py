@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Sequence
+from typing import Any
 
 import onnx
 import onnx_ir as ir
@@ -17,6 +18,8 @@ from edgecnn_export.tracing.naming import BATCH, INPUT, name_by_module
 from edgecnn_export.tracing.output_tree import output_names, tensor_leaves
 from edgecnn_export.tracing.samples import random_images, run_samples, run_twice
 from edgecnn_export.tracing.silence import silence
+
+IMAGE_AND_SELF = 2
 
 
 def capture(module: nn.Module, size: Size, opset: int) -> ir.Model:
@@ -34,6 +37,7 @@ def capture(module: nn.Module, size: Size, opset: int) -> ir.Model:
     """
     with silence(), torch.no_grad():
         samples = run_samples(module, size.chw)
+        export_errors.check_eval(module)
         names = samples.names
         flat = module if isinstance(samples.outputs, Tensor) else _Flat(module).eval()
         try:
@@ -77,7 +81,7 @@ def capture_script(module: torch.jit.ScriptModule, size: Size, opset: int) -> ir
         buffer = io.BytesIO()
         try:
             torch.onnx.export(
-                module if _is_flat(samples.outputs) else _flattened(module, example),
+                module if _is_plain(module, samples.outputs) else _flattened(module, example),
                 (example,),
                 buffer,  # type: ignore[arg-type]
                 input_names=[INPUT],
@@ -93,10 +97,15 @@ def capture_script(module: torch.jit.ScriptModule, size: Size, opset: int) -> ir
     return ir.from_proto(proto)
 
 
-def _is_flat(outputs: object) -> bool:
-    """Whether outputs are what the exporter of TorchScript knows: a tensor, or a tuple of them."""
-    parts = outputs if isinstance(outputs, (tuple, list)) else (outputs,)
-    return all(isinstance(part, Tensor) for part in parts)
+def _is_plain(module: torch.nn.Module, outputs: object) -> bool:
+    """Whether TorchScript takes an image and nothing else, and gives a tensor or a tuple of them.
+
+    Its exporter stumbles over lists, dicts, and arguments with default values.
+    """
+    forward: Any = module.forward
+    parts = outputs if isinstance(outputs, tuple) else (outputs,)
+    arguments = forward.schema.arguments
+    return len(arguments) == IMAGE_AND_SELF and all(isinstance(part, Tensor) for part in parts)
 
 
 def _flattened(module: torch.jit.ScriptModule, example: Tensor) -> torch.jit.ScriptModule:

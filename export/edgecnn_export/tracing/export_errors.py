@@ -98,12 +98,32 @@ def check_rows(shapes: Mapping[str, Sequence[int]], batch: int) -> None:
 
 def random_error(module: nn.Module, sample: Tensor) -> UnsupportedModelError:
     """A module that gives other results each time: the operator that draws random numbers."""
-    return UnsupportedModelError(
-        f"{kind_of(module)} gives other results for the same picture from run to run: in eval() it "
-        f"draws random numbers{_random_operator(module, sample)}\n"
-        "give F.dropout training=self.training, leave noise out, take the mean of a distribution "
-        "instead of a sample, and export it then"
+    operator = _random_operator(module, sample)
+    reason = (
+        f"it draws random numbers{operator}\ngive F.dropout training=self.training, leave noise "
+        "out, take the mean of a distribution instead of a sample, and export it then"
+        if operator
+        else "it draws random numbers outside torch, or remembers something of the picture before\n"
+        "let forward() depend on the picture and the weights alone, and export it then"
     )
+    return UnsupportedModelError(
+        f"{kind_of(module)} gives other results for the same picture from run to run, in eval(): "
+        f"{reason}"
+    )
+
+
+def check_eval(module: nn.Module) -> None:
+    """Refuse a module that leaves evaluation mode when it runs.
+
+    Raises:
+        UnsupportedModelError: A part of it is in training mode; the message names it.
+    """
+    for name, part in module.named_modules():
+        if part.training:
+            raise UnsupportedModelError(
+                f"forward() of {kind_of(module)} switches {name or 'the model itself'} "
+                f"({kind_of(part)}) to training mode: leave train() out of it"
+            )
 
 
 class _RandomOperators(TorchDispatchMode):  # type: ignore[no-untyped-call]

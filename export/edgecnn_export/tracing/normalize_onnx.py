@@ -56,6 +56,7 @@ def normalize_onnx(model: ir.Model, size: Size, opset: int) -> ir.Model:
     common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
     declared = _name_input(model.graph, size.channels)
     _check_fixed_sizes(model.graph, declared, size)
+    _check_inference(model.graph)
     strip_nms(model)
     expected = _run_at(model, size, declared)
     converted = _at_opset(model, expected, opset)
@@ -82,6 +83,22 @@ def _name_input(graph: ir.Graph, channels: int) -> tuple[int, ...]:
     rename(graph, value, INPUT)
     free_name(graph, PIXELS)
     return sizes
+
+
+def _check_inference(graph: ir.Graph) -> None:
+    """Refuse normalization by the batch's own statistics, as networks in training mode have it."""
+    nodes = [node for node in graph.all_nodes() if node.op_type == "BatchNormalization"]
+    training = [
+        node
+        for node in nodes
+        if node.attributes.get_int("training_mode", 0)
+        or sum(bool(output.name) for output in node.outputs) > 1
+    ]
+    if training:
+        raise UnsupportedModelError(
+            f"the graph was exported in training mode ({len(training)} x BatchNormalization): call "
+            "model.eval() before the export, and make it again"
+        )
 
 
 def _check_fixed_sizes(graph: ir.Graph, declared: Sequence[int], size: Size) -> None:
@@ -142,7 +159,7 @@ def _run_at(model: ir.Model, size: Size, declared: Sequence[int]) -> _Expected:
             problem = problem or _size_error(model, declared, size, error)
             continue
         if not expected.repeatable:
-            raise UnsupportedModelError(_about_random(model.graph))
+            raise _random_error(model.graph)
         if expected.has_rows:
             return expected
         without_rows = without_rows or expected
@@ -166,12 +183,12 @@ def _written_batches(graph: ir.Graph) -> list[int]:
     return [size for size in sizes if 1 < size <= MAX_BATCH][:MAX_TRIES]
 
 
-def _about_random(graph: ir.Graph) -> str:
+def _random_error(graph: ir.Graph) -> UnsupportedModelError:
     nodes = [n for n in graph.all_nodes() if n.op_type in RANDOM or n.op_type == "Dropout"]
     names = ", ".join(dict.fromkeys(f"{n.op_type} ({n.name or n.outputs[0].name})" for n in nodes))
-    return (
+    return UnsupportedModelError(
         "the graph gives other results for the same picture from run to run: it draws random "
-        f"numbers{f', in {names}' if names else ''}. Export it from a network in eval() without "
+        f"numbers{f', in {names}' if names else ''}. Export it from a network in eval(), without "
         "dropout, noise or sampling"
     )
 
@@ -331,13 +348,15 @@ def _size_error(
     rounded = Size(-(-size.width // 32) * 32, -(-size.height // 32) * 32, size.channels)
     candidate = own if declared[2] and declared[3] else rounded
     at_size = f"the graph does not run at {size.width}x{size.height}"
-    if candidate != size and _runs(model, declared[0] or 1, candidate):
-        flag = f"--input {candidate.width}x{candidate.height}"
+    if candidate == size:
+        return UnsupportedModelError(f"{at_size}. ONNX Runtime says: {reason}")
+    other = f"{candidate.width}x{candidate.height}"
+    if _runs(model, declared[0] or 1, candidate):
         return UnsupportedModelError(
-            f"{at_size}; it does at {flag}: use that, or export it again at "
+            f"{at_size}; it does at {other}: use that, --input {other}, or export it again at "
             f"{size.width}x{size.height} (ONNX Runtime: {reason})"
         )
-    return UnsupportedModelError(f"{at_size}, nor at its own size: ONNX Runtime says {reason}")
+    return UnsupportedModelError(f"{at_size}, nor at {other}. ONNX Runtime says: {reason}")
 
 
 def _runs(model: ir.Model, batch: int, size: Size) -> bool:

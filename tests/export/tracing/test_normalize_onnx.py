@@ -287,16 +287,26 @@ def flattening() -> onnx.ModelProto:
     return graph(nodes, constants={"dense": planes(784, 5)})
 
 
+def normalizing() -> onnx.NodeProto:
+    inputs, outputs = ["conv", "a", "b", "c", "d"], ["out", "mean", "var"]
+    return helper.make_node("BatchNormalization", inputs, outputs, training_mode=1)
+
+
 RELU = [conv(), helper.make_node("Relu", ["conv"], ["out"])]
 NO_SHAPE = [conv(), helper.make_node("Reshape", ["picture", "conv"], ["out"])]
 REFUSED = {
     "one channel": (lambda: graph(RELU), {"channels": 1}, "--color gray"),
     "resize to a fixed size": (resizing, {"height": 32}, r"node up\).*--input 16x16"),
-    "dense layer": (flattening, {"height": 32}, "does not run at 16x32; it does at --input 16x16"),
+    "dense layer": (flattening, {"height": 32}, "16x32; it does at 16x16: use that, --input 16x16"),
     "nowhere": (
         lambda: graph(NO_SHAPE),
         {"height": 32},
-        "16x32, nor at its own size: ONNX Runtime",
+        "16x32, nor at 16x16. ONNX",
+    ),
+    "training": (
+        lambda: graph([conv(), normalizing()], constants=dict.fromkeys("abcd", np.ones(4, "f4"))),
+        {},
+        r"training mode \(1 x BatchNormalization\).*model\.eval\(\)",
     ),
     "random": (
         lambda: graph([conv(), helper.make_node("RandomNormalLike", ["conv"], ["out"], name="z")]),

@@ -283,6 +283,23 @@ def test_torchscript_may_give_a_dict() -> None:
             np.testing.assert_allclose(run(model, images)[name], expected.numpy(), atol=1e-5)
 
 
+class GivesList(GivesDict):
+    """A list, and an argument with a default value."""
+
+    def forward(self, x: Tensor, factor: float = 2.0) -> list[Tensor]:
+        y = self.choosing(x)
+        return [y, y * factor]
+
+
+def test_torchscript_may_give_a_list_and_have_arguments_with_defaults() -> None:
+    module = GivesList().eval()
+    model = traced(loaded(torch.jit.script(module)))
+    with torch.no_grad():
+        expected = module(torch.from_numpy(planes(1)))
+    for output, values in zip(run(model, planes(1)).values(), expected, strict=True):
+        np.testing.assert_allclose(output, values.numpy(), atol=1e-5)
+
+
 @pytest.mark.parametrize(
     ("free", "batch"), [(True, "batch"), (False, 2)], ids=["any batch", "two at a time"]
 )
@@ -412,7 +429,7 @@ class Noisy(nn.Module):
 
 class AlwaysDropping(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
-        return F.dropout(x.mean((2, 3)))  # the line that has to be named
+        return F.dropout(x).mean((2, 3))  # the line that has to be named
 
 
 @pytest.mark.parametrize("kind", [Noisy, AlwaysDropping])
@@ -431,6 +448,35 @@ def test_random_numbers_in_files_are_named(kind: type[nn.Module]) -> None:
     for model in (loaded(torch.jit.trace(module, sample, check_trace=False)), pt2):
         with pytest.raises(UnsupportedModelError, match=r"from run to run.*\(aten::"):
             traced(model)
+
+
+class Counting(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.count += 1
+        return x + self.count
+
+
+def test_a_network_that_remembers_is_not_called_random() -> None:
+    with pytest.raises(UnsupportedModelError, match="remembers something of the picture before"):
+        traced(loaded(Counting()))
+
+
+class Retraining(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm2d(3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.norm.train()(x)
+
+
+def test_a_forward_that_switches_to_training_mode_is_named() -> None:
+    with pytest.raises(UnsupportedModelError, match=r"switches norm \(BatchNorm2d\) to training"):
+        traced(loaded(Retraining()))
 
 
 class BatchStatistics(nn.Module):
