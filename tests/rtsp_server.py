@@ -5,11 +5,13 @@
 
 Prints `port N` once it listens, then a line a frame: `COUNTER SECONDS`, when the picture was made
 on CLOCK_MONOTONIC, which is the same for every process. The counter is a row of 16 squares across
-the middle, most significant bit first, white for one.
+the middle, most significant bit first, white for one. With --bars the ground is 16 vertical bars of
+gray that are different in each picture: see ``bars``.
 """
 
 import argparse
 import itertools
+import random
 import sys
 import threading
 import time
@@ -27,17 +29,16 @@ BITS = 16
 class Camera(GstRtspServer.RTSPMediaFactory):
     """One live picture, shared by every client."""
 
-    def __init__(self, width: int, height: int, fps: int) -> None:
+    def __init__(self, width: int, height: int, fps: int, encoder: str, bars: bool) -> None:
         super().__init__()
-        self.width, self.height, self.fps = width, height, fps
+        self.width, self.height, self.fps, self.bars = width, height, fps, bars
         self.counter = itertools.count()
         self.set_shared(True)
         self.connect("media-configure", self.begin)
         self.set_launch(
             "( appsrc name=source is-live=true format=time do-timestamp=true "
             f"caps=video/x-raw,format=I420,width={width},height={height},framerate={fps}/1 "
-            f"! x264enc tune=zerolatency speed-preset=ultrafast key-int-max={fps} "
-            "! rtph264pay name=pay0 pt=96 config-interval=1 )"
+            f"! {encoder} )"
         )
 
     def begin(
@@ -67,9 +68,22 @@ class Camera(GstRtspServer.RTSPMediaFactory):
         bits = [b"\xeb" if counter >> bit & 1 else b"\x10" for bit in range(BITS - 1, -1, -1)]
         row = b"".join(bit * side for bit in bits).ljust(self.width, b"\x80")
         top = (self.height - side) // 2
-        ground = b"\x80" * self.width
+        ground = bars(counter, self.width) if self.bars else b"\x80" * self.width
         luma = ground * top + row * side + ground * (self.height - top - side)
         return luma + b"\x80" * (self.width * self.height // 2)
+
+
+def bars(counter: int, width: int) -> bytes:
+    """A row of a ground that tells whether a picture is whole: random bars, from the counter."""
+    grays = random.Random(counter).choices(range(32, 224), k=BITS)
+    return b"".join(bytes([gray]) * (width // BITS) for gray in grays).ljust(width, b"\x80")
+
+
+def sound() -> GstRtspServer.RTSPMediaFactory:
+    """An intercom: no picture."""
+    factory = GstRtspServer.RTSPMediaFactory()
+    factory.set_launch("( audiotestsrc is-live=true ! alawenc ! rtppcmapay name=pay0 pt=8 )")
+    return factory
 
 
 def player(path: str) -> GstRtspServer.RTSPMediaFactory:
@@ -104,6 +118,9 @@ def main() -> None:
     parser.add_argument("--fps", type=int, default=15)
     parser.add_argument("--size", default="320x240")
     parser.add_argument("--file", default="")
+    parser.add_argument("--sound", action="store_true", help="an intercom instead")
+    parser.add_argument("--bars", action="store_true")
+    parser.add_argument("--encoder", default="", help="the pipeline's end, with pay0")
     parser.add_argument("--only", choices=("TCP", "UDP"), help="the one transport it offers")
     parser.add_argument("--user", default="")
     parser.add_argument("--password", default="")
@@ -113,7 +130,12 @@ def main() -> None:
     server.set_address("127.0.0.1")
     server.set_service("0")
     width, height = map(int, options.size.split("x"))
-    camera = player(options.file) if options.file else Camera(width, height, options.fps)
+    encoder = options.encoder or (
+        f"x264enc tune=zerolatency speed-preset=ultrafast key-int-max={options.fps} "
+        "! rtph264pay name=pay0 pt=96 config-interval=1"
+    )
+    camera = Camera(width, height, options.fps, encoder, options.bars)
+    camera = player(options.file) if options.file else sound() if options.sound else camera
     if options.only:
         camera.set_protocols(getattr(GstRtsp.RTSPLowerTrans, options.only))
     if options.user:

@@ -42,10 +42,12 @@ def open_container(av: ModuleType, target: str, options: dict[str, str], **more:
     Raises:
         FFmpegError: It cannot be opened.
     """
+    # As plain options, PyAV 17.0 crashes with formats that name their streams late, such as FLV.
+    more = {"container_options": options, **more}
     try:
-        return av.open(target, options=options, **more)
+        return av.open(target, **more)
     except UnicodeDecodeError:
-        return av.open(target, options=options, metadata_errors="replace", **more)
+        return av.open(target, metadata_errors="replace", **more)
 
 
 class VideoDecoder:
@@ -57,6 +59,7 @@ class VideoDecoder:
     Attributes:
         stream: PyAV's stream.
         fps: Nominal pictures per second; 0.0 if unknown.
+        stamped: Whether the container has time stamps of its own.
         packets: How many packets were decoded; one holds one picture in most formats.
         damaged: How many pictures and packets were damaged, or followed a damaged one. What comes
             before the first key frame of a recording that begins in between is not counted.
@@ -87,7 +90,7 @@ class VideoDecoder:
         self.packets = self.damaged = 0
         self._errors = av.error.FFmpegError
         self._converter = av.video.reformatter.VideoReformatter()
-        self._stamped = not container.format.flags & NO_TIMESTAMPS
+        self.stamped = not container.format.flags & NO_TIMESTAMPS
         self._tick = float(self.stream.time_base or 0)
         self._pixel_aspect = float(self.stream.sample_aspect_ratio or 1)
         self._begun = False
@@ -135,10 +138,10 @@ class VideoDecoder:
                 self.damaged += self._begun
         return whole
 
-    def seconds(self, frame: Any) -> float | None:
-        """The time stamp of a frame; None where there is none."""
-        stamp = frame.dts if frame.pts is None else frame.pts
-        return None if stamp is None or not self._stamped else float(stamp) * self._tick
+    def seconds(self, item: Any) -> float | None:
+        """The time stamp of a packet or a frame; None where there is none."""
+        stamp = item.dts if item.pts is None else item.pts
+        return None if stamp is None or not self.stamped else float(stamp) * self._tick
 
     def to_bgr(self, frame: Any) -> Pixels:
         """Convert a frame as a player shows it.

@@ -70,7 +70,9 @@ class NetworkStream:
         self._datagrams = transport == "udp" if is_rtsp else address.target.startswith("rtp")
         if self._datagrams:
             _log_losses(self._av)
-        self._container = self._connect(address.target, open_timeout)
+        with self._av.logging.Capture() as messages:
+            self._container = self._connect(address.target, open_timeout)
+        self._lost_at_first = _tells_loss(messages)
         try:
             # Each thread beyond the first holds a picture back.
             self._decoder = VideoDecoder(self._av, self._container, threads=1)
@@ -81,12 +83,13 @@ class NetworkStream:
         self._packets = self._container.demux(self._decoder.stream)
         self._waiting: deque[Any] = deque()
         self._backlog = Backlog()
+        self._held: RawFrame | None = None
         self._end = float(self._container.duration or 0) / self._av.time_base
         # A recording over RTSP comes at its own pace; a file over HTTP as fast as it is read.
         self.live = self._end == 0.0 or is_rtsp
         self._segmented = self.live and SEGMENTED & set(self._container.format.name.split(","))
         self._due: float | None = None
-        self._lost = self._waited = False
+        self._lost = self._late = False
         self._first: float | None = None
         self._last = 0.0
         self._last_whole = time.monotonic()
@@ -103,6 +106,9 @@ class NetworkStream:
         while not self._waiting:
             packet = self._next_packet()
             if packet is None:
+                if self._held is not None:
+                    picture, self._held = self._held, None
+                    return picture
                 self._check_ended()
                 return None
             now = time.monotonic()
@@ -145,11 +151,17 @@ class NetworkStream:
             raise SourceLostError(
                 f"{self._name}: {_why(error, waited, self._read_timeout, '')}"
             ) from None
+        if packet is None:
+            return None
         now = time.monotonic()
-        self._waited = now - began >= MIN_NETWORK_WAIT
-        lost = any(LOSS in text for _, _, text in messages)
-        # A picture is complete when the next one begins: a loss may belong to either.
-        if packet is not None and (lost or self._lost):
+        if self.live and not self._segmented:
+            # RTSP gives its first pictures no stamp, though it has stamps; those prove nothing.
+            waited = now - began >= MIN_NETWORK_WAIT and not self._decoder.stamped
+            self._late = self._backlog.holds(self._decoder.seconds(packet), now, waited=waited)
+        # A picture is complete when the next one begins: a loss may belong to either. What was
+        # lost while connecting may belong to any that was buffered then.
+        lost = _tells_loss(messages)
+        if lost or self._lost or (self._lost_at_first and self._late):
             self._decoder.lose(now, packet.pts)
         self._lost = lost
         return packet
@@ -162,8 +174,9 @@ class NetworkStream:
         if pts is not None and self._segmented:
             self._wait_for_turn(pts)
         self._last = self._last if pts is None else pts
-        late = self._backlog.holds(pts, time.monotonic(), waited=self._waited)
-        return RawFrame(pixels, pts, late)
+        # Of a stream that ends before it is live, such as a snapshot, the last one is shown.
+        self._held = RawFrame(pixels, pts) if self._late else None
+        return RawFrame(pixels, pts, self._late)
 
     def _wait_for_turn(self, pts: float) -> None:
         """A segment comes at once; its pictures are due one after the other, as they were taken."""
@@ -223,7 +236,11 @@ def _log_losses(av: ModuleType) -> None:
     av.logging.set_level(av.logging.WARNING if level is None else max(level, av.logging.WARNING))
     av.logging.set_skip_repeated(False)  # of two equal losses, the second one counts too
     if level is None:
-        logging.getLogger("libav").addHandler(logging.NullHandler())
+        logging.getLogger("libav").setLevel(logging.CRITICAL + 1)
+
+
+def _tells_loss(messages: list[tuple[int, str, str]]) -> bool:
+    return any(LOSS in text for _, _, text in messages)
 
 
 def _password_hint(url: str) -> str:

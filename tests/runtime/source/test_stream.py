@@ -3,6 +3,7 @@
 import contextlib
 import http.server
 import io
+import random
 import socket
 import sys
 import threading
@@ -185,6 +186,90 @@ def test_a_camera_that_freezes_is_lost_and_its_read_abandoned(camera: Camera) ->
             source.read()
 
 
+X265 = (
+    "x265enc speed-preset=ultrafast tune=zerolatency key-int-max=10 bitrate=4000 ! h265parse "
+    "! rtph265pay config-interval=1 mtu=400 ! identity drop-probability={loss} name=pay0"
+)
+
+
+def bars(counter: int) -> np.ndarray:
+    """The grays of the 16 bars behind the counter, as the camera films them."""
+    return np.array(random.Random(counter).choices(range(32, 224), k=16))
+
+
+def test_over_udp_h265_shows_only_pictures_of_which_nothing_was_lost(
+    camera: Camera, read_counter: ReadCounter
+) -> None:
+    """The decoder conceals what is missing and says nothing; the numbers of the packets tell."""
+    encoder = X265.format(loss=0.005)
+    filmed = camera("--only", "UDP", "--bars", "--size", "640x480", "--encoder", encoder)
+    frames = []
+    with open_source(filmed.url(), transport="udp", **PATIENT) as source:
+        for frame in source:
+            frames.append(frame)
+            if len(frames) == 20:
+                break
+    wrong = []
+    for frame in frames:
+        middles = frame.pixels[:, 20::40].mean(2)
+        shown = np.concatenate([middles[20:200:20], middles[280:460:20]])
+        full = (bars(read_counter(frame.pixels)) - 16) * 255 / 219
+        wrong.append(np.abs(shown - full.clip(0, 255)).max() > 40)
+    assert not any(wrong)
+
+
+def test_a_stream_that_never_mends_says_that_packets_are_lost(camera: Camera) -> None:
+    """Without key frames, and with one packet in twenty lost."""
+    encoder = (
+        "x264enc tune=zerolatency speed-preset=ultrafast key-int-max=100000 intra-refresh=true "
+        "bitrate=3000 ! rtph264pay config-interval=1 pt=96 mtu=400 "
+        "! identity drop-probability=0.05 name=pay0"
+    )
+    filmed = camera("--only", "UDP", "--bars", "--size", "640x480", "--encoder", encoder)
+    with (
+        pytest.raises(SourceLostError, match=r"packets are lost .* try --transport tcp"),
+        open_source(filmed.url(), transport="udp", open_timeout=120, read_timeout=3) as source,
+    ):
+        for _ in source:
+            pass
+
+
+def test_a_stream_of_sound_alone(camera: Camera) -> None:
+    with pytest.raises(SourceLostError, match="carries no video"):
+        open_source(camera("--sound").url(), **PATIENT)
+
+
+@pytest.mark.parametrize("password", ["p#ss", "p/ss", "p?ss", "#1/2@3"])
+def test_characters_that_a_password_must_not_have(password: str) -> None:
+    pytest.importorskip("av")
+    with listening(silent=False) as port, pytest.raises(SourceLostError) as failed:
+        open_source(f"rtsp://admin:{password}@127.0.0.1:{port}/cam", **PATIENT)
+    assert "if the password contains / ? # or @, write %2F %3F %23 or %40" in str(failed.value)
+    assert password not in str(failed.value).partition("; ")[0]
+
+
+@pytest.mark.parametrize("url", ["rtsp://{}/cam?user=a@b", "rtsp://admin:p%23ss@{}/cam"])
+def test_other_addresses_get_no_advice_about_passwords(url: str) -> None:
+    pytest.importorskip("av")
+    with (
+        listening(silent=False) as port,
+        pytest.raises(
+            SourceLostError, match=r"nothing listens there: is the camera on, is the port right\?$"
+        ),
+    ):
+        open_source(url.format(f"127.0.0.1:{port}"), **PATIENT)
+
+
+def test_pictures_without_a_stamp_are_not_shown_as_the_first(camera: Camera) -> None:
+    """RTSP gives its first pictures no stamp: how old they are, nothing tells."""
+    reader = NetworkStream(parse_address(camera().url()), transport="tcp", **PATIENT)
+    with contextlib.closing(reader):
+        pictures = [reader.read() for _ in range(20)]
+    shown = [picture.pts for picture in pictures if picture and not picture.late]
+    assert shown
+    assert None not in shown
+
+
 class Stream(http.server.BaseHTTPRequestHandler):
     """Motion JPEG as cheap cameras serve it: parts without time stamps."""
 
@@ -227,6 +312,13 @@ def test_motion_jpeg_has_no_time_stamps_and_makes_none_up() -> None:
     assert {frame.pts for frame, _ in frames} == {None}
     assert np.median([now - frame.captured for frame, now in frames]) < 0.5
     assert frames[-1][0].pixels.mean() > 150
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    """The files of a folder."""
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
 
 
 def damaged_stream(make_squares: Callable[[int], np.ndarray]) -> bytes:
@@ -283,10 +375,6 @@ def test_a_video_over_http_is_a_file(
     pytest.importorskip("av")
     make_clip(tmp_path / "clip.mp4", frames=30)
 
-    class Quiet(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *_: object) -> None:
-            """Say nothing."""
-
     with (
         serving(partial(Quiet, directory=str(tmp_path))) as url,
         open_source(f"{url}/clip.mp4") as source,
@@ -294,6 +382,61 @@ def test_a_video_over_http_is_a_file(
         assert not source.live
         assert [read_counter(frame.pixels) for frame in source] == list(range(30))
         assert source.dropped == 0
+
+
+def test_a_snapshot_over_http_is_shown_upright(tmp_path: Path) -> None:
+    """The camera, or phone, that took it lay on its side: EXIF orientation 6."""
+    pytest.importorskip("av")
+    stored = cv2.imencode(".jpg", np.dstack([np.full((60, 80), v, np.uint8) for v in (9, 90, 200)]))
+    jpeg = stored[1].tobytes()
+    exif = b"Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0"
+    head = b"\xff\xd8\xff\xe1" + (len(exif) + 2).to_bytes(2, "big") + exif
+    (tmp_path / "snap.jpg").write_bytes(head + jpeg[2:])
+    with serving(partial(Quiet, directory=str(tmp_path))) as url:
+        with open_source(tmp_path / "snap.jpg") as source:
+            (local,) = source
+        with open_source(f"{url}/snap.jpg", **PATIENT) as source:
+            far = source.read()
+    assert far is not None
+    assert far.pixels.shape == local.pixels.shape == (80, 60, 3)
+    assert np.abs(far.pixels.astype(int) - local.pixels).max() <= 4
+
+
+def test_hls_is_shown_at_its_own_pace(
+    tmp_path: Path, make_squares: Callable[[int], np.ndarray]
+) -> None:
+    """It comes a segment at a time: of each second of pictures only the last one was looked at."""
+    av = pytest.importorskip("av")
+    over = threading.Event()
+
+    def film() -> None:
+        options = {"hls_time": "1", "hls_list_size": "5"}
+        with av.open(str(tmp_path / "live.m3u8"), "w", format="hls", options=options) as out:
+            stream = out.add_stream("libx264", rate=10, options={"g": "10", "tune": "zerolatency"})
+            stream.width, stream.height, stream.pix_fmt = 320, 240, "yuv420p"
+            for counter in range(3000):
+                picture = av.VideoFrame.from_ndarray(make_squares(counter), format="bgr24")
+                out.mux(stream.encode(picture))
+                if over.wait(0.1):
+                    return
+
+    filming = threading.Thread(target=film, daemon=True)
+    filming.start()
+    try:
+        while not (tmp_path / "live.m3u8").exists():
+            time.sleep(0.1)
+        with (
+            serving(partial(Quiet, directory=str(tmp_path))) as url,
+            open_source(f"{url}/live.m3u8", **PATIENT) as source,
+        ):
+            assert source.live
+            frames = [frame for frame, _ in zip(source, range(40), strict=False)]
+    finally:
+        over.set()
+        filming.join()
+    assert source.dropped < len(frames) / 2
+    steps = np.diff([frame.captured for frame in frames])
+    assert 0.05 < np.median(steps) < 0.15
 
 
 def test_a_playlist_from_the_network_cannot_name_a_file_here(
@@ -306,10 +449,6 @@ def test_a_playlist_from_the_network_cannot_name_a_file_here(
     (served / "live.m3u8").write_text(
         f"#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXTINF:2,\nfile://{clip}\n#EXT-X-ENDLIST\n"
     )
-
-    class Quiet(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *_: object) -> None:
-            """Say nothing."""
 
     with (
         serving(partial(Quiet, directory=str(served))) as url,

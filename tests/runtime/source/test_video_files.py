@@ -115,7 +115,8 @@ def test_colors_are_what_the_file_says(tmp_path: Path, color: dict[str, Any]) ->
     pictures = [np.full((240, 320, 3), shade, np.uint8) for shade in ((0, 0, 255), (200, 80, 10))]
     frames, _ = read(encode(tmp_path / "a.mp4", pictures, options={"qp": "0"}, **color))
     for frame, picture in zip(frames, pictures, strict=True):
-        assert np.abs(frame.pixels.astype(int) - picture).max() <= 6
+        # Read with another matrix, red is off by 20; PyAV 17.1 rounds BT.2020 by 9.
+        assert np.abs(frame.pixels.astype(int) - picture).max() <= 12
 
 
 def test_interlaced_video_is_read(tmp_path: Path) -> None:
