@@ -96,13 +96,13 @@ def entry() -> NoReturn:
     shuts down while a thread is inside FFmpeg, it may crash. So in that case the process ends
     without a shutdown.
     """
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by whoever started us, as some services do
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w"))
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a terminal without our letters shows a "?"
             stream.reconfigure(errors="replace")
-    try:
-        code = main()
-    except KeyboardInterrupt:  # while the command was being imported
-        code = 130
+    code = main()
     if any(thread.daemon for thread in threading.enumerate()):
         for stream in (sys.stdout, sys.stderr):
             with suppress(OSError, ValueError):  # closed by whoever read it, or by us

@@ -90,19 +90,19 @@ def _check_outputs(outputs: Sequence[OutputFile], sources: Sequence["Address"]) 
     for output, place in zip(outputs, places, strict=True):
         if places.count(place) > 1:
             raise UsageError(f"{output.path} is named for two outputs: give each its own")
-    for source in sources:
-        for file in source.files or ([Path(source.target)] if source.kind == "video" else []):
-            for output, place in zip(outputs, places, strict=True):
-                taken = file.resolve()
-                if place == taken or (output.kind.is_folder and place in {taken, taken.parent}):
-                    raise UsageError(
-                        f"{output.path} is where the source is read from: name another"
-                    )
-                if output.kind.is_folder and file.is_dir() and place.is_relative_to(taken):
-                    raise UsageError(
-                        f"{output.path} is inside the source {file}, so the next run would read "
-                        "what this one writes: name another"
-                    )
+        for file in (file for source in sources for file in _files_of(source)):
+            origin = file.resolve()
+            if place == origin or (output.kind.is_folder and place == origin.parent):
+                raise UsageError(f"{output.path} is where the source is read from: name another")
+            if output.kind.is_folder and file.is_dir() and place.is_relative_to(origin):
+                raise UsageError(
+                    f"{output.path} is inside the source {file}, so the next run would read "
+                    "what this one writes: name another"
+                )
+
+
+def _files_of(source: "Address") -> Sequence[Path]:
+    return source.files or ([Path(source.target)] if source.kind == "video" else [])
 
 
 def _own_file(output: OutputFile, source: "Address", number: int, count: int) -> OutputFile:

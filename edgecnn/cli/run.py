@@ -135,13 +135,13 @@ def run(args: argparse.Namespace) -> int:
         quiet = args.quiet or args.json or (prints and sys.stdout.isatty())
         _wait(group, quiet=quiet)
         choice, run_seconds = model.choice.candidate, scheduler.run_seconds
-    written = [
+    own_files = [
         [file for file in files if job.stats.snapshot().frames and file.path.exists()]
         for job, files in zip(jobs, own, strict=True)
     ]
     errors = [job.error for job in jobs if job.error is not None]
-    errors_of_outputs = [job.output_error for job in jobs if job.output_error is not None]
-    code = next((error.exit_code for error in (*errors, *errors_of_outputs)), 0)
+    output_errors = [job.output_error for job in jobs if job.output_error is not None]
+    code = next((error.exit_code for error in (*errors, *output_errors)), 0)
     out = sys.stderr if to_stdout else sys.stdout
     if args.json:
         import json
@@ -155,12 +155,12 @@ def run(args: argparse.Namespace) -> int:
             **summarize_outputs(common, shared=True),
             "sources": [
                 _summary(job, answer) | summarize_outputs(files, shared=False)
-                for job, files, answer in zip(jobs, written, answers, strict=True)
+                for job, files, answer in zip(jobs, own_files, answers, strict=True)
             ],
         }
         print(json.dumps(summary, indent=2), file=out)
     else:
-        files = [*chain(*written), *(file for file in common if not file.is_stdout)]
+        files = [*chain(*own_files), *(file for file in common if not file.is_stdout)]
         _print(out, f"{args.model}: {choice}: {choice.reason}", jobs, files)
         for error in errors:
             print(f"edgecnn run: {strip_control(str(error))}", file=sys.stderr)
@@ -237,8 +237,8 @@ def _job(
     if args.timeout:
         options |= {"open_timeout": args.timeout, "read_timeout": args.timeout}
 
-    def open_sinks(opened: "Source") -> "list[FrameSink]":
-        sinks = [kind.open(path, replace(stream, fps=opened.fps)) for kind, path in files]
+    def open_sinks(frames: "Source") -> "list[FrameSink]":
+        sinks = [kind.open(path, replace(stream, fps=frames.fps)) for kind, path in files]
         return [*sinks, answer] if answer is not None else sinks
 
     may_wait = source.kind in {"video", "pictures"} and not (args.realtime or args.loop)

@@ -7,6 +7,7 @@ import re
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -319,6 +320,15 @@ def test_a_full_disk_under_standard_output_is_said(
     assert "No space left on device" in err
     assert "Traceback" not in err
     assert "Exception ignored" not in err
+
+
+def test_a_service_may_close_standard_output(model: str, clip: str, tmp_path: Path) -> None:
+    events = tmp_path / "e.jsonl"
+    words = [sys.executable, "-m", "edgecnn", "run", model, clip, "--events", str(events)]
+    done = subprocess.run(["sh", "-c", '"$@" >&- 2>&-', "sh", *words], check=False)
+    assert done.returncode == 0
+    lines = [json.loads(line) for line in events.read_text().splitlines()]
+    assert [line["index"] for line in lines] == list(range(20))
 
 
 def test_a_recording_that_ends_on_a_full_disk_ends_nothing_else(

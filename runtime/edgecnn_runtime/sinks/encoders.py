@@ -202,9 +202,9 @@ class OpenCvVideo:
     def close(self) -> None:
         """Write the index, and look at the file: OpenCV does not say whether it could."""
         self._writer.release()
-        written = cv2.VideoCapture(str(self._path))
-        if not written.grab():
+        capture = cv2.VideoCapture(str(self._path))
+        if not capture.grab():
             self._path.unlink(missing_ok=True)
             raise OSError("the video could not be completed; is the disk full?")
-        if written.get(cv2.CAP_PROP_FRAME_COUNT) < 0.9 * self._count - 2:  # some containers round
+        if capture.get(cv2.CAP_PROP_FRAME_COUNT) < 0.9 * self._count - 2:  # some containers round
             raise OSError("the end of the video is missing; is the disk full?")

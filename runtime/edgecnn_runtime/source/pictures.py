@@ -120,7 +120,7 @@ def _is_folder(path: Path) -> bool:
 
 
 def _obstacle(file: Path) -> str:
-    """What is known of why a file cannot be read, in parentheses."""
+    """The cause why a file cannot be read, in parentheses; empty where it is not known."""
     if not os.access(file, os.R_OK):
         return f" (permission denied for this user, uid {os.getuid()})"
     return " (convert HEIC to JPEG first)" if file.suffix.lower() in {".heic", ".heif"} else ""
