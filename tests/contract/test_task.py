@@ -251,6 +251,9 @@ def test_perfect_answers_score_one_and_others_less(
     assert score.metric
     assert task.score(labeled.samples, [*perfect[1:], perfect[0]], model).value < 1.0
     assert 0.0 <= score.chance < 1.0
+    classes = task.score_classes(labeled.samples, perfect, model)
+    assert {each.value for each in classes.values()} <= {1.0}
+    assert classes.keys() <= set(model.labels)
 
 
 @pytest.mark.parametrize("name", NAMES)

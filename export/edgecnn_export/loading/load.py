@@ -7,6 +7,7 @@ unless it contains only tensors and plain data, or --trust-pickle is set.
 import contextlib
 import dataclasses
 import pickle
+import shlex
 import warnings
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
@@ -230,7 +231,7 @@ def _module_in(content: object, path: Path, name: str) -> nn.Module | None:
     if name:
         return modules.get(name)
     if len(modules) > 1:
-        names = " or ".join(f"--weights-key {key}" for key in modules)
+        names = " or ".join(f"--weights-key {shlex.quote(key)}" for key in modules)
         raise CheckpointError(f"{path} holds several networks: name the one to take with {names}")
     return next(iter(modules.values()), None)
 

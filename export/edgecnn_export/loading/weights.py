@@ -1,5 +1,6 @@
 """State dicts: the sets of weights in a file, one of them loaded into its architecture."""
 
+import shlex
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -86,7 +87,7 @@ def choose_weights(
     most = max(view.matching for view in views)
     best = [view for view in views if view.matching == most]
     if len(best) > 1 and most:
-        names = " or ".join(f"--weights-key {view.name}" for view in best[:SHOWN])
+        names = " or ".join(f"--weights-key {shlex.quote(view.name)}" for view in best[:SHOWN])
         raise CheckpointError(
             f"{path} holds several sets of weights: name the one to take with {names}"
         )

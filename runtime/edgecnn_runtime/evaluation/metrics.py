@@ -1,5 +1,6 @@
 """One number for how well a model does on labeled images, and its 95 % interval."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -17,6 +18,11 @@ FALSE_ACCEPTS = 1e-3
 """The share of pairs of different persons that a threshold may accept."""
 BOOTSTRAP_SAMPLES = 500
 """Resamplings for an interval that has no formula."""
+MAX_PAIRED = 4000
+"""Images that are compared with each other at most: their pairs take 64 MB in each array."""
+PAIRS_SORTED = 400_000_000
+"""Pairs that all resamplings together may sort, about."""
+MIN_DRAWS = 40
 Z = 1.959964
 """Of the normal distribution, for 95 %."""
 
@@ -205,15 +211,20 @@ def tar_at_far(
     """True accepts of pairs of one person, at the threshold that accepts FALSE_ACCEPTS of others.
 
     With fewer pairs of different persons than 1 / FALSE_ACCEPTS the threshold is their best. NaN
-    where there is no pair of one person, or none of two.
+    where there is no pair of one person, or none of two. Of more images than MAX_PAIRED, those of
+    some persons are used, spread over all.
     """
+    people = np.array([sample.label for sample in samples])
+    if len(people) > MAX_PAIRED:
+        chosen_people = np.unique(people)[:: math.ceil(len(people) / MAX_PAIRED)]
+        used = np.flatnonzero(np.isin(people, chosen_people))
+        people, results = people[used], [results[at] for at in used.tolist()]
     vectors = np.stack([result.vector for result in results])
     cosine = getattr(model.decode, "metric", "cosine") == "cosine"
     length = np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
     units = vectors / length if cosine else vectors
     square = (units**2).sum(1)
     closeness = units @ units.T if cosine else 2 * units @ units.T - square[:, None] - square
-    people = np.array([sample.label for sample in samples])
 
     def value(choice: NDArray[np.int64]) -> float:
         chosen = np.unique(choice)  # an image paired with its own copy says nothing
@@ -226,7 +237,8 @@ def tar_at_far(
         threshold = others[min(int(FALSE_ACCEPTS * len(others)), len(others) - 1)]
         return float((pairs[same] > threshold).mean())
 
-    return _bootstrap(f"TAR@FAR {FALSE_ACCEPTS:g}", value, len(samples))
+    draws = min(BOOTSTRAP_SAMPLES, max(MIN_DRAWS, PAIRS_SORTED // len(people) ** 2))
+    return _bootstrap(f"TAR@FAR {FALSE_ACCEPTS:g}", value, len(people), draws)
 
 
 def _proportion(metric: str, right: Sequence[bool], *, chance: float = 0.0) -> Score:
@@ -234,15 +246,20 @@ def _proportion(metric: str, right: Sequence[bool], *, chance: float = 0.0) -> S
     return Score(metric, sum(right) / len(right), low, high, len(right), chance)
 
 
-def _bootstrap(metric: str, value: Callable[[NDArray[np.int64]], float], count: int) -> Score:
-    """The value of a choice of all images, and the middle 95 % of it over BOOTSTRAP_SAMPLES.
+def _bootstrap(
+    metric: str,
+    value: Callable[[NDArray[np.int64]], float],
+    count: int,
+    draws: int = BOOTSTRAP_SAMPLES,
+) -> Score:
+    """The value of a choice of all images, and the middle 95 % of it over some resamplings.
 
     A resampling in which the metric has no value is left out. NaN passes no gate.
     """
     random = np.random.default_rng(0)
     everything = value(np.arange(count))
-    draws = BOOTSTRAP_SAMPLES if count > 1 else 0
-    values = np.array([value(random.integers(0, count, count)) for _ in range(draws)])
+    resamplings = range(draws if count > 1 else 0)
+    values = np.array([value(random.integers(0, count, count)) for _ in resamplings])
     known = values[~np.isnan(values)]
     low, high = np.percentile(known, [2.5, 97.5]) if len(known) else (0.0, 1.0)
     return Score(metric, everything, float(low), float(high), count)

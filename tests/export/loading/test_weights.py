@@ -1,5 +1,6 @@
 """Weights in files of all kinds: where they are, under which names, and what is no weight."""
 
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -107,6 +108,10 @@ def test_weights_are_found_wherever_they_are(
             ("state_dict.model", "state_dict.ema.module"),
         ),
         (lambda a, b: {**a, **under("ema.", b)}, (".", "ema")),
+        (
+            lambda a, b: {"state_dict": a, "callbacks": {"EMA{'decay': 0.9}": {"weights": b}}},
+            ("state_dict", "callbacks.EMA{'decay': 0.9}"),
+        ),
     ],
 )
 def test_one_of_several_sets_is_named_by_a_flag(
@@ -119,9 +124,9 @@ def test_one_of_several_sets_is_named_by_a_flag(
     content = form(state, averaged)
     with pytest.raises(CheckpointError) as caught:
         load(content)
-    flags = str(caught.value).partition("take with ")[2].split(" or ")
-    assert all(flag.startswith("--weights-key ") for flag in flags)
-    advised = [load(content, weights_key=flag.removeprefix("--weights-key ")) for flag in flags]
+    flags = [shlex.split(flag) for flag in str(caught.value).partition("with ")[2].split(" or ")]
+    assert [flag for flag, _ in flags] == ["--weights-key"] * 2
+    advised = [load(content, weights_key=key) for _, key in flags]
     assert [has(loaded, state) for loaded in advised] == [True, False]
     assert has(load(content, weights_key=keys[0]), state)
     assert has(load(content, weights_key=keys[1]), averaged)

@@ -1,6 +1,7 @@
 """Where verification images come from, and the warnings about them."""
 
 import os
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,20 @@ def test_pictures_are_spread_over_the_folder(tmp_path: Path) -> None:
     assert any(name.startswith("sub1") for name in images.names)
     again = network_images(tmp_path, spec())
     assert np.array_equal(images.pixels, again.pixels)
+
+
+def test_pictures_of_idx_files_are_taken_where_folders_are(tmp_path: Path) -> None:
+    """Those of the training part, from the folder or from the file itself."""
+    for part, count in (("train", 20), ("t10k", 7)):
+        pixels = np.random.default_rng(count).integers(0, 255, (count, 28, 28), np.uint8)
+        head = struct.pack(">4I", 0x803, *pixels.shape)
+        (tmp_path / f"{part}-images-idx3-ubyte").write_bytes(head + pixels.tobytes())
+    for place in (tmp_path, tmp_path / "train-images-idx3-ubyte"):
+        assert len(list_pictures(str(place), "--calib")) == 20
+    images = network_images(tmp_path, spec(28, 28))
+    assert images.pixels.shape == (16, 28, 28, 3)
+    assert images.names[1] == "train-images-idx3-ubyte/00001"
+    assert len({picture.tobytes() for picture in images.pixels}) == 16
 
 
 def test_pictures_to_calibrate_on_are_better_than_none(tmp_path: Path) -> None:

@@ -139,3 +139,18 @@ def test_a_weight_is_as_many_copies(rows: list[tuple[float, bool, int]]) -> None
     weighted = average_precision(scores, hits, positives, weights.astype(float))
     copies = average_precision(np.repeat(scores, weights), np.repeat(hits, weights), positives)
     assert weighted == pytest.approx(copies)
+
+
+def test_tar_at_far_of_many_images_pairs_those_of_some_persons(
+    task: AsTask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whole persons, because an image alone has no pair."""
+    monkeypatch.setattr("edgecnn_runtime.evaluation.metrics.MAX_PAIRED", 40)
+    random = np.random.default_rng(0)
+    people = random.normal(0, 1, (50, 16))
+    samples = [LabeledImage(Path(), label=str(person)) for person in range(50) for _ in range(3)]
+    vectors = [people[int(s.label)] + random.normal(0, 0.05, 16) for s in samples]
+    found = score(samples, [Embedding(v.astype(np.float32)) for v in vectors], task("embed"))
+    assert found.value == 1.0
+    assert found.samples % 3 == 0
+    assert 20 <= found.samples <= 40
