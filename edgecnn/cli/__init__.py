@@ -96,6 +96,8 @@ def entry() -> NoReturn:
     shuts down while a thread is inside FFmpeg, it may crash. So in that case the process ends
     without a shutdown.
     """
+    # Our errors name the file; OpenCV adds its source lines. Before it is imported.
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # closed by whoever started us, as some services do
             setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w"))

@@ -198,6 +198,15 @@ def test_what_a_picture_shows_is_printed(
     assert re.fullmatch(rf"{re.escape(str(photos))}/1\.png: [abcd], \d+ %", first)
 
 
+def test_a_damaged_picture_is_one_line(start: Start, model: str, photos: Path) -> None:
+    whole = (photos / "1.png").read_bytes()
+    (photos / "2.tif").write_bytes(b"II*\0" + whole[4:])
+    running = start(model, str(photos), "--quiet")
+    _, err = running.communicate()
+    assert running.returncode == 6
+    assert err == f"edgecnn run: {photos}: 1 of 11 pictures cannot be read: 2.tif\n"
+
+
 def test_the_summary_as_json_holds_what_pictures_show(
     model: str, photos: Path, clip: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
