@@ -280,7 +280,7 @@ def assemble(draft: Draft, command: ExportConfig, timed: Timed) -> Manifest:
             schema=SCHEMA_VERSION,
             name=draft.model.plan.name,
             model=draft.verifier.spec,
-            artifacts=artifacts_with_runs(draft.checks, truth, golden),
+            artifacts=artifacts_with_runs(draft.checks, draft.verifier.spec, truth, golden),
             golden=write_golden(folder, draft.model.images, truth.outputs, golden),
             provenance=draft.int8.provenance(provenance(draft.model.loaded, command)),
         )

@@ -7,12 +7,11 @@ table as a whole still has a cosine of 1.
 from itertools import pairwise
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
-from edgecnn_export.verification.row_matching import CLASS, match_rows
 from edgecnn_runtime.bundle.manifest import Decode, Yolo
 from edgecnn_runtime.types import Floats
+from edgecnn_runtime.verification.row_matching import CLASS, comparable
 
 
 def paired_slices(
@@ -33,10 +32,8 @@ def paired_slices(
     """
     if expected.shape != outputs.shape:
         return [(expected, outputs)]
-    rows_may_swap = isinstance(decode, Yolo) and decode.layout == "nms" and name == decode.output
-    if rows_may_swap and np.isfinite(outputs).all():
-        expected, outputs = match_rows(expected, outputs)
-    slices = (output_slices(decode, name, values) for values in (expected, outputs))
+    pair = comparable(decode, name, expected, outputs)
+    slices = (output_slices(decode, name, values) for values in pair)
     return list(zip(*slices, strict=True))
 
 

@@ -15,6 +15,7 @@ from edgecnn_runtime.device.cpu import cpu_features, saturates
 from edgecnn_runtime.errors import UnsupportedModelError, VerificationError
 from edgecnn_runtime.parity import NOISE_FLOOR, input_sensitivity, snr_db
 from edgecnn_runtime.tasks import task_of
+from edgecnn_runtime.verification.row_matching import comparable
 
 EXTRA_BATCH = 4
 """A graph that takes any batch also runs once with so many images, on the first engine."""
@@ -57,10 +58,11 @@ class Check:
         disagrees = self.comparison.agreement < self.gate.agreement
         return failed or (tuple(parity) if disagrees else ())
 
-    def run(self, truth: ReferenceOutputs, golden: Sequence[int]) -> Run:
+    def run(self, spec: ModelSpec, truth: ReferenceOutputs, golden: Sequence[int]) -> Run:
         """What the manifest records of it.
 
         Args:
+            spec: What the model takes and gives.
             truth: What it was compared with.
             golden: Which of the images are in the self-test.
         """
@@ -69,8 +71,9 @@ class Check:
             version=self.version,
             parity=self.comparison.parity,
             golden_snr_db={
-                name: snr_db(expected[golden], self.comparison.outputs[name][golden])
+                name: snr_db(*comparable(spec.decode, name, expected[golden], outputs[golden]))
                 for name, expected in truth.outputs.items()
+                for outputs in [self.comparison.outputs[name]]
             },
             agreement=self.comparison.agreement,
         )
@@ -191,12 +194,13 @@ def step_name(artifact: Artifact, engine: str) -> str:
 
 
 def artifacts_with_runs(
-    checks: Sequence[Check], truth: ReferenceOutputs, golden: Sequence[int]
+    checks: Sequence[Check], spec: ModelSpec, truth: ReferenceOutputs, golden: Sequence[int]
 ) -> tuple[Artifact, ...]:
     """The artifacts with what was measured of each.
 
     Args:
         checks: All of them, in the order in which artifacts and runs are to be listed.
+        spec: What the model takes and gives.
         truth: What they were compared with.
         golden: Which of the images are in the self-test.
     """
@@ -204,7 +208,9 @@ def artifacts_with_runs(
     return tuple(
         msgspec.structs.replace(
             artifact,
-            runs=tuple(check.run(truth, golden) for check in checks if check.artifact == artifact),
+            runs=tuple(
+                check.run(spec, truth, golden) for check in checks if check.artifact == artifact
+            ),
         )
         for artifact in artifacts.values()
     )

@@ -22,6 +22,7 @@ from edgecnn_runtime.preprocess import identity_geometry
 from edgecnn_runtime.tasks import make_decoder
 from edgecnn_runtime.types import Floats, Pixels, Result, Tensors
 from edgecnn_runtime.verification.result_matching import results_match
+from edgecnn_runtime.verification.row_matching import comparable
 
 TOLERANCE_DB = 6.0
 """How much worse than at export a device may be: another processor rounds differently."""
@@ -115,7 +116,10 @@ def run_selftest(bundle: Bundle, artifact: Artifact, engine: str, backend: Backe
     outputs = run_batches(backend, golden.pixels, spec)
     required = required_db(artifact, engine, spec)
     return SelfTest(
-        snr_db={name: snr_db(golden.outputs[name], outputs[name]) for name in required},
+        snr_db={
+            name: snr_db(*comparable(spec.decode, name, golden.outputs[name], outputs[name]))
+            for name in required
+        },
         required_db=required,
         agreement=golden_agreement(spec, golden.outputs, outputs),
     )

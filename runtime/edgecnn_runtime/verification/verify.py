@@ -13,12 +13,13 @@ from msgspec.structs import replace
 from edgecnn_runtime.backends import get_engine, open_backend
 from edgecnn_runtime.backends.candidate import Candidate
 from edgecnn_runtime.bundle.bundle import Bundle, load_golden
-from edgecnn_runtime.bundle.manifest import Parity
+from edgecnn_runtime.bundle.manifest import Decode, Parity
 from edgecnn_runtime.device.cache import default_cache_dir
 from edgecnn_runtime.errors import EdgecnnError
 from edgecnn_runtime.parity import parity
 from edgecnn_runtime.preprocess import prepare
 from edgecnn_runtime.types import Floats, Pixels
+from edgecnn_runtime.verification.row_matching import comparable
 from edgecnn_runtime.verification.selftest import (
     SelfTest,
     golden_agreement,
@@ -111,13 +112,21 @@ def _verdict(
         typical = load_golden(bundle).outputs
         comparison = OutputCheck(
             parity={
-                name: parity(reference[name], outputs[name], typical=typical[name])
+                name: _parity(spec.decode, name, reference[name], outputs[name], typical[name])
                 for name in reference
             },
             agreement=golden_agreement(spec, reference, outputs),
         )
         problem = problem or _difference(comparison, required_db(artifact, engine, spec))
     return replace(check, selftest=test, comparison=comparison, problem=problem), outputs
+
+
+def _parity(
+    decode: Decode, name: str, reference: Floats, outputs: Floats, typical: Floats
+) -> Parity:
+    """Of an output whose rows may swap, between rows about the same box."""
+    expected, matched = comparable(decode, name, reference, outputs)
+    return parity(expected, matched, typical=comparable(decode, name, typical, typical)[0])
 
 
 def _difference(check: OutputCheck, required: dict[str, float]) -> str:

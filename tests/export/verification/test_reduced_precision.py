@@ -54,7 +54,7 @@ def test_what_passes_becomes_a_candidate(bundle: Bundle, offered: tuple[str, ...
         (parity,) = check.comparison.parity.values()
         assert LOWER.cosine <= parity.cosine
         assert parity.snr_db < 80, "float in disguise would not be worth a word"
-    runs = tuple(check.run(verifier.truth, [0]) for check in reduced.passed)
+    runs = tuple(check.run(verifier.spec, verifier.truth, [0]) for check in reduced.passed)
     artifact = msgspec.structs.replace(exact[0].artifact, runs=runs)
     assert Candidate(artifact, ENGINE, offered[0], 1, "").verified_at_export
     assert not Candidate(exact[0].artifact, ENGINE, offered[0], 1, "").verified_at_export

@@ -19,12 +19,12 @@ from edgecnn_export.pipeline import ExportResult, export
 from edgecnn_export.progress import Timed
 from edgecnn_export.verification.gate import Gate, applicable_gate
 from edgecnn_export.verification.output_slices import output_slices, paired_slices
-from edgecnn_export.verification.row_matching import match_rows
 from edgecnn_export.verification.verify import engines, engines_for
 from edgecnn_runtime.bundle.manifest import Classify, Yolo
 from edgecnn_runtime.errors import BackendMissingError, UsageError, VerificationError
 from edgecnn_runtime.parity import parity
 from edgecnn_runtime.types import Box, Detection
+from edgecnn_runtime.verification.row_matching import match_rows
 
 SIDE = 64
 CELLS = 84  # of strides 8, 16 and 32 together

@@ -11,7 +11,9 @@ from edgecnn_runtime.bundle import manifest as m
 from edgecnn_runtime.bundle.bundle import load_golden, open_bundle
 from edgecnn_runtime.device.cache import read_entry, write_entry
 from edgecnn_runtime.errors import SelfTestError, UsageError
+from edgecnn_runtime.parity import snr_db
 from edgecnn_runtime.verification import selftest
+from edgecnn_runtime.verification.row_matching import comparable
 from edgecnn_runtime.verification.selftest import (
     ensure_selftest,
     required_db,
@@ -75,6 +77,22 @@ def test_noise_fails_and_says_by_how_much(opened):
     found = run_selftest(opened, artifact(opened, ("onnxruntime/f32", 100.0)), "fake/f32", backend)
     assert not found.passed
     assert found.shortfall["scores"] == pytest.approx(60.0 - found.snr_db["scores"])
+
+
+@pytest.mark.parametrize(("noise", "passed"), [(1e-5, True), (0.1, False)])
+def test_rows_of_a_head_that_suppresses_may_swap_and_may_not_be_wrong(noise, passed):
+    """Even where no row is over the threshold, so that the decoded results prove nothing."""
+    rng = np.random.default_rng(0)
+    rows = rng.uniform(0, 100, (4, 40, 6)).astype(np.float32)
+    rows[..., 4] = np.sort(rng.uniform(0, 0.2, (4, 40)))[:, ::-1]
+    rows[..., 5] = rng.integers(0, 3, (4, 40))
+    decode = m.Yolo(output="rows", layout="nms", classes=3)
+    wrong = (rows * (1 + rng.normal(0, noise, rows.shape))).astype(np.float32)
+    swapped = wrong[:, rng.permutation(40)]
+    assert snr_db(rows, swapped) < 10
+    assert (snr_db(*comparable(decode, "rows", rows, swapped)) > 60) == passed
+    assert comparable(decode, "others", rows, swapped)[1] is swapped
+    assert comparable(decode, "rows", rows, swapped * np.nan)[0] is rows
 
 
 def test_another_result_fails(opened):
