@@ -107,8 +107,13 @@ def _files_of(source: "Address") -> Sequence[Path]:
 
 def _own_file(output: OutputFile, source: "Address", number: int, count: int) -> OutputFile:
     """A source's own file: in a folder, pictures keep their names and anything else is a video."""
-    from edgecnn_runtime.sinks import sink_for
+    from edgecnn_runtime.sinks import SINKS, sink_for
 
+    several = len(source.files) > 1 or any(file.is_dir() for file in source.files)
+    if several and output.kind is SINKS["snapshot"]:
+        raise UsageError(
+            f"{output.path} would show only the last of these pictures: --save DIR/ writes each"
+        )
     if not output.kind.is_folder:
         return OutputFile(output.kind, numbered(output.path, number, count))
     if source.kind == "pictures":

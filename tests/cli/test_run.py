@@ -244,6 +244,7 @@ def test_pictures_are_one_source_in_their_order(
         (["--save", "PHOTOS"], "is where the source is read from"),
         (["--save", "PHOTOS/drawn/"], "the next run would read"),
         (["--save", "CLIP"], "is where the source is read from"),
+        (["--save", "DIR/last.jpg"], "--save DIR/ writes each"),
         (["--events", "CLIP"], "is where the source is read from"),
         (["--save", "DIR/"], "is where the source is read from"),
         (["--events", "DIR/x", "--csv", "DIR/x"], "named for two outputs"),

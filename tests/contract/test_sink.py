@@ -129,6 +129,19 @@ def test_a_file_that_cannot_be_written_is_named(
     assert str(path_of(name, folder)) in str(caught.value)
 
 
+@pytest.mark.parametrize("existing", ["keep", "append"])
+@pytest.mark.parametrize("name", [name for name in FILES if name not in {"snapshot", "pictures"}])
+def test_what_an_earlier_run_wrote_is_kept(
+    tmp_path: Path, frame_result: MakeResult, name: str, existing: str
+) -> None:
+    """Only pictures are replaced: the latest one, and those of the same name."""
+    path_of(name, tmp_path).write_bytes(b"earlier\n")
+    sink = open_sink(name, tmp_path, existing=existing)
+    sink.write(frame_result([FACE]))
+    sink.close()
+    assert any(b"earlier\n" in path.read_bytes() for path in tmp_path.iterdir())
+
+
 @contextmanager
 def largest_file(size: int) -> Iterator[None]:
     """The kernel refuses to let a file grow beyond ``size`` bytes, as it does on a full disk."""
