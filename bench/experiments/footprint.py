@@ -1,6 +1,6 @@
 """What the runtime costs to have: megabytes on disk, seconds to import, seconds to a first result.
 
-`pip install ./runtime[cpu,opencv]` goes into a bare environment of its own; pip itself is not counted.
+`pip install ./runtime[cpu,opencv]` goes into a bare environment; pip itself is not counted.
 Imports and loads are timed in fresh processes, beside the reference (numpy and cv2 alone).
 Reached: ≤ 310 MB; import ≤ 60 ms beyond numpy and cv2; load() to the first result of a MobileNetV2
 ≤ 0.3 s on ONNX Runtime and ≤ 1 s on OpenVINO, the median.

@@ -15,6 +15,8 @@ from edgecnn_runtime.source.address import Address
 from edgecnn_runtime.source.capture import RawFrame
 from edgecnn_runtime.source.truncation import missing_bytes
 
+MIN_STEP = 1e-4
+"""Seconds from a frame to the next at least, where their stamps are times."""
 MAX_UNDECODABLE_PACKETS = 250
 """Packets in a row that may be undecodable before a damaged video is given up."""
 MAX_BLACK = 250
@@ -44,7 +46,8 @@ class OpenCvVideo:
         """
         self._path, self._loop = path, loop
         self._capture = self._open()
-        self.fps = float(self._capture.get(cv2.CAP_PROP_FPS))
+        rate = float(self._capture.get(cv2.CAP_PROP_FPS))
+        self.fps = rate if rate < 1 / MIN_STEP else 0.0
         self._expected = round(self._capture.get(cv2.CAP_PROP_FRAME_COUNT))
         self._count = self._holes = 0
         self._base = self._pts = 0.0
@@ -89,8 +92,10 @@ class OpenCvVideo:
 
     def _stamp(self) -> float:
         """The frame's time stamp; where there are none (raw H.264), at the nominal rate."""
-        stamp = self._base + self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
-        return stamp if stamp > self._pts or not self._count else self._pts + self._step
+        # the OpenCV of Debian 12 invents steps of microseconds, and begins before the start
+        stamp = self._base + max(0.0, self._capture.get(cv2.CAP_PROP_POS_MSEC)) / 1000
+        advances = stamp > self._pts + MIN_STEP
+        return stamp if advances or not self._count else self._pts + self._step
 
     @property
     def _step(self) -> float:

@@ -168,7 +168,7 @@ def test_any_name_may_be_written(
     video = Video(Path(name), fps=10.0)
     video.write(frame_result([FACE]))
     video.close()
-    assert times(tmp_path / name) == [0.0]
+    assert len(times(tmp_path / name)) == 1
 
 
 @pytest.mark.parametrize("name", ["out.mp4", "out.mkv"])
