@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from edgecnn_export.half_precision.convert import MOVES, half_layers, to_half, typed
+from edgecnn_export.half_precision.convert import FLOAT, MOVES, half_layers, to_half, typed
 from edgecnn_export.half_precision.exclusions import find_exclusions
 from edgecnn_export.half_precision.report import Float32Layer, HalfReport
 from edgecnn_export.half_precision.rounding import with_explicit_rounding
@@ -70,9 +70,11 @@ def search_half(
         UnsupportedModelError: Nothing in the model can compute in half precision.
     """
     model = with_node_names(model)
-    names = [node.name or "" for node in half_layers(typed(model))]
+    nodes = half_layers(typed(model))
+    names = [node.name or "" for node in nodes]
+    tensors = [v.name for node in nodes for v in node.outputs if v.name and v.dtype == FLOAT]
     with progress.step("fp16: find what overflows"):
-        largest, sizes = _observe(model, names, pixels)
+        largest, sizes = _observe(model, tensors, pixels)
     excluded = find_exclusions(model, largest)
     layers = _layers(model, {*names} - {*excluded}, sizes)
     if not layers:
@@ -154,15 +156,14 @@ class _Search:
 
 
 def _observe(
-    model: onnx.ModelProto, names: Sequence[str], pixels: Pixels
+    model: onnx.ModelProto, tensors: Sequence[str], pixels: Pixels
 ) -> tuple[dict[str, float], dict[str, float]]:
-    """The largest absolute value of each of these nodes' outputs, and its size for one image."""
-    tensors = [node.output[0] for node in model.graph.node if node.name in set(names)]
+    """The largest absolute value of each of these tensors, and its size for one image."""
     largest, sizes = dict.fromkeys(tensors, 0.0), dict.fromkeys(tensors, 0.0)
     for activations in ActivationCollector(model, tensors).run(pixels):
         for name, values in activations.items():
             largest[name] = max(largest[name], float(np.abs(values).max(initial=0)))
-            sizes[name] = sizes[name] or values.size / len(values)
+            sizes[name] = sizes[name] or values.size / (values.shape or (1,))[0]
     return largest, sizes
 
 

@@ -86,6 +86,17 @@ def test_infinity_may_mask_and_the_largest_float_may_clip(network: Build, search
     assert graph.report.passed
 
 
+def test_scalars_and_further_outputs_are_layers_as_any(network: Build, search: Search) -> None:
+    middle = [
+        ("Exp", ["one"], ["factor"]),
+        ("Mul", ["first", "factor"], ["large"]),
+        ("TopK", ["large", "count"], ["middle", "places"]),
+    ]
+    report = search(network(middle, one=np.float32(1), count=np.array([24]))).report
+    assert report.passed
+    assert report.layers == 7
+
+
 def test_a_layer_that_loses_too_much_is_found_by_measuring(network: Build, search: Search) -> None:
     """Beside 3000 float16 has no digits left for what is after the point."""
     middle = [
