@@ -119,16 +119,15 @@ def _artifacts(bundle: "Bundle") -> "Table":
     from edgecnn_runtime.parity import cosine_text, percent_text
 
     table = plain_table()
-    for heading in ("artifact", "form", "size", "verified on", "cosine", "agree"):
+    for heading in ("artifact", "size", "verified on", "cosine", "agree"):
         table.add_column(heading, overflow="fold", no_wrap=heading in {"size", "cosine", "agree"})
     for artifact in bundle.manifest.artifacts:
-        form = artifact.precision + (f" {artifact.target}" if artifact.target != "any" else "")
-        cells = [artifact.file, form, decimal(artifact.bytes)]
+        cells = [artifact.file, decimal(artifact.bytes)]
         for run in artifact.runs:
             worst = min((parity.cosine for parity in run.parity.values()), default=0.0)
             cells += [escape_markup(run.engine), cosine_text(worst), percent_text(run.agreement)]
             table.add_row(*cells)
-            cells = [""] * 3
+            cells = [""] * 2
         if not artifact.runs:
             table.add_row(*cells, "nothing")
     return table

@@ -114,15 +114,25 @@ def _import(arch: str, name: str) -> Any:
             hint = f"pip install {error.name}"
         raise UsageError(f"--arch {arch}: no module named {error.name}: {hint}") from None
     except Exception as error:
-        hint = (
+        raise UsageError(
+            f"--arch {arch}: importing {name} failed: {type(error).__name__}: {error}"
+            f"{_import_hint(str(error))}"
+        ) from error
+
+
+def _import_hint(message: str) -> str:
+    """What helps against an error of an import; "" where that is not known."""
+    if "torchvision::" in message:
+        return (
             f"; this torchvision was built for another torch than {torch.__version__}: install "
             "the two together, from one index"
-            if "torchvision::" in str(error)
-            else ""
         )
-        raise UsageError(
-            f"--arch {arch}: importing {name} failed: {type(error).__name__}: {error}{hint}"
-        ) from error
+    if "attempted relative import" in message:
+        return (
+            "; this file is part of a package: type the command in the folder above the package, "
+            "and name the module, --arch package.module:factory"
+        )
+    return ""
 
 
 def _import_file(path: Path) -> Any:
@@ -133,8 +143,13 @@ def _import_file(path: Path) -> Any:
     module = importlib.util.module_from_spec(spec)
     with running_user_code(path.resolve().parent):
         # dataclasses and pickles of the file look their module up by its name
-        sys.modules.setdefault(path.stem, module)
-        spec.loader.exec_module(module)
+        own = sys.modules.setdefault(path.stem, module) is module
+        try:
+            spec.loader.exec_module(module)
+        except BaseException:
+            if own:
+                del sys.modules[path.stem]
+            raise
     return module
 
 

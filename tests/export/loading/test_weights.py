@@ -1,6 +1,7 @@
 """Weights in files of all kinds: where they are, under which names, and what is no weight."""
 
 import shlex
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -291,6 +292,7 @@ def test_an_architecture_in_a_file(tmp_path: Path) -> None:
         ("net.py", r"add its function or class, net.py:Net"),
         ("net.py:Nett", "did you mean Net"),
         ("broken.py:Net", "no module named no_such_thing"),
+        ("inside.py:Net", r"relative import .*--arch package\.module:factory"),
     ],
 )
 def test_a_file_that_builds_no_network(
@@ -300,5 +302,7 @@ def test_a_file_that_builds_no_network(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "net.py").write_text("class Net:\n    pass\n")
     (tmp_path / "broken.py").write_text("import no_such_thing\n")
+    (tmp_path / "inside.py").write_text("from .parts import Net\n")
     with pytest.raises(UsageError, match=message):
         load(state, arch=arch)
+    assert not {"broken", "inside"} & set(sys.modules)
