@@ -32,6 +32,9 @@ OWN_OPENCV = (
     "install edgecnn there without its extra opencv, as docs/install.md says"
 )
 """How an environment gets the system's OpenCV."""
+PI_CAMERA = (
+    "sudo apt install python3-venv python3-opencv gstreamer1.0-libcamera gstreamer1.0-plugins-good"
+)
 NOT_CAMERAS = re.compile(r"codec|\bisp\b|hevc|pispbe|rp1-cfe|unicam|rpivid")
 """Video devices of a Raspberry Pi that are stages of its own pipeline."""
 
@@ -250,10 +253,8 @@ def video_advice(board: Board, opencv: OpenCv, cameras: tuple[CameraDevice, ...]
     elif not opencv.readers.get("gstreamer") and board.kind in {"jetson", "raspberry-pi"}:
         source = "csi:// cameras" if board.kind == "jetson" else "the camera module (libcamerasrc)"
         why = f"{source} and hardware decoding need it; pip's OpenCV has none, the system's has"
-        apt = "sudo apt install python3-opencv"
-        if board.kind == "raspberry-pi":
-            apt += " gstreamer1.0-libcamera gstreamer1.0-plugins-good"
-        advice.append(Advice(what="GStreamer in OpenCV", why=why, fix=f"{apt}\n{OWN_OPENCV}"))
+        fix = OWN_OPENCV if board.kind == "jetson" else f"{PI_CAMERA}\n{OWN_OPENCV}"
+        advice.append(Advice(what="GStreamer in OpenCV", why=why, fix=fix))
     fix = "sudo usermod -aG video $USER, then log in again"
     return advice + [
         Advice(what=camera.device, why=f"{camera.name}: this user may not open it", fix=fix)
