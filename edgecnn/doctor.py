@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+import platform
 import re
 import signal
 import subprocess
@@ -21,6 +22,12 @@ from edgecnn_runtime.device.cpu import saturates
 from edgecnn_runtime.requirements import install_command
 
 T = TypeVar("T")
+UNKNOWN = Host(
+    arch="", board="", cpu="unknown", features=(), cores=1, affinity=1, cpu_quota=None,
+    memory_mib=0, memory_limit_mib=None, governor="", power_mode="", gpus=(), container="",
+    virtual="", system="unknown", kernel="unknown", python=platform.python_version(), versions={},
+)  # fmt: skip
+"""A machine that could not be examined."""
 MIN_OPENCV = (4, 6)
 OPENCV_PROBE = """
 import json, cv2
@@ -140,7 +147,7 @@ def diagnose() -> Diagnosis:
             failures.append(Advice(what=what, why=why))
             return default
 
-    host = fingerprint()
+    host = attempt("machine", fingerprint, UNKNOWN)
     board = attempt("board", find_board, Board(kind="other", name=""))
     engines = tuple(
         attempt(
