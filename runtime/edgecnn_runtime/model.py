@@ -144,7 +144,8 @@ def open_model(
     if size is None:
         sizes = ", ".join(map(str, spec.batch or ()))
         raise UsageError(
-            f"{bundle.path} takes batches of {sizes}: {batch} frames do not fit into one inference"
+            f"{bundle.path} takes batches of {sizes}: {batch} frames do not fit into one "
+            f"inference; ask for a batch of {max(spec.batch or (1,))} at most"
         )
     manifest = bundle.manifest if score is None else with_score(bundle.manifest, score)
     cache = cache_dir or default_cache_dir()

@@ -1,5 +1,7 @@
 """A graph that ends in its own NonMaxSuppression, ended before it: the runtime suppresses."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import onnx_ir as ir
 from onnx_ir.passes import common
@@ -55,12 +57,23 @@ def _ends_in_table(graph: ir.Graph) -> bool:
 
 
 def _dependent(graph: ir.Graph, source: ir.Node) -> set[ir.Value | None]:
-    """Every value computed from a node."""
+    """Every value computed from a node, also by way of a branch or loop."""
     values: set[ir.Value | None] = set(source.outputs)
     for node in graph:
-        if not values.isdisjoint(node.inputs):
+        if not values.isdisjoint(_reads(node)):
             values.update(node.outputs)
     return values
+
+
+def _reads(node: ir.Node) -> Iterator[ir.Value | None]:
+    """A node's inputs, and what its branches read and give out."""
+    yield from node.inputs
+    for attribute in node.attributes.values():
+        if attribute.type is ir.AttributeType.GRAPH:
+            inner = attribute.as_graph()
+            yield from inner.outputs
+            for each in inner:
+                yield from _reads(each)
 
 
 def _centers(tape: ir.tape.Tape, boxes: ir.Value | None) -> ir.Value:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import shorten
 
 import msgspec
 
@@ -17,6 +18,8 @@ from edgecnn_runtime.parity import NOISE_FLOOR, input_sensitivity, snr_db
 from edgecnn_runtime.tasks import task_of
 from edgecnn_runtime.verification.row_matching import comparable
 
+LONG = 400
+"""Characters of an engine's message that are shown; its internals come after its reason."""
 EXTRA_BATCH = 4
 """A graph that takes any batch also runs once with so many images, on the first engine."""
 FALLBACK_BACKEND = "onnxruntime"
@@ -141,7 +144,7 @@ class Verifier:
             comparison = compare(path, self.spec, truth, backend, batch=batch, precision=precision)
         except UnsupportedModelError as error:
             raise VerificationError(
-                f"{artifact.file} cannot be verified on {backend}: {error}\n"
+                f"{artifact.file} cannot be verified on {backend}: {shorten(str(error), LONG)}\n"
                 "  try --opset 18, or --backends with the engines you need, without this one"
             ) from error
         gate = applicable_gate(gate, self.spec, self.truth.results)

@@ -361,6 +361,22 @@ def suppressing(*, centered: bool, extra: Sequence[str] = ()) -> onnx.ModelProto
     )
 
 
+def test_a_branch_behind_a_suppression_is_cut_off_with_it() -> None:
+    """torchvision's detectors end in an ``If`` over what was found."""
+    model = suppressing(centered=True, extra=("boxes", "scores"))
+    cast = model.graph.node.pop()
+    cast.output[0] = "inside"
+    always = numpy_helper.from_array(np.array(True), "always")
+    model.graph.initializer.append(always)
+    same = branch("inside", cast)
+    model.graph.node.append(
+        helper.make_node("If", ["always"], ["out"], then_branch=same, else_branch=same)
+    )
+    result = adapted(model)
+    assert [output.name for output in result.graph.output] == ["output", "boxes", "scores"]
+    assert "If" not in {node.op_type for node in result.graph.node}
+
+
 @pytest.mark.parametrize("centered", [True, False])
 def test_a_suppression_is_cut_off_and_boxes_become_centers_and_sizes(centered: bool) -> None:
     model = suppressing(centered=centered, extra=("boxes", "scores"))
