@@ -1,4 +1,4 @@
-"""What PyAV reads: RTSP and HTTP streams, each with its own transport, time-outs and errors."""
+"""RTSP and HTTP streams, read by PyAV: each with its own transport, time-outs and errors."""
 
 import errno
 import logging

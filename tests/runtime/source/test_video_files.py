@@ -45,7 +45,8 @@ def encode(
         stream = out.add_stream(codec, rate=25, options=options or {})
         stream.height, stream.width = pictures[0].shape[:2]
         stream.pix_fmt = pixels
-        stream.codec_context.time_base = Fraction(1, 1000)
+        clock = Fraction(1, 1000 if times else 25)
+        stream.codec_context.time_base = clock
         for name, value in color.items():
             setattr(stream.codec_context, name, value)
         setup(stream)
@@ -56,8 +57,8 @@ def encode(
                 dst_colorspace=color.get("colorspace"),
                 dst_color_range=color.get("color_range"),
             )
-            frame.pts = round(1000 * (times[i] if times else i / 25))
-            frame.time_base = Fraction(1, 1000)
+            frame.pts = round(times[i] / clock) if times else i
+            frame.time_base = clock
             out.mux(stream.encode(frame))
         out.mux(stream.encode())
     return path
