@@ -48,8 +48,8 @@ def add_output_flags(group: "argparse._ArgumentGroup") -> None:
         group.add_argument(f"--{flag}", metavar=kinds[0].metavar, dest=flag, help=text)
     existing = group.add_mutually_exclusive_group().add_argument
     about = (
-        "go on in --events and --csv files that exist: the default with a camera or stream; "
-        "without one, what exists is kept as OUT.1.csv"
+        "go on in --events and --csv files that exist: the default with a camera, a stream or "
+        "--realtime; without one, what exists is kept as OUT.1.csv"
     )
     existing("--append", dest="existing", action="store_const", const="append", help=about)
     about = "replace output files that exist"

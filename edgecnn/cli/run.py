@@ -116,8 +116,8 @@ def run(args: argparse.Namespace) -> int:
     with ExitStack() as stack:
         models = [stack.enter_context(open_model(batch=size)) for size in sorted({1, args.batch})]
         model = models[0]
-        # What a camera shows is dated, so that the lines of several runs can be told apart.
-        dated = any(source.kind not in {"video", "pictures"} for source in sources)
+        # Live frames are dated, so that the lines of several runs can be told apart.
+        dated = args.realtime or any(source.kind not in {"video", "pictures"} for source in sources)
         existing: Existing = args.existing or ("append" if dated else "keep")
         stream = StreamInfo(labels=model.spec.labels, roi=roi, existing=existing)
         shared = [kind.open(path, stream) for kind, path in common]

@@ -371,8 +371,11 @@ def test_events_of_a_file_are_kept_and_those_of_a_camera_continued(
     ]
     for name in ("out.1.mp4", "out.2.mp4", "out.mp4"):
         assert cv2.VideoCapture(str(tmp_path / name)).read()[0]
+    assert main(["run", model, clip, "--events", str(events), "--realtime"]) == 0
+    live = len(events.read_text().splitlines()) - 6
+    assert live > 0
     assert main(["run", model, clip, "--events", str(events), "--append"]) == 0
-    assert len(events.read_text().splitlines()) == 26
+    assert len(events.read_text().splitlines()) == 26 + live
     assert main(["run", model, clip, "--events", str(events), "--overwrite"]) == 0
     assert len(events.read_text().splitlines()) == 20
     assert not (tmp_path / "e.2.jsonl").exists()
