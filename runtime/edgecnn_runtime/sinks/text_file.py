@@ -72,7 +72,7 @@ class TextFile:
         with self._lock:
             try:
                 self._file.close()
-            except BrokenPipeError:  # write has said so
+            except BrokenPipeError:  # which write has raised
                 pass
             except OSError as error:  # what could not be flushed
                 raise EdgecnnError(f"cannot write {self._name}: {error.strerror}") from None
@@ -89,7 +89,9 @@ class TextFile:
         end = self._last_byte()
         # At its end, whoever else writes to it: "w" would write over the lines of another process.
         file = self.path.open("a", encoding="utf-8", newline="")
-        return file, header if not end else "" if end == b"\n" else "\n"
+        if not end:
+            return file, header
+        return file, "" if end == b"\n" else "\n"
 
     def _begins_with(self, header: str) -> bool:
         if not self.path.is_file():
