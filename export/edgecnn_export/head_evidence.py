@@ -117,7 +117,7 @@ def are_logits(scores: Floats) -> bool:
 
 def sum_to_one(scores: Floats) -> bool:
     """Whether the rows of float[R,C] are a softmax over C > 1; rows of zeros count as padding."""
-    totals = scores[np.isfinite(scores).all(1)].sum(1)
+    totals = scores[np.isfinite(scores).all(1)].sum(1, dtype=np.float64)
     totals = totals[totals > TOLERANCE]
     return bool(scores.shape[1] > 1 and len(totals) and (np.abs(totals - 1) <= 2 * TOLERANCE).all())
 

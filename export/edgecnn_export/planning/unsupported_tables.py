@@ -1,86 +1,33 @@
 """One table of boxes that is not what its shape looks like, refused by its true name."""
 
-from dataclasses import dataclass
-
 import numpy as np
-from numpy.typing import NDArray
 
 from edgecnn_export.head_evidence import (
-    CELLS_SHARE,
     CORNERS_SHARE,
     MANY_ROWS,
-    MIN_BINS,
     TOLERANCE,
-    Columns,
     Unit,
-    are_logits,
     columns_of,
     coordinate_unit,
     corners_share,
-    keypoint_columns,
     nonzero_rows,
     sum_to_one,
     whole_numbers,
-)  # fmt: skip
+)
 from edgecnn_export.heads import MOST_QUERIES, Outputs
-from edgecnn_export.planning.refusal import (
-    DETECTION_VARIANT,
-    OWN_DECODING,
-    as_json,
-    key_points,
-    no_head,
-)  # fmt: skip
+from edgecnn_export.planning.box_table import TABLE_HEADS, V8_HEADS, Table, table_of
+from edgecnn_export.planning.refusal import DETECTION_VARIANT, OWN_DECODING, as_json, no_head
+from edgecnn_export.planning.unsupported_columns import (
+    MASK_COEFFICIENTS,
+    before_decoding,
+    columns_behind_the_classes,
+    columns_that_are_not_scores,
+)
 from edgecnn_runtime.errors import EdgecnnError, UsageError
 from edgecnn_runtime.types import Floats
 
-V8_HEADS = ("yolov8", "yolov11")
-TABLE_HEADS = ("yolov5", "nms", *V8_HEADS)
-MASK_COEFFICIENTS = 32
-DFL_COLUMNS = 4 * 16
-"""Box columns of a YOLOv8 head before its arithmetic: 16 bins for each of four distances."""
-SPARSE = 0.1
-"""The mean of class scores is under it, because most cells show nothing. That of boxes is not."""
 SURE = 0.5
 """A score that stands for an object."""
-ANGLE_LIMIT = 3.2
-"""No angle in radians is larger, whichever half turn it is counted in."""
-
-
-@dataclass(frozen=True)
-class Table:
-    """One table of boxes.
-
-    Attributes:
-        name: Of the output.
-        rows: float[R,K] on the verification pictures; R is 0 where they are not known.
-        columns: K.
-        count: Rows of one picture.
-        across: Whether each column of the output is one box, as YOLOv8 has it.
-        grid: Whether there is a row for each cell (or for each of three anchors in it).
-    """
-
-    name: str
-    rows: Floats
-    columns: int
-    count: int
-    across: bool
-    grid: bool
-
-
-def table_of(outputs: Outputs, head: str = "") -> Table | None:
-    """The one output of three axes, or the one that the user chose."""
-    tables = [name for name, shape in outputs.shapes.items() if len(shape) == 3]
-    name = outputs.options.get("output") or (tables[0] if len(tables) == 1 else "")
-    if len(outputs.shapes.get(name, ())) != 3:
-        return None
-    _, first, second = outputs.shapes[name]
-    queries = first < second <= MOST_QUERIES and first % 50 and not second % 50
-    across = bool(head in V8_HEADS if head else queries)
-    if outputs.is_grid(first) or outputs.is_grid(second):
-        across = outputs.is_grid(second)
-    count, columns = (second, first) if across else (first, second)
-    rows = outputs.rows(name, 1 if across else 2)
-    return Table(name, rows, columns, count, across, outputs.is_grid(count))
 
 
 def masks(outputs: Outputs, _head: str) -> EdgecnnError | None:
@@ -153,12 +100,12 @@ def _ranked_table(outputs: Outputs, table: Table) -> EdgecnnError | None:
     if table.columns < 6 or not len(table.rows):
         return None
     if table.grid and unit == "cells":
-        return _before_decoding(outputs, table)
+        return before_decoding(outputs, table)
     if table.across:
         what = "this is a table after suppression with rows and columns exchanged"
         return no_head(outputs, what, "return output.permute(0, 2, 1), and export it again")
     if extra != marks:
-        return _extra_columns(outputs, table, extra)
+        return columns_behind_the_classes(outputs, table, extra)
     return _ranked_values(outputs, table, unit)
 
 
@@ -205,9 +152,9 @@ def _grid_table(outputs: Outputs, table: Table) -> EdgecnnError | None:
     unit = coordinate_unit(table.rows[:, :4], outputs.width, outputs.height)
     scores = columns.outside[4 : table.columns - marks]
     if scores.any() and outputs.options.get("values") != "logits":
-        return _not_scores(outputs, table, columns, unit)
+        return columns_that_are_not_scores(outputs, table, columns, unit)
     if unit == "cells":
-        return _before_decoding(outputs, table)
+        return before_decoding(outputs, table)
     boxes = nonzero_rows(table.rows[:, :4])
     if len(boxes) >= MANY_ROWS and (corners_share(boxes) or 0.0) >= CORNERS_SHARE:
         what = f"the boxes of {table.name!r} are corners x1, y1, x2, y2, not centers and sizes"
@@ -225,8 +172,8 @@ def _grid_table(outputs: Outputs, table: Table) -> EdgecnnError | None:
 
 def _objectness(outputs: Outputs, table: Table, scores: Floats) -> EdgecnnError | None:
     """A column of objectness that is read as a class, or a class that is read as objectness."""
-    if scores.shape[1] < 2 or not len(scores):
-        return None
+    if outputs.labels or scores.shape[1] < 2 or not len(scores):
+        return None  # the names have as many columns as there are classes
     first, others = scores[:, 0], scores[:, 1:].max(1)
     sure = first >= SURE
     if table.across and sure.any() and (others[sure] >= SURE).mean() >= CORNERS_SHARE:
@@ -236,7 +183,7 @@ def _objectness(outputs: Outputs, table: Table, scores: Floats) -> EdgecnnError 
         )
         return no_head(outputs, what, "return output.permute(0, 2, 1)")
     doubtful = (others >= SURE).any() and not (sure & (others >= SURE)).any()
-    if not (table.across or outputs.labels) and doubtful and np.median(others) <= TOLERANCE:
+    if not table.across and doubtful and np.median(others) <= TOLERANCE:
         what = (
             f"this is a YOLOv8 table with rows and columns exchanged: boxes of {table.name!r} are "
             "sure of a class, and none of these where the column of objectness is sure"
@@ -244,80 +191,6 @@ def _objectness(outputs: Outputs, table: Table, scores: Floats) -> EdgecnnError 
         advice = "return output.permute(0, 2, 1). If it is a YOLOv5 table, --labels FILE tells"
         return no_head(outputs, what, advice)
     return None
-
-
-def _not_scores(
-    outputs: Outputs, table: Table, columns: Columns, unit: Unit
-) -> EdgecnnError | None:
-    """What columns are that leave 0..1 where classes should be."""
-    outside = columns.outside
-    first = 4 if table.across else 5
-    if outside[4:].sum() == 1 and outside[-1] and columns.reach[-1] <= ANGLE_LIMIT:
-        return _oriented(outputs)
-    if error := _before_arithmetic(outputs, table, columns, unit):
-        return error
-    if are_logits(table.rows[:, 4:]):
-        return UsageError(
-            f"the scores of {table.name!r} leave 0..1 and are negative nearly everywhere, so they "
-            f"are scores before a sigmoid: add --decode {as_json({'values': 'logits'})}; {outputs}"
-        )
-    if landmarks := _landmarks_first(outside):
-        what = (
-            f"this is a yolov5-face head: its {landmarks} landmark coordinates lie between "
-            "objectness and classes"
-        )
-        return no_head(outputs, what)
-    classes = max(int(outside[first:].argmax()), 1)
-    if outputs.labels and len(outputs.labels) <= classes:
-        classes = len(outputs.labels)
-    return _extra_columns(outputs, table, table.columns - first - classes)
-
-
-def _before_arithmetic(
-    outputs: Outputs, table: Table, columns: Columns, unit: Unit
-) -> EdgecnnError | None:
-    """A head whose columns are not boxes yet: distributions, offsets, logarithms."""
-    outside = columns.outside
-    small = columns.reach.max() <= CELLS_SHARE * min(outputs.width, outputs.height)
-    trailing = int(outside[::-1].argmin()) if not outside.all() else len(outside)
-    leading = len(outside) - trailing
-    if small and outside[:DFL_COLUMNS].all() and table.columns > DFL_COLUMNS:
-        what = "this is a YOLOv8 head before its box arithmetic (4 x 16 bins, then classes)"
-        return no_head(outputs, what, OWN_DECODING)
-    if small and leading and trailing % 4 == 0 and trailing // 4 >= MIN_BINS and unit != "pixels":
-        return _scores_first(outputs, f" ({leading} and {trailing} of {table.columns} columns)")
-    if unit == "fractions" and float(np.nanmean(table.rows[:, :4])) < SPARSE:
-        return _scores_first(outputs, "")
-    if unit == "cells" and not are_logits(table.rows[:, 4:]):
-        return _scores_first(outputs, "")
-    return _before_decoding(outputs, table) if unit == "cells" else None
-
-
-def _extra_columns(outputs: Outputs, table: Table, extra: int) -> EdgecnnError | None:
-    """What columns behind the classes are, by how many there are and what they reach."""
-    columns = columns_of(table.rows[:, table.columns - extra :]) if extra > 0 else None
-    if columns is None:
-        return no_head(outputs, f"the objectness of {table.name!r} leaves 0..1")
-    if extra == 1:
-        return _oriented(outputs)
-    if extra == MASK_COEFFICIENTS and columns.reach.max() <= CELLS_SHARE * outputs.width:
-        what = "this is an instance segmentation head (YOLO -seg): its last 32 columns are masks"
-        return no_head(outputs, what, DETECTION_VARIANT)
-    points = keypoint_columns(columns.outside)
-    known = outputs.metadata.keypoint_shape
-    if known and known[0] * known[1] == extra:
-        points = known
-    if points is None:
-        what = (
-            f"the last {extra} of the {table.columns} columns of {table.name!r} leave 0..1, so "
-            "they are no classes"
-        )
-        return no_head(outputs, what)
-    what = (
-        f"the last {extra} of the {table.columns} columns of {table.name!r} are no classes: this "
-        "is a pose model (YOLO -pose)"
-    )
-    return key_points(outputs, what, points)
 
 
 def _column_count(outputs: Outputs, table: Table, marks: int) -> EdgecnnError | None:
@@ -360,32 +233,3 @@ def _queries(outputs: Outputs, table: Table) -> EdgecnnError:
         f"the input, with class scores ({table.columns - 4})"
     )
     return no_head(outputs, what)
-
-
-def _before_decoding(outputs: Outputs, table: Table) -> EdgecnnError:
-    what = (
-        f"this is a head before decoding, as YOLOX writes it: the boxes of {table.name!r} are "
-        "offsets within a cell and logarithms of sizes, because none of their numbers is over an "
-        "eighth of the input's side"
-    )
-    return no_head(outputs, what, f"{OWN_DECODING} (YOLOX: --decode_in_inference)")
-
-
-def _scores_first(outputs: Outputs, counts: str) -> EdgecnnError:
-    what = (
-        "this is a NanoDet or PicoDet head before decoding: class scores come first, then "
-        f"distributions over the distances to a box's sides{counts}"
-    )
-    return no_head(outputs, what)
-
-
-def _oriented(outputs: Outputs) -> EdgecnnError:
-    what = "this is a head of oriented boxes (YOLO -obb): the last column is an angle, no class"
-    return no_head(outputs, what, DETECTION_VARIANT)
-
-
-def _landmarks_first(outside: NDArray[np.bool_]) -> int:
-    """How many columns after box and objectness are landmarks before the classes; 0 for none."""
-    block = outside[5:]
-    count = int(block.argmin()) if not block.all() else 0
-    return count if count >= 4 and count % 2 == 0 and not block[count:].any() else 0

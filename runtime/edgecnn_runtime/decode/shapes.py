@@ -31,6 +31,6 @@ def check_output_shape(
         raise BundleError(
             f"output {output!r} is {list(whole)}, and its "
             f"{type(model.decode).__name__} head needs [{needs}] besides the batch on axis "
-            f"{batch_axis}: export it again with the right --head and --input"
+            f"{batch_axis}: --head, --decode and --input of `edgecnn export` say how it is read"
         )
     return tuple(size for size in sizes if size is not None)
