@@ -110,7 +110,10 @@ def restore_accuracy(
         best = max(attempts, key=lambda attempt: attempt.verdict.score)
     else:
         fewest = min(passed, key=lambda attempt: len(attempt.floats))
-        best = _with_margin(fewest, steps, gate, attempts, slowdown or _estimate(layers))
+        estimate = _estimate(layers)
+        best = _with_margin(
+            fewest, steps, gate, attempts, slowdown=slowdown or estimate, estimate=estimate
+        )
     return Restoration(best, tuple(attempts))
 
 
@@ -135,22 +138,30 @@ def _with_margin(
     steps: Sequence[tuple[str, ...]],
     gate: Gate,
     attempts: list[Trial],
+    *,
     slowdown: Slowdown,
+    estimate: Slowdown,
 ) -> Trial:
     """Bisect for the fewest further steps that give a margin, of those that cost little time.
 
-    Trials are appended to ``attempts``.
+    Trials are appended to ``attempts``. Begins where operations say that the price is reached.
     """
     if fewest.verdict.ample:
         return fewest
     known = {attempt.floats: attempt for attempt in attempts}
     low = next(n for n in range(len(steps) + 1) if len(_floats(steps, n)) >= len(fewest.floats))
     high, best, tries = len(steps), fewest, 0
+    affordable = [
+        count
+        for count in range(low + 1, high)
+        if estimate(_floats(steps, count), fewest.floats) <= MARGIN_TIME
+    ]
+    guess = max(affordable, default=low + 1)
     while high - low > 1 and tries < MARGIN_TRIES:
-        count = (low + high) // 2
+        count = min(max(guess, low + 1), high - 1)
         floats = _floats(steps, count)
         if slowdown(floats, fewest.floats) > MARGIN_TIME:
-            high = count
+            high, guess = count, (low + count) // 2
             continue
         if floats not in known:
             tries += 1
@@ -163,6 +174,7 @@ def _with_margin(
             low = count
             if not best.verdict.ample and trial.verdict.score > best.verdict.score:
                 best = trial
+        guess = (low + high) // 2
     return best
 
 

@@ -26,6 +26,7 @@ from edgecnn_export.quantization.bias_correction import (
     with_biases,
 )
 from edgecnn_export.quantization.calibrate import ActivationCollector, Calibration, evenly
+from edgecnn_export.quantization.downstream import DownstreamModel, can_split
 from edgecnn_export.quantization.fake_quant import ActivationMeans, FakeQuantModel
 from edgecnn_export.quantization.ignored_scope import shared_quantizers
 from edgecnn_export.quantization.insert_qdq import insert_qdq, quant_utils
@@ -249,15 +250,13 @@ class _Trials:
 
     @property
     def slowdown_on_cpu(self) -> Slowdown | None:
-        """Compares graphs on the CPU engines that run them; None where none does."""
+        """Compares graphs on the first CPU engine that runs them; None where none does."""
         engines = [name for name in self.search.gate.engines if is_timed(name, self.search.target)]
         if not engines:
             return None
-        return lambda floats, others: self._slowdown(floats, others, engines)
+        return lambda floats, others: self._slowdown(floats, others, engines[0])
 
-    def _slowdown(
-        self, floats: tuple[str, ...], others: tuple[str, ...], engines: Sequence[str]
-    ) -> float:
+    def _slowdown(self, floats: tuple[str, ...], others: tuple[str, ...], engine: str) -> float:
         search, key = self.search, (*self._key, *floats, "over", *others)
         ratio = read_entry(search.folder, "slowdown", key, float)
         if ratio is None:
@@ -265,7 +264,7 @@ class _Trials:
             with search.progress.step(f"{search.label}: time {count}"):
                 graphs = self.build_graph(floats), self.build_graph(others)
                 gate = search.gate
-                ratio = measure_slowdown(*graphs, gate.spec, gate.pixels, engines)
+                ratio = measure_slowdown(*graphs, gate.spec, gate.pixels, engine)
             write_entry(search.folder, "slowdown", key, ratio)
         return ratio
 
@@ -316,8 +315,12 @@ class _Trials:
         """What each quantizer adds to the error; measured when it is first asked for."""
         if self.noise is None:
             search = self.search
+            fake_quant: FakeQuantModel | DownstreamModel = self.simulation.fake_quant
+            if can_split(search.model):
+                axes = search.gate.batch_axes
+                fake_quant = DownstreamModel(search.model, self.quantizers, batch_axes=axes)
             self.noise = measure_sensitivity(
-                self.simulation.fake_quant,
+                fake_quant,
                 self.quantizers,
                 search.gate.pixels,
                 search.gate.compare,

@@ -6,6 +6,7 @@ from pathlib import Path
 import msgspec
 
 from edgecnn_export.progress import Progress
+from edgecnn_export.quantization.downstream import DownstreamModel
 from edgecnn_export.quantization.fake_quant import FakeQuantModel
 from edgecnn_export.quantization.layers import Layer, QuantizerMap
 from edgecnn_runtime.device.cache import read_entry, write_entry
@@ -40,7 +41,7 @@ class LayerSensitivity(msgspec.Struct, frozen=True):
 
 
 def measure_sensitivity(
-    fake_quant: FakeQuantModel,
+    fake_quant: FakeQuantModel | DownstreamModel,
     quantizers: QuantizerMap,
     pixels: Pixels,
     compare: Compare,
