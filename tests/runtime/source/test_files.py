@@ -400,3 +400,14 @@ def test_pictures_that_may_not_be_read() -> None:
 def test_a_camera_that_is_not_there() -> None:
     with pytest.raises(SourceLostError, match="/dev/video97: no such camera; found here:"):
         open_source(97)
+
+
+def test_a_gstreamer_pipeline_is_read() -> None:
+    """With a system's OpenCV: pip's has no GStreamer."""
+    if not cv2.videoio_registry.hasBackend(cv2.CAP_GSTREAMER):
+        pytest.skip("this OpenCV has no GStreamer: `make system` runs the tests with one that has")
+    pipeline = "videotestsrc pattern=white ! video/x-raw,width=320,height=240"
+    with open_source(f"gst:{pipeline}") as source:
+        frame = next(iter(source))
+    assert frame.pixels.shape == (240, 320, 3)
+    assert frame.pixels.min() > 230
