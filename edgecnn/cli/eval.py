@@ -118,6 +118,8 @@ def _print(
         f"{len(labeled.samples):,} pictures of {escape_markup(labeled.name)}, "
         f"{len(known)} of {len(scores) + len(missing)} artifacts; “to float” is in points"
     )
+    if known and math.isnan(known[0][1].value):
+        console.print("[yellow]![/] too few pictures to measure anything: take a larger --count")
     if known and known[0][1].value <= known[0][1].chance:
         console.print(
             f"[yellow]![/] no better than guessing, {known[0][1].chance:.1%}: do the labels mean "

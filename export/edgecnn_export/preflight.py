@@ -6,7 +6,8 @@ from pathlib import Path
 
 from edgecnn_export.config import ExportConfig
 from edgecnn_export.loading.model_file import check_model_file, may_name_bundle
-from edgecnn_export.planning.names import check_names
+from edgecnn_export.planning.names import check_names, read_pad
+from edgecnn_export.planning.normalization import check_numbers
 from edgecnn_export.planning.settings import ExportSettings, read_settings
 from edgecnn_export.quantization.unfinished import is_unfinished
 from edgecnn_export.verification.images import Flag, list_pictures
@@ -53,6 +54,8 @@ def check_settings(typed: ExportConfig) -> CheckedSettings:
     backends = engines(config.backends)
     kind = check_model_file(config)
     check_names(config)
+    check_numbers(config)
+    read_pad(config.pad)
     if config.out or config.name or not may_name_bundle(Path(config.model), kind):
         out = bundle_path(config)
         check_new_bundle(out, overwrite=config.overwrite or is_unfinished(out, config))

@@ -1,4 +1,4 @@
-"""Tasks, heads and labels, as far as they can be checked before a model is loaded."""
+"""Tasks, heads, labels and colors, as far as they can be checked before a model is loaded."""
 
 from edgecnn_export import heads
 from edgecnn_export.config import ExportConfig
@@ -26,3 +26,16 @@ def check_names(config: ExportConfig) -> str | None:
 def requested_head(config: ExportConfig) -> str:
     """The head that the user named; "" where it is to be guessed."""
     return "" if config.head == "auto" else config.head or ""
+
+
+def read_pad(pad: tuple[int, ...] | None) -> tuple[int, ...] | None:
+    """The letterbox's color as B,G,R, where one value is a gray; None where it is not set.
+
+    Raises:
+        UsageError: It is no color.
+    """
+    if pad is None:
+        return None
+    if len(pad) not in {1, 3} or not all(0 <= value <= 255 for value in pad):
+        raise UsageError("--pad is one gray value or B,G,R, each 0..255, for instance --pad 114")
+    return pad * 3 if len(pad) == 1 else pad

@@ -62,6 +62,19 @@ def normalization(
     return Normalization(mean=mean, std=std, origin=origin), warnings
 
 
+def check_numbers(config: ExportConfig) -> None:
+    """Check the numbers that are set, as far as that needs no model.
+
+    Raises:
+        UsageError: ``normalization`` would refuse them.
+    """
+    if config.preset and config.color:
+        _preset(config.preset, config.color)
+    if config.mean is not None and config.std is not None:
+        gray = config.color == "gray" or len(config.mean) == len(config.std) == 1
+        _mean_std(config, 1 if gray else 3)
+
+
 def _preset(name: str, color: Color) -> tuple[tuple[float, ...], tuple[float, ...]]:
     if name != "imagenet":
         mean, std = PRESETS[name]

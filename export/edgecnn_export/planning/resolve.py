@@ -15,7 +15,7 @@ from edgecnn_export.exporter_metadata import NO_METADATA, ExporterMetadata
 from edgecnn_export.loading.size import Size
 from edgecnn_export.planning.graph_info import GraphInfo
 from edgecnn_export.planning.labels import class_names, read_labels
-from edgecnn_export.planning.names import check_names, requested_head
+from edgecnn_export.planning.names import check_names, read_pad, requested_head
 from edgecnn_export.planning.normalization import normalization
 from edgecnn_export.planning.settings import ExportSettings
 from edgecnn_export.planning.unsupported_heads import refuse_unsupported
@@ -203,7 +203,7 @@ def _input(
         "resize": config.resize or default,
         "interpolation": config.interpolation,
         "crop_pct": config.crop_pct,
-        "pad": _pad(config.pad),
+        "pad": read_pad(config.pad),
         "pad_position": config.pad_position,
     }
     values = {key: value for key, value in fields.items() if value is not None}
@@ -211,11 +211,3 @@ def _input(
         return msgspec.convert(values, Input)
     except msgspec.ValidationError as error:
         raise ConfigError(f"input settings: {error}") from None
-
-
-def _pad(pad: tuple[int, ...] | None) -> tuple[int, ...] | None:
-    if pad is None:
-        return None
-    if len(pad) not in {1, 3} or not all(0 <= value <= 255 for value in pad):
-        raise UsageError("--pad is one gray value or B,G,R, each 0..255, for instance --pad 114")
-    return pad * 3 if len(pad) == 1 else pad
