@@ -573,6 +573,26 @@ def test_the_live_line(start: Start, model: str, clip: str) -> None:
     assert b"age" in shown
 
 
+def test_a_terminal_that_is_closed_ends_the_line_and_not_the_run(
+    start: Start, model: str, clip: str, tmp_path: Path
+) -> None:
+    ours, theirs = pty.openpty()
+    events = tmp_path / "e.jsonl"
+    words = ["--loop", "--realtime", "--events", str(events)]
+    running = start(model, clip, *words, stderr=theirs, env={**os.environ, "TERM": "xterm"})
+    os.close(theirs)
+    wait_for_lines(events, running)
+    os.close(ours)
+    count = events.read_text().count("\n")
+    while events.read_text().count("\n") < count + 25:  # several updates of the line
+        assert running.poll() is None
+        time.sleep(0.05)
+    running.send_signal(signal.SIGINT)
+    out, _ = running.communicate()
+    assert running.returncode == 0
+    assert "clip.mp4" in out
+
+
 def test_quiet_is_quiet(start: Start, model: str, clip: str) -> None:
     running = start(model, clip, "--quiet")
     out, err = running.communicate()
