@@ -13,7 +13,7 @@ SLACK = 0.01
 """Seconds by which a picture may be less delayed than all before it and still be as live."""
 QUIET = 0.25
 """Seconds, and at least two pictures, that are not less delayed: then nothing is buffered."""
-STARTUP_DRAIN = 10.0
+STARTUP_DRAIN = 5.0
 """Seconds after connecting in which buffered pictures are recognized by their stamps."""
 UNSTAMPED_DRAIN = 2.0
 """The same for pictures without stamps, of which little is known."""
@@ -82,7 +82,14 @@ class Backlog:
     picture is, for a while, the stream is live. The first one cannot be told from a buffered one.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, limit: float = STARTUP_DRAIN) -> None:
+        """Begin.
+
+        Args:
+            limit: Seconds after the first picture in which any is held to be buffered: the stamps
+                of a live stream may be fast, too.
+        """
+        self._limit = limit
         self._drained = False
         self._opened: float | None = None
         self._least = float("inf")
@@ -100,7 +107,7 @@ class Backlog:
         if self._drained:
             return False
         self._opened = arrival if self._opened is None else self._opened
-        limit = UNSTAMPED_DRAIN if pts is None else STARTUP_DRAIN
+        limit = min(UNSTAMPED_DRAIN, self._limit) if pts is None else self._limit
         if arrival - self._opened > limit:
             self._drained = True
         elif pts is None:

@@ -61,8 +61,9 @@ class VideoDecoder:
         fps: Nominal pictures per second; 0.0 if unknown.
         stamped: Whether the container has time stamps of its own.
         packets: How many packets were decoded; one holds one picture in most formats.
-        damaged: How many pictures and packets were damaged, or followed a damaged one. What comes
-            before the first key frame of a recording that begins in between is not counted.
+        skipped: How many pictures and packets were damaged, or followed a damaged one.
+        damaged: The same without what comes before the first key frame: a recording that begins in
+            between is whole.
     """
 
     def __init__(self, av: ModuleType, container: Any, *, threads: int) -> None:
@@ -87,7 +88,7 @@ class VideoDecoder:
         self.stream.codec_context.thread_type = "FRAME"
         rate = self.stream.average_rate or self.stream.guessed_rate
         self.fps = float(rate) if rate else 0.0
-        self.packets = self.damaged = 0
+        self.packets = self.skipped = self.damaged = 0
         self._errors = av.error.FFmpegError
         self._converter = av.video.reformatter.VideoReformatter()
         self.stamped = not container.format.flags & NO_TIMESTAMPS
@@ -106,7 +107,7 @@ class VideoDecoder:
                 own units; None for the one that is being decoded.
         """
         self._lossy_until = now + KEYFRAME_WAIT
-        self.damaged += self._begun
+        self._skip()
         if stamp is not None:
             self._last_loss = stamp
 
@@ -122,6 +123,8 @@ class VideoDecoder:
         """
         self.packets += bool(packet.size)
         self._begun |= bool(packet.is_keyframe)
+        if packet.is_corrupt:  # known to MPEG-TS, and not to every decoder
+            self.lose(now, packet.pts)
         try:
             frames = packet.decode()
         except self._errors:
@@ -135,7 +138,7 @@ class VideoDecoder:
                 self._lossy_until = 0.0
                 whole.append(frame)
             else:
-                self.damaged += self._begun
+                self._skip()
         return whole
 
     def seconds(self, item: Any) -> float | None:
@@ -169,6 +172,10 @@ class VideoDecoder:
     def close(self) -> None:
         """Let its threads finish; otherwise freeing it would wait for them with the GIL held."""
         self.stream.codec_context.flush_buffers()
+
+    def _skip(self) -> None:
+        self.skipped += 1
+        self.damaged += self._begun
 
     def _mends(self, frame: Any) -> bool:
         behind = self._last_loss is None or frame.pts is None or frame.pts > self._last_loss

@@ -12,7 +12,7 @@ from edgecnn_runtime.errors import BackendMissingError, SourceLostError
 from edgecnn_runtime.requirements import install_command
 from edgecnn_runtime.source.address import Address
 from edgecnn_runtime.source.capture import RawFrame
-from edgecnn_runtime.source.clock import Backlog
+from edgecnn_runtime.source.clock import STARTUP_DRAIN, Backlog
 from edgecnn_runtime.source.decoder import VideoDecoder, import_pyav, open_container
 
 LOSS = "RTP: missed"
@@ -82,7 +82,7 @@ class NetworkStream:
         self.fps = self._decoder.fps
         self._packets = self._container.demux(self._decoder.stream)
         self._waiting: deque[Any] = deque()
-        self._backlog = Backlog()
+        self._backlog = Backlog(min(STARTUP_DRAIN, read_timeout / 2))
         self._held: RawFrame | None = None
         self._end = float(self._container.duration or 0) / self._av.time_base
         # A recording over RTSP comes at its own pace; a file over HTTP as fast as it is read.
@@ -187,7 +187,7 @@ class NetworkStream:
 
     def _damage(self) -> str:
         """Why no picture was returned for so long."""
-        if not self._decoder.damaged:
+        if not self._decoder.skipped:
             return f"no picture for {self._read_timeout:g} s, though something arrives"
         tcp = self._transport == "udp"
         advice = "try --transport tcp" if tcp else "is the network, or the camera, overloaded?"

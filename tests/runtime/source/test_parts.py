@@ -191,7 +191,7 @@ def test_a_stream_that_falls_behind_for_a_while_ages() -> None:
 
 
 @pytest.mark.parametrize("fps", [5, 25])
-@pytest.mark.parametrize("speed", [1.5, 2, 50])
+@pytest.mark.parametrize("speed", [2, 4, 50])
 def test_what_was_buffered_before_connecting_is_recognized(fps: int, speed: float) -> None:
     """3 s of pictures that are read faster than they were taken, then live ones in pairs."""
     backlog, live, arrival = Backlog(), [], 0.0
@@ -207,7 +207,7 @@ def test_what_was_buffered_before_connecting_is_recognized(fps: int, speed: floa
 def test_a_stream_whose_stamps_run_fast_is_not_passed_over_for_ever() -> None:
     backlog = Backlog()
     holds = [backlog.holds(1.3 * i / 10, i / 10, waited=True) for i in range(200)]
-    assert not any(holds[110:])
+    assert not any(holds[60:])
 
 
 def test_pictures_without_stamps_are_live_once_they_have_to_be_waited_for() -> None:

@@ -228,7 +228,7 @@ def test_a_stream_that_never_mends_says_that_packets_are_lost(camera: Camera) ->
     filmed = camera("--only", "UDP", "--bars", "--size", "640x480", "--encoder", encoder)
     with (
         pytest.raises(SourceLostError, match=r"packets are lost .* try --transport tcp"),
-        open_source(filmed.url(), transport="udp", open_timeout=120, read_timeout=3) as source,
+        open_source(filmed.url(), transport="udp", open_timeout=120, read_timeout=10) as source,
     ):
         for _ in source:
             pass

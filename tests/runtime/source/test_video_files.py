@@ -209,6 +209,22 @@ def test_bits_that_rotted_are_noticed(tmp_path: Path, name: str) -> None:
     assert len(frames) < 50
 
 
+@pytest.mark.parametrize("codec", ["libx264", "libx265"])
+def test_packets_that_a_transport_stream_lost_are_noticed(tmp_path: Path, codec: str) -> None:
+    """Recorded from the air; FFmpeg's decoder of H.265 says nothing."""
+    options = {"g": "10", "x265-params": "log-level=none:keyint=10", "crf": "10"}
+    path = encode(tmp_path / "a.ts", smooth_pictures(60), codec=codec, options=options)
+    assert read(path)[1] == ""
+    data = path.read_bytes()
+    packets = [data[at : at + 188] for at in range(0, len(data), 188)]
+    inside = [i for i, packet in enumerate(packets) if packet[1:3] == b"\x01\x00"]
+    del packets[inside[len(inside) // 2]]  # one of the video's, in mid-picture
+    path.write_bytes(b"".join(packets))
+    frames, says = read(path)
+    assert "is damaged" in says
+    assert 40 <= len(frames) < 60
+
+
 def test_pictures_built_on_a_damaged_one_are_not_shown(
     tmp_path: Path, make_squares: Callable[[int], np.ndarray], read_counter: ReadCounter
 ) -> None:
