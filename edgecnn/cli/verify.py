@@ -100,6 +100,8 @@ def _as_json(
 def _print(verdicts: "list[BackendCheck]", pictures: int) -> None:
     from rich.console import Console
 
+    from edgecnn_runtime.bundle.manifest import artifact_name
+
     console = Console(emoji=False)
     compared = (f"{pictures} more", "agree") if pictures else ()
     headings = ("golden dB", "needs", "agree", *compared)
@@ -107,7 +109,7 @@ def _print(verdicts: "list[BackendCheck]", pictures: int) -> None:
     for verdict in verdicts:
         mark = "[green]✓[/]" if verdict.passed else "[red]✗[/]"
         cells = [*_golden(verdict), *(_compared(verdict) if pictures else [])]
-        table.add_row(mark, verdict.artifact, verdict.engine, *cells)
+        table.add_row(mark, artifact_name(verdict.artifact), verdict.engine, *cells)
     console.print(table)
     for verdict in verdicts:
         if verdict.problem:

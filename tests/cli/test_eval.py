@@ -188,3 +188,21 @@ def test_it_needs_no_torch_and_no_onnx(bundle: Path, folders: Path, tmp_path: Pa
     done = subprocess.run(words, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "87.50 %" in done.stdout
+
+
+def test_a_model_of_vectors_is_judged_by_pairs(
+    bundle: Path, folders: Path, tmp_path: Path, capsys: Captured
+) -> None:
+    copy = Path(shutil.copytree(bundle, tmp_path / "vectors.edge"))
+    manifest = json.loads((copy / "manifest.json").read_text())
+    manifest["model"] |= {"task": "embed", "labels": []}
+    manifest["model"]["decode"] = {"head": "embed", "output": "scores"}
+    (copy / "manifest.json").write_text(json.dumps(manifest))
+    (result,) = evaluate(capsys, copy, folders)["results"]
+    assert result["metric"] == "TAR@FAR 0.001"
+    assert 0 <= result["low"] <= result["value"] <= result["high"] <= 1
+    assert (result["samples"], result["classes"]) == (COUNT, {})
+    assert main(["eval", str(copy), str(folders), "--count", "1"]) == 0
+    printed = capsys.readouterr().out
+    assert "too few pictures to measure anything" in printed
+    assert evaluate(capsys, copy, folders, "--count", 1)["results"][0]["value"] is None
