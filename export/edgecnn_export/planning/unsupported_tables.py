@@ -28,6 +28,8 @@ from edgecnn_runtime.types import Floats
 
 SURE = 0.5
 """A score that stands for an object."""
+UNTRAINED = 0.1
+"""Most cells of a trained detector show nothing. Where scores are higher, they say nothing."""
 
 
 def masks(outputs: Outputs, _head: str) -> EdgecnnError | None:
@@ -175,6 +177,8 @@ def _objectness(outputs: Outputs, table: Table, scores: Floats) -> EdgecnnError 
     if outputs.labels or scores.shape[1] < 2 or not len(scores):
         return None  # the names have as many columns as there are classes
     first, others = scores[:, 0], scores[:, 1:].max(1)
+    if np.median(first) > UNTRAINED:
+        return None
     sure = first >= SURE
     if table.across and sure.any() and (others[sure] >= SURE).mean() >= CORNERS_SHARE:
         what = (

@@ -345,6 +345,15 @@ def test_the_steps_of_a_text_reader_are_no_boxes(logarithms: bool) -> None:
     assert "--task ocr" in refusal({"y": logits})
 
 
+def test_an_untrained_network_is_read_by_its_shape() -> None:
+    m = Maker(1)
+    even = m.normal(6, 0.5, 0.02)
+    v8 = turned(joined(m.boxes(), even))
+    assert plan({"o": v8}).spec.decode == Yolo(output="o", layout="v8", classes=6)
+    v5 = joined(m.boxes(), even)
+    assert plan({"o": v5}).spec.decode == Yolo(output="o", layout="v5", classes=5)
+
+
 def test_key_points_that_are_declared_are_taken() -> None:
     m = Maker(1)
     table = turned(joined(m.boxes(), m.scores(1), m.key_points(17, 3)))
