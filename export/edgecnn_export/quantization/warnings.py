@@ -133,9 +133,12 @@ def outcome_warnings(results: Sequence[TargetResult]) -> list[str]:
             )
         elif floats:
             share = sum(layer.cost for layer in floats)
+            all_int8 = result.all_int8.get(result.method)
+            passed = all_int8 is not None and all_int8.passed
+            purpose = "for a margin beyond the gate" if passed else "to pass the gate"
             warnings.append(
                 f"{name}: {len(floats)} of {len(layers)} layers ({100 * share:.3g}% of the "
-                "operations) went back to float to pass the gate"
+                f"operations) went back to float {purpose}"
                 + (HARDLY if share > MOSTLY and not result.measurements[0].quality else "")
             )
     constant = sorted({name for result in results for name in result.constant})

@@ -1,6 +1,7 @@
 """The warnings about an INT8 graph."""
 
 import pytest
+from msgspec.structs import replace
 
 from edgecnn_export.quantization.accuracy_gate import GateMeasurement
 from edgecnn_export.quantization.accuracy_restoration import GateResult, Trial
@@ -38,6 +39,12 @@ def test_what_went_back_to_float_is_counted() -> None:
     assert warning == (
         "int8-cpu: 1 of 2 layers (25% of the operations) went back to float to pass the gate"
     )
+
+
+def test_a_margin_is_not_called_what_the_gate_asks_for() -> None:
+    passed = replace(result([0.25, 0.75], 1), all_int8={"mse": GateResult(True, False, 0.0, "")})
+    (warning,) = outcome_warnings([passed])
+    assert warning.endswith("went back to float for a margin beyond the gate")
 
 
 @pytest.mark.parametrize("quality", [None, SCORE])
