@@ -26,16 +26,12 @@ class ProgramModule(nn.Module):
         super().__init__()
         self.program_module = module
         self._spec: Any = program.call_spec.in_spec
+        signature = program.graph_signature.input_specs
+        inputs = [spec.arg for spec in signature if spec.kind is InputKind.USER_INPUT]
         self._arguments = [
-            spec.arg.value if isinstance(spec.arg, ConstantArgument) else None
-            for spec in program.graph_signature.input_specs
-            if spec.kind is InputKind.USER_INPUT
+            arg.value if isinstance(arg, ConstantArgument) else None for arg in inputs
         ]
-        self._position = [
-            isinstance(spec.arg, TensorArgument)
-            for spec in program.graph_signature.input_specs
-            if spec.kind is InputKind.USER_INPUT
-        ].index(True)
+        self._position = [isinstance(arg, TensorArgument) for arg in inputs].index(True)
         self._channels_last = _is_channels_last(image_of(program))
 
     def forward(self, image: Tensor) -> Any:

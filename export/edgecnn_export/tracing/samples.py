@@ -76,23 +76,22 @@ def _tensors(outputs: object) -> list[Tensor]:
 def _batch_axes(module: nn.Module, images: Tensor, outputs: object) -> list[int] | None:
     """The batch axis of each output; None where one has none, or the module takes one image."""
     try:
-        other, both = module(images[1:]), module(images)
+        second, together = module(images[1:]), module(images)
     except Exception:
         return None
-    triples = zip(_tensors(outputs), _tensors(other), _tensors(both), strict=False)
+    triples = zip(_tensors(outputs), _tensors(second), _tensors(together), strict=False)
     axes = [_batch_axis(*triple) for triple in triples]
     return [axis for axis in axes if axis is not None] if None not in axes else None
 
 
-def _batch_axis(one: Tensor, other: Tensor, both: Tensor) -> int | None:
-    """The axis along which ``both`` is the others, one after the other."""
-    axes = [
-        i for i, sizes in enumerate(zip(one.shape, both.shape, strict=False)) if sizes == (1, 2)
-    ]
-    if not axes or one.shape != other.shape:
+def _batch_axis(first: Tensor, second: Tensor, together: Tensor) -> int | None:
+    """The axis along which ``together`` is the first and then the second."""
+    pairs = zip(first.shape, together.shape, strict=False)
+    axes = [axis for axis, sizes in enumerate(pairs) if sizes == (1, 2)]
+    if not axes or first.shape != second.shape:
         return None
-    alone = torch.cat([one, other], axes[0])
-    return axes[0] if _different(both, alone) <= MAX_DIFFERENT else None
+    expected = torch.cat([first, second], axes[0])
+    return axes[0] if _different(together, expected) <= MAX_DIFFERENT else None
 
 
 def _different(values: Tensor, expected: Tensor) -> float:

@@ -226,6 +226,13 @@ def test_names_that_collide_with_the_input(inner: str) -> None:
     assert result.graph.input[0].name == "input"
 
 
+def test_an_operator_that_cannot_be_brought_to_another_operator_set_is_named() -> None:
+    nodes = [conv(), helper.make_node("RMSNormalization", ["conv", "scale"], ["out"])]
+    model = graph(nodes, constants={"scale": np.ones(14, np.float32)}, opset=23)
+    with pytest.raises(UnsupportedModelError, match=r"set 23 cannot be brought to 20.*RMSNormal"):
+        adapted(model)
+
+
 def test_names_that_collide_with_what_is_put_in_front() -> None:
     """The bundle's graph begins pixels → Cast → Transpose."""
     nodes = [
