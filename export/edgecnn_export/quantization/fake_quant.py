@@ -1,9 +1,9 @@
 """The float graph with a switch on every quantizer: any part of INT8 in one session.
 
-Sensitivity, the choice of a method and bias correction all ask the same question of different
-subsets: what do the outputs become if only these tensors and weights are rounded? Building a
-graph for each answer takes longer than running it, so here each quantizer is an ``If`` whose
-condition, scale and zero-point are inputs.
+The choice of a method and bias correction ask the same question of different numbers: what do the
+outputs become if these tensors and weights are rounded so? Building a graph for each answer takes
+longer than running it, so here each quantizer is an ``If`` whose condition, scale and zero-point
+are inputs. The sensitivity of a graph that ``downstream.can_split`` refuses is measured here too.
 """
 
 import copy
