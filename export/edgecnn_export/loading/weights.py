@@ -74,6 +74,13 @@ def choose_weights(
         CheckpointError: Several sets fit equally well.
         UsageError: The file has no set of that key.
     """
+    return _choose(sets, own, path, key)[0].weights()
+
+
+def _choose(
+    sets: WeightSets, own: Mapping[str, Tensor], path: Path, key: str
+) -> "tuple[_View, list[_View]]":
+    """The view of ``choose_weights``, and the others that the key does not rule out."""
     views = _views(sets, own)
     wanted = sum(not name.endswith(COUNTER) for name in own)
     if max(view.matching for view in views) < wanted:
@@ -91,7 +98,7 @@ def choose_weights(
         raise CheckpointError(
             f"{path} holds several sets of weights: name the one to take with {names}"
         )
-    return best[0].weights()
+    return best[0], [view for view in views if view is not best[0]]
 
 
 def load_into(module: nn.Module, sets: WeightSets, path: Path, key: str = "") -> tuple[str, ...]:
@@ -112,7 +119,8 @@ def load_into(module: nn.Module, sets: WeightSets, path: Path, key: str = "") ->
         UsageError: The file has no set of that key.
     """
     own = module.state_dict()
-    weights = choose_weights(sets, own, path, key)
+    view, others = _choose(sets, own, path, key)
+    weights = view.weights()
     missing = [name for name in own if name not in weights and not name.endswith(COUNTER)]
     unexpected = [n for n in weights if n not in own and not n.endswith(BOOKKEEPING)]
     misshapen = [
@@ -134,7 +142,8 @@ def load_into(module: nn.Module, sets: WeightSets, path: Path, key: str = "") ->
             + f"\n{advice}"
         )
     module.load_state_dict({name: weights[name] for name in own if name in weights}, strict=False)
-    return _warnings(module, unexpected)
+    partial = [other.name for other in others if 2 * other.matching > view.matching]
+    return (*_other_sets(view.name, partial), *_warnings(module, unexpected))
 
 
 def check_finite(module: nn.Module, path: Path) -> None:
@@ -238,6 +247,16 @@ def _word_starts(name: str) -> Iterator[int]:
 def _without_wrappers(name: str) -> str:
     words = [word for word in name.split(".") if word not in WRAPPERS]
     return ".".join(words[1:] if words[:1] == [OUTER_WRAPPER] else words)
+
+
+def _other_sets(taken: str, names: list[str]) -> tuple[str, ...]:
+    """A warning about sets that have most of the network's names, such as averaged parameters."""
+    if not names:
+        return ()
+    return (
+        f"the weights are those of {taken} in the file; {_list(names)} has weights of this network "
+        "too, but not all",
+    )
 
 
 def _warnings(module: nn.Module, unexpected: list[str]) -> tuple[str, ...]:

@@ -174,6 +174,19 @@ def test_tensors_without_a_place_are_a_warning(
     assert load({**state, "n_averaged": torch.ones(1)}).warnings == ()
 
 
+def test_averaged_parameters_without_statistics_are_mentioned(
+    load: Callable[..., LoadedModel], state: State, averaged: State
+) -> None:
+    """They cannot be loaded alone, so the plain weights are taken, and that is said."""
+    parameters = {name: value for name, value in averaged.items() if "running" not in name}
+    loaded = load({"model": state, "ema": parameters})
+    assert has(loaded, state)
+    (warning,) = loaded.warnings
+    assert warning.startswith("the weights are those of model in the file; ema has weights")
+    with pytest.raises(CheckpointError, match=r"missing from the file:\n  norm.running_mean"):
+        load({"model": state, "ema": parameters}, weights_key="ema")
+
+
 def test_other_names_are_not_blamed_on_the_width(
     load: Callable[..., LoadedModel], state: State
 ) -> None:
