@@ -16,7 +16,7 @@ Compare = Callable[[Mapping[str, Floats], Mapping[str, Floats]], float]
 """Reference and other outputs → error power as a share of the reference's centered power."""
 
 KIND = "sensitivity"
-SCOUTED, IMAGES = 2, 8
+SCOUTED, IMAGES = 2, 4
 """Images for every quantizer, and for those that matter."""
 MATTERS = 0.01
 """Of the error of all quantizers: those that add less are in no hurry to return to float."""
