@@ -11,6 +11,8 @@ from edgecnn_runtime.types import Pixels
 
 KEYFRAME_WAIT = 5.0
 """Seconds after a loss in which only a key frame is trusted; a stream without them mends slowly."""
+KEYFRAME_SLACK = 1.5
+"""The same in intervals between key frames, for streams that have them more rarely."""
 NO_TIMESTAMPS = 0x80
 """FFmpeg's AVFMT_NOTIMESTAMPS: the stamps such a format shows are made up from a nominal rate."""
 COLOR_MATRICES = {1: 1, 4: 4, 7: 7, 9: 9, 10: 9}
@@ -53,8 +55,8 @@ def open_container(av: ModuleType, target: str, options: dict[str, str], **more:
 class VideoDecoder:
     """Packets of a video stream → its whole pictures.
 
-    From a loss to the key frame that mends it, or for ``KEYFRAME_WAIT`` seconds, no picture is
-    returned, because each one repeats the damage of the one before.
+    From a loss to the key frame that mends it no picture is returned, because each one repeats the
+    damage of the one before. A stream without key frames is trusted again after a while.
 
     Attributes:
         stream: PyAV's stream.
@@ -66,13 +68,14 @@ class VideoDecoder:
             between is whole.
     """
 
-    def __init__(self, av: ModuleType, container: Any, *, threads: int) -> None:
+    def __init__(self, av: ModuleType, container: Any, *, threads: int, max_wait: float) -> None:
         """Choose the stream that a player would show.
 
         Args:
             av: PyAV.
             container: The opened input.
             threads: Of the decoder; each one beyond the first holds a picture back.
+            max_wait: Seconds after a loss until pictures are returned again, key frame or not.
 
         Raises:
             ValueError: There is no video in it, or none that this PyAV can decode; the message
@@ -95,6 +98,8 @@ class VideoDecoder:
         self._tick = float(self.stream.time_base or 0)
         self._pixel_aspect = float(self.stream.sample_aspect_ratio or 1)
         self._begun = False
+        self._wait, self._max_wait = KEYFRAME_WAIT, max_wait
+        self._last_key: float | None = None
         self._lossy_until = 0.0
         self._last_loss: int | None = None
 
@@ -106,7 +111,7 @@ class VideoDecoder:
             stamp: The last picture that may be damaged by it, be it a key frame, in the stream's
                 own units; None for the one that is being decoded.
         """
-        self._lossy_until = now + KEYFRAME_WAIT
+        self._lossy_until = now + min(self._wait, self._max_wait)
         self._skip()
         if stamp is not None:
             self._last_loss = stamp
@@ -122,7 +127,11 @@ class VideoDecoder:
             PyAV's frames, whole ones only.
         """
         self.packets += bool(packet.size)
-        self._begun |= bool(packet.is_keyframe)
+        if packet.is_keyframe:
+            self._begun = True
+            if self._last_key is not None:
+                self._wait = max(self._wait, KEYFRAME_SLACK * (now - self._last_key))
+            self._last_key = now
         if packet.is_corrupt:  # known to MPEG-TS, and not to every decoder
             self.lose(now, packet.pts)
         try:

@@ -17,6 +17,9 @@ from edgecnn_runtime.source.decoder import VideoDecoder, import_pyav, open_conta
 
 LOSS = "RTP: missed"
 """How FFmpeg's log says that packets did not come."""
+KEYFRAME_SHARE = 0.8
+"""Part of the time-out after which pictures are shown again without a key frame, damaged or not: a
+source is not lost because key frames are rare."""
 MIN_NETWORK_WAIT = 0.002
 """Seconds a packet takes at least that had to come over the network; a buffered one takes less."""
 PROTOCOLS = "rtp,rtsp,rtsps,srtp,udp,tcp,tls,http,https,httpproxy,crypto,hls,rtmp,rtmps,srt"
@@ -66,16 +69,15 @@ class NetworkStream:
         self._av = _pyav(address.name)
         self._read_timeout = read_timeout
         is_rtsp = address.target.lower().startswith("rtsp")
-        # Datagrams that are lost, only FFmpeg's log tells.
-        self._datagrams = transport == "udp" if is_rtsp else address.target.startswith("rtp")
-        if self._datagrams:
+        if transport == "udp" if is_rtsp else address.target.startswith("rtp"):
             _log_losses(self._av)
         with self._av.logging.Capture() as messages:
             self._container = self._connect(address.target, open_timeout)
         self._lost_at_first = _tells_loss(messages)
         try:
-            # Each thread beyond the first holds a picture back.
-            self._decoder = VideoDecoder(self._av, self._container, threads=1)
+            self._decoder = VideoDecoder(
+                self._av, self._container, threads=1, max_wait=KEYFRAME_SHARE * read_timeout
+            )
         except ValueError as error:
             self._container.close()
             raise SourceLostError(f"{self._name} {error}") from None

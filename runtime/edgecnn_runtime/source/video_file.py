@@ -14,6 +14,8 @@ from edgecnn_runtime.source.truncation import missing_bytes
 
 MAX_UNREADABLE = 250
 """Read errors in a row after which the rest of a damaged file is given up."""
+MAX_KEYFRAME_WAIT = 60.0
+"""Seconds of the video after a damaged frame after which frames are returned again in any case."""
 PROTOCOLS = "file,crypto,data"
 """What a file may lead to: never the network."""
 
@@ -50,7 +52,7 @@ class VideoFile:
     def __init__(self, av: ModuleType, path: Path, *, loop: bool = False) -> None:
         """Open it with ``av``, as ``open_video`` does."""
         self._path, self._loop, self._av = path, loop, av
-        self._pts = 0.0
+        self._pts = self._position = 0.0
         self._open()
         self.fps = self._decoder.fps
 
@@ -63,7 +65,8 @@ class VideoFile:
         while not self._waiting:
             packet = self._next_packet()
             if packet is not None:
-                self._waiting.extend(self._decoder.decode(packet, self._pts - self._base))
+                self._position = max(self._position, self._decoder.seconds(packet) or 0.0)
+                self._waiting.extend(self._decoder.decode(packet, self._position))
                 continue
             self._check_whole()
             if not self._loop or not self._count:
@@ -82,13 +85,16 @@ class VideoFile:
 
     def _open(self) -> None:
         self._base, self._count = self._pts, 0
+        self._position = 0.0
         self._first: float | None = None
         self._waiting: deque[Any] = deque()
         try:
             # A relative name with a colon in it would be taken for a protocol.
             target = str(self._path.absolute())
             self._container = open_container(self._av, target, {"protocol_whitelist": PROTOCOLS})
-            self._decoder = VideoDecoder(self._av, self._container, threads=usable_cores())
+            self._decoder = VideoDecoder(
+                self._av, self._container, threads=usable_cores(), max_wait=MAX_KEYFRAME_WAIT
+            )
         except PermissionError:
             raise SourceLostError(forbidden(self._path)) from None
         except (self._av.error.FFmpegError, OSError, ValueError) as error:
@@ -103,7 +109,7 @@ class VideoFile:
             try:
                 return next(self._packets, None)
             except (self._av.error.FFmpegError, OSError):
-                self._decoder.lose(self._pts - self._base)
+                self._decoder.lose(self._position)
                 self._packets = self._container.demux(self._decoder.stream)
         return None
 

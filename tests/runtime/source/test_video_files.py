@@ -75,6 +75,23 @@ def read(path: str | Path, **options: Any) -> tuple[list[Frame], str]:
     return frames, ""
 
 
+def rewrite(whole: Path, damaged: Path, *, number: int) -> Path:
+    """Copy a video with a part of this packet replaced."""
+    with av.open(str(whole)) as source, av.open(str(damaged), "w") as out:
+        stream = out.add_stream_from_template(source.streams.video[0])
+        for i, packet in enumerate(source.demux(video=0)):
+            raw = bytearray(packet)
+            if i == number:
+                part = slice(len(raw) // 3, len(raw) // 2)
+                raw[part] = np.random.default_rng(1).bytes(part.stop - part.start)
+            copy = av.Packet(bytes(raw))
+            copy.pts, copy.dts, copy.time_base = packet.pts, packet.dts, packet.time_base
+            copy.is_keyframe, copy.stream = packet.is_keyframe, stream
+            if raw:
+                out.mux(copy)
+    return damaged
+
+
 @pytest.fixture
 def without_pyav(monkeypatch: pytest.MonkeyPatch) -> None:
     """Call it once the clips are made: OpenCV reads from then on."""
@@ -209,6 +226,31 @@ def test_bits_that_rotted_are_noticed(tmp_path: Path, name: str) -> None:
     assert len(frames) < 50
 
 
+@pytest.mark.parametrize(("interval", "mended"), [(8, 16), (1000, 20)])
+def test_a_video_with_rare_key_frames_or_none_goes_on(
+    tmp_path: Path,
+    make_squares: Callable[[int], np.ndarray],
+    read_counter: ReadCounter,
+    interval: int,
+    mended: int,
+) -> None:
+    """One picture a second; the tenth is damaged: the next key frame mends it, or 5 s do."""
+    rng = np.random.default_rng(0)
+    pictures = [make_squares(counter) for counter in range(40)]
+    for picture in pictures:
+        picture[:80] = rng.integers(0, 255, (80, 320, 3), np.uint8)
+    options = {"tune": "zerolatency", "g": str(interval), "sc_threshold": "0"}
+    times = [float(i) for i in range(40)]
+    whole = encode(tmp_path / "whole.mkv", pictures, options=options, times=times)
+    damaged = rewrite(whole, tmp_path / "damaged.mkv", number=9)
+    frames, says = read(damaged)
+    counters = [read_counter(frame.pixels) for frame in frames]
+    assert counters[:9] == list(range(9))
+    assert counters[9] in range(14, mended + 1)
+    assert counters[-20:] == list(range(20, 40))
+    assert "is damaged" in says
+
+
 @pytest.mark.parametrize("codec", ["libx264", "libx265"])
 def test_packets_that_a_transport_stream_lost_are_noticed(tmp_path: Path, codec: str) -> None:
     """Recorded from the air; FFmpeg's decoder of H.265 says nothing."""
@@ -235,18 +277,7 @@ def test_pictures_built_on_a_damaged_one_are_not_shown(
         picture[:80] = rng.integers(0, 255, (80, 320, 3), np.uint8)
     options = {"tune": "zerolatency", "g": "20", "sc_threshold": "0", "x264-params": "threads=1"}
     whole = encode(tmp_path / "whole.mkv", pictures, options=options)
-    damaged = tmp_path / "damaged.mkv"
-    with av.open(str(whole)) as source, av.open(str(damaged), "w") as out:
-        stream = out.add_stream_from_template(source.streams.video[0])
-        for number, packet in enumerate(source.demux(video=0)):
-            raw = bytearray(packet)
-            if number == 25:
-                raw[len(raw) // 3 : len(raw) // 2] = rng.bytes(len(raw) // 2 - len(raw) // 3)
-            copy = av.Packet(bytes(raw))
-            copy.pts, copy.dts, copy.time_base = packet.pts, packet.dts, packet.time_base
-            copy.is_keyframe, copy.stream = packet.is_keyframe, stream
-            if raw:
-                out.mux(copy)
+    damaged = rewrite(whole, tmp_path / "damaged.mkv", number=25)
     frames, says = read(damaged)
     assert [read_counter(frame.pixels) for frame in frames] == [*range(25), *range(40, 60)]
     assert f"{damaged} is damaged: 45 of about 60 frames were read" in says
