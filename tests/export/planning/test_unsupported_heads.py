@@ -399,6 +399,14 @@ def test_corners_and_scores_are_a_decoded_ssd(classes: int, normalized: bool) ->
     assert (spec.decode.background, len(spec.labels)) == (False, classes + 1)
 
 
+@pytest.mark.parametrize("boxes", ["detection_boxes", "loc", "bbox_regression"])
+def test_boxes_are_told_from_the_scores_of_four_classes_by_name(boxes: str) -> None:
+    m = Maker(6)
+    decode = plan({"detection_scores": m.scores(4), boxes: m.corners()}).spec.decode
+    assert isinstance(decode, Ssd)
+    assert (decode.boxes, decode.scores) == (boxes, "detection_scores")
+
+
 def test_corners_are_not_decoded_twice() -> None:
     m = Maker(5)
     outputs = {"boxes": m.corners(), "scores": m.scores(4)}
