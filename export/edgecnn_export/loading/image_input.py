@@ -25,11 +25,17 @@ def is_nhwc(shape: Sequence[int | None]) -> bool:
 
 
 def check_arguments(module: nn.Module, path: object) -> None:
-    """Refuse a module whose ``forward`` needs more than one argument.
+    """Refuse a module without ``forward``, or whose ``forward`` needs more than one argument.
 
     Raises:
-        UnsupportedModelError: It does; the message has their names.
+        UnsupportedModelError: It is one; the message has the names of the arguments.
     """
+    forward: Any = getattr(module, "forward", None)
+    if forward is None or getattr(forward, "__name__", "") == "_forward_unimplemented":
+        raise UnsupportedModelError(
+            f"{path}: {kind_of(module)} has no forward(): wrap it in a module whose "
+            "forward(self, x) calls the method that takes the image"
+        )
     names = _required_arguments(module)
     if len(names) > 1:
         raise UnsupportedModelError(

@@ -136,6 +136,8 @@ def _load_torchscript(path: Path, config: ExportConfig) -> LoadedModel:
         if not config.trust_pickle:
             check_torchscript(members)
         module: nn.Module = torch.jit.load(write_archive(members), map_location="cpu")  # type: ignore[no-untyped-call]
+    check_arguments(module, path)
+    with _typed_errors(path):
         training = _scripted_training(module)
     _refuse_training(path, training, "torch.jit.trace")
     metadata = read_json_metadata(members.get("extra/config.txt", b""))

@@ -169,6 +169,20 @@ def test_a_second_input_is_named_whatever_the_file(
             load(tmp_path / file, arch=arch)
 
 
+class WithoutForward(nn.Module):
+    @torch.jit.export
+    def infer(self, x: torch.Tensor) -> torch.Tensor:
+        return x
+
+
+def test_a_network_without_forward_is_refused(tmp_path: Path) -> None:
+    torch.jit.save(torch.jit.script(WithoutForward()), tmp_path / "model.ts")
+    torch.save(nn.ModuleList(), tmp_path / "model.pt")
+    for file in ("model.ts", "model.pt"):
+        with pytest.raises(UnsupportedModelError, match=r"has no forward\(\)"):
+            load(tmp_path / file, arch="", trust_pickle=True)
+
+
 def test_a_program_that_reads_channels_last_says_so(tmp_path: Path) -> None:
     program = torch.export.export(nn.Flatten(), (torch.zeros(1, 16, 16, 3),))
     torch.export.save(program, tmp_path / "model.pt2")
