@@ -36,12 +36,14 @@ class RawFrame(NamedTuple):
         pixels: As delivered, in any layout that ``to_bgr`` takes; never written to again.
         pts: Seconds since the start of the stream; None without a time stamp.
         late: Whether it comes from a buffer in which newer ones wait behind it.
+        paced: Whether it was held back until it was due, so that it counts as taken just now.
         file: Path of the picture; empty where the source is one file or stream.
     """
 
     pixels: NDArray[Any]
     pts: float | None
     late: bool = False
+    paced: bool = False
     file: str = ""
 
 
@@ -209,7 +211,9 @@ class Source:
         clock, index, start, real_time = StreamClock(), 0, None, True
         while not self._closed.is_set() and (picture := reader.read()) is not None:
             now = time.monotonic()
-            if reader.live or picture.pts is None:
+            if picture.paced:
+                captured = now
+            elif reader.live or picture.pts is None:
                 captured = clock.captured(picture.pts, now)
                 if real_time and clock.pace < 1:
                     real_time = False

@@ -89,7 +89,8 @@ class NetworkStream:
         self._end = float(self._container.duration or 0) / self._av.time_base
         # A recording over RTSP comes at its own pace; a file over HTTP as fast as it is read.
         self.live = self._end == 0.0 or is_rtsp
-        self._segmented = self.live and SEGMENTED & set(self._container.format.name.split(","))
+        formats = set(self._container.format.name.split(","))
+        self._segmented = self.live and not SEGMENTED.isdisjoint(formats)
         self._due: float | None = None
         self._lost = self._late = False
         self._first: float | None = None
@@ -173,12 +174,13 @@ class NetworkStream:
         if pts is not None:
             self._first = pts if self._first is None else self._first
             pts -= self._first
-        if pts is not None and self._segmented:
+        paced = pts is not None and self._segmented
+        if pts is not None and paced:
             self._wait_for_turn(pts)
         self._last = self._last if pts is None else pts
         # Of a stream that ends before it is live, such as a snapshot, the last one is shown.
         self._held = RawFrame(pixels, pts) if self._late else None
-        return RawFrame(pixels, pts, self._late)
+        return RawFrame(pixels, pts, self._late, paced)
 
     def _wait_for_turn(self, pts: float) -> None:
         """A segment comes at once; its pictures are due one after the other, as they were taken."""
