@@ -260,7 +260,7 @@ class _Trials:
         search, key = self.search, (*self._key, *floats, "over", *others)
         ratio = read_entry(search.folder, "slowdown", key, float)
         if ratio is None:
-            count = f"{len(floats)} layers in float against {len(others)}"
+            count = f"{len(floats)} of {len(self.simulation.layers)} layers in float"
             with search.progress.step(f"{search.label}: time {count}"):
                 graphs = self.build_graph(floats), self.build_graph(others)
                 gate = search.gate
