@@ -87,10 +87,13 @@ def _input(bundle: "Bundle") -> list[tuple[str, str]]:
         resize += f", pad {','.join(map(str, spec.pad))} (B,G,R), picture at {spec.pad_position}"
     assumed = "ASSUMED: no source gives it; export again with --mean and --std, or --preset"
     origin = assumed if numbers.origin == "assumed" else f"from: {numbers.origin}"
+    assumed_color = ("", "ASSUMED: no source gives it; export again with --color")
+    color = [assumed_color] if spec.color_origin == "assumed" else []
     return [
         ("pixels", f"uint8[N,{spec.height},{spec.width},3] BGR, batch {batch or 'any'}"),
         ("fitted by", resize),
         ("trained on", spec.color),
+        *color,
         ("mean", ", ".join(f"{value:g}" for value in numbers.mean)),
         ("std", ", ".join(f"{value:g}" for value in numbers.std)),
         ("", origin),

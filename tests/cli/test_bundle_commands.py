@@ -47,6 +47,14 @@ def test_inspect_repeats_what_was_assumed(own: Path, capsys: Captured) -> None:
     assert "ASSUMED" in capsys.readouterr().out
 
 
+def test_inspect_repeats_that_the_color_was_assumed(own: Path, capsys: Captured) -> None:
+    assert main(["inspect", str(own)]) == 0
+    assert "ASSUMED" not in capsys.readouterr().out
+    rewrite(own, lambda m: m["model"]["input"].update(color="rgb", color_origin="assumed"))
+    assert main(["inspect", str(own)]) == 0
+    assert "export again with --color" in " ".join(capsys.readouterr().out.split())
+
+
 def test_inspect_tells_what_int8_was_made_from_and_reaches(own: Path, capsys: Captured) -> None:
     quality = {
         "metric": "top-1", "value": 0.981, "reference": 0.984, "low": 0.97, "high": 0.99,
@@ -116,8 +124,10 @@ def test_a_damaged_bundle_is_refused_by_name(
 
 @pytest.mark.parametrize("command", ["inspect", "verify", "pack"])
 def test_what_is_no_bundle_is_a_usage_error(command: str, tmp_path: Path, capsys: Captured) -> None:
-    assert main([command, str(tmp_path / "nowhere.edge")]) == 2
+    assert main([command, str(tmp_path)]) == 2
     assert "is not a bundle" in capsys.readouterr().err
+    assert main([command, str(tmp_path / "nowhere.edge")]) == 2
+    assert "nowhere.edge: no such bundle" in capsys.readouterr().err
 
 
 def test_verify_passes_on_every_engine(tiny_bundle: Path, capsys: Captured) -> None:

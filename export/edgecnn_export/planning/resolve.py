@@ -199,6 +199,7 @@ def _input(
         "width": size.width,
         "height": size.height,
         "color": color,
+        "color_origin": "given" if config.color or color == "gray" else "assumed",
         "normalization": mean_std,
         "resize": config.resize or default,
         "interpolation": config.interpolation,

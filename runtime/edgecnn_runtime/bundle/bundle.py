@@ -79,6 +79,8 @@ def open_bundle(path: str | Path, *, digest: str = "") -> Bundle:
     file = root / MANIFEST
     if root.is_file() and _is_tar(root):
         raise UsageError(f"{root} is a packed bundle: type `edgecnn unpack {root}` first")
+    if not root.exists():
+        raise UsageError(f"{root}: no such bundle. `edgecnn export model.pt` makes one")
     if not file.is_file():
         raise UsageError(
             f"{root} is not a bundle: it has no {MANIFEST}. "

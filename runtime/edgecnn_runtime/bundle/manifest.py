@@ -62,6 +62,7 @@ class Input(Part, frozen=True, kw_only=True):
         crop_pct: Fraction of the short side that a crop keeps.
         pad: Color of the letterbox's bars, BGR.
         pad_position: Whether the picture is in the center or in the top left corner of a letterbox.
+        color_origin: ``assumed`` means that no source gave ``color``.
     """
 
     width: Positive
@@ -73,6 +74,7 @@ class Input(Part, frozen=True, kw_only=True):
     crop_pct: Annotated[float, Meta(gt=0.0, le=1.0)] = 1.0
     pad: tuple[Byte, Byte, Byte] = (114, 114, 114)
     pad_position: Literal["center", "corner"] = "center"
+    color_origin: Literal["given", "assumed"] = "given"
 
 
 class Classify(Part, frozen=True, kw_only=True, tag_field="head", tag="classify"):

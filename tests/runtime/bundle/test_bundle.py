@@ -136,7 +136,9 @@ def test_weights_outside_the_bundle_are_refused(bundle, tmp_path):
 def test_what_is_no_bundle_says_what_is(tmp_path, what):
     if what == "file":
         (tmp_path / what).write_text("text")
-    with pytest.raises(UsageError, match="is not a bundle"):
+    with pytest.raises(
+        UsageError, match="no such bundle" if what == "nothing" else "is not a bundle"
+    ):
         open_bundle(tmp_path / what)
 
 
