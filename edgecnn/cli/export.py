@@ -114,8 +114,11 @@ def print_result(result: "ExportResult", console: "Console") -> None:
     unmet = tuple(f"{name} was not made" for name in unmade)
     model = result.bundle.manifest.model
     if model.head_origin == "guessed":
+        classes = getattr(model.decode, "classes", 0)
+        head = head_text(model.decode)
+        head += f" with {classes} class{'es' * (classes > 1)}" if classes else ""
         console.print(
-            f"[yellow]?[/] the head was guessed from the outputs: {head_text(model.decode)}; "
+            f"[yellow]?[/] the head was guessed from the outputs: {head}; "
             "if it is another one, --head names it",
             highlight=False,
         )

@@ -84,9 +84,16 @@ def _exchanged(outputs: Outputs, table: Table, head: str) -> EdgecnnError | None
     if not head or (not wide and table.across == (head in V8_HEADS)):
         return None
     axis = "columns" if head in V8_HEADS else "rows"
+    other = ""
+    if head != "nms" and not wide:  # without --head the guess would be this other head
+        other = (
+            ", or use --head yolov5 if objectness comes before the classes"
+            if head in V8_HEADS
+            else ", or use --head yolov8 if there is no objectness before the classes"
+        )
     return UsageError(
         f"--head {head} takes the {axis} of {table.name!r} for boxes, and the boxes are on the "
-        f"other axis: leave --head out, or return output.permute(0, 2, 1); {outputs}"
+        f"other axis: return output.permute(0, 2, 1){other}; {outputs}"
     )
 
 

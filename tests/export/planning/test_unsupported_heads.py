@@ -18,7 +18,7 @@ from edgecnn_export.planning.graph_info import GraphInfo
 from edgecnn_export.planning.resolve import Evidence, Plan, resolve
 from edgecnn_export.planning.settings import ExportSettings
 from edgecnn_runtime.bundle.manifest import Output, Ssd, Yolo
-from edgecnn_runtime.errors import EdgecnnError
+from edgecnn_runtime.errors import EdgecnnError, UsageError
 
 PICTURES = 2
 WIDTH, HEIGHT = 320, 192
@@ -423,6 +423,19 @@ def test_an_output_without_a_batch_is_refused_with_its_true_shape() -> None:
     message = refusal({"table": joined(m.boxes(), m.scores(3)).reshape(-1, 7)})
     assert f"table[{m.count}, 7]" in message
     assert "without an axis for the batch" in message
+
+
+@pytest.mark.parametrize(("head", "other"), [("yolov8", "yolov5"), ("yolov5", "yolov8")])
+def test_boxes_on_the_other_axis_are_not_left_to_a_guess(head: str, other: str) -> None:
+    """Without --head the guess would count objectness as a class, or a class as objectness."""
+    m = Maker(8)
+    table = joined(m.boxes(), m.scores(2))
+    with pytest.raises(UsageError) as raised:
+        plan({"o": table if head == "yolov8" else turned(table)}, head=head)
+    message = str(raised.value)
+    assert "return output.permute(0, 2, 1), or use" in message
+    assert f"--head {other} if" in message
+    assert "leave --head out" not in message
 
 
 ULTRALYTICS = {
