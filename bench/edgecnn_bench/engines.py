@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from edgecnn_bench.schema import UnavailableBackend
 from edgecnn_runtime.backends import get_engine, real_engines
+from edgecnn_runtime.backends.base import NOT_INSTALLED
 from edgecnn_runtime.errors import BackendMissingError, UsageError
 from edgecnn_runtime.requirements import install_command
 
@@ -77,7 +78,8 @@ def _find(name: str, *, checkpoint: bool) -> InstalledEngine | UnavailableBacken
         return _find_torch(name, checkpoint=checkpoint)
     engine = get_engine(name)
     if problem := engine.problem():
-        return UnavailableBackend(backend=name, why=problem, install=engine.install)
+        install = engine.install if problem == NOT_INSTALLED else ""  # no package adds a GPU
+        return UnavailableBackend(backend=name, why=problem, install=install)
     return InstalledEngine(name, engine.version(), engine.precisions(), engine.device)
 
 

@@ -89,7 +89,11 @@ def test_one_row_of_each_scope_is_the_fastest(report: BenchReport) -> None:
 def test_absent_backends_are_listed_with_what_installs_them(report: BenchReport) -> None:
     absent = {each.backend: each for each in report.absent}
     assert {"tensorrt", "onnxruntime-cuda"} <= absent.keys()
-    assert all(each.install.startswith(("pip install", "add ")) for each in report.absent)
+    for each in report.absent:
+        if each.why == "not installed":
+            assert each.install.startswith("pip install")
+        elif "NVIDIA" in each.why:
+            assert not each.install  # a package does not replace the GPU or its driver
 
 
 def test_a_clip_gives_a_stream_and_its_own_frames(make_bundle: MakeBundle, tmp_path: Path) -> None:
