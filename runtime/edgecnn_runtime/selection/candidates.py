@@ -284,7 +284,14 @@ def _check_precision(precision: str, engines: Sequence[str]) -> None:
 
 
 def _precisions(name: str, precision: str) -> Sequence[str]:
-    offered = get_engine(name).precisions()
+    engine = get_engine(name)
+    try:
+        offered = engine.precisions()
+    except BackendMissingError as error:  # such as "no NVIDIA driver", which names no engine
+        raise BackendMissingError(
+            f"{engine.label} cannot be used here ({error}); `edgecnn doctor` lists the engines "
+            "that can"
+        ) from None
     if precision in {"", ALL}:
         return offered if precision else offered[:1]
     return [precision] if precision in offered else []

@@ -76,6 +76,14 @@ def test_without_a_gpu_it_is_absent_and_says_so(name, file, no_gpu):
 
 
 @pytest.mark.parametrize("name", GPU)
+def test_asked_for_without_a_gpu_its_name_is_in_the_error(name, bundle, tmp_path, no_gpu):
+    label = get_engine(name).label
+    with pytest.raises(BackendMissingError, match=r"no NVIDIA driver.*edgecnn doctor") as caught:
+        rank_candidates(bundle, tmp_path, backend=name)
+    assert str(caught.value).startswith(f"{label} cannot be used here")
+
+
+@pytest.mark.parametrize("name", GPU)
 def test_without_its_package_it_is_absent(name, orin, monkeypatch):
     monkeypatch.setattr(metadata, "distributions", lambda **_kwargs: [])
     assert get_engine(name).problem() == "not installed"
