@@ -106,12 +106,15 @@ def columns_behind_the_classes(outputs: Outputs, table: Table, extra: int) -> Ed
     known = outputs.metadata.keypoint_shape
     if known and known[0] * known[1] == extra:
         points = known
+    elif points and points[1] == 2 and columns.reach.max() <= CELLS_SHARE * outputs.width:
+        points = None  # coordinates would reach further
     if points is None:
         what = (
             f"the last {extra} of the {table.columns} columns of {table.name!r} leave 0..1, so "
             "they are no classes"
         )
-        return no_head(outputs, what)
+        logits = f"if they are scores before a sigmoid, --decode {as_json({'values': 'logits'})}"
+        return no_head(outputs, what, logits)
     what = (
         f"the last {extra} of the {table.columns} columns of {table.name!r} are no classes: this "
         "is a pose model (YOLO -pose)"

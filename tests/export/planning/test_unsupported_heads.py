@@ -438,6 +438,16 @@ def test_boxes_on_the_other_axis_are_not_left_to_a_guess(head: str, other: str) 
     assert "leave --head out" not in message
 
 
+def test_scores_that_leave_0_to_1_are_no_key_points_where_coordinates_would_reach_further() -> None:
+    m = Maker(8)
+    scores = m.scores(8)
+    scores[..., 2:] = 12 * scores[..., 2:] + 3  # neither probabilities nor negative logits
+    with pytest.raises(EdgecnnError, match=r"leave 0\.\.1, so they are no classes") as raised:
+        plan({"o": turned(joined(m.boxes(), scores))})
+    assert "pose" not in str(raised.value)
+    assert """--decode '{"values": "logits"}'""" in str(raised.value)
+
+
 ULTRALYTICS = {
     "task": "detect", "stride": "32", "batch": "1", "imgsz": "[192, 320]",
     "names": "{0: 'plate', 1: 'car'}", "args": "{'nms': False}",
