@@ -157,7 +157,7 @@ def test_a_damaged_bundle_is_never_timed(make_bundle: MakeBundle) -> None:
     ("changes", "error", "message"),
     [
         ({"backends": ("openvin",)}, UsageError, "did you mean 'openvino'"),
-        ({"backends": ("tensorrt",)}, BackendMissingError, "pip install"),
+        ({"backends": ("tensorrt",)}, BackendMissingError, "tensorrt: .*(NVIDIA|pip install)"),
         ({"backends": ("torch",)}, BackendMissingError, "--checkpoint|pip install"),
         ({"precisions": ("f8",)}, UsageError, "f32"),
         ({"artifacts": ("int3",)}, UsageError, "fp32"),
