@@ -44,8 +44,9 @@ from edgecnn_export.quantization.schemes import SCHEMES, QuantScheme
 from edgecnn_export.quantization.sensitivity import LayerSensitivity, measure_sensitivity
 from edgecnn_export.quantization.uint8_input import InputStem, attach_uint8_input, strip_stem
 from edgecnn_runtime.backends import get_engine
-from edgecnn_runtime.bundle.manifest import Int8Target
+from edgecnn_runtime.bundle.manifest import REDUCED_RANGE, Int8Target
 from edgecnn_runtime.device.cache import read_entry, write_entry
+from edgecnn_runtime.device.cpu import cpu_features, saturates
 from edgecnn_runtime.types import Floats, Pixels
 
 TUNING = 8
@@ -250,9 +251,14 @@ class _Trials:
 
     @property
     def slowdown_on_cpu(self) -> Slowdown | None:
-        """Compares graphs on the first CPU engine that runs them; None where none does."""
-        engines = [name for name in self.search.gate.engines if is_timed(name, self.search.target)]
-        if not engines:
+        """Compares graphs on the first CPU engine that runs them; None where none does.
+
+        Nor does a processor with dot products of bytes tell about the reduced range, which is for
+        those that lack them: there float costs more beside it.
+        """
+        target = self.search.target
+        engines = [name for name in self.search.gate.engines if is_timed(name, target)]
+        if not engines or (target == REDUCED_RANGE and not saturates(cpu_features())):
             return None
         return lambda floats, others: self._slowdown(floats, others, engines[0])
 
