@@ -9,8 +9,11 @@ import numpy as np
 from edgecnn_runtime.idx import idx_files, idx_pictures, is_idx_picture, read_idx_picture
 from edgecnn_runtime.types import Pixels
 
-SUFFIXES = frozenset([".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".pgm", ".ppm"])
-"""File endings that are taken for images."""
+SUFFIXES = (
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".webp", ".tif", ".tiff", ".pgm", ".ppm",
+    ".jp2", ".gif", ".avif",
+)  # fmt: skip
+"""File endings that are taken for images; of a GIF the first one is read."""
 
 
 def list_images(path: Path) -> Iterator[Path]:

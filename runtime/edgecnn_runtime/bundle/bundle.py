@@ -125,7 +125,9 @@ def parse_manifest(raw: bytes, where: str) -> Manifest:
     try:
         manifest = msgspec.convert(upgrade(msgspec.json.decode(raw), version), Manifest)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-        raise BundleError(f"{where}: {error}") from None
+        newer = "; a newer edgecnn may have written it: install the runtime that it brings"
+        hint = newer if "unknown field" in str(error) else ""
+        raise BundleError(f"{where}: {error}{hint}") from None
     _check_sense(manifest.model, where)
     return manifest
 

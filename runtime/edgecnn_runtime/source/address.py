@@ -9,14 +9,12 @@ from typing import Literal, TypeAlias
 
 from edgecnn_runtime.errors import UsageError
 from edgecnn_runtime.idx import idx_files, is_idx_picture
+from edgecnn_runtime.image_file import SUFFIXES
 
 Kind: TypeAlias = Literal["device", "network", "csi", "gst", "video", "pictures"]
 
 NETWORK = ("rtsp", "rtsps", "http", "https", "rtmp", "srt", "udp", "tcp", "rtp")
-PICTURES = (
-    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".webp", ".tif", ".tiff", ".pgm", ".ppm",
-    ".jp2", ".gif", ".avif", ".heic", ".heif",
-)  # fmt: skip
+PICTURES = (*SUFFIXES, ".heic", ".heif")
 """Endings of picture files. No OpenCV of pip's reads HEIC: such a file is named, not ignored."""
 SECRETS = "password|passwd|pwd|pass|token|secret|apikey|api_key|key|auth|user-pw"
 

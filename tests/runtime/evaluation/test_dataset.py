@@ -383,8 +383,8 @@ def test_boxes_outside_their_picture(tmp_path: Path, task: AsTask, box: str, ins
 @pytest.mark.parametrize(
     ("files", "name", "words"),
     [
-        ([], "classify", "holds no image (.bmp"),
-        ([], "detect", "holds no image (.bmp"),
+        ([], "classify", "holds no image (.avif, .bmp"),
+        ([], "detect", "holds no image (.avif, .bmp"),
         (
             ["1.png"],
             "classify",
