@@ -82,6 +82,9 @@ def check_int8(config: ExportConfig) -> None:
         for name in ("calib", "eval_data", "targets", "max_drop", "method", "work_dir")
         if getattr(config, name)
     ]
+    if config.fp16 and not config.int8 and config.calib:  # it is searched on these pictures, too
+        flags.remove("--calib")
+        list_pictures(config.calib, "--calib")
     if not config.int8:
         if flags:
             raise UsageError(f"{', '.join(flags)}: only with --int8; add it, or leave them out")

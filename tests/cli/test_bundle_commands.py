@@ -101,7 +101,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], None], str]] = {
     "golden data gone": (lambda b: (b / "golden.npz").unlink(), "golden.npz is missing"),
     "no JSON": (lambda b: (b / "manifest.json").write_text("{"), "not a manifest"),
     "the future": (lambda b: rewrite(b, lambda m: m.update(schema=99)), "version 99 is newer"),
-    "a strange key": (lambda b: rewrite(b, lambda m: m.update(x=1)), "unknown field `x`; a newer edgecnn"),
+    "a strange key": (lambda b: rewrite(b, lambda m: m.update(x=1)), "`x`; a newer edgecnn"),
     "a file elsewhere": (
         lambda b: rewrite(b, lambda m: m["artifacts"][0].update(file="../x.onnx")),
         "artifacts[0].file",

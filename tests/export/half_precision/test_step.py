@@ -5,6 +5,7 @@ from pathlib import Path
 from types import ModuleType
 
 import cv2
+import msgspec
 import onnx
 import pytest
 import torch
@@ -60,6 +61,13 @@ def test_the_bundle_holds_half_precision_beside_float_and_int8(result: ExportRes
     assert {run.engine for run in half.runs} >= {"onnxruntime-exact/f32"}
     for run in half.runs:
         assert all(parity.cosine >= 0.999 for parity in run.parity.values())
+
+
+def test_calibration_pictures_serve_half_precision_alone(folder: Path, tmp_path: Path) -> None:
+    calib = str(folder / "pictures")
+    config = ExportConfig(model=str(folder / "digits.pt"), calib=calib, fp16=True)
+    bundle = export(msgspec.structs.replace(config, out=str(tmp_path / "digits.edge"))).bundle
+    assert [a.precision for a in bundle.manifest.artifacts] == ["fp32", "fp16"]
 
 
 def test_what_a_device_is_held_to_is_measured_with_every_rounding(result: ExportResult) -> None:
