@@ -97,6 +97,8 @@ def check_int8(config: ExportConfig) -> None:
     list_pictures(config.calib, "--calib")
     if config.eval_data and not Path(config.eval_data).exists():
         raise UsageError(f"--eval-data {config.eval_data}: no such file or folder")
+    if config.eval_data and Path(config.eval_data).is_dir():
+        list_pictures(config.eval_data, "--eval-data")
     if config.work_dir:
         try:
             Path(config.work_dir).mkdir(parents=True, exist_ok=True)

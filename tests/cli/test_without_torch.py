@@ -8,6 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+import cv2
+import numpy as np
 import pytest
 
 CODE = """
@@ -45,6 +47,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory, make_bundle: Callable[..., 
     (folder / "labels.txt").write_text("a\n\nb\n")
     (folder / "bad.yaml").write_text("model: model.onnx\nopsett: 18\n")
     (folder / "empty").mkdir()
+    (folder / "pictures").mkdir()
+    cv2.imwrite(str(folder / "pictures" / "1.png"), np.zeros((8, 8, 3), np.uint8))
     for name, spec in (("plain", {}), ("named", {"name": "other"})):
         torch.save({"spec": spec, "w": torch.ones(2)}, folder / f"{name}.pt")
         shutil.copytree(make_bundle(name), folder / f"{name}.edge")
@@ -65,6 +69,8 @@ EXPORT = {
     "model.onnx --images empty": "--images empty: contains no picture",
     "model.onnx --int8": "--int8 needs --calib",
     "model.onnx --int8 --calib absent": "--calib absent: no such folder",
+    "model.onnx --int8 --calib pictures --eval-data absent": "--eval-data absent: no such",
+    "model.onnx --int8 --calib pictures --eval-data empty": "--eval-data empty: contains no pict",
     "model.onnx --arch a.b:c": "leave --arch out",
     "model.onnx --weights-key ema": "leave --weights-key out",
     "plain.pt --arch resnet18": "not package.module:factory",
