@@ -20,7 +20,12 @@ from edgecnn_export.graph.fuse_float import fuse_float
 from edgecnn_export.graph.optimize import optimize
 from edgecnn_export.half_precision.step import Half, half_step
 from edgecnn_export.loading.load import load_model
-from edgecnn_export.loading.loaded import LoadedModel, input_channels, input_shape
+from edgecnn_export.loading.loaded import (
+    LoadedModel,
+    declared_size,
+    input_channels,
+    input_shape,
+)
 from edgecnn_export.loading.size import Size, network_size
 from edgecnn_export.planning.graph_info import inspect_graph
 from edgecnn_export.planning.provenance import provenance
@@ -152,6 +157,13 @@ def load(settings: ExportSettings, timed: Timed) -> tuple[LoadedModel, ExportSet
         settings = with_checkpoint_defaults(settings, loaded.spec, loaded.origin or "checkpoint")
         size = network_size(settings.config, input_channels(loaded), input_shape(loaded))
         check_early(settings, size)
+        declared, requested = declared_size(loaded).get("input"), f"{size.width}x{size.height}"
+        if declared and declared != requested:
+            warning = (
+                f"the file is made for pictures of {declared}, and --input asks for {requested}: "
+                "a network that was trained at one size may see less at another"
+            )
+            loaded = replace(loaded, warnings=(*loaded.warnings, warning))
     return loaded, settings, size
 
 
