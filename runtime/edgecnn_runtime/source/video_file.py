@@ -1,5 +1,6 @@
 """A video file: every whole frame in order, and whether any was damaged."""
 
+import re
 from collections import deque
 from pathlib import Path
 from types import ModuleType
@@ -16,6 +17,9 @@ MAX_UNREADABLE = 250
 """Read errors in a row after which the rest of a damaged file is given up."""
 MAX_KEYFRAME_WAIT = 60.0
 """Seconds of the video after a damaged frame after which frames are returned again in any case."""
+MAX_SHORTFALL = 0.1
+"""The share of a video's declared length that may be missing at its end. Twice the longest gap
+between its frames may be missing, too: cameras slow down at night."""
 PROTOCOLS = "file,crypto,data"
 """What a file may lead to: never the network."""
 
@@ -52,7 +56,7 @@ class VideoFile:
     def __init__(self, av: ModuleType, path: Path, *, loop: bool = False) -> None:
         """Open it with ``av``, as ``open_video`` does."""
         self._path, self._loop, self._av = path, loop, av
-        self._pts = self._position = 0.0
+        self._pts = self._position = self._gap = 0.0
         self._open()
         self.fps = self._decoder.fps
 
@@ -65,7 +69,9 @@ class VideoFile:
         while not self._waiting:
             packet = self._next_packet()
             if packet is not None:
-                self._position = max(self._position, self._decoder.seconds(packet) or 0.0)
+                seconds = self._decoder.seconds(packet) or 0.0
+                self._gap = max(self._gap, seconds - self._position)
+                self._position = max(self._position, seconds)
                 self._waiting.extend(self._decoder.decode(packet, self._position))
                 continue
             self._check_whole()
@@ -85,7 +91,7 @@ class VideoFile:
 
     def _open(self) -> None:
         self._base, self._count = self._pts, 0
-        self._position = 0.0
+        self._position = self._gap = 0.0
         self._first: float | None = None
         self._waiting: deque[Any] = deque()
         try:
@@ -125,7 +131,8 @@ class VideoFile:
 
     def _check_whole(self) -> None:
         cut = missing_bytes(self._path)
-        if not cut and not self._decoder.damaged and self._count:
+        early = self._position + 2 * self._gap < (1 - MAX_SHORTFALL) * _end(self._decoder.stream)
+        if not cut and not early and not self._decoder.damaged and self._count:
             return
         what = f"ends in mid-frame, {cut} bytes are missing" if cut else "is damaged"
         expected = self._decoder.stream.frames or self._decoder.packets
@@ -137,3 +144,13 @@ class VideoFile:
         self.close()
         self._pts += 1 / (self.fps or 25.0)
         self._open()
+
+
+def _end(stream: Any) -> float:
+    """When a Matroska file says that its video ends, in seconds; 0.0 where it does not.
+
+    Its reader passes over what it cannot parse, however much that is, without an error. Other
+    formats report it, or count their frames.
+    """
+    found = re.fullmatch(r"(\d+):(\d\d):(\d\d(?:\.\d*)?)", stream.metadata.get("DURATION", ""))
+    return 3600 * int(found[1]) + 60 * int(found[2]) + float(found[3]) if found else 0.0
