@@ -50,8 +50,8 @@ def write_pictures(folder: Path, pictures: Iterable[Pixels]) -> Path:
     return folder
 
 
-def export_yunet(folder: Path, frames: list[Pixels]) -> Path:
-    """The YuNet ONNX as a bundle at 640x352, verified on some of the frames.
+def export_yunet(folder: Path, frames: list[Pixels], more: str = "") -> Path:
+    """The YuNet ONNX as a bundle at 640x352, verified on some of the frames; ``more`` flags.
 
     Exported in a process of its own, so that torch's heap is not beside what is measured.
     """
@@ -61,7 +61,7 @@ def export_yunet(folder: Path, frames: list[Pixels]) -> Path:
     command = (
         f"export {YUNET} --out {bundle} --input {WIDTH}x{HEIGHT} --task detect --head yunet "
         f"--score {SCORE} --iou {IOU} --preset raw --color bgr --resize stretch "
-        f"--labels {folder / 'labels.txt'} --images {pictures}"
+        f"--labels {folder / 'labels.txt'} --images {pictures} {more}"
     )
     subprocess.run([sys.executable, "-m", "edgecnn", *command.split()], check=True, stdout=2)
     return bundle
