@@ -47,7 +47,7 @@ def measure(options: Options) -> Iterator[Row]:
             "targets": {
                 target["target"]: {
                     "passed": target["passed"],
-                    "verdict": target["verdict"],
+                    "verdict": target["best"]["verdict"]["text"],
                     "layers": len(target["layers"]),
                     "in_float": sum(layer["in_float"] for layer in target["layers"]),
                 }
