@@ -23,8 +23,8 @@ from edgecnn_runtime.types import Frame, FrameResult
 BLOCK = 4096
 SMALL = 4096
 """Bytes of objects that are far smaller than a block: the result and what leads to it."""
-NUMPY_BUFFER = 0 if np.lib.NumpyVersion(np.__version__) >= "2.3.0" else 4 * np.getbufsize()
-"""Bytes that older NumPy takes to reduce along the first axis, however large the array is."""
+NUMPY_BUFFER = 0 if np.__version__ >= "2" else 4 * np.getbufsize()
+"""Bytes that NumPy 1 takes for a reduction along the first axis, however large the array is."""
 PER_DETECTION = 1024
 """Bytes, generously: a Detection with its points is about 700."""
 OBJECTS = np.array([3, 400, 900])

@@ -11,6 +11,9 @@ from edgecnn_runtime.decode.shapes import check_output_shape
 from edgecnn_runtime.preprocess import Geometry
 from edgecnn_runtime.types import Detection, Floats, Tensors
 
+REDUCES_IN_PLACE = np.lib.NumpyVersion(np.__version__) >= "2.3.0"
+"""Older NumPy allocates 32 kB to reduce along the first axis, every time."""
+
 
 class YoloDecoder:
     """Layouts v5, v8 and nms of ``manifest.Yolo``."""
@@ -47,7 +50,7 @@ class YoloDecoder:
     def _v8(self, head: Floats, geometry: Geometry) -> list[Detection]:
         """[4+C+P,A]: one column per anchor."""
         stop = 4 + self._spec.classes
-        np.maximum.reduce(head[4:stop], axis=0, out=self._best)  # NaN stays NaN, which is not over
+        _column_maxima(head[4:stop], self._best)  # NaN stays NaN, which is not over
         np.greater(self._best, self._threshold, out=self._over)
         anchors = self._over.nonzero()[0]
         if not len(anchors):
@@ -117,3 +120,13 @@ class YoloDecoder:
         return (
             raw if self._spec.values == "probabilities" else sigmoid_scores(self._spec.values, raw)
         )
+
+
+def _column_maxima(rows: Floats, out: Floats) -> None:
+    """The largest value of each column of float[C,A]."""
+    if REDUCES_IN_PLACE:
+        np.maximum.reduce(rows, axis=0, out=out)
+        return
+    np.copyto(out, rows[0])
+    for row in rows[1:]:
+        np.maximum(out, row, out=out)

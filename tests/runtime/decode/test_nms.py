@@ -15,8 +15,8 @@ from edgecnn_runtime.tasks import make_decoder
 from edgecnn_runtime.types import Detection
 
 WIDTH, HEIGHT = 64, 48
-NUMPY_BUFFER = 0 if np.lib.NumpyVersion(np.__version__) >= "2.3.0" else 4 * np.getbufsize()
-"""Bytes that older NumPy takes to reduce along the first axis, however large the array is."""
+NUMPY_BUFFER = 0 if np.__version__ >= "2" else 4 * np.getbufsize()
+"""Bytes that NumPy 1 takes for a reduction along the first axis, however large the array is."""
 SEEDS = st.integers(0, 2**32 - 1)
 HOSTILE = np.float32([np.nan, np.inf, -np.inf, 1e38, -1e38, 1e-45, 0.0])
 
