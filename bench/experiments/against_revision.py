@@ -109,7 +109,7 @@ def measure(options: Options, revision: str) -> Iterator[Row]:
         pictures = write_pictures(folder / "pictures", video_frames()[::7])
         (folder / "labels.txt").write_text("face\n")
         both = (before, after)
-        yield exports("export of YuNet", both, 3, lambda r: yunet_export(r, folder, pictures))
+        yield exports("export of YuNet", both, turns, lambda r: yunet_export(r, folder, pictures))
         video = ASSETS / "faces" / "video.mp4"
 
         yield compare("import edgecnn_runtime", both, turns, lambda r: float(r.run("-c", IMPORT)))
@@ -146,7 +146,7 @@ def measure(options: Options, revision: str) -> Iterator[Row]:
                     "--task", "classify", "--preset", "imagenet", "--images", pictures,
                 )  # fmt: skip
 
-            yield exports(f"export of {name}", both, 3, export_network)
+            yield exports(f"export of {name}", both, turns, export_network)
         int8 = ("--int8", "--calib", pictures, "--targets", "cpu,cpu-rr", "--method", "minmax")
         yield exports(
             "INT8 export of YuNet", both, 1, lambda r: yunet_export(r, folder, pictures, *int8)
