@@ -41,22 +41,22 @@ compat: $(COMPAT:%=compat-%)  ## bundle, CLI and bench tests on the other Python
 
 compat-%:
 	PYENV_VERSION=$* python$* -m venv --clear .venv-$*
-	.venv-$*/bin/pip install -q "./runtime[cpu,opencv,openvino,stream]" ".[test]"
+	.venv-$*/bin/pip install -q "./runtime[cpu,opencv,openvino,serve]" ".[test]"
 	.venv-$*/bin/pytest -q -n 2 -m "not slow" tests/runtime tests/contract tests/bench tests/cli
 
 system:         ## the runtime's tests with the system's Python and OpenCV (python3-opencv, python3-venv)
 	/usr/bin/python3 -m venv --clear --system-site-packages .venv-system
-	.venv-system/bin/pip install -q "./runtime[cpu,stream]" ".[test]" "numpy<2"
+	.venv-system/bin/pip install -q "./runtime[cpu,serve]" ".[test]" "numpy<2"
 	.venv-system/bin/pytest -q -n 2 -m "not slow" tests/runtime tests/contract
 
 $(VENV)/ready: pyproject.toml runtime/pyproject.toml constraints.txt
 	python3 -m venv $(VENV)
-	$(BIN)/pip install -q -c constraints.txt -e "./runtime[cpu,opencv,openvino,stream]" -e ".[export,train,dev]"
+	$(BIN)/pip install -q -c constraints.txt -e "./runtime[cpu,opencv,openvino,serve]" -e ".[export,train,dev]"
 	@touch $@
 
 .venv-demo/ready: pyproject.toml runtime/pyproject.toml constraints.txt
 	python3 -m venv .venv-demo
-	.venv-demo/bin/pip install -q -c constraints.txt -e "./runtime[cpu,openvino,stream]" -e ".[export]"
+	.venv-demo/bin/pip install -q -c constraints.txt -e "./runtime[cpu,openvino,serve]" -e ".[export]"
 	@touch $@
 
 .PHONY: help demo dist docs site test quick check bench baselines compat system

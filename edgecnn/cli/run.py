@@ -100,8 +100,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run until the sources end or Ctrl-C; 0 then, or the code of what went wrong first."""
     from edgecnn_runtime.camera import FILES_AT_ONCE, CameraGroup
+    from edgecnn_runtime.inference import ModelInference
     from edgecnn_runtime.model import load
-    from edgecnn_runtime.pipeline import Pipeline
     from edgecnn_runtime.scheduler import Scheduler
     from edgecnn_runtime.sinks import StreamInfo
 
@@ -127,7 +127,7 @@ def run(args: argparse.Namespace) -> int:
             _job(args, source, files, answer, replace(stream, root=picture_root(source)))
             for source, files, answer in zip(sources, own, answers, strict=True)
         ]
-        scheduler = Scheduler(*(Pipeline(each, roi=roi) for each in models))
+        scheduler = Scheduler(*(ModelInference(each, roi=roi) for each in models))
         limits = {"max_frames": args.max_frames, "max_age": args.max_age}
         at_once = max(FILES_AT_ONCE, args.batch)
         group = CameraGroup(scheduler, jobs, shared, files_at_once=at_once, **limits)

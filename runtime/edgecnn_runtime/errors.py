@@ -2,7 +2,8 @@
 
     EdgecnnError               1  anything else, such as a full disk
     ├── UsageError             2  a flag, key, path or value cannot be right
-    │   └── ConfigError        2  the same in a YAML or JSON file
+    │   ├── ConfigError        2  the same in a YAML or JSON file
+    │   └── UnknownCameraError 2  no camera has this name
     ├── VerificationError      3  something was measured and is not good enough
     │   ├── BundleError        3  a bundle differs from its manifest
     │   └── SelfTestError      3  a backend gives wrong results here
@@ -11,6 +12,8 @@
     │   └── UntrustedError     4  loading the file could run code in it
     ├── BackendMissingError    5  an engine or an extra is not installed
     ├── SourceLostError        6  a camera or file cannot be opened, or ended
+    ├── SinkDownError          1  whoever is told of events does not answer now
+    ├── OutboxError            1  the database of events cannot be used
     └── ExportInterruptedError 130  Ctrl-C after the float bundle was written
 
 Each message says what happened, where, and what to type next.
@@ -75,6 +78,18 @@ class SourceLostError(EdgecnnError):
     """A camera, stream or file that cannot be opened, or that ended where it should not."""
 
     exit_code = 6
+
+
+class SinkDownError(EdgecnnError):
+    """Who is told of events cannot be reached now, or refuses them; they are kept for later."""
+
+
+class OutboxError(EdgecnnError):
+    """The database of events cannot be opened, read or written."""
+
+
+class UnknownCameraError(UsageError):
+    """There is no camera of this name."""
 
 
 class ExportInterruptedError(EdgecnnError):

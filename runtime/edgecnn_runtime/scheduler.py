@@ -32,7 +32,7 @@ MAX_AGE = 0.5
 
 
 class Inference(Protocol):
-    """What the loop runs; ``pipeline.Pipeline`` is one."""
+    """What the loop runs; ``inference.ModelInference`` is one."""
 
     @property
     def batch_size(self) -> int:

@@ -5,15 +5,17 @@ the top left pixel, x to the right, y down. Scores are probabilities, 0..1. Time
 the ``time.monotonic()`` clock unless a field says otherwise.
 """
 
-from typing import Any, NamedTuple, TypeAlias
+from collections.abc import Mapping
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 __all__ = [
-    "Box", "Classification", "Detection", "Embedding", "Floats", "Frame", "FrameResult", "Pixels",
-    "Point", "Reading", "Result", "Tensors", "Timings",
+    "Box", "Classification", "Decision", "Detection", "Embedding", "Event", "EventType", "Floats",
+    "Frame", "FrameResult", "Observation", "Pixels", "Point", "Reading", "Result", "Tensors",
+    "Timings", "Track", "TrackState",
 ]  # fmt: skip
 
 Pixels: TypeAlias = NDArray[np.uint8]
@@ -166,3 +168,130 @@ class FrameResult(msgspec.Struct, frozen=True):
     result: Result
     age: float | None
     timings: Timings
+
+
+TrackState: TypeAlias = Literal["tentative", "confirmed", "lost", "ended"]
+"""Of a track: seen too rarely to be believed, seen now, not seen now but expected back, over."""
+
+
+class Track(msgspec.Struct, frozen=True):
+    """One object followed over the frames of a camera, as it stands after one of them.
+
+    Attributes:
+        id: Greater than that of every earlier track of this tracker; never used again.
+        state: "ended" in exactly one update, the last one that has this track.
+        detection: The last one that belongs to it, as the detector gave it.
+        box: Where it is now, in frame pixels: smoothed while it is seen, predicted while lost.
+        velocity: Of the center of its box, in pixels per second.
+        first: When it was seen first, on the monotonic clock.
+        last: When it was seen last.
+        hits: How many detections belong to it.
+    """
+
+    id: int
+    state: TrackState
+    detection: Detection
+    box: Box
+    velocity: tuple[float, float]
+    first: float
+    last: float
+    hits: int
+
+
+class Observation(msgspec.Struct, frozen=True):
+    """What the second model says of one crop of a track.
+
+    Attributes:
+        track: The track's id.
+        result: Of the second model.
+        quality: How much the crop can be believed, 0..1: size, sharpness, brightness and pose.
+        captured: When its frame was taken, on the monotonic clock.
+        crop: uint8[H,W,3] BGR, the crop that the model was given; owned by the receiver.
+        frame: The frame that it was cut from.
+    """
+
+    track: int
+    result: Result
+    quality: float
+    captured: float
+    crop: Pixels
+    frame: Frame
+
+
+class Decision(msgspec.Struct, frozen=True):
+    """What the observations of one track agree on.
+
+    Attributes:
+        text: The text, or the name of the class; empty for an embedding.
+        score: How sure it is, 0..1.
+        part_scores: The same per character of a text; empty otherwise.
+        votes: How many observations it rests on.
+        best: The observation with the best crop among those that agree with it: the evidence.
+        vector: float32[D], unit length, where the observations are embeddings.
+    """
+
+    text: str
+    score: float
+    part_scores: tuple[float, ...]
+    votes: int
+    best: Observation
+    vector: Floats | None = None
+
+
+EventType: TypeAlias = Literal["entered", "recognized", "crossed", "present", "left", "camera"]
+"""What happened: "camera" is a change of a camera's own state, all others are about a track."""
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that happened in front of a camera, or to it.
+
+    Attributes:
+        id: 32 hexadecimal digits, unique everywhere and ascending with time (UUID version 7).
+        type: What happened.
+        camera: The camera's name.
+        time: When the frame that shows it was taken, in seconds since 1970, UTC.
+        age: Seconds between that moment and this event; None for a file that is not played in
+            real time.
+        track: The id of the track; None where there is none.
+        label: The name of the class that the detector gave it.
+        text: What was read, or the class that the second model gave it.
+        name: Who or what a gallery or watch list says it is.
+        score: Of the text or name where there is one, otherwise of the detection; 0..1.
+        part_scores: Per character of the text; empty otherwise.
+        box: In pixels of the frame.
+        relative_box: The same as fractions of the frame's width and height.
+        zone: The zone that it happened in.
+        line: The line that was crossed.
+        direction: Which way: "in" or "out".
+        seconds: How long the track has been seen.
+        model: The sha256 of the bundle that decided.
+        choice: The artifact, engine and precision that ran it.
+        evidence: The evidence files by what they show: "crop", "frame". Names relative to the
+            folder of the outbox, once it holds the event.
+        images: uint8[H,W,3] BGR by the same names: the pixels until they are files. Never
+            serialized.
+        details: More, of plain JSON values, such as the states of a camera before and after.
+    """
+
+    id: str
+    type: EventType
+    camera: str
+    time: float
+    age: float | None = None
+    track: int | None = None
+    label: str = ""
+    text: str = ""
+    name: str = ""
+    score: float = 0.0
+    part_scores: tuple[float, ...] = ()
+    box: Box | None = None
+    relative_box: Box | None = None
+    zone: str = ""
+    line: str = ""
+    direction: str = ""
+    seconds: float = 0.0
+    model: str = ""
+    choice: str = ""
+    evidence: Mapping[str, str] = {}
+    images: Mapping[str, Pixels] = {}
+    details: Mapping[str, Any] = {}

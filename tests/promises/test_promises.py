@@ -27,7 +27,7 @@ from edgecnn_runtime import load
 from edgecnn_runtime.bundle.bundle import open_bundle
 from edgecnn_runtime.camera import CameraGroup, CameraJob
 from edgecnn_runtime.errors import SelfTestError
-from edgecnn_runtime.pipeline import Pipeline
+from edgecnn_runtime.inference import ModelInference
 from edgecnn_runtime.scheduler import Scheduler
 from edgecnn_runtime.selection.candidates import candidates
 from edgecnn_runtime.source import open_source
@@ -266,7 +266,7 @@ def test_frames_have_an_age(
     ]
     with (
         load(bundle, backend="onnxruntime") as model,
-        CameraGroup(Scheduler(Pipeline(model)), jobs) as group,
+        CameraGroup(Scheduler(ModelInference(model)), jobs) as group,
     ):
         while min(len(sink.results) for sink in sinks) < 10:
             assert not group.wait(0.05)

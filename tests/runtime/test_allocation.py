@@ -12,8 +12,8 @@ import pytest
 
 from edgecnn_runtime.backends import fake
 from edgecnn_runtime.bundle import manifest as m
+from edgecnn_runtime.inference import ModelInference
 from edgecnn_runtime.model import Model, load
-from edgecnn_runtime.pipeline import Pipeline
 from edgecnn_runtime.scheduler import Scheduler
 from edgecnn_runtime.selection.candidates import Candidate, Choice
 from edgecnn_runtime.source.latest import LatestSlot
@@ -36,7 +36,7 @@ class Way:
     """One camera's way from its slot to its figures, frame by frame, in one thread."""
 
     def __init__(self, model: Model) -> None:
-        self.scheduler = Scheduler(Pipeline(model))
+        self.scheduler = Scheduler(ModelInference(model))
         self.frames: LatestSlot[Frame] = LatestSlot()
         self.results: LatestSlot[FrameResult] = LatestSlot()
         self.stats = StreamStats()

@@ -13,8 +13,8 @@ import pytest
 
 from edgecnn_runtime.camera import CameraGroup, CameraJob
 from edgecnn_runtime.errors import SourceLostError
+from edgecnn_runtime.inference import ModelInference
 from edgecnn_runtime.model import Model, load
-from edgecnn_runtime.pipeline import Pipeline
 from edgecnn_runtime.scheduler import Scheduler
 from edgecnn_runtime.sinks.base import FrameSink
 from edgecnn_runtime.sinks.fake import FakeSink
@@ -41,7 +41,7 @@ def job(
 
 
 def run(model: Model, jobs: Sequence[CameraJob], *shared: FrameSink, **options: Any) -> None:
-    with CameraGroup(Scheduler(Pipeline(model)), jobs, shared, **options) as group:
+    with CameraGroup(Scheduler(ModelInference(model)), jobs, shared, **options) as group:
         while not group.wait(0.1):
             pass
 
@@ -124,7 +124,7 @@ def test_files_wait_while_many_others_are_open(
     jobs = [
         CameraJob(f"{i}", lambda: open_source(clip, loop=stop), open_sinks, True) for i in range(8)
     ]
-    with CameraGroup(Scheduler(Pipeline(model)), jobs, files_at_once=2) as group:
+    with CameraGroup(Scheduler(ModelInference(model)), jobs, files_at_once=2) as group:
         while not group.wait(0.05):
             if stop and most[0] == 2:
                 group.stop()
@@ -163,7 +163,7 @@ def test_a_jammed_sink_holds_up_no_other_source(
         film("jammed", fps=200.0, sinks=[jams[1]]),
         film("free", fps=200.0, count=100, sinks=[free]),
     ]
-    with CameraGroup(Scheduler(Pipeline(model)), jobs) as group:
+    with CameraGroup(Scheduler(ModelInference(model)), jobs) as group:
         while len(indices(free, clips[1])) < 40 or len(indices(free, "free")) < 10:
             assert not group.wait(0.01)
         while not jobs[2].stats.snapshot().dropped.get("sink behind", 0) > 10:
@@ -210,7 +210,7 @@ def test_a_camera_that_freezes_is_lost_while_the_other_goes_on(
     """Nobody reads from a source but the scheduler, and its silence is noticed all the same."""
     frozen, steady = camera(), camera()
     jobs = [job(frozen.url(), read_timeout=3.0), job(steady.url())]
-    with CameraGroup(Scheduler(Pipeline(model)), jobs) as group:
+    with CameraGroup(Scheduler(ModelInference(model)), jobs) as group:
         while jobs[0].stats.snapshot().frames < 3:
             assert not group.wait(0.01)
         frozen.freeze()
@@ -246,7 +246,7 @@ def test_stopping_completes_what_was_written(
         started.set()
         return [Video(path, fps=source.fps)]
 
-    with CameraGroup(Scheduler(Pipeline(model)), [job(clip, sinks, loop=True)]) as group:
+    with CameraGroup(Scheduler(ModelInference(model)), [job(clip, sinks, loop=True)]) as group:
         started.wait(20)
         while group.jobs[0].stats.snapshot().frames < 5:
             assert not group.wait(0.01)
@@ -264,7 +264,7 @@ def test_a_source_that_opens_after_the_stop_is_closed_at_once(model: Model) -> N
         return source
 
     late = CameraJob("late", open_late, lambda _: [])
-    with CameraGroup(Scheduler(Pipeline(model)), [late]) as group:
+    with CameraGroup(Scheduler(ModelInference(model)), [late]) as group:
         group.stop()
     stopped.set()
     source = sources.get(timeout=30)
@@ -279,7 +279,7 @@ def test_a_defect_in_a_thread_reaches_the_caller(
         raise ZeroDivisionError
 
     group = CameraGroup(
-        Scheduler(Pipeline(model)), [job(make_clip(tmp_path / "clip.mp4"), defective)]
+        Scheduler(ModelInference(model)), [job(make_clip(tmp_path / "clip.mp4"), defective)]
     )
     with pytest.raises(ZeroDivisionError), group:
         group.wait(20)

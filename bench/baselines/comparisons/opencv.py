@@ -43,7 +43,7 @@ def compare(setting: Setting) -> list[BaselineRow]:
     full = export_yunet(folders[0], frames)
     calib = write_pictures(folders[1] / "calib", frames[::2])
     int8 = export_yunet(folders[1], frames, f"--int8 --calib {calib}")
-    select = f"bench {int8} --select --cache-dir {folders[1]} --seconds 0.5 --rounds 6"
+    select = f"bench {int8} --select --cache-dir {folders[1]} --seconds 3"
     subprocess.run([sys.executable, "-m", "edgecnn", *select.split()], check=True, stdout=2)
     return [
         race_faces(setting, frames, full, folders[0], ALL, precision="f32"),

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from edgecnn_runtime.errors import UsageError
+from edgecnn_runtime.inference import ModelInference
 from edgecnn_runtime.model import Model, load
-from edgecnn_runtime.pipeline import Pipeline
 from edgecnn_runtime.source import open_source
 from edgecnn_runtime.stats import StreamStats
 from edgecnn_runtime.types import Box, Classification, Detection, Frame, FrameResult, Reading
@@ -26,7 +26,7 @@ def model(make_bundle: Callable[..., Path]) -> Iterator[Model]:
 
 
 def test_every_frame_is_seen(model: Model, tmp_path: Path, make_clip: MakeClip) -> None:
-    pipeline = Pipeline(model)
+    pipeline = ModelInference(model)
     with open_source(make_clip(tmp_path / "clip.mp4", frames=12)) as source:
         results = [pipeline([frame])[0] for frame in source]
     assert [result.frame.index for result in results] == list(range(12))
@@ -42,7 +42,7 @@ def test_every_frame_is_seen(model: Model, tmp_path: Path, make_clip: MakeClip) 
 def test_a_live_result_has_an_age(model: Model, tmp_path: Path, make_clip: MakeClip) -> None:
     with open_source(make_clip(tmp_path / "clip.mp4", frames=5), realtime=True) as source:
         for frame in source:
-            (result,) = Pipeline(model)([frame])
+            (result,) = ModelInference(model)([frame])
             assert result.age == pytest.approx(result.timings.wait + result.timings.total)
             assert result.timings.wait > 0
             assert result.timings.infer > 0
@@ -54,8 +54,8 @@ def test_frames_of_several_cameras_make_one_batch(
     frames = [Frame(make_squares(i), i, 0.0, None, str(i)) for i in range(3)]
     bundle = make_bundle("batches")
     with load(bundle, backend="onnxruntime", batch=4) as four, load(bundle) as one:
-        together = Pipeline(four)(frames)
-        apart = [Pipeline(one)([frame])[0] for frame in frames]
+        together = ModelInference(four)(frames)
+        apart = [ModelInference(one)([frame])[0] for frame in frames]
     assert [result.frame for result in together] == frames
     for left, right in zip(together, apart, strict=True):
         assert isinstance(left.result, Classification)
@@ -67,13 +67,13 @@ def test_only_the_roi_is_looked_at(model: Model, tmp_path: Path, make_clip: Make
     with open_source(make_clip(tmp_path / "clip.mp4", frames=2)) as source:
         frame = source.read()
     assert frame is not None
-    (result,) = Pipeline(model, roi=(40, 60, 100, 80))([frame])
+    (result,) = ModelInference(model, roi=(40, 60, 100, 80))([frame])
     cut = model(np.ascontiguousarray(frame.pixels[60:140, 40:140]))
     assert isinstance(result.result, Classification)
     assert isinstance(cut, Classification)
     np.testing.assert_array_equal(result.result.scores, cut.scores)
     with pytest.raises(UsageError, match="not inside the 320x240"):
-        Pipeline(model, roi=(300, 0, 100, 80))([frame])
+        ModelInference(model, roi=(300, 0, 100, 80))([frame])
 
 
 def test_stats_count(frame_result: MakeResult) -> None:

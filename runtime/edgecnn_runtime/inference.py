@@ -1,10 +1,7 @@
-"""The story: frame → model → result.
-
-    source ──▶ frame ──▶ Pipeline ──▶ FrameResult ──▶ sinks (annotated video, events, table)
+"""Frames → model → results: what the scheduler runs.
 
 Here are no threads, files or sockets. ``source`` makes frames of cameras and files, ``scheduler``
-decides whose newest frame is next and when, ``camera`` passes the results on to ``sinks``. One
-model alone is the shortest pipeline; tracking, reading and voting will follow it.
+decides whose newest frame is next and when, ``pipeline`` makes events of the results.
 """
 
 import time
@@ -15,7 +12,7 @@ from edgecnn_runtime.preprocess import Roi
 from edgecnn_runtime.types import Frame, FrameResult, Timings
 
 
-class Pipeline:
+class ModelInference:
     """Turns frames into results; used by one thread at a time."""
 
     def __init__(self, model: Model, *, roi: Roi | None = None) -> None:

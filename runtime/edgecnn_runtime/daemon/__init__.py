@@ -1,0 +1,1 @@
+"""The camera daemon: what `edgecnn serve` runs."""

@@ -1,0 +1,1 @@
+"""Rules: where, when and about whom an event is one."""

@@ -1,0 +1,1 @@
+"""Second stages: what looks closer at the tracks of a frame."""

@@ -1,0 +1,1 @@
+"""Tracking: detections that get an identity."""

@@ -1,0 +1,1 @@
+"""Votes: many observations of a track, one decision."""
