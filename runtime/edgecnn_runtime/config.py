@@ -39,6 +39,24 @@ FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 T = TypeVar("T")
 
 
+@dataclass(frozen=True)
+class KeyLines:
+    """Where the keys of a file stand, for errors that are found after it was read.
+
+    Attributes:
+        where: The name of the file.
+        lines: The line of each key.
+    """
+
+    where: str
+    lines: Mapping[Key, int]
+
+    def error(self, key: Key, problem: str) -> ConfigError:
+        """``FILE:LINE: KEY: problem``, with the line of what is around a key that is not there."""
+        known = next(key[:n] for n in range(len(key), -1, -1) if key[:n] in self.lines)
+        return ConfigError(f"{self.where}:{self.lines[known]}: {dotted_path(key)}{problem}")
+
+
 def load_yaml(path: str | Path, kind: type[T]) -> T:
     """Read a YAML file.
 
@@ -49,6 +67,22 @@ def load_yaml(path: str | Path, kind: type[T]) -> T:
     Raises:
         ConfigError: It cannot be read, is not YAML, or does not fit ``kind``; the message begins
             ``FILE:LINE: KEY``.
+    """
+    return read_yaml(path, kind)[0]
+
+
+def read_yaml(path: str | Path, kind: type[T]) -> tuple[T, KeyLines]:
+    """Read a YAML file whose values are checked further.
+
+    Args:
+        path: The file.
+        kind: The msgspec Struct that it must fit.
+
+    Returns:
+        The value, and where its keys stand.
+
+    Raises:
+        ConfigError: As in ``load_yaml``.
     """
     path = Path(path)
     try:
@@ -63,7 +97,7 @@ def load_yaml(path: str | Path, kind: type[T]) -> T:
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
         raise ConfigError(f"{path}:{line}: not UTF-8 text") from None
-    return parse_yaml(text, kind, str(path))
+    return _parse(text, kind, str(path))
 
 
 def parse_yaml(text: str, kind: type[T], where: str) -> T:
@@ -77,9 +111,7 @@ def parse_yaml(text: str, kind: type[T], where: str) -> T:
     Raises:
         ConfigError: It is not YAML or does not fit ``kind``.
     """
-    reader = _Reader(where)
-    value: T = from_plain(reader.read(text, inspect.type_info(kind)), kind, where, reader.lines)
-    return value
+    return _parse(text, kind, where)[0]
 
 
 def from_plain(value: Any, kind: Any, where: str, lines: Mapping[Key, int] | None = None) -> Any:
@@ -100,6 +132,12 @@ def from_plain(value: Any, kind: Any, where: str, lines: Mapping[Key, int] | Non
         key, words = explain(error, value, kind)
         place = f"{where}:{lines[key]}" if lines else where
         raise ConfigError(f"{place}: {dotted_path(key)}{words}") from None
+
+
+def _parse(text: str, kind: type[T], where: str) -> tuple[T, KeyLines]:
+    reader = _Reader(where)
+    value: T = from_plain(reader.read(text, inspect.type_info(kind)), kind, where, reader.lines)
+    return value, KeyLines(where, reader.lines)
 
 
 @dataclass

@@ -208,6 +208,8 @@ class Observation(msgspec.Struct, frozen=True):
         captured: When its frame was taken, on the monotonic clock.
         crop: uint8[H,W,3] BGR, the crop that the model was given; owned by the receiver.
         frame: The frame that it was cut from.
+        box: Where the track was in it, in pixels.
+        boxes: Where every track was in it, this one too, for whatever hides them.
     """
 
     track: int
@@ -216,6 +218,8 @@ class Observation(msgspec.Struct, frozen=True):
     captured: float
     crop: Pixels
     frame: Frame
+    box: Box
+    boxes: tuple[Box, ...] = ()
 
 
 class Decision(msgspec.Struct, frozen=True):

@@ -10,7 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Meta
 
-from edgecnn_runtime.config import DEPTH_LIMIT, SIZE_LIMIT, from_plain, load_yaml, parse_yaml
+from edgecnn_runtime.config import (
+    DEPTH_LIMIT,
+    SIZE_LIMIT,
+    from_plain,
+    load_yaml,
+    parse_yaml,
+    read_yaml,
+)
 from edgecnn_runtime.errors import ConfigError
 
 
@@ -160,3 +167,13 @@ def test_any_tree_is_read_or_refused_by_name(tree: dict[str, Any]) -> None:
     text = msgspec.json.encode(tree).decode()
     assert is_fine(read_or_refusal(lambda: read(text)))
     assert is_fine(read_or_refusal(lambda: from_plain(tree, Site, "site.yaml:")))
+
+
+def test_what_is_checked_later_names_its_line_too(tmp_path: Path) -> None:
+    path = tmp_path / "site.yaml"
+    path.write_text("name: a\ncameras:\n  gate: {}\n")
+    _, lines = read_yaml(path, dict[str, Any])
+    known = str(lines.error(("cameras", "gate"), "there are two"))
+    assert known == f"{path}:3: cameras.gate: there are two"
+    assert str(lines.error(("cameras", "gate", "zones", 0), "is empty")).startswith(f"{path}:3: ")
+    assert str(lines.error(("sinks",), "is missing")) == f"{path}:1: sinks: is missing"
