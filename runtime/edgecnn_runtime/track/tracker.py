@@ -1,7 +1,10 @@
-"""The seam of trackers."""
+"""The seam of trackers, and how a recipe offers one."""
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import msgspec
 
 from edgecnn_runtime.types import Detection, Track
 
@@ -14,12 +17,29 @@ class Tracker(Protocol):
 
         Args:
             detections: Of every score that the detector reports, doubtful ones too.
-            at: When the frame was taken, in seconds; frames may be dropped between two calls, but
-                time never goes back.
+            at: When the frame was taken, in seconds. Frames may be dropped between two calls. One
+                that is older than the frame before it changes nothing, unless it is so much older
+                that the clock must have been set back: then every track ends.
 
         Returns:
-            Every track that is alive, and those that ended just now.
+            Every track that is alive, and those that ended just now, in the order of their ids.
+
+        Raises:
+            ValueError: ``at`` is not finite.
         """
 
     def reset(self) -> None:
         """Forget everything: the camera was reconnected. Ids go on from where they were."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrackerKind:
+    """One kind of tracker.
+
+    Attributes:
+        settings: The Struct of its settings in a recipe; each has a default.
+        make: Makes a tracker of such settings, one per camera.
+    """
+
+    settings: type[msgspec.Struct]
+    make: Callable[[Any], Tracker]

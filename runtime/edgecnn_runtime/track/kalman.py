@@ -1,0 +1,118 @@
+"""A Kalman filter over many boxes at once: each moves with constant velocity, in seconds.
+
+Center x, center y, width and height of a box are four independent coordinates, each with a
+position, a velocity and their covariance (white noise acceleration, Bar-Shalom, Li, Kirubarajan:
+"Estimation with Applications to Tracking and Navigation", 2001, section 6.2.2). The noise is
+relative to the size of a box, so one setting fits near and far objects, and a step is as long as
+the time between two frames: dropped frames change nothing but the uncertainty.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+Doubles = NDArray[np.float64]
+
+BOX_NOISE = 0.05
+"""Standard deviation of each coordinate of a detector's box, in sizes of the box."""
+FIRST_VELOCITY = np.array([[5.0, 5.0, 0.5, 0.5]])
+"""Standard deviations of what an object that is new may do, in its sizes per second: a walker
+covers one or two, a car on a far lane five."""
+ACCELERATION = np.array([[4.0, 4.0, 0.5, 0.5]])
+"""Intensity of the noise that changes the velocities, in sizes per second and root second."""
+
+
+class BoxFilter:
+    """The filter of many boxes, one row per object; the coordinates are cx, cy, w, h.
+
+    Attributes:
+        position: float64[N,4] in pixels.
+        velocity: float64[N,4] in pixels per second.
+    """
+
+    def __init__(self) -> None:
+        """No object."""
+        self._state = np.empty((5, 0, 4))
+
+    def __len__(self) -> int:
+        return self._state.shape[1]
+
+    @property
+    def position(self) -> Doubles:
+        """A view, valid until the next change."""
+        position: Doubles = self._state[0]
+        return position
+
+    @property
+    def velocity(self) -> Doubles:
+        """A view, valid until the next change."""
+        velocity: Doubles = self._state[1]
+        return velocity
+
+    def add(self, boxes: Doubles) -> None:
+        """Append one object per box, float64[K,4]."""
+        state = np.zeros((5, len(boxes), 4))
+        sizes = _sizes(boxes)
+        state[0] = boxes
+        state[2] = (BOX_NOISE * sizes) ** 2
+        state[4] = (FIRST_VELOCITY * sizes) ** 2
+        self._state = np.concatenate((self._state, state), axis=1)
+
+    def keep(self, rows: NDArray[np.intp]) -> None:
+        """Keep these rows in this order, and forget the others."""
+        self._state = self._state[:, rows]
+
+    def predict(self, seconds: float) -> None:
+        """Let time pass, at least 0."""
+        position, velocity, pp, pv, vv = self._state
+        noise = (ACCELERATION * _sizes(position)) ** 2 * seconds
+        position += velocity * seconds
+        np.maximum(position[:, 2:], 1.0, out=position[:, 2:])
+        pp += (2.0 * pv + vv * seconds) * seconds + noise * (seconds * seconds / 3.0)
+        pv += vv * seconds + noise * (seconds / 2.0)
+        vv += noise
+
+    def distances(
+        self, rows: NDArray[np.intp], boxes: Doubles, noise: Doubles
+    ) -> tuple[Doubles, Doubles]:
+        """How badly each box fits each object.
+
+        Args:
+            rows: intp[N], the objects.
+            boxes: float64[M,4].
+            noise: float64[M,1], standard deviations of their coordinates in pixels.
+
+        Returns:
+            float64[N,M] twice: the squared Mahalanobis distances (chi-squared with four degrees of
+            freedom where they belong together), and the same plus the logarithm of the innovation
+            covariance's determinant. The second is smaller for the object that explains a box with
+            more certainty, though both are as many standard deviations away.
+        """
+        spread = self._state[2, rows][:, None] + (noise * noise)[None]
+        innovation = boxes[None] - self._state[0, rows][:, None]
+        squared = (innovation * innovation / spread).sum(axis=2)
+        return squared, squared + np.log(spread.prod(axis=2))
+
+    def update(self, rows: NDArray[np.intp], boxes: Doubles, noise: Doubles) -> None:
+        """Take one box each for some objects.
+
+        Args:
+            rows: intp[K], each at most once.
+            boxes: float64[K,4].
+            noise: float64[K,1], standard deviations in pixels.
+        """
+        position, velocity, pp, pv, vv = self._state[:, rows]
+        innovation = boxes - position
+        spread = pp + noise * noise
+        gain, velocity_gain = pp / spread, pv / spread
+        self._state[:, rows] = (
+            position + gain * innovation,
+            velocity + velocity_gain * innovation,
+            pp - gain * pp,
+            pv - gain * pv,
+            vv - velocity_gain * pv,
+        )
+
+
+def _sizes(boxes: Doubles) -> Doubles:
+    """float64[N,1]: the side of a square of the same area, at least a pixel."""
+    return np.sqrt(np.maximum(boxes[:, 2:3] * boxes[:, 3:4], 1.0))

@@ -1,0 +1,220 @@
+"""The tracker that is used unless another one is named: confident boxes first, then doubtful ones.
+
+The two passes are ByteTrack's (Zhang et al., 2022, arXiv:2110.06864). Its overlaps between boxes
+are replaced by the distances of a Kalman filter in seconds: when frames are dropped, the boxes of
+an object no longer overlap, and a limit that counts frames means something else.
+"""
+
+import logging
+import math
+from collections.abc import Callable, Sequence
+from typing import Annotated
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from edgecnn_runtime.track.kalman import BOX_NOISE, BoxFilter, Doubles
+from edgecnn_runtime.track.tracker import TrackerKind
+from edgecnn_runtime.types import Box, Detection, Track, TrackState
+
+log = logging.getLogger(__name__)
+
+GATE = 25.0
+"""Squared distance up to which a box may belong to a track; of those that do belong to it, 5 in
+100,000 lie farther away."""
+DOUBTFUL_GATE = 13.3
+"""The same for doubtful boxes: 1 in 100."""
+DOUBTFUL_NOISE = 2.0
+"""A doubtful box is that many times as inaccurate as a confident one: it is often half hidden."""
+
+Indices = NDArray[np.intp]
+Score = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
+
+
+class TwoPass(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Settings of the two-pass tracker.
+
+    Attributes:
+        max_gap: Seconds that an object may be hidden and still be the same; a track that was not
+            seen for longer has ended.
+        confident: A detection of at least this score may begin a track.
+        doubtful: One of at least this score continues a track that no confident one continues;
+            what is below is ignored.
+        confirm: How many detections a track needs until it is believed.
+        by_class: Whether a track keeps its class; false where the detector wavers between classes.
+    """
+
+    max_gap: Annotated[float, msgspec.Meta(gt=0.0, le=3600.0)] = 1.5
+    confident: Score = 0.5
+    doubtful: Score = 0.1
+    confirm: Annotated[int, msgspec.Meta(ge=1, le=100)] = 2
+    by_class: bool = True
+
+
+class _Entry(msgspec.Struct):
+    """What is known of a track besides its motion."""
+
+    id: int
+    detection: Detection
+    first: float
+    last: float
+    hits: int = 1
+
+
+class _Boxes:
+    """The detections of one frame that can be used, as arrays."""
+
+    def __init__(self, detections: Sequence[Detection], least: float) -> None:
+        self.detections = [each for each in detections if each.score >= least and _usable(each)]
+        corners = np.array([each.box for each in self.detections]).reshape(-1, 4)
+        sides = corners[:, 2:] - corners[:, :2]
+        self.boxes = np.concatenate((corners[:, :2] + sides / 2, sides), axis=1)
+        self.noise = BOX_NOISE * np.sqrt(sides[:, :1] * sides[:, 1:])
+        self.scores = np.array([each.score for each in self.detections])
+        self.classes = np.array([each.index for each in self.detections], np.intp)
+
+
+class TwoPassTracker:
+    """Follows objects by where a Kalman filter expects them."""
+
+    def __init__(self, settings: TwoPass | None = None) -> None:
+        """Settings default to ``TwoPass()``."""
+        self._settings = settings or TwoPass()
+        self._filter = BoxFilter()
+        self._entries: list[_Entry] = []
+        self._last_id = 0
+        self._at = -math.inf
+
+    def update(self, detections: Sequence[Detection], at: float, /) -> Sequence[Track]:
+        """Take the detections of one frame.
+
+        Args:
+            detections: Of every score that the detector reports, doubtful ones too. Boxes that are
+                empty or not finite are ignored.
+            at: When the frame was taken, in seconds. A frame that is older than the one before it
+                is ignored, since it does not show how things stand now. If it is older by more
+                than ``max_gap``, the clock was set back, and every track ends.
+
+        Returns:
+            Every track that is alive, and those that ended just now, in the order of their ids.
+
+        Raises:
+            ValueError: ``at`` is not finite.
+        """
+        if not math.isfinite(at):
+            raise ValueError(f"the time of a frame is a finite number of seconds, not {at}")
+        if at < self._at - self._settings.max_gap:
+            log.warning("the time of frames went back by %.1f s: every track ends", self._at - at)
+            ended = self._tracks(lambda _: "ended")
+            self.reset()
+            return [*ended, *self.update(detections, at)]
+        if at < self._at:
+            log.debug("ignored a frame that is %.3f s older than the last one", self._at - at)
+            return self._tracks(self._state)
+        if self._entries:
+            self._filter.predict(at - self._at)
+        self._at = at
+        self._associate(_Boxes(detections, self._settings.doubtful))
+        tracks = self._tracks(self._state)
+        alive = [row for row, track in enumerate(tracks) if track.state != "ended"]
+        if len(alive) < len(tracks):
+            self._filter.keep(np.array(alive, np.intp))
+            self._entries = [self._entries[row] for row in alive]
+        return tracks
+
+    def reset(self) -> None:
+        """Forget everything: the camera was reconnected. Ids go on from where they were."""
+        self._filter = BoxFilter()
+        self._entries = []
+        self._at = -math.inf
+
+    def _associate(self, found: _Boxes) -> None:
+        """Continue tracks with confident boxes, then with doubtful ones, then begin new tracks."""
+        sure = found.scores >= self._settings.confident
+        tracks = np.arange(len(self._entries))
+        columns = np.flatnonzero(sure)
+        rows, matched = self._match(tracks, columns, found, GATE)
+        self._continue(rows, matched, found, found.noise)
+        new = np.setdiff1d(columns, matched, assume_unique=True)
+        doubtful = np.flatnonzero(~sure)
+        if len(doubtful):
+            believed = [e.hits >= self._settings.confirm for e in self._entries]
+            rest = np.setdiff1d(tracks[believed], rows, assume_unique=True)
+            rows, matched = self._match(rest, doubtful, found, DOUBTFUL_GATE)
+            self._continue(rows, matched, found, DOUBTFUL_NOISE * found.noise)
+        if len(new):
+            self._begin(new, found)
+
+    def _match(
+        self, rows: Indices, columns: Indices, found: _Boxes, gate: float
+    ) -> tuple[Indices, Indices]:
+        """Pairs of a track and a box, the most likely pair first, each used once."""
+        if not len(rows) or not len(columns):
+            return rows[:0], columns[:0]
+        squared, cost = self._filter.distances(rows, found.boxes[columns], found.noise[columns])
+        allowed = squared < gate
+        if self._settings.by_class:
+            classes = np.array([self._entries[row].detection.index for row in rows.tolist()])
+            allowed &= classes[:, None] == found.classes[columns]
+        pairs = np.argwhere(allowed)
+        order = np.argsort(cost[allowed], kind="stable")
+        chosen: dict[int, int] = {}
+        taken: set[int] = set()
+        for row, column in pairs[order].tolist():
+            if row not in chosen and column not in taken:
+                chosen[row] = column
+                taken.add(column)
+        return rows[list(chosen)], columns[list(chosen.values())]
+
+    def _continue(self, rows: Indices, columns: Indices, found: _Boxes, noise: Doubles) -> None:
+        if not len(rows):
+            return
+        self._filter.update(rows, found.boxes[columns], noise[columns])
+        for row, column in zip(rows.tolist(), columns.tolist(), strict=True):
+            entry = self._entries[row]
+            entry.detection = found.detections[column]
+            entry.last = self._at
+            entry.hits += 1
+
+    def _begin(self, columns: Indices, found: _Boxes) -> None:
+        self._filter.add(found.boxes[columns])
+        for column in columns.tolist():
+            self._last_id += 1
+            detection = found.detections[column]
+            self._entries.append(_Entry(self._last_id, detection, self._at, self._at))
+
+    def _state(self, entry: _Entry) -> TrackState:
+        unseen = self._at - entry.last
+        if entry.hits < self._settings.confirm:
+            return "ended" if unseen > self._settings.max_gap / 3 else "tentative"
+        if unseen > self._settings.max_gap:
+            return "ended"
+        return "lost" if unseen > 0 else "confirmed"
+
+    def _tracks(self, state: Callable[[_Entry], TrackState]) -> list[Track]:
+        centers, sides = self._filter.position[:, :2], self._filter.position[:, 2:]
+        corners = np.concatenate((centers - sides / 2, centers + sides / 2), axis=1).tolist()
+        velocities = self._filter.velocity[:, :2].tolist()
+        return [
+            Track(
+                entry.id,
+                state(entry),
+                entry.detection,
+                Box._make(box),
+                (x, y),
+                entry.first,
+                entry.last,
+                entry.hits,
+            )
+            for entry, box, (x, y) in zip(self._entries, corners, velocities, strict=True)
+        ]
+
+
+def _usable(detection: Detection) -> bool:
+    """Whether its box is one; every comparison with NaN is false."""
+    x1, y1, x2, y2 = detection.box
+    return x2 > x1 and y2 > y1 and x2 - x1 < math.inf and y2 - y1 < math.inf
+
+
+KIND = TrackerKind(TwoPass, TwoPassTracker)
