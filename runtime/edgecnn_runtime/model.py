@@ -25,7 +25,7 @@ from edgecnn_runtime.errors import (
     UnsupportedModelError,
     UsageError,
 )
-from edgecnn_runtime.preprocess import Geometry, Preprocessor, Roi, check_frame
+from edgecnn_runtime.preprocess import Geometry, Preprocessor, Region, Roi, check_frame
 from edgecnn_runtime.selection.candidates import Choice, rank_candidates
 from edgecnn_runtime.tasks import make_decoder
 from edgecnn_runtime.types import Box, Frame, Pixels, Result, Tensors
@@ -33,6 +33,9 @@ from edgecnn_runtime.verification.selftest import ensure_selftest
 
 FALLBACK_ERRORS = (SelfTestError, UnsupportedModelError, BackendMissingError)
 """Errors after which ``load`` tries the next candidate; a damaged bundle is not among them."""
+
+EVIDENCE_MARGIN = 0.15
+"""How much of its surroundings the evidence of an object shows, as a fraction of its size."""
 
 log = logging.getLogger(__name__)
 
@@ -208,12 +211,12 @@ class Model:
         self._preprocessor = Preprocessor(self.spec.input, backend.pixels)
         self._decoder = make_decoder(self.spec)
 
-    def __call__(self, frame: Pixels | Frame, roi: Roi | None = None) -> Result:
+    def __call__(self, frame: Pixels | Frame, roi: Region | None = None) -> Result:
         """The result for one frame, or for a part of it.
 
         Args:
             frame: uint8[H,W,3] BGR, read only during the call.
-            roi: The part: x, y, width, height in pixels; None for all of the frame.
+            roi: The part: x, y, width, height in pixels, or a ``Warp``; None for all of the frame.
 
         Returns:
             The result; its coordinates are pixels of the whole frame.
@@ -246,11 +249,18 @@ class Model:
         pixels = frame.pixels if isinstance(frame, Frame) else frame
         check_frame(pixels)
         height, width = pixels.shape[:2]
-        return list(
-            self._batches((pixels, crop_region(box, width, height, margin)) for box in boxes)
-        )
+        return self.regions(pixels, [crop_region(box, width, height, margin) for box in boxes])
 
-    def prepare(self, frame: Pixels | Frame, slot: int = 0, roi: Roi | None = None) -> Geometry:
+    def regions(self, frame: Pixels | Frame, regions: Sequence[Region]) -> list[Result]:
+        """One result per region of a frame, in their order.
+
+        Args:
+            frame: uint8[H,W,3] BGR.
+            regions: Parts of it, upright (``Roi``) or not (``Warp``).
+        """
+        return list(self._batches((frame, region) for region in regions))
+
+    def prepare(self, frame: Pixels | Frame, slot: int = 0, roi: Region | None = None) -> Geometry:
         """The first of three steps: resize a frame into a slot of the backend's input."""
         pixels = frame.pixels if isinstance(frame, Frame) else frame
         return self._preprocessor.load_frame(pixels, slot, roi)
@@ -281,7 +291,7 @@ class Model:
     def __exit__(self, *_problem: object) -> None:
         self.close()
 
-    def _batches(self, work: "Iterator[tuple[Pixels | Frame, Roi | None]]") -> Iterator[Result]:
+    def _batches(self, work: "Iterator[tuple[Pixels | Frame, Region | None]]") -> Iterator[Result]:
         while group := list(islice(work, self.batch_size)):
             geometries = [self.prepare(frame, i, roi) for i, (frame, roi) in enumerate(group)]
             outputs = self.infer()

@@ -1,19 +1,20 @@
 """From a camera's frame to the model's input, and back; all in uint8.
 
-A frame (or a part of it) is resized straight into a slot of the backend's own input buffer: one
-pass over the pixels, no copy, no allocation. There is no other preprocessing, because color order,
-scale and mean are inside the artifact. Export calibrates and verifies with this module, so training
-and deployment cannot disagree.
+A frame (or a part of it, upright or not) is resampled straight into a slot of the backend's own
+input buffer: one pass over the pixels, no copy, no allocation. There is no other preprocessing,
+because color order, scale and mean are inside the artifact. Export calibrates and verifies with
+this module, so training and deployment cannot disagree.
 """
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from typing import Any, TypeAlias
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from edgecnn_runtime.bundle.manifest import Input
 from edgecnn_runtime.errors import UsageError
@@ -28,22 +29,51 @@ Rect: TypeAlias = tuple[int, int, int, int]
 GEOMETRIES = 64
 """How many geometries are cached: cameras × regions that one model serves."""
 
+CORNERS = (0, 1, 2, 1, 2, 3, 0, 3)
+"""The coordinates of a box's four corners, among x1, y1, x2, y2."""
+CENTERS = np.array([[1.0, 0.0, -0.5], [0.0, 1.0, -0.5], [0.0, 0.0, 1.0]])
+"""From coordinates that are measured from the first pixel's outer corner to OpenCV's."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Warp:
+    """A picture that is in a frame, but not upright: turned and scaled, or seen in perspective.
+
+    Attributes:
+        width: Of the picture, in pixels.
+        height: Of the picture, in pixels.
+        matrix: float64[3,3], from the picture's coordinates to the frame's: (x, y, 1) becomes
+            (u, v, w), which is the point u/w, v/w. The third row is 0, 0, 1 unless the picture is
+            seen in perspective; the first two are then the usual 2×3 matrix of an affine map.
+    """
+
+    width: int
+    height: int
+    matrix: NDArray[np.float64]
+
+
+Region: TypeAlias = Roi | Warp
+"""What a model may look at instead of the whole frame."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Geometry:
     """Where a picture is in the model's input: for each coordinate, frame = input · gain + shift.
 
-    Coordinates are measured from the outer corner of the first pixel, so resizing is a pure scale.
+    Of a ``Warp``, input · gain + shift is a coordinate of its picture, which its matrix takes to
+    the frame. Coordinates are measured from the outer corner of the first pixel, so resizing is a
+    pure scale.
 
     Attributes:
         width: Of the frame, in pixels.
         height: Of the frame, in pixels.
-        source: The part of the frame that is read.
+        source: The part of the frame, or of the warp's picture, that is read.
         target: The part of the input that it fills.
         gain: float32[4], for x, y, x, y.
         shift: float32[4], for x, y, x, y, in frame pixels.
         limit: float32[4], the frame's width, height, width, height.
         interpolation: OpenCV's constant.
+        matrix: float64[3,3], that of the warp; None where the picture is upright in the frame.
     """
 
     width: int
@@ -54,9 +84,13 @@ class Geometry:
     shift: Floats
     limit: Floats
     interpolation: int
+    matrix: NDArray[np.float64] | None = None
 
     def boxes_to_frame(self, boxes: Floats) -> Floats:
         """Convert boxes to frame pixels, clipped at the frame's edge.
+
+        A box of a warp becomes the smallest upright box around its four corners there: exact for
+        each corner, and larger than the object where the warp turns it.
 
         Args:
             boxes: float32[K,4], x1, y1, x2, y2 in input pixels; overwritten.
@@ -66,11 +100,15 @@ class Geometry:
         """
         np.multiply(boxes, self.gain, out=boxes)
         np.add(boxes, self.shift, out=boxes)
+        if self.matrix is not None:
+            corners = _transform(self.matrix, boxes[:, CORNERS].reshape(-1, 4, 2))
+            corners.min(axis=1, out=boxes[:, :2])
+            corners.max(axis=1, out=boxes[:, 2:])
         np.maximum(boxes, 0.0, out=boxes)
         return np.minimum(boxes, self.limit, out=boxes)
 
     def points_to_frame(self, points: Floats) -> Floats:
-        """Convert points to frame pixels; they may be outside the frame.
+        """Convert points to frame pixels, exactly; they may be outside the frame.
 
         Args:
             points: float32[…,2], x, y in input pixels; overwritten.
@@ -79,7 +117,8 @@ class Geometry:
             ``points``.
         """
         np.multiply(points, self.gain[:2], out=points)
-        return np.add(points, self.shift[:2], out=points)
+        np.add(points, self.shift[:2], out=points)
+        return points if self.matrix is None else _transform(self.matrix, points)
 
 
 class Preprocessor:
@@ -96,11 +135,15 @@ class Preprocessor:
             raise ValueError(f"the buffer is {pixels.dtype}{list(pixels.shape)}")
         self._slots = list(pixels)
         self._pad = np.array(spec.pad, np.uint8)
+        self._bars = tuple(map(float, spec.pad))
         self._framed: list[Rect] = [(0, 0, 0, 0)] * len(pixels)
         self._fit = lru_cache(GEOMETRIES)(partial(compute_geometry, spec))
 
-    def load_frame(self, frame: Pixels, slot: int = 0, roi: Roi | None = None) -> Geometry:
+    def load_frame(self, frame: Pixels, slot: int = 0, roi: Region | None = None) -> Geometry:
         """Resize a frame, or a part of it, into a slot.
+
+        What a warp shows of the outside of the frame gets the color of the bars. A warp is always
+        interpolated linearly.
 
         Args:
             frame: uint8[H,W,3] BGR; rows may be strided. Read only during the call.
@@ -115,19 +158,45 @@ class Preprocessor:
         """
         check_frame(frame)
         height, width = frame.shape[:2]
-        geometry = self._fit(width, height, roi)
-        x1, y1, x2, y2 = geometry.source
+        if isinstance(roi, Warp):
+            geometry = _warped(self._fit(roi.width, roi.height, None), roi, width, height)
+        else:
+            geometry = self._fit(width, height, roi)
         left, top, right, bottom = geometry.target
         if geometry.target != self._framed[slot]:
             self._slots[slot][:] = self._pad
             self._framed[slot] = geometry.target
-        cv2.resize(
-            frame[y1:y2, x1:x2],
-            (right - left, bottom - top),
-            dst=self._slots[slot][top:bottom, left:right],
-            interpolation=geometry.interpolation,
-        )
+        target, size = self._slots[slot][top:bottom, left:right], (right - left, bottom - top)
+        if geometry.matrix is None:
+            x1, y1, x2, y2 = geometry.source
+            cv2.resize(frame[y1:y2, x1:x2], size, dst=target, interpolation=geometry.interpolation)
+        else:
+            self._warp(frame, geometry, target, size)
         return geometry
+
+    def _warp(
+        self, frame: Pixels, geometry: Geometry, target: Pixels, size: tuple[int, int]
+    ) -> None:
+        """Resample what the geometry's matrix shows of a frame."""
+        assert geometry.matrix is not None
+        (gain_x, gain_y), (shift_x, shift_y) = geometry.gain[:2], geometry.shift[:2]
+        left, top = geometry.target[:2]
+        # OpenCV measures from the center of the first pixel, not from its outer corner
+        to_picture = np.array(
+            [
+                [gain_x, 0.0, (left + 0.5) * gain_x + shift_x],
+                [0.0, gain_y, (top + 0.5) * gain_y + shift_y],
+                [0.0, 0.0, 1.0],
+            ]
+        )
+        matrix = CENTERS @ geometry.matrix @ to_picture
+        flags, border = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, cv2.BORDER_CONSTANT
+        if (matrix[2, :2] == 0.0).all():
+            cv2.warpAffine(
+                frame, matrix[:2] / matrix[2, 2], size, target, flags, border, self._bars
+            )
+        else:
+            cv2.warpPerspective(frame, matrix, size, target, flags, border, self._bars)
 
 
 def prepare(spec: Input, frames: Sequence[Pixels]) -> Pixels:
@@ -182,6 +251,19 @@ def check_frame(frame: Any) -> None:
         return
     actual = f"{frame.dtype}{list(frame.shape)}"
     raise UsageError(f"a frame is uint8[H,W,3] BGR, not {actual}: {_remedy(frame)}")
+
+
+def _transform(matrix: NDArray[np.float64], points: Floats) -> Floats:
+    """Apply a warp's matrix to points, float32[…,2], in place."""
+    mapped = points.reshape(-1, 2).astype(np.float64) @ matrix[:, :2].T + matrix[:, 2]
+    points[...] = (mapped[:, :2] / mapped[:, 2:]).reshape(points.shape)
+    return points
+
+
+def _warped(upright: Geometry, warp: Warp, width: int, height: int) -> Geometry:
+    """The geometry of a warp's picture in a frame, from that of the picture alone."""
+    limit = np.array((width, height) * 2, np.float32)
+    return replace(upright, width=width, height=height, limit=limit, matrix=warp.matrix)
 
 
 def _remedy(frame: "np.ndarray[Any, Any]") -> str:

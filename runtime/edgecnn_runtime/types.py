@@ -206,7 +206,8 @@ class Observation(msgspec.Struct, frozen=True):
         result: Of the second model.
         quality: How much the crop can be believed, 0..1: size, sharpness, brightness and pose.
         captured: When its frame was taken, on the monotonic clock.
-        crop: uint8[H,W,3] BGR, the crop that the model was given; owned by the receiver.
+        crop: uint8[H,W,3] BGR, the object and a little around it as the frame shows them: the
+            evidence. Owned by the receiver.
         frame: The frame that it was cut from.
         box: Where the track was in it, in pixels.
         boxes: Where every track was in it, this one too, for whatever hides them.
@@ -274,6 +275,8 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
             folder of the outbox, once it holds the event.
         images: uint8[H,W,3] BGR by the same names: the pixels until they are files. Never
             serialized.
+        boxes: Where all tracks are in images["frame"], in its pixels, so that they can be blurred.
+            Never serialized.
         details: More, of plain JSON values, such as the states of a camera before and after.
     """
 
@@ -298,4 +301,5 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     choice: str = ""
     evidence: Mapping[str, str] = {}
     images: Mapping[str, Pixels] = {}
+    boxes: tuple[Box, ...] = ()
     details: Mapping[str, Any] = {}

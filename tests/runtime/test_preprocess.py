@@ -3,6 +3,7 @@
 import tracemalloc
 
 import cv2
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
@@ -10,7 +11,13 @@ from hypothesis import strategies as st
 
 from edgecnn_runtime.bundle.manifest import Input, Normalization
 from edgecnn_runtime.errors import UsageError
-from edgecnn_runtime.preprocess import Preprocessor, compute_geometry, identity_geometry, prepare
+from edgecnn_runtime.preprocess import (
+    Preprocessor,
+    Warp,
+    compute_geometry,
+    identity_geometry,
+    prepare,
+)
 
 RAW = Normalization(mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0), origin="graph")
 sizes = st.integers(1, 4096)
@@ -73,6 +80,99 @@ def test_points_come_back(data, spec, width, height):
     points = np.array([[0.3 * width, 0.7 * height], [0, 0], [width, height]], np.float32)
     back = geometry.points_to_frame((points - geometry.shift[:2]) / geometry.gain[:2])
     assert np.abs(back - points).max() <= 1e-3 * max(width, height, spec.width, spec.height)
+
+
+@st.composite
+def warps(draw, perspective=False):
+    """A picture that is turned, scaled and moved, perhaps seen in perspective."""
+    width, height = draw(st.integers(8, 400)), draw(st.integers(8, 400))
+    angle, scale = draw(st.floats(-3.2, 3.2)), draw(st.floats(0.1, 8))
+    cos, sin = scale * np.cos(angle), scale * np.sin(angle)
+    x, y = draw(st.floats(-200, 2000)), draw(st.floats(-200, 2000))
+    matrix = np.array([[cos, -sin, x], [sin, cos, y], [0.0, 0.0, 1.0]])
+    if perspective:
+        tilt = st.floats(-0.4, 0.4)
+        matrix[2, :2] = draw(tilt) / width, draw(tilt) / height
+    return Warp(width, height, matrix)
+
+
+def load_warp(spec, warp, frame):
+    buffer = np.empty((1, spec.height, spec.width, 3), np.uint8)
+    return buffer[0], Preprocessor(spec, buffer).load_frame(frame, 0, warp)
+
+
+@given(inputs(small), st.booleans().flatmap(lambda perspective: warps(perspective)), st.data())
+def test_points_of_a_warp_go_to_the_frame_and_back(spec, warp, data):
+    _, geometry = load_warp(spec, warp, np.zeros((48, 64, 3), np.uint8))
+    left, top, right, bottom = geometry.target
+    u = data.draw(st.floats(left, right)), data.draw(st.floats(top, bottom))
+    (x, y) = geometry.points_to_frame(np.array([u], np.float32))[0]
+    back = np.linalg.inv(warp.matrix) @ (x, y, 1.0)
+    picture = back[:2] / back[2]
+    expected = np.array(u) * geometry.gain[:2] + geometry.shift[:2]
+    assert np.abs(picture - expected).max() < 1e-3 * (1 + max(warp.width, warp.height) / 8)
+
+
+@given(inputs(small), warps(), st.lists(st.floats(0, 96, width=32), min_size=4, max_size=4))
+def test_a_box_of_a_warp_surrounds_its_corners(spec, warp, values):
+    x1, x2 = sorted(values[:2])
+    y1, y2 = sorted(values[2:])
+    _, geometry = load_warp(spec, warp, np.zeros((1000, 1600, 3), np.uint8))
+    corners = np.array([(x1, y1), (x2, y1), (x2, y2), (x1, y2)], np.float32)
+    box = geometry.boxes_to_frame(np.array([[x1, y1, x2, y2]], np.float32))[0]
+    expected = geometry.points_to_frame(corners)
+    low = np.clip(expected.min(0), 0, (1600, 1000))
+    high = np.clip(expected.max(0), 0, (1600, 1000))
+    np.testing.assert_allclose(box, np.concatenate((low, high)), rtol=1e-6, atol=1e-3)
+
+
+@given(st.data(), inputs(small), st.integers(8, 96), st.integers(8, 96), st.integers(0, 2**32 - 1))
+def test_an_upright_warp_shows_what_the_region_shows(data, spec, width, height, seed):
+    """The same half pixels, letterbox and crop, whether it is resized or warped."""
+    spec = msgspec.structs.replace(spec, interpolation="linear")
+    frame = np.random.default_rng(seed).integers(0, 256, (height, width, 3)).astype(np.uint8)
+    frame = cv2.resize(cv2.resize(frame, (4, 4)), (width, height))  # smooth
+    x, y = data.draw(st.integers(0, width - 8)), data.draw(st.integers(0, height - 8))
+    w, h = data.draw(st.integers(8, width - x)), data.draw(st.integers(8, height - y))
+    warp = Warp(w, h, np.array([[1.0, 0, x], [0, 1.0, y], [0, 0, 1.0]]))
+    warped, geometry = load_warp(spec, warp, frame)
+    buffer = np.empty((1, spec.height, spec.width, 3), np.uint8)
+    upright = Preprocessor(spec, buffer).load_frame(frame, 0, (x, y, w, h))
+    assert geometry.target == upright.target
+    left, top, right, bottom = geometry.target
+    if upright.gain.max() < 2:
+        x, y = (1 + np.ceil(1 / upright.gain[:2])).astype(int)  # what lies outside blends in
+        inner = np.s_[top + y : bottom - y, left + x : right - x]
+        difference = np.abs(warped[inner].astype(int) - buffer[0][inner])
+        assert difference.max(initial=0) <= 12
+    bars = np.ones((spec.height, spec.width), bool)
+    bars[top:bottom, left:right] = False
+    assert (warped[bars] == spec.pad).all()
+    points = np.array([[3.0, 5.0], [20.0, 1.0]], np.float32)
+    np.testing.assert_allclose(
+        geometry.points_to_frame(points.copy()), upright.points_to_frame(points), atol=1e-3
+    )
+
+
+def test_a_warp_hits_the_very_pixel():
+    """A dot comes where its coordinates say, turned by a right angle and in perspective, too."""
+    frame = np.zeros((300, 400, 3), np.uint8)
+    frame[120:124, 210:214] = 255  # its center is at 212, 122
+    turned = np.array([[0.0, -2.0, 260.0], [2.0, 0.0, 60.0], [0.0, 0.0, 1.0]])
+    tilted = np.array([[1.5, 0.1, 150.0], [-0.2, 1.4, 60.0], [0.0004, 0.0007, 1.0]])
+    for matrix in (turned, tilted):
+        picture, geometry = load_warp(spec(96, 96), Warp(96, 96, matrix), frame)
+        rows, columns = np.nonzero(picture[:, :, 0] > 127)
+        center = np.array([[columns.mean() + 0.5, rows.mean() + 0.5]], np.float32)
+        np.testing.assert_allclose(geometry.points_to_frame(center)[0], (212, 122), atol=0.75)
+
+
+def test_outside_of_the_frame_a_warp_shows_the_color_of_the_bars():
+    shifted = np.array([[1.0, 0.0, -32.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
+    frame = np.full((48, 64, 3), 200, np.uint8)
+    picture, _ = load_warp(spec(64, 48, pad=(7, 8, 9)), Warp(64, 48, shifted), frame)
+    assert (picture[:, :31] == (7, 8, 9)).all()
+    assert (picture[:, 33:] == 200).all()
 
 
 @given(inputs(), sizes, sizes, st.lists(st.floats(-1e4, 1e4, width=32), min_size=4, max_size=4))
@@ -165,10 +265,14 @@ def test_nothing_the_size_of_a_picture_is_allocated():
         made = spec(320, 256, resize=resize)
         preprocessor = Preprocessor(made, np.empty((1, 256, 320, 3), np.uint8))
         frame = np.zeros((720, 1280, 3), np.uint8)
-        preprocessor.load_frame(frame)
+        tilted = np.array([[1.5, 0.1, 150.0], [-0.2, 1.4, 60.0], [0.0004, 0.0, 1.0]])
+        flat = np.diag([1.5, 1.5, 1.0])
+        regions = None, Warp(300, 200, tilted), Warp(300, 200, flat)
+        for region in regions:
+            preprocessor.load_frame(frame, 0, region)
         tracemalloc.start()
-        for _ in range(5):
-            preprocessor.load_frame(frame)
+        for region in regions * 3:
+            preprocessor.load_frame(frame, 0, region)
         _, peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()
         assert peak < 20_000, resize

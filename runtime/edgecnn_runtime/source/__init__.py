@@ -12,6 +12,7 @@ from edgecnn_runtime.errors import UsageError
 from edgecnn_runtime.source.address import Address, join_pictures, parse_address, redact
 from edgecnn_runtime.source.capture import Reader, Source, check_options
 from edgecnn_runtime.source.orientation import Flip, Rotation
+from edgecnn_runtime.types import Pixels
 
 __all__ = [
     "Address", "Source", "check_options", "join_pictures", "open_source", "parse_address", "redact",
@@ -28,6 +29,7 @@ def open_source(
     read_timeout: float = 10.0,
     realtime: bool = False,
     loop: bool = False,
+    mask: Callable[[Pixels], Pixels] | None = None,
 ) -> Source:
     """Open a camera, stream, video or pictures.
 
@@ -49,6 +51,9 @@ def open_source(
         realtime: Play a file at its own pace and drop frames that are not taken in time, as a
             camera does.
         loop: Play a video file again and again.
+        mask: Blacks out, in each picture, what nobody may see, before anybody has it: gets
+            uint8[H,W,3] BGR, rotated and flipped, and returns it, or a copy where it is read-only
+            (``rules.privacy.Mask``).
 
     Returns:
         The source; close it, or use it as a context manager.
@@ -69,6 +74,7 @@ def open_source(
         open_timeout=None if is_file else open_timeout,
         read_timeout=None if is_file else read_timeout,
         realtime=realtime,
+        mask=mask,
     )
 
 

@@ -12,7 +12,7 @@ from edgecnn_runtime.errors import SourceLostError, UsageError
 from edgecnn_runtime.source.clock import StreamClock
 from edgecnn_runtime.source.latest import LatestSlot
 from edgecnn_runtime.source.orientation import Flip, Rotation, orient, to_bgr
-from edgecnn_runtime.types import Frame
+from edgecnn_runtime.types import Frame, Pixels
 
 T = TypeVar("T")
 
@@ -33,7 +33,8 @@ class RawFrame(NamedTuple):
     """One picture from a reader.
 
     Attributes:
-        pixels: As delivered, in any layout that ``to_bgr`` takes; never written to again.
+        pixels: As delivered, in any layout that ``to_bgr`` takes; never written to again by the
+            reader, and read-only where somebody else has them, too.
         pts: Seconds since the start of the stream; None without a time stamp.
         late: Whether it comes from a buffer in which newer ones wait behind it.
         paced: Whether it was held back until it was due, so that it counts as taken just now.
@@ -97,6 +98,7 @@ class Source:
         open_timeout: float | None = 5.0,
         read_timeout: float | None = 10.0,
         realtime: bool = False,
+        mask: Callable[[Pixels], Pixels] | None = None,
     ) -> None:
         """Open it, in a thread of its own, and begin to read.
 
@@ -109,6 +111,7 @@ class Source:
                 file, which takes as long as it takes.
             read_timeout: The same for the next picture.
             realtime: Play a file at its own pace.
+            mask: Blacks out, in each picture, what nobody may see, before anybody has it.
 
         Raises:
             SourceLostError: It is not open in time.
@@ -123,6 +126,7 @@ class Source:
         self._flip: Flip = flip
         self._read_timeout = read_timeout
         self._realtime = realtime
+        self._mask = mask
         self._closed = threading.Event()
         self._opened = threading.Event()
         self._refused: Exception | None = None
@@ -228,6 +232,8 @@ class Source:
             if self._realtime and self._closed.wait(max(0.0, captured - now)):
                 return
             pixels = orient(to_bgr(picture.pixels), self._rotate, self._flip)
+            if self._mask is not None:
+                pixels = self._mask(pixels)
             pixels.setflags(write=False)
             frame = Frame(pixels, index, captured, picture.pts, self.name, self.live, picture.file)
             self.dropped += self.frames.put(frame, replace=self.live)

@@ -13,6 +13,7 @@ from edgecnn_runtime.source.capture import RawFrame
 from edgecnn_runtime.types import Pixels
 
 PICTURE: Pixels = np.full((48, 64, 3), 128, np.uint8)
+PICTURE.setflags(write=False)
 
 
 class FakeReader:

@@ -1,0 +1,158 @@
+"""From tracks to what happens: who enters, crosses a line, is still there, and leaves."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from edgecnn_runtime.rules.lines import LineCrossings
+from edgecnn_runtime.rules.thresholds import Thresholds
+from edgecnn_runtime.rules.zones import Anchor, Zones, anchor_point
+from edgecnn_runtime.types import EventType, Point, Track
+
+SETTLE = 0.5
+"""Seconds that a track has to be in a zone, or out of it, before it has entered or left it."""
+PRESENT = 60.0
+"""Seconds between two reports that a track is still there."""
+EVERYWHERE = ""
+"""The zone of what happens outside of all zones."""
+
+
+class Happening(NamedTuple):
+    """Something that a track did in one frame.
+
+    Attributes:
+        type: "entered", "crossed", "present" or "left".
+        track: As it stands after the frame.
+        zone: Of an "entered" or "left": which zone; otherwise the first one that it is in.
+        line: The line that was crossed.
+        direction: "in" or "out".
+    """
+
+    type: EventType
+    track: Track
+    zone: str = EVERYWHERE
+    line: str = ""
+    direction: str = ""
+
+
+class Happenings:
+    """Watches the tracks of one camera; used by one thread at a time.
+
+    A track enters when it is confirmed and the thresholds accept it: the zones that it is in then,
+    or the picture ("") where it is in none. Later it enters and leaves zones, and it leaves the
+    zones that it is in, or the picture, when it ends. A track that never entered never leaves.
+    """
+
+    def __init__(
+        self,
+        zones: Mapping[str, Sequence[Point]] | None = None,
+        lines: Mapping[str, Sequence[Point]] | None = None,
+        *,
+        thresholds: Thresholds | None = None,
+        present: float = PRESENT,
+        anchor: Anchor = "bottom",
+    ) -> None:
+        """Watch a camera.
+
+        Args:
+            zones: Polygons by name, as fractions of the frame's width and height.
+            lines: Two points each, by name, in the same coordinates.
+            thresholds: Which tracks count.
+            present: Seconds between two reports that a track is still there; ``math.inf`` for
+                none.
+            anchor: Which point of a box is in a zone or crosses a line.
+        """
+        self._zones, self._lines = Zones(zones or {}), LineCrossings(lines or {})
+        self._thresholds = thresholds or Thresholds()
+        self._present, self._anchor = present, anchor
+        self._visits: dict[int, _Visit] = {}
+
+    def update(
+        self, tracks: Sequence[Track], at: float, width: int, height: int
+    ) -> list[Happening]:
+        """What happened in a frame.
+
+        Args:
+            tracks: As the tracker left them after it.
+            at: When it was taken, on the monotonic clock.
+            width: Of the frame, in pixels.
+            height: Of the frame, in pixels.
+        """
+        return [each for track in tracks for each in self._follow(track, at, width, height)]
+
+    def counts(self, track: int) -> bool:
+        """Whether a track has entered and not left: of others, nothing is said."""
+        return track in self._visits
+
+    def zone(self, track: int) -> str:
+        """The first zone that a track is in; empty outside of all."""
+        visit = self._visits.get(track)
+        return visit.zone if visit else EVERYWHERE
+
+    def reset(self) -> None:
+        """Forget every track: the camera was reconnected."""
+        self._visits.clear()
+        self._lines.reset()
+
+    def _follow(self, track: Track, at: float, width: int, height: int) -> Iterator[Happening]:
+        visit = self._visits.get(track.id)
+        if track.state == "confirmed":
+            x, y = anchor_point(track.box, self._anchor)
+            zones = self._zones.at((x / width, y / height))
+            if visit is not None:
+                yield from visit.move(track, zones, at)
+            elif self._thresholds.accept(track, width, height):
+                visit = self._visits[track.id] = _Visit(zones, zones, at, at + self._present)
+                for zone in zones or (EVERYWHERE,):
+                    yield Happening("entered", track, zone)
+            size = math.sqrt(
+                max(0.0, (track.box.x2 - track.box.x1) * (track.box.y2 - track.box.y1))
+            )
+            for crossing in self._lines.update(track.id, (x, y), size, width, height):
+                if visit is not None:
+                    yield Happening("crossed", track, visit.zone, *crossing)
+        if track.state == "ended":
+            self._lines.forget(track.id)
+            if visit is not None:
+                del self._visits[track.id]
+                for zone in visit.zones or (EVERYWHERE,):
+                    yield Happening("left", track, zone)
+        elif visit is not None and at >= visit.due:
+            visit.due = at + self._present
+            yield Happening("present", track, visit.zone)
+
+
+@dataclass
+class _Visit:
+    """A track that has entered.
+
+    Attributes:
+        zones: The zones that it is in.
+        next: The zones that its box was in last.
+        since: Since when that has been so.
+        due: When it is reported again as still there.
+    """
+
+    zones: tuple[str, ...]
+    next: tuple[str, ...]
+    since: float
+    due: float
+
+    @property
+    def zone(self) -> str:
+        return self.zones[0] if self.zones else EVERYWHERE
+
+    def move(self, track: Track, zones: tuple[str, ...], at: float) -> Iterator[Happening]:
+        """Enter and leave zones, once the track has stayed there."""
+        if zones != self.next:
+            self.next, self.since = zones, at
+        if zones == self.zones or at - self.since < SETTLE:
+            return
+        before, self.zones = self.zones, zones
+        for zone in zones:
+            if zone not in before:
+                yield Happening("entered", track, zone)
+        for zone in before:
+            if zone not in zones:
+                yield Happening("left", track, zone)

@@ -1,0 +1,118 @@
+"""The rules of a site: which events pass."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple
+
+import msgspec
+from msgspec import Meta
+
+from edgecnn_runtime.rules import conditions
+from edgecnn_runtime.rules.base import Rule
+from edgecnn_runtime.rules.conditions import as_tuple
+from edgecnn_runtime.rules.schedule import Schedule
+from edgecnn_runtime.rules.watchlist import WatchlistConfig
+from edgecnn_runtime.types import Event, EventType
+
+Unit = Annotated[float, Meta(ge=0.0, le=1.0)]
+Seconds = Annotated[float, Meta(ge=0.0)]
+
+RULES: Mapping[str, Callable[[Any, Path], Rule]] = {
+    "zone": conditions.in_zone,
+    "line": conditions.on_line,
+    "direction": conditions.in_direction,
+    "label": conditions.of_class,
+    "min_score": conditions.at_least_score,
+    "min_size": conditions.at_least_size,
+    "min_seconds": conditions.at_least_seconds,
+    "schedule": conditions.within_schedule,
+    "watchlist": conditions.on_watchlist,
+}
+"""What a key of RuleConfig asks of an event, made of its value and of the folder of its file."""
+
+
+class RuleConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One entry of ``rules`` in site.yaml: about which events it speaks, and what they need.
+
+    Attributes:
+        when: The type or types of events that it speaks about; all where none is given.
+        camera: The camera or cameras, in the same way.
+        zone: The zone or zones that it has to happen in.
+        line: The line or lines that have to be crossed.
+        direction: In which direction.
+        label: The class or classes of the detector.
+        min_score: The least score of the event, one number or one per class.
+        min_size: The least width and height of its box, as fractions of the frame's.
+        min_seconds: How long the track has to have been seen.
+        schedule: Days and times.
+        watchlist: A file of texts, of which the event's text has to be one; or the file and what
+            to do with it.
+    """
+
+    when: EventType | tuple[EventType, ...] = ()
+    camera: str | tuple[str, ...] = ()
+    zone: str | tuple[str, ...] | None = None
+    line: str | tuple[str, ...] | None = None
+    direction: Literal["in", "out"] | None = None
+    label: str | tuple[str, ...] | None = None
+    min_score: Unit | dict[str, Unit] | None = None
+    min_size: Unit | None = None
+    min_seconds: Seconds | None = None
+    schedule: Schedule | None = None
+    watchlist: str | WatchlistConfig | None = None
+
+
+class _Entry(NamedTuple):
+    """One entry, ready for use."""
+
+    types: tuple[str, ...]
+    cameras: tuple[str, ...]
+    conditions: tuple[Rule, ...]
+
+
+class Rules:
+    """All rules of a site, as one rule.
+
+    An event of which no entry speaks passes. Otherwise it passes as the first entry leaves it that
+    speaks of it and lets it pass. Changes of a camera's own state pass unless an entry names their
+    type, "camera", under ``when``.
+    """
+
+    def __init__(self, configs: Sequence[RuleConfig], folder: Path) -> None:
+        """Prepare the rules.
+
+        Args:
+            configs: The entries, in their order.
+            folder: What file names in them are relative to.
+
+        Raises:
+            ConfigError: A list cannot be read, or a time zone is unknown; the message begins with
+                the number of the entry.
+        """
+        self._entries = [_prepare(config, folder) for config in configs]
+
+    def __call__(self, event: Event, /) -> Event | None:
+        """The event, perhaps with a name, or None where the rules drop it."""
+        spoken = False
+        for types, cameras, rules in self._entries:
+            if not _speaks_of(event, types, cameras):
+                continue
+            spoken = True
+            outcome: Event | None = event
+            for rule in rules:
+                outcome = outcome and rule(outcome)
+            if outcome is not None:
+                return outcome
+        return None if spoken else event
+
+
+def _prepare(config: RuleConfig, folder: Path) -> _Entry:
+    asked = [(name, getattr(config, name)) for name in RULES]
+    rules = tuple(RULES[name](value, folder) for name, value in asked if value is not None)
+    return _Entry(as_tuple(config.when), as_tuple(config.camera), rules)
+
+
+def _speaks_of(event: Event, types: tuple[str, ...], cameras: tuple[str, ...]) -> bool:
+    if event.type not in types and (types or event.type == "camera"):
+        return False
+    return not cameras or event.camera in cameras
