@@ -28,7 +28,7 @@ EventRecord: Any = msgspec.defstruct(
     [
         (field.name, str if field.name == "time" else field.type)
         for field in msgspec.structs.fields(Event)
-        if field.name != "images"
+        if field.name not in {"images", "boxes"}
     ],
     frozen=True,
     kw_only=True,
@@ -67,7 +67,7 @@ def wall_time(moment: float) -> float:
 
 
 def event_record(event: Event) -> dict[str, Any]:
-    """An event as plain JSON values under the names of its fields, without its ``images``.
+    """An event as plain JSON values under the names of its fields, without its pixels.
 
     The keys are the same for every event. ``time`` is ISO 8601 in UTC with milliseconds; scores
     have four digits behind the point, pixels and ages three, relative boxes six.
@@ -98,7 +98,7 @@ def event_record(event: Event) -> dict[str, Any]:
 
 
 def read_event(line: str | bytes) -> Event:
-    """The event of a JSON object that ``event_record`` made; it has no ``images``.
+    """The event of a JSON object that ``event_record`` made; it has no images.
 
     Raises:
         ConfigError: It is not one.
