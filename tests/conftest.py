@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 
+from edgecnn_bench.soak.cameras import SERVER, SYSTEM_PYTHON, has_rtsp_server
 from edgecnn_runtime.bundle import manifest
 from edgecnn_runtime.bundle.bundle import new_bundle, sha256_file, write_manifest
 from edgecnn_runtime.bundle.manifest import (
@@ -43,7 +44,6 @@ SLOW_LIMIT = 1800
 """Seconds that a slow test may take, on a machine that has other work too."""
 
 ROOT = Path(__file__).parent.parent
-SYSTEM_PYTHON = "/usr/bin/python3"
 BITS = 16
 """Squares of the counter that test cameras and clips show."""
 
@@ -276,10 +276,10 @@ def frame_result() -> Callable[..., FrameResult]:
 
 
 class Filmed:
-    """A real RTSP camera in a process of its own; see rtsp_server.py."""
+    """A real RTSP camera in a process of its own; see edgecnn_bench/soak/rtsp_server.py."""
 
     def __init__(self, *options: str) -> None:
-        command = [SYSTEM_PYTHON, str(Path(__file__).with_name("rtsp_server.py")), *options]
+        command = [SYSTEM_PYTHON, str(SERVER), *options]
         self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         assert self._process.stdout is not None
         self.port = int(self._process.stdout.readline().split()[1])
@@ -308,8 +308,7 @@ class Filmed:
 @pytest.fixture
 def camera() -> Iterator[Callable[..., Filmed]]:
     """Starts cameras: ``camera("--fps", "15", "--size", "320x240", "--user", "u", …)``."""
-    check = "import gi; gi.require_version('GstRtspServer', '1.0')"
-    if subprocess.run([SYSTEM_PYTHON, "-c", check], capture_output=True).returncode:
+    if not has_rtsp_server():
         pytest.skip("needs Debian's gir1.2-gst-rtsp-server-1.0 and python3-gi")
     pytest.importorskip("av")
     started: list[Filmed] = []

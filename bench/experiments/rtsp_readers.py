@@ -14,7 +14,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import cv2
@@ -23,10 +22,10 @@ from lib.experiment import Experiment, Options, Row, main
 from lib.fresh_process import in_fresh_process
 from lib.material import ASSETS
 
+from edgecnn_bench.soak.cameras import SERVER, SYSTEM_PYTHON
 from edgecnn_runtime.source.address import parse_address
 from edgecnn_runtime.source.network import NetworkStream
 
-SERVER = Path(__file__).parents[2] / "tests" / "rtsp_server.py"
 VIDEO = ASSETS / "faces" / "video.mp4"
 READERS = ("OpenCV", "OpenCV, 1 thread", "PyAV")
 ROUNDS, PICTURES, CAMERAS, PATIENCE = 3, 60, 4, 5
@@ -68,7 +67,7 @@ def serve(times: dict[int, float], *options: str) -> tuple["subprocess.Popen[str
 
     times: filled with when each picture was made, by its counter.
     """
-    command = ["/usr/bin/python3", str(SERVER), *options]
+    command = [SYSTEM_PYTHON, str(SERVER), *options]
     server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert server.stdout is not None
     line = server.stdout.readline().split()
