@@ -30,7 +30,15 @@ from edgecnn_runtime.bundle.manifest import (
     Output,
     Yolo,
 )
-from edgecnn_runtime.types import Classification, Embedding, Frame, FrameResult, Reading, Timings
+from edgecnn_runtime.types import (
+    Classification,
+    Embedding,
+    Event,
+    Frame,
+    FrameResult,
+    Reading,
+    Timings,
+)
 
 # A busy machine is no failure: neither when a test is slow nor when its input is.
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -271,6 +279,20 @@ def frame_result() -> Callable[..., FrameResult]:
         frame = Frame(pixels, index, at, pts, source, file=file)
         timings = Timings(0.0, 0.001, 0.005, 0.001)
         return FrameResult(frame, task or TASK_OF[type(result)], result, age, timings)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def make_event() -> Callable[..., Event]:
+    """Makes the event of a number: ``make_event(3, text="AB1")``; ids and times ascend with it.
+
+    Its time lies far in the future, so that it is too old for nothing.
+    """
+
+    def make(number: int = 0, **fields: Any) -> Event:
+        values = {"type": "recognized", "camera": "gate", "time": 4_000_000_000.0 + number}
+        return Event(**{"id": f"{number:032x}", **values, **fields})
 
     return make
 
