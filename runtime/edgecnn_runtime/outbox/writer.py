@@ -258,7 +258,7 @@ class Outbox:
     def _row(self, event: Event) -> _Row:
         """What is stored of an event, its pictures written already."""
         names, size = self._write_pictures(event) if event.images else ({}, 0)
-        fields = msgspec.structs.asdict(msgspec.structs.replace(event, images={}))
+        fields = msgspec.structs.asdict(msgspec.structs.replace(event, images={}, boxes=()))
         if names:
             fields["evidence"] = names
         body = msgspec.json.encode(
