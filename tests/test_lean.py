@@ -21,7 +21,10 @@ for name in names:
 loaded = {name.split(".")[0] for name in sys.modules}
 print(json.dumps({"imported": names, "loaded": sorted(loaded)}))
 """
-OPTIONAL = {"openvino", "tensorrt", "tensorrt_rtx", "av"}
+OPTIONAL = {
+    "openvino", "tensorrt", "tensorrt_rtx", "av",  # engines and streams
+    "starlette", "uvicorn", "prometheus_client",  # pages and metrics
+}  # fmt: skip
 FORBIDDEN = {"torch", "onnx", "onnxscript", "pandas", "matplotlib", "edgecnn_export", "edgecnn"}
 
 

@@ -3,9 +3,10 @@
 import math
 import threading
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from bisect import bisect_left
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,11 +18,32 @@ PERCENTILE_WINDOW = 4096
 """The latest frames that percentiles are taken over."""
 RECENT = 2.0
 """Seconds that the current rate is taken over."""
+BUCKETS = (
+    0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1.0, 2.5,
+)  # fmt: skip
+"""Upper bounds of the buckets of every histogram, in seconds; one more has no bound."""
+
+Stage: TypeAlias = Literal["wait", "prepare", "infer", "decode"]
+STAGES: tuple[Stage, ...] = get_args(Stage)
+"""The parts of a result's age; see ``types.Timings``."""
 
 DropReason: TypeAlias = Literal["replaced", "too old", "rate limit", "sink behind"]
 """Why a frame got no result: a newer one came while the engine was busy with others; it was older
 than ``max_age`` when the engine was free; a newer one came while its camera had had its results
 per second; a newer one came while the sinks of its camera were still busy."""
+
+
+@dataclass(frozen=True, slots=True)
+class Histogram:
+    """How often a time lay between two bounds, since the start.
+
+    Attributes:
+        counts: Times up to each of ``BUCKETS`` and above the one before; the last one has no bound.
+        sum: Of all times, in seconds.
+    """
+
+    counts: Sequence[int]
+    sum: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +59,8 @@ class StatsSnapshot:
         latency: p50 and p95 from the start of inference to the result; zeros without frames.
         wait: p50 and p95 from capture to the start of inference; None where frames have no age.
         age: p50 and p95 from capture to the result; None where frames have no age.
+        histograms: Of "age" and each of ``STAGES``; without "age" and "wait" where frames have no
+            age.
     """
 
     frames: int
@@ -47,6 +71,7 @@ class StatsSnapshot:
     latency: tuple[float, float]
     wait: tuple[float, float] | None
     age: tuple[float, float] | None
+    histograms: Mapping[str, Histogram] = field(default_factory=dict)
 
 
 class StreamStats:
@@ -59,6 +84,8 @@ class StreamStats:
         self._frames = self._results = 0
         self._dropped: dict[DropReason, int] = {}
         self._began = time.monotonic()
+        self._counts: dict[str, list[int]] = {}
+        self._sums: dict[str, float] = {}
 
     def add(self, result: FrameResult) -> None:
         """Count a result; the clock of the mean rate starts at the first one."""
@@ -70,6 +97,12 @@ class StreamStats:
             self._latest[:, self._frames % PERCENTILE_WINDOW] = (now, timings.total, *ages)
             self._frames += 1
             self._results += TASKS[result.task].count(result.result)
+            self._record("prepare", timings.prepare)
+            self._record("infer", timings.infer)
+            self._record("decode", timings.decode)
+            if result.age is not None:
+                self._record("wait", timings.wait)
+                self._record("age", result.age)
 
     def drop(self, reason: DropReason) -> None:
         """Count a frame that got no result."""
@@ -91,7 +124,17 @@ class StreamStats:
                 latency=_percentiles(total) or (0.0, 0.0),
                 wait=_percentiles(wait),
                 age=_percentiles(age),
+                histograms={
+                    name: Histogram(tuple(counts), self._sums[name])
+                    for name, counts in self._counts.items()
+                },
             )
+
+    def _record(self, name: str, seconds: float) -> None:
+        if name not in self._counts:
+            self._counts[name], self._sums[name] = [0] * (len(BUCKETS) + 1), 0.0
+        self._counts[name][bisect_left(BUCKETS, seconds)] += 1
+        self._sums[name] += seconds
 
 
 def _percentiles(seconds: NDArray[np.float64]) -> tuple[float, float] | None:

@@ -1,14 +1,29 @@
 """What the web pages and the API may know of the daemon, and ask of it."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal, Protocol, TypeAlias
+from pathlib import Path
+from typing import Annotated, Any, Literal, Protocol, TypeAlias
 
 import msgspec
+from msgspec import Meta
 
 from edgecnn_runtime.stats import StatsSnapshot
-from edgecnn_runtime.types import FrameResult, Point, Track
+from edgecnn_runtime.types import Event, EventType, FrameResult, Track
 
 CameraState: TypeAlias = Literal["connecting", "live", "stalled", "backing-off", "paused"]
+CameraProblem: TypeAlias = Literal["", "frozen", "black", "too slow"]
+Fraction: TypeAlias = Annotated[float, Meta(ge=0, le=1, description="0 to 1, of the picture")]
+AreaPoint: TypeAlias = tuple[Fraction, Fraction]
+Polygon: TypeAlias = Annotated[tuple[AreaPoint, ...], Meta(min_length=3, max_length=100)]
+AreaName: TypeAlias = Annotated[
+    str,
+    Meta(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$",
+        description="letters, digits, _ . and -, at most 63",
+    ),
+]
+EventId: TypeAlias = Annotated[str, Meta(pattern="^([0-9a-f]{32})?$", description="or empty")]
+Moment: TypeAlias = Annotated[float, Meta(ge=0, le=1e11, description="seconds since 1970, UTC")]
 
 
 class CameraStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,13 +62,15 @@ class LiveView(msgspec.Struct, frozen=True):
     Attributes:
         result: The frame and the detector's result.
         tracks: The tracks after this frame.
+        names: What the second model says of a track, by the track's id.
     """
 
     result: FrameResult
     tracks: Sequence[Track] = ()
+    names: Mapping[int, str] = {}
 
 
-class CameraAreas(msgspec.Struct, frozen=True):
+class CameraAreas(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Zones, lines and masked areas of a camera; points are fractions of the frame.
 
     Attributes:
@@ -62,13 +79,80 @@ class CameraAreas(msgspec.Struct, frozen=True):
         mask: Polygons that are blacked out.
     """
 
-    zones: Mapping[str, Sequence[Point]] = {}
-    lines: Mapping[str, Sequence[Point]] = {}
-    mask: Sequence[Sequence[Point]] = ()
+    zones: dict[AreaName, Polygon] = {}
+    lines: dict[AreaName, tuple[AreaPoint, AreaPoint]] = {}
+    mask: tuple[Polygon, ...] = ()
+
+
+class SinkStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """One event sink, as it is now.
+
+    Attributes:
+        name: Its name in site.yaml.
+        kind: Its kind, such as "mqtt".
+        queue: Committed events that it has not been told of yet.
+        delivered: Events that it was told of since the start.
+        failures: Deliveries that failed since the start; each is tried again.
+        problem: Why it cannot be told of events now; empty while it can.
+    """
+
+    name: str
+    kind: str
+    queue: int
+    delivered: int
+    failures: int
+    problem: str
+
+
+class Figures(msgspec.Struct, frozen=True, kw_only=True):
+    """Figures of the whole daemon.
+
+    Attributes:
+        outbox_events: Events that the outbox holds.
+        outbox_bytes: Size of its database and evidence on disk.
+        events_lost: Events that could not be stored since the start, on a full disk.
+        sinks: The event sinks, in the order of site.yaml.
+        temperature: Of the hottest sensor of the processor, in degrees Celsius; None without one.
+        seconds: How long the daemon has been running.
+    """
+
+    outbox_events: int = 0
+    outbox_bytes: int = 0
+    events_lost: int = 0
+    sinks: Sequence[SinkStatus] = ()
+    temperature: float | None = None
+    seconds: float = 0.0
+
+
+class EventQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which events are asked for; what is left out restricts nothing.
+
+    Attributes:
+        camera: Of this camera.
+        type: Of this type.
+        text: Whose label, text or name contains this, in any case.
+        since: From this time on, in seconds since 1970, UTC.
+        until: Before this time.
+        before: Committed before the event with this id: the last one of the page before.
+        after: Committed after the event with this id.
+        limit: At most so many.
+    """
+
+    camera: Annotated[str, Meta(max_length=200)] = ""
+    type: EventType | None = None
+    text: Annotated[str, Meta(max_length=200)] = ""
+    since: Moment | None = None
+    until: Moment | None = None
+    before: EventId = ""
+    after: EventId = ""
+    limit: Annotated[int, Meta(ge=1, le=500)] = 50
 
 
 class Operations(Protocol):
-    """The daemon, as pages and API see it; every method may be called from any thread."""
+    """The daemon, as pages and API see it; every method may be called from any thread.
+
+    Every method with the name of a camera raises an UnknownCameraError where there is none.
+    """
 
     def cameras(self) -> Sequence[CameraStatus]:
         """All cameras, in the order of site.yaml."""
@@ -81,12 +165,16 @@ class Operations(Protocol):
             after: Wait for a frame whose index is not this one.
             timeout: Seconds to wait at most.
 
-        Raises:
-            UnknownCameraError: There is no such camera.
+        Returns:
+            None where there is no such frame in time.
         """
 
     def subscribe(self, wake: Callable[[str], None]) -> Callable[[], None]:
-        """Call ``wake`` with a camera's name at each new view; returns what ends that."""
+        """Call ``wake`` with a camera's name at each new view; returns what ends that.
+
+        ``wake`` returns at once and may be called from any thread. While nobody is subscribed, no
+        view need be made.
+        """
 
     def areas(self, camera: str) -> CameraAreas:
         """What is drawn on a camera's picture."""
@@ -118,8 +206,23 @@ class Operations(Protocol):
             ConfigError: It cannot be right; the old one stays.
         """
 
+    def events(self, query: EventQuery) -> Sequence[Event]:
+        """Committed events, newest first."""
+
+    def event(self, event_id: str) -> Event | None:
+        """One committed event; None where there is none of this id, or no longer."""
+
+    def evidence(self, event_id: str, name: str) -> Path | None:
+        """The file that shows "crop" or "frame" of an event; None where there is none."""
+
+    def subscribe_events(self, wake: Callable[[], None]) -> Callable[[], None]:
+        """Call ``wake`` after events were committed; returns what ends that.
+
+        ``wake`` returns at once and may be called from any thread.
+        """
+
     def ready(self) -> str:
         """Why this daemon is not ready to serve; empty where it is."""
 
-    def figures(self) -> Mapping[str, float]:
-        """Figures of the whole daemon: such as the outbox, its queues and the temperature."""
+    def figures(self) -> Figures:
+        """Figures of the whole daemon."""

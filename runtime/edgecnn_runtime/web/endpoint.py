@@ -1,0 +1,155 @@
+"""One endpoint of the API as data: what serves it, and what its OpenAPI description says."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias, get_origin
+
+import msgspec
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import Response
+
+from edgecnn_runtime.errors import EdgecnnError
+from edgecnn_runtime.web.auth import Identity
+from edgecnn_runtime.web.operations import Operations
+from edgecnn_runtime.web.problem import HttpError, http_error
+from edgecnn_runtime.web.settings import MAX_BODY
+from edgecnn_runtime.web.tokens import Role
+
+Access: TypeAlias = Literal["open", "viewer", "operator"]
+JSON = "application/json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Call:
+    """One request for an endpoint, validated.
+
+    Attributes:
+        operations: The daemon.
+        path: The parts of the path, by name.
+        query: Of the endpoint's type; None where it takes none.
+        body: The same.
+        role: Who asks; None for a stranger.
+    """
+
+    operations: Operations
+    path: Mapping[str, str]
+    query: Any
+    body: Any
+    role: Role | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Endpoint:
+    """What the API offers at a path.
+
+    Attributes:
+        method: The HTTP method.
+        path: With the names of its parts in braces.
+        summary: What it does, in one line.
+        handle: Does it, in a thread of its own: the value that is returned as JSON, or a response.
+        access: Who may.
+        query: The Struct of its parameters.
+        body: The Struct of its JSON body.
+        returns: The type of the JSON that it returns, or the media type of anything else; None
+            where it returns nothing (204).
+        problems: The statuses that it may fail with, besides those that every endpoint has.
+        status: Of success.
+    """
+
+    method: Literal["GET", "POST", "PUT", "DELETE"]
+    path: str
+    summary: str
+    handle: Callable[[Call], Any]
+    access: Access = "viewer"
+    query: type[msgspec.Struct] | None = None
+    body: type[msgspec.Struct] | None = None
+    returns: Any = None
+    problems: tuple[int, ...] = ()
+    status: int = 200
+
+
+async def respond(endpoint: Endpoint, operations: Operations, request: Request) -> Response:
+    """Answer a request.
+
+    Raises:
+        HttpError: It may not be answered, or cannot be right.
+    """
+    identity: Identity | None = request.scope["identity"]
+    check_access(endpoint.access, identity)
+    call = Call(
+        operations=operations,
+        path=request.path_params,
+        query=_read_query(endpoint, request),
+        body=await _read_body(endpoint, request),
+        role=identity.role if identity else None,
+    )
+    try:
+        answer = await run_in_threadpool(endpoint.handle, call)
+    except EdgecnnError as error:
+        raise http_error(error) from None
+    if isinstance(answer, Response):
+        return answer
+    if endpoint.returns is None:
+        return Response(status_code=204)
+    return Response(msgspec.json.encode(answer), endpoint.status, media_type=JSON)
+
+
+def check_access(access: Access, identity: Identity | None) -> None:
+    """Refuse who may not.
+
+    Raises:
+        HttpError: A stranger, or a viewer who wants to change something.
+    """
+    if access == "open":
+        return
+    if identity is None:
+        raise HttpError(401, "send `Authorization: Bearer TOKEN`, or log in; see `edgecnn token`")
+    if access == "operator" and identity.role != "operator":
+        raise HttpError(403, "this needs the operator's token; see `edgecnn token`")
+
+
+def _read_query(endpoint: Endpoint, request: Request) -> Any:
+    parameters = request.query_params
+    if endpoint.query is None:
+        return None
+    several = {
+        field.encode_name
+        for field in msgspec.structs.fields(endpoint.query)
+        if get_origin(field.type) is tuple
+    }
+    values = {
+        name: parameters.getlist(name) if name in several else parameters[name]
+        for name in parameters
+    }
+    try:
+        return msgspec.convert(values, endpoint.query, strict=False)
+    except msgspec.ValidationError as error:
+        raise HttpError(422, f"the query cannot be right: {error}") from None
+
+
+async def _read_body(endpoint: Endpoint, request: Request) -> Any:
+    if endpoint.body is None:
+        return None
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != JSON:
+        raise HttpError(415, f"the body must be JSON: send Content-Type: {JSON}")
+    try:
+        return msgspec.json.decode(await read_body(request), type=endpoint.body)
+    except msgspec.ValidationError as error:
+        raise HttpError(422, f"the body cannot be right: {error}") from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise HttpError(400, f"the body is not JSON: {error}") from None
+
+
+async def read_body(request: Request) -> bytes:
+    """The body of a request.
+
+    Raises:
+        HttpError: It is longer than MAX_BODY; no more of it is read.
+    """
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MAX_BODY:
+            raise HttpError(413, f"the body is longer than {MAX_BODY} bytes")
+    return bytes(body)

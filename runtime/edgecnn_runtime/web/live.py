@@ -1,0 +1,258 @@
+"""The live view: each frame is encoded once, while somebody watches, and sent with its result.
+
+    any thread: wake(camera) ─▶ pump of each watched channel ─▶ message ─▶ every viewer of it
+
+A channel is a camera at one size. A viewer holds no queue: of each channel it is sent the newest
+message whenever its connection takes one, so a slow one sees fewer frames and none that are old.
+
+A message, all numbers in network byte order:
+
+    float64  now on the server's monotonic clock
+    uint32   bytes of the header
+    uint32   bytes of the picture
+    header   JSON, see ``_header``; ``{}`` in a message without a picture, which says "still here"
+    picture  JPEG
+"""
+
+import asyncio
+import struct
+import time
+from collections.abc import AsyncGenerator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
+
+import msgspec
+import numpy as np
+
+from edgecnn_runtime.errors import UnknownCameraError
+from edgecnn_runtime.sinks.serialize import result_records
+from edgecnn_runtime.types import Pixels, Track
+from edgecnn_runtime.web.operations import LiveView, Operations
+
+ViewSize: TypeAlias = Literal["grid", "full"]
+WIDTHS: dict[ViewSize, int] = {"grid": 640, "full": 1280}
+"""Pixels that a picture is wide at most."""
+RATES: dict[ViewSize, float] = {"grid": 10.0, "full": 25.0}
+"""Frames per second at most."""
+QUALITY = 80
+"""Of the JPEG."""
+HEARTBEAT = 5.0
+"""Seconds of silence after which a viewer is told that the connection lives."""
+ENCODERS = 2
+"""Threads that encode."""
+
+Key: TypeAlias = tuple[str, ViewSize]
+
+
+class LiveHub:
+    """Sends the live views of a daemon to any number of viewers; lives in one event loop."""
+
+    def __init__(self, operations: Operations) -> None:
+        """Nobody watches yet, and nothing is subscribed to.
+
+        Args:
+            operations: The daemon.
+        """
+        self._operations = operations
+        self._channels: dict[Key, _Channel] = {}
+        self._pool = ThreadPoolExecutor(ENCODERS, thread_name_prefix="live-view")
+        self._unsubscribe: Callable[[], None] | None = None
+
+    async def watch(self, cameras: Sequence[str], size: ViewSize) -> AsyncGenerator[bytes, None]:
+        """The newest messages of these cameras until the viewer leaves.
+
+        Args:
+            cameras: Their names; there may be any number of viewers of each.
+            size: Of the pictures.
+
+        Yields:
+            Messages, as the module describes them; the buffer is shared with other viewers.
+        """
+        viewer = _Viewer()
+        channels = [self._join((camera, size), viewer) for camera in dict.fromkeys(cameras)]
+        try:
+            while True:
+                try:
+                    await asyncio.wait_for(viewer.wake.wait(), HEARTBEAT)
+                except (TimeoutError, asyncio.TimeoutError):
+                    yield _message(b"{}", b"")
+                viewer.wake.clear()
+                while viewer.fresh:
+                    channel = next(iter(viewer.fresh))
+                    del viewer.fresh[channel]
+                    yield channel.message
+        finally:
+            for channel in channels:
+                self._leave(channel, viewer)
+
+    def close(self) -> None:
+        """End all pumps; the viewers' connections end by themselves."""
+        for channel in list(self._channels.values()):
+            channel.pump.cancel()
+        self._channels.clear()
+        self._end_subscription()
+        self._pool.shutdown(wait=False)
+
+    def _join(self, key: Key, viewer: "_Viewer") -> "_Channel":
+        channel = self._channels.get(key)
+        if channel is None:
+            channel = self._channels[key] = _Channel(key)
+            channel.pump = asyncio.create_task(self._pump(channel))
+        if self._unsubscribe is None:
+            loop = asyncio.get_running_loop()
+
+            def wake(camera: str) -> None:
+                if not loop.is_closed():
+                    loop.call_soon_threadsafe(self._wake, camera)
+
+            self._unsubscribe = self._operations.subscribe(wake)
+        channel.viewers.add(viewer)
+        if channel.message:
+            viewer.offer(channel)
+        return channel
+
+    def _leave(self, channel: "_Channel", viewer: "_Viewer") -> None:
+        channel.viewers.discard(viewer)
+        if not channel.viewers and self._channels.get(channel.key) is channel:
+            channel.pump.cancel()
+            del self._channels[channel.key]
+        if not self._channels:
+            self._end_subscription()
+
+    def _end_subscription(self) -> None:
+        if self._unsubscribe is not None:
+            self._unsubscribe()
+            self._unsubscribe = None
+
+    def _wake(self, camera: str) -> None:
+        for size in WIDTHS:
+            if channel := self._channels.get((camera, size)):
+                channel.changed.set()
+
+    async def _pump(self, channel: "_Channel") -> None:
+        """Encode the newest view whenever there is one, no faster than anybody needs."""
+        loop, period = asyncio.get_running_loop(), 1 / RATES[channel.key[1]]
+        channel.changed.set()
+        while True:
+            await channel.changed.wait()
+            channel.changed.clear()
+            start = loop.time()
+            message = await loop.run_in_executor(self._pool, self._encode, channel)
+            if message:
+                channel.message = message
+                for viewer in channel.viewers:
+                    viewer.offer(channel)
+                await asyncio.sleep(max(0.0, start + period - loop.time()))
+
+    def _encode(self, channel: "_Channel") -> bytes:
+        """The message of the newest view; empty where it was sent already, or there is none."""
+        camera, size = channel.key
+        try:
+            view = self._operations.view(camera, after=channel.index)
+        except UnknownCameraError:  # it was removed while somebody watches
+            return b""
+        if view is None or view.result.frame.index == channel.index:
+            return b""
+        channel.index = view.result.frame.index
+        picture = channel.shrink(view.result.frame.pixels, WIDTHS[size])
+        return _message(msgspec.json.encode(_header(camera, view)), encode_jpeg(picture))
+
+
+class _Viewer:
+    """One open page.
+
+    Attributes:
+        fresh: Channels with a message that it was not sent, the one that waits longest first.
+        wake: Set when there is one.
+    """
+
+    def __init__(self) -> None:
+        self.fresh: dict[_Channel, None] = {}
+        self.wake = asyncio.Event()
+
+    def offer(self, channel: "_Channel") -> None:
+        self.fresh.setdefault(channel)
+        self.wake.set()
+
+
+@dataclass(eq=False)
+class _Channel:
+    """A camera at one size, which somebody watches.
+
+    Attributes:
+        message: The newest one; empty before the first.
+        index: Of the frame in it.
+        buffer: The picture that is encoded, used again for the next one.
+    """
+
+    key: Key
+    viewers: set[_Viewer] = field(default_factory=set)
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
+    pump: "asyncio.Task[None]" = field(init=False)
+    message: bytes = b""
+    index: int = -1
+    buffer: Pixels = field(default_factory=lambda: np.empty((0, 0, 3), np.uint8))
+
+    def shrink(self, pixels: Pixels, width: int) -> Pixels:
+        """At most so wide; the frame itself where it is already."""
+        import cv2
+
+        height, full = pixels.shape[:2]
+        if full <= width:
+            return pixels
+        size = (width, max(1, round(height * width / full)))
+        if self.buffer.shape[1::-1] != size:
+            self.buffer = np.empty((size[1], size[0], 3), np.uint8)
+        cv2.resize(pixels, size, dst=self.buffer, interpolation=cv2.INTER_AREA)
+        return self.buffer
+
+
+def encode_jpeg(pixels: Pixels, quality: int = QUALITY) -> bytes:
+    """A picture as JPEG.
+
+    Args:
+        pixels: uint8[H,W,3] BGR.
+        quality: 0..100.
+    """
+    import cv2
+
+    encoded = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
+    return encoded.tobytes()
+
+
+def _message(header: bytes, picture: bytes) -> bytes:
+    lengths = struct.pack("!dII", time.monotonic(), len(header), len(picture))
+    return b"".join((lengths, header, picture))
+
+
+def _header(camera: str, view: LiveView) -> dict[str, Any]:
+    """What belongs to a frame; coordinates in pixels of the frame, not of the picture."""
+    result, frame = view.result, view.result.frame
+    height, width = frame.pixels.shape[:2]
+    timings = result.timings
+    return {
+        "camera": camera,
+        "index": frame.index,
+        "width": width,
+        "height": height,
+        "captured": frame.captured if result.age is not None else None,
+        "age": result.age,
+        "timings": [timings.wait, timings.prepare, timings.infer, timings.decode],
+        "task": result.task,
+        "results": [] if result.task == "embed" else result_records(result),
+        "tracks": [_track_record(track, view) for track in view.tracks if track.state != "ended"],
+    }
+
+
+def _track_record(track: Track, view: LiveView) -> dict[str, Any]:
+    return {
+        "id": track.id,
+        "state": track.state,
+        "label": track.detection.label,
+        "index": track.detection.index,
+        "score": round(track.detection.score, 4),
+        "box": [round(value, 1) for value in track.box],
+        "points": track.detection.points,
+        "name": view.names.get(track.id, ""),
+    }

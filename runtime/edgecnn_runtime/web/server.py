@@ -1,0 +1,174 @@
+"""The HTTP server: a thread with an event loop of its own, on a socket that is bound at once."""
+
+import asyncio
+import errno
+import logging
+import os
+import socket
+import threading
+from importlib.util import find_spec
+from ipaddress import ip_address
+from typing import TYPE_CHECKING
+
+from edgecnn_runtime.errors import BackendMissingError, UsageError
+from edgecnn_runtime.requirements import install_command
+from edgecnn_runtime.web.operations import Operations
+from edgecnn_runtime.web.settings import WebSettings
+from edgecnn_runtime.web.tls import tls_context
+from edgecnn_runtime.web.tokens import Tokens
+
+if TYPE_CHECKING:
+    import ssl
+
+    import uvicorn
+
+    from edgecnn_runtime.web.app import WebApp
+
+log = logging.getLogger(__name__)
+
+STOP_SECONDS = 1
+"""How long requests may take to end when the server stops."""
+UNSENT_BYTES = 128 * 1024
+"""What the kernel may hold unsent for a connection: a slow viewer is then behind by a frame or two
+and not by the megabytes that the kernel would buffer."""
+
+
+class WebServer:
+    """Serves the pages and the API of a daemon: ``with WebServer(…) as server: …``.
+
+    Attributes:
+        address: Where the page is: ``http://127.0.0.1:8090/``.
+    """
+
+    def __init__(
+        self, operations: Operations, settings: WebSettings, tokens: Tokens | None
+    ) -> None:
+        """Bind the port; nothing is answered yet.
+
+        Args:
+            operations: The daemon.
+            settings: How it is served.
+            tokens: None where ``settings.auth`` is off.
+
+        Raises:
+            BackendMissingError: The extra is not installed.
+            UsageError: The port is in use or not allowed, or the certificate cannot be used.
+        """
+        for name in ("prometheus_client", "starlette", "uvicorn"):
+            if find_spec(name) is None:
+                raise BackendMissingError(
+                    f"the page needs {name}, which is not installed: {install_command('serve')}"
+                )
+        if settings.auth != (tokens is not None):
+            raise ValueError("tokens are for settings with auth, and needed there")
+        self._operations = operations
+        self._settings = settings
+        self._tokens = tokens
+        self._tls: ssl.SSLContext | None = None
+        if settings.certificate and settings.key:
+            self._tls = tls_context(settings.certificate, settings.key)
+        self._socket = listen(settings.host, settings.port)
+        self.address = self._address()
+        self._started = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="web", daemon=True)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._app: WebApp | None = None
+        self._server: uvicorn.Server | None = None
+        self._error: Exception | None = None
+
+    def __enter__(self) -> "WebServer":
+        self.start()
+        return self
+
+    def __exit__(self, *problem: object) -> None:
+        self.stop()
+
+    @property
+    def alive(self) -> bool:
+        """Whether it answers."""
+        return self._thread.is_alive()
+
+    def start(self) -> None:
+        """Answer requests from now on.
+
+        Raises:
+            Exception: A defect that keeps it from starting.
+        """
+        self._thread.start()
+        self._started.wait()
+        if self._error is not None:
+            raise self._error
+
+    def stop(self) -> None:
+        """End all streams and requests; idempotent. Takes a second at most, or so."""
+        loop, app, server = self._loop, self._app, self._server
+        if loop is not None and app is not None and server is not None and self.alive:
+            server.should_exit = True
+            loop.call_soon_threadsafe(app.close)
+            self._thread.join(STOP_SECONDS + 2)
+        self._socket.close()
+
+    def _run(self) -> None:
+        try:
+            asyncio.run(self._serve())
+        except Exception as error:  # a defect: for whoever started it, and the log
+            self._error = error
+            log.exception("the web server ended")
+        finally:
+            self._started.set()
+
+    async def _serve(self) -> None:
+        import uvicorn
+
+        from edgecnn_runtime.web.app import WebApp
+
+        settings, context = self._settings, self._tls
+        self._loop = asyncio.get_running_loop()
+        self._app = WebApp(self._operations, settings, self._tokens)
+        config = uvicorn.Config(
+            self._app.asgi,
+            http="h11", ws="none", lifespan="off", interface="asgi3",
+            log_config=None, log_level="warning", access_log=False, server_header=False,
+            proxy_headers=bool(settings.proxies), forwarded_allow_ips=list(settings.proxies),
+            timeout_graceful_shutdown=STOP_SECONDS, timeout_keep_alive=20,
+            ssl_context_factory=None if context is None else lambda *_: context,
+        )  # fmt: skip
+        self._server = uvicorn.Server(config)
+        self._loop.call_soon(self._started.set)
+        await self._server.serve(sockets=[self._socket])
+
+    def _address(self) -> str:
+        host, port = self._socket.getsockname()[:2]
+        shown = socket.gethostname() if ip_address(host).is_unspecified else host
+        scheme = "https" if self._tls else "http"
+        return f"{scheme}://{f'[{shown}]' if ':' in shown else shown}:{port}/"
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that listens, bound before anything else is begun.
+
+    Args:
+        host: An address.
+        port: 0 takes any free one.
+
+    Raises:
+        UsageError: The port is in use or not allowed, or the address is not this machine's.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if hasattr(socket, "TCP_NOTSENT_LOWAT"):  # accepted connections inherit it
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
+        listener.bind((host, port))
+        listener.listen(128)
+    except OSError as error:
+        listener.close()
+        advice = {
+            errno.EADDRINUSE: "another program listens there: stop it, or choose another port",
+            errno.EACCES: "ports below 1024 are for root: choose one above, such as 8090",
+            errno.EADDRNOTAVAIL: "this is no address of this machine: `ip addr` lists them",
+        }.get(error.errno or 0, os.strerror(error.errno or 0))
+        raise UsageError(f"{host}:{port} cannot be listened on: {advice}") from None
+    listener.setblocking(False)
+    return listener

@@ -1,0 +1,90 @@
+// Events as they come: one list, kept up to date by the server.
+
+import { api } from "./api.js";
+import { h, icon, ICONS, moment } from "./dom.js";
+
+const WORDS = {
+  entered: "entered", recognized: "recognized", crossed: "crossed a line", present: "still there",
+  left: "left", camera: "camera",
+};
+
+/** What happened, in a few words. */
+export function headline(event) {
+  if (event.type === "camera") {
+    const after = event.details.state ?? event.details.after ?? event.details.to;
+    return after ? `${event.camera} is ${after}` : `${event.camera} changed`;
+  }
+  return event.name || event.text || event.label || "something";
+}
+
+/** Where and how, in a few more. */
+export function subline(event) {
+  const where = event.zone || event.line;
+  const way = event.direction ? ` ${event.direction}` : "";
+  const parts = event.type === "camera"
+    ? [event.details.reason || "state of the camera"]
+    : [event.camera, `${WORDS[event.type]}${way}`, where, event.name && event.text];
+  return parts.filter(Boolean).join(" · ");
+}
+
+/** One event as a link to its details. */
+export function entry(event) {
+  const name = ["crop", "frame"].find((each) => event.evidence[each]);
+  const picture = name
+    ? h("img", { src: api.evidence(event.id, name), alt: "", loading: "lazy", decoding: "async" })
+    : icon(event.type === "camera" ? ICONS.camera : ICONS.event);
+  return h("a", { class: `entry ${event.text ? "text" : ""}`, href: `#/events/${event.id}` },
+    h("span", { class: "thumb" }, picture),
+    h("b", {}, headline(event)),
+    h("time", { datetime: new Date(event.time).toISOString() }, moment(event.time)),
+    h("small", {}, subline(event)));
+}
+
+/** A list of events that grows at its head; query holds what it is restricted to. */
+export class Feed {
+  #source = null;
+
+  constructor(query = {}, limit = 30) {
+    this.query = query;
+    this.limit = limit;
+    this.list = h("ol", { class: "feed", "aria-label": "Events", tabindex: "0" });
+    this.empty = h("p", { class: "empty" }, "No events yet.");
+    this.element = h("div", {}, this.list, this.empty);
+    this.next = "";
+  }
+
+  /** Load the newest ones, then listen for more; false lists what was, and no more. */
+  async open(live = true) {
+    const page = await api.events({ ...this.query, limit: this.limit });
+    this.#append(page);
+    if (!live) return;
+    const parts = { camera: this.query.camera ?? "", after: page.events[0]?.id ?? "" };
+    const query = new URLSearchParams(Object.entries(parts).filter(([, value]) => value));
+    this.#source = new EventSource(`api/events/stream?${query}`);
+    this.#source.addEventListener("event", (message) => this.#arrive(JSON.parse(message.data)));
+  }
+
+  /** The page of events before the last one. */
+  async older() {
+    this.#append(await api.events({ ...this.query, limit: this.limit, before: this.next }));
+  }
+
+  close() {
+    this.#source?.close();
+  }
+
+  #append(page) {
+    this.next = page.next;
+    this.list.append(...page.events.map((event) => h("li", {}, entry(event))));
+    this.empty.hidden = this.list.childElementCount > 0;
+  }
+
+  #arrive(event) {
+    if (this.query.type && event.type !== this.query.type) return;
+    const words = [event.label, event.text, event.name].join("\0").toLowerCase();
+    if (this.query.text && !words.includes(this.query.text.toLowerCase())) return;
+    this.list.prepend(h("li", { class: "new" }, entry(event)));
+    this.empty.hidden = true;
+    while (this.list.childElementCount > 10 * this.limit) this.list.lastElementChild.remove();
+  }
+}

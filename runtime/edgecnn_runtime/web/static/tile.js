@@ -1,0 +1,114 @@
+// One camera's picture, with its state and its age. A picture that is not of now looks like it.
+
+import { duration, h } from "./dom.js";
+import { inWords, paint } from "./paint.js";
+
+const LATE = 1.0; // seconds after which an age is remarkable
+const STALE = 2.0; // and after which a picture is not shown as if it were of now
+
+const TITLES = {
+  connecting: "Connecting", stalled: "Stalled", "backing-off": "No connection", paused: "Paused",
+};
+const PROBLEMS = {
+  frozen: "The picture is frozen", black: "The picture is black", "too slow": "The model is too slow",
+};
+
+export class Tile {
+  #waiting = null; // the newest message, while an older picture is being decoded
+  #busy = false;
+  #shown = null; // what the canvas shows: { header, bitmap }
+  #status = null;
+  #observer = new ResizeObserver(() => this.#repaint());
+
+  constructor(name) {
+    this.name = name;
+    this.canvas = h("canvas", { role: "img", "aria-label": `${name}: no picture yet` });
+    this.title = h("b");
+    this.words = h("span");
+    this.veil = h("div", { class: "veil" }, this.title, this.words);
+    this.picture = h("div", { class: "picture" }, this.canvas, this.veil);
+    this.age = h("span", { class: "age" });
+    this.fps = h("span", { class: "fps" });
+    this.chip = h("span", { class: "chip" });
+    this.areas = null;
+    this.clock = null;
+    this.onframe = () => {};
+    this.#observer.observe(this.canvas);
+  }
+
+  close() {
+    this.#observer.disconnect();
+    this.#shown?.bitmap.close();
+  }
+
+  /** The state machine's view of it. */
+  update(status) {
+    this.#status = status;
+    this.chip.className = `chip ${status.problem ? "warn" : status.state}`;
+    this.chip.textContent = status.problem || status.state;
+    this.chip.title = status.reason || PROBLEMS[status.problem] || "";
+    this.fps.textContent = status.state === "live" ? `${status.stats.fps_now.toFixed(1)} fps` : "";
+    if (status.width) this.picture.style.aspectRatio = `${status.width} / ${status.height}`;
+    this.tick();
+  }
+
+  /** A new frame; while one is being decoded, only the newest waits. */
+  show(header, picture, clock) {
+    this.clock = clock;
+    this.#waiting = { header, picture };
+    if (!this.#busy) this.#decode();
+  }
+
+  async #decode() {
+    this.#busy = true;
+    while (this.#waiting) {
+      const { header, picture } = this.#waiting;
+      this.#waiting = null;
+      try {
+        const bitmap = await createImageBitmap(new Blob([picture], { type: "image/jpeg" }));
+        this.#shown?.bitmap.close();
+        this.#shown = { header, bitmap };
+        this.#repaint();
+        this.canvas.setAttribute("aria-label", inWords(header));
+        this.canvas.dataset.index = header.index;
+        this.onframe(header, this.frameAge());
+        this.tick();
+      } catch {
+        // a picture that cannot be decoded: the next one comes
+      }
+    }
+    this.#busy = false;
+  }
+
+  #repaint() {
+    if (this.#shown) paint(this.canvas, this.#shown.bitmap, this.#shown.header, this.areas);
+  }
+
+  redraw() {
+    this.#repaint();
+  }
+
+  /** Seconds since the picture that is shown was taken; null where frames have no age. */
+  frameAge() {
+    const captured = this.#shown?.header.captured;
+    return captured === null || captured === undefined ? null : this.clock.now() - captured;
+  }
+
+  /** What changes by itself as time passes. */
+  tick() {
+    const status = this.#status;
+    const age = this.frameAge();
+    const old = age !== null && age > STALE;
+    const away = status && status.state !== "live";
+    this.age.textContent = age === null ? "" : duration(Math.max(0, age));
+    this.age.classList.toggle("late", age !== null && age > LATE);
+    this.picture.classList.toggle("stale", Boolean(this.#shown && (away || old)));
+    this.veil.hidden = Boolean(this.#shown && !away && !old);
+    if (this.veil.hidden) return;
+    this.title.textContent = away ? TITLES[status.state] : old ? "No new picture" : "Waiting";
+    const since = status ? Date.now() / 1000 - status.since : 0;
+    const wait = old ? `this picture is ${duration(age)} old` : `for ${duration(Math.max(1, since))}`;
+    const reason = status?.reason;
+    this.words.textContent = away ? (reason ? `${reason} · ${wait}` : wait) : old ? wait : "for a picture";
+  }
+}

@@ -1,0 +1,103 @@
+"""/metrics, read by Prometheus' own parser and checked by its own tool."""
+
+import shutil
+import subprocess
+from collections.abc import Callable
+
+import pytest
+
+pytest.importorskip("prometheus_client", reason="needs the serve extra")
+from prometheus_client.parser import text_string_to_metric_families
+
+from edgecnn_runtime.types import FrameResult
+from edgecnn_runtime.web.fake import FakeOperations
+from edgecnn_runtime.web.metrics import Metrics
+from edgecnn_runtime.web.operations import Figures, LiveView, SinkStatus
+
+SINK = SinkStatus(name="home", kind="mqtt", queue=3, delivered=40, failures=2, problem="refused")
+
+
+@pytest.fixture
+def text(operations: FakeOperations, view: Callable[..., LiveView], make_squares: Callable) -> str:
+    """Of two cameras, one of which showed three frames and stalled."""
+    for index in range(3):
+        operations.show("gate", view(index, make_squares(index), age=0.25))
+    operations.set_state("gate", "stalled")
+    operations.problem = "the model is not loaded yet"
+    operations.shown_figures = Figures(
+        outbox_events=7, outbox_bytes=4096, events_lost=1, sinks=[SINK], temperature=51.5
+    )
+    return Metrics(operations, lambda: 2).text("")[0].decode()
+
+
+def samples(text: str) -> dict[tuple[str, ...], float]:
+    """Values by name and labels."""
+    return {
+        (name, *(f"{key}={labels[key]}" for key in sorted(labels))): value
+        for family in text_string_to_metric_families(text)
+        for name, labels, value, *_ in family.samples
+    }
+
+
+def test_it_says_what_the_cameras_do(text: str) -> None:
+    found = samples(text)
+    gate, yard = "camera=gate", "camera=yard"
+    assert found["edgecnn_camera_state", gate, "state=stalled"] == 1
+    assert found["edgecnn_camera_state", gate, "state=live"] == 0
+    assert found["edgecnn_camera_state", yard, "state=live"] == 1
+    assert found["edgecnn_frames_total", gate] == found["edgecnn_objects_total", gate] == 3
+    assert found["edgecnn_camera_fps", yard] == 0
+    assert found["edgecnn_camera_problem", yard, "problem=frozen"] == 0
+
+
+def test_histograms_add_up(text: str) -> None:
+    found = samples(text)
+    gate = "camera=gate"
+    assert found["edgecnn_frame_age_seconds_count", gate] == 3
+    assert found["edgecnn_frame_age_seconds_sum", gate] == pytest.approx(0.75)
+    assert found["edgecnn_frame_age_seconds_bucket", gate, "le=0.2"] == 0
+    assert found["edgecnn_frame_age_seconds_bucket", gate, "le=0.3"] == 3
+    for stage, seconds in (("wait", 0.02), ("prepare", 0.002), ("infer", 0.03), ("decode", 0.001)):
+        total = found["edgecnn_stage_seconds_sum", gate, f"stage={stage}"]
+        assert total == pytest.approx(3 * seconds)
+
+
+def test_it_says_what_the_daemon_does(text: str) -> None:
+    found = samples(text)
+    assert found["edgecnn_ready",] == 0
+    assert found["edgecnn_outbox_events",] == 7
+    assert found["edgecnn_outbox_bytes",] == 4096
+    assert found["edgecnn_events_lost_total",] == 1
+    assert found["edgecnn_temperature_celsius",] == 51.5
+    assert found["edgecnn_streams",] == 2
+    sink = ("kind=mqtt", "sink=home")
+    assert found[("edgecnn_sink_queue", *sink)] == 3
+    assert found[("edgecnn_sink_up", *sink)] == 0
+    assert found[("edgecnn_sink_delivered_total", *sink)] == 40
+    assert found[("edgecnn_sink_failures_total", *sink)] == 2
+    assert found["process_resident_memory_bytes",] > 1e6
+
+
+def test_what_has_no_value_is_left_out(operations: FakeOperations) -> None:
+    found = samples(Metrics(operations, lambda: 0).text("")[0].decode())
+    assert ("edgecnn_temperature_celsius",) not in found
+    assert not [key for key in found if key[0].startswith("edgecnn_frame_age")]
+
+
+def test_frames_without_an_age_have_no_age(
+    operations: FakeOperations, frame_result: Callable[..., FrameResult]
+) -> None:
+    operations.show("yard", LiveView(frame_result([])))
+    found = samples(Metrics(operations, lambda: 0).text("")[0].decode())
+    assert ("edgecnn_frame_age_seconds_count", "camera=yard") not in found
+    assert found["edgecnn_stage_seconds_count", "camera=yard", "stage=infer"] == 1
+    assert ("edgecnn_stage_seconds_count", "camera=yard", "stage=wait") not in found
+
+
+def test_prometheus_own_tool_finds_nothing_wrong(text: str) -> None:
+    promtool = shutil.which("promtool")
+    if promtool is None:
+        pytest.skip("needs Debian's prometheus")
+    command = [promtool, "check", "metrics"]
+    done = subprocess.run(command, input=text, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
