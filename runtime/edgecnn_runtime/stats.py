@@ -120,7 +120,7 @@ class StreamStats:
                 results=self._results,
                 dropped=dict(self._dropped),
                 fps=self._frames / since,
-                fps_now=np.count_nonzero(done > now - RECENT) / min(RECENT, since),
+                fps_now=int(np.count_nonzero(done > now - RECENT)) / min(RECENT, since),
                 latency=_percentiles(total) or (0.0, 0.0),
                 wait=_percentiles(wait),
                 age=_percentiles(age),

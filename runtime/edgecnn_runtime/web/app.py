@@ -18,7 +18,7 @@ from edgecnn_runtime.web.api import ENDPOINTS
 from edgecnn_runtime.web.auth import Authenticator
 from edgecnn_runtime.web.endpoint import Call, Endpoint, check_access, read_body, respond
 from edgecnn_runtime.web.event_feed import event_feed
-from edgecnn_runtime.web.guard import Guard, is_local
+from edgecnn_runtime.web.guard import DEFECT, Guard, is_local
 from edgecnn_runtime.web.live import LiveHub, ViewSize
 from edgecnn_runtime.web.metrics import Metrics
 from edgecnn_runtime.web.openapi import openapi_document
@@ -104,7 +104,11 @@ class WebApp:
             response.headers.update(error.headers or {})
             return response
 
-        return Starlette(routes=routes, exception_handlers={HTTPException: no_route})
+        async def problem(_request: Request, error: Exception) -> Response:
+            return problem_response(error if isinstance(error, HttpError) else DEFECT)
+
+        handlers = {HTTPException: no_route, HttpError: problem, Exception: problem}
+        return Starlette(routes=routes, exception_handlers=handlers)
 
     def _route(self, endpoint: Endpoint) -> Route:
         answer = partial(respond, endpoint, self._operations)

@@ -46,6 +46,7 @@ SECURITY_HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
 }
+DEFECT = HttpError(500, "a defect of edgecnn; the daemon's log has the details")
 FORWARDED = ("forwarded", "x-forwarded-for", "x-real-ip", "via")
 
 
@@ -72,14 +73,15 @@ class Guard:
         """Answer one request."""
         if scope["type"] != "http":
             return
-        headers, started = Headers(scope=scope), False
+        headers, started, finished = Headers(scope=scope), False, False
         identity: Identity | None = None
 
         async def respond(message: Message) -> None:
-            nonlocal started
+            nonlocal started, finished
             if message["type"] == "http.response.start":
                 started = True
                 self._add_headers(message, scope, identity)
+            finished = message["type"] == "http.response.body" and not message.get("more_body")
             await send(message)
 
         try:
@@ -92,14 +94,13 @@ class Guard:
             inner["identity"] = identity
             await self._app(inner, receive, respond)
         except HttpError as error:
-            if not started:
-                await problem_response(error)(scope, receive, respond)
+            await problem_response(error)(scope, receive, respond)
         except Exception:
             log.exception("%s %s: a defect", scope["method"], scope["path"])
-            if started:
-                raise
-            defect = HttpError(500, "a defect of edgecnn; the daemon's log has the details")
-            await problem_response(defect)(scope, receive, respond)
+            if not started:
+                await problem_response(DEFECT)(scope, receive, respond)
+            elif not finished:
+                raise  # the connection is closed, so that nobody takes a part for the whole
 
     def _check_host(self, headers: Headers) -> None:
         """The name must be this machine's: a foreign one that leads here is DNS rebinding."""
