@@ -22,10 +22,13 @@ from edgecnn_runtime.types import Pixels, Point
 
 SIDE = 64
 """Pixels of the square that sharpness and exposure are measured on."""
-SHARP = 0.25
-"""Ratio of the variances above which a picture is fully sharp; a blurred one has a tenth."""
+HALF_SHARP = 0.1
+"""Ratio of the variances at which sharpness is 0.5: sharp faces have that, sharp letters ten times
+as much, and both lose nearly all of it to blur."""
 DARK, LIGHT, BURNT = 50.0, 200.0, 250.0
 """Mean gray values: at DARK and LIGHT nothing is lost yet, at 0 and BURNT everything is."""
+PROFILE = 0.1
+"""Pose of an object that is seen from the side: it says little, and may be all there is."""
 CONTRAST = 20.0
 """Standard deviation of gray values from which more contrast is no gain."""
 
@@ -85,7 +88,7 @@ class QualityMeter:
         detail = float(cv2.meanStdDev(self._edges)[1][0, 0]) ** 2
         return Quality(
             size=min(1.0, math.sqrt(width * height / self._needed)),
-            sharpness=min(1.0, detail / (deviation**2 * SHARP + 1e-6)),
+            sharpness=detail / (detail + HALF_SHARP * deviation**2 + 1e-6),
             exposure=exposure(mean, deviation),
             pose=pose(points),
         )
@@ -103,15 +106,17 @@ def exposure(mean: float, deviation: float) -> float:
 
 
 def pose(points: Sequence[Point]) -> float:
-    """How directly an object faces the camera, 0..1; turning it in the picture costs nothing.
+    """How directly an object faces the camera, PROFILE..1; turning it in the picture costs nothing.
 
     Args:
         points: Five landmarks of a face, four corners of a flat object, or anything else, which
             gives 1.
     """
-    if len(points) == 5:
-        return _face_pose(points)
-    return _flat_pose(points) if len(points) == 4 else 1.0
+    shapes = {5: _face_pose, 4: _flat_pose}
+    if len(points) not in shapes:
+        return 1.0
+    value = shapes[len(points)](points)
+    return min(1.0, max(PROFILE, value)) if math.isfinite(value) else PROFILE
 
 
 def _face_pose(points: Sequence[Point]) -> float:
@@ -127,7 +132,7 @@ def _face_pose(points: Sequence[Point]) -> float:
     sideways = abs(((nose - eyes) / across).real) / 0.5
     down = ((nose - eyes) / (mouth - eyes)).real
     upright = min(1.0, 2.5 * down, 2.5 * (1 - down))
-    return _unit((1 - sideways) * upright) if upright > 0 and sideways < 1 else 0.0
+    return (1 - sideways) * max(0.0, upright)
 
 
 def _flat_pose(corners: Sequence[Point]) -> float:
@@ -135,8 +140,4 @@ def _flat_pose(corners: Sequence[Point]) -> float:
     quad = clockwise(corners)
     top, right, bottom, left = (math.dist(quad[i], quad[(i + 1) % 4]) for i in range(4))
     longer = max(top, bottom) * max(left, right)
-    return _unit(min(top, bottom) * min(left, right) / longer) if longer > 0 else 0.0
-
-
-def _unit(value: float) -> float:
-    return min(1.0, max(0.0, value)) if math.isfinite(value) else 0.0
+    return min(top, bottom) * min(left, right) / longer if longer > 0 else 0.0

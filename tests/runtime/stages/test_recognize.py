@@ -10,7 +10,7 @@ import pytest
 from edgecnn_runtime.model import load
 from edgecnn_runtime.preprocess import Region, Warp
 from edgecnn_runtime.stages.crop import CROPS
-from edgecnn_runtime.stages.quality import QualityMeter, exposure, pose
+from edgecnn_runtime.stages.quality import PROFILE, QualityMeter, exposure, pose
 from edgecnn_runtime.stages.recognize import ModelReader, Recognizer
 from edgecnn_runtime.types import Box, Classification, Detection, Frame, Pixels, Reading, Track
 
@@ -164,8 +164,8 @@ def test_a_face_that_looks_away_is_worth_less() -> None:
     assert pose(FACE) > 0.9
     turned = [pose((*FACE[:2], (75.0 + dx, 85.0), *FACE[3:])) for dx in (0, 8, 16, 26)]
     assert turned == sorted(turned, reverse=True)
-    assert turned[-1] == 0
-    assert pose((*FACE[:2], (75.0, 58.0), *FACE[3:])) == 0, "it looks up"
+    assert turned[-1] == PROFILE
+    assert pose((*FACE[:2], (75.0, 58.0), *FACE[3:])) == PROFILE, "it looks up"
     quarter = tuple((200 - y, x) for x, y in FACE)
     assert pose(quarter) == pytest.approx(pose(FACE)), "turned in the picture: aligned anyway"
 
@@ -182,7 +182,7 @@ def test_a_plate_seen_askew_is_worth_less() -> None:
     "points", [((5.0, 5.0),) * 5, ((5.0, 5.0),) * 4, ((float("nan"),) * 2,) * 5]
 )
 def test_points_in_one_place_have_no_pose(points: tuple[tuple[float, float], ...]) -> None:
-    assert pose(points) == 0
+    assert pose(points) == PROFILE
 
 
 def test_exposure_is_lost_at_both_ends() -> None:
