@@ -41,6 +41,16 @@ def test_every_manifest_key_is_documented(root: Path) -> None:
     assert [key for key in sorted(keys) if f"`{key}`" not in text] == []
 
 
+def test_every_key_of_rules_is_documented(root: Path) -> None:
+    from edgecnn_runtime.rules import RuleConfig
+    from edgecnn_runtime.rules.privacy import PrivacyConfig
+
+    text = (root / "docs" / "rules.md").read_text()
+    keys = {*struct_keys(RuleConfig), *struct_keys(PrivacyConfig)}
+    assert {"timezone", "distance", "min_score", "blur"} <= keys
+    assert [key for key in sorted(keys) if f"`{key}`" not in text] == []
+
+
 @pytest.fixture(scope="module")
 def commands(root: Path) -> Any:
     """docs/commands.py, which writes the page."""
