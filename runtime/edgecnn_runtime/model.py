@@ -159,7 +159,7 @@ def open_model(
         test = None
         if self_test and not engine.is_fake:
             test = ensure_selftest(bundle, candidate.artifact, candidate.engine, backend, cache)
-        return Model(manifest, backend, Choice(candidate, test))
+        return Model(manifest, backend, Choice(candidate, test), digest=bundle.digest)
     except BaseException:
         backend.close()
         raise
@@ -194,10 +194,13 @@ class Model:
         manifest: The bundle's manifest.
         spec: What the model takes and returns.
         choice: What it runs on, and why; printable.
+        digest: The sha256 that names the bundle's content; empty where it was made by hand.
         batch_size: How many frames one inference takes.
     """
 
-    def __init__(self, manifest: Manifest, backend: Backend, choice: Choice) -> None:
+    def __init__(
+        self, manifest: Manifest, backend: Backend, choice: Choice, *, digest: str = ""
+    ) -> None:
         """Use an opened backend; ``load`` is the usual way to a model.
 
         Raises:
@@ -206,6 +209,7 @@ class Model:
         self.manifest = manifest
         self.spec = manifest.model
         self.choice = choice
+        self.digest = digest
         self.batch_size = len(backend.pixels)
         self._backend: Backend | None = backend
         self._preprocessor = Preprocessor(self.spec.input, backend.pixels)

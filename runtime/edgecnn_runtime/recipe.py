@@ -2,7 +2,7 @@
 
     # plates.yaml; paths are relative to this file
     detect: {model: plate-detector.edge, score: 0.4}
-    track: {max_gap: 1.5}
+    track: {max_gap: 1.5}                 # seconds, not frames
     recognize: {model: plate-reader.edge, crop: corners, per_track: 8}
     vote: {kind: text}
     events: [recognized, left]
@@ -14,35 +14,37 @@ bundle alone is the shortest pipeline.
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 import msgspec
 from msgspec import Meta
 from msgspec.structs import replace
 
-from edgecnn_runtime.bundle.bundle import Bundle, open_bundle
-from edgecnn_runtime.bundle.manifest import ModelSpec, TaskName
+from edgecnn_runtime.bundle.bundle import open_bundle
+from edgecnn_runtime.bundle.manifest import ModelSpec
 from edgecnn_runtime.config import KeyLines, read_yaml
-from edgecnn_runtime.errors import EdgecnnError
-from edgecnn_runtime.schema_errors import Key, suggestion
+from edgecnn_runtime.errors import ConfigError, EdgecnnError
+from edgecnn_runtime.rules.lines import check_line
+from edgecnn_runtime.rules.zones import check_polygon
+from edgecnn_runtime.schema_errors import Key, explain, suggestion
+from edgecnn_runtime.stages.crop import CROPS, CropKind
+from edgecnn_runtime.track import TRACKERS, TrackerKind, answer
+from edgecnn_runtime.vote import VOTERS, voter_for_task
 
 YAML_SUFFIXES = (".yaml", ".yml")
+ANSWERS: Mapping[str, TrackerKind] = {"answer": answer.KIND}
+"""What follows the answers of a model that looks at whole frames."""
 
 BundlePath = Annotated[str, Meta(pattern=r"^[^\x00-\x1f\x7f]+$", max_length=4096)]
 Digest = Annotated[str, Meta(pattern=r"^([0-9a-f]{64})?$")]
-Name = Annotated[str, Meta(max_length=64)]
-Score = Annotated[float, Meta(ge=0.0, le=1.0)]
+Name = Annotated[str, Meta(min_length=1, max_length=64)]
+OptionalName = Annotated[str, Meta(max_length=64)]
+Fraction = Annotated[float, Meta(ge=0.0, le=1.0)]
 Seconds = Annotated[float, Meta(gt=0.0, le=86400.0)]
 Readings = Annotated[int, Meta(ge=1, le=1000)]
 Threads = Annotated[int, Meta(ge=0, le=1024)]
-Crop: TypeAlias = Literal["box", "corners", "landmarks"]
-VoteKind: TypeAlias = Literal["text", "label", "embedding"]
+Areas: TypeAlias = dict[Name, tuple[tuple[float, float], ...]]
 PipelineEvent: TypeAlias = Literal["entered", "recognized", "crossed", "present", "left"]
-
-POINTS: Mapping[Crop, int] = {"box": 0, "corners": 4, "landmarks": 5}
-"""How many points of a detection a crop is cut by."""
-VOTES: Mapping[TaskName, VoteKind] = {"ocr": "text", "classify": "label", "embed": "embedding"}
-"""How the results of a second model are voted on, by its task."""
 
 
 class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -55,7 +57,7 @@ class Detect(Part, frozen=True, kw_only=True):
     Attributes:
         model: Its bundle.
         score: Detections from this score on begin a track; by default the bundle's threshold. Less
-            sure ones are used, too, to follow tracks that exist.
+            sure ones may continue a track.
         labels: Only these classes; empty for all.
         digest: Refuse any other content of the bundle; ``edgecnn inspect`` prints it.
         backend: Use this engine; empty for the one that was chosen here.
@@ -63,43 +65,51 @@ class Detect(Part, frozen=True, kw_only=True):
     """
 
     model: BundlePath
-    score: Score | None = None
+    score: Fraction | None = None
     labels: tuple[Name, ...] = ()
     digest: Digest = ""
-    backend: Name = ""
+    backend: OptionalName = ""
     threads: Threads = 0
 
 
-class Following(Part, frozen=True, kw_only=True):
-    """How objects are followed from frame to frame.
+class Accept(Part, frozen=True, kw_only=True):
+    """Which tracks count: of others, nothing is said.
 
     Attributes:
-        max_gap: Seconds after which a track that is not seen any more has ended.
+        min_size: The least width and height of its box, as a fraction of the frame's shorter side.
+        min_seconds: How long it has to be seen.
+        scores: The least score of its detection, by class.
     """
 
-    max_gap: Seconds = 1.5
+    min_size: Fraction = 0.0
+    min_seconds: Annotated[float, Meta(ge=0.0, le=86400.0)] = 0.0
+    scores: dict[Name, Fraction] = {}
 
 
 class Recognize(Part, frozen=True, kw_only=True):
     """The second model, which looks at crops of the tracks; without a detector, at whole frames.
 
     Attributes:
-        model: Its bundle, of a classify, ocr or embed model.
-        crop: How a crop is cut from the full frame: along the box, rectified by the four corners
-            that the detector finds, or aligned by its five landmarks.
-        margin: What to add on every side of the box, as a fraction of its size.
+        model: Its bundle: of a classify, ocr or embed model.
+        crop: How a crop is cut from the full frame: along the ``box``, straightened by the four
+            ``corners`` that the detector finds, or aligned by its five ``landmarks``.
+        margin: What to add around the object, as a fraction of its size.
         per_track: How often a track is looked at, at most; its best crops come first.
+        per_frame: How many crops of one frame are looked at, at most; new tracks come first.
+        min_quality: Crops of a lower quality, 0 to 1, are not looked at.
         digest: As in ``detect``.
         backend: As in ``detect``.
         threads: As in ``detect``.
     """
 
     model: BundlePath
-    crop: Crop = "box"
+    crop: CropKind = "box"
     margin: Annotated[float, Meta(ge=0.0, le=2.0)] = 0.0
     per_track: Readings = 8
+    per_frame: Readings = 4
+    min_quality: Fraction = 0.02
     digest: Digest = ""
-    backend: Name = ""
+    backend: OptionalName = ""
     threads: Threads = 0
 
 
@@ -107,11 +117,15 @@ class Vote(Part, frozen=True, kw_only=True):
     """How the results of the second model become one answer per track.
 
     Attributes:
-        kind: ``text`` (character by character), ``label`` (classes) or ``embedding``; by
+        kind: ``text`` (character by character), ``label`` (class by class) or ``embedding``; by
             default what the second model's task needs.
+        votes: Results that a decision needs, unless the track has ended.
+        score: How sure a decision must be, 0 to 1.
     """
 
-    kind: VoteKind | None = None
+    kind: OptionalName = ""
+    votes: Readings = 3
+    score: Fraction = 0.5
 
 
 class Recipe(Part, frozen=True, kw_only=True):
@@ -119,19 +133,27 @@ class Recipe(Part, frozen=True, kw_only=True):
 
     Attributes:
         detect: The model that finds objects; None where the second one looks at whole frames.
-        track: How objects are followed.
+        track: How objects are followed: ``kind`` and the settings of that kind of tracker.
+        accept: Which tracks count.
         recognize: The model that looks closer; None without one.
         vote: How its results become one answer per track.
-        events: What is reported; by default what there is: entered (or recognized), crossed, left.
+        events: What is reported; by default ``entered`` (``recognized`` where there is a second
+            model), ``crossed`` and ``left``, of whole frames ``recognized`` alone.
         present_every: Seconds after which ``present`` says again that a track is still there.
+        zones: Named parts of the picture, polygons whose points are fractions of its width and
+            height; for cameras that have none of their own.
+        lines: Named lines, two points each; for cameras that have none of their own.
     """
 
     detect: Detect | None = None
-    track: Following = Following()
+    track: dict[str, Any] = {}
+    accept: Accept = Accept()
     recognize: Recognize | None = None
     vote: Vote = Vote()
     events: tuple[PipelineEvent, ...] = ()
     present_every: Seconds = 60.0
+    zones: Areas = {}
+    lines: Areas = {}
 
     @property
     def first(self) -> Detect | Recognize:
@@ -144,6 +166,13 @@ class Recipe(Part, frozen=True, kw_only=True):
     def second(self) -> Recognize | None:
         """The model that looks at crops."""
         return self.recognize if self.detect is not None else None
+
+    @property
+    def least_score(self) -> float | None:
+        """Detections below it are of no use; None where nothing is detected."""
+        if self.detect is None or self.detect.score is None:
+            return None
+        return min(self.detect.score, float(self.track.get("doubtful", 1.0)))
 
 
 def read_recipe(path: str | Path) -> Recipe:
@@ -164,16 +193,46 @@ def read_recipe(path: str | Path) -> Recipe:
     """
     path = Path(path)
     if not is_recipe(path):
-        return _complete(_of_bundle(path), KeyLines(str(path), {(): 1}))
+        return complete(_of_bundle(path), KeyLines(str(path), {(): 1}))
     recipe, lines = read_yaml(path, Recipe)
     if recipe.detect is None and recipe.recognize is None:
         raise lines.error((), "a pipeline has at least one model: detect: {model: NAME.edge}")
-    return _complete(_resolved(recipe, path.parent), lines)
+    return complete(_resolve(recipe, path.parent), lines)
 
 
 def is_recipe(path: Path) -> bool:
     """Whether a path names a pipeline in YAML, and not a bundle."""
     return path.suffix.lower() in YAML_SUFFIXES and not path.is_dir()
+
+
+def complete(recipe: Recipe, lines: KeyLines) -> Recipe:
+    """The recipe with the defaults that depend on its models, checked against them.
+
+    Args:
+        recipe: With paths that are not relative.
+        lines: Where its keys stand.
+
+    Raises:
+        ConfigError: A part does not fit its model, or one model the other.
+        UsageError: There is no such bundle.
+        BundleError: A bundle is damaged.
+    """
+    detect, detector = recipe.detect, None
+    if detect is not None:
+        detector = _read_spec(detect, "detect", lines)
+        _check_detector(detect, detector, lines)
+        if detect.score is None:
+            detect = replace(detect, score=detector.score_threshold)
+    vote = recipe.vote
+    if recipe.recognize is not None:
+        reader = _read_spec(recipe.recognize, "recognize", lines)
+        _check_reader(recipe.recognize, reader, detector, lines)
+        vote = _complete_vote(vote, reader, lines)
+    elif vote.kind:
+        raise lines.error(("vote",), "votes need a second model: recognize: {model: NAME.edge}")
+    _check_areas(recipe, lines)
+    track, events = _complete_track(recipe.track, detect, lines), _complete_events(recipe, lines)
+    return replace(recipe, detect=detect, vote=vote, track=track, events=events)
 
 
 def _of_bundle(path: Path) -> Recipe:
@@ -182,97 +241,110 @@ def _of_bundle(path: Path) -> Recipe:
     return Recipe(recognize=Recognize(model=str(path)))
 
 
-def _resolved(recipe: Recipe, folder: Path) -> Recipe:
-    """With paths that are relative to the folder."""
-
-    def resolve(part: Detect | Recognize | None) -> Detect | Recognize | None:
-        return part and replace(part, model=str(folder / part.model))
-
-    return replace(recipe, detect=resolve(recipe.detect), recognize=resolve(recipe.recognize))
-
-
-def _complete(recipe: Recipe, lines: KeyLines) -> Recipe:
-    """The recipe with the defaults that depend on its models.
-
-    Raises:
-        ConfigError: A part does not fit its model, or one model the other.
-    """
-    vote = recipe.vote
-    detector = None
-    if recipe.detect is not None:
-        detector = _spec(recipe.detect, ("detect",), lines)
-        _check_detector(recipe.detect, detector, lines)
-    if recipe.recognize is not None:
-        reader = _spec(recipe.recognize, ("recognize",), lines)
-        _check_reader(recipe.recognize, reader, detector, lines)
-        vote = _vote(vote, reader, lines)
-    elif vote.kind is not None:
-        raise lines.error(("vote",), "votes need a second model: recognize: {model: NAME.edge}")
-    return replace(recipe, vote=vote, events=_events(recipe, lines))
+def _resolve(recipe: Recipe, folder: Path) -> Recipe:
+    """With paths that are relative to the folder of the file."""
+    detect, recognize = (
+        part and replace(part, model=str(folder / part.model))
+        for part in (recipe.detect, recipe.recognize)
+    )
+    return replace(recipe, detect=detect, recognize=recognize)
 
 
-def _spec(part: Detect | Recognize, key: Key, lines: KeyLines) -> ModelSpec:
+def _read_spec(part: Detect | Recognize, key: str, lines: KeyLines) -> ModelSpec:
     try:
-        bundle: Bundle = open_bundle(part.model, digest=part.digest)
-    except EdgecnnError as error:
-        raise type(error)(str(lines.error((*key, "model"), str(error)))) from None
-    return bundle.manifest.model
+        return open_bundle(part.model, digest=part.digest).manifest.model
+    except EdgecnnError as error:  # of the same type, at its place
+        raise type(error)(str(lines.error((key, "model"), str(error)))) from None
 
 
 def _check_detector(part: Detect, model: ModelSpec, lines: KeyLines) -> None:
     if model.task != "detect":
         raise lines.error(
             ("detect", "model"),
-            f"{part.model} finds no objects, its task is {model.task!r}: name a detector, or name "
+            f"{part.model} finds no objects, its task is {model.task!r}: name a detector, or put "
             "this bundle under recognize and leave detect out, to look at whole frames",
         )
-    if part.score is not None and not hasattr(model.decode, "score"):
-        raise lines.error(("detect", "score"), f"{part.model} has no score threshold")
     for i, label in enumerate(part.labels):
-        if label not in model.labels:
-            known = ", ".join(model.labels[:20]) or "none"
-            hint = suggestion(label, model.labels) or f"; its classes: {known}"
-            raise lines.error(("detect", "labels", i), f"{part.model} has no class {label!r}{hint}")
+        _check_label(label, model, ("detect", "labels", i), lines)
+
+
+def _check_label(label: str, model: ModelSpec, key: Key, lines: KeyLines) -> None:
+    if label not in model.labels:
+        known = ", ".join(model.labels[:20]) or "none: they have only numbers"
+        hint = suggestion(label, model.labels) or f"; its classes: {known}"
+        raise lines.error(key, f"the detector has no class {label!r}{hint}")
 
 
 def _check_reader(
     part: Recognize, model: ModelSpec, detector: ModelSpec | None, lines: KeyLines
 ) -> None:
-    if model.task not in VOTES:
+    """Whether the second model can read what the first one finds."""
+    if not voter_for_task(model.task):
+        tasks = ", ".join(kind.task for kind in VOTERS.values())
         raise lines.error(
             ("recognize", "model"),
-            f"{part.model} is a {model.task} model; what looks closer reads or names what was "
-            f"found: {', '.join(VOTES)}",
+            f"the task of {part.model} is {model.task!r}; what looks closer is one of {tasks}",
         )
     if detector is None:
         if model.task == "embed":
             raise lines.error(
                 ("recognize", "model"),
-                f"{part.model} gives vectors, which name nothing by themselves: put a detector "
-                "before it (detect: {model: NAME.edge})",
+                f"{part.model} gives vectors, which say nothing of a whole frame: put a detector "
+                "before it, detect: {model: NAME.edge}",
             )
         if part.crop != "box":
-            raise lines.error(("recognize", "crop"), "there is no detector whose points to cut by")
+            raise lines.error(
+                ("recognize", "crop"), "there is no detector, whose points it could be cut by"
+            )
         return
-    found, needed = int(getattr(detector.decode, "points", 0)), POINTS[part.crop]
+    needed, found = CROPS[part.crop].points, int(getattr(detector.decode, "points", 0))
     if needed and found != needed:
         raise lines.error(
             ("recognize", "crop"),
-            f"{part.crop} needs {needed} points per detection, and the detector finds "
-            f"{found or 'none'}: use crop: box, or another detector",
+            f"{part.crop} are {needed} points, and the detector finds {found or 'none'}: "
+            "use crop: box, or another detector",
         )
 
 
-def _vote(vote: Vote, model: ModelSpec, lines: KeyLines) -> Vote:
-    needed = VOTES[model.task]
-    if vote.kind not in {None, needed}:
+def _complete_vote(vote: Vote, model: ModelSpec, lines: KeyLines) -> Vote:
+    needed = voter_for_task(model.task)
+    if vote.kind and vote.kind not in VOTERS:
+        hint = suggestion(vote.kind, VOTERS)
         raise lines.error(
-            ("vote", "kind"), f"{vote.kind} is not what the {model.task} model gives: {needed}"
+            ("vote", "kind"), f"cannot be {vote.kind!r}; one of {', '.join(VOTERS)}{hint}"
         )
-    return replace(vote, kind=needed)
+    if vote.kind and VOTERS[vote.kind].task != model.task:
+        raise lines.error(
+            ("vote", "kind"),
+            f"{vote.kind} does not count what the second model gives, its task is "
+            f"{model.task!r}: use {needed}",
+        )
+    return replace(vote, kind=vote.kind or needed)
 
 
-def _events(recipe: Recipe, lines: KeyLines) -> tuple[PipelineEvent, ...]:
+def _complete_track(
+    track: Mapping[str, Any], detect: Detect | None, lines: KeyLines
+) -> dict[str, Any]:
+    """Kind and settings of the tracker, all of them."""
+    kinds = ANSWERS if detect is None else TRACKERS
+    settings = dict(track)
+    name = settings.pop("kind", next(iter(kinds)))
+    if name not in kinds:
+        hint = suggestion(str(name), kinds)
+        raise lines.error(("track", "kind"), f"cannot be {name!r}; one of {', '.join(kinds)}{hint}")
+    kind = kinds[name].settings
+    if detect is not None and "confident" in kind.__struct_fields__:
+        if "confident" in settings:
+            raise lines.error(("track", "confident"), "it is the score of detect")
+        settings["confident"] = detect.score
+    try:
+        return {"kind": name, **msgspec.to_builtins(msgspec.convert(settings, kind))}
+    except msgspec.ValidationError as error:
+        key, words = explain(error, settings, kind)
+        raise lines.error(("track", *key), words) from None
+
+
+def _complete_events(recipe: Recipe, lines: KeyLines) -> tuple[PipelineEvent, ...]:
     if "recognized" in recipe.events and recipe.recognize is None:
         raise lines.error(
             ("events", recipe.events.index("recognized")),
@@ -282,4 +354,17 @@ def _events(recipe: Recipe, lines: KeyLines) -> tuple[PipelineEvent, ...]:
         return recipe.events
     if recipe.detect is None:
         return ("recognized",)
-    return ("entered" if recipe.recognize is None else "recognized", "crossed", "left")
+    return ("recognized" if recipe.recognize else "entered", "crossed", "left")
+
+
+def _check_areas(recipe: Recipe, lines: KeyLines) -> None:
+    for key, areas, check in (
+        ("zones", recipe.zones, check_polygon),
+        ("lines", recipe.lines, check_line),
+    ):
+        for name, points in areas.items():
+            try:
+                check(points, "")
+            except ConfigError as error:
+                words = str(error).removeprefix(": ")
+                raise lines.error((key, name), words) from None

@@ -41,6 +41,8 @@ class Frame(msgspec.Struct, frozen=True):
         live: Whether it shows what happens now, so that its age counts: a camera's frame, or that
             of a file that is played in real time.
         file: Path of the picture, where the source is pictures; empty otherwise.
+        connection: How often its camera had been opened before: whoever follows objects from frame
+            to frame begins anew when it changes.
     """
 
     pixels: Pixels
@@ -50,6 +52,7 @@ class Frame(msgspec.Struct, frozen=True):
     source: str
     live: bool = False
     file: str = ""
+    connection: int = 0
 
 
 class Box(NamedTuple):

@@ -203,6 +203,130 @@ def yunet_manifest(width: int, height: int, **fields: Any) -> m.Manifest:
     )
 
 
+def blob_detector(width: int = 64, height: int = 48) -> onnx.ModelProto:
+    """Finds what is bright in the left and in the right half, at most one object in each.
+
+    Output ``found`` float32[N,2,6]: x1, y1, x2, y2, score, class; a half without one has score 0.
+    The score is the share of full brightness of its brightest value.
+    """
+    half = width // 2
+    ys, xs = np.mgrid[0:height, 0:half].astype(np.float32)
+    constants: dict[str, np.ndarray] = {
+        "axes": np.array([1], np.int64),
+        "flat": np.array([0, -1], np.int64),
+        "far": np.array(1e6, np.float32),
+        "near": np.array(-1.0, np.float32),
+        "one": np.array(1.0, np.float32),
+        "full": np.array(255.0, np.float32),
+        "bright": np.array(127.0, np.float32),
+        "channels": np.array([3], np.int64),
+        "xs": xs.reshape(1, -1),
+        "ys": ys.reshape(1, -1),
+        "column": np.array([2], np.int64),
+    }
+    nodes = [
+        helper.make_node("Cast", ["pixels"], ["floats"], to=TensorProto.FLOAT),
+        helper.make_node("ReduceMax", ["floats", "channels"], ["gray"], keepdims=0),
+    ]
+    for side, start in (("l", 0), ("r", half)):
+        constants |= {
+            f"{side}_from": np.array([start], np.int64),
+            f"{side}_to": np.array([start + half], np.int64),
+            f"{side}_shift": np.array(float(start), np.float32),
+        }
+
+        def node(kind: str, inputs: str, output: str, side: str = side, **fields: Any) -> None:
+            names = [name.replace("@", side) for name in inputs.split()]
+            nodes.append(helper.make_node(kind, names, [output.replace("@", side)], **fields))
+
+        node("Slice", "gray @_from @_to column", "@_part")
+        node("Reshape", "@_part flat", "@_flat")
+        node("Greater", "@_flat bright", "@_mask")
+        for axis in "xy":
+            node("Where", f"@_mask {axis}s far", f"@_{axis}_or_far")
+            node("Where", f"@_mask {axis}s near", f"@_{axis}_or_near")
+            node("ReduceMin", f"@_{axis}_or_far axes", f"@_{axis}_low", keepdims=1)
+            node("ReduceMax", f"@_{axis}_or_near axes", f"@_{axis}_high", keepdims=1)
+            node("Add", f"@_{axis}_high one", f"@_{axis}_end")
+        node("Add", "@_x_low @_shift", "@_x1")
+        node("Add", "@_x_end @_shift", "@_x2")
+        node("ReduceMax", "@_flat axes", "@_peak", keepdims=1)
+        node("Div", "@_peak full", "@_share")
+        node("Cast", "@_mask", "@_bits", to=TensorProto.FLOAT)
+        node("ReduceMax", "@_bits axes", "@_any", keepdims=1)
+        node("Mul", "@_share @_any", "@_score")
+        node("Mul", "@_any near", "@_minus")
+        node("Add", "@_minus @_any", "@_class")
+        node("Concat", "@_x1 @_y_low @_x2 @_y_end @_score @_class", "@_row", axis=1)
+        node("Unsqueeze", "@_row axes", "@_box")
+    nodes.append(helper.make_node("Concat", ["l_box", "r_box"], ["found"], axis=1))
+    return graph(nodes, {"found": ("N", 2, 6)}, constants, width=width, height=height)
+
+
+def color_model(outputs: tuple[int | str, ...], size: int = 16) -> onnx.ModelProto:
+    """How blue, green and red it is, as ``scores`` float32[N,3]; or [N,1,4], after a blank."""
+    with_blank = len(outputs) == 3
+    weights = {
+        "axes": np.array([1, 2], np.int64),
+        "matrix": np.eye(3, 4, 1, dtype=np.float32)[:, 0 if with_blank else 1 :] / 10,
+        "bias": np.array([5, 0, 0, 0], np.float32)[0 if with_blank else 1 :],
+    }
+    nodes = [
+        helper.make_node("Cast", ["pixels"], ["floats"], to=TensorProto.FLOAT),
+        helper.make_node("ReduceMean", ["floats", "axes"], ["means"], keepdims=0),
+        helper.make_node(
+            "Gemm", ["means", "matrix", "bias"], ["logits" if with_blank else "scores"]
+        ),
+    ]
+    if with_blank:
+        weights["middle"] = np.array([1], np.int64)
+        nodes.append(helper.make_node("Unsqueeze", ["logits", "middle"], ["scores"]))
+    return graph(nodes, {"scores": outputs}, weights, width=size, height=size)
+
+
+def write_colors(folder: Path) -> dict[str, Path]:
+    """Bundles that know bright things: ``blobs`` finds them, the others tell blue, green and red.
+
+    ``colors`` classifies, ``letters`` reads "B", "G" or "R".
+    """
+    rng = np.random.default_rng(2)
+    scene = np.zeros((2, 48, 64, 3), np.uint8)
+    scene[0, 10:20, 5:15] = 200
+    scene[1, 20:40, 40:60] = (0, 0, 255)
+    made = {
+        "blobs": (
+            blob_detector(),
+            make_manifest(
+                m.Yolo(output="found", layout="nms", classes=1, score=0.5),
+                {"found": (None, 2, 6)},
+                size=make_input(64, 48),
+                labels=("thing",),
+            ),
+            scene,
+        )
+    }
+    chips = rng.integers(0, 255, (3, 16, 16, 3), np.uint8)
+    for name, task, decode, shape in (
+        ("colors", "classify", m.Classify(output="scores"), (None, 3)),
+        ("letters", "ocr", m.Ctc(output="scores", charset=("B", "G", "R")), (None, 1, 4)),
+    ):
+        template = make_manifest(
+            decode, {"scores": shape}, size=make_input(16, 16), task=task,
+            labels=("blue", "green", "red") if task == "classify" else (),
+        )  # fmt: skip
+        made[name] = color_model(("N", *shape[1:])), template, chips  # type: ignore[assignment]
+    return {
+        name: write_bundle(folder / f"{name}.edge", {"model.fp32.onnx": model}, template, pictures)
+        for name, (model, template, pictures) in made.items()
+    }
+
+
+@pytest.fixture(scope="session")
+def color_bundles(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """See ``write_colors``."""
+    return write_colors(tmp_path_factory.mktemp("colors"))
+
+
 @pytest.fixture
 def pictures() -> np.ndarray:
     """Three 32x24 pictures that differ: noise at three brightnesses."""

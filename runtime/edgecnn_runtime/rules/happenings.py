@@ -118,7 +118,7 @@ class Happenings:
                 del self._visits[track.id]
                 for zone in visit.zones or (EVERYWHERE,):
                     yield Happening("left", track, zone)
-        elif visit is not None and at >= visit.due:
+        elif visit is not None and track.state == "confirmed" and at >= visit.due:
             visit.due = at + self._present
             yield Happening("present", track, visit.zone)
 

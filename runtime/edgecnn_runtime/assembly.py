@@ -1,0 +1,226 @@
+"""Recipes → pipelines: models are opened, and the parts of each camera are put together."""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from edgecnn_runtime.event_maker import EventMaker, ModelIdentity
+from edgecnn_runtime.inference import ModelInference
+from edgecnn_runtime.model import Model, load
+from edgecnn_runtime.pipeline import Pipeline
+from edgecnn_runtime.recipe import ANSWERS, Detect, Recipe, Recognize, read_recipe
+from edgecnn_runtime.rules.base import Rule
+from edgecnn_runtime.rules.happenings import Happenings
+from edgecnn_runtime.rules.thresholds import Thresholds
+from edgecnn_runtime.stages.recognize import CropReader, ModelReader, Recognizer
+from edgecnn_runtime.track import TRACKERS, Tracker
+from edgecnn_runtime.track.still import StillTracker
+from edgecnn_runtime.types import Frame, FrameResult, Point
+from edgecnn_runtime.vote import VOTERS, TrackVoter, Voter
+from edgecnn_runtime.vote.single import SingleVoter
+
+
+def load_pipeline(
+    path: str | Path,
+    *,
+    camera: str = "camera",
+    backend: str = "",
+    threads: int = 0,
+    cache_dir: str | Path | None = None,
+    self_test: bool = True,
+) -> Pipeline:
+    """Open a pipeline for one camera, with models of its own.
+
+    Args:
+        path: A YAML file, or a bundle, which is the shortest pipeline.
+        camera: The name in its events.
+        backend: For every model, instead of what the file says.
+        threads: The same.
+        cache_dir: As in ``load``.
+        self_test: As in ``load``.
+
+    Returns:
+        The pipeline; close it, or use it as a context manager.
+
+    Raises:
+        ConfigError: A key or value cannot be right, or the models do not fit each other.
+        EdgecnnError: A model cannot be opened, for one of the reasons that ``load`` lists.
+    """
+    models = open_models(
+        read_recipe(path), backend=backend, threads=threads, cache_dir=cache_dir,
+        self_test=self_test,
+    )  # fmt: skip
+    infer = ModelInference(models.first)
+    return models.pipeline(camera, infer=lambda frame: infer([frame])[0], close=models.close)
+
+
+@dataclass(frozen=True)
+class PipelineModels:
+    """The opened models of a recipe; close them, or use them as a context manager.
+
+    Attributes:
+        recipe: What they were opened for.
+        first: Looks at every frame.
+        second: Looks at crops; None without one.
+    """
+
+    recipe: Recipe
+    first: Model
+    second: Model | None
+
+    @property
+    def reader(self) -> ModelReader | None:
+        """Runs the second model, in the thread of whoever calls it."""
+        return None if self.second is None else ModelReader(self.second)
+
+    def pipeline(
+        self,
+        camera: str,
+        *,
+        infer: Callable[[Frame], FrameResult] | None = None,
+        close: Callable[[], None] = lambda: None,
+    ) -> Pipeline:
+        """A pipeline for one camera, in whose thread the second model runs.
+
+        Args:
+            camera: The name in its events.
+            infer: Runs the first model on one frame; None where ``follow`` gets its results.
+            close: Called by the pipeline's ``close``.
+        """
+        return make_pipeline(
+            self.recipe,
+            self.first,
+            self.second,
+            self.reader,
+            camera=camera,
+            infer=infer,
+            close=close,
+        )
+
+    def close(self) -> None:
+        """Release the engines. Idempotent."""
+        for model in (self.first, self.second):
+            if model is not None:
+                model.close()
+
+    def __enter__(self) -> "PipelineModels":
+        return self
+
+    def __exit__(self, *_problem: object) -> None:
+        self.close()
+
+
+def open_models(
+    recipe: Recipe,
+    *,
+    backend: str = "",
+    threads: int = 0,
+    cache_dir: str | Path | None = None,
+    self_test: bool = True,
+) -> PipelineModels:
+    """Open the models of a recipe.
+
+    Args:
+        recipe: What ``read_recipe`` gives.
+        backend: For every model, instead of what the recipe says.
+        threads: The same.
+        cache_dir: As in ``load``.
+        self_test: As in ``load``.
+
+    Raises:
+        EdgecnnError: A model cannot be opened, for one of the reasons that ``load`` lists.
+    """
+
+    def open_part(part: Detect | Recognize, score: float | None = None) -> Model:
+        return load(
+            part.model,
+            digest=part.digest,
+            backend=backend or part.backend,
+            threads=threads or part.threads,
+            score=score,
+            cache_dir=cache_dir,
+            self_test=self_test,
+        )
+
+    with ExitStack() as stack:
+        first = stack.enter_context(open_part(recipe.first, recipe.least_score))
+        second = None if recipe.second is None else open_part(recipe.second)
+        stack.pop_all()
+    return PipelineModels(recipe, first, second)
+
+
+def make_pipeline(
+    recipe: Recipe,
+    first: ModelIdentity,
+    second: ModelIdentity | None = None,
+    reader: CropReader | None = None,
+    *,
+    camera: str,
+    zones: Mapping[str, Sequence[Point]] | None = None,
+    lines: Mapping[str, Sequence[Point]] | None = None,
+    rules: Sequence[Rule] = (),
+    infer: Callable[[Frame], FrameResult] | None = None,
+    close: Callable[[], None] = lambda: None,
+) -> Pipeline:
+    """Put the parts of one camera together.
+
+    Args:
+        recipe: What ``read_recipe`` gives.
+        first: The model that looks at every frame, as its events name it.
+        second: The model that looks at crops; the same.
+        reader: Runs ``second``.
+        camera: The name in its events.
+        zones: Of this camera; None for those of the recipe.
+        lines: The same.
+        rules: Applied to every event, in this order.
+        infer: Runs ``first`` on one frame; None where its results are given to ``follow``.
+        close: Called by the pipeline's ``close``.
+    """
+    detect, accept = recipe.detect, recipe.accept
+    return Pipeline(
+        _tracker(recipe),
+        EventMaker(camera, first, second),
+        types=recipe.events,
+        stage=None if reader is None else _stage(recipe.second, reader),
+        voter=_voter(recipe),
+        happenings=Happenings(
+            recipe.zones if zones is None else zones,
+            recipe.lines if lines is None else lines,
+            thresholds=Thresholds(accept.min_size, accept.min_seconds, accept.scores),
+            present=recipe.present_every,
+        ),
+        rules=rules,
+        stills=StillTracker(0.0 if detect is None else detect.score or 0.0),
+        labels=() if detect is None else detect.labels,
+        infer=infer,
+        close=close,
+    )
+
+
+def _tracker(recipe: Recipe) -> Tracker:
+    kinds = ANSWERS if recipe.detect is None else TRACKERS
+    settings = dict(recipe.track)
+    kind = kinds[settings.pop("kind")]
+    return kind.make(msgspec.convert(settings, kind.settings))
+
+
+def _stage(part: Recognize | None, reader: CropReader) -> Recognizer:
+    assert part is not None
+    return Recognizer(
+        reader,
+        crop=part.crop,
+        margin=part.margin,
+        per_track=part.per_track,
+        per_frame=part.per_frame,
+        min_quality=part.min_quality,
+    )
+
+
+def _voter(recipe: Recipe) -> Voter | None:
+    vote = recipe.vote
+    if recipe.detect is None:
+        return SingleVoter()
+    return TrackVoter(VOTERS[vote.kind], votes=vote.votes, score=vote.score) if vote.kind else None

@@ -1,0 +1,367 @@
+"""Frames → events, by real bundles: what happens is told once, with the frame that shows it."""
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from msgspec.structs import replace
+
+import edgecnn_runtime
+from edgecnn_runtime import load_pipeline
+from edgecnn_runtime.assembly import make_pipeline, open_models
+from edgecnn_runtime.bundle.bundle import open_bundle
+from edgecnn_runtime.errors import UsageError
+from edgecnn_runtime.inference import ModelInference
+from edgecnn_runtime.pipeline import Pipeline
+from edgecnn_runtime.recipe import read_recipe
+from edgecnn_runtime.types import Event, Frame, Pixels
+
+Bundles = dict[str, Path]
+PERIOD = 0.2
+WIDTH, HEIGHT = 640, 480
+COLORS = {"blue": (255, 0, 0), "green": (0, 255, 0), "red": (0, 0, 255)}
+START = 1000.0
+
+
+def picture(*things: tuple[int, int, str], size: int = 60) -> Pixels:
+    """A dark picture with a textured square of some color at each x, y of its center."""
+    pixels = np.full((HEIGHT, WIDTH, 3), 20, np.uint8)
+    for x, y, color in things:
+        half = size // 2
+        square = pixels[y - half : y + half, x - half : x + half]
+        square[:] = COLORS[color]
+        square[::4] = square[::4] // 2 + 20
+    pixels.setflags(write=False)
+    return pixels
+
+
+def film(pictures: Sequence[Pixels], *, start: int = 0, **fields: Any) -> list[Frame]:
+    """Frames, five per second."""
+    return [
+        Frame(pixels, start + i, START + PERIOD * (start + i), None, "cam", **fields)
+        for i, pixels in enumerate(pictures)
+    ]
+
+
+def passing(color: str = "red", steps: int = 10) -> list[Pixels]:
+    """Something that appears on the left and moves slowly."""
+    return [picture((80 + 8 * i, 200, color)) for i in range(steps)]
+
+
+EMPTY = [picture()] * 12
+
+
+@pytest.fixture
+def write(tmp_path: Path, color_bundles: Bundles) -> Callable[[str], Path]:
+    """Writes a pipeline that says ``blobs.edge`` and so on."""
+
+    def file(text: str) -> Path:
+        for name, path in color_bundles.items():
+            text = text.replace(f"{name}.edge", str(path))
+        (tmp_path / "pipeline.yaml").write_text(text)
+        return tmp_path / "pipeline.yaml"
+
+    return file
+
+
+def play(pipeline: Pipeline, frames: Sequence[Frame]) -> list[Event]:
+    return [event for frame in frames for event in pipeline(frame)]
+
+
+def kinds(events: Sequence[Event]) -> list[str]:
+    return [event.type for event in events]
+
+
+PLATES = "detect: {model: blobs.edge}\nrecognize: {model: letters.edge}\n"
+
+
+def test_a_detector_alone_tells_who_enters_and_leaves(color_bundles: Bundles) -> None:
+    with load_pipeline(color_bundles["blobs"], camera="gate") as pipeline:
+        events = play(pipeline, film([*passing(), *EMPTY]))
+    entered, left = events
+    assert (entered.type, left.type) == ("entered", "left")
+    assert entered.camera == left.camera == "gate"
+    assert entered.track == left.track == 1
+    assert entered.label == "thing"
+    assert entered.text == ""
+    assert entered.model == open_bundle(color_bundles["blobs"]).digest
+    assert "onnxruntime" in entered.choice
+    assert entered.score == pytest.approx(1.0, abs=0.1)
+    assert entered.age is None, "a file that is not played in real time"
+    assert left.seconds == pytest.approx(9 * PERIOD)
+    assert left.id > entered.id
+
+
+def test_an_event_shows_where_and_when_it_happened(color_bundles: Bundles) -> None:
+    frames = film([*EMPTY, *passing()])
+    before = time.time() - time.monotonic()
+    with load_pipeline(color_bundles["blobs"]) as pipeline:
+        (entered,) = play(pipeline, frames)
+    shown = next(f for f in frames if f.pixels is entered.images["frame"])
+    assert entered.time == pytest.approx(before + shown.captured, abs=0.5)
+    assert entered.box is not None
+    assert entered.relative_box is not None
+    x, y = (entered.box.x1 + entered.box.x2) / 2, (entered.box.y1 + entered.box.y2) / 2
+    assert x == pytest.approx(80 + 8 * (shown.index - len(EMPTY)), abs=15)
+    assert y == pytest.approx(200, abs=15)
+    assert entered.relative_box.x1 == pytest.approx(entered.box.x1 / WIDTH)
+    assert entered.relative_box.y2 == pytest.approx(entered.box.y2 / HEIGHT)
+    crop = entered.images["crop"]
+    assert crop[..., 2].mean() > 3 * crop[..., 0].mean(), "it shows the red thing"
+    assert crop.shape[0] < HEIGHT / 2
+
+
+@pytest.mark.parametrize(
+    ("second", "texts"), [("letters", "BGR"), ("colors", ("blue", "green", "red"))]
+)
+@pytest.mark.parametrize("color", COLORS)
+def test_each_track_is_recognized_once_with_evidence(
+    write: Callable[[str], Path], color_bundles: Bundles, second: str, texts: Any, color: str
+) -> None:  # fmt: skip
+    path = write(f"detect: {{model: blobs.edge}}\nrecognize: {{model: {second}.edge}}")
+    frames = film([*passing(color, 20), *EMPTY])
+    with load_pipeline(path) as pipeline:
+        events = play(pipeline, frames)
+    assert kinds(events) == ["recognized", "left"]
+    recognized, left = events
+    assert recognized.text == left.text == texts[list(COLORS).index(color)]
+    assert recognized.label == "thing"
+    assert recognized.model == open_bundle(color_bundles[second]).digest
+    assert recognized.details["votes"] >= 3
+    assert recognized.score > 0.5
+    assert len(recognized.part_scores) == (1 if second == "letters" else 0)
+    assert any(frame.pixels is recognized.images["frame"] for frame in frames)
+    channel = list(COLORS).index(color)
+    crop = recognized.images["crop"].reshape(-1, 3).mean(axis=0)
+    assert crop.argmax() == channel
+    assert left.images == {}
+
+
+def test_it_is_recognized_at_its_end_where_the_votes_were_too_few(
+    write: Callable[[str], Path],
+) -> None:
+    path = write(PLATES + "vote: {votes: 50}")
+    with load_pipeline(path) as pipeline:
+        during = play(pipeline, film(passing("green")))
+        assert during == []
+        recognized, left = play(pipeline, film(EMPTY, start=10))
+    assert (recognized.type, recognized.text, left.type) == ("recognized", "G", "left")
+    assert recognized.time < left.time + 1e-6
+    assert recognized.images["frame"].shape == (HEIGHT, WIDTH, 3)
+
+
+def test_several_tracks_are_told_apart(write: Callable[[str], Path]) -> None:
+    scenes = [picture((80 + 4 * i, 150, "red"), (560 - 4 * i, 330, "blue")) for i in range(15)]
+    with load_pipeline(write(PLATES)) as pipeline:
+        events = [*play(pipeline, film(scenes)), *pipeline.end()]
+    texts = {event.track: event.text for event in events if event.type == "recognized"}
+    assert sorted(texts.values()) == ["B", "R"]
+    assert sorted(kinds(events)) == ["left", "left", "recognized", "recognized"]
+    assert len(set(texts)) == 2
+    assert all(len(event.boxes) == 2 for event in events if event.type == "recognized")
+
+
+def test_only_what_is_asked_for_is_told(write: Callable[[str], Path]) -> None:
+    everything = "events: [entered, recognized, crossed, present, left]\npresent_every: 1.0\n"
+    line = "lines: {stop: [[0.25, 0.0], [0.25, 1.0]]}\n"
+    frames = film([*passing(steps=20), *EMPTY])
+    with load_pipeline(write(PLATES + everything + line)) as pipeline:
+        events = play(pipeline, frames)
+    seen = kinds(events)
+    assert seen[0] == "entered"
+    assert seen[-1] == "left"
+    assert seen.count("recognized") == seen.count("crossed") == 1
+    assert seen.count("present") == 3, "not while it is lost"
+    crossed = next(event for event in events if event.type == "crossed")
+    assert (crossed.line, crossed.direction, crossed.text) == ("stop", "out", "R")
+    with load_pipeline(write(PLATES + "events: [crossed]\n" + line)) as pipeline:
+        assert kinds(play(pipeline, frames)) == ["crossed"]
+
+
+def test_zones_and_thresholds_of_the_file_count(write: Callable[[str], Path]) -> None:
+    zone = "zones: {lane: [[0, 0], [0.5, 0], [0.5, 1], [0, 1]]}\n"
+    frames = film([*passing(), *EMPTY])
+    with load_pipeline(write("detect: {model: blobs.edge}\n" + zone)) as pipeline:
+        assert {event.zone for event in play(pipeline, frames)} == {"lane"}
+    large = "accept: {min_size: 0.3}\n"
+    with load_pipeline(write(PLATES + large)) as pipeline:
+        assert play(pipeline, frames) == []
+
+
+def test_classes_that_are_not_named_do_not_exist(write: Callable[[str], Path]) -> None:
+    with load_pipeline(write("detect: {model: blobs.edge, labels: [thing]}")) as pipeline:
+        assert kinds(play(pipeline, film(passing()))) == ["entered"]
+
+
+@pytest.mark.parametrize("bundle", ["colors", "letters"])
+def test_a_model_of_whole_frames_tells_when_its_answer_changes(
+    color_bundles: Bundles, bundle: str
+) -> None:
+    plain = {name: np.full((HEIGHT, WIDTH, 3), color, np.uint8) for name, color in COLORS.items()}
+    show = [*[plain["red"]] * 8, plain["blue"], *[plain["red"]] * 8, *[plain["green"]] * 8]
+    with load_pipeline(color_bundles[bundle]) as pipeline:
+        events = play(pipeline, film(show))
+    names = ["red", "green"] if bundle == "colors" else ["R", "G"]
+    assert [(event.type, event.text) for event in events] == [("recognized", n) for n in names]
+    assert events[0].label == ""
+    assert events[0].relative_box == (0.0, 0.0, 1.0, 1.0)
+    assert events[0].model == open_bundle(color_bundles[bundle]).digest
+    assert events[1].images["frame"][0, 0].tolist() == [0, 255, 0]
+
+
+def test_pictures_have_nothing_to_do_with_each_other(write: Callable[[str], Path]) -> None:
+    pixels = picture((120, 200, "red"))
+    frames = [Frame(pixels, i, START + i, None, "photos", file=f"{i}.jpg") for i in range(3)]
+    with load_pipeline(write(PLATES)) as pipeline:
+        events = [pipeline(frame) for frame in frames]
+        assert pipeline.end() == []
+    assert [kinds(each) for each in events] == [["recognized", "left"]] * 3
+    assert [each[0].details["file"] for each in events] == ["0.jpg", "1.jpg", "2.jpg"]
+    assert len({event.track for each in events for event in each}) == 3
+
+
+def test_pictures_of_whole_frames_are_answered_one_by_one(color_bundles: Bundles) -> None:
+    plain = np.full((HEIGHT, WIDTH, 3), (0, 0, 255), np.uint8)
+    with load_pipeline(color_bundles["letters"]) as pipeline:
+        for i in range(2):
+            (event,) = pipeline(Frame(plain, i, START, None, "photos", file="a.jpg"))
+            assert (event.type, event.text) == ("recognized", "R")
+
+
+def test_a_reconnected_camera_begins_anew(color_bundles: Bundles) -> None:
+    with load_pipeline(color_bundles["blobs"]) as pipeline:
+        first = play(pipeline, film(passing()))
+        again = play(pipeline, film(passing(), start=10, connection=1))
+    assert kinds(first) == ["entered"]
+    assert kinds(again) == ["left", "entered"]
+    assert again[1].track == 2
+
+
+def test_the_end_of_the_source_ends_every_track_once(color_bundles: Bundles) -> None:
+    with load_pipeline(color_bundles["blobs"]) as pipeline:
+        assert pipeline.end() == []
+        play(pipeline, film(passing()))
+        assert kinds(pipeline.end()) == ["left"]
+        assert pipeline.end() == []
+        assert pipeline.tracks == ()
+
+
+def test_pixels_of_a_camera_loop_are_frames_too(color_bundles: Bundles) -> None:
+    buffer = picture((100, 200, "red")).copy()
+    events = []
+    with load_pipeline(color_bundles["blobs"]) as pipeline:
+        for _ in range(6):
+            events += pipeline(buffer)
+        buffer[:] = 0
+        with pytest.raises(UsageError):
+            pipeline(np.zeros((4, 4), np.uint8))
+    assert kinds(events) == ["entered"]
+    assert events[0].images["frame"].max() == 255, "the caller may reuse its buffer"
+    assert abs(events[0].time - time.time()) < 60
+
+
+def test_the_age_of_an_event_is_that_of_what_it_shows(color_bundles: Bundles) -> None:
+    now = time.monotonic()
+    frames = [
+        Frame(pixels, i, now - 5 + PERIOD * i, None, "cam", live=True)
+        for i, pixels in enumerate([*passing(), *EMPTY])
+    ]
+    with load_pipeline(color_bundles["blobs"]) as pipeline:
+        entered, left = play(pipeline, frames)
+    assert entered.age is not None
+    assert left.age is not None
+    assert 3.5 < entered.age < 60
+    assert entered.age - left.age == pytest.approx(left.time - entered.time, abs=1.0)
+
+
+def test_rules_complete_and_drop_events(
+    color_bundles: Bundles, write: Callable[[str], Path]
+) -> None:
+    def greet(event: Event, /) -> Event | None:
+        return replace(event, name="Rosa") if event.text == "R" else None
+
+    def after(event: Event, /) -> Event | None:
+        assert event.name == "Rosa", "what a rule dropped is asked no further"
+        return event
+
+    with open_models(read_recipe(write(PLATES))) as models:
+        for color, expected in (("red", ["Rosa", "Rosa"]), ("blue", [])):
+            pipeline = make_pipeline(
+                models.recipe, models.first, models.second, models.reader, camera="gate",
+                rules=[greet, after],
+            )  # fmt: skip
+            infer = ModelInference(models.first)
+            frames = film([*passing(color), *EMPTY])
+            events = [e for frame in frames for e in pipeline.follow(infer([frame])[0])]
+            assert [event.name for event in events] == expected
+
+
+def test_two_cameras_share_models_and_nothing_else(write: Callable[[str], Path]) -> None:
+    with open_models(read_recipe(write(PLATES))) as models:
+        infer = ModelInference(models.first)
+        cameras = {name: models.pipeline(name) for name in ("gate", "yard")}
+        events: dict[str, list[Event]] = {"gate": [], "yard": []}
+        for frames in zip(film(passing("red")), film(passing("blue")), strict=True):
+            for name, frame in zip(cameras, frames, strict=True):
+                events[name] += cameras[name].follow(infer([frame])[0])
+    assert [(e.camera, e.track, e.text) for e in events["gate"]] == [("gate", 1, "R")]
+    assert [(e.camera, e.track, e.text) for e in events["yard"]] == [("yard", 1, "B")]
+
+
+def test_what_is_drawn_are_tracks_with_their_texts(write: Callable[[str], Path]) -> None:
+    with open_models(read_recipe(write(PLATES))) as models:
+        infer, pipeline = ModelInference(models.first), models.pipeline("gate")
+        for frame in film(passing()):
+            result = infer([frame])[0]
+            pipeline.follow(result)
+        (drawn,) = pipeline.drawable(result).result  # type: ignore[misc]
+        assert (drawn.label, drawn.index) == ("#1 thing R", 1)  # type: ignore[union-attr]
+        assert drawn.box == pipeline.tracks[0].box  # type: ignore[union-attr]
+
+
+def test_a_track_that_stays_holds_no_frame(write: Callable[[str], Path]) -> None:
+    with load_pipeline(write(PLATES)) as pipeline:
+        play(pipeline, film([picture((100, 200, "red"))] * 20))
+        (decision,) = pipeline.decisions.values()
+        assert decision.text == "R"
+        assert decision.best.frame.pixels.size == decision.best.crop.size == 0
+        play(pipeline, film(EMPTY, start=20))
+        assert pipeline.decisions == {}
+
+
+def test_a_file_that_ends_in_yaml_and_is_a_bundle(color_bundles: Bundles, tmp_path: Path) -> None:
+    link = tmp_path / "odd.yaml"
+    link.symlink_to(color_bundles["blobs"])
+    with load_pipeline(link) as pipeline:
+        assert kinds(play(pipeline, film(passing()))) == ["entered"]
+
+
+def test_the_package_offers_it() -> None:
+    assert "load_pipeline" in dir(edgecnn_runtime)
+    assert edgecnn_runtime.load_pipeline is load_pipeline
+
+
+@pytest.fixture
+def faces(assets: Path) -> list[Frame]:
+    import cv2
+
+    capture = cv2.VideoCapture(str(assets / "faces" / "video.mp4"))
+    frames = []
+    while (read := capture.read())[0]:
+        frames.append(Frame(read[1], len(frames), START + len(frames) / 25, None, "faces"))
+    capture.release()
+    return frames
+
+
+def test_faces_enter_once(yunet: Path, faces: list[Frame]) -> None:
+    """The real detector on a real clip: seven to nine faces in each frame, for four seconds."""
+    with load_pipeline(yunet) as pipeline:
+        events = play(pipeline, faces[::5])
+    entered = [event for event in events if event.type == "entered"]
+    assert 7 <= len(entered) <= 20, "and not each of 170 detections"
+    assert all(event.label == "face" and math.isfinite(event.score) for event in entered)
+    assert {event.type for event in events} <= {"entered", "left"}
