@@ -1,7 +1,9 @@
 """Fixtures every test package shares."""
 
 import functools
+import importlib.util
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -9,6 +11,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import cv2
@@ -342,6 +345,65 @@ def camera() -> Iterator[Callable[..., Filmed]]:
     yield start
     for one in started:
         one.kill()
+
+
+def helper(name: str) -> ModuleType:
+    """A module beside this one that is not a test."""
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def start_broker(tmp_path: Path) -> Iterator[Callable[..., Any]]:
+    """Starts real MQTT brokers: ``start_broker("password_file …")``, lines of their settings."""
+    mqtt = helper("mqtt_broker")
+    if mqtt.PROGRAM is None:
+        pytest.skip("needs Debian's mosquitto")
+    brokers: list[Any] = []
+
+    def start(*settings: str) -> Any:
+        folder = tmp_path / f"broker-{len(brokers)}"
+        folder.mkdir()
+        brokers.append(mqtt.Broker(folder, *settings))
+        brokers[-1].start()
+        return brokers[-1]
+
+    yield start
+    for one in brokers:
+        one.stop()
+
+
+@pytest.fixture
+def subscribe() -> Iterator[Callable[..., Any]]:
+    """Subscribes to all of a broker: ``subscribe(port).messages``."""
+    pytest.importorskip("paho.mqtt.client")
+    subscribers: list[Any] = []
+
+    def start(port: int, **options: Any) -> Any:
+        subscribers.append(helper("mqtt_broker").Subscriber(port, **options))
+        return subscribers[-1]
+
+    yield start
+    for one in subscribers:
+        one.close()
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A certificate of 127.0.0.1 that signs itself, and its key."""
+    if shutil.which("openssl") is None:
+        pytest.skip("needs openssl")
+    folder = tmp_path_factory.mktemp("certificate")
+    files = folder / "certificate.pem", folder / "key.pem"
+    words = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"]
+    words += ["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"]
+    words += ["-out", str(files[0]), "-keyout", str(files[1])]
+    subprocess.run(words, check=True, capture_output=True)
+    return files
 
 
 def squares(counter: int, width: int = 320, height: int = 240) -> np.ndarray:

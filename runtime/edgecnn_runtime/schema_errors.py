@@ -36,6 +36,8 @@ def types_at(kinds: Iterable[inspect.Type], part: str | int) -> list[inspect.Typ
     for kind in (inner for outer in kinds for inner in without_optional(outer)):
         if isinstance(kind, inspect.StructType):
             types += [f.type for f in kind.fields if f.encode_name == part]
+            if part == kind.tag_field and isinstance(kind.tag, str):
+                types.append(inspect.LiteralType((kind.tag,)))
         elif isinstance(kind, inspect.DictType):
             types.append(kind.value_type)
         elif isinstance(kind, inspect.TupleType):
