@@ -7,7 +7,7 @@ follow the YAML 1.2 core schema, read by what the key expects: where the key exp
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -20,6 +20,7 @@ from edgecnn_runtime.errors import ConfigError
 from edgecnn_runtime.schema_errors import (
     Key,
     allowed_keys,
+    description,
     dotted_path,
     explain,
     types_at,
@@ -33,6 +34,9 @@ PLAIN_TAGS = {None, "!", *(f"tag:yaml.org,2002:{kind}" for kind in ("str", "seq"
 
 NULL = re.compile(r"~|null|Null|NULL|")
 BOOL = re.compile(r"true|True|TRUE|false|False|FALSE")
+SCALARS = (
+    inspect.StrType, inspect.LiteralType, inspect.IntType, inspect.FloatType, inspect.BoolType,
+)  # fmt: skip
 INT = re.compile(r"[-+]?[0-9]{1,18}|0o[0-7]{1,20}|0x[0-9a-fA-F]{1,15}")
 FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 
@@ -84,6 +88,18 @@ def read_yaml(path: str | Path, kind: type[T]) -> tuple[T, KeyLines]:
     Raises:
         ConfigError: As in ``load_yaml``.
     """
+    return parse_keys(read_text(path), kind, str(path))
+
+
+def read_text(path: str | Path) -> str:
+    """The text of a settings file.
+
+    Args:
+        path: The file.
+
+    Raises:
+        ConfigError: It cannot be read, is too large, or is not UTF-8.
+    """
     path = Path(path)
     try:
         with path.open("rb") as file:
@@ -93,11 +109,10 @@ def read_yaml(path: str | Path, kind: type[T]) -> tuple[T, KeyLines]:
     if len(raw) > SIZE_LIMIT:
         raise ConfigError(f"{path}: over {SIZE_LIMIT >> 10} KiB: this is not a settings file")
     try:
-        text = raw.decode("utf-8-sig")
+        return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
         raise ConfigError(f"{path}:{line}: not UTF-8 text") from None
-    return _parse(text, kind, str(path))
 
 
 def parse_yaml(text: str, kind: type[T], where: str) -> T:
@@ -111,17 +126,44 @@ def parse_yaml(text: str, kind: type[T], where: str) -> T:
     Raises:
         ConfigError: It is not YAML or does not fit ``kind``.
     """
-    return _parse(text, kind, where)[0]
+    return parse_keys(text, kind, where)[0]
 
 
-def from_plain(value: Any, kind: Any, where: str, lines: Mapping[Key, int] | None = None) -> Any:
+def parse_keys(
+    text: str, kind: type[T], where: str, *, look_up: Callable[[str], str] | None = None
+) -> tuple[T, KeyLines]:
+    """Validate YAML text whose values are checked further.
+
+    Args:
+        text: The YAML.
+        kind: The msgspec Struct that it must fit.
+        where: Names the text in errors.
+        look_up: Gives the text of a file by its name, where a value may be ``{file: NAME}``. No
+            message shows what it gives.
+
+    Returns:
+        The value, and where its keys stand.
+
+    Raises:
+        ConfigError: It is not YAML or does not fit ``kind``.
+    """
+    reader = _Reader(where, look_up)
+    plain = reader.read(text, inspect.type_info(kind))
+    try:
+        value = msgspec.convert(plain, kind)
+    except msgspec.ValidationError as error:
+        key, words = explain(error, plain, kind)
+        raise reader.refusal(key, words, kind) from None
+    return value, KeyLines(where, reader.lines)
+
+
+def from_plain(value: Any, kind: Any, where: str) -> Any:
     """Validate plain values, such as parsed JSON or a checkpoint's spec.
 
     Args:
         value: Mappings, lists and scalars.
         kind: The type that they must fit.
         where: Names the value in errors.
-        lines: The line of each key, named in errors; None where there is no file.
 
     Raises:
         ConfigError: It does not fit ``kind``.
@@ -130,20 +172,34 @@ def from_plain(value: Any, kind: Any, where: str, lines: Mapping[Key, int] | Non
         return msgspec.convert(value, kind)
     except msgspec.ValidationError as error:
         key, words = explain(error, value, kind)
-        place = f"{where}:{lines[key]}" if lines else where
-        raise ConfigError(f"{place}: {dotted_path(key)}{words}") from None
-
-
-def _parse(text: str, kind: type[T], where: str) -> tuple[T, KeyLines]:
-    reader = _Reader(where)
-    value: T = from_plain(reader.read(text, inspect.type_info(kind)), kind, where, reader.lines)
-    return value, KeyLines(where, reader.lines)
+        raise ConfigError(f"{where}: {dotted_path(key)}{words}") from None
 
 
 @dataclass
 class _Reader:
+    """Builds plain values.
+
+    Attributes:
+        look_up: Gives the text of a file by its name; None where values may not come from files.
+        lines: The line of each key.
+        files: The name of the file that the value of a key came from.
+    """
+
     where: str
+    look_up: Callable[[str], str] | None = None
     lines: dict[Key, int] = field(default_factory=lambda: {(): 1})
+    files: dict[Key, str] = field(default_factory=dict)
+
+    def refusal(self, key: Key, words: str, kind: Any) -> ConfigError:
+        """What cannot be right at a key, without a value that came from a file."""
+        if key in self.files:
+            kinds: list[inspect.Type] = [inspect.type_info(kind)]
+            for part in key:
+                kinds = types_at(kinds, part)
+            about = description(kinds)
+            words = f"what the file {self.files[key]} holds cannot be right"
+            words += f" – {about}" if about else ""
+        return ConfigError(f"{self.where}:{self.lines[key]}: {dotted_path(key)}{words}")
 
     def read(self, text: str, kind: inspect.Type) -> Any:
         try:
@@ -174,7 +230,8 @@ class _Reader:
     def _build(self, node: yaml.Node, key: Key, kinds: list[inspect.Type]) -> Any:
         self.lines[key] = node.start_mark.line + 1
         if isinstance(node, yaml.MappingNode):
-            return self._mapping(node, key, kinds)
+            file = self._file_name(node, kinds)
+            return self._mapping(node, key, kinds) if file is None else self._file(file, key, kinds)
         if isinstance(node, yaml.SequenceNode):
             return [
                 self._build(item, (*key, index), types_at(kinds, index))
@@ -200,6 +257,25 @@ class _Reader:
             self.lines[child] = name.start_mark.line + 1
         return built
 
+    def _file_name(self, node: yaml.MappingNode, kinds: list[inspect.Type]) -> yaml.Node | None:
+        """The name in ``{file: NAME}``, where a scalar is expected."""
+        expected = [inner for kind in kinds for inner in without_optional(kind)]
+        if self.look_up is None or not any(isinstance(kind, SCALARS) for kind in expected):
+            return None
+        names = [value for name, value in node.value if name.value == "file"]
+        single = len(node.value) == 1 and names and isinstance(names[0], yaml.ScalarNode)
+        return names[0] if single else None
+
+    def _file(self, name: yaml.Node, key: Key, kinds: list[inspect.Type]) -> Any:
+        """What a file holds, as the value of a key."""
+        assert self.look_up is not None
+        self.files[key] = str(name.value)
+        try:
+            text = self.look_up(str(name.value))
+        except ConfigError as error:
+            raise self._error(name.start_mark, f"{dotted_path(key)}{error}") from None
+        return _scalar(text, kinds)
+
     def _error(self, mark: Any, problem: str) -> ConfigError:
         return ConfigError(f"{self.where}:{mark.line + 1 if mark else 1}: {problem}")
 
@@ -215,6 +291,14 @@ def _scalar(text: str, kinds: list[inspect.Type]) -> Any:
         str: (),
     }
     alternatives = [inner for kind in kinds for inner in without_optional(kind)]
+    choices = [
+        each
+        for kind in alternatives
+        if isinstance(kind, inspect.LiteralType)
+        for each in kind.values
+    ]
+    if (type(value), value) in [(type(each), each) for each in choices]:
+        return value
     if any(isinstance(kind, (inspect.AnyType, *accepting[type(value)])) for kind in alternatives):
         return value
     text_types = (inspect.StrType, inspect.LiteralType)

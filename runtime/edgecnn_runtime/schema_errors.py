@@ -127,7 +127,7 @@ def _plain_words(message: str, value: Any, kinds: list[inspect.Type]) -> str:
     choices = [str(v) for k in inner if isinstance(k, inspect.LiteralType) for v in k.values]
     if choices and not isinstance(value, dict | list):
         return f"cannot be {value!r}; one of {', '.join(choices)}{suggestion(str(value), choices)}"
-    if "matching regex" in message:
+    if "matching regex" in message and not isinstance(value, dict | list):
         return f"cannot be {value!r}"
     if missing := re.fullmatch(r"Object missing required field `(.*)`", message):
         return f"lacks the key {missing[1]}"

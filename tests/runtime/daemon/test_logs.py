@@ -1,0 +1,71 @@
+"""Log lines: readable, one each, and without secrets."""
+
+import io
+import json
+import logging
+from collections.abc import Iterator
+
+import pytest
+
+from edgecnn_runtime.daemon.logs import start_logging
+from edgecnn_runtime.daemon.site import LoggingConfig
+
+
+@pytest.fixture(autouse=True)
+def root_logger(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.delenv("JOURNAL_STREAM", raising=False)
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:], root.level = handlers, level
+
+
+def test_a_json_line_has_its_fields() -> None:
+    out = io.StringIO()
+    start_logging(LoggingConfig(format="json"), out)
+    logging.getLogger("edgecnn_runtime.x").warning("gate: %s", "lost", extra={"camera": "gate"})
+    line = json.loads(out.getvalue())
+    assert line.pop("time").endswith("+00:00")
+    assert line == {
+        "level": "warning",
+        "logger": "edgecnn_runtime.x",
+        "message": "gate: lost",
+        "camera": "gate",
+    }
+
+
+@pytest.mark.parametrize("format_", ["text", "json"])
+def test_no_line_shows_a_password(format_: str) -> None:
+    out = io.StringIO()
+    redactor = start_logging(LoggingConfig(format=format_), out)  # type: ignore[arg-type]
+    redactor.learn(["geheim77", "abc"])
+    log = logging.getLogger("x")
+    log.error("cannot open rtsp://admin:hunter2@cam/1: %s", "token=hunter2")
+    log.error("the word %s alone", "geheim77")
+    log.info("abc stays: too short to be replaced")
+    try:
+        raise ValueError("geheim77 in rtsp://a:hunter2@b/")
+    except ValueError:
+        log.exception("a defect")
+    text = out.getvalue()
+    assert "hunter2" not in text
+    assert "geheim77" not in text
+    assert text.count("***") == 5
+    assert "abc stays" in text
+    assert "ValueError" in text, "the traceback of a defect is logged"
+
+
+def test_a_message_is_one_line() -> None:
+    out = io.StringIO()
+    start_logging(LoggingConfig(), out)
+    logging.getLogger("x").info("a\nERROR forged\r\nb")
+    assert len(out.getvalue().splitlines()) == 1
+
+
+def test_the_journal_gets_the_level_and_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JOURNAL_STREAM", "8:1234")
+    out = io.StringIO()
+    start_logging(LoggingConfig(level="warning"), out)
+    logging.getLogger("x").info("not shown")
+    logging.getLogger("x").warning("careful")
+    assert out.getvalue() == "<4>careful\n"

@@ -1,0 +1,216 @@
+"""site.yaml: what people write, what they mistype, and values that come from files."""
+
+import random
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from edgecnn_runtime.daemon.site import Site, SiteFile, load_site, parse_site, size_bytes
+from edgecnn_runtime.errors import ConfigError
+
+SITE = """\
+version: 1
+cameras:
+  gate:
+    source: rtsp://camera-1/main
+    credentials: admin:geheim77
+    pipeline: [plates.yaml, faces.edge]
+    rate: 5
+    zones: {lane: [[0.1, 0.4], [0.9, 0.4], [0.9, 1.0], [0.1, 1.0]]}
+    lines: {bar: [[0.1, 0.7], [0.9, 0.7]]}
+    mask: [[[0.0, 0.0], [0.2, 0.0], [0.2, 0.2]]]
+  yard: {source: yard.mp4, pipeline: faces.edge, loop: true}
+rules:
+  - {when: recognized, camera: gate, zone: lane, watchlist: known.csv}
+sinks:
+  log: {kind: jsonl, file: events.jsonl}
+http: {listen: 127.0.0.1:8090}
+keep: {days: 30, disk: 10GB}
+privacy: {blur: unknown}
+timezone: Europe/Berlin
+"""
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Callable[[str], Path]:
+    def write(text: str) -> Path:
+        path = tmp_path / "site.yaml"
+        path.write_text(text)
+        return path
+
+    return write
+
+
+def read(text: str) -> SiteFile:
+    return parse_site(text, Path("site.yaml"))
+
+
+def refusal(text: str) -> str:
+    with pytest.raises(ConfigError) as caught:
+        read(text)
+    return str(caught.value)
+
+
+def test_a_site_is_read(write: Callable[[str], Path]) -> None:
+    file = load_site(write(SITE))
+    gate, yard = file.site.cameras["gate"], file.site.cameras["yard"]
+    assert gate.pipelines == ("plates.yaml", "faces.edge")
+    assert gate.zones["lane"][2] == (0.9, 1.0)
+    assert yard.pipelines == ("faces.edge",)
+    assert file.resolve("plates.yaml") == file.path.parent / "plates.yaml"
+    assert size_bytes(file.site.keep.disk) == 10 * 10**9
+
+
+def test_nothing_is_a_site_without_cameras() -> None:
+    assert read("").site == Site()
+
+
+def test_credentials_stand_in_the_address_and_are_quoted() -> None:
+    text = SITE.replace("admin:geheim77", "'us@er:p/a:s s'")
+    gate = read(text).site.cameras["gate"]
+    assert gate.address(gate.source) == "rtsp://us%40er:p%2Fa%3As%20s@camera-1/main"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("    rate: 5", "    rats: 5", "site.yaml:7: cameras.gate.rats: no such key; did you mean"),
+        ("  yard:", "  gate:", "site.yaml:11: cameras.gate: set twice, first in line 3"),
+        ("[0.9, 1.0]", "[0.9, 1.2]", "site.yaml:8: cameras.gate.zones.lane[2][1]: expected"),
+        ("[0.9, 1.0], [0.1, 1.0]", "", "site.yaml:8: cameras.gate.zones.lane: "),
+        ("[0.9, 0.7]]", "[0.1, 0.7]]", "site.yaml:9: cameras.gate.lines.bar: begins where it ends"),
+        ("rtsp://camera-1", "rstp://camera-1", "site.yaml:4: cameras.gate.source: rstp://"),
+        ("admin:geheim77", "admin", "site.yaml:5: cameras.gate.credentials: must be USER:PASSWORD"),
+        ("zone: lane", "zone: lain", "site.yaml:13: rules[0].zone: there is no zone 'lain'; did"),
+        ("camera: gate", "camera: gat", "site.yaml:13: rules[0].camera: there is no camera 'gat'"),
+        ("127.0.0.1:8090", "127.0.0.1", "site.yaml:16: http.listen: must be ADDRESS:PORT"),
+        ("127.0.0.1:8090", "'0.0.0.0:80', auth: false", "site.yaml:16: http.auth: without a token"),
+        ("127.0.0.1:8090", "'0.0.0.0:80', key: a.pem", "site.yaml:16: http: TLS needs both"),
+        ("10GB", "10 gigabytes", "site.yaml:17: keep.disk: cannot be '10 gigabytes' – such as"),
+        ("Europe/Berlin", "Europe/Berlim", "site.yaml:19: timezone: there is no such time zone"),
+        ("Europe/Berlin", "../../etc/passwd", "site.yaml:19: timezone: there is no such time zone"),
+        ("version: 1", "version: 2", "site.yaml:1: version: "),
+        ("yard.mp4", "rtsp://camera-1/main", "site.yaml:4: cameras.gate.source: "),
+        ("  yard:", "  Gate:", "site.yaml:11: cameras.Gate: differs from the camera gate only"),
+        ("  yard:", "  ya rd:", "site.yaml:11: cameras.ya rd: a name has letters"),
+    ],
+)
+def test_what_cannot_be_right_has_a_line_and_a_reason(old: str, new: str, message: str) -> None:
+    assert old in SITE
+    if "camera-1/main" in new:  # a camera twice, and not a file that loops
+        new, message = f"{new}, max_age: 1", "site.yaml:11: cameras.yard.source: the camera gate"
+        text = SITE.replace(old, new, 1).replace(", loop: true", "")
+    else:
+        text = SITE.replace(old, new, 1)
+    assert refusal(text).startswith(message)
+
+
+def test_any_value_may_come_from_a_file(write: Callable[[str], Path], tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("admin:0123\n")
+    (tmp_path / "rate").write_text("7.5\n")
+    text = SITE.replace("admin:geheim77", "{file: secret}").replace("rate: 5", "rate: {file: rate}")
+    gate = load_site(write(text)).site.cameras["gate"]
+    assert gate.credentials == "admin:0123"
+    assert gate.rate == 7.5
+
+
+def test_credentials_of_the_service_come_first(
+    write: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "secret").write_text("beside:the-file")
+    (tmp_path / "service").mkdir()
+    (tmp_path / "service" / "secret").write_text("of:the-service")
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path / "service"))
+    file = load_site(write(SITE.replace("admin:geheim77", "{file: secret}")))
+    assert file.site.cameras["gate"].credentials == "of:the-service"
+
+
+@pytest.mark.parametrize("key", ["    rate: 5", "    transport: tcp", "    paused: false"])
+def test_no_message_shows_what_a_file_holds(
+    write: Callable[[str], Path], tmp_path: Path, key: str
+) -> None:
+    (tmp_path / "secret").write_text("hunter2-hunter2\n")
+    text = SITE.replace("    rate: 5", key.partition(":")[0] + ": {file: secret}")
+    with pytest.raises(ConfigError) as caught:
+        load_site(write(text))
+    assert "what the file secret holds cannot be right" in str(caught.value)
+    assert "site.yaml:7:" in str(caught.value)
+    assert "hunter2" not in str(caught.value)
+
+
+def test_a_file_that_is_not_there_is_named_with_the_line(write: Callable[[str], Path]) -> None:
+    with pytest.raises(ConfigError, match=r"site.yaml:5: cameras.gate.credentials: .*no such file"):
+        load_site(write(SITE.replace("admin:geheim77", "{file: gone}")))
+
+
+WORDS = [
+    ": ", "- ", "{", "}", "[", "]", "'", '"', "#", "&a ", "*a", "!!python/object:os.x ", "null",
+    "-1", "1e999", ".nan", "0x", "~", "|", ">", "%", "@", "\t", "\x00", "\ud7ff",
+    "{file: /etc/shadow}", "{file: 7}", "{file: {file: a}}", "true", "99999999999999999",
+]  # fmt: skip
+
+
+def mutate(text: str, chance: random.Random) -> str:
+    """Text as a tired person, a broken disk or an attacker leaves it."""
+    for _ in range(chance.randint(1, 4)):
+        lines = text.splitlines() or [""]
+        at, line = chance.randrange(len(text) + 1), chance.randrange(len(lines))
+        kind = chance.choice(["cut", "insert", "drop", "double", "swap", "indent", "letter"])
+        if kind == "cut":
+            text = text[:at] + text[at + chance.randint(1, 9) :]
+        elif kind == "insert":
+            text = text[:at] + chance.choice(WORDS) + text[at:]
+        elif kind == "letter":
+            text = text[:at] + chr(chance.choice([chance.randrange(128), 0x2028, 0xE9])) + text[at:]
+        elif kind == "drop":
+            text = "\n".join(lines[:line] + lines[line + 1 :])
+        elif kind == "double":
+            text = "\n".join(lines[: line + 1] + lines[line:])
+        elif kind == "swap":
+            lines[line], lines[0] = lines[0], lines[line]
+            text = "\n".join(lines)
+        else:
+            lines[line] = chance.choice([" ", "  ", "\t", "- "]) + lines[line]
+            text = "\n".join(lines)
+    return text
+
+
+def refused(text: str) -> str:
+    """Why it is refused; empty where it is a site."""
+    try:
+        read(text)
+    except ConfigError as error:
+        return str(error)
+    return ""
+
+
+@given(st.integers(0, 2**32))
+@settings(max_examples=1000)
+def test_a_mutated_site_is_a_site_or_refused_with_its_line(seed: int) -> None:
+    if message := refused(mutate(SITE, random.Random(seed))):
+        assert re.match(r"site\.yaml:[0-9]+: .", message), message
+
+
+def test_the_example_has_every_key_and_is_a_site(root: Path, tmp_path: Path) -> None:
+    text = (root / "deploy" / "site.example.yaml").read_text()
+    (tmp_path / "gate.credentials").write_text("admin:geheim77")
+    site = parse_site(text, tmp_path / "site.yaml").site
+    assert site.cameras["gate"].credentials == "admin:geheim77"
+    plain = yaml.safe_load(text)
+    sections = {
+        "": (plain, Site),
+        "camera": (plain["cameras"]["gate"], type(site.cameras["gate"])),
+        "model": (plain["models"]["faces.edge"], type(site.models["faces.edge"])),
+        "rule": (plain["rules"][0], type(site.rules[0])),
+        "http": (plain["http"], type(site.http)),
+        "privacy": (plain["privacy"], type(site.privacy)),
+        "keep": (plain["keep"], type(site.keep)),
+        "logging": (plain["logging"], type(site.logging)),
+    }
+    for name, (section, kind) in sections.items():
+        assert set(section) == set(kind.__struct_fields__), name
