@@ -15,6 +15,7 @@ import msgspec
 import numpy as np
 from msgspec.structs import replace
 
+from edgecnn_runtime.geometry import iou
 from edgecnn_runtime.model import EVIDENCE_MARGIN, crop_region
 from edgecnn_runtime.rules.watchlist import normalize
 from edgecnn_runtime.types import Box, Event, Pixels, Point
@@ -23,6 +24,8 @@ BLOCKS = 6
 """A blurred object has so many gray values in each direction: too few to recognize anybody by."""
 MARGIN = 0.15
 """What is blurred around a box, as a fraction of its size: detectors cut foreheads off."""
+SAME = 0.3
+"""Overlap (IoU) of an event's box with that of its own track at least."""
 HASH_DIGITS = 16
 """Hexadecimal digits of a hash: 64 bits, so that two texts of one site never share one."""
 
@@ -110,9 +113,10 @@ class Privacy:
         if config.blur == "none":
             return event
         known = bool(event.name) and config.blur == "unknown"
-        boxes = [box for box in event.boxes if box != event.box]
-        if event.box is not None and not known:
-            boxes.append(event.box)
+        boxes = [*event.boxes]
+        if event.box is not None:
+            boxes = [box for box in boxes if box is not _nearest(boxes, event.box)]
+            boxes += [] if known else [event.box]
         images = dict(event.images)
         if "frame" in images:
             images["frame"] = blurred(images["frame"], boxes)
@@ -128,6 +132,12 @@ class Privacy:
             x, y, w, h = crop_region(event.box, width, height, EVIDENCE_MARGIN)
             return images["frame"][y : y + h, x : x + w].copy()
         return blurred(crop, [Box(0, 0, crop.shape[1], crop.shape[0])])
+
+
+def _nearest(boxes: Sequence[Box], own: Box) -> Box | None:
+    """The box of a track among those of all: it is not the very same, if it is cut or smoothed."""
+    nearest = max(boxes, key=lambda box: iou(box, own), default=None)
+    return nearest if nearest is not None and iou(nearest, own) >= SAME else None
 
 
 def hash_text(text: str, key: bytes) -> str:

@@ -146,6 +146,14 @@ def test_who_is_known_is_visible_and_the_others_are_not() -> None:
     assert is_visible(images["crop"], WHOLE)
 
 
+def test_the_own_box_may_be_smoothed() -> None:
+    """Of a track in its frame it is, of an event it is what the detector gave, or cut."""
+    near = Box(22.0, 19.0, 63.0, 59.0)
+    images = Privacy(PrivacyConfig(blur="unknown"))(event(name="Anna", boxes=(OTHER, near))).images
+    assert is_visible(images["frame"], ME)
+    assert not is_visible(images["frame"], OTHER)
+
+
 def test_who_stands_beside_somebody_known_is_blurred_in_the_crop() -> None:
     beside = Box(50.0, 20.0, 90.0, 60.0)
     images = Privacy(PrivacyConfig(blur="unknown"))(event(name="Anna", boxes=(ME, beside))).images
