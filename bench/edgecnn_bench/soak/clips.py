@@ -22,7 +22,9 @@ PICTURES = 250
 """Of a clip: with 25 per second, an age below 10 s is told by the counter alone."""
 
 
-def write_clip(video: Path, clip: Path, *, pictures: int = PICTURES, fps: float = 25.0) -> int:
+def write_clip(
+    video: Path, clip: Path, *, pictures: int = PICTURES, fps: float = 25.0, counter: bool = True
+) -> int:
     """Encode a video as a clip for ``ClipCameras``.
 
     A video with fewer pictures is run through forward and backward, so that nothing in it jumps.
@@ -32,6 +34,7 @@ def write_clip(video: Path, clip: Path, *, pictures: int = PICTURES, fps: float 
         clip: H.264 MP4 to be written.
         pictures: How many the clip has.
         fps: Nominal pictures per second.
+        counter: Whether a counter is drawn.
 
     Returns:
         The number of pictures.
@@ -58,7 +61,8 @@ def write_clip(video: Path, clip: Path, *, pictures: int = PICTURES, fps: float 
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         for number in range(pictures):
             pixels = shown[tour[number % len(tour)]][:height, :width].copy()
-            draw_counter(pixels, number)
+            if counter:
+                draw_counter(pixels, number)
             frame = av.VideoFrame.from_ndarray(pixels, format="bgr24")
             frame.pts = number
             container.mux(stream.encode(frame))

@@ -1,0 +1,205 @@
+"""``edgecnn serve`` in a process of its own: started, asked over HTTP as anybody would, stopped."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edgecnn_runtime.errors import EdgecnnError
+from edgecnn_runtime.outbox import OutboxReader
+
+START_SECONDS = 120.0
+STOP_SECONDS = 30.0
+ANSWER_SECONDS = 10.0
+DISK = 64 << 20
+"""Bytes of the file system that can be full."""
+PAGE = 1000
+FAKETIME = "faketime/libfaketimeMT.so.1"
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What this machine offers to make faults with.
+
+    Attributes:
+        mount: The words before a command that may mount file systems of its own; empty without.
+        faketime: libfaketime, which lets one process see another wall clock; None without.
+    """
+
+    mount: Sequence[str]
+    faketime: Path | None
+
+
+def find_means() -> Means:
+    """Try what works here."""
+    mount: Sequence[str] = ()
+    for words in (["unshare", "--mount"], ["unshare", "--map-root-user", "--mount"]):
+        test = "mount -t tmpfs -o size=1m tmpfs /tmp"
+        if (
+            shutil.which(words[0])
+            and not subprocess.run(
+                [*words, "sh", "-c", test], capture_output=True, check=False
+            ).returncode
+        ):
+            mount = words
+            break
+    libraries = [Path("/usr/lib") / FAKETIME, *sorted(Path("/usr/lib").glob(f"*/{FAKETIME}"))]
+    return Means(mount, next((path for path in libraries if path.is_file()), None))
+
+
+class ServedSite:
+    """A daemon: ``with ServedSite(site, state, port, log=…) as served: served.cameras()``.
+
+    Attributes:
+        pid: Of its process.
+        state: Its state folder, also where that is mounted for it alone.
+        address: Of its pages.
+        token: Of an operator.
+    """
+
+    def __init__(
+        self, site: Path, state: Path, port: int, *, log: Path, means: Means = Means((), None)
+    ) -> None:
+        """Start it, and wait until it answers.
+
+        Args:
+            site: Its site.yaml.
+            state: The state folder that it names.
+            port: The port that it names, on loopback.
+            log: Where its output goes.
+            means: The state folder is a small file system of its own where that can be made, and
+                its wall clock can jump where that can be.
+
+        Raises:
+            EdgecnnError: It does not start.
+        """
+        serve = [sys.executable, "-m", "edgecnn", "serve", str(site)]
+        environment = dict(os.environ)
+        self._clock = log.with_name("clock")
+        if means.faketime is not None:
+            self._clock.write_text("+0")
+            environment |= {
+                "LD_PRELOAD": str(means.faketime),
+                "FAKETIME_TIMESTAMP_FILE": str(self._clock),
+                "FAKETIME_NO_CACHE": "1",
+                "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+                "NO_FAKE_STAT": "1",
+            }
+        if means.mount:
+            script = 'mount -t tmpfs -o size="$1",mode=0700 tmpfs "$2" && shift 2 && exec "$@"'
+            serve = [*means.mount, "sh", "-c", script, "sh", str(DISK), str(state), *serve]
+        self._log = log
+        with log.open("a") as output:
+            self._process = subprocess.Popen(
+                serve, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=environment
+            )
+        self.pid = self._process.pid
+        self.state = Path(f"/proc/{self.pid}/root{state}") if means.mount else state
+        self.address = f"http://127.0.0.1:{port}"
+        self.token = ""
+        self._wait_until_it_answers()
+
+    def __enter__(self) -> "ServedSite":
+        return self
+
+    def __exit__(self, *problem: object) -> None:
+        self._process.kill()
+        self._process.wait()
+
+    @property
+    def running(self) -> bool:
+        """Whether the process still runs."""
+        return self._process.poll() is None
+
+    def cameras(self) -> Sequence[Mapping[str, Any]]:
+        """The cameras, as the API gives them."""
+        answer: Sequence[Mapping[str, Any]] = json.loads(self.get("/api/cameras"))
+        return answer
+
+    def events(self, limit: int = 50) -> Sequence[Mapping[str, Any]]:
+        """The newest events, newest first."""
+        answer: Mapping[str, Any] = json.loads(self.get(f"/api/events?limit={limit}"))
+        events: Sequence[Mapping[str, Any]] = answer["events"]
+        return events
+
+    def event_ids(self) -> Sequence[str]:
+        """Of all events in the outbox, in the order of commits."""
+        reader, ids, after = OutboxReader(next(self.state.rglob("events.sqlite")).parent), [], 0
+        while page := reader.replay(after=after, limit=PAGE):
+            ids += [each.event.id for each in page]
+            after = page[-1].sequence
+        return ids
+
+    def get(self, path: str) -> bytes:
+        """What it answers.
+
+        Raises:
+            EdgecnnError: It does not answer, or refuses.
+        """
+        headers = {"Authorization": f"Bearer {self.token}"} if self.token else {}
+        request = urllib.request.Request(self.address + path, headers=headers)  # noqa: S310  (ours)
+        try:
+            with urllib.request.urlopen(request, timeout=ANSWER_SECONDS) as answer:  # noqa: S310
+                content: bytes = answer.read()
+                return content
+        except (OSError, urllib.error.URLError) as error:
+            raise EdgecnnError(f"the daemon does not answer {path}: {error}") from None
+
+    def set_clock(self, offset: int) -> None:
+        """Let its wall clock be so many seconds ahead, from now on."""
+        self._clock.write_text(f"{offset:+d}")
+
+    def wait(self) -> None:
+        """Until it ends by itself, or Ctrl-C, which is taken for the wish to end it."""
+        with suppress(KeyboardInterrupt):
+            self._process.wait()
+
+    def stop(self) -> float:
+        """End it as a service manager does; seconds that it took.
+
+        Raises:
+            EdgecnnError: It does not end, or not well.
+        """
+        start = time.monotonic()
+        self._process.send_signal(signal.SIGTERM)
+        try:
+            code = self._process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            raise EdgecnnError(f"the daemon did not end in {STOP_SECONDS:g} s") from None
+        if code:
+            raise EdgecnnError(f"the daemon ended with code {code}: {self._last_words()}")
+        return time.monotonic() - start
+
+    def _wait_until_it_answers(self) -> None:
+        end = time.monotonic() + START_SECONDS
+        while time.monotonic() < end:
+            if not self.running:
+                raise EdgecnnError(f"the daemon did not start: {self._last_words()}")
+            try:
+                self.get("/healthz")
+                self.token = (self.state / "operator.token").read_text().strip()
+                return
+            except (EdgecnnError, OSError):
+                time.sleep(0.05)
+        raise EdgecnnError(f"the daemon did not answer in {START_SECONDS:g} s")
+
+    def _last_words(self) -> str:
+        return " / ".join(self._log.read_text(errors="replace").splitlines()[-3:])
+
+
+def free_port() -> int:
+    """A port on loopback that nobody uses now."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
