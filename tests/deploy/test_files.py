@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import yaml
+
 from edgecnn_bench.soak.served import free_port
 
 EXPOSURE = 2.0
