@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -65,16 +66,13 @@ class PipelineModels:
         recipe: What they were opened for.
         first: Looks at every frame.
         second: Looks at crops; None without one.
+        reader: Runs it, for one caller at a time.
     """
 
     recipe: Recipe
     first: Model
     second: Model | None
-
-    @property
-    def reader(self) -> ModelReader | None:
-        """Runs the second model, in the thread of whoever calls it."""
-        return None if self.second is None else ModelReader(self.second)
+    reader: CropReader | None
 
     def pipeline(
         self,
@@ -83,7 +81,7 @@ class PipelineModels:
         infer: Callable[[Frame], FrameResult] | None = None,
         close: Callable[[], None] = lambda: None,
     ) -> Pipeline:
-        """A pipeline for one camera, in whose thread the second model runs.
+        """A pipeline for one camera; several share the models.
 
         Args:
             camera: The name in its events.
@@ -133,23 +131,50 @@ def open_models(
     Raises:
         EdgecnnError: A model cannot be opened, for one of the reasons that ``load`` lists.
     """
-
-    def open_part(part: Detect | Recognize, score: float | None = None) -> Model:
-        return load(
-            part.model,
-            digest=part.digest,
-            backend=backend or part.backend,
-            threads=threads or part.threads,
-            score=score,
-            cache_dir=cache_dir,
-            self_test=self_test,
-        )
-
+    open_one = partial(
+        open_part, backend=backend, threads=threads, cache_dir=cache_dir, self_test=self_test
+    )
     with ExitStack() as stack:
-        first = stack.enter_context(open_part(recipe.first, recipe.least_score))
-        second = None if recipe.second is None else open_part(recipe.second)
+        first = stack.enter_context(open_one(recipe.first, score=recipe.least_score))
+        second = None if recipe.second is None else open_one(recipe.second)
         stack.pop_all()
-    return PipelineModels(recipe, first, second)
+    return PipelineModels(recipe, first, second, None if second is None else ModelReader(second))
+
+
+def open_part(
+    part: Detect | Recognize,
+    *,
+    score: float | None = None,
+    batch: int = 1,
+    backend: str = "",
+    threads: int = 0,
+    cache_dir: str | Path | None = None,
+    self_test: bool = True,
+) -> Model:
+    """Open the model of one part of a recipe.
+
+    Args:
+        part: Names the bundle, and what it runs on.
+        score: ``Recipe.least_score``, for a detector.
+        batch: The most frames of one inference.
+        backend: Instead of what the part says.
+        threads: The same.
+        cache_dir: As in ``load``.
+        self_test: As in ``load``.
+
+    Raises:
+        EdgecnnError: It cannot be opened, for one of the reasons that ``load`` lists.
+    """
+    return load(
+        part.model,
+        digest=part.digest,
+        backend=backend or part.backend,
+        threads=threads or part.threads,
+        batch=batch,
+        score=score,
+        cache_dir=cache_dir,
+        self_test=self_test,
+    )
 
 
 def make_pipeline(

@@ -87,6 +87,8 @@ class Pipeline:
         self._happenings, self._rules = happenings or Happenings(), rules
         self._labels = frozenset(labels)
         self._infer, self._close = infer, close
+        self._shown: Sequence[Track] = ()
+        self._texts: dict[int, str] = {}
         self._frame: Frame | None = None
         self._count = 0
 
@@ -215,6 +217,8 @@ class Pipeline:
                 decision = self.decisions.get(happening.track.id)
                 event = self._judge(self._maker.make(frame, happening, decision, self.tracks))
                 events += [] if event is None else [event]
+        self._shown = [track for track in self.tracks if track.last == frame.captured]
+        self._texts = {track: decision.text for track, decision in self.decisions.items()}
         for track in self.tracks:
             if track.state == "ended":
                 self.decisions.pop(track.id, None)
@@ -229,8 +233,8 @@ class Pipeline:
 
     def _tag(self, track: Track) -> Detection:
         """A track as a detection: its number, class and text, in a color of its own."""
-        decision, found = self.decisions.get(track.id), track.detection
-        words = (f"#{track.id}", found.label, decision.text if decision else "")
+        found = track.detection
+        words = (f"#{track.id}", found.label, self._texts.get(track.id, ""))
         label = " ".join(word for word in words if word)
         return replace(found, box=track.box, label=label, index=track.id)
 

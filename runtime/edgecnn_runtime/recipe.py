@@ -23,7 +23,7 @@ from msgspec.structs import replace
 from edgecnn_runtime.bundle.bundle import open_bundle
 from edgecnn_runtime.bundle.manifest import ModelSpec
 from edgecnn_runtime.config import KeyLines, read_yaml
-from edgecnn_runtime.errors import ConfigError, EdgecnnError
+from edgecnn_runtime.errors import ConfigError, EdgecnnError, UsageError
 from edgecnn_runtime.rules.lines import check_line
 from edgecnn_runtime.rules.zones import check_polygon
 from edgecnn_runtime.schema_errors import Key, explain, suggestion
@@ -175,11 +175,12 @@ class Recipe(Part, frozen=True, kw_only=True):
         return min(self.detect.score, float(self.track.get("doubtful", 1.0)))
 
 
-def read_recipe(path: str | Path) -> Recipe:
+def read_recipe(path: str | Path, *, score: float | None = None) -> Recipe:
     """Read a pipeline and check it against the bundles that it names.
 
     Args:
         path: A YAML file, or a bundle, which is a pipeline by itself.
+        score: The detector's threshold, instead of what the file says.
 
     Returns:
         The recipe; the paths in it are not relative any more, and every default that depends on
@@ -188,16 +189,21 @@ def read_recipe(path: str | Path) -> Recipe:
     Raises:
         ConfigError: A key or value cannot be right, or the models do not fit each other; the
             message begins ``FILE:LINE: KEY``.
-        UsageError: There is no such bundle.
+        UsageError: There is no such bundle, or the score is none of a detector.
         BundleError: A bundle is damaged.
     """
     path = Path(path)
-    if not is_recipe(path):
-        return complete(_of_bundle(path), KeyLines(str(path), {(): 1}))
-    recipe, lines = read_yaml(path, Recipe)
+    recipe, lines = _read(path)
     if recipe.detect is None and recipe.recognize is None:
         raise lines.error((), "a pipeline has at least one model: detect: {model: NAME.edge}")
-    return complete(_resolve(recipe, path.parent), lines)
+    if score is not None:
+        if recipe.detect is None or not 0 <= score <= 1:
+            raise UsageError(
+                f"a score of {score:g}: it is a probability, 0 to 1, and drops detections, so that "
+                "it needs a detector"
+            )
+        recipe = replace(recipe, detect=replace(recipe.detect, score=score))
+    return complete(recipe, lines)
 
 
 def is_recipe(path: Path) -> bool:
@@ -233,6 +239,13 @@ def complete(recipe: Recipe, lines: KeyLines) -> Recipe:
     _check_areas(recipe, lines)
     track, events = _complete_track(recipe.track, detect, lines), _complete_events(recipe, lines)
     return replace(recipe, detect=detect, vote=vote, track=track, events=events)
+
+
+def _read(path: Path) -> tuple[Recipe, KeyLines]:
+    if not is_recipe(path):
+        return _of_bundle(path), KeyLines(str(path), {(): 1})
+    recipe, lines = read_yaml(path, Recipe)
+    return _resolve(recipe, path.parent), lines
 
 
 def _of_bundle(path: Path) -> Recipe:

@@ -1,6 +1,7 @@
 """The second model on crops of tracks: few of them, and the best ones."""
 
 import math
+import threading
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
@@ -36,7 +37,7 @@ class CropReader(Protocol):
 
 
 class ModelReader:
-    """Reads crops on a model of its own, in the caller's thread.
+    """Reads crops on a model, in the caller's thread; several callers wait for each other.
 
     Attributes:
         size: Width and height of the model's input, in pixels.
@@ -46,10 +47,12 @@ class ModelReader:
         """Use a model, which stays the caller's."""
         self.size = model.spec.input.width, model.spec.input.height
         self._model = model
+        self._lock = threading.Lock()
 
     def __call__(self, frame: Frame, regions: Sequence[Region], /) -> list[Result]:
         """One result per region, ``model.batch_size`` of them per inference."""
-        return self._model.regions(frame, regions)
+        with self._lock:
+            return self._model.regions(frame, regions)
 
 
 class _Candidate(NamedTuple):
