@@ -7,7 +7,7 @@ from typing import Protocol
 
 from edgecnn_runtime.preprocess import Roi
 from edgecnn_runtime.sinks.existing import Existing
-from edgecnn_runtime.types import FrameResult
+from edgecnn_runtime.types import Event, FrameResult
 
 
 class FrameSink(Protocol):
@@ -52,6 +52,21 @@ class StreamInfo:
     existing: Existing = "keep"
 
 
+class EventFile(Protocol):
+    """A file that a run of a pipeline writes its events to; shared by threads."""
+
+    def write(self, event: Event, /) -> None:
+        """Append an event.
+
+        Raises:
+            EdgecnnError: It cannot be written.
+            BrokenPipeError: It is a pipe whose reader has enough.
+        """
+
+    def close(self) -> None:
+        """Complete the file; idempotent."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SinkKind:
     """One kind of sink, as ``edgecnn run`` offers it.
@@ -62,6 +77,8 @@ class SinkKind:
         flag: The flag without its dashes, such as ``"events"``.
         help: What is written, for ``--help`` and docs/commands.md.
         open: Makes the sink of a file; raises EdgecnnError where that cannot be written.
+        open_events: Makes the same of events, where a pipeline is run; None for a kind that has no
+            use for them: it is given results, as ever.
         suffixes: File endings it writes, in lower case with their dot; ``/`` for a folder, empty
             for any.
         shared: One sink for all sources, called by several threads at once; otherwise each source
@@ -80,6 +97,7 @@ class SinkKind:
     summary_key: str
     metavar: str = "FILE"
     stdout: bool = False
+    open_events: "Callable[[Path, StreamInfo], EventFile] | None" = None
 
     @property
     def is_folder(self) -> bool:

@@ -5,18 +5,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from edgecnn_runtime.sinks.base import SinkKind
+from edgecnn_runtime.sinks.base import SinkKind, StreamInfo
 from edgecnn_runtime.sinks.existing import Existing
 from edgecnn_runtime.sinks.serialize import frame_record, result_records
 from edgecnn_runtime.sinks.text_file import TextFile
 from edgecnn_runtime.tasks import TASKS
-from edgecnn_runtime.types import FrameResult
+from edgecnn_runtime.types import Event, FrameResult
 
 FRAME_COLUMNS = ("source", "file", "index", "time", "captured", "age_ms")
 BOX_COLUMNS = ("x1", "y1", "x2", "y2")
 
 
-def open_table(path: Path, *, existing: Existing = "keep") -> TextFile:
+def open_table(path: Path, *, existing: Existing = "keep") -> TextFile[FrameResult]:
     """Open a sink of one row per result, below the names of the columns.
 
     Args:
@@ -65,10 +65,18 @@ def _flat(value: Any) -> Any:
     return " ".join(str(_flat(part)) for part in value) if isinstance(value, list) else value
 
 
+def open_events(path: Path, stream: StreamInfo) -> TextFile[Event]:
+    """Open a table of one row per event, below the names of the columns."""
+    from edgecnn_runtime.sinks.events.csv import event_row, header_row
+
+    return TextFile(path, event_row, header=header_row(), existing=stream.existing)
+
+
 KIND = SinkKind(
     flag="csv",
-    help="a table row for each result",
+    help="a table row for each result, or for each event of a pipeline",
     open=lambda path, stream: open_table(path, existing=stream.existing),
+    open_events=open_events,
     shared=True,
     stdout=True,
     summary_key="csv",

@@ -1,11 +1,13 @@
 """Results as JSON lines; ``serialize`` documents their keys."""
 
+from pathlib import Path
+
 import msgspec
 
-from edgecnn_runtime.sinks.base import SinkKind
+from edgecnn_runtime.sinks.base import SinkKind, StreamInfo
 from edgecnn_runtime.sinks.serialize import frame_record, result_records
 from edgecnn_runtime.sinks.text_file import TextFile
-from edgecnn_runtime.types import FrameResult
+from edgecnn_runtime.types import Event, FrameResult
 
 
 def json_line(result: FrameResult) -> str:
@@ -15,10 +17,18 @@ def json_line(result: FrameResult) -> str:
     return msgspec.json.encode({**frame_record(result), "results": records}).decode() + "\n"
 
 
+def open_events(path: Path, stream: StreamInfo) -> TextFile[Event]:
+    """Open a file of one JSON line per event."""
+    from edgecnn_runtime.sinks.events.jsonl import json_line as event_line
+
+    return TextFile(path, event_line, existing=stream.existing)
+
+
 KIND = SinkKind(
     flag="events",
-    help="a JSON line for each frame with results",
+    help="a JSON line for each frame with results, or for each event of a pipeline",
     open=lambda path, stream: TextFile(path, json_line, existing=stream.existing),
+    open_events=open_events,
     shared=True,
     stdout=True,
     summary_key="events",

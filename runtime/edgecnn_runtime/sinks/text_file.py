@@ -1,4 +1,4 @@
-"""A text file of results; each frame's lines are on disk before the next frame's begin.
+"""A text file of results or events; each one's lines are on disk before the next one's begin.
 
 It may be followed while it grows (``tail -f``), and keeps what it has if the process is killed. A
 file from an earlier run is kept.
@@ -8,23 +8,24 @@ import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import TextIO
+from typing import Generic, TextIO, TypeVar
 
 from edgecnn_runtime.errors import EdgecnnError, UsageError
 from edgecnn_runtime.sinks.existing import Existing, set_aside
-from edgecnn_runtime.types import FrameResult
+
+T = TypeVar("T")
 
 STDOUT = "-"
 """The path that stands for standard output."""
 
 
-class TextFile:
-    """Sink of whole lines; may be shared by threads."""
+class TextFile(Generic[T]):
+    """Sink of whole lines, of frames' results or of events; may be shared by threads."""
 
     def __init__(
         self,
         path: Path,
-        lines: Callable[[FrameResult], str],
+        lines: Callable[[T], str],
         *,
         header: str = "",
         existing: Existing = "keep",
@@ -33,7 +34,7 @@ class TextFile:
 
         Args:
             path: The file; ``-`` for standard output.
-            lines: The lines of one frame, each with its line end; never called by two threads at
+            lines: The lines of one value, each with its line end; never called by two threads at
                 once.
             header: What the file begins with, with its line end.
             existing: What becomes of a file that stands there; one with another header is not
@@ -53,15 +54,15 @@ class TextFile:
             raise UsageError(f"cannot write {self._name}: {error.strerror}") from None
         self._append(begin)
 
-    def write(self, result: FrameResult, /) -> None:
-        """Append the lines of one frame, together.
+    def write(self, value: T, /) -> None:
+        """Append the lines of one value, together.
 
         Raises:
             EdgecnnError: The disk is full; what was appended before stays.
             BrokenPipeError: The reader of a pipe has closed it.
         """
         with self._lock:
-            self._append(self._lines(result))
+            self._append(self._lines(value))
 
     def close(self) -> None:
         """Close the file; idempotent.
