@@ -18,7 +18,7 @@ from msgspec.structs import replace
 from edgecnn_runtime.geometry import iou
 from edgecnn_runtime.model import EVIDENCE_MARGIN, crop_region
 from edgecnn_runtime.rules.watchlist import normalize
-from edgecnn_runtime.types import Box, Event, Pixels, Point
+from edgecnn_runtime.types import Box, Event, Frame, Pixels, Point, Track
 
 BLOCKS = 6
 """A blurred object has so many gray values in each direction: too few to recognize anybody by."""
@@ -138,6 +138,47 @@ def _nearest(boxes: Sequence[Box], own: Box) -> Box | None:
     """The box of a track among those of all: it is not the very same, if it is cut or smoothed."""
     nearest = max(boxes, key=lambda box: iou(box, own), default=None)
     return nearest if nearest is not None and iou(nearest, own) >= SAME else None
+
+
+class FramePrivacy:
+    """Blurs the frames of one camera before they are shown, or stored in clips.
+
+    Used by one thread at a time; events are noted before the frame that they happened in is asked
+    for.
+    """
+
+    def __init__(self, config: PrivacyConfig) -> None:
+        """Nobody is known yet."""
+        self._blur = config.blur
+        self._known: set[int] = set()
+
+    def note(self, event: Event) -> None:
+        """Take notice of an event, as the rules left it: its track may have a name now."""
+        if event.name and event.track is not None:
+            self._known.add(event.track)
+
+    def __call__(self, frame: Frame, tracks: Sequence[Track]) -> Frame:
+        """A frame as it may be shown.
+
+        Args:
+            frame: As it was captured, masked already.
+            tracks: As the tracker left them after it.
+
+        Returns:
+            ``frame`` where nobody in it has to be blurred; otherwise one with pixels of its own.
+        """
+        alive = {track.id: track.box for track in tracks if track.state != "ended"}
+        self._known &= alive.keys()
+        hidden = [
+            box
+            for number, box in alive.items()
+            if self._blur == "all" or (self._blur == "unknown" and number not in self._known)
+        ]
+        if not hidden:
+            return frame
+        pixels = blurred(frame.pixels, hidden)
+        pixels.setflags(write=False)
+        return replace(frame, pixels=pixels)
 
 
 def hash_text(text: str, key: bytes) -> str:

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
 from msgspec import Meta
+from msgspec.structs import replace
 
 from edgecnn_runtime.rules import conditions
 from edgecnn_runtime.rules.base import Rule
@@ -78,18 +79,18 @@ class Rules:
     type, "camera", under ``when``.
     """
 
-    def __init__(self, configs: Sequence[RuleConfig], folder: Path) -> None:
+    def __init__(self, configs: Sequence[RuleConfig], folder: Path, *, timezone: str = "") -> None:
         """Prepare the rules.
 
         Args:
             configs: The entries, in their order.
             folder: What file names in them are relative to.
+            timezone: IANA name of the time zone of schedules that name none.
 
         Raises:
-            ConfigError: A list cannot be read, or a time zone is unknown; the message begins with
-                the number of the entry.
+            ConfigError: A list cannot be read, or a time zone is unknown.
         """
-        self._entries = [_prepare(config, folder) for config in configs]
+        self._entries = [_prepare(config, folder, timezone) for config in configs]
 
     def __call__(self, event: Event, /) -> Event | None:
         """The event, perhaps with a name, or None where the rules drop it."""
@@ -106,7 +107,9 @@ class Rules:
         return None if spoken else event
 
 
-def _prepare(config: RuleConfig, folder: Path) -> _Entry:
+def _prepare(config: RuleConfig, folder: Path, timezone: str) -> _Entry:
+    if config.schedule is not None and not config.schedule.zone:
+        config = replace(config, schedule=replace(config.schedule, zone=timezone))
     asked = [(name, getattr(config, name)) for name in RULES]
     rules = tuple(RULES[name](value, folder) for name, value in asked if value is not None)
     return _Entry(as_tuple(config.when), as_tuple(config.camera), rules)

@@ -7,10 +7,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgecnn_runtime.rules.privacy import Mask, Privacy, PrivacyConfig, blurred, hash_text
+from edgecnn_runtime.rules.privacy import (
+    FramePrivacy,
+    Mask,
+    Privacy,
+    PrivacyConfig,
+    blurred,
+    hash_text,
+)
 from edgecnn_runtime.source.capture import RawFrame, Source
 from edgecnn_runtime.source.fake import FakeReader
-from edgecnn_runtime.types import Box, Event, Pixels
+from edgecnn_runtime.types import Box, Detection, Event, Frame, Pixels, Track
 
 KEY = b"0123456789abcdef"
 LEFT = [(0.0, 0.0), (0.5, 0.0), (0.5, 1.0), (0.0, 1.0)]
@@ -165,6 +172,35 @@ def test_everybody_can_be_blurred() -> None:
     images = Privacy(PrivacyConfig(blur="all"))(event(name="Anna")).images
     assert not is_visible(images["frame"], ME)
     assert not is_visible(images["crop"], WHOLE)
+
+
+def track(number: int, box: Box, state: str = "confirmed") -> Track:
+    detection = Detection(box, 0.9, "face", 0)
+    return Track(number, state, detection, box, (0.0, 0.0), 0.0, 0.0, 3)
+
+
+def test_frames_show_those_who_are_known_from_then_on() -> None:
+    privacy = FramePrivacy(PrivacyConfig(blur="unknown"))
+    frame, tracks = Frame(noise(), 7, 0.0, None, "camera"), [track(1, ME), track(2, OTHER)]
+    shown = privacy(frame, tracks)
+    assert (shown.index, shown.source) == (7, "camera")
+    assert not shown.pixels.flags.writeable
+    assert not is_visible(shown.pixels, ME)
+    privacy.note(event(track=1, name="Anna"))
+    privacy.note(event(track=2))
+    shown = privacy(frame, tracks)
+    assert is_visible(shown.pixels, ME)
+    assert not is_visible(shown.pixels, OTHER)
+    assert privacy(frame, [tracks[0], track(2, OTHER, "ended")]) is frame, "nobody to hide"
+    np.testing.assert_array_equal(frame.pixels, noise())
+
+
+def test_frames_are_blurred_as_the_site_asks() -> None:
+    frame, tracks = Frame(noise(), 0, 0.0, None, "camera"), [track(1, ME)]
+    assert FramePrivacy(PrivacyConfig())(frame, tracks) is frame
+    everyone = FramePrivacy(PrivacyConfig(blur="all"))
+    everyone.note(event(track=1, name="Anna"))
+    assert not is_visible(everyone(frame, tracks).pixels, ME)
 
 
 def test_the_original_pixels_stay_for_the_models() -> None:

@@ -121,6 +121,14 @@ def test_a_schedule_has_days_and_times() -> None:
     assert not covers(office, 2026, 11, 28, 12, 0)
 
 
+def test_a_site_has_a_time_zone_of_its_own(tmp_path: Path) -> None:
+    """It is 12:00 in Berlin and 20:00 in Tokyo."""
+    at_noon = datetime(2026, 11, 27, 12, 30, tzinfo=ZoneInfo(BERLIN)).timestamp()
+    noon = RuleConfig(schedule=Schedule(start="12:00", end="13:00"))
+    assert Rules([noon], tmp_path, timezone=BERLIN)(event(time=at_noon))
+    assert Rules([noon], tmp_path, timezone="Asia/Tokyo")(event(time=at_noon)) is None
+
+
 def test_a_night_belongs_to_the_day_on_which_it_begins() -> None:
     friday = {"days": ["fri"], "from": "22:00", "to": "06:00"}
     assert covers(friday, 2026, 11, 27, 22, 0)
