@@ -2,9 +2,10 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias, get_origin
+from typing import Any, Literal, TypeAlias
 
 import msgspec
+from msgspec import inspect
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
@@ -113,10 +114,10 @@ def _read_query(endpoint: Endpoint, request: Request) -> Any:
     parameters = request.query_params
     if endpoint.query is None:
         return None
+    info = inspect.type_info(endpoint.query)
+    assert isinstance(info, inspect.StructType)
     several = {
-        field.encode_name
-        for field in msgspec.structs.fields(endpoint.query)
-        if get_origin(field.type) is tuple
+        each.encode_name for each in info.fields if isinstance(each.type, inspect.VarTupleType)
     }
     values = {
         name: parameters.getlist(name) if name in several else parameters[name]

@@ -15,6 +15,7 @@ A message, all numbers in network byte order:
 """
 
 import asyncio
+import logging
 import struct
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
@@ -41,6 +42,8 @@ HEARTBEAT = 5.0
 """Seconds of silence after which a viewer is told that the connection lives."""
 ENCODERS = 2
 """Threads that encode."""
+
+log = logging.getLogger(__name__)
 
 Key: TypeAlias = tuple[str, ViewSize]
 
@@ -138,7 +141,11 @@ class LiveHub:
             await channel.changed.wait()
             channel.changed.clear()
             start = loop.time()
-            message = await loop.run_in_executor(self._pool, self._encode, channel)
+            try:
+                message = await loop.run_in_executor(self._pool, self._encode, channel)
+            except Exception:  # a defect: this frame is not shown, the next one may be
+                log.exception("%s: a view cannot be encoded", channel.key[0])
+                continue
             if message:
                 channel.message = message
                 for viewer in channel.viewers:
@@ -156,7 +163,9 @@ class LiveHub:
             return b""
         channel.index = view.result.frame.index
         picture = channel.shrink(view.result.frame.pixels, WIDTHS[size])
-        return _message(msgspec.json.encode(_header(camera, view)), encode_jpeg(picture))
+        return _message(
+            msgspec.json.encode(_header(camera, view), enc_hook=float), encode_jpeg(picture)
+        )
 
 
 class _Viewer:

@@ -68,14 +68,14 @@ async function start() {
       groups.get(tag).push(endpoint(path, method, operation));
     }
   }
-  const panel = (title, ...children) => h("section", { class: "panel side" },
-    h("header", {}, h("h2", {}, title)), h("div", {}, ...children));
+  const panel = (title, ...children) => h("section", { class: "panel" },
+    h("header", {}, h("h2", {}, title)), ...children);
   const schemas = Object.entries(document_.components.schemas).map(([key, schema]) =>
     h("details", { class: "endpoint" }, h("summary", {}, h("code", {}, key)),
       h("div", { class: "body" }, h("p", { class: "soft" }, schema.description?.split("\n")[0] ?? ""), fields(schema))));
   document.getElementById("main").append(
     h("div", { class: "head" }, h("h1", {}, "API"), h("small", {}, `version ${document_.info.version}`)),
-    h("p", { class: "soft" }, document_.info.description.replaceAll("`", "")),
+    h("p", { class: "soft lead" }, document_.info.description.replaceAll("`", "")),
     h("div", { class: "side" },
       ...[...groups].map(([tag, entries]) => panel(tag, ...entries)), panel("types", ...schemas)));
 }

@@ -37,13 +37,12 @@ export function cameraPage(main, watchCameras, name, role) {
       h("h1", {}, name), tile.chip, tile.age,
       h("div", { class: "rest" }, edit, snapshot, pause)),
     notice,
-    h("div", { class: "split" },
-      h("div", { class: "side" },
-        h("article", { class: "tile", "aria-label": name }, tile.picture),
-        h("section", { class: "panel", "aria-label": "Events of this camera" },
-          h("header", {}, h("h2", {}, "Events"),
-            h("a", { href: `#/events?camera=${encodeURIComponent(name)}` }, "all")), feed.element)),
-      side));
+    h("div", { class: "split one" },
+      h("article", { class: "tile", "aria-label": name }, tile.picture),
+      side,
+      h("section", { class: "panel", "aria-label": "Events of this camera" },
+        h("header", {}, h("h2", {}, "Events"),
+          h("a", { href: `#/events?camera=${encodeURIComponent(name)}` }, "all")), feed.element)));
   const watching = [
     h("section", { class: "panel", "aria-label": "Figures" }, figures),
     h("section", { class: "panel" }, h("header", {}, h("h2", {}, "Latency")), chart.element),
@@ -107,7 +106,7 @@ export function cameraPage(main, watchCameras, name, role) {
     figures.replaceChildren(
       figure(times(stats.age), `age p50${stats.age ? `, p95 ${duration(stats.age[1])}` : ""}`),
       figure(stats.fps_now.toFixed(1), "results per second"),
-      figure(times(stats.latency), `of it inference${stats.frames ? `, p95 ${duration(stats.latency[1])}` : ""}`),
+      figure(times(stats.latency), `inference${stats.frames ? `, p95 ${duration(stats.latency[1])}` : ""}`),
       figure(stats.results.toLocaleString(), `found in ${stats.frames.toLocaleString()} frames`));
     const dropped = Object.entries(stats.dropped).map(([reason, n]) => `${n.toLocaleString()} ${reason}`);
     facts.replaceChildren(...Object.entries({

@@ -40,6 +40,7 @@ export function camerasPage(main, watchCameras) {
         api.areas(status.name).then((areas) => (tile.areas = areas), () => {});
       }
       grid.replaceChildren(...cameras.map((status) => card(tiles.get(status.name), status)));
+      grid.classList.toggle("few", names.length <= 4);
       empty.hidden = names.length > 0;
       stream = names.length
         ? new LiveStream(names, "grid", (header, picture) =>

@@ -4,7 +4,7 @@ import { duration, h, s } from "./dom.js";
 
 const SECONDS = 120;
 const STAGES = ["waiting", "resizing", "engine", "decoding"];
-const [WIDTH, HEIGHT, LEFT, BOTTOM] = [320, 130, 40, 18];
+const [WIDTH, HEIGHT, LEFT, BOTTOM] = [320, 130, 46, 18];
 
 export class LatencyChart {
   #points = [];

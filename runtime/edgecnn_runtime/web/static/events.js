@@ -1,7 +1,7 @@
 // All events: found by camera, kind, time and words; and everything about one of them.
 
 import { api } from "./api.js";
-import { duration, h, icon, ICONS, moment } from "./dom.js";
+import { duration, h, icon, ICONS, moment, s } from "./dom.js";
 import { Feed, headline, subline } from "./feed.js";
 
 const TYPES = ["entered", "recognized", "crossed", "present", "left", "camera"];
@@ -96,10 +96,20 @@ export async function eventDialog(id, onclose) {
 function evidence(event) {
   const figures = ["frame", "crop"].filter((name) => event.evidence[name]).map((name) =>
     h("figure", { class: name },
-      h("img", { src: api.evidence(event.id, name), alt: name === "crop" ? headline(event) : `${event.camera}, the whole picture` }),
+      h("div", { class: "shot" },
+        h("img", {
+          src: api.evidence(event.id, name),
+          alt: name === "crop" ? headline(event) : `${event.camera}, the whole picture`,
+        }),
+        name === "frame" && event.relative_box ? outline(event.relative_box) : null),
       h("figcaption", {}, name === "crop" ? "What was recognized" : subline(event))));
   return h("div", { class: "evidence" },
     ...(figures.length ? figures : [h("p", { class: "empty" }, "No pictures were stored of this event.")]));
+}
+
+function outline([x1, y1, x2, y2]) {
+  return s("svg", { viewBox: "0 0 1 1", preserveAspectRatio: "none", "aria-hidden": "true" },
+    s("rect", { x: x1, y: y1, width: x2 - x1, height: y2 - y1, rx: 0.004 }));
 }
 
 function table(event) {

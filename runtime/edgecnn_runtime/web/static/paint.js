@@ -8,10 +8,12 @@ const FONT = "system-ui, sans-serif";
 
 const color = (index) => PALETTE[index % PALETTE.length];
 
-/** What a box is called: its name where somebody knows it, else its class; and its score. */
-export function caption(item) {
+/** What a box is called, the longest first: its track, its name or else its class, its score. */
+function captions(item) {
   const name = item.name || item.label || "";
-  return `${item.id === undefined ? "" : `${item.id} · `}${name} ${item.score.toFixed(2)}`.trim();
+  const score = item.score.toFixed(2);
+  const all = item.id === undefined ? [] : [`${item.id} · ${name} ${score}`];
+  return [...all, `${name} ${score}`.trim(), name];
 }
 
 /** What is drawn of a frame: its tracks, or what the detector found where nothing is tracked. */
@@ -45,7 +47,7 @@ export function paint(canvas, bitmap, header, areas) {
   context.fillRect(0, 0, width, height);
   context.drawImage(bitmap, left, top, header.width * scale, header.height * scale);
   const place = ([x, y]) => [left + x * scale, top + y * scale];
-  const unit = Math.max(1, Math.min(width, height) / 320);
+  const unit = ratio * Math.max(1, Math.sqrt(Math.min(width, height) / ratio / 300));
   if (areas) drawAreas(context, areas, header, place, unit);
   const boxes = items(header).filter((item) => item.box);
   for (const item of boxes) drawBox(context, item, place, unit);
@@ -85,11 +87,14 @@ function drawBox(context, item, place, unit) {
 }
 
 function drawTag(context, item, place, unit, width) {
-  const text = caption(item);
-  const size = Math.max(10.5 * unit, 11);
+  const size = 10.5 * unit;
   context.font = `600 ${size}px ${FONT}`;
   const pad = 0.4 * size;
   const [x, y] = place(item.box);
+  const room = 1.25 * (place([item.box[2], 0])[0] - x);
+  const fits = (words) => context.measureText(words).width + 2 * pad <= room;
+  const text = captions(item).find(fits) ?? captions(item).at(-1);
+  if (!text) return;
   const wide = context.measureText(text).width + 2 * pad;
   const tall = 1.45 * size;
   const left = Math.max(0, Math.min(x - unit, width - wide));
