@@ -21,6 +21,7 @@ from edgecnn_runtime.preprocess import check_frame
 from edgecnn_runtime.rules.base import Rule
 from edgecnn_runtime.rules.happenings import Happening, Happenings
 from edgecnn_runtime.stages.base import Stage
+from edgecnn_runtime.stages.recognize import scale_boxes
 from edgecnn_runtime.track.answer import answer_of
 from edgecnn_runtime.track.tracker import Tracker
 from edgecnn_runtime.types import (
@@ -178,8 +179,8 @@ class Pipeline:
             observations = self._stage(frame, tracks)
         else:  # the first model has looked at the whole frame
             observations = [_observe(result, track) for track in tracks if _is_seen(track)]
-        boxes = tuple(track.box for track in self.tracks if track.state != "ended")
-        return [replace(observation, boxes=boxes) for observation in observations]
+        boxes = [track.box for track in self.tracks if track.state != "ended"]
+        return [replace(each, boxes=scale_boxes(boxes, frame, each.frame)) for each in observations]
 
     def _happen(self, frame: Frame) -> list[Happening]:
         """Who enters, crosses a line, is still there, and leaves."""

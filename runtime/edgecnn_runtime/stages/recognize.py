@@ -2,14 +2,16 @@
 
 import math
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
+
+from msgspec.structs import replace
 
 from edgecnn_runtime.model import EVIDENCE_MARGIN, Model, crop_region
 from edgecnn_runtime.preprocess import Region
 from edgecnn_runtime.stages.crop import CROPS, CropKind
 from edgecnn_runtime.stages.quality import QualityMeter
-from edgecnn_runtime.types import Frame, Observation, Result, Track
+from edgecnn_runtime.types import Box, Detection, Frame, Observation, Result, Track
 
 IMPROVEMENT = 1.15
 """A crop is an improvement where its quality is this many times the best one that was read."""
@@ -60,12 +62,13 @@ class _Candidate(NamedTuple):
 
     Attributes:
         gain: Its quality over the best one that was read of its track; infinite for the first.
+        quality: In the frame that the track was seen in.
+        track: Whose it is.
     """
 
     gain: float
     quality: float
     track: Track
-    region: Region
 
 
 class Recognizer:
@@ -85,6 +88,7 @@ class Recognizer:
         per_track: int = 8,
         per_frame: int = 4,
         min_quality: float = 0.02,
+        enlarge: Callable[[Frame], Frame | None] | None = None,
     ) -> None:
         """Nothing is read yet.
 
@@ -96,12 +100,17 @@ class Recognizer:
             per_frame: Readings in one frame at most: first those of new tracks, then those that
                 improve most.
             min_quality: Crops below this quality are not worth a reading.
+            enlarge: Gives the frame of the same moment in a larger stream of the camera, which
+                shows the same view; crops are then cut from that. Asked only when a crop is worth
+                reading, since it may have to be decoded first; where it gives None, nothing is
+                read.
         """
         self._read = read
         self._cut = CROPS[crop].cut
         self._margin = margin
         self._per_track, self._per_frame = per_track, per_frame
         self._min_quality = min_quality
+        self._enlarge = enlarge
         self._measure = QualityMeter(*read.size)
         self._readings: dict[int, list[float]] = {}
         """The quality of each reading, by track."""
@@ -110,40 +119,19 @@ class Recognizer:
         """Read the tracks that are worth it in this frame.
 
         Args:
-            frame: The full frame.
+            frame: The frame that the tracks were seen in.
             tracks: As the tracker left them after this frame.
 
         Returns:
-            One observation per reading.
+            One observation per reading; its boxes are in pixels of its own frame, which is the
+            enlarged one where there is one.
         """
         for track in tracks:
             if track.state == "ended":
                 self._readings.pop(track.id, None)
         candidates = [each for track in tracks if (each := self._candidate(frame, track))]
         candidates.sort(key=lambda candidate: (-candidate.gain, -candidate.quality))
-        chosen = candidates[: self._per_frame]
-        if not chosen:
-            return []
-        results = self._read(frame, [candidate.region for candidate in chosen])
-        boxes = tuple(track.box for track in tracks if track.state != "ended")
-        observations = []
-        for (_, quality, track, _), result in zip(chosen, results, strict=True):
-            self._readings.setdefault(track.id, []).append(quality)
-            x, y, w, h = self._surroundings(frame, track, EVIDENCE_MARGIN)
-            crop = frame.pixels[y : y + h, x : x + w].copy()
-            observations.append(
-                Observation(
-                    track.id,
-                    result,
-                    quality,
-                    frame.captured,
-                    crop,
-                    frame,
-                    track.detection.box,
-                    boxes,
-                )
-            )
-        return observations
+        return self._observe(frame, candidates[: self._per_frame], tracks) if candidates else []
 
     def reset(self) -> None:
         """Forget every track."""
@@ -153,21 +141,79 @@ class Recognizer:
         readings = self._readings.get(track.id, ())
         if track.state != "confirmed" or len(readings) >= self._per_track:
             return None
-        height, width = frame.pixels.shape[:2]
-        region = self._cut(track.detection, width, height, self._margin)
-        if region is None:
+        if self._region(frame, track.detection) is None:
             return None
-        roi = self._surroundings(frame, track)
-        quality = self._measure(frame.pixels, roi, track.detection.points).score
-        if quality < self._min_quality:
-            return None
+        quality = self._quality(frame, track.detection)
         best = max(readings, default=0.0)
-        if quality < best * (COMPARABLE if 2 * len(readings) < self._per_track else IMPROVEMENT):
+        enough = COMPARABLE if 2 * len(readings) < self._per_track else IMPROVEMENT
+        if quality < max(self._min_quality, enough * best):
             return None
-        return _Candidate(quality / best if best else math.inf, quality, track, region)
+        return _Candidate(quality / best if best else math.inf, quality, track)
 
-    def _surroundings(
-        self, frame: Frame, track: Track, margin: float = 0.0
-    ) -> tuple[int, int, int, int]:
+    def _observe(
+        self, small: Frame, candidates: Sequence[_Candidate], tracks: Sequence[Track]
+    ) -> list[Observation]:
+        frame = small if self._enlarge is None else self._enlarge(small)
+        if frame is None:
+            return []
+        detections = [_scaled(each.track.detection, small, frame) for each in candidates]
+        cuts = [self._region(frame, detection) for detection in detections]
+        regions = [region for region in cuts if region is not None]
+        if len(regions) < len(candidates):  # one has no shape in this frame: it is tiny
+            return []
+        boxes = scale_boxes([track.box for track in tracks if track.state != "ended"], small, frame)
         height, width = frame.pixels.shape[:2]
-        return crop_region(track.detection.box, width, height, margin)
+        observations = []
+        for (_, quality, track), detection, result in zip(
+            candidates, detections, self._read(frame, regions), strict=True
+        ):
+            self._readings.setdefault(track.id, []).append(quality)
+            x, y, w, h = crop_region(detection.box, width, height, EVIDENCE_MARGIN)
+            observations.append(
+                Observation(
+                    track=track.id,
+                    result=result,
+                    quality=quality if frame is small else self._quality(frame, detection),
+                    captured=frame.captured,
+                    crop=frame.pixels[y : y + h, x : x + w].copy(),
+                    frame=frame,
+                    box=detection.box,
+                    boxes=boxes,
+                )
+            )
+        return observations
+
+    def _region(self, frame: Frame, detection: Detection) -> Region | None:
+        height, width = frame.pixels.shape[:2]
+        return self._cut(detection, width, height, self._margin)
+
+    def _quality(self, frame: Frame, detection: Detection) -> float:
+        height, width = frame.pixels.shape[:2]
+        roi = crop_region(detection.box, width, height)
+        return self._measure(frame.pixels, roi, detection.points).score
+
+
+def scale_boxes(boxes: Sequence[Box], frame: Frame, other: Frame) -> tuple[Box, ...]:
+    """Boxes of one frame in the pixels of another one that shows the same view.
+
+    Args:
+        boxes: In pixels of ``frame``.
+        frame: Where they are.
+        other: Where they are wanted.
+    """
+    x, y = _factors(frame, other)
+    return tuple(Box(box.x1 * x, box.y1 * y, box.x2 * x, box.y2 * y) for box in boxes)
+
+
+def _scaled(detection: Detection, frame: Frame, other: Frame) -> Detection:
+    """A detection in the pixels of another frame that shows the same view."""
+    if other is frame:
+        return detection
+    x, y = _factors(frame, other)
+    points = tuple((px * x, py * y) for px, py in detection.points)
+    return replace(detection, box=scale_boxes([detection.box], frame, other)[0], points=points)
+
+
+def _factors(frame: Frame, other: Frame) -> tuple[float, float]:
+    (height, width), (other_height, other_width) = frame.pixels.shape[:2], other.pixels.shape[:2]
+    return other_width / width, other_height / height

@@ -6,6 +6,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from edgecnn_runtime.model import load
 from edgecnn_runtime.preprocess import Region, Warp
@@ -108,6 +109,40 @@ def test_an_ended_track_is_forgotten() -> None:
     recognizer(frame_of(texture()), [track_of(0, state="ended")])
     recognizer(frame_of(texture()), [track_of(0)])
     assert len(log.calls) == 2
+
+
+def test_crops_come_from_the_larger_stream_which_is_asked_for_only_then() -> None:
+    """The frame shows the same at half the size; boxes are those of the frame that was read."""
+    large, asked = frame_of(texture(), texture(), index=7), []
+
+    def enlarge(small: Frame) -> Frame:
+        asked.append(small)
+        return large
+
+    small = Frame(np.asarray(cv2.resize(large.pixels, None, fx=0.5, fy=0.5)), 0, 0.0, None, "sub")
+    tracks = []
+    for number in range(2):
+        track = track_of(number)
+        box = Box(*(value / 2 for value in track.box))
+        tracks.append(replace(track, box=box, detection=replace(track.detection, box=box)))
+    log = Log()
+    recognizer = Recognizer(log, per_track=2, enlarge=enlarge)
+    observations = recognizer(small, tracks)
+    assert log.calls == [[(20, 20, 120, 120), (220, 20, 120, 120)]]
+    assert {each.box for each in observations} == {track_of(i).box for i in range(2)}
+    for each in observations:
+        assert each.frame is large
+        assert each.boxes == tuple(track_of(i).box for i in range(2))
+        assert each.quality > 0.8, "measured where it was read"
+    recognizer(small, tracks)
+    assert len(asked) == 1, "nothing better to read"
+
+
+def test_where_there_is_no_larger_frame_nothing_is_read() -> None:
+    log = Log()
+    recognizer = Recognizer(log, enlarge=lambda _: None)
+    assert recognizer(frame_of(texture()), [track_of(0)]) == []
+    assert log.calls == []
 
 
 def test_a_crop_in_which_nothing_can_be_seen_is_not_read() -> None:
