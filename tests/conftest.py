@@ -319,6 +319,10 @@ class Filmed:
         """Stop answering without hanging up."""
         self._process.send_signal(signal.SIGSTOP)
 
+    def thaw(self) -> None:
+        """Go on after ``freeze``."""
+        self._process.send_signal(signal.SIGCONT)
+
     def kill(self) -> None:
         self._process.kill()
         self._process.wait()

@@ -78,10 +78,15 @@ class StatusLine:
 
 def status_fields(job: "CameraJob") -> list[str]:
     """A job's figures, a few words each."""
-    if job.source is None:
-        waiting = "waiting" if job.may_wait else "connecting"
-        return [waiting] if job.error is None else ["lost"]
     stats = job.stats.snapshot()
+    counts = [f"{stats.frames:,} frames", f"{stats.results:,} found"] if stats.frames else []
+    if job.error is not None:
+        return ["lost", *counts]
+    if job.source is None:
+        return ["waiting" if job.may_wait else "connecting"]
+    problem = trouble(job) or ("connecting" if job.source.connection.state == "connecting" else "")
+    if problem:
+        return [problem, *counts]
     fields = [
         f"{stats.fps_now:.1f} fps",
         f"p50 {1000 * stats.latency[0]:.1f} ms",
@@ -92,6 +97,26 @@ def status_fields(job: "CameraJob") -> list[str]:
     if stats.wait is not None and stats.age is not None:
         fields[3:3] = [f"wait {1000 * stats.wait[0]:.0f} ms", f"age {1000 * stats.age[0]:.0f} ms"]
     return [*fields, f"dropped {drops(stats)}"] if stats.dropped else fields
+
+
+def trouble(job: "CameraJob") -> str:
+    """What is said of a camera without pictures, instead of figures of the past; or empty."""
+    if job.source is None or job.error is not None or job.source.connection.state == "live":
+        return ""
+    connection = job.source.connection
+    if connection.state == "stalled":
+        return f"stalled: {connection.reason}"
+    if not connection.failures:
+        return ""
+    what = "not there yet"
+    if connection.picture is not None:
+        what = f"lost {time.monotonic() - connection.picture:.0f} s ago"
+    return f"{what}, trying again: {connection.reason}"
+
+
+def reconnects(job: "CameraJob") -> int:
+    """How often a camera that was lost became live again."""
+    return 0 if job.source is None else job.source.connection.reconnects
 
 
 def drops(stats: "StatsSnapshot") -> str:

@@ -1,6 +1,7 @@
 """``edgecnn run``: a bundle on cameras, streams, videos and pictures."""
 
 import argparse
+import logging
 import re
 import signal
 import sys
@@ -14,7 +15,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, TextIO
 
 from edgecnn.cli.answers import AnswerList, AnswerPrinter
-from edgecnn.cli.live import StatusLine, drops
+from edgecnn.cli.live import StatusLine, drops, reconnects, trouble
 from edgecnn.cli.outputs import (
     OutputFile,
     add_output_flags,
@@ -32,7 +33,8 @@ if TYPE_CHECKING:
     from edgecnn_runtime.preprocess import Roi
     from edgecnn_runtime.sinks import FrameSink, StreamInfo
     from edgecnn_runtime.sinks.existing import Existing
-    from edgecnn_runtime.source import Address, Source
+    from edgecnn_runtime.source import Address, FrameSource
+    from edgecnn_runtime.source.connection import Connection
 
 EXAMPLE = """\
   edgecnn run digits.edge photo.jpg                    prints what it sees: photo.jpg: 3, 87 %
@@ -51,6 +53,8 @@ LATE = """\
   Most frames were too old when the engine was free for them: this machine
   cannot decode the stream as fast as it comes, or the network holds it up. Try
   a smaller stream of the camera; --max-age 10 shows old frames all the same."""
+
+log = logging.getLogger(__name__)
 
 REFRESH = 0.25
 """Seconds between two updates of the live line."""
@@ -75,6 +79,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     flag("--transport", metavar="tcp|udp", default="tcp", help="of RTSP streams (default: tcp)")
     about = "how long to wait for a source (default: 10 to connect, then 10 without a frame)"
     flag("--timeout", metavar="SECONDS", type=float, help=about)
+    about = "end where a camera is lost, instead of opening it again"
+    flag("--no-reconnect", action="store_true", help=about)
     about = "play files at their own pace, dropping frames"
     flag("--realtime", action="store_true", help=about)
     flag("--loop", action="store_true", help="play videos again and again")
@@ -229,20 +235,36 @@ def _job(
     stream: "StreamInfo",
 ) -> "CameraJob":
     from edgecnn_runtime.camera import CameraJob
-    from edgecnn_runtime.source import open_source
+    from edgecnn_runtime.source import Limits, open_camera, open_source
 
     options = {
         name: getattr(args, name) for name in ("rotate", "flip", "transport", "realtime", "loop")
     }
-    if args.timeout:
-        options |= {"open_timeout": args.timeout, "read_timeout": args.timeout}
+    limits = {"open_timeout": args.timeout, "read_timeout": args.timeout} if args.timeout else {}
+    is_file = source.kind in {"video", "pictures"}
+    begin: Callable[[], FrameSource] = partial(open_source, source, **options, **limits)
+    if not (is_file or args.no_reconnect):
+        begin = partial(
+            open_camera, source, **options, limits=Limits(**limits),
+            on_change=partial(_warn, source.name),
+        )  # fmt: skip
 
-    def open_sinks(frames: "Source") -> "list[FrameSink]":
+    def open_sinks(frames: "FrameSource") -> "list[FrameSink]":
         sinks = [kind.open(path, replace(stream, fps=frames.fps)) for kind, path in files]
         return [*sinks, answer] if answer is not None else sinks
 
-    may_wait = source.kind in {"video", "pictures"} and not (args.realtime or args.loop)
-    return CameraJob(source.name, partial(open_source, source, **options), open_sinks, may_wait)
+    may_wait = is_file and not (args.realtime or args.loop)
+    return CameraJob(source.name, begin, open_sinks, may_wait)
+
+
+def _warn(name: str, before: "Connection", after: "Connection") -> None:
+    """Of a camera that was there: that it is lost, that it is back, that its pictures are wrong."""
+    if after.state == "backing-off" and after.live_count:
+        log.warning("%s: lost, trying again: %s", name, after.reason)
+    elif after.state == "live" and before.state != "stalled" and after.reconnects:
+        log.warning("%s: live again", name)
+    elif after.problem:
+        log.warning("%s: its pictures are %s", name, after.problem)
 
 
 def _wait(group: "CameraGroup", *, quiet: bool) -> None:
@@ -292,12 +314,13 @@ def _summary(job: "CameraJob", answer: "AnswerPrinter | AnswerList | None") -> d
         "dropped": sum(stats.dropped.values()),
         "dropped_by_reason": stats.dropped,
         "fps": round(stats.fps, 2),
+        "reconnects": reconnects(job),
         **{
             f"{name}p{percent}_ms": None if pair is None else round(1000 * pair[i], 2)
             for name, pair in times.items()
             for i, percent in enumerate((50, 95))
         },
-        "error": str(error) if (error := job.error or job.output_error) else None,
+        "error": str(error) if (error := job.error or job.output_error) else trouble(job) or None,
         "results": answer.records if isinstance(answer, AnswerList) else None,
     }
 
@@ -330,13 +353,23 @@ def _print(
     console.print(table)
     if live:
         console.print("result, wait and age are p50/p95 in milliseconds")
-    for name, stats in rows:
-        if stats.dropped:
-            console.print(f"{strip_control(name)}: dropped {drops(stats)}", markup=False)
-        if stats.dropped.get("too old", 0) > stats.frames:
-            console.print(LATE, markup=False)
+    for line in chain.from_iterable(_notes(job) for job in jobs):
+        console.print(line, markup=False)
     for file in files:
         console.print(f"wrote {strip_control(str(file.path))}", markup=False, soft_wrap=True)
+
+
+def _notes(job: "CameraJob") -> Iterator[str]:
+    """What the table does not say of a source."""
+    name, stats = strip_control(short_name(job)), job.stats.snapshot()
+    if count := reconnects(job):
+        yield f"{name}: reconnected {count:,} times"
+    if problem := trouble(job):
+        yield f"{name}: {problem}"
+    if stats.dropped:
+        yield f"{name}: dropped {drops(stats)}"
+    if stats.dropped.get("too old", 0) > stats.frames:
+        yield LATE
 
 
 def short_name(job: "CameraJob") -> str:

@@ -11,7 +11,7 @@ from itertools import islice
 from edgecnn_runtime.errors import EdgecnnError
 from edgecnn_runtime.scheduler import MAX_AGE, Scheduler
 from edgecnn_runtime.sinks.base import FrameSink
-from edgecnn_runtime.source import Source
+from edgecnn_runtime.source import FrameSource
 from edgecnn_runtime.source.latest import LatestSlot
 from edgecnn_runtime.stats import StreamStats
 from edgecnn_runtime.types import FrameResult
@@ -31,22 +31,22 @@ class CameraJob:
     Attributes:
         name: What is shown of it, without a password.
         open: Opens the source, in the job's own thread.
-        sinks: Opens what only this source's results are written to, in the same thread; they are
-            closed when the job ends.
+        sinks: Opens what only this source's results are written to, in the same thread and once the
+            source is open; they are closed when the job ends.
         may_wait: Whether it is opened once fewer than ``files_at_once`` others are: a file, of
             which nothing is lost meanwhile.
         stats: Its figures.
-        source: The source once it is open.
+        source: The source once it was begun to be opened; its ``connection`` says where it stands.
         error: Why it ended, unless the source did or it was stopped.
         output_error: The first error of its own sinks, which does not end it.
     """
 
     name: str
-    open: Callable[[], Source]
-    sinks: Callable[[Source], Sequence[FrameSink]]
+    open: Callable[[], FrameSource]
+    sinks: Callable[[FrameSource], Sequence[FrameSink]]
     may_wait: bool = False
     stats: StreamStats = field(default_factory=StreamStats)
-    source: Source | None = None
+    source: FrameSource | None = None
     error: EdgecnnError | None = None
     output_error: EdgecnnError | None = None
 
@@ -102,7 +102,8 @@ class CameraGroup:
     def wait(self, seconds: float) -> bool:
         """Whether every job has ended, after at most so many seconds.
 
-        Once stopped, a job whose source has not answered yet is not waited for.
+        Once stopped, a job whose source has not answered yet is not waited for. Cameras that were
+        never there are waited for as long as another source runs: then each ends with its error.
 
         Raises:
             Exception: A defect: any error in a thread but an EdgecnnError.
@@ -114,6 +115,7 @@ class CameraGroup:
         ]
         for thread in going:
             thread.join(seconds / len(going))
+        self._give_up_unreachable()
         if self._crash is not None:
             raise self._crash
         return not any(thread.is_alive() for thread in going)
@@ -122,8 +124,20 @@ class CameraGroup:
         """End every source: what was written is completed. Does not wait."""
         self._stopped.set()
         for job in self.jobs:
-            if job.source is not None:
-                job.source.close(wait=0.0)
+            if job.source is None:
+                continue
+            if job.source.connection.unreachable:  # it was never there: that is told as an error
+                job.source.give_up()
+            job.source.close(wait=0.0)
+
+    def _give_up_unreachable(self) -> None:
+        jobs = [
+            job for thread, job in zip(self._threads, self.jobs, strict=True) if thread.is_alive()
+        ]
+        sources = [job.source for job in jobs if job.source is not None]
+        if len(sources) == len(jobs) and all(each.connection.unreachable for each in sources):
+            for source in sources:
+                source.give_up()
 
     def _thread(self, target: Callable[..., None], *args: object) -> threading.Thread:
         def run() -> None:
@@ -143,7 +157,7 @@ class CameraGroup:
                 if self._stopped.is_set():
                     return
                 job.source = source = stack.enter_context(job.open())
-                if self._stopped.is_set():
+                if self._stopped.is_set() or not source.wait_open():
                     return
                 sinks = job.sinks(source)
                 for sink in sinks:

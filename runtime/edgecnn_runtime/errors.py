@@ -12,6 +12,7 @@
     │   └── UntrustedError     4  loading the file could run code in it
     ├── BackendMissingError    5  an engine or an extra is not installed
     ├── SourceLostError        6  a camera or file cannot be opened, or ended
+    │   └── SourceRefusedError 6  a camera does not accept user and password
     ├── SinkDownError          1  whoever is told of events does not answer now
     ├── OutboxError            1  the database of events cannot be used
     └── ExportInterruptedError 130  Ctrl-C after the float bundle was written
@@ -78,6 +79,10 @@ class SourceLostError(EdgecnnError):
     """A camera, stream or file that cannot be opened, or that ended where it should not."""
 
     exit_code = 6
+
+
+class SourceRefusedError(SourceLostError):
+    """A camera that is there and does not accept user and password."""
 
 
 class SinkDownError(EdgecnnError):

@@ -12,18 +12,20 @@ When the engine is free, and never before, the loop takes the newest frame of th
 turn is longest ago. A frame that is taken first and then waits for the engine grows old meanwhile,
 while newer ones are thrown away. A camera whose sinks still have its last result to write is not
 served, so a slow sink costs nobody else anything. Nothing of a file is lost, because its capture
-thread waits until there is room for the next frame.
+thread waits until there is room for the next frame. A camera before which nothing moves may be
+looked at less often: its frame is compared when it is its turn, and dropped if nothing is new.
 """
 
 import math
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from edgecnn_runtime.errors import EdgecnnError
 from edgecnn_runtime.source.latest import LatestSlot
+from edgecnn_runtime.source.motion import MotionCheck
 from edgecnn_runtime.stats import DropReason, StreamStats
 from edgecnn_runtime.types import Frame, FrameResult
 
@@ -94,6 +96,7 @@ class Scheduler:
         stats: StreamStats,
         max_age: float = MAX_AGE,
         rate: float | None = None,
+        idle_period: float | None = None,
     ) -> None:
         """Serve a camera or a file from now on; it comes first.
 
@@ -105,8 +108,13 @@ class Scheduler:
             stats: Told of every frame that is dropped.
             max_age: Seconds after which a live frame is dropped instead of inferred.
             rate: Results per second at most; None for as many as there are.
+            idle_period: Seconds between two results of a camera while its frames show nothing but
+                what the last one with a result showed; None for no such saving. Shorter than
+                whoever follows its objects waits for them.
         """
-        entry = _Camera(camera, frames, results, stats, max_age, 1 / rate if rate else 0.0)
+        entry = _Camera(
+            camera, frames, results, stats, max_age, 1 / rate if rate else 0.0, idle_period
+        )
         with self._lock:
             if camera in self._cameras:
                 raise ValueError(f"there is a camera {camera!r} already")
@@ -173,6 +181,9 @@ class Scheduler:
             if frame.live and now - frame.captured > camera.max_age:
                 camera.stats.drop("too old")
                 continue
+            if frame.live and camera.is_idle(frame, now):
+                camera.stats.drop("no motion")
+                continue
             self._turns += 1
             camera.turn, camera.due = self._turns, now + camera.period
             batch.append((camera, frame))
@@ -224,6 +235,7 @@ class _Camera:
     Attributes:
         turn: The number of its last turn.
         due: When its rate limit allows the next one.
+        idle_until: When it has its next turn without any motion.
     """
 
     name: str
@@ -232,11 +244,24 @@ class _Camera:
     stats: StreamStats
     max_age: float
     period: float
+    idle_period: float | None
     turn: int = 0
     due: float = 0.0
+    idle_until: float = 0.0
+    motion: MotionCheck = field(default_factory=MotionCheck)
 
     def obstacle(self, now: float) -> DropReason | None:
         """Why none of its frames may be taken now."""
         if self.results.full:
             return "sink behind"
         return "rate limit" if now < self.due else None
+
+    def is_idle(self, frame: Frame, now: float) -> bool:
+        """Whether this frame, whose turn it is, shows nothing new."""
+        if self.idle_period is None:
+            return False
+        if not self.motion.moved(frame.pixels) and now < self.idle_until:
+            return True
+        self.motion.remember()
+        self.idle_until = now + self.idle_period
+        return False

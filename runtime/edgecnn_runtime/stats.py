@@ -4,7 +4,7 @@ import math
 import threading
 import time
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias, get_args
 
@@ -27,10 +27,18 @@ Stage: TypeAlias = Literal["wait", "prepare", "infer", "decode"]
 STAGES: tuple[Stage, ...] = get_args(Stage)
 """The parts of a result's age; see ``types.Timings``."""
 
-DropReason: TypeAlias = Literal["replaced", "too old", "rate limit", "sink behind"]
+SPEED_WINDOW = 10.0
+"""Seconds that are judged together, to tell whether a model is too slow for its camera."""
+SPEED_SHARE = 0.8
+"""The share of a camera's rate limit below which its results are too few."""
+
+DropReason: TypeAlias = Literal["replaced", "too old", "rate limit", "sink behind", "no motion"]
 """Why a frame got no result: a newer one came while the engine was busy with others; it was older
 than ``max_age`` when the engine was free; a newer one came while its camera had had its results
-per second; a newer one came while the sinks of its camera were still busy."""
+per second; a newer one came while the sinks of its camera were still busy; it showed what the last
+one with a result had shown, shortly before."""
+LATE: tuple[DropReason, ...] = ("replaced", "too old")
+"""Those that a faster engine would have avoided."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +117,11 @@ class StreamStats:
         with self._lock:
             self._dropped[reason] = self._dropped.get(reason, 0) + 1
 
+    def served_and_late(self) -> tuple[int, int]:
+        """Frames with a result, and those for which the engine was not free in time."""
+        with self._lock:
+            return self._frames, sum(self._dropped.get(reason, 0) for reason in LATE)
+
     def snapshot(self) -> StatsSnapshot:
         """The figures now."""
         with self._lock:
@@ -135,6 +148,44 @@ class StreamStats:
             self._counts[name], self._sums[name] = [0] * (len(BUCKETS) + 1), 0.0
         self._counts[name][bisect_left(BUCKETS, seconds)] += 1
         self._sums[name] += seconds
+
+
+class SpeedCheck:
+    """Whether a model is too slow for its camera: judged anew every SPEED_WINDOW seconds."""
+
+    def __init__(
+        self,
+        stats: StreamStats,
+        rate: float | None = None,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Begin.
+
+        Args:
+            stats: Of the camera.
+            rate: The results per second that it is limited to; None for all.
+            clock: Seconds.
+        """
+        self._stats, self._rate, self._clock = stats, rate, clock
+        self._began = clock()
+        self._served, self._late = stats.served_and_late()
+        self._too_slow = False
+
+    def __call__(self) -> bool:
+        """Whether it was too slow in the last whole window.
+
+        A limited camera had less than SPEED_SHARE of its limit, and lost frames to a busy engine;
+        without a limit it lost more than it had results.
+        """
+        seconds = self._clock() - self._began
+        if seconds >= SPEED_WINDOW:
+            served, late = self._stats.served_and_late()
+            results, lost = served - self._served, late - self._late
+            enough = lost if self._rate is None else SPEED_SHARE * self._rate * seconds
+            self._too_slow = lost > 0 and results < enough
+            self._began, self._served, self._late = self._clock(), served, late
+        return self._too_slow
 
 
 def _percentiles(seconds: NDArray[np.float64]) -> tuple[float, float] | None:

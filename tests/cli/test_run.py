@@ -31,6 +31,8 @@ from edgecnn_runtime.sinks.fake import FakeSink
 MakeClip = Callable[..., Path]
 Camera = Callable[..., Any]
 Start = Callable[..., "subprocess.Popen[str]"]
+PATIENT = ("--timeout", "120")
+"""For cameras that are not late on purpose: a machine with other work is slow to answer."""
 
 
 @pytest.fixture(scope="module")
@@ -546,12 +548,79 @@ def test_a_camera_that_dies_is_lost(
     start: Start, model: str, camera: Camera, tmp_path: Path
 ) -> None:
     filmed, events = camera(), tmp_path / "e.jsonl"
-    running = start(model, filmed.url(), "--events", str(events))
+    running = start(model, filmed.url(), "--events", str(events), "--no-reconnect", *PATIENT)
     wait_for_lines(events, running)
     filmed.kill()
     _, err = running.communicate()
     assert running.returncode == 6
     assert "rtsp://" in err
+
+
+def test_a_camera_that_comes_back_goes_on(
+    start: Start, model: str, camera: Camera, tmp_path: Path
+) -> None:
+    """One of two cameras is switched off and on; the frames of both are in one log."""
+    filmed, other, events = camera(), camera(), tmp_path / "e.jsonl"
+    words = [filmed.url(), other.url(), "--events", str(events), "--json"]
+    running = start(model, *words, *PATIENT)
+    wait_for_lines(events, running, filmed.url())
+    filmed.kill()
+    assert running.stderr is not None
+    assert re.search("lost, trying again: .", running.stderr.readline())
+    wait_for_lines(events, running, other.url(), more=5)
+    camera("--port", str(filmed.port))
+    wait_for_lines(events, running, filmed.url(), more=5)
+    running.send_signal(signal.SIGINT)
+    out, err = running.communicate()
+    assert running.returncode == 0
+    assert "live again" in err
+    back, steady = json.loads(out)["sources"]
+    assert (back["reconnects"], steady["reconnects"]) == (1, 0)
+    assert (back["error"], steady["error"]) == (None, None)
+    lines = [json.loads(line) for line in events.read_text().splitlines()]
+    indices = [line["index"] for line in lines if line["source"] == filmed.url()]
+    assert indices == sorted(set(indices))
+
+
+def test_a_camera_that_is_gone_at_the_end_is_said_and_no_error(
+    start: Start, model: str, camera: Camera, tmp_path: Path
+) -> None:
+    filmed, events = camera(), tmp_path / "e.jsonl"
+    running = start(model, filmed.url(), "--events", str(events), *PATIENT)
+    wait_for_lines(events, running)
+    filmed.kill()
+    assert running.stderr is not None
+    while "trying again" not in running.stderr.readline():
+        assert running.poll() is None
+    running.send_signal(signal.SIGINT)
+    out, _ = running.communicate()
+    assert running.returncode == 0
+    assert re.search(r"lost \d+ s ago, trying again: .", out)
+
+
+def test_a_camera_that_was_never_there_is_tried_while_others_run(
+    start: Start, model: str, camera: Camera, tmp_path: Path
+) -> None:
+    filmed, events = camera(), tmp_path / "e.jsonl"
+    filmed.kill()
+    words = [filmed.url(), camera().url(), "--events", str(events), "--json"]
+    running = start(model, *words, *PATIENT)
+    wait_for_lines(events, running)
+    camera("--port", str(filmed.port))
+    wait_for_lines(events, running, filmed.url())
+    running.send_signal(signal.SIGINT)
+    running.communicate()
+    assert running.returncode == 0
+
+
+def test_cameras_of_which_none_was_ever_there_end_the_run(
+    model: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("av")
+    urls = ["rtsp://127.0.0.1:9/cam", "rtsp://127.0.0.1:9/other"]
+    assert main(["run", model, *urls, "--json"]) == 6
+    for source in json.loads(capsys.readouterr().out)["sources"]:
+        assert "nothing listens" in source["error"]
 
 
 def test_the_live_line(start: Start, model: str, clip: str) -> None:
@@ -600,8 +669,16 @@ def test_quiet_is_quiet(start: Start, model: str, clip: str) -> None:
     assert "clip.mp4" in out
 
 
-def wait_for_lines(path: Path, running: "subprocess.Popen[str]") -> None:
-    while not path.exists() or path.read_text().count("\n") < 5:
+def wait_for_lines(
+    path: Path, running: "subprocess.Popen[str]", source: str = "", *, more: int = 0
+) -> None:
+    """Until five lines are there, of this source, or so many more than now."""
+
+    def count() -> int:
+        return sum(source in line for line in path.read_text().splitlines()) if path.exists() else 0
+
+    wanted = count() + more if more else 5
+    while count() < wanted:
         assert running.poll() is None, running.communicate()
         time.sleep(0.05)
 

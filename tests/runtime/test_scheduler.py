@@ -82,12 +82,12 @@ class World:
         self.scheduler.add(name, camera.frames, camera.results, stats=camera.stats, **limits)
         return camera
 
-    def film(self, name: str, captured: float | None = None) -> None:
+    def film(self, name: str, captured: float | None = None, pixels: Any = PIXELS) -> None:
         """A new frame of a camera; of a file only when there is room, as its thread would wait."""
         camera = self.cameras[name]
         if camera.live or not camera.frames.full:
             at = self.now if captured is None else captured
-            frame = Frame(PIXELS, camera.count, at, None, name, camera.live)
+            frame = Frame(pixels, camera.count, at, None, name, camera.live)
             camera.frames.put(frame, replace=camera.live)
             camera.count += 1
 
@@ -207,6 +207,49 @@ def test_a_rate_limit_takes_the_newest_frame_when_it_is_due() -> None:
     assert max(world.waits) <= 0.041
 
 
+def test_a_camera_without_motion_is_looked_at_once_a_second() -> None:
+    world = World(seconds=0.001)
+    idle = world.add("idle", fps=25, idle_period=1.0)
+    busy = world.add("busy", fps=25)
+    world.play(10)
+    assert 10 <= len(idle.received) <= 11
+    dropped = idle.stats.snapshot().dropped
+    assert set(dropped) == {"no motion"}
+    assert idle.count == len(idle.received) + dropped["no motion"] + len(idle.frames)
+    assert busy.stats.snapshot().dropped == {}
+
+
+def test_motion_is_looked_at_at_once_and_as_long_as_it_lasts() -> None:
+    """What is compared is the last frame with a result, so that a slow motion adds up."""
+    world = World(seconds=0.001)
+    camera = world.add("a", idle_period=1.0)
+    picture = np.full((90, 160, 3), 100, np.uint8)
+
+    def film(left: int, gray: int = 250) -> list[int]:
+        pixels = picture.copy()
+        pixels[40:50, left : left + 10] = gray
+        world.film("a", pixels=pixels)
+        world.advance(0.04)
+        assert world.step()
+        world.deliver()
+        return camera.received
+
+    assert film(10) == [0]
+    assert film(10) == [0]
+    assert film(30) == [0, 2]
+    assert film(30) == [0, 2]
+    for gray in range(250, 210, -10):  # each step is no more than noise
+        film(30, gray)
+    assert camera.received == [0, 2, 7]
+
+
+def test_frames_of_a_file_are_not_compared() -> None:
+    world = World(seconds=0.001)
+    file = world.add("file", fps=100, live=False, idle_period=1.0)
+    world.play(1)
+    assert len(file.received) >= 99
+
+
 def test_a_sink_that_is_behind_costs_only_its_own_camera() -> None:
     world = World(seconds=0.04)
     jammed, free = world.add("jammed", fps=25), world.add("free", fps=25)
@@ -306,12 +349,15 @@ moves = st.lists(
 )
 
 
-@given(moves, st.sampled_from([None, 4.0]), st.sampled_from([(), ((2, 0.05),)]))
+@given(
+    moves, st.sampled_from([None, 4.0]), st.sampled_from([(), ((2, 0.05),)]),
+    st.sampled_from([None, 0.5]),
+)  # fmt: skip
 def test_every_frame_has_a_result_or_is_counted(
-    moves: list[Any], rate: float | None, batches: Any
+    moves: list[Any], rate: float | None, batches: Any, idle_period: float | None
 ) -> None:
     world = World(batches=batches)
-    world.add("live", max_age=0.3, rate=rate)
+    world.add("live", max_age=0.3, rate=rate, idle_period=idle_period)
     world.add("file", live=False)
     for move in moves:
         if move == "step":

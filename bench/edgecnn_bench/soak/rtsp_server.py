@@ -13,6 +13,7 @@ gray that are different in each picture: see ``bars``.
 
 import argparse
 import itertools
+import math
 import random
 import sys
 import threading
@@ -41,6 +42,8 @@ def live_factory(
     fps: float,
     pictures: Iterator[bytes],
     announce: Callable[[float], None],
+    *,
+    smaller: tuple[int, str] = (0, ""),
 ) -> Any:
     """A live picture that every client shares.
 
@@ -50,10 +53,12 @@ def live_factory(
         fps: Pictures per second.
         pictures: Never ends. It goes on where it was when somebody looks again.
         announce: Called with the time of each picture.
+        smaller: Bytes of a picture of another size, and its caps.
 
     Returns:
         The RTSPMediaFactory.
     """
+    rate = f",framerate={round(1000 * fps)}/1000"
 
     def begin(_factory: Any, media: Any) -> None:
         source = media.get_element().get_by_name("source")
@@ -64,7 +69,10 @@ def live_factory(
     def film(source: Any, over: threading.Event) -> None:
         due = time.monotonic()
         while not over.wait(max(0.0, due - time.monotonic())):
-            buffer = Gst.Buffer.new_wrapped(next(pictures))
+            data = next(pictures)
+            if len(data) == smaller[0]:
+                source.set_property("caps", Gst.Caps.from_string(smaller[1] + rate))
+            buffer = Gst.Buffer.new_wrapped(data)
             at = time.monotonic()
             source.emit("push-buffer", buffer)
             announce(at)
@@ -75,12 +83,14 @@ def live_factory(
     factory.connect("media-configure", begin)
     factory.set_launch(
         "( appsrc name=source is-live=true format=time do-timestamp=true "
-        f"caps={caps},framerate={round(1000 * fps)}/1000 ! {encoder} )"
+        f"caps={caps}{rate} ! {encoder} )"
     )
     return factory
 
 
-def filming(width: int, height: int, fps: float, encoder: str, with_bars: bool) -> Any:
+def filming(
+    width: int, height: int, fps: float, encoder: str, *, with_bars: bool, resize: float
+) -> Any:
     """A camera that films a counter.
 
     Args:
@@ -89,12 +99,25 @@ def filming(width: int, height: int, fps: float, encoder: str, with_bars: bool) 
         fps: Pictures per second.
         encoder: The pipeline's end, with pay0.
         with_bars: Whether the ground is different in each picture.
+        resize: Number of the picture from which on they have half the width and height.
     """
     counter = itertools.count()
     numbers = itertools.count()
-    pictures = (picture(number, width, height, with_bars) for number in numbers)
-    caps = f"video/x-raw,format=I420,width={width},height={height}"
-    return live_factory(caps, encoder, fps, pictures, lambda at: announce(f"{next(counter)}", at))
+    half = (width // 2, height // 2)
+    pictures = (
+        picture(number, *((width, height) if number < resize else half), with_bars)
+        for number in numbers
+    )
+    return live_factory(
+        raw_caps(width, height), encoder, fps, pictures,
+        lambda at: announce(f"{next(counter)}", at),
+        smaller=(len(picture(0, *half, False)), raw_caps(*half)),
+    )  # fmt: skip
+
+
+def raw_caps(width: int, height: int) -> str:
+    """What GStreamer calls the pictures of a counter."""
+    return f"video/x-raw,format=I420,width={width},height={height}"
 
 
 def looping(name: str, path: str, fps: float) -> Any:
@@ -192,6 +215,7 @@ def main() -> None:
     parser.add_argument("--loop", action="append", default=[], metavar="NAME=FILE")
     parser.add_argument("--sound", action="store_true", help="an intercom instead")
     parser.add_argument("--bars", action="store_true")
+    parser.add_argument("--resize", type=float, default=math.inf, help="half the size from N on")
     parser.add_argument("--encoder", default="", help="the pipeline's end, with pay0")
     parser.add_argument("--only", choices=("TCP", "UDP"), help="the one transport it offers")
     parser.add_argument("--user", default="")
@@ -212,7 +236,10 @@ def main() -> None:
             "x264enc tune=zerolatency speed-preset=ultrafast "
             f"key-int-max={round(options.fps)} ! rtph264pay name=pay0 pt=96 config-interval=1"
         )
-        cameras = {"cam": filming(width, height, options.fps, encoder, options.bars)}
+        camera = filming(
+            width, height, options.fps, encoder, with_bars=options.bars, resize=options.resize
+        )
+        cameras = {"cam": camera}
     for name, camera in cameras.items():
         if options.only:
             camera.set_protocols(getattr(GstRtsp.RTSPLowerTrans, options.only))

@@ -3,20 +3,75 @@
 with open_source("rtsp://user:password@camera/stream") as source:
     for frame in source:  # Frame: uint8[H,W,3] BGR, and when it was captured
         ...
+
+``open_camera`` takes the same names and opens what was lost again.
 """
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Protocol, TypeVar
 
 from edgecnn_runtime.errors import UsageError
 from edgecnn_runtime.source.address import Address, join_pictures, parse_address, redact
 from edgecnn_runtime.source.capture import Reader, Source, check_options
+from edgecnn_runtime.source.connection import Connection, Limits
+from edgecnn_runtime.source.latest import LatestSlot
 from edgecnn_runtime.source.orientation import Flip, Rotation
-from edgecnn_runtime.types import Pixels
+from edgecnn_runtime.source.reconnecting import OnChange, ReconnectingSource
+from edgecnn_runtime.types import Frame, Pixels
 
 __all__ = [
-    "Address", "Source", "check_options", "join_pictures", "open_source", "parse_address", "redact",
+    "Address", "FrameSource", "Limits", "ReconnectingSource", "Source", "check_options",
+    "join_pictures", "open_camera", "open_source", "parse_address", "redact",
 ]  # fmt: skip
+
+T = TypeVar("T")
+
+
+class FrameSource(Protocol):
+    """What schedulers and camera groups use of a source, whether it is opened again or not."""
+
+    @property
+    def name(self) -> str:
+        """What was opened, with any password removed."""
+
+    @property
+    def live(self) -> bool:
+        """Whether the newest frame counts, not every frame."""
+
+    @property
+    def fps(self) -> float:
+        """Nominal frames per second; 0.0 where unknown."""
+
+    @property
+    def frames(self) -> LatestSlot[Frame]:
+        """Where the newest frame lies."""
+
+    @property
+    def connection(self) -> Connection:
+        """Where it stands now."""
+
+    def wait_open(self) -> bool:
+        """Wait until it is open for the first time; False where it was closed before.
+
+        Raises:
+            EdgecnnError: It will never be open.
+        """
+
+    def wait_for(self, slot: LatestSlot[T], /) -> T | None:
+        """The next value of a slot that its frames lead to, None at the end."""
+
+    def give_up(self) -> None:
+        """End it with the reason of its last failure, where there was one."""
+
+    def close(self, *, wait: float = ...) -> None:
+        """Stop and release, in about ``wait`` seconds."""
+
+    def __enter__(self) -> "FrameSource":
+        """The source itself, which is closed at the end."""
+
+    def __exit__(self, *problem: object) -> None:
+        """Close it."""
 
 
 def open_source(
@@ -75,6 +130,59 @@ def open_source(
         read_timeout=None if is_file else read_timeout,
         realtime=realtime,
         mask=mask,
+    )
+
+
+def open_camera(
+    spec: str | int | Path | Address,
+    *,
+    rotate: Rotation = 0,
+    flip: Flip = "",
+    transport: str = "tcp",
+    realtime: bool = False,
+    loop: bool = False,
+    mask: Callable[[Pixels], Pixels] | None = None,
+    limits: Limits | None = None,
+    on_change: OnChange = lambda _before, _after: None,
+    too_slow: Callable[[], bool] = lambda: False,
+) -> ReconnectingSource:
+    """Begin to open a camera or stream, and open it again whenever it is lost.
+
+    Returns at once; the camera need not be there yet. A file is read to its end, as by
+    ``open_source``.
+
+    Args:
+        spec: As ``open_source`` takes it.
+        rotate: Degrees clockwise.
+        flip: After rotating: "h" left-right, "v" upside down, "hv" both.
+        transport: "tcp" or "udp", for RTSP.
+        realtime: Play a file at its own pace, as a camera.
+        loop: Play a video file again and again.
+        mask: As ``open_source`` takes it.
+        limits: Time-outs, and when pictures count as frozen or black.
+        on_change: Told where it stood and where it stands, by a thread of the camera's own.
+        too_slow: Asked every few seconds whether the model is too slow for this camera.
+
+    Returns:
+        The source; close it, or use it as a context manager.
+
+    Raises:
+        UsageError: It cannot be a source.
+    """
+    limits = limits or Limits()
+    check_options(rotate, flip, transport, limits.open_timeout, limits.read_timeout)
+    address = _address(spec)
+    return ReconnectingSource(
+        address.name,
+        _reader(address, transport, limits.open_timeout, limits.read_timeout, loop),
+        rotate=rotate,
+        flip=flip,
+        realtime=realtime,
+        mask=mask,
+        retry=address.kind not in {"video", "pictures"},
+        limits=limits,
+        on_change=on_change,
+        too_slow=too_slow,
     )
 
 

@@ -43,8 +43,8 @@ def parse_address(spec: str | int | Path) -> Address:
     """Read the name of a source.
 
     Args:
-        spec: Device index (0, "0"), /dev/video0, rtsp:// or another network scheme, csi://0,
-            gst:PIPELINE, a video file, a picture or a folder of pictures.
+        spec: Device index (0, "0"), /dev/video0, /dev/v4l/by-id/…, rtsp:// or another network
+            scheme, csi://0, gst:PIPELINE, a video file, a picture or a folder of pictures.
 
     Raises:
         UsageError: It is none of these.
@@ -105,7 +105,8 @@ def encodable(text: str) -> str:
 
 
 def _is_device(text: str) -> bool:
-    return re.fullmatch(r"([0-9]{1,3}|/dev/video[0-9]+)(\?.*)?", text) is not None
+    device = r"[0-9]{1,3}|/dev/video[0-9]+|/dev/v4l/by-(id|path)/[^/?]+"
+    return re.fullmatch(rf"({device})(\?.*)?", text) is not None
 
 
 def _settings(text: str, where: str) -> tuple[str, dict[str, int]]:

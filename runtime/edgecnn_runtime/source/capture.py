@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from edgecnn_runtime.errors import SourceLostError, UsageError
 from edgecnn_runtime.source.clock import StreamClock
+from edgecnn_runtime.source.connection import Connection
 from edgecnn_runtime.source.latest import LatestSlot
 from edgecnn_runtime.source.orientation import Flip, Rotation, orient, to_bgr
 from edgecnn_runtime.types import Frame, Pixels
@@ -18,6 +19,8 @@ T = TypeVar("T")
 
 READER_GRACE = 1.0
 """Seconds beyond its own time-out in which a reader may report its error; then it is abandoned."""
+OPEN = Connection("live", live_count=1)
+"""Where a source stands that is not opened again."""
 MAX_PAUSE = 10.0
 """Seconds between two pictures of a file that is played in real time, whatever its stamps say."""
 
@@ -70,6 +73,132 @@ class Reader(Protocol):
         """Release it; idempotent."""
 
 
+class Capture:
+    """One opening of a source: a thread that opens its reader, reads it to its end and closes it.
+
+    Attributes:
+        live: Whether the newest frame counts, not every frame; known once it is open.
+        fps: Nominal frames per second; 0.0 where unknown.
+        stuck: Whether the latest picture had the time stamp of the one before.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        open_reader: Callable[[], Reader],
+        *,
+        opened: Callable[["Capture"], None],
+        deliver: Callable[["Capture", Frame], None],
+        ended: Callable[["Capture", Exception | None], None],
+        rotate: Rotation = 0,
+        flip: Flip = "",
+        realtime: bool = False,
+        mask: Callable[[Pixels], Pixels] | None = None,
+        first_index: int = 0,
+        connection: int = 0,
+    ) -> None:
+        """Do nothing yet.
+
+        Args:
+            name: What is opened, with any password removed.
+            open_reader: Called by the thread.
+            opened: Called by it once the reader is open.
+            deliver: Called by it with each frame; none comes after ``abandon`` but the one that is
+                on its way.
+            ended: Called by it at the end: with why it could not be opened, why it ended, or None.
+            rotate: Degrees clockwise.
+            flip: After rotating: "h" left-right, "v" upside down, "hv" both.
+            realtime: Play a file at its own pace.
+            mask: Blacks out parts of each turned picture, in place where it may be written to.
+            first_index: Number of its first frame.
+            connection: ``Frame.connection`` of its frames.
+        """
+        self.live = realtime
+        self.fps = 0.0
+        self.stuck = False
+        self._name = name
+        self._open_reader = open_reader
+        self._opened, self._deliver, self._ended = opened, deliver, ended
+        self._rotate: Rotation = rotate
+        self._flip: Flip = flip
+        self._realtime = realtime
+        self._mask = mask
+        self._index = first_index
+        self._connection = connection
+        self._closed = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=f"capture {name}", daemon=True)
+
+    def start(self) -> "Capture":
+        """Open it."""
+        self._thread.start()
+        return self
+
+    @property
+    def running(self) -> bool:
+        """Whether its thread has not ended, perhaps in a read that does not return."""
+        return self._thread.is_alive()
+
+    def abandon(self, wait: float = 0.0) -> None:
+        """Expect no more of it. A read that does not return within ``wait`` seconds is left."""
+        self._closed.set()
+        if threading.current_thread() is not self._thread:
+            self._thread.join(wait)
+
+    def _run(self) -> None:
+        try:
+            reader = self._open_reader()
+        except Exception as error:  # whatever it is, who waits is told
+            self._ended(self, error)
+            return
+        self.live, self.fps = reader.live or self._realtime, reader.fps
+        self._opened(self)
+        try:
+            self._read_all(reader)
+            self._ended(self, None)
+        except Exception as error:
+            self._ended(self, error)
+        finally:
+            reader.close()
+
+    def _read_all(self, reader: Reader) -> None:
+        clock, start, real_time = StreamClock(), None, True
+        pts: float | None = None
+        while not self._closed.is_set() and (picture := reader.read()) is not None:
+            now = time.monotonic()
+            self.stuck = reader.live and picture.pts is not None and picture.pts == pts
+            if self.stuck:  # the same picture again, or one of which nothing tells how old it is
+                continue
+            pts = picture.pts
+            if picture.paced:
+                captured = now
+            elif reader.live or pts is None:
+                captured = clock.captured(pts, now)
+                if real_time and clock.pace < 1:
+                    real_time = False
+                    log.warning(SLOW_STAMPS, self._name, 100 * clock.pace)
+                if reader.live and picture.late:
+                    continue
+            else:
+                start = now - pts if start is None else start
+                if self._realtime:
+                    start = min(start, now + MAX_PAUSE - pts)
+                captured = start + pts
+            if self._realtime and self._closed.wait(max(0.0, captured - now)):
+                return
+            pixels = orient(to_bgr(picture.pixels), self._rotate, self._flip)
+            if self._mask is not None:
+                pixels = self._mask(pixels)
+            pixels.setflags(write=False)
+            frame = Frame(
+                pixels, self._index, captured, pts, self._name, self.live, picture.file,
+                self._connection,
+            )  # fmt: skip
+            if self._closed.is_set():
+                return
+            self._deliver(self, frame)
+            self._index += 1
+
+
 class Source:
     """Frames from a camera, stream or file: use it in ``with`` and iterate.
 
@@ -82,8 +211,6 @@ class Source:
 
     Attributes:
         name: What was opened, with any password removed.
-        live: Whether the newest frame counts, not every frame.
-        fps: Nominal frames per second; 0.0 where unknown.
         dropped: How many frames were replaced by a newer one before anybody took them.
         frames: Where the newest frame lies; a scheduler takes it from there.
     """
@@ -118,28 +245,44 @@ class Source:
             Exception: Whatever ``open_reader`` raises.
         """
         self.name = name
-        self.live = realtime
-        self.fps = 0.0
         self.dropped = 0
         self.frames: LatestSlot[Frame] = LatestSlot()
-        self._rotate: Rotation = rotate
-        self._flip: Flip = flip
         self._read_timeout = read_timeout
-        self._realtime = realtime
-        self._mask = mask
-        self._closed = threading.Event()
         self._opened = threading.Event()
         self._refused: Exception | None = None
-        self._thread = threading.Thread(
-            target=self._run, args=(open_reader,), name=f"capture {name}", daemon=True
-        )
-        self._thread.start()
+        self._capture = Capture(
+            name, open_reader, opened=self._begin, deliver=self._put, ended=self._end,
+            rotate=rotate, flip=flip, realtime=realtime, mask=mask,
+        ).start()  # fmt: skip
         limit = None if open_timeout is None else open_timeout + READER_GRACE
         if not self._opened.wait(limit):
-            self._closed.set()
+            self._capture.abandon()
             raise SourceLostError(f"{name}: no answer within {open_timeout:g} s")
         if self._refused is not None:
             raise self._refused
+
+    @property
+    def live(self) -> bool:
+        """Whether the newest frame counts, not every frame."""
+        return self._capture.live
+
+    @property
+    def fps(self) -> float:
+        """Nominal frames per second; 0.0 where unknown."""
+        return self._capture.fps
+
+    @property
+    def connection(self) -> Connection:
+        """Open: a source that is not opened again is never anything else."""
+        return OPEN
+
+    def wait_open(self) -> bool:
+        """True: it is open."""
+        return True
+
+    def give_up(self) -> None:
+        """End it."""
+        self.close(wait=0.0)
 
     def read(self) -> Frame | None:
         """The next frame (of a live source: the newest), None at the end or once closed.
@@ -183,10 +326,9 @@ class Source:
 
     def close(self, *, wait: float = READER_GRACE) -> None:
         """Stop and release. A read that does not return within ``wait`` seconds is abandoned."""
-        self._closed.set()
         self.frames.finish()
         self.frames.clear()
-        self._thread.join(wait)
+        self._capture.abandon(wait)
 
     def __enter__(self) -> "Source":
         return self
@@ -194,50 +336,18 @@ class Source:
     def __exit__(self, *_problem: object) -> None:
         self.close()
 
-    def _run(self, open_reader: Callable[[], Reader]) -> None:
-        try:
-            reader = open_reader()
-        except Exception as error:  # whatever it is, the caller is told
+    def _begin(self, _capture: Capture) -> None:
+        self._opened.set()
+
+    def _put(self, capture: Capture, frame: Frame) -> None:
+        self.dropped += self.frames.put(frame, replace=capture.live)
+
+    def _end(self, _capture: Capture, error: Exception | None) -> None:
+        if self._opened.is_set():
+            self.frames.finish(error)
+        else:
             self._refused = error
             self._opened.set()
-            return
-        self.live, self.fps = reader.live or self._realtime, reader.fps
-        self._opened.set()
-        try:
-            self._read_all(reader)
-            self.frames.finish()
-        except Exception as error:
-            self.frames.finish(error)
-        finally:
-            reader.close()
-
-    def _read_all(self, reader: Reader) -> None:
-        clock, index, start, real_time = StreamClock(), 0, None, True
-        while not self._closed.is_set() and (picture := reader.read()) is not None:
-            now = time.monotonic()
-            if picture.paced:
-                captured = now
-            elif reader.live or picture.pts is None:
-                captured = clock.captured(picture.pts, now)
-                if real_time and clock.pace < 1:
-                    real_time = False
-                    log.warning(SLOW_STAMPS, self.name, 100 * clock.pace)
-                if reader.live and picture.late:
-                    continue
-            else:
-                start = now - picture.pts if start is None else start
-                if self._realtime:
-                    start = min(start, now + MAX_PAUSE - picture.pts)
-                captured = start + picture.pts
-            if self._realtime and self._closed.wait(max(0.0, captured - now)):
-                return
-            pixels = orient(to_bgr(picture.pixels), self._rotate, self._flip)
-            if self._mask is not None:
-                pixels = self._mask(pixels)
-            pixels.setflags(write=False)
-            frame = Frame(pixels, index, captured, picture.pts, self.name, self.live, picture.file)
-            self.dropped += self.frames.put(frame, replace=self.live)
-            index += 1
 
 
 def check_options(rotate: int, flip: str, transport: str, *timeouts: float) -> None:

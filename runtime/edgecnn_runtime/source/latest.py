@@ -37,6 +37,11 @@ class LatestSlot(Generic[T]):
         return len(self._values) >= self._capacity
 
     @property
+    def finished(self) -> bool:
+        """Whether no more values come."""
+        return self._finished
+
+    @property
     def ended(self) -> bool:
         """Whether it is finished and every value was taken."""
         return self._finished and not self._values

@@ -8,7 +8,7 @@ from collections import deque
 from types import ModuleType
 from typing import Any
 
-from edgecnn_runtime.errors import BackendMissingError, SourceLostError
+from edgecnn_runtime.errors import BackendMissingError, SourceLostError, SourceRefusedError
 from edgecnn_runtime.requirements import install_command
 from edgecnn_runtime.source.address import Address
 from edgecnn_runtime.source.capture import RawFrame
@@ -36,6 +36,8 @@ ERROR_HINTS = {
     "InvalidDataError": "it does not answer as a video stream does",
 }
 """FFmpeg's errors, in words."""
+REFUSALS = frozenset({"HTTPUnauthorizedError", "HTTPForbiddenError"})
+"""Those that say that user and password are not accepted."""
 SEGMENTED = frozenset({"hls", "applehttp", "dash"})
 """FFmpeg's names of formats that come a segment at a time."""
 MAX_PAUSE = 10.0
@@ -141,7 +143,10 @@ class NetworkStream:
                 if not (refused and options.pop("allowed_media_types", "")):
                     waited = time.monotonic() - began
                     reason = _why(error, waited, timeout, self._transport) + _password_hint(target)
-                    raise SourceLostError(f"{self._name}: {reason}") from None
+                    kind = (
+                        SourceRefusedError if type(error).__name__ in REFUSALS else SourceLostError
+                    )
+                    raise kind(f"{self._name}: {reason}") from None
 
     def _next_packet(self) -> Any:
         """The next packet, None at the end; the decoder is told of what was lost before it."""

@@ -214,7 +214,11 @@ def _device(address: Address) -> cv2.VideoCapture:
     if sys.platform == "linux" and not path.exists():
         names = ", ".join(sorted(str(other) for other in Path("/dev").glob("video*"))) or "none"
         raise SourceLostError(f"{path}: no such camera; found here: {names}")
-    index = int(path.name.removeprefix("video"))
+    # A name that stays may lead to another number each time the camera is plugged in.
+    number = path.resolve().name.removeprefix("video")
+    if not number.isdecimal():
+        raise SourceLostError(f"{path}: not a camera")
+    index = int(number)
     capture = cv2.VideoCapture(index, _backend("V4L2"))
     if address.settings:
         # Uncompressed, USB 2 carries only a few large pictures a second.

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from edgecnn_runtime.errors import ConfigError, UnknownCameraError
+from edgecnn_runtime.source.connection import CameraState
 from edgecnn_runtime.stats import StreamStats
 from edgecnn_runtime.types import Event
 from edgecnn_runtime.web.operations import (
     CameraAreas,
-    CameraState,
     CameraStatus,
     EventQuery,
     Figures,

@@ -18,8 +18,9 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from edgecnn_runtime import __version__
+from edgecnn_runtime.source.connection import CameraProblem, CameraState
 from edgecnn_runtime.stats import BUCKETS, STAGES, Histogram
-from edgecnn_runtime.web.operations import CameraProblem, CameraState, CameraStatus, Operations
+from edgecnn_runtime.web.operations import CameraStatus, Operations
 
 STATES: tuple[str, ...] = get_args(CameraState)
 PROBLEMS: tuple[str, ...] = tuple(filter(None, get_args(CameraProblem)))

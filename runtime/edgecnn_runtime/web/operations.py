@@ -2,16 +2,15 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, Protocol, TypeAlias
+from typing import Annotated, Any, Protocol, TypeAlias
 
 import msgspec
 from msgspec import Meta
 
+from edgecnn_runtime.source.connection import CameraProblem, CameraState
 from edgecnn_runtime.stats import StatsSnapshot
 from edgecnn_runtime.types import Event, EventType, FrameResult, Track
 
-CameraState: TypeAlias = Literal["connecting", "live", "stalled", "backing-off", "paused"]
-CameraProblem: TypeAlias = Literal["", "frozen", "black", "too slow"]
 Fraction: TypeAlias = Annotated[float, Meta(ge=0, le=1, description="0 to 1, of the picture")]
 AreaPoint: TypeAlias = tuple[Fraction, Fraction]
 Polygon: TypeAlias = Annotated[tuple[AreaPoint, ...], Meta(min_length=3, max_length=100)]
@@ -48,7 +47,7 @@ class CameraStatus(msgspec.Struct, frozen=True, kw_only=True):
     since: float
     source: str
     reason: str
-    problem: str
+    problem: CameraProblem
     pipelines: Sequence[str]
     width: int
     height: int

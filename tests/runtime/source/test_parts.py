@@ -23,6 +23,8 @@ from edgecnn_runtime.source.orientation import orient, to_bgr
         (0, "device", "0"),
         ("2", "device", "2"),
         ("/dev/video3", "device", "/dev/video3"),
+        ("/dev/v4l/by-id/usb-cam-index0?fps=5", "device", "/dev/v4l/by-id/usb-cam-index0"),
+        ("/dev/v4l/by-path/pci-0:1.0", "device", "/dev/v4l/by-path/pci-0:1.0"),
         ("rtsp://cam/stream", "network", "rtsp://cam/stream"),
         ("RTSP://cam/stream", "network", "RTSP://cam/stream"),
         ("https://cam/live.mjpg?x=1", "network", "https://cam/live.mjpg?x=1"),
