@@ -187,6 +187,7 @@ def make_pipeline(
     zones: Mapping[str, Sequence[Point]] | None = None,
     lines: Mapping[str, Sequence[Point]] | None = None,
     rules: Sequence[Rule] = (),
+    enlarge: Callable[[Frame], Frame | None] | None = None,
     infer: Callable[[Frame], FrameResult] | None = None,
     close: Callable[[], None] = lambda: None,
 ) -> Pipeline:
@@ -201,6 +202,8 @@ def make_pipeline(
         zones: Of this camera; None for those of the recipe.
         lines: The same.
         rules: Applied to every event, in this order.
+        enlarge: Gives the frame of the same moment in a larger stream, to cut crops from; as
+            ``Recognizer`` takes it.
         infer: Runs ``first`` on one frame; None where its results are given to ``follow``.
         close: Called by the pipeline's ``close``.
     """
@@ -209,7 +212,7 @@ def make_pipeline(
         _tracker(recipe),
         EventMaker(camera, first, second),
         types=recipe.events,
-        stage=None if reader is None else _stage(recipe.second, reader),
+        stage=None if reader is None else _stage(recipe.second, reader, enlarge),
         voter=_voter(recipe),
         happenings=Happenings(
             recipe.zones if zones is None else zones,
@@ -232,7 +235,11 @@ def _tracker(recipe: Recipe) -> Tracker:
     return kind.make(msgspec.convert(settings, kind.settings))
 
 
-def _stage(part: Recognize | None, reader: CropReader) -> Recognizer:
+def _stage(
+    part: Recognize | None,
+    reader: CropReader,
+    enlarge: Callable[[Frame], Frame | None] | None,
+) -> Recognizer:
     assert part is not None
     return Recognizer(
         reader,
@@ -241,6 +248,7 @@ def _stage(part: Recognize | None, reader: CropReader) -> Recognizer:
         per_track=part.per_track,
         per_frame=part.per_frame,
         min_quality=part.min_quality,
+        enlarge=enlarge,
     )
 
 
