@@ -11,24 +11,23 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from pathlib import Path
 
 import msgspec
 
 from edgecnn_runtime.errors import EdgecnnError
 from edgecnn_runtime.outbox import Outbox
 from edgecnn_runtime.sinks.event_sink import EventSink
+from edgecnn_runtime.sinks.events import SinkContext, SinkSettings, kind_of, open_event_sink
 from edgecnn_runtime.types import Event
 
 BATCH = 100
 """Events that a sink is handed at once."""
-FIRST_PAUSE, LONGEST_PAUSE = 0.5, 15.0
+FIRST_PAUSE, LONGEST_PAUSE = 0.5, 10.0
 """Seconds between two attempts: doubled each time, and up to a half shorter by chance, so that many
 devices do not come back to a server together."""
-
-SinkState: TypeAlias = Literal["idle", "delivering", "down"]
 
 log = logging.getLogger(__name__)
 
@@ -48,30 +47,49 @@ class Route:
     kind: str = ""
 
 
+def open_routes(
+    sinks: Mapping[str, SinkSettings], folder: Path, outbox: Path, cameras: Sequence[str]
+) -> dict[str, Route]:
+    """Check the sinks of a site and make them; nothing is connected, written or started.
+
+    Args:
+        sinks: Their settings by name, as they stand in site.yaml.
+        folder: Of site.yaml.
+        outbox: The folder of the outbox.
+        cameras: The names of all cameras.
+
+    Raises:
+        ConfigError: A value cannot be right; the message names its key.
+        BackendMissingError: A package is not installed.
+    """
+    return {
+        name: Route(
+            sink=open_event_sink(settings, SinkContext(name, folder, outbox, cameras)),
+            takes=settings.takes,
+            kind=kind_of(settings),
+        )
+        for name, settings in sinks.items()
+    }
+
+
 class SinkStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """One sink, as it is now.
+    """One event sink, as it is now.
 
     Attributes:
         name: Its name in site.yaml.
-        kind: Its kind.
-        state: "down" from a failure until it succeeds again.
-        reason: Why it is down; empty otherwise.
-        since: When the state began, in seconds since 1970, UTC.
+        kind: Its kind, such as "mqtt".
+        queue: Committed events that it has not been told of yet.
         delivered: Events that it was told of since the start.
-        failures: Attempts that failed since the start.
-        pending: Events that it was not told of yet.
-        last: When it was told of something, in seconds since 1970, UTC; None for not yet.
+        failures: Deliveries that failed since the start; each is tried again.
+        problem: Why it cannot be told of events now; empty while it can.
     """
 
     name: str
     kind: str
-    state: SinkState
-    reason: str
-    since: float
+    queue: int
     delivered: int
     failures: int
-    pending: int
-    last: float | None
+    problem: str
 
 
 class Delivery:
@@ -142,22 +160,18 @@ class _Worker:
         self._outbox = outbox
         self._route = route
         self._pauses = pauses
-        self._state: SinkState = "idle"
-        self._reason = ""
-        self._since = time.time()
+        self._problem = ""
         self._delivered = self._failures = 0
-        self._last: float | None = None
 
     def status(self) -> SinkStatus:
         """As it is now."""
         try:
-            pending = self._outbox.pending(self.name)
+            queue = self._outbox.pending(self.name)
         except EdgecnnError:  # which whoever writes the outbox reports
-            pending = 0
+            queue = 0
         return SinkStatus(
-            name=self.name, kind=self._route.kind, state=self._state, reason=self._reason,
-            since=self._since, delivered=self._delivered, failures=self._failures,
-            pending=pending, last=self._last,
+            name=self.name, kind=self._route.kind, queue=queue, delivered=self._delivered,
+            failures=self._failures, problem=self._problem,
         )  # fmt: skip
 
     def _work(self) -> None:
@@ -177,7 +191,6 @@ class _Worker:
                 else:
                     attempt = 0
                     if not more:
-                        self._enter("idle")
                         self.wake.wait()
                     continue
                 self.stop.wait(self._pause(attempt))
@@ -191,28 +204,20 @@ class _Worker:
         batch = self._outbox.events.replay(after=place, limit=BATCH)
         events = [event for _, event in batch if self._route.takes(event)]
         if events:
-            if self._state == "idle":
-                self._enter("delivering")
             self._route.sink.deliver(events)
-            if self._state == "down":
-                log.warning("sink %s takes events again", self.name)
-            self._enter("delivering")
             self._delivered += len(events)
-            self._last = time.time()
+            if self._problem:
+                log.warning("sink %s takes events again", self.name)
+                self._problem = ""
         if batch:
             self._outbox.advance(self.name, batch[-1].sequence)
         return bool(batch)
 
     def _fail(self, reason: str) -> None:
         self._failures += 1
-        if self._state != "down":
+        if not self._problem:
             log.warning("sink %s is down: %s; its events wait in the outbox", self.name, reason)
-        self._enter("down", reason)
-
-    def _enter(self, state: SinkState, reason: str = "") -> None:
-        if state != self._state:
-            self._since = time.time()
-        self._state, self._reason = state, reason
+        self._problem = reason
 
     def _pause(self, attempt: int) -> float:
         first, longest = self._pauses

@@ -65,13 +65,19 @@ class OutboxReader:
         open_for_reading(folder).close()
 
     def read(
-        self, events: EventFilter = EVERYTHING, *, before: int | None = None, limit: int = 100
+        self,
+        events: EventFilter = EVERYTHING,
+        *,
+        before: int | None = None,
+        after: int = 0,
+        limit: int = 100,
     ) -> list[StoredEvent]:
         """Events, the newest first.
 
         Args:
             events: Which.
             before: Only those in front of this place: the last one of the page before.
+            after: Only those behind this place.
             limit: At most so many.
 
         Raises:
@@ -80,7 +86,7 @@ class OutboxReader:
         where, values = _conditions(events)
         if before is not None:
             where, values = [*where, "seq < ?"], [*values, before]
-        return self._select(where, values, "seq DESC", limit)
+        return self._select([*where, "seq > ?"], [*values, after], "seq DESC", limit)
 
     def replay(
         self, events: EventFilter = EVERYTHING, *, after: int = 0, limit: int = 100
@@ -98,14 +104,13 @@ class OutboxReader:
         where, values = _conditions(events)
         return self._select([*where, "seq > ?"], [*values, after], "seq", limit)
 
-    def get(self, event_id: str) -> Event | None:
-        """The event with this id; None where there is none.
+    def get(self, event_id: str) -> StoredEvent | None:
+        """The event with this id and its place; None where there is none.
 
         Raises:
             OutboxError: The database cannot be read.
         """
-        events = self._select(["id = ?"], [event_id], "seq", 1)
-        return events[0].event if events else None
+        return next(iter(self._select(["id = ?"], [event_id], "seq", 1)), None)
 
     def picture(self, event: Event, name: str) -> Path | None:
         """The evidence file of an event, such as its "crop"; None where there is none."""
@@ -125,7 +130,7 @@ class OutboxReader:
         self, where: Sequence[str], values: Sequence[Any], order: str, limit: int
     ) -> list[StoredEvent]:
         # The conditions are those of _conditions and the lines above; values are bound.
-        condition = " AND ".join(where) or "1"
+        condition = " AND ".join(where)
         query = f"SELECT {COLUMNS} FROM events WHERE {condition} ORDER BY {order} LIMIT ?"  # noqa: S608
         with self._connection() as connection:
             return [stored(row) for row in connection.execute(query, (*values, limit))]

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Protocol, TypeAlias
 import msgspec
 from msgspec import Meta
 
+from edgecnn_runtime.delivery import SinkStatus
 from edgecnn_runtime.source.connection import CameraProblem, CameraState
 from edgecnn_runtime.stats import StatsSnapshot
 from edgecnn_runtime.types import Event, EventType, FrameResult, Track
@@ -81,26 +82,6 @@ class CameraAreas(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     zones: dict[AreaName, Polygon] = {}
     lines: dict[AreaName, tuple[AreaPoint, AreaPoint]] = {}
     mask: tuple[Polygon, ...] = ()
-
-
-class SinkStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """One event sink, as it is now.
-
-    Attributes:
-        name: Its name in site.yaml.
-        kind: Its kind, such as "mqtt".
-        queue: Committed events that it has not been told of yet.
-        delivered: Events that it was told of since the start.
-        failures: Deliveries that failed since the start; each is tried again.
-        problem: Why it cannot be told of events now; empty while it can.
-    """
-
-    name: str
-    kind: str
-    queue: int
-    delivered: int
-    failures: int
-    problem: str
 
 
 class Figures(msgspec.Struct, frozen=True, kw_only=True):

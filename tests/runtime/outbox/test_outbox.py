@@ -56,8 +56,8 @@ def test_an_event_comes_back_as_it_was(outbox: Outbox, make_event: MakeEvent) ->
         seconds=2.5, model="ab" * 32, choice="int8-cpu", details={"a": [1, None, {"b": True}]},
     )  # fmt: skip
     outbox.append([event])
-    assert outbox.events.get(event.id) == event
     assert outbox.events.read()[0].event == event
+    assert outbox.events.get(event.id) == outbox.events.read()[0]
     assert outbox.events.get("absent") is None
 
 
@@ -147,6 +147,10 @@ def test_pages_have_every_event_once(outbox: Outbox, make_event: MakeEvent) -> N
         before = page[-1].sequence
         outbox.append([make_event(100 + len(ids))])
     assert ids == list(range(10))[::-1]
+    stored = outbox.events.get(make_event(9).id)
+    assert stored is not None
+    newer = [int(event.id, 16) for _, event in outbox.events.read(after=stored.sequence, limit=2)]
+    assert newer == [110, 109]
 
 
 def test_many_threads_append_and_each_keeps_its_order(
@@ -283,7 +287,9 @@ def test_an_older_database_is_brought_up_to_date_beside_a_copy(
         OutboxReader(tmp_path)
     keep = Retention(days=None)
     with Outbox(tmp_path, keep=keep) as outbox:
-        assert outbox.events.get("a1") == make_event(0, id="a1", type="entered", time=5.0)
+        stored = outbox.events.get("a1")
+        assert stored is not None
+        assert stored.event == make_event(0, id="a1", type="entered", time=5.0)
         assert outbox.cursor("log") == 1
         outbox.append([make_event(2, images={"crop": CROP})])
     backup = tmp_path / f"{NAME}.v1"

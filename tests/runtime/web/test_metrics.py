@@ -9,10 +9,11 @@ import pytest
 pytest.importorskip("prometheus_client", reason="needs the serve extra")
 from prometheus_client.parser import text_string_to_metric_families
 
+from edgecnn_runtime.delivery import SinkStatus
 from edgecnn_runtime.types import FrameResult
 from edgecnn_runtime.web.fake import FakeOperations
 from edgecnn_runtime.web.metrics import Metrics
-from edgecnn_runtime.web.operations import Figures, LiveView, SinkStatus
+from edgecnn_runtime.web.operations import Figures, LiveView
 
 SINK = SinkStatus(name="home", kind="mqtt", queue=3, delivered=40, failures=2, problem="refused")
 

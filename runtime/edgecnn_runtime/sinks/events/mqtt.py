@@ -98,8 +98,7 @@ class Mqtt:
         self._cameras = {name: CameraTopic() for name in context.cameras}
         self._changed = threading.Condition()
         self._connected = False
-        self._acknowledged: set[int] = set()
-        self._refused = ""
+        self._answers: dict[int, str] = {}  # why a message was refused, by its number; "" if not
         self._reason = "not connected yet"
         self._client: Any = None
 
@@ -117,8 +116,7 @@ class Mqtt:
             self._changed.wait_for(lambda: self._connected, self._settings.timeout)
             if not self._connected:
                 raise SinkDownError(f"{self._where}: {self._reason}")
-            self._refused = ""
-            self._acknowledged.clear()
+            self._answers = {number: why for number, why in self._answers.items() if why}
         cameras = {}
         messages = set()
         for event in events:
@@ -129,11 +127,11 @@ class Mqtt:
             messages.add(self._publish(self._topic(name, "state"), camera.record(), retain=True))
         with self._changed:
             self._changed.wait_for(
-                lambda: messages <= self._acknowledged or not self._connected,
+                lambda: messages <= self._answers.keys() or not self._connected,
                 self._settings.timeout,
             )
-            problem = self._refused
-            if not messages <= self._acknowledged:
+            problem = "".join({self._answers.get(message, "") for message in messages})
+            if not problem and not messages <= self._answers.keys():
                 problem = "no acknowledgement in time" if self._connected else self._reason
         if problem:
             self._start_anew()
@@ -165,6 +163,7 @@ class Mqtt:
         old = self._client
         with self._changed:
             self._client, self._connected = None, False
+            self._answers.clear()
         old.disconnect()
         self._connect()
 
@@ -225,7 +224,8 @@ class Mqtt:
             if client is not self._client:
                 return
             if self._connected:
-                self._reason = f"disconnected: {code}"
+                refusals = [answer for answer in self._answers.values() if answer]
+                self._reason = refusals[-1] if refusals else f"disconnected: {code}"
             self._connected = False
             self._changed.notify_all()
 
@@ -235,9 +235,8 @@ class Mqtt:
         with self._changed:
             if client is not self._client:
                 return
-            if code.value >= REFUSED:
-                self._refused = f"the broker refuses a message: {code}"
-            self._acknowledged.add(mid)
+            refused = code.value >= REFUSED
+            self._answers[mid] = f"the broker refuses a message: {code}" if refused else ""
             self._changed.notify_all()
 
 

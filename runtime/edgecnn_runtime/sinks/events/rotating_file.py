@@ -93,20 +93,17 @@ class RotatingFile:
         is_large = self._size is not None and status.st_size + more > self._size
         if status.st_size == 0 or not (is_old or is_large):
             return
-        stem, suffix = self.path.stem, self.path.suffix
-        target, number = self.path.with_name(f"{stem}.{day}{suffix}"), 0
-        while target.exists():
-            number += 1
-            target = self.path.with_name(f"{stem}.{day}.{number}{suffix}")
-        self.path.rename(target)
+        # A number that was used before is not used again while a later one is there.
+        numbers = [number for each, number, _ in self._set_aside() if each == str(day)]
+        number = f".{max(numbers) + 1}" if numbers else ""
+        self.path.rename(self.path.with_name(f"{self.path.stem}.{day}{number}{self.path.suffix}"))
         if self._files is not None:
-            for old in self._set_aside()[: -self._files or None]:
+            for _, _, old in self._set_aside()[: -self._files or None]:
                 old.unlink(missing_ok=True)
 
-    def _set_aside(self) -> list[Path]:
-        """The files that were set aside, the oldest first."""
+    def _set_aside(self) -> list[tuple[str, int, Path]]:
+        """Day, number and path of the files that were set aside, the oldest first."""
         name = re.escape(self.path.stem), re.escape(self.path.suffix)
         pattern = re.compile(rf"{name[0]}\.(\d{{4}}-\d\d-\d\d)(?:\.(\d+))?{name[1]}")
         files = [(pattern.fullmatch(each.name), each) for each in self.path.parent.iterdir()]
-        dated = [(match[1], int(match[2] or 0), each) for match, each in files if match]
-        return [each for _, _, each in sorted(dated)]
+        return sorted((match[1], int(match[2] or 0), each) for match, each in files if match)
