@@ -38,6 +38,8 @@ COMMANDS: Mapping[str, str] = {
     "run": "run a bundle on cameras, streams, videos or pictures",
     "pack": "make one .tar of a bundle, for scp",
     "unpack": "check and unpack a packed bundle",
+    "serve": "run cameras, events and the page as a site.yaml describes them",
+    "token": "show what lets a person or a program into the page",
     "doctor": "show what this machine offers and what is missing",
 }
 EXPORT_PACKAGES = {"torch", "onnx", "onnxscript", "safetensors", "jinja2"}

@@ -151,6 +151,14 @@ class Pipeline:
             result, result=[self._tag(track) for track in self.tracks if _is_seen(track)]
         )
 
+    def renew(self, other: "Pipeline") -> None:
+        """Go on with another pipeline's zones, lines and rules; tracks and votes stay.
+
+        Args:
+            other: Made for the same camera; not used any more.
+        """
+        self._happenings, self._rules = other._happenings, other._rules
+
     def close(self) -> None:
         """Release the models, if they are this pipeline's own. Idempotent."""
         self._close()

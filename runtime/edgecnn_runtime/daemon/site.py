@@ -9,7 +9,7 @@ metric or log shows such a value.
 import os
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
@@ -25,6 +25,8 @@ from edgecnn_runtime.rules.conditions import as_tuple
 from edgecnn_runtime.rules.privacy import PrivacyConfig
 from edgecnn_runtime.rules.rule import RuleConfig
 from edgecnn_runtime.schema_errors import Key, suggestion
+from edgecnn_runtime.sinks.events import SinkConfig
+from edgecnn_runtime.sinks.events.base import Size
 from edgecnn_runtime.source import redact
 from edgecnn_runtime.source.address import NETWORK
 
@@ -41,14 +43,9 @@ Polygon: TypeAlias = Annotated[
 ]
 Line: TypeAlias = tuple[Point, Point]
 Seconds: TypeAlias = Annotated[float, Meta(gt=0, le=86400, description="seconds, above 0")]
-Size: TypeAlias = Annotated[
-    str,
-    Meta(pattern=r"^[0-9]{1,6}(\.[0-9]{1,3})? ?[kMGT]?B\Z", description="such as 500MB or 10GB"),
-]
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
 """Of cameras, zones, lines and sinks: they are parts of addresses, topics and file names."""
 NO_TIMEZONE = "there is no such time zone; it has an IANA name such as Europe/Berlin"
-UNITS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 
 
 class CameraConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -175,7 +172,7 @@ class KeepConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
 
     days: Annotated[float, Meta(gt=0, le=36500, description="days, above 0")] = 30.0
     evidence_days: Annotated[float, Meta(ge=0, le=36500, description="days")] | None = None
-    disk: Size = "10GB"
+    disk: Size | None = "10GB"
 
 
 class LoggingConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -212,7 +209,7 @@ class Site(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     cameras: Annotated[dict[str, CameraConfig], Meta(max_length=256)] = {}
     models: dict[str, ModelConfig] = {}
     rules: Annotated[tuple[RuleConfig, ...], Meta(max_length=256)] = ()
-    sinks: Annotated[dict[str, dict[str, Any]], Meta(max_length=64)] = {}
+    sinks: Annotated[dict[str, SinkConfig], Meta(max_length=64)] = {}
     http: HttpConfig = HttpConfig()
     keep: KeepConfig = KeepConfig()
     privacy: PrivacyConfig = PrivacyConfig()
@@ -233,9 +230,9 @@ class SiteFile:
     """
 
     path: Path
-    text: str
-    site: Site
-    keys: KeyLines
+    text: str = field(repr=False)
+    site: Site = field(repr=False)
+    keys: KeyLines = field(repr=False)
 
     @property
     def state(self) -> Path:
@@ -314,12 +311,6 @@ def read_value(name: str, folder: Path) -> str:
     return re.sub(r"\r?\n\Z", "", text)
 
 
-def size_bytes(size: str) -> int:
-    """The bytes of a size such as ``10GB``."""
-    number, unit = re.fullmatch(r"([0-9.]+) ?([kMGT]?)B", size).groups()  # type: ignore[union-attr] # the type's pattern
-    return int(float(number) * UNITS[unit])
-
-
 def _mistakes(site: Site) -> Iterator[tuple[Key, str]]:
     """What the types alone do not tell, by key."""
     for key, name in _names(site):
@@ -346,13 +337,13 @@ def _names(site: Site) -> Iterator[tuple[Key, str]]:
 
 def _camera_mistakes(camera_name: str, camera: CameraConfig) -> Iterator[tuple[Key, str]]:
     key = ("cameras", camera_name)
-    for field in ("source", "detect_source"):
-        source = getattr(camera, field)
+    for name in ("source", "detect_source"):
+        source = getattr(camera, name)
         scheme, separator, rest = source.partition("://")
         if separator and scheme.lower() not in {*NETWORK, "csi", "file"} and "gst:" not in source:
-            yield (*key, field), f"{redact(source)}: no such kind of source {scheme}://"
+            yield (*key, name), f"{redact(source)}: no such kind of source {scheme}://"
         if camera.credentials and "@" in rest.partition("/")[0]:
-            yield (*key, "credentials"), f"{field} names a user, too: keep one of the two"
+            yield (*key, "credentials"), f"{name} names a user, too: keep one of the two"
     if camera.credentials and not ("://" in camera.source and ":" in camera.credentials):
         yield (*key, "credentials"), "must be USER:PASSWORD of a network stream"
     if camera.idle_rate and camera.rate and camera.idle_rate > camera.rate:
@@ -363,9 +354,9 @@ def _camera_mistakes(camera_name: str, camera: CameraConfig) -> Iterator[tuple[K
         *(("zones", *item) for item in camera.zones.items()),
         *(("mask", *item) for item in enumerate(camera.mask)),
     ]
-    for field, name, polygon in areas:
+    for kind, area, polygon in areas:
         if _area(polygon) < SMALLEST_AREA:
-            yield (*key, field, name), "encloses nothing: its points lie on a line"
+            yield (*key, kind, area), "encloses nothing: its points lie on a line"
     for line, (start, end) in camera.lines.items():
         if start == end:
             yield (*key, "lines", line), "begins where it ends"

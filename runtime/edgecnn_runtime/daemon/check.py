@@ -1,0 +1,126 @@
+"""Whether a site can be served on this machine: everything but its own text, and nothing starts."""
+
+import os
+from collections.abc import Iterator
+
+from edgecnn_runtime.bundle.bundle import open_bundle
+from edgecnn_runtime.daemon.health import free_bytes
+from edgecnn_runtime.daemon.site import SiteFile
+from edgecnn_runtime.delivery import open_routes
+from edgecnn_runtime.errors import ConfigError, EdgecnnError, UsageError
+from edgecnn_runtime.recipe import read_recipe
+from edgecnn_runtime.rules.rule import Rules
+from edgecnn_runtime.source import parse_address
+from edgecnn_runtime.web.server import listen
+from edgecnn_runtime.web.tls import tls_context
+from edgecnn_runtime.web.tokens import ROLES, load_tokens, token_file
+
+LEAST_FREE = 20_000_000
+"""Bytes that the state folder's disk must have left to begin with."""
+
+
+def problems(file: SiteFile, *, serving: bool = False) -> Iterator[EdgecnnError]:
+    """Everything that keeps a site from being served here.
+
+    Args:
+        file: The site.
+        serving: Whether it is served already by this process, so that its port is in use.
+
+    Yields:
+        One error each; the message names file, line and key where it is about one.
+    """
+    yield from _pipeline_problems(file)
+    yield from _source_problems(file)
+    yield from _state_problems(file)
+    yield from _http_problems(file, serving=serving)
+
+
+def _pipeline_problems(file: SiteFile) -> Iterator[EdgecnnError]:
+    for name, config in file.site.models.items():
+        try:
+            open_bundle(file.resolve(name), digest=config.digest)
+        except EdgecnnError as error:
+            yield _at(file, ("models", name), error)
+    known: dict[str, EdgecnnError | None] = {}
+    for name, camera in file.site.cameras.items():
+        for pipeline in camera.pipelines:
+            if pipeline not in known:
+                known[pipeline] = None
+                try:
+                    read_recipe(file.resolve(pipeline))
+                except EdgecnnError as error:
+                    known[pipeline] = error
+            if (problem := known[pipeline]) is not None:
+                yield _at(file, ("cameras", name, "pipeline"), problem)
+
+
+def _source_problems(file: SiteFile) -> Iterator[EdgecnnError]:
+    for name, camera in file.site.cameras.items():
+        for field in ("source", "detect_source"):
+            if not (source := getattr(camera, field)):
+                continue
+            try:
+                address = parse_address(local_source(file, source))
+            except EdgecnnError as error:
+                yield _at(file, ("cameras", name, field), error)
+                continue
+            if address.kind == "pictures":
+                words = f"{address.name}: pictures are no camera: `edgecnn run` takes them"
+                yield file.error(("cameras", name, field), words)
+    for index, rule in enumerate(file.site.rules):
+        try:
+            Rules([rule], file.path.parent, timezone=file.site.timezone)
+        except EdgecnnError as error:
+            yield _at(file, ("rules", index), error)
+    folder = file.path.parent
+    for name, settings in file.site.sinks.items():
+        try:
+            open_routes({name: settings}, folder, folder, list(file.site.cameras))
+        except EdgecnnError as error:
+            yield _at(file, ("sinks", name), error)
+
+
+def local_source(file: SiteFile, source: str) -> str:
+    """A source as it is opened: a video file is relative to the folder of site.yaml."""
+    path = file.resolve(source)
+    is_file = "://" not in source and not source.startswith("gst:") and path.exists()
+    return str(path) if is_file else source
+
+
+def _state_problems(file: SiteFile) -> Iterator[EdgecnnError]:
+    try:
+        state = file.state
+        state.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if not os.access(state, os.W_OK | os.X_OK) or os.statvfs(state).f_flag & os.ST_RDONLY:
+            words = f"{state}: this user (uid {os.getuid()}) may not write there"
+            yield file.error(("state",), words)
+            return
+        if free_bytes(state) < LEAST_FREE:
+            words = f"{state}: its disk is full: {LEAST_FREE // 10**6} MB must be free"
+            yield file.error(("state",), words)
+        if file.site.http.auth and any(token_file(state, role).exists() for role in ROLES):
+            load_tokens(state)
+    except OSError as error:
+        yield file.error(("state",), f"{error.filename}: {error.strerror}")
+    except EdgecnnError as error:
+        yield _at(file, ("state",), error)
+
+
+def _http_problems(file: SiteFile, *, serving: bool) -> Iterator[EdgecnnError]:
+    http = file.site.http
+    if http.certificate:
+        try:
+            tls_context(file.resolve(http.certificate), file.resolve(http.key))
+        except EdgecnnError as error:
+            yield _at(file, ("http", "certificate"), error)
+    if http.listen and not serving:
+        try:
+            listen(*http.address).close()
+        except EdgecnnError as error:
+            yield _at(file, ("http", "listen"), error)
+
+
+def _at(file: SiteFile, key: tuple[str | int, ...], error: EdgecnnError) -> EdgecnnError:
+    """The same kind of error, with the place in site.yaml in front."""
+    kind = ConfigError if isinstance(error, UsageError) else type(error)
+    return kind(str(file.error(key, str(error))))

@@ -1,0 +1,400 @@
+"""One bundle in use by any number of cameras: its engine, its loop, and its replacement.
+
+When the bundle on disk becomes another one, it is opened beside the one in use, self-test included,
+and takes over between two runs. For a minute the old one stays loaded: the first error of the new
+one, or a run that takes far longer, brings it back. All of that happens in the thread of the loop,
+so a model is never closed under a run.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Collection, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+from edgecnn_runtime.bundle.bundle import MANIFEST
+from edgecnn_runtime.errors import EdgecnnError
+from edgecnn_runtime.inference import ModelInference
+from edgecnn_runtime.model import Model, load
+from edgecnn_runtime.scheduler import Scheduler
+from edgecnn_runtime.selection.candidates import Choice
+from edgecnn_runtime.stages.recognize import ModelReader
+from edgecnn_runtime.types import Frame, FrameResult
+
+TRIAL = 60.0
+"""Seconds in which a new model may still give way to the one before."""
+TOO_SLOW = 0.5
+"""Seconds of one run, in a trial, after which the model before comes back, if that was faster."""
+SLOW_RUNS = 3
+"""How many such runs in a row bring it back."""
+RESTART_PAUSE = 1.0
+"""Seconds between a defect in the loop and its next start."""
+
+log = logging.getLogger(__name__)
+
+
+class ModelKey(NamedTuple):
+    """What has to be the same for two cameras to share a model.
+
+    Attributes:
+        path: The bundle.
+        digest: The only content that is accepted; empty for any.
+        backend: The only engine; empty for any.
+        threads: Of the engine; 0 for any.
+        batch: The most frames of one run.
+        score: The least score of a detection; None for the bundle's own.
+    """
+
+    path: Path
+    digest: str = ""
+    backend: str = ""
+    threads: int = 0
+    batch: int = 1
+    score: float | None = None
+
+
+class ServedModel:
+    """Runs a model for cameras that are added to ``scheduler``.
+
+    Attributes:
+        path: The bundle.
+        scheduler: Its loop.
+        problem: Why the model in use is not the one on disk, or does not run; empty otherwise.
+        swaps: How often another model took over.
+    """
+
+    def __init__(self, path: Path, open_model: Callable[[int], Model], *, batch: int = 1) -> None:
+        """Open it, self-test included, and start its loop.
+
+        Args:
+            path: The bundle.
+            open_model: Opens it for so many frames per run.
+            batch: The most frames of one run.
+
+        Raises:
+            EdgecnnError: It cannot be used here.
+        """
+        self.path = path
+        self.problem = ""
+        self.swaps = 0
+        self._open_model = open_model
+        self._sizes = sorted({1, batch})
+        self._stamp = _stamp(path)
+        self._models = self._open()
+        self._inferences = [ModelInference(model) for model in self._models]
+        self._next: list[Model] | None = None
+        self._previous: list[Model] | None = None
+        self._trial_end = 0.0
+        self._run_seconds = 0.0
+        self._slow_runs = 0
+        self._opening: threading.Thread | None = None
+        self._busy_since: float | None = None
+        self._stopped = threading.Event()
+        self.scheduler = Scheduler(*(_Turn(self, index) for index in range(len(self._sizes))))
+        self._thread = threading.Thread(target=self._run, name=f"model {path.stem}", daemon=True)
+        self._thread.start()
+
+    @property
+    def model(self) -> Model:
+        """The model in use, for one frame per run."""
+        return self._models[0]
+
+    @property
+    def digest(self) -> str:
+        """Of the bundle in use."""
+        return self.model.digest
+
+    @property
+    def choice(self) -> Choice:
+        """What it runs on."""
+        return self.model.choice
+
+    @property
+    def batch_sizes(self) -> Sequence[int]:
+        """Of the models in use."""
+        return [model.batch_size for model in self._models]
+
+    def busy_seconds(self) -> float:
+        """How long the run of the engine that goes on has taken; 0.0 while it is free."""
+        since = self._busy_since
+        return 0.0 if since is None else time.monotonic() - since
+
+    def look(self) -> None:
+        """Open the bundle on disk, in a thread of its own, where it became another one."""
+        stamp = _stamp(self.path)
+        if stamp is None or stamp == self._stamp or self._opening is not None:
+            return
+        self._stamp = stamp
+        self._opening = threading.Thread(
+            target=self._prepare, name=f"open {self.path.stem}", daemon=True
+        )
+        self._opening.start()
+
+    def close(self, wait: float = 1.0) -> None:
+        """End the loop and release the engines; a run that does not return is left alone."""
+        self._stopped.set()
+        self.scheduler.stop()
+        self._thread.join(wait)
+        if not self._thread.is_alive():
+            for model in (*self._models, *(self._previous or ()), *(self._next or ())):
+                model.close()
+
+    def infer(self, index: int, frames: Sequence[Frame]) -> Sequence[FrameResult]:
+        """One run, in the thread of the loop.
+
+        Args:
+            index: Of the model's batch size.
+            frames: At most so many.
+
+        Raises:
+            EdgecnnError: A frame cannot be inferred, or no engine works any more.
+        """
+        self._take_over()
+        self._busy_since = start = time.monotonic()
+        try:
+            results: Sequence[FrameResult] = self._inferences[index](frames)
+        except EdgecnnError:
+            raise
+        except Exception as error:  # of the engine: whatever it is, the cameras go on
+            log.exception("%s: the engine failed", self.path)
+            self._recover(f"{type(error).__name__}: {error}")
+            results = self._again(index, frames)
+        finally:
+            self._busy_since = None
+        self._judge(time.monotonic() - start)
+        return results
+
+    def measure(self, index: int) -> float:
+        """Seconds that one run takes here."""
+        return self._inferences[index].measure()
+
+    def _run(self) -> None:
+        while not self._stopped.is_set():
+            try:
+                self.scheduler.run()
+            except Exception:  # a defect: said, and not the end of every camera
+                self.problem = "its loop failed and was started again; the log says why"
+                log.exception("%s: the loop failed", self.path)
+                self._stopped.wait(RESTART_PAUSE)
+
+    def _open(self) -> list[Model]:
+        models: list[Model] = []
+        try:
+            for size in self._sizes:
+                models.append(self._open_model(size))
+        except BaseException:
+            for model in models:
+                model.close()
+            raise
+        return models
+
+    def _prepare(self) -> None:
+        """Open what lies on disk now; the loop takes it between two runs."""
+        try:
+            models = self._open()
+            if (reason := _difference(self.model, models[0])) or self._stopped.is_set():
+                for model in models:
+                    model.close()
+                if reason:
+                    raise EdgecnnError(f"{self.path}: {reason}: restart to use it")
+            else:
+                self._next = models
+        except Exception as error:
+            self.problem = str(error)
+            log.error("%s: the model that is in use stays: %s", self.path, error)
+        finally:
+            self._opening = None
+
+    def _take_over(self) -> None:
+        """Use the next model where there is one; forget the one before where a trial is over."""
+        if self._previous is not None and time.monotonic() >= self._trial_end:
+            for model in self._previous:
+                model.close()
+            self._previous = None
+        if self._next is None or self._previous is not None:
+            return
+        self._previous, following, self._next = self._models, self._next, None
+        self._use(following)
+        self._trial_end = time.monotonic() + TRIAL
+        self._slow_runs = 0
+        self.problem = ""
+        self.swaps += 1
+        log.info("%s: %s took over", self.path, self.model.choice.candidate)
+
+    def _use(self, models: list[Model]) -> None:
+        self._models = models
+        self._inferences = [ModelInference(model) for model in models]
+
+    def _recover(self, reason: str) -> None:
+        """After an error: back to the model before, or the same one opened again."""
+        if self._previous is not None:
+            self._roll_back(reason)
+            return
+        failed = self._models
+        models = self._open()  # an EdgecnnError where that is impossible, too
+        self._use(models)
+        for model in failed:
+            model.close()
+        self.problem = f"the engine failed and was opened again: {reason}"
+
+    def _again(self, index: int, frames: Sequence[Frame]) -> Sequence[FrameResult]:
+        try:
+            return self._inferences[index](frames)
+        except EdgecnnError:
+            raise
+        except Exception as error:
+            raise EdgecnnError(f"{self.path}: the engine fails: {error}") from error
+
+    def _judge(self, seconds: float) -> None:
+        """After a run: in a trial, is the new model far slower than the one before?"""
+        if self._previous is None:
+            self._run_seconds = seconds
+        elif seconds <= max(TOO_SLOW, 5 * self._run_seconds):
+            self._slow_runs = 0
+        else:
+            self._slow_runs += 1
+            if self._slow_runs == SLOW_RUNS:
+                usual = f"where {self._run_seconds:.3f} s was usual"
+                self._roll_back(f"{SLOW_RUNS} runs took {seconds:.1f} s, {usual}")
+
+    def _roll_back(self, reason: str) -> None:
+        assert self._previous is not None
+        failed, previous, self._previous = self._models, self._previous, None
+        self._use(previous)
+        for model in failed:
+            model.close()
+        self.problem = f"the new model was taken back: {reason}"
+        log.error("%s: %s", self.path, self.problem)
+
+
+class _Turn:
+    """The loop's view of one batch size of a served model."""
+
+    def __init__(self, served: ServedModel, index: int) -> None:
+        self._served = served
+        self._index = index
+
+    @property
+    def batch_size(self) -> int:
+        return self._served.batch_sizes[self._index]
+
+    def measure(self) -> float:
+        return self._served.measure(self._index)
+
+    def __call__(self, frames: Sequence[Frame], /) -> Sequence[FrameResult]:
+        return self._served.infer(self._index, frames)
+
+
+def _stamp(path: Path) -> tuple[int, int, int] | None:
+    """What differs once a bundle was replaced; None while it is not there."""
+    try:
+        status = (path / MANIFEST).stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_mtime_ns, status.st_size
+
+
+def _difference(before: Model, after: Model) -> str:
+    """Why a model cannot stand in for another one while cameras are followed; empty if it can."""
+    old, new = before.spec, after.spec
+    if old.task != new.task:
+        return f"its task was {old.task} and is {new.task} now"
+    if old.labels != new.labels:
+        return "it has other classes"
+    if getattr(old.decode, "points", None) != getattr(new.decode, "points", None):
+        return "it finds other points"
+    return ""
+
+
+class ServedReader(NamedTuple):
+    """A second model that all cameras share.
+
+    Attributes:
+        model: The model.
+        read: Runs it, for one of them at a time.
+    """
+
+    model: Model
+    read: ModelReader
+
+    def close(self) -> None:
+        """Release the engine."""
+        self.model.close()
+
+
+class ModelPool:
+    """Every model that is in use, by what it was opened for.
+
+    Attributes:
+        detectors: Those that look at every frame.
+        readers: Those that look at crops.
+    """
+
+    def __init__(self, cache_dir: Path) -> None:
+        """Open nothing yet.
+
+        Args:
+            cache_dir: Where choices, engines and self-test results are stored.
+        """
+        self.detectors: dict[ModelKey, ServedModel] = {}
+        self.readers: dict[ModelKey, ServedReader] = {}
+        self._cache_dir = cache_dir
+
+    def open(self, detectors: Collection[ModelKey], readers: Collection[ModelKey]) -> None:
+        """Open what is not open yet, side by side; all of it or nothing.
+
+        Raises:
+            EdgecnnError: One of them cannot be used here.
+        """
+        new_detectors = [key for key in dict.fromkeys(detectors) if key not in self.detectors]
+        new_readers = [key for key in dict.fromkeys(readers) if key not in self.readers]
+        with ThreadPoolExecutor(4, thread_name_prefix="open") as threads:
+            served = [threads.submit(self._serve, key) for key in new_detectors]
+            shared = [threads.submit(self._share, key) for key in new_readers]
+        opened: list[Future[ServedModel] | Future[ServedReader]] = [*served, *shared]
+        if error := next((each.exception() for each in opened if each.exception()), None):
+            for model in opened:
+                if model.exception() is None:
+                    model.result().close()
+            raise error
+        self.detectors |= zip(new_detectors, (each.result() for each in served), strict=True)
+        self.readers |= zip(new_readers, (each.result() for each in shared), strict=True)
+
+    def choices(self) -> dict[str, str]:
+        """What every bundle runs on."""
+        detectors = {str(key.path): each.choice for key, each in self.detectors.items()}
+        readers = {str(key.path): each.model.choice for key, each in self.readers.items()}
+        return {path: str(choice.candidate) for path, choice in (detectors | readers).items()}
+
+    def keep(self, detectors: Collection[ModelKey], readers: Collection[ModelKey]) -> None:
+        """Close all others; nobody uses them any more."""
+        for models, wanted in ((self.detectors, detectors), (self.readers, readers)):
+            _close_others(models, wanted)
+
+    def _serve(self, key: ModelKey) -> ServedModel:
+        return ServedModel(key.path, partial(self._load, key), batch=key.batch)
+
+    def _share(self, key: ModelKey) -> ServedReader:
+        model = self._load(key, 1)
+        return ServedReader(model, ModelReader(model))
+
+    def _load(self, key: ModelKey, batch: int) -> Model:
+        return load(
+            key.path,
+            digest=key.digest,
+            backend=key.backend,
+            threads=key.threads,
+            score=key.score,
+            batch=batch,
+            cache_dir=self._cache_dir,
+        )
+
+
+def _close_others(
+    models: dict[ModelKey, ServedModel] | dict[ModelKey, ServedReader], wanted: Collection[ModelKey]
+) -> None:
+    for key in [key for key in models if key not in wanted]:
+        models.pop(key).close()

@@ -1,0 +1,612 @@
+"""The daemon: cameras, models, events and pages, as a site.yaml describes them.
+
+    with Daemon(load_site("site.yaml")) as daemon:
+        daemon.run()  # until SIGTERM, SIGINT or stop(); SIGHUP or a changed file: reload()
+
+Threads: those of each camera (``worker``), one per detector (``models``), one per sink
+(``delivery``), those of the outbox and of the pages; and the caller's own in ``run``, which looks
+after all of them once a second and tells systemd that it does.
+"""
+
+import logging
+import os
+import secrets
+import signal
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from msgspec.structs import replace
+
+from edgecnn_runtime.assembly import make_pipeline
+from edgecnn_runtime.bundle.atomic import atomic_file
+from edgecnn_runtime.config import from_plain
+from edgecnn_runtime.daemon.check import local_source, problems
+from edgecnn_runtime.daemon.edit import set_value
+from edgecnn_runtime.daemon.health import temperature
+from edgecnn_runtime.daemon.logs import Redactor, set_logging
+from edgecnn_runtime.daemon.models import ModelPool
+from edgecnn_runtime.daemon.plan import CameraPlan, PipelinePlan, Plan, make_plan, unused_models
+from edgecnn_runtime.daemon.site import CameraConfig, SiteFile, load_site, parse_site
+from edgecnn_runtime.daemon.systemd import notify, watchdog_interval
+from edgecnn_runtime.daemon.views import Views
+from edgecnn_runtime.daemon.worker import CameraWorker, Parts, PipelineJob
+from edgecnn_runtime.delivery import Delivery, open_routes
+from edgecnn_runtime.errors import ConfigError, EdgecnnError, UnknownCameraError
+from edgecnn_runtime.outbox import EventFilter, Outbox, Retention
+from edgecnn_runtime.rules.base import Rule
+from edgecnn_runtime.rules.privacy import FramePrivacy, Mask, Privacy, hash_text
+from edgecnn_runtime.rules.rule import Rules
+from edgecnn_runtime.sinks.event_sink import FrameWatcher
+from edgecnn_runtime.sinks.events.base import size_in_bytes
+from edgecnn_runtime.source import Limits, open_camera, parse_address
+from edgecnn_runtime.types import Event
+from edgecnn_runtime.web.operations import (
+    CameraAreas,
+    CameraStatus,
+    EventQuery,
+    Figures,
+    LiveView,
+)
+from edgecnn_runtime.web.server import WebServer
+from edgecnn_runtime.web.settings import WebSettings
+from edgecnn_runtime.web.tokens import load_tokens
+
+TICK = 1.0
+"""Seconds between two looks at everything."""
+STUCK = 30.0
+"""Seconds that one run of an engine may take; then the daemon does not count as alive."""
+STOP_SECONDS = 2.0
+"""What the threads of cameras have to end."""
+AREAS = ("zones", "lines", "mask")
+HARMLESS_KINDS = {"network", "device", "csi"}
+"""Sources that may be added through the API: no pipeline of programs, and no file."""
+
+log = logging.getLogger(__name__)
+
+
+class Daemon:
+    """Serves a site; implements ``web.operations.Operations``.
+
+    Attributes:
+        file: The site as it is served.
+    """
+
+    def __init__(self, file: SiteFile, redactor: Redactor | None = None) -> None:
+        """Look at everything that the site needs; nothing starts yet.
+
+        Args:
+            file: The site.
+            redactor: Is told the site's secrets, which it keeps out of the log.
+
+        Raises:
+            EdgecnnError: The first thing that keeps the site from being served.
+        """
+        self.file = file
+        self._redactor = redactor or Redactor()
+        self._redactor.learn(_secrets(file))
+        for problem in problems(file):
+            raise problem
+        self._state = file.state.absolute()
+        self._began = time.monotonic()
+        self._stack = ExitStack()
+        self._stop, self._wake = threading.Event(), threading.Event()
+        self._reload_asked = False
+        self._changing = threading.RLock()
+        self._workers: dict[str, CameraWorker] = {}
+        self._masks: dict[str, Mask] = {}
+        self._watchers: list[FrameWatcher] = []
+        self._web: WebServer | None = None
+        self._stamp = _stamp(file.path)
+
+    def __enter__(self) -> "Daemon":
+        """Start everything.
+
+        Raises:
+            EdgecnnError: Something does not start; nothing runs then.
+        """
+        with ExitStack() as stack:
+            file, keep = self.file, self.file.site.keep
+            retention = Retention(
+                days=keep.days,
+                evidence_days=keep.evidence_days or None,
+                disk=None if keep.disk is None else size_in_bytes(keep.disk),
+            )
+            self._privacy_key = read_key(self._state / "privacy.key")
+            self._outbox = stack.enter_context(Outbox(self._state, keep=retention))
+            self._views = Views()
+            self._deliver(file)
+            stack.callback(self._end_delivery)
+            self._pool = ModelPool(self._state)
+            stack.callback(lambda: self._pool.keep((), ()))
+            self._plan = make_plan(file)
+            self._pool.open(self._plan.detectors, self._plan.readers)
+            stack.callback(self._stop_workers)
+            for name, camera in self._plan.cameras.items():
+                self._workers[name] = self._start_camera(file, name, camera)
+            stack.callback(self._close_web)
+            self._start_web()
+            for name in unused_models(file, self._plan):
+                log.warning("%s: models: no pipeline uses %s", file.path, name)
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *problem: object) -> None:
+        notify(STOPPING=1)
+        self._stop.set()
+        self._stack.close()
+
+    def run(self) -> None:
+        """Look after everything until a signal or ``stop``; in the main thread of the process.
+
+        Raises:
+            EdgecnnError: What cannot be started again by itself has failed.
+        """
+        handlers: dict[int, Callable[[int, FrameType | None], None]] = {
+            signal.SIGTERM: lambda *_: self.stop(),
+            signal.SIGINT: lambda *_: self.stop(),
+            signal.SIGHUP: lambda *_: self._ask_reload(),
+        }
+        before = {number: signal.signal(number, each) for number, each in handlers.items()}
+        interval = min(watchdog_interval() or TICK, TICK)
+        notify(READY=1, STATUS=self._summary_line())
+        try:
+            while not self._stop.is_set():
+                self._wake.wait(interval)
+                self._wake.clear()
+                if not self._stop.is_set():
+                    self._look()
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def stop(self) -> None:
+        """End ``run``; does not wait."""
+        self._stop.set()
+        self._wake.set()
+
+    @property
+    def address(self) -> str:
+        """Where the page is; empty where there is none."""
+        return self._web.address if self._web is not None else ""
+
+    def summary(self) -> dict[str, Any]:
+        """What was started, as plain values."""
+        return {
+            "site": str(self.file.path),
+            "page": self.address,
+            "state": str(self._state),
+            "pid": os.getpid(),
+            "models": self._pool.choices(),
+            "cameras": {
+                camera.name: {"source": camera.source, "pipelines": list(camera.pipelines)}
+                for camera in self.cameras()
+            },
+        }
+
+    # What pages and API ask: web.operations.Operations
+
+    def cameras(self) -> Sequence[CameraStatus]:
+        """All cameras, in the order of site.yaml."""
+        workers = self._workers
+        return [workers[name].status() for name in self.file.site.cameras if name in workers]
+
+    def view(self, camera: str, after: int = -1, timeout: float = 0.0) -> LiveView | None:
+        """The newest result of a camera, as the site allows it to be shown."""
+        self._worker(camera)
+        return self._views.get(camera, after, timeout)
+
+    def subscribe(self, wake: Callable[[str], None]) -> Callable[[], None]:
+        """Call ``wake`` with a camera's name at each new view; returns what ends that."""
+        return self._views.subscribe(wake)
+
+    def areas(self, camera: str) -> CameraAreas:
+        """What is drawn on a camera's picture."""
+        self._worker(camera)
+        config = self.file.site.cameras[camera]
+        return CameraAreas(config.zones, config.lines, config.mask)
+
+    def set_areas(self, camera: str, areas: CameraAreas) -> None:
+        """Write zones, lines and mask of a camera to site.yaml and use them from now on.
+
+        Raises:
+            ConfigError: They cannot be right, or site.yaml cannot be written.
+        """
+        self._worker(camera)
+        with self._changing:
+            text = self.file.text
+            for field in AREAS:
+                value = _plain(getattr(areas, field))
+                text = set_value(text, ("cameras", camera, field), value or None)
+            self._write(text)
+
+    def pause(self, camera: str, paused: bool) -> None:
+        """Stop reading a camera, or go on."""
+        self._worker(camera).pause(paused)
+
+    def add_camera(self, name: str, config: Mapping[str, Any]) -> None:
+        """Add a camera to site.yaml and start it.
+
+        Raises:
+            ConfigError: It cannot be right; nothing was changed.
+        """
+        with self._changing:
+            where = f"camera {name}"
+            camera: CameraConfig = from_plain(dict(config), CameraConfig, where)
+            if name in self.file.site.cameras:
+                raise ConfigError(f"{where}: there is one of this name already")
+            for source in filter(None, (camera.source, camera.detect_source)):
+                try:
+                    kind = parse_address(local_source(self.file, source)).kind
+                except EdgecnnError as error:
+                    raise ConfigError(f"{where}: {error}") from None
+                if kind not in HARMLESS_KINDS:
+                    raise ConfigError(
+                        f"{where}: only cameras and network streams can be added here; files and "
+                        f"GStreamer pipelines are added in {self.file.path}"
+                    )
+            for pipeline in camera.pipelines:
+                if Path(pipeline).is_absolute() or ".." in Path(pipeline).parts:
+                    raise ConfigError(f"{where}: pipeline: must lie in the folder of site.yaml")
+            self._write(set_value(self.file.text, ("cameras", name), dict(config)))
+
+    def remove_camera(self, name: str) -> None:
+        """Stop a camera and take it out of site.yaml.
+
+        Raises:
+            ConfigError: A rule or sink names it, or site.yaml cannot be written.
+        """
+        self._worker(name)
+        with self._changing:
+            self._write(set_value(self.file.text, ("cameras", name), None))
+
+    def reload(self) -> None:
+        """Read site.yaml again.
+
+        Raises:
+            EdgecnnError: It cannot be right, or a model does not work; the old one stays.
+        """
+        with self._changing:
+            self._stamp = _stamp(self.file.path)
+            self._change(load_site(self.file.path))
+
+    def events(self, query: EventQuery) -> Sequence[Event]:
+        """Committed events, newest first."""
+        reader = self._outbox.events
+        before = reader.get(query.before) if query.before else None
+        after = reader.get(query.after) if query.after else None
+        which = EventFilter(
+            camera=query.camera, type=query.type or "", since=query.since, until=query.until,
+            text=query.text,
+        )  # fmt: skip
+        entries = reader.read(
+            which,
+            before=before and before.sequence,
+            after=after.sequence if after else 0,
+            limit=query.limit,
+        )
+        return [entry.event for entry in entries]
+
+    def event(self, event_id: str) -> Event | None:
+        """One committed event; None where there is none of this id, or no longer."""
+        entry = self._outbox.events.get(event_id)
+        return entry and entry.event
+
+    def evidence(self, event_id: str, name: str) -> Path | None:
+        """The file that shows "crop" or "frame" of an event; None where there is none."""
+        event = self.event(event_id)
+        return None if event is None else self._outbox.events.picture(event, name)
+
+    def subscribe_events(self, wake: Callable[[], None]) -> Callable[[], None]:
+        """Call ``wake`` after events were committed; returns what ends that."""
+        return self._outbox.subscribe(wake)
+
+    def ready(self) -> str:
+        """Why this daemon is not ready to serve; empty where it is."""
+        if self._stop.is_set():
+            return "it is ending"
+        for key, model in self._pool.detectors.items():
+            if model.busy_seconds() > STUCK:
+                return f"{key.path.name}: the engine has not answered for {STUCK:g} s"
+        return self._outbox.figures().problem
+
+    def figures(self) -> Figures:
+        """Figures of the whole daemon."""
+        outbox = self._outbox.figures()
+        return Figures(
+            outbox_events=outbox.events,
+            outbox_bytes=outbox.bytes + outbox.evidence_bytes,
+            events_lost=outbox.lost,
+            sinks=self._delivery.status(),
+            temperature=temperature(),
+            seconds=time.monotonic() - self._began,
+        )  # fmt: skip
+
+    # Starting and changing
+
+    def _change(self, file: SiteFile) -> None:
+        """Serve another site from now on: whatever is the same in it goes on untouched.
+
+        Raises:
+            EdgecnnError: The new one cannot be served; nothing was changed.
+        """
+        notify(RELOADING=1)
+        try:
+            for problem in problems(file, serving=file.site.http == self.file.site.http):
+                raise problem
+            plan = make_plan(file)
+            rules = self._rules(file)  # watch lists are read before anything is changed
+            self._pool.open(plan.detectors, plan.readers)
+        finally:
+            notify(READY=1)
+        before, self.file = self.file, file
+        old, self._plan = self._plan, plan
+        self._redactor.learn(_secrets(file))
+        set_logging(file.site.logging)
+        for name in [name for name in self._workers if not _goes_on(name, old, plan)]:
+            self._end_camera(name)
+        for name, camera in plan.cameras.items():
+            if name not in self._workers:
+                self._workers[name] = self._start_camera(file, name, camera)
+                continue
+            self._masks[name].areas = camera.config.mask
+            if before.site != file.site:
+                makers = [partial(self._make, file, name, each, rules) for each in camera.pipelines]
+                self._workers[name].renew(makers)
+            if old.cameras[name].config.paused != camera.config.paused:
+                self._workers[name].pause(camera.config.paused)
+        self._pool.keep(plan.detectors, plan.readers)
+        if before.site.sinks != file.site.sinks:
+            self._end_delivery()
+            self._deliver(file)
+        if before.site.http != file.site.http:
+            self._close_web()
+            self._start_web()
+        for key in ("keep", "state"):
+            if getattr(before.site, key) != getattr(file.site, key):
+                log.warning("%s: %s: takes effect at the next start", file.path, key)
+        log.info("%s: read again: %s", file.path, self._summary_line())
+
+    def _write(self, text: str) -> None:
+        """Use another text of site.yaml, and write it once it is in use."""
+        path = self.file.path
+        file = parse_site(text, path)
+        before = self.file
+        self._change(file)
+        try:
+            mode = path.stat().st_mode
+            with atomic_file(path) as scratch:
+                scratch.write_text(text, encoding="utf-8")
+                scratch.chmod(mode)
+        except OSError as error:
+            self._change(before)
+            raise ConfigError(f"{path}: cannot be written: {error.strerror}") from None
+        self._stamp = _stamp(path)
+
+    def _start_camera(self, file: SiteFile, name: str, plan: CameraPlan) -> CameraWorker:
+        config, rules = plan.config, self._rules(file)
+        mask = self._masks[name] = Mask(config.mask)
+        jobs = [
+            PipelineJob(
+                each.name,
+                self._pool.detectors[each.detector],
+                partial(self._make, file, name, each, rules),
+            )
+            for each in plan.pipelines
+        ]
+        opener = partial(
+            open_camera,
+            config.address(local_source(file, config.source)),
+            rotate=config.rotate,
+            flip=config.flip,
+            transport=config.transport,
+            realtime=True,
+            loop=config.loop,
+            mask=mask,
+            limits=Limits(
+                open_timeout=config.open_timeout,
+                read_timeout=config.read_timeout,
+                frozen=config.frozen,
+            ),
+        )
+        return CameraWorker(
+            name,
+            jobs,
+            opener,
+            store=self._outbox.append,
+            show=self._show,
+            limits={
+                "max_age": config.max_age,
+                "rate": config.rate,
+                "idle_period": 1 / config.idle_rate if config.idle_rate else None,
+            },
+            paused=config.paused,
+        )
+
+    def _make(self, file: SiteFile, name: str, plan: PipelinePlan, rules: Sequence[Rule]) -> Parts:
+        """What follows the detector of a camera's pipeline."""
+        config, privacy = file.site.cameras[name], file.site.privacy
+        second = None if plan.reader is None else self._pool.readers[plan.reader]
+        pipeline = make_pipeline(
+            plan.recipe,
+            self._pool.detectors[plan.detector],
+            second and second.model,
+            second and second.read,
+            camera=name,
+            zones=config.zones or None,
+            lines=config.lines or None,
+            rules=rules,
+        )
+        if privacy.text == "plain":
+            return Parts(pipeline, FramePrivacy(privacy), str)
+        hide = partial(hash_text, key=self._privacy_key)
+        return Parts(pipeline, FramePrivacy(replace(privacy, blur="all")), hide)
+
+    def _end_camera(self, name: str) -> None:
+        worker = self._workers.pop(name)
+        worker.stop()
+        worker.join(time.monotonic() + STOP_SECONDS)
+        self._views.forget(name)
+        del self._masks[name]
+
+    def _stop_workers(self) -> None:
+        end = time.monotonic() + STOP_SECONDS
+        for worker in self._workers.values():
+            worker.stop()
+        for worker in self._workers.values():
+            worker.join(end)
+
+    def _rules(self, file: SiteFile) -> Sequence[Rule]:
+        """The rules of a site, privacy last.
+
+        Raises:
+            ConfigError: A watch list cannot be read.
+        """
+        site = file.site
+        images = "none" if site.keep.evidence_days == 0 else site.privacy.images
+        privacy = Privacy(replace(site.privacy, images=images), self._privacy_key)
+        return (Rules(site.rules, file.path.parent, timezone=site.timezone), privacy)
+
+    def _deliver(self, file: SiteFile) -> None:
+        """Tell every sink of every event from now on."""
+        site, folder = file.site, self._outbox.folder
+        routes = open_routes(site.sinks, file.path.parent, folder, list(site.cameras))
+        self._delivery = Delivery(self._outbox, routes)
+        self._watchers = [
+            route.sink for route in routes.values() if isinstance(route.sink, FrameWatcher)
+        ]
+
+    def _end_delivery(self) -> None:
+        self._watchers = []
+        self._delivery.close()
+
+    def _show(self, camera: str, view: LiveView) -> None:
+        self._views.put(camera, view)
+        for watcher in self._watchers:
+            watcher.watch(camera, view.result.frame)
+
+    def _open_web(self) -> WebServer | None:
+        file, http = self.file, self.file.site.http
+        if not http.listen:
+            return None
+        host, port = http.address
+        settings = WebSettings(
+            host=host,
+            port=port,
+            certificate=file.resolve(http.certificate) if http.certificate else None,
+            key=file.resolve(http.key) if http.key else None,
+            path=http.path,
+            hosts=http.hosts,
+            proxies=http.proxies,
+            auth=http.auth,
+            metrics=http.metrics,
+        )
+        return WebServer(self, settings, load_tokens(self._state) if http.auth else None)
+
+    def _start_web(self) -> None:
+        self._web = self._open_web()
+        if self._web is not None:
+            self._web.start()
+
+    def _close_web(self) -> None:
+        if self._web is not None:
+            self._web.stop()
+            self._web = None
+
+    # Looking after it
+
+    def _look(self) -> None:
+        """Everything that is looked at once a second."""
+        changed = _stamp(self.file.path) not in {self._stamp, None}
+        if self._reload_asked or changed:
+            self._reload_asked = False
+            try:
+                self.reload()
+            except EdgecnnError as error:
+                log.error("%s; what was served before is still served", error)
+        for model in list(self._pool.detectors.values()):
+            model.look()
+        if self._web is not None and not self._web.alive:
+            log.error("the page ended and starts again")
+            self._close_web()
+            self._start_web()
+        stuck = [key for key, m in self._pool.detectors.items() if m.busy_seconds() > STUCK]
+        if not stuck:
+            notify(WATCHDOG=1, STATUS=self._summary_line())
+
+    def _ask_reload(self) -> None:
+        self._reload_asked = True
+        self._wake.set()
+
+    def _summary_line(self) -> str:
+        states = [camera.state for camera in self.cameras()]
+        page = f", page {self.address}" if self.address else ""
+        return f"{states.count('live')} of {len(states)} cameras live{page}"
+
+    def _worker(self, camera: str) -> CameraWorker:
+        worker = self._workers.get(camera)
+        if worker is None:
+            known = ", ".join(self._workers) or "none"
+            raise UnknownCameraError(f"there is no camera {camera!r}; there are: {known}")
+        return worker
+
+
+def read_key(path: Path) -> bytes:
+    """The site's secret for hashes of texts; made at the first call, for its owner's eyes.
+
+    Raises:
+        ConfigError: It cannot be read or written.
+    """
+    try:
+        if not path.exists():
+            with atomic_file(path) as scratch:
+                descriptor = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+                with os.fdopen(descriptor, "wb") as file:
+                    file.write(secrets.token_bytes(32))
+        key = path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}") from None
+    if len(key) < 16:
+        raise ConfigError(f"{path}: is damaged: delete it, and texts get other hashes from then on")
+    return key
+
+
+def _goes_on(name: str, old: Plan, new: Plan) -> bool:
+    """Whether a camera is served as before, but for what can be changed while it runs."""
+    if name not in new.cameras or name not in old.cameras:
+        return False
+    before, after = old.cameras[name], new.cameras[name]
+    same = {field: getattr(before.config, field) for field in (*AREAS, "paused")}
+    return before.pipelines == after.pipelines and before.config == replace(after.config, **same)
+
+
+def _secrets(file: SiteFile) -> list[str]:
+    """What no log may show: passwords of cameras, in every form."""
+    found = []
+    for camera in file.site.cameras.values():
+        _, _, password = camera.credentials.partition(":")
+        found += [camera.credentials, password]
+    return [secret for secret in found if secret]
+
+
+def _stamp(path: Path) -> tuple[int, int, int] | None:
+    """What differs once a file was changed; None while it is not there."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_mtime_ns, status.st_size
+
+
+def _plain(value: Any) -> Any:
+    """Areas as lists and mappings."""
+    if isinstance(value, Mapping):
+        return {name: _plain(each) for name, each in value.items()}
+    if isinstance(value, (tuple, list)):
+        return [_plain(each) for each in value]
+    return value

@@ -1,0 +1,60 @@
+"""The newest result of each camera, for the page."""
+
+import threading
+from collections.abc import Callable
+
+from edgecnn_runtime.web.operations import LiveView
+
+
+class Views:
+    """Holds the newest view of each camera; every method may be called from any thread."""
+
+    def __init__(self) -> None:
+        self._newest: dict[str, LiveView] = {}
+        self._changed = threading.Condition()
+        self._wakes: tuple[Callable[[str], None], ...] = ()
+
+    def put(self, camera: str, view: LiveView) -> None:
+        """A new result.
+
+        Args:
+            camera: Its name.
+            view: As it may be shown.
+        """
+        with self._changed:
+            self._newest[camera] = view
+            self._changed.notify_all()
+        for wake in self._wakes:
+            wake(camera)
+
+    def get(self, camera: str, after: int, timeout: float) -> LiveView | None:
+        """The newest view of a camera; None where there is none in time.
+
+        Args:
+            camera: Its name.
+            after: Wait for a frame whose index is not this one.
+            timeout: Seconds to wait at most.
+        """
+
+        def newer() -> LiveView | None:
+            view = self._newest.get(camera)
+            return view if view is not None and view.result.frame.index != after else None
+
+        with self._changed:
+            return self._changed.wait_for(newer, timeout) or None
+
+    def forget(self, camera: str) -> None:
+        """The camera is gone."""
+        with self._changed:
+            self._newest.pop(camera, None)
+
+    def subscribe(self, wake: Callable[[str], None]) -> Callable[[], None]:
+        """Call ``wake`` with a camera's name at each new view; returns what ends that."""
+        with self._changed:
+            self._wakes = (*self._wakes, wake)
+
+        def end() -> None:
+            with self._changed:
+                self._wakes = tuple(each for each in self._wakes if each is not wake)
+
+        return end

@@ -1,0 +1,250 @@
+"""One camera of the daemon: from its source through its pipelines to the outbox and the page.
+
+    capture thread ─▶ frames ─▶ the loop of each detector ─▶ results ─▶ a thread per pipeline
+                                                          follow → outbox.append → view
+
+Whatever fails in a thread is logged, shown as the camera's reason, and that part starts again.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from msgspec.structs import replace
+
+from edgecnn_runtime.daemon.models import ServedModel
+from edgecnn_runtime.errors import EdgecnnError
+from edgecnn_runtime.event_id import event_id
+from edgecnn_runtime.pipeline import Pipeline
+from edgecnn_runtime.rules.privacy import FramePrivacy
+from edgecnn_runtime.source import ReconnectingSource
+from edgecnn_runtime.source.connection import Connection
+from edgecnn_runtime.source.latest import LatestSlot
+from edgecnn_runtime.stats import StreamStats
+from edgecnn_runtime.types import Event, Frame, FrameResult, Reading
+from edgecnn_runtime.web.operations import CameraStatus, LiveView
+
+FIRST_PAUSE, LONGEST_PAUSE = 0.5, 10.0
+"""Seconds until a pipeline that failed starts again, at first and at most."""
+
+log = logging.getLogger(__name__)
+
+
+class Parts(NamedTuple):
+    """What follows the detector.
+
+    Attributes:
+        pipeline: Makes events of its results.
+        privacy: Makes frames that may be shown and stored.
+        hide: Makes a text that may be shown.
+    """
+
+    pipeline: Pipeline
+    privacy: FramePrivacy
+    hide: Callable[[str], str]
+
+
+@dataclass
+class PipelineJob:
+    """A pipeline of a camera.
+
+    Attributes:
+        name: As site.yaml names it.
+        detector: Runs its first model.
+        make: Makes what follows the detector.
+        stats: Its figures.
+        frames: Where the camera's newest frame lies for it.
+        problem: Why it does not run now; empty while it does.
+        renew: Whether zones, lines or rules are others now, so that ``make`` has to be called.
+    """
+
+    name: str
+    detector: ServedModel
+    make: Callable[[], Parts]
+    stats: StreamStats = field(default_factory=StreamStats)
+    frames: LatestSlot[Frame] = field(default_factory=LatestSlot)
+    problem: str = ""
+    renew: bool = False
+
+
+class CameraWorker:
+    """Runs one camera until ``stop``.
+
+    Attributes:
+        name: In site.yaml.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        jobs: Sequence[PipelineJob],
+        open_camera: Callable[..., ReconnectingSource],
+        *,
+        store: Callable[[Sequence[Event]], None],
+        show: Callable[[str, LiveView], None],
+        limits: dict[str, Any],
+        paused: bool,
+    ) -> None:
+        """Begin: the camera is opened in the background.
+
+        Args:
+            name: In site.yaml.
+            jobs: Its pipelines, at least one.
+            open_camera: Opens the source, given ``on_change`` and ``too_slow``.
+            store: Takes events.
+            show: Takes each result of the first pipeline, as it may be shown.
+            limits: Of ``Scheduler.add``.
+            paused: Whether it waits for ``resume``.
+        """
+        self.name = name
+        self._jobs = jobs
+        self._store, self._show = store, show
+        self._limits = limits
+        self._stopped = threading.Event()
+        self._changed = time.time()
+        self._source = open_camera(on_change=self._report, too_slow=self._is_too_slow)
+        if paused:
+            self._source.pause()
+        if len(jobs) == 1:
+            jobs[0].frames = self._source.frames
+        else:
+            self._source.frames.watch = self._hand_out
+        self._threads = [
+            threading.Thread(target=self._run, args=(job,), name=f"pipeline {name}", daemon=True)
+            for job in jobs
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def status(self) -> CameraStatus:
+        """The camera as it is now."""
+        where = self._source.connection
+        problems = [job.problem for job in self._jobs if job.problem]
+        width, height = self._source.size
+        return CameraStatus(
+            name=self.name,
+            state=where.state,
+            since=self._changed,
+            source=self._source.name,
+            reason=where.reason or "; ".join(problems),
+            problem=where.problem,
+            pipelines=[job.name for job in self._jobs],
+            width=width,
+            height=height,
+            stats=self._jobs[0].stats.snapshot(),
+            reconnects=where.reconnects,
+        )
+
+    def pause(self, paused: bool) -> None:
+        """Hang up, or go on."""
+        if paused:
+            self._source.pause()
+        else:
+            self._source.resume()
+
+    def renew(self, makers: Sequence[Callable[[], Parts]]) -> None:
+        """Follow with other zones, lines and rules from the next frame on; the camera goes on."""
+        for job, make in zip(self._jobs, makers, strict=True):
+            job.make, job.renew = make, True
+
+    def stop(self) -> None:
+        """End it; does not wait."""
+        self._stopped.set()
+        self._source.close(wait=0.0)
+
+    def join(self, deadline: float) -> None:
+        """Wait for its threads, until a time on the monotonic clock."""
+        for thread in self._threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
+
+    def _run(self, job: PipelineJob) -> None:
+        """A pipeline, again and again."""
+        pause = FIRST_PAUSE
+        while not self._stopped.is_set():
+            began = time.monotonic()
+            try:
+                self._follow(job)
+                return
+            except Exception as error:
+                expected = isinstance(error, EdgecnnError)
+                log.error(
+                    "%s: %s failed and starts again: %s", self.name, job.name, error,
+                    exc_info=None if expected else error, extra={"camera": self.name},
+                )  # fmt: skip
+                job.problem = f"{job.name} failed: {error}"
+            if time.monotonic() - began > LONGEST_PAUSE:
+                pause = FIRST_PAUSE
+            self._stopped.wait(pause)
+            pause = min(2 * pause, LONGEST_PAUSE)
+
+    def _follow(self, job: PipelineJob) -> None:
+        """Results of the detector → events and views, until the source ends."""
+        key = f"{self.name} {job.name}"
+        results: LatestSlot[FrameResult] = LatestSlot(1)
+        scheduler = job.detector.scheduler
+        scheduler.add(key, job.frames, results, stats=job.stats, **self._limits)
+        parts = job.make()
+        try:
+            while (result := results.take()) is not None:
+                if job.renew:
+                    job.renew, before, parts = False, parts.pipeline, job.make()
+                    before.renew(parts.pipeline)
+                    parts = parts._replace(pipeline=before)
+                job.stats.add(result)
+                if events := parts.pipeline.follow(result):
+                    for event in events:
+                        parts.privacy.note(event)
+                    self._store(events)
+                if job is self._jobs[0]:
+                    self._show(self.name, _view(result, parts))
+                job.problem = ""
+            if events := parts.pipeline.end():
+                self._store(events)
+        finally:
+            scheduler.remove(key)
+
+    def _hand_out(self, _pushed_out: bool) -> None:
+        """In the capture thread: the newest frame to every pipeline."""
+        frames = self._source.frames
+        if frame := frames.poll():
+            for job in self._jobs:
+                job.frames.put(frame, replace=True)
+        if frames.ended:
+            for job in self._jobs:
+                job.frames.finish(frames.error)
+
+    def _report(self, before: Connection, after: Connection) -> None:
+        """In the camera's thread: a change of state is a line in the log and an event."""
+        if before.state != after.state:
+            self._changed = time.time()
+        words = ": ".join(filter(None, (after.state, after.reason, after.problem)))
+        level = logging.INFO if after.state in {"live", "paused"} else logging.WARNING
+        details: dict[str, Any] = {
+            "before": before.state, "state": after.state, "reason": after.reason,
+            "problem": after.problem,
+        }  # fmt: skip
+        log.log(
+            level, "%s: %s", self.name, words, extra={"camera": self.name, "state": after.state}
+        )
+        self._store([Event(
+            id=event_id(), type="camera", camera=self.name, time=time.time(), details=details
+        )])  # fmt: skip
+
+    def _is_too_slow(self) -> bool:
+        """Whether no pipeline keeps up: most frames that it may take are too old by then."""
+        stats = self._jobs[0].stats.snapshot()
+        return stats.dropped.get("too old", 0) > 4 * stats.frames > 0
+
+
+def _view(result: FrameResult, parts: Parts) -> LiveView:
+    """A result as it may be shown."""
+    pipeline = parts.pipeline
+    names = {track: parts.hide(each.text) for track, each in pipeline.decisions.items()}
+    values = result.result
+    if isinstance(values, Reading):
+        values = replace(values, text=parts.hide(values.text), char_scores=())
+    frame = parts.privacy(result.frame, pipeline.tracks)
+    return LiveView(replace(result, frame=frame, result=values), pipeline.tracks, names)

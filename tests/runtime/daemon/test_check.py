@@ -1,0 +1,156 @@
+"""What keeps a site from being served on this machine is said before anything starts."""
+
+import shutil
+import socket
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from edgecnn_runtime.daemon.check import problems
+from edgecnn_runtime.daemon.site import load_site
+from edgecnn_runtime.daemon.supervisor import Daemon
+from edgecnn_runtime.errors import (
+    BundleError,
+    ConfigError,
+    EdgecnnError,
+    OutboxError,
+    SelfTestError,
+    UsageError,
+)
+from edgecnn_runtime.outbox.database import NAME, VERSION
+
+Change = Callable[[str, str], None]
+
+
+@pytest.fixture
+def change(site: Path) -> Change:
+    def change(old: str, new: str) -> None:
+        assert old in site.read_text()
+        site.write_text(site.read_text().replace(old, new, 1))
+
+    return change
+
+
+def problem(site: Path) -> EdgecnnError:
+    """The only thing that is wrong; the daemon does not start because of it."""
+    errors = list(problems(load_site(site)))
+    assert len(errors) == 1, errors
+    with pytest.raises(type(errors[0])):
+        Daemon(load_site(site))
+    return errors[0]
+
+
+def test_a_good_site_has_no_problem(site: Path) -> None:
+    assert list(problems(load_site(site))) == []
+
+
+def test_a_port_in_use(site: Path, change: Change) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        change("127.0.0.1:0", f"127.0.0.1:{server.getsockname()[1]}")
+        assert "http.listen: 127.0.0.1:" in str(problem(site))
+        assert "choose another port" in str(problem(site))
+
+
+def test_a_bundle_that_is_damaged_missing_or_another_one(
+    site: Path, change: Change, color_bundles: dict[str, Path]
+) -> None:
+    blobs = str(color_bundles["blobs"])
+    shutil.copytree(blobs, site.parent / "copy.edge")
+    change(blobs, "copy.edge")
+    site.write_text(site.read_text() + f"models: {{copy.edge: {{digest: {'0' * 64}}}}}\n")
+    error = problem(site)
+    assert isinstance(error, BundleError)
+    assert "site.yaml:9: models.copy.edge: " in str(error)
+    assert "not the pinned" in str(error)
+    change("models:", "#")
+    (site.parent / "copy.edge" / "golden.npz").write_bytes(b"PK")
+    assert isinstance(problem(site), BundleError)
+    change("copy.edge", "gone.edge")
+    error = problem(site)
+    assert isinstance(error, ConfigError)
+    assert "cameras.gate.pipeline: " in str(error)
+    assert "no such bundle" in str(error)
+
+
+def test_a_bundle_that_fails_its_self_test(
+    site: Path, change: Change, make_bundle: Callable[..., Path], color_bundles: dict[str, Path]
+) -> None:
+    change(str(color_bundles["blobs"]), str(make_bundle("wrong", wrong=True)))
+    with pytest.raises(SelfTestError, match="does not reproduce"):
+        Daemon(load_site(site)).__enter__()
+
+
+def test_a_second_model_that_cannot_read_what_the_first_finds(
+    site: Path, change: Change, color_bundles: dict[str, Path]
+) -> None:
+    text = "detect: {model: DETECT}\nrecognize: {model: READ, crop: landmarks}\n"
+    text = text.replace("DETECT", str(color_bundles["blobs"]))
+    text = text.replace("READ", str(color_bundles["letters"]))
+    (site.parent / "plates.yaml").write_text(text)
+    change(str(color_bundles["blobs"]), "plates.yaml")
+    message = str(problem(site))
+    assert "site.yaml:3: cameras.gate.pipeline: " in message
+    assert "plates.yaml:2: recognize.crop: landmarks are 5 points" in message
+
+
+def test_a_state_folder_that_cannot_be_written(site: Path, change: Change, read_only: Path) -> None:
+    change("state: state", f"state: {read_only}/edgecnn")
+    assert "site.yaml:8: state: " in str(problem(site))
+
+
+def test_a_state_folder_that_is_full(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edgecnn_runtime.daemon.check.LEAST_FREE", 1 << 62)
+    assert "its disk is full" in str(problem(site))
+
+
+def test_a_database_of_a_newer_version(site: Path) -> None:
+    import sqlite3
+
+    state = site.parent / "state"
+    with Daemon(load_site(site)):
+        pass
+    with sqlite3.connect(state / NAME) as database:
+        database.execute(f"PRAGMA user_version = {VERSION + 1}")
+    database.close()
+    with pytest.raises(OutboxError, match="newer"):
+        Daemon(load_site(site)).__enter__()
+
+
+def test_a_token_that_others_can_read(site: Path) -> None:
+    with Daemon(load_site(site)):
+        pass
+    (site.parent / "state" / "operator.token").chmod(0o644)
+    assert "chmod 600" in str(problem(site))
+
+
+def test_a_certificate_that_does_not_match_its_key(site: Path, change: Change) -> None:
+    folder = site.parent
+    for name in ("a", "b"):
+        command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 1"
+        words = [*command.split(), "-subj", "/CN=localhost"]
+        files = ["-keyout", folder / f"{name}.key", "-out", folder / f"{name}.pem"]
+        subprocess.run([*words, *files], check=True, capture_output=True)
+    change('"127.0.0.1:0"', '"127.0.0.1:0", certificate: a.pem, key: b.key')
+    assert "http.certificate: " in str(problem(site))
+    assert "is not the key of the certificate" in str(problem(site))
+    change("b.key", "a.key")
+    assert list(problems(load_site(site))) == []
+
+
+def test_a_watch_list_and_a_sink_that_cannot_be(site: Path, change: Change) -> None:
+    change("state: state", "state: state\nrules: [{watchlist: gone.csv}]")
+    assert "rules[0]: " in str(problem(site))
+    change("gone.csv", "list.csv")
+    (site.parent / "list.csv").write_text("text,name\nAB 1,Anna\n")
+    change("kind: jsonl, file: events.jsonl", "kind: webhook, url: 'ftp://x'")
+    assert isinstance(problem_of_sinks(site), UsageError)
+
+
+def problem_of_sinks(site: Path) -> EdgecnnError:
+    try:
+        file = load_site(site)
+    except ConfigError as error:
+        return error
+    return next(iter(problems(file)))
