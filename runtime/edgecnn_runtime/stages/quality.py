@@ -79,9 +79,8 @@ class QualityMeter:
                 nothing of its pose.
         """
         x, y, width, height = roi
-        shrinks = width >= SIDE and height >= SIDE
-        mode = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-        cv2.resize(frame[y : y + height, x : x + width], (SIDE, SIDE), self._small, 0, 0, mode)
+        # linear: what aliases in the model's input aliases here, and area takes many times as long
+        cv2.resize(frame[y : y + height, x : x + width], (SIDE, SIDE), dst=self._small)
         cv2.cvtColor(self._small, cv2.COLOR_BGR2GRAY, self._gray)
         cv2.Laplacian(self._gray, cv2.CV_16S, self._edges)
         mean, deviation = (float(value[0, 0]) for value in cv2.meanStdDev(self._gray))

@@ -16,6 +16,8 @@ from edgecnn_runtime.vote.voter import Ballot, Outcome, VoteKind
 
 GAP = 0.75
 """Cost of a character that the other side lacks, where a wrong one costs 1: ROVER's 3 to 4."""
+MIN_SCORE = 0.01
+"""Even a reading with an impossible character counts a little."""
 
 Place: TypeAlias = dict[str, float]
 """Votes for the characters at one place of the text; "" stands for none."""
@@ -25,8 +27,10 @@ def count_texts(ballots: Sequence[Ballot]) -> Outcome | None:
     """The text that readings agree on.
 
     A character has the votes of the readings that have it at its place, each vote being the
-    reading's weight times the character's probability. A reading without a character there votes
-    for none, with the mean probability of its characters (an empty reading: with its score).
+    weight of the reading times the character's probability. A reading without a character there
+    votes for none, with the mean probability of its characters (an empty reading: with its score).
+    The weight of a reading is that of its ballot times its score: where one character is doubtful,
+    the others may stand at wrong places.
 
     Args:
         ballots: Of ``Reading``, the heaviest first.
@@ -39,7 +43,8 @@ def count_texts(ballots: Sequence[Ballot]) -> Outcome | None:
     places: list[Place] = []
     total = 0.0
     silence = 0.0
-    for reading, weight in ballots:
+    for reading, quality in ballots:
+        weight = quality * max(MIN_SCORE, reading.score)
         places = _merge(places, reading, weight, silence)
         total += weight
         silence += weight * _confidence(reading)

@@ -42,8 +42,8 @@ def test_one_confident_reading_outvotes_two_doubtful_ones() -> None:
 
 def test_the_score_is_that_of_the_weakest_character() -> None:
     outcome = count_texts(
-        [Ballot(Reading("AB", 0.5, (0.9, 0.5)), 1.0), Ballot(Reading("AB", 0.7, (0.9, 0.7)), 1.0)]
-    )
+        [Ballot(Reading("AB", 0.5, (0.9, 0.5)), 1.4), Ballot(Reading("AB", 0.7, (0.9, 0.7)), 1.0)]
+    )  # of equal weights, 1.4 · 0.5 and 1.0 · 0.7
     assert outcome is not None
     assert [round(score, 6) for score in outcome.part_scores] == [0.9, 0.6]
     assert outcome.score == min(outcome.part_scores)
