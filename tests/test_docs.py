@@ -16,6 +16,9 @@ import pytest
 
 from edgecnn.cli import COMMANDS
 from edgecnn_runtime.bundle.manifest import Manifest
+from edgecnn_runtime.sinks.events import EVENT_SINKS
+from edgecnn_runtime.sinks.serialize import event_record
+from edgecnn_runtime.types import Event
 
 PACKAGES = (
     "edgecnn", "export/edgecnn_export", "runtime/edgecnn_runtime", "bench/edgecnn_bench"
@@ -49,6 +52,17 @@ def test_every_key_of_rules_is_documented(root: Path) -> None:
     keys = {*struct_keys(RuleConfig), *struct_keys(PrivacyConfig)}
     assert {"timezone", "distance", "min_score", "blur"} <= keys
     assert [key for key in sorted(keys) if f"`{key}`" not in text] == []
+
+
+def test_every_key_of_a_sink_and_an_event_is_documented(root: Path) -> None:
+    text = (root / "docs" / "events.md").read_text()
+    keys = {key for kind in EVENT_SINKS.values() for key in struct_keys(kind.settings)}
+    assert {"file", "discovery", "secret", "ca", "before"} <= keys
+    assert "{ca: …, certificate: …, key: …}" in text
+    undocumented = {key for key in keys | set(EVENT_SINKS) if f"`{key}`" not in text}
+    assert undocumented == {"ca", "certificate", "key"}
+    record = event_record(Event(id="", type="left", camera="", time=0.0))
+    assert [key for key in record if f'"{key}": ' not in text] == []
 
 
 @pytest.fixture(scope="module")

@@ -36,6 +36,7 @@ COMMANDS: Mapping[str, str] = {
     "verify": "replay a bundle's golden data on every engine installed here",
     "bench": "time a bundle on every engine installed here",
     "run": "run a bundle on cameras, streams, videos or pictures",
+    "events": "list or export the events that the daemon has stored",
     "pack": "make one .tar of a bundle, for scp",
     "unpack": "check and unpack a packed bundle",
     "serve": "run cameras, events and the page as a site.yaml describes them",
