@@ -4,13 +4,15 @@ import argparse
 import os
 import re
 from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from edgecnn_runtime.errors import UsageError
 
 if TYPE_CHECKING:
-    from edgecnn_runtime.sinks import SinkKind
+    from edgecnn_runtime.sinks import FrameSink, SinkKind, StreamInfo
+    from edgecnn_runtime.sinks.base import EventFile
     from edgecnn_runtime.source import Address
 
 
@@ -82,6 +84,32 @@ def read_outputs(
         for i, source in enumerate(sources)
     ]
     return [output for output in outputs if output.kind.shared], own
+
+
+def open_shared(
+    outputs: Sequence[OutputFile], stream: "StreamInfo", stack: ExitStack, *, has_events: bool
+) -> "tuple[list[FrameSink], list[EventFile]]":
+    """Open the files that all sources share.
+
+    Args:
+        outputs: The files.
+        stream: What is written.
+        stack: Closes them.
+        has_events: Whether a pipeline makes events: of these, the kinds that can write events do.
+
+    Returns:
+        What is given results, and what is given events.
+    """
+    sinks: list[FrameSink] = []
+    files: list[EventFile] = []
+    for kind, path in outputs:
+        if has_events and kind.open_events is not None:
+            files.append(kind.open_events(path, stream))
+            stack.callback(files[-1].close)
+        else:
+            sinks.append(kind.open(path, stream))
+            stack.callback(sinks[-1].close)
+    return sinks, files
 
 
 def _check_outputs(outputs: Sequence[OutputFile], sources: Sequence["Address"]) -> None:

@@ -1,4 +1,4 @@
-"""``edgecnn run``: a bundle on cameras, streams, videos and pictures."""
+"""``edgecnn run``: a bundle or a pipeline on cameras, streams, videos and pictures."""
 
 import argparse
 import logging
@@ -15,10 +15,12 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, TextIO
 
 from edgecnn.cli.answers import AnswerList, AnswerPrinter
+from edgecnn.cli.following import Follower
 from edgecnn.cli.live import StatusLine, drops, reconnects, trouble
 from edgecnn.cli.outputs import (
     OutputFile,
     add_output_flags,
+    open_shared,
     picture_root,
     read_outputs,
     summarize_outputs,
@@ -29,8 +31,11 @@ from edgecnn.cli.terminal_text import escape_markup, strip_control
 from edgecnn_runtime.errors import UsageError
 
 if TYPE_CHECKING:
+    from edgecnn_runtime.assembly import PipelineModels
     from edgecnn_runtime.camera import CameraGroup, CameraJob
+    from edgecnn_runtime.model import Model
     from edgecnn_runtime.preprocess import Roi
+    from edgecnn_runtime.recipe import Recipe
     from edgecnn_runtime.sinks import FrameSink, StreamInfo
     from edgecnn_runtime.sinks.existing import Existing
     from edgecnn_runtime.source import Address, FrameSource
@@ -45,6 +50,7 @@ EXAMPLE = """\
   edgecnn run faces.edge 0 --events - | jq .results    one JSON line per frame with results
   edgecnn run digits.edge 0 --roi 300,200,320,120      a meter in a webcam's picture
   edgecnn run faces.edge rtsp://cam1/s rtsp://cam2/s   two cameras, one model
+  edgecnn run plates.yaml rtsp://camera/stream         a pipeline: prints what happens
 
 Ctrl-C ends it well: files are completed, the summary is printed, exit code 0.
 A second Ctrl-C ends it at once, exit code 130."""
@@ -62,7 +68,8 @@ REFRESH = 0.25
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the flags of ``edgecnn run``."""
-    parser.add_argument("model", metavar="MODEL", help="a bundle (NAME.edge)")
+    about = "a bundle (NAME.edge) or a pipeline (NAME.yaml)"
+    parser.add_argument("model", metavar="MODEL", help=about)
     about = (
         "camera (0, /dev/video0, csi://0), rtsp://…, http://…, video, gst:PIPELINE, picture, or "
         "folder of pictures; all pictures together are one source"
@@ -107,7 +114,7 @@ def run(args: argparse.Namespace) -> int:
     """Run until the sources end or Ctrl-C; 0 then, or the code of what went wrong first."""
     from edgecnn_runtime.camera import FILES_AT_ONCE, CameraGroup
     from edgecnn_runtime.inference import ModelInference
-    from edgecnn_runtime.model import load
+    from edgecnn_runtime.recipe import is_recipe, read_recipe
     from edgecnn_runtime.scheduler import Scheduler
     from edgecnn_runtime.sinks import StreamInfo
 
@@ -116,29 +123,34 @@ def run(args: argparse.Namespace) -> int:
     _check(args)
     sources = read_sources(args.sources)
     common, own = read_outputs(args, sources)
-    answers = [_answers(args, source, to_stdout=to_stdout) for source in sources]
-    options = {"backend": args.backend, "threads": args.threads, "cache_dir": args.cache_dir}
-    open_model = partial(load, args.model, score=args.score, **options)
+    is_pipeline = is_recipe(Path(args.model))
+    recipe = read_recipe(args.model, score=args.score) if is_pipeline else None
+    answers = [
+        None if is_pipeline else _answers(args, source, to_stdout=to_stdout) for source in sources
+    ]
     with ExitStack() as stack:
-        models = [stack.enter_context(open_model(batch=size)) for size in sorted({1, args.batch})]
+        models, pipelines = _open_models(args, recipe, stack)
         model = models[0]
         # Live frames are dated, so that the lines of several runs can be told apart.
         dated = args.realtime or any(source.kind not in {"video", "pictures"} for source in sources)
         existing: Existing = args.existing or ("append" if dated else "keep")
         stream = StreamInfo(labels=model.spec.labels, roi=roi, existing=existing)
-        shared = [kind.open(path, stream) for kind, path in common]
-        for sink in shared:
-            stack.callback(sink.close)
+        shared, event_files = open_shared(common, stream, stack, has_events=is_pipeline)
         jobs = [
             _job(args, source, files, answer, replace(stream, root=picture_root(source)))
             for source, files, answer in zip(sources, own, answers, strict=True)
         ]
+        if pipelines is not None:
+            outlets = {"prints": not (to_stdout or args.json), "collects": args.json}
+            for job in jobs:
+                pipeline = pipelines.pipeline(job.name)
+                job.follow = Follower(pipeline, event_files, name=short_name(job), **outlets)
         scheduler = Scheduler(*(ModelInference(each, roi=roi) for each in models))
         limits = {"max_frames": args.max_frames, "max_age": args.max_age}
         at_once = max(FILES_AT_ONCE, args.batch)
         group = CameraGroup(scheduler, jobs, shared, files_at_once=at_once, **limits)
-        prints = to_stdout or any(isinstance(sink, AnswerPrinter) for sink in answers)
-        quiet = args.quiet or args.json or (prints and sys.stdout.isatty())
+        lines = to_stdout or is_pipeline or any(isinstance(each, AnswerPrinter) for each in answers)
+        quiet = args.quiet or args.json or (lines and sys.stdout.isatty())
         _wait(group, quiet=quiet)
         choice, run_seconds = model.choice.candidate, scheduler.run_seconds
     own_files = [
@@ -171,6 +183,24 @@ def run(args: argparse.Namespace) -> int:
         for error in errors:
             print(f"edgecnn run: {strip_control(str(error))}", file=sys.stderr)
     return code
+
+
+def _open_models(
+    args: argparse.Namespace, recipe: "Recipe | None", stack: ExitStack
+) -> "tuple[list[Model], PipelineModels | None]":
+    """What looks at every frame, for one and for several of them, and the pipeline behind it."""
+    from edgecnn_runtime.assembly import open_models, open_part
+    from edgecnn_runtime.model import load
+
+    options = {"backend": args.backend, "threads": args.threads, "cache_dir": args.cache_dir}
+    sizes = [args.batch] if args.batch > 1 else []
+    if recipe is None:
+        load_model = partial(load, args.model, score=args.score, **options)
+        return [stack.enter_context(load_model(batch=size)) for size in [1, *sizes]], None
+    pipelines = stack.enter_context(open_models(recipe, **options))
+    load_model = partial(open_part, recipe.first, score=recipe.least_score, **options)
+    larger = [stack.enter_context(load_model(batch=size)) for size in sizes]
+    return [pipelines.first, *larger], pipelines
 
 
 def read_sources(words: Sequence[str]) -> list["Address"]:
@@ -321,8 +351,14 @@ def _summary(job: "CameraJob", answer: "AnswerPrinter | AnswerList | None") -> d
             for i, percent in enumerate((50, 95))
         },
         "error": str(error) if (error := job.error or job.output_error) else trouble(job) or None,
-        "results": answer.records if isinstance(answer, AnswerList) else None,
+        "results": answer.records if isinstance(answer, AnswerList) else _picture_events(job),
+        "events_by_type": dict(job.follow.counts) if isinstance(job.follow, Follower) else None,
     }
+
+
+def _picture_events(job: "CameraJob") -> list[dict[str, Any]] | None:
+    """Of pictures that a pipeline was run on; None for any other source."""
+    return job.follow.records or None if isinstance(job.follow, Follower) else None
 
 
 def _print(
@@ -366,6 +402,9 @@ def _notes(job: "CameraJob") -> Iterator[str]:
         yield f"{name}: reconnected {count:,} times"
     if problem := trouble(job):
         yield f"{name}: {problem}"
+    if isinstance(job.follow, Follower) and job.follow.counts:
+        counts = job.follow.counts.items()
+        yield f"{name}: {', '.join(f'{count:,} {event}' for event, count in counts)}"
     if stats.dropped:
         yield f"{name}: dropped {drops(stats)}"
     if stats.dropped.get("too old", 0) > stats.frames:

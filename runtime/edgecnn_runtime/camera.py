@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
+from typing import Protocol
 
 from edgecnn_runtime.errors import EdgecnnError
 from edgecnn_runtime.scheduler import MAX_AGE, Scheduler
@@ -24,6 +25,21 @@ FILES_AT_ONCE = 4
 """Files that are open at the same time; each has a decoder, and the frames that it holds."""
 
 
+class Follow(Protocol):
+    """What is behind the model, such as a pipeline; called in the job's own thread."""
+
+    def __call__(self, result: FrameResult, /) -> FrameResult:
+        """Take a frame's result, and give what the sinks are given.
+
+        Raises:
+            EdgecnnError: It cannot go on; the job ends.
+            BrokenPipeError: Whoever reads what it prints has enough: all jobs end.
+        """
+
+    def close(self) -> None:
+        """No more results come. Raises what a call raises."""
+
+
 @dataclass
 class CameraJob:
     """One camera or file; its figures may be read while it runs.
@@ -33,6 +49,7 @@ class CameraJob:
         open: Opens the source, in the job's own thread.
         sinks: Opens what only this source's results are written to, in the same thread and once the
             source is open; they are closed when the job ends.
+        follow: What is behind the model; None where its results go to the sinks as they are.
         may_wait: Whether it is opened once fewer than ``files_at_once`` others are: a file, of
             which nothing is lost meanwhile.
         stats: Its figures.
@@ -45,6 +62,7 @@ class CameraJob:
     open: Callable[[], FrameSource]
     sinks: Callable[[FrameSource], Sequence[FrameSink]]
     may_wait: bool = False
+    follow: Follow | None = None
     stats: StreamStats = field(default_factory=StreamStats)
     source: FrameSource | None = None
     error: EdgecnnError | None = None
@@ -168,6 +186,9 @@ class CameraGroup:
                     name, source.frames, results, stats=job.stats, max_age=self._max_age
                 )
                 stream = iter(partial(source.wait_for, results), None)
+                if job.follow is not None:
+                    stack.callback(job.follow.close)
+                    stream = map(job.follow, stream)
                 for result in islice(stream, self._max_frames):
                     job.stats.add(result)
                     for sink in self._shared:

@@ -147,9 +147,7 @@ class Pipeline:
         """
         if result.task != "detect":
             return result
-        return replace(
-            result, result=[self._tag(track) for track in self.tracks if _is_seen(track)]
-        )
+        return replace(result, result=[self._tag(track) for track in self._shown])
 
     def renew(self, other: "Pipeline") -> None:
         """Go on with another pipeline's zones, lines and rules; tracks and votes stay.
@@ -221,12 +219,17 @@ class Pipeline:
     def _report(self, frame: Frame, happenings: Sequence[Happening]) -> list[Event]:
         """Events that are asked for and that pass the rules; what has ended is forgotten."""
         events = []
+        types = self._types - {"left"} if frame.file else self._types  # who is in a picture, stays
         for happening in sorted(happenings, key=lambda happening: ORDER.index(happening.type)):
-            if happening.type in self._types:
+            if happening.type in types:
                 decision = self.decisions.get(happening.track.id)
                 event = self._judge(self._maker.make(frame, happening, decision, self.tracks))
                 events += [] if event is None else [event]
-        self._shown = [track for track in self.tracks if track.last == frame.captured]
+        self._shown = [
+            track
+            for track in self.tracks
+            if track.state != "tentative" and track.last == frame.captured
+        ]
         self._texts = {track: decision.text for track, decision in self.decisions.items()}
         for track in self.tracks:
             if track.state == "ended":

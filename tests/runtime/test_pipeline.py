@@ -216,10 +216,15 @@ def test_a_model_of_whole_frames_tells_when_its_answer_changes(
 def test_pictures_have_nothing_to_do_with_each_other(write: Callable[[str], Path]) -> None:
     pixels = picture((120, 200, "red"))
     frames = [Frame(pixels, i, START + i, None, "photos", file=f"{i}.jpg") for i in range(3)]
-    with load_pipeline(write(PLATES)) as pipeline:
-        events = [pipeline(frame) for frame in frames]
+    with open_models(read_recipe(write(PLATES))) as models:
+        pipeline, infer, events = models.pipeline("photos"), ModelInference(models.first), []
+        for frame in frames:
+            result = infer([frame])[0]
+            events.append(pipeline.follow(result))
+            (drawn,) = pipeline.drawable(result).result  # type: ignore[misc]
+            assert drawn.label.endswith("thing R")  # type: ignore[union-attr]
         assert pipeline.end() == []
-    assert [kinds(each) for each in events] == [["recognized", "left"]] * 3
+    assert [kinds(each) for each in events] == [["recognized"]] * 3, "who is in a picture, stays"
     assert [each[0].details["file"] for each in events] == ["0.jpg", "1.jpg", "2.jpg"]
     assert len({event.track for each in events for event in each}) == 3
 

@@ -118,5 +118,23 @@ def utc(seconds: float) -> str:
     return stamp.replace("+00:00", "Z")
 
 
+def event_text(event: Event) -> str:
+    """An event in words: ``recognized KA·1234, 93 %, 4 votes``."""
+    who = event.name or event.text or event.label
+    if event.track is not None and not (event.type == "recognized" and who):
+        who = f"{who} #{event.track}".strip()
+    parts = [f"{event.type} {who}".strip()]
+    if event.type == "crossed":
+        parts = [f"crossed {event.line} {event.direction}".strip(), who]
+    elif event.type in {"entered", "recognized"}:
+        parts.append(f"{100 * event.score:.0f} %")
+    elif event.type in {"present", "left"}:
+        parts.append(f"{event.seconds:.1f} s")
+    if event.type == "recognized":
+        votes = event.details.get("votes", 1)
+        parts.append("1 vote" if votes == 1 else f"{votes} votes")
+    return ", ".join([*parts, f"in {event.zone}"] if event.zone else parts)
+
+
 def _rounded(box: Box | None, digits: int) -> list[float] | None:
     return None if box is None else [round(float(value), digits) for value in box]
