@@ -272,8 +272,12 @@ class Daemon:
             EdgecnnError: It cannot be right, or a model does not work; the old one stays.
         """
         with self._changing:
-            self._stamp = _stamp(self.file.path)
-            self._change(load_site(self.file.path))
+            notify(RELOADING=1)
+            try:
+                self._stamp = _stamp(self.file.path)
+                self._change(load_site(self.file.path))
+            finally:
+                notify(READY=1)
 
     def events(self, query: EventQuery) -> Sequence[Event]:
         """Committed events, newest first."""
@@ -335,15 +339,11 @@ class Daemon:
         Raises:
             EdgecnnError: The new one cannot be served; nothing was changed.
         """
-        notify(RELOADING=1)
-        try:
-            for problem in problems(file, serving=file.site.http == self.file.site.http):
-                raise problem
-            plan = make_plan(file)
-            rules = self._rules(file)  # watch lists are read before anything is changed
-            self._pool.open(plan.detectors, plan.readers)
-        finally:
-            notify(READY=1)
+        for problem in problems(file, serving=file.site.http == self.file.site.http):
+            raise problem
+        plan = make_plan(file)
+        rules = self._rules(file)  # watch lists are read before anything is changed
+        self._pool.open(plan.detectors, plan.readers)
         before, self.file = self.file, file
         old, self._plan = self._plan, plan
         self._redactor.learn(_secrets(file))
