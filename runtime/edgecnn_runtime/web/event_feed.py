@@ -41,20 +41,21 @@ async def event_feed(
 
     unsubscribe = operations.subscribe_events(wake)
     try:
-        yield b"retry: 2000\n\n"
-        if not after:
+        if after:
+            changed.set()
+        else:
             latest = await events(limit=1)
             after = latest[0].id if latest else ""
-        else:
-            changed.set()
+        yield b"retry: 2000\n\n"  # and whoever has read this misses nothing
         while True:
-            try:
-                await asyncio.wait_for(changed.wait(), HEARTBEAT)
-            except (TimeoutError, asyncio.TimeoutError):
-                yield b": still here\n\n"
-                continue
+            heartbeat = loop.call_later(HEARTBEAT, changed.set)
+            await changed.wait()
+            heartbeat.cancel()
             changed.clear()
-            for event in reversed(await events(after=after, limit=BACKLOG)):
+            news = await events(after=after, limit=BACKLOG)
+            if not news:
+                yield b": still here\n\n"
+            for event in reversed(news):
                 after, data = event.id, msgspec.json.encode(event_record(event))
                 yield b"id: %b\nevent: event\ndata: %b\n\n" % (after.encode(), data)
     finally:

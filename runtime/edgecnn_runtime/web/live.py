@@ -72,15 +72,16 @@ class LiveHub:
         Yields:
             Messages, as the module describes them; the buffer is shared with other viewers.
         """
-        viewer = _Viewer()
+        loop, viewer = asyncio.get_running_loop(), _Viewer()
         channels = [self._join((camera, size), viewer) for camera in dict.fromkeys(cameras)]
         try:
             while True:
-                try:
-                    await asyncio.wait_for(viewer.wake.wait(), HEARTBEAT)
-                except (TimeoutError, asyncio.TimeoutError):
-                    yield _message(b"{}", b"")
+                heartbeat = loop.call_later(HEARTBEAT, viewer.wake.set)
+                await viewer.wake.wait()
+                heartbeat.cancel()
                 viewer.wake.clear()
+                if not viewer.fresh:
+                    yield _message(b"{}", b"")
                 while viewer.fresh:
                     channel = next(iter(viewer.fresh))
                     del viewer.fresh[channel]
