@@ -2,7 +2,6 @@
 
 import importlib.util
 import json
-import os
 import platform
 import re
 import signal
@@ -10,13 +9,13 @@ import subprocess
 import sys
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import TypeVar
 
 import msgspec
 
 from edgecnn.board import Board, find_board
-from edgecnn_bench.host import Host, fingerprint, read_text_or_empty
+from edgecnn.cameras import CameraDevice, attached_cameras
+from edgecnn_bench.host import Host, fingerprint
 from edgecnn_runtime.backends import Engine, get_engine, real_engines
 from edgecnn_runtime.device.cpu import saturates
 from edgecnn_runtime.requirements import install_command
@@ -42,8 +41,6 @@ OWN_OPENCV = (
 PI_CAMERA = (
     "sudo apt install python3-venv python3-opencv gstreamer1.0-libcamera gstreamer1.0-plugins-good"
 )
-NOT_CAMERAS = re.compile(r"codec|\bisp\b|hevc|pispbe|rp1-cfe|unicam|rpivid")
-"""Video devices of a Raspberry Pi that are stages of its own pipeline."""
 
 
 class EngineStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,20 +73,6 @@ class OpenCv(msgspec.Struct, frozen=True, kw_only=True):
     version: str = ""
     problem: str = ""
     readers: dict[str, bool] = {}
-
-
-class CameraDevice(msgspec.Struct, frozen=True, kw_only=True):
-    """A video device of the kernel.
-
-    Attributes:
-        device: its file.
-        name: what the driver calls it.
-        usable: whether this user may open it.
-    """
-
-    device: str
-    name: str
-    usable: bool
 
 
 class Advice(msgspec.Struct, frozen=True, kw_only=True):
@@ -160,7 +143,7 @@ def diagnose() -> Diagnosis:
     opencv = attempt("OpenCV", find_opencv, OpenCv(problem="could not be examined"))
     pyav = attempt("PyAV", lambda: importlib.util.find_spec("av") is not None, default=False)
     video = opencv.readers | {"pyav": pyav}
-    cameras = attempt("cameras", _cameras, no_cameras)
+    cameras = attempt("cameras", attached_cameras, no_cameras)
     advice = [
         *attempt("engines", partial(engine_advice, host, board, engines), no_advice),
         *attempt("video", partial(video_advice, board, opencv, cameras), no_advice),
@@ -205,23 +188,6 @@ def find_opencv() -> OpenCv:
         for name, heading in headings.items()
     }
     return OpenCv(version=version, readers=readers)
-
-
-def _cameras() -> tuple[CameraDevice, ...]:
-    nodes = [
-        node
-        for node in Path("/sys/class/video4linux").glob("video*")
-        if node.name.removeprefix("video").isdigit()
-    ]
-    devices = (
-        CameraDevice(
-            device=f"/dev/{node.name}",
-            name=read_text_or_empty(node / "name"),
-            usable=os.access(f"/dev/{node.name}", os.R_OK | os.W_OK),
-        )
-        for node in sorted(nodes, key=lambda node: int(node.name.removeprefix("video")))
-    )
-    return tuple(device for device in devices if not NOT_CAMERAS.search(device.name))
 
 
 def engine_advice(host: Host, board: Board, engines: tuple[EngineStatus, ...]) -> list[Advice]:

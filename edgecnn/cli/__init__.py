@@ -37,6 +37,7 @@ COMMANDS: Mapping[str, str] = {
     "bench": "time a bundle on every engine installed here",
     "run": "run a bundle on cameras, streams, videos or pictures",
     "events": "list or export the events that the daemon has stored",
+    "cameras": "list the cameras of this machine and network, and write a site.yaml of them",
     "pack": "make one .tar of a bundle, for scp",
     "unpack": "check and unpack a packed bundle",
     "serve": "run cameras, events and the page as a site.yaml describes them",

@@ -96,7 +96,7 @@ class Scheduler:
         stats: StreamStats,
         max_age: float = MAX_AGE,
         rate: float | None = None,
-        idle_period: float | None = None,
+        idle_rate: float | None = None,
     ) -> None:
         """Serve a camera or a file from now on; it comes first.
 
@@ -108,12 +108,18 @@ class Scheduler:
             stats: Told of every frame that is dropped.
             max_age: Seconds after which a live frame is dropped instead of inferred.
             rate: Results per second at most; None for as many as there are.
-            idle_period: Seconds between two results of a camera while its frames show nothing but
-                what the last one with a result showed; None for no such saving. Shorter than
-                whoever follows its objects waits for them.
+            idle_rate: The same while its frames show nothing but what the last one with a result
+                showed; None where motion does not matter. Whoever follows its objects has to wait
+                longer for them than that takes.
         """
         entry = _Camera(
-            camera, frames, results, stats, max_age, 1 / rate if rate else 0.0, idle_period
+            camera,
+            frames,
+            results,
+            stats,
+            max_age,
+            1 / rate if rate else 0.0,
+            1 / idle_rate if idle_rate else None,
         )
         with self._lock:
             if camera in self._cameras:

@@ -112,7 +112,7 @@ def test_a_probe_that_fails_is_one_line_of_the_diagnosis(monkeypatch: pytest.Mon
 
     engine = replace(onnxruntime.ENGINE, find_device=broken)
     monkeypatch.setattr(onnxruntime, "ENGINE", engine)
-    for name in ("fingerprint", "find_board", "find_opencv", "_cameras", "board_advice"):
+    for name in ("fingerprint", "find_board", "find_opencv", "attached_cameras", "board_advice"):
         monkeypatch.setattr(doctor, name, broken)
     diagnosis = diagnose()
     failures = {each.what for each in diagnosis.advice if "ZeroDivisionError" in each.why}

@@ -423,7 +423,7 @@ class Daemon:
             limits={
                 "max_age": config.max_age,
                 "rate": config.rate,
-                "idle_period": 1 / config.idle_rate if config.idle_rate else None,
+                "idle_rate": config.idle_rate,
             },
             paused=config.paused,
         )
