@@ -117,7 +117,8 @@ class Pipeline:
         events = self.end() if reconnected else []
         self._frame = frame
         tracker = self._stills if frame.file else self._tracker
-        self.tracks = tracker.update(self._find(result), frame.captured)
+        height, width, _ = frame.pixels.shape
+        self.tracks = tracker.update(self._find(result), frame.captured, (width, height))
         observations = self._look_closer(result)
         happenings = self._happen(frame)
         happenings += self._vote(observations, happenings)

@@ -210,3 +210,12 @@ def test_a_track_is_a_plain_value(name: str) -> None:
     """It goes to other threads and into events; numbers of NumPy would not."""
     tracks = follow(make(name), [[thing(300)]] * 3)[-1]
     assert msgspec.json.decode(msgspec.json.encode(tracks), type=list[Track]) == tracks
+
+
+@every_kind
+def test_it_takes_the_size_of_the_picture_and_keeps_what_can_be_seen(name: str) -> None:
+    tracker, size = make(name), (640, 480)
+    for i in range(20):
+        tracks = tracker.update([thing(400 + 10 * i)], i / 25, size)
+    assert len(ids(tracks)) == 1
+    assert tracks[0].hits == 20

@@ -13,15 +13,19 @@ PINNED = re.compile(r"^(?P<name>[A-Za-z0-9_.\-]+)==(?P<version>[A-Za-z0-9_.]+)\s
 STAMP = "requirements.sha256"
 
 
-def ensure(name: str) -> Path:
+def ensure(name: str, folders: Path = BASELINES) -> Path:
     """The baseline's python; its environment is made if there is none of these requirements.
 
     Nothing is resolved: a requirements.txt is complete, and installed as it stands.
 
+    Args:
+        name: Of its folder.
+        folders: What the folder lies in.
+
     Raises:
         subprocess.CalledProcessError: pip could not install it.
     """
-    file = BASELINES / name / "requirements.txt"
+    file = folders / name / "requirements.txt"
     folder = ENVIRONMENTS / name
     python, stamp = folder / "bin" / "python", folder / STAMP
     digest = hashlib.sha256(file.read_bytes()).hexdigest()
@@ -34,14 +38,14 @@ def ensure(name: str) -> Path:
     return python
 
 
-def requirements(name: str) -> dict[str, str]:
-    """The versions a baseline is pinned to.
+def requirements(name: str, folders: Path = BASELINES) -> dict[str, str]:
+    """The versions a baseline is pinned to; the arguments are those of ``ensure``.
 
     Raises:
         ValueError: A line lacks its version or its reason.
     """
     versions = {}
-    for line in (BASELINES / name / "requirements.txt").read_text().splitlines():
+    for line in (folders / name / "requirements.txt").read_text().splitlines():
         if line and not line.startswith("#"):
             match = PINNED.match(line)
             if match is None:

@@ -6,7 +6,7 @@ from typing import Annotated
 import msgspec
 from msgspec.structs import replace
 
-from edgecnn_runtime.track.tracker import TrackerKind
+from edgecnn_runtime.track.tracker import Size, TrackerKind
 from edgecnn_runtime.types import Box, Classification, Detection, Frame, Reading, Result, Track
 
 
@@ -32,7 +32,9 @@ class AnswerTracker:
         self._candidate: Track | None = None
         self._next = 1
 
-    def update(self, detections: Sequence[Detection], at: float, /) -> list[Track]:
+    def update(
+        self, detections: Sequence[Detection], at: float, _size: Size | None = None, /
+    ) -> list[Track]:
         """The answer that stands, and the one that ended just now."""
         tracks, answer, candidate = [], self._answer, None
         found = next(iter(detections), None)

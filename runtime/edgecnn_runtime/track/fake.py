@@ -11,7 +11,7 @@ from typing import Annotated
 import msgspec
 
 from edgecnn_runtime.geometry import iou
-from edgecnn_runtime.track.tracker import TrackerKind
+from edgecnn_runtime.track.tracker import Size, TrackerKind
 from edgecnn_runtime.types import Detection, Track, TrackState
 
 
@@ -37,7 +37,9 @@ class OverlapTracker:
         self._last_id = 0
         self._at = -math.inf
 
-    def update(self, detections: Sequence[Detection], at: float, /) -> Sequence[Track]:
+    def update(
+        self, detections: Sequence[Detection], at: float, _size: Size | None = None, /
+    ) -> Sequence[Track]:
         """See ``Tracker``."""
         if not math.isfinite(at):
             raise ValueError(f"the time of a frame is a finite number of seconds, not {at}")

@@ -12,13 +12,16 @@ from numpy.typing import NDArray
 
 Doubles = NDArray[np.float64]
 
-BOX_NOISE = 0.05
+BOX_NOISE = 0.07
 """Standard deviation of each coordinate of a detector's box, in sizes of the box."""
-FIRST_VELOCITY = np.array([[5.0, 5.0, 0.5, 0.5]])
-"""Standard deviations of what an object that is new may do, in its sizes per second: a walker
+FIRST_VELOCITY = np.array([[3.0, 3.0, 1.0, 1.0]])
+"""Standard deviations of what an object that is new may do, in its sizes per second. A walker
 covers one or two, a car on a far lane five."""
-ACCELERATION = np.array([[4.0, 4.0, 0.5, 0.5]])
+ACCELERATION = np.array([[2.0, 2.0, 1.0, 1.0]])
 """Intensity of the noise that changes the velocities, in sizes per second and root second."""
+MOST_DOUBT = 18.0
+"""However long an object was not seen, a box where it is expected may be it: at one frame a second
+nothing else is known of it."""
 
 
 class BoxFilter:
@@ -57,7 +60,7 @@ class BoxFilter:
         state[4] = (FIRST_VELOCITY * sizes) ** 2
         self._state = np.concatenate((self._state, state), axis=1)
 
-    def keep(self, rows: NDArray[np.intp]) -> None:
+    def keep(self, rows: list[int]) -> None:
         """Keep these rows in this order, and forget the others."""
         self._state = self._state[:, rows]
 
@@ -71,32 +74,35 @@ class BoxFilter:
         pv += vv * seconds + noise * (seconds / 2.0)
         vv += noise
 
-    def distances(
-        self, rows: NDArray[np.intp], boxes: Doubles, noise: Doubles
-    ) -> tuple[Doubles, Doubles]:
-        """How badly each box fits each object.
+    def costs(self, boxes: Doubles, noise: Doubles) -> Doubles:
+        """How much speaks against each box being each object, rather than something new.
+
+        It is -2 times the logarithm of a likelihood ratio, up to a constant: that of the box, given
+        what is known of the object, to that of a new object, which may be anywhere and is as likely
+        per area of a box of its size. So a box that is as many standard deviations away costs more
+        where the object was not seen for long and could be in many places.
 
         Args:
-            rows: intp[N], the objects.
             boxes: float64[M,4].
             noise: float64[M,1], standard deviations of their coordinates in pixels.
 
         Returns:
-            float64[N,M] twice: the squared Mahalanobis distances (chi-squared with four degrees of
-            freedom where they belong together), and the same plus the logarithm of the innovation
-            covariance's determinant. The second is smaller for the object that explains a box with
-            more certainty, though both are as many standard deviations away.
+            float64[N,M]: the squared Mahalanobis distance, plus the logarithm of the determinant
+            of its covariance as a multiple of that of the box's noise, up to MOST_DOUBT.
         """
-        spread = self._state[2, rows][:, None] + (noise * noise)[None]
-        innovation = boxes[None] - self._state[0, rows][:, None]
+        variance = (noise * noise)[None]
+        spread = self._state[2][:, None] + variance
+        innovation = boxes[None] - self._state[0][:, None]
         squared = (innovation * innovation / spread).sum(axis=2)
-        return squared, squared + np.log(spread.prod(axis=2))
+        doubt = np.log((spread / variance).prod(axis=2))
+        costs: Doubles = squared + np.minimum(doubt, MOST_DOUBT)
+        return costs
 
-    def update(self, rows: NDArray[np.intp], boxes: Doubles, noise: Doubles) -> None:
+    def update(self, rows: list[int], boxes: Doubles, noise: Doubles) -> None:
         """Take one box each for some objects.
 
         Args:
-            rows: intp[K], each at most once.
+            rows: Of K objects, each at most once.
             boxes: float64[K,4].
             noise: float64[K,1], standard deviations in pixels.
         """

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from msgspec.structs import replace
 
+from edgecnn_runtime.track.tracker import Size
 from edgecnn_runtime.types import Detection, Track
 
 
@@ -20,7 +21,9 @@ class StillTracker:
         self._tracks: list[Track] = []
         self._next = 1
 
-    def update(self, detections: Sequence[Detection], at: float, /) -> list[Track]:
+    def update(
+        self, detections: Sequence[Detection], at: float, _size: Size | None = None, /
+    ) -> list[Track]:
         """The tracks of the last frame end, and each detection begins one."""
         ended = [replace(track, state="ended") for track in self._tracks]
         sure = [detection for detection in detections if detection.score >= self._score]

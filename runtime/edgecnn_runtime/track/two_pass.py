@@ -12,10 +12,9 @@ from typing import Annotated
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
-from edgecnn_runtime.track.kalman import BOX_NOISE, BoxFilter, Doubles
-from edgecnn_runtime.track.tracker import TrackerKind
+from edgecnn_runtime.track.kalman import BOX_NOISE, BoxFilter
+from edgecnn_runtime.track.tracker import Size, TrackerKind
 from edgecnn_runtime.types import Box, Detection, Track, TrackState
 
 log = logging.getLogger(__name__)
@@ -23,12 +22,11 @@ log = logging.getLogger(__name__)
 GATE = 25.0
 """Squared distance up to which a box may belong to a track; of those that do belong to it, 5 in
 100,000 lie farther away."""
-DOUBTFUL_GATE = 13.3
+DOUBTFUL_GATE = 18.0
 """The same for doubtful boxes: 1 in 100."""
-DOUBTFUL_NOISE = 2.0
+DOUBTFUL_NOISE = 1.5
 """A doubtful box is that many times as inaccurate as a confident one: it is often half hidden."""
 
-Indices = NDArray[np.intp]
 Score = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
 
 
@@ -60,19 +58,23 @@ class _Entry(msgspec.Struct):
     first: float
     last: float
     hits: int = 1
+    outside: bool = False
 
 
 class _Boxes:
     """The detections of one frame that can be used, as arrays."""
 
-    def __init__(self, detections: Sequence[Detection], least: float) -> None:
+    def __init__(self, detections: Sequence[Detection], settings: TwoPass) -> None:
+        least = settings.doubtful
         self.detections = [each for each in detections if each.score >= least and _usable(each)]
-        corners = np.array([each.box for each in self.detections]).reshape(-1, 4)
-        sides = corners[:, 2:] - corners[:, :2]
-        self.boxes = np.concatenate((corners[:, :2] + sides / 2, sides), axis=1)
-        self.noise = BOX_NOISE * np.sqrt(sides[:, :1] * sides[:, 1:])
-        self.scores = np.array([each.score for each in self.detections])
-        self.classes = np.array([each.index for each in self.detections], np.intp)
+        rows = [(*each.box, each.score, each.index) for each in self.detections]
+        values = np.array(rows, np.float64).reshape(-1, 6)
+        self.sure = values[:, 4] >= settings.confident
+        self.classes = values[:, 5]
+        sides = values[:, 2:4] - values[:, :2]
+        self.boxes = np.concatenate((values[:, :2] + sides / 2, sides), axis=1)
+        factors = np.where(self.sure, BOX_NOISE, BOX_NOISE * DOUBTFUL_NOISE)
+        self.noise = (factors * np.sqrt(sides[:, 0] * sides[:, 1]))[:, None]
 
 
 class TwoPassTracker:
@@ -86,7 +88,9 @@ class TwoPassTracker:
         self._last_id = 0
         self._at = -math.inf
 
-    def update(self, detections: Sequence[Detection], at: float, /) -> Sequence[Track]:
+    def update(
+        self, detections: Sequence[Detection], at: float, size: Size | None = None, /
+    ) -> Sequence[Track]:
         """Take the detections of one frame.
 
         Args:
@@ -95,6 +99,9 @@ class TwoPassTracker:
             at: When the frame was taken, in seconds. A frame that is older than the one before it
                 is ignored, since it does not show how things stand now. If it is older by more
                 than ``max_gap``, the clock was set back, and every track ends.
+            size: Width and height of the frame in pixels. A track that is lost ends where its
+                center is expected outside; without it, it waits for ``max_gap`` like any other,
+                and may be taken for what comes in there.
 
         Returns:
             Every track that is alive, and those that ended just now, in the order of their ids.
@@ -115,11 +122,15 @@ class TwoPassTracker:
         if self._entries:
             self._filter.predict(at - self._at)
         self._at = at
-        self._associate(_Boxes(detections, self._settings.doubtful))
+        self._mark_outside(size)
+        found = _Boxes(detections, self._settings)
+        pairs = self._match(found)
+        self._continue(pairs, found)
+        self._begin(pairs, found)
         tracks = self._tracks(self._state)
         alive = [row for row, track in enumerate(tracks) if track.state != "ended"]
         if len(alive) < len(tracks):
-            self._filter.keep(np.array(alive, np.intp))
+            self._filter.keep(alive)
             self._entries = [self._entries[row] for row in alive]
         return tracks
 
@@ -129,63 +140,65 @@ class TwoPassTracker:
         self._entries = []
         self._at = -math.inf
 
-    def _associate(self, found: _Boxes) -> None:
-        """Continue tracks with confident boxes, then with doubtful ones, then begin new tracks."""
-        sure = found.scores >= self._settings.confident
-        tracks = np.arange(len(self._entries))
-        columns = np.flatnonzero(sure)
-        rows, matched = self._match(tracks, columns, found, GATE)
-        self._continue(rows, matched, found, found.noise)
-        new = np.setdiff1d(columns, matched, assume_unique=True)
-        doubtful = np.flatnonzero(~sure)
-        if len(doubtful):
-            believed = [e.hits >= self._settings.confirm for e in self._entries]
-            rest = np.setdiff1d(tracks[believed], rows, assume_unique=True)
-            rows, matched = self._match(rest, doubtful, found, DOUBTFUL_GATE)
-            self._continue(rows, matched, found, DOUBTFUL_NOISE * found.noise)
-        if len(new):
-            self._begin(new, found)
-
-    def _match(
-        self, rows: Indices, columns: Indices, found: _Boxes, gate: float
-    ) -> tuple[Indices, Indices]:
-        """Pairs of a track and a box, the most likely pair first, each used once."""
-        if not len(rows) or not len(columns):
-            return rows[:0], columns[:0]
-        squared, cost = self._filter.distances(rows, found.boxes[columns], found.noise[columns])
-        allowed = squared < gate
-        if self._settings.by_class:
-            classes = np.array([self._entries[row].detection.index for row in rows.tolist()])
-            allowed &= classes[:, None] == found.classes[columns]
-        pairs = np.argwhere(allowed)
-        order = np.argsort(cost[allowed], kind="stable")
-        chosen: dict[int, int] = {}
-        taken: set[int] = set()
-        for row, column in pairs[order].tolist():
-            if row not in chosen and column not in taken:
-                chosen[row] = column
-                taken.add(column)
-        return rows[list(chosen)], columns[list(chosen.values())]
-
-    def _continue(self, rows: Indices, columns: Indices, found: _Boxes, noise: Doubles) -> None:
-        if not len(rows):
+    def _mark_outside(self, size: Size | None) -> None:
+        """Which tracks are expected outside of the picture; what can be seen has its center in."""
+        if size is None:
             return
-        self._filter.update(rows, found.boxes[columns], noise[columns])
-        for row, column in zip(rows.tolist(), columns.tolist(), strict=True):
+        centers = self._filter.position[:, :2]
+        outside = np.any((centers < 0) | (centers > size), axis=1)
+        for entry, left in zip(self._entries, outside, strict=True):
+            entry.outside = bool(left)
+
+    def _match(self, found: _Boxes) -> dict[int, int]:
+        """Rows of tracks to columns of boxes: the confident boxes first, the likeliest pair first.
+
+        Best first is as good here as the assignment whose sum is the least: see docs/decisions.md.
+        """
+        if not self._entries or not found.detections:
+            return {}
+        costs = self._filter.costs(found.boxes, found.noise)
+        allowed = costs < np.where(found.sure, GATE, DOUBTFUL_GATE)
+        allowed &= np.array([[not entry.outside] for entry in self._entries])
+        believed = np.array([[entry.hits >= self._settings.confirm] for entry in self._entries])
+        allowed &= believed | found.sure
+        if self._settings.by_class:
+            allowed &= np.array([[e.detection.index] for e in self._entries]) == found.classes
+        rows, columns = allowed.nonzero()
+        order = np.lexsort((costs[rows, columns], ~found.sure[columns]))
+        pairs: dict[int, int] = {}
+        taken: set[int] = set()
+        for row, column in zip(rows[order].tolist(), columns[order].tolist(), strict=True):
+            if row not in pairs and column not in taken:
+                pairs[row] = column
+                taken.add(column)
+        return pairs
+
+    def _continue(self, pairs: dict[int, int], found: _Boxes) -> None:
+        if not pairs:
+            return
+        columns = list(pairs.values())
+        self._filter.update(list(pairs), found.boxes[columns], found.noise[columns])
+        for row, column in pairs.items():
             entry = self._entries[row]
             entry.detection = found.detections[column]
             entry.last = self._at
             entry.hits += 1
 
-    def _begin(self, columns: Indices, found: _Boxes) -> None:
-        self._filter.add(found.boxes[columns])
-        for column in columns.tolist():
+    def _begin(self, pairs: dict[int, int], found: _Boxes) -> None:
+        taken = set(pairs.values())
+        new = [column for column in found.sure.nonzero()[0].tolist() if column not in taken]
+        if not new:
+            return
+        self._filter.add(found.boxes[new])
+        for column in new:
             self._last_id += 1
             detection = found.detections[column]
             self._entries.append(_Entry(self._last_id, detection, self._at, self._at))
 
     def _state(self, entry: _Entry) -> TrackState:
         unseen = self._at - entry.last
+        if entry.outside:
+            return "ended"
         if entry.hits < self._settings.confirm:
             return "ended" if unseen > self._settings.max_gap / 3 else "tentative"
         if unseen > self._settings.max_gap:

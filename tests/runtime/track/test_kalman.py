@@ -40,7 +40,7 @@ def test_each_axis_is_the_textbooks_filter(steps: list[float], data: st.DataObje
         boxes.predict(dt)
         # the sides stay as they are, or the noise, which is relative to them, would change
         box = np.concatenate(([[value]], boxes.position[:, 1:]), axis=1)
-        boxes.update(np.array([0]), box, noise)
+        boxes.update([0], box, noise)
     mean, _ = one_axis(steps, measured, 3.0)
     np.testing.assert_allclose(boxes.position[0, 0], mean[0], rtol=1e-9)
     np.testing.assert_allclose(boxes.velocity[0, 0], mean[1], rtol=1e-6, atol=1e-6)
@@ -53,33 +53,33 @@ def test_two_steps_are_one_step_of_both(first: float, second: float) -> None:
     for boxes in (two, one):
         boxes.add(BOX)
         boxes.predict(0.1)
-        boxes.update(np.array([0]), BOX + np.array([[10.0, 0.0, 0.0, 0.0]]), np.array([[2.0]]))
+        boxes.update([0], BOX + np.array([[10.0, 0.0, 0.0, 0.0]]), np.array([[2.0]]))
     two.predict(first)
     two.predict(second)
     one.predict(first + second)
     np.testing.assert_allclose(two.position, one.position)
-    probe = (np.array([0]), BOX + 30.0, np.array([[2.0]]))
-    np.testing.assert_allclose(two.distances(*probe), one.distances(*probe), rtol=1e-6)
+    probe = (BOX + 30.0, np.array([[2.0]]))
+    np.testing.assert_allclose(two.costs(*probe), one.costs(*probe), rtol=1e-6)
 
 
 def test_rows_are_kept_and_dropped_together() -> None:
     boxes = BoxFilter()
     boxes.add(np.concatenate([BOX + i for i in range(4)]))
-    boxes.keep(np.array([3, 1]))
+    boxes.keep([3, 1])
     np.testing.assert_array_equal(boxes.position, np.concatenate([BOX + 3, BOX + 1]))
     assert len(boxes) == 2
 
 
 @pytest.mark.parametrize("scale", [0.1, 1.0, 10.0])
 def test_near_and_far_objects_are_treated_alike(scale: float) -> None:
-    """A picture of twice the size gives the same distances."""
+    """A picture of twice the size gives the same costs."""
     boxes = BoxFilter()
     boxes.add(BOX * scale)
     boxes.predict(0.2)
     noise = np.array([[2.0 * scale]])
-    squared, _ = boxes.distances(np.array([0]), (BOX + 9.0) * scale, noise)
+    costs = boxes.costs((BOX + 9.0) * scale, noise)
     reference = BoxFilter()
     reference.add(BOX)
     reference.predict(0.2)
-    expected, _ = reference.distances(np.array([0]), BOX + 9.0, np.array([[2.0]]))
-    np.testing.assert_allclose(squared, expected)
+    expected = reference.costs(BOX + 9.0, np.array([[2.0]]))
+    np.testing.assert_allclose(costs, expected)

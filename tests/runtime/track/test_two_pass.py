@@ -107,3 +107,14 @@ def test_a_box_that_is_none_is_ignored(box: Box) -> None:
 
 def test_a_frame_without_anything_is_fine_from_the_start() -> None:
     assert run(TwoPassTracker(), [[], []], 25.0) == [[], []]
+
+
+def test_what_leaves_the_picture_is_gone_and_not_what_comes_in_there() -> None:
+    size, fps = (640, 480), 25.0
+    leaving = [[thing(400 + 10 * i)] for i in range(24)]
+    entering = [[thing(630 - 10 * i)] for i in range(10)]
+    tracker = TwoPassTracker()
+    frames = [*leaving, [], [], [], *entering]
+    tracks = [tracker.update(each, i / fps, size) for i, each in enumerate(frames)]
+    assert [track.id for each in tracks[:27] for track in each if track.state == "ended"] == [1]
+    assert {track.id for each in tracks[27:] for track in each} == {2}
