@@ -36,8 +36,8 @@ class LineCrossings:
             lines: Two points each, by name, as fractions of the frame's width and height.
         """
         self._lines = lines
-        self._sides: dict[tuple[int, str], tuple[float, Point]] = {}
-        """By track and line: the side it was on, and where, when that was last certain."""
+        self._places: dict[tuple[int, str], Point] = {}
+        """By track and line: where it was when its side was last certain, as fractions."""
 
     def update(
         self, track: int, point: Point, size: float, width: int, height: int
@@ -57,20 +57,20 @@ class LineCrossings:
             side = _distance(start, end, point)
             if not abs(side) > BAND * size:
                 continue
-            before = self._sides.get((track, name))
-            self._sides[track, name] = side, point
-            if before and before[0] * side < 0 and _meets(start, end, before, (side, point)):
+            x, y = self._places.get((track, name), (point[0] / width, point[1] / height))
+            self._places[track, name] = point[0] / width, point[1] / height
+            if _meets(start, end, (x * width, y * height), point):
                 crossings.append(Crossing(name, "in" if side > 0 else "out"))
         return crossings
 
     def forget(self, track: int) -> None:
         """A track has ended."""
         for name in self._lines:
-            self._sides.pop((track, name), None)
+            self._places.pop((track, name), None)
 
     def reset(self) -> None:
         """Forget every track."""
-        self._sides.clear()
+        self._places.clear()
 
 
 def check_line(points: Sequence[Point], where: str) -> None:
@@ -96,11 +96,13 @@ def _distance(start: Point, end: Point, point: Point) -> float:
     return (dx * (point[1] - start[1]) - dy * (point[0] - start[0])) / math.hypot(dx, dy)
 
 
-def _meets(start: Point, end: Point, before: tuple[float, Point], now: tuple[float, Point]) -> bool:
-    """Whether the way between two points, given with their distances, meets the line itself."""
-    (side, (x1, y1)), (other, (x2, y2)) = before, now
+def _meets(start: Point, end: Point, before: Point, now: Point) -> bool:
+    """Whether the way between two points crosses a line between its ends."""
+    side, other = _distance(start, end, before), _distance(start, end, now)
+    if side * other >= 0:
+        return False
     share = side / (side - other)
-    x, y = x1 + share * (x2 - x1), y1 + share * (y2 - y1)
+    x, y = before[0] + share * (now[0] - before[0]), before[1] + share * (now[1] - before[1])
     dx, dy = end[0] - start[0], end[1] - start[1]
     along = ((x - start[0]) * dx + (y - start[1]) * dy) / (dx * dx + dy * dy)
     return 0 <= along <= 1

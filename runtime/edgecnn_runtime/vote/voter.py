@@ -8,7 +8,7 @@ from edgecnn_runtime.vote.evidence import Evidence
 
 MAX_BALLOTS = 32
 """Observations of one track that count at most: those with the best crops."""
-MIN_WEIGHT = 0.01
+MIN_WEIGHT = 1e-3
 """Even the worst crop counts a little."""
 
 
@@ -17,7 +17,8 @@ class Ballot(NamedTuple):
 
     Attributes:
         result: Of the second model.
-        weight: The quality of its crop, above 0.
+        weight: The square of its crop's quality, above 0: with it, plates at the same score were
+            right more often than with the quality itself.
     """
 
     result: Any
@@ -113,7 +114,8 @@ class _Poll:
 
     def add(self, observation: Observation, answer: str) -> None:
         self.evidence.add(answer, observation)
-        self.ballots.append(Ballot(observation.result, max(MIN_WEIGHT, observation.quality)))
+        weight = max(MIN_WEIGHT, observation.quality**2)
+        self.ballots.append(Ballot(observation.result, weight))
         self.ballots.sort(key=lambda ballot: -ballot.weight)
         del self.ballots[MAX_BALLOTS:]
         self.counted = False

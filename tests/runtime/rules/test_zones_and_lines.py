@@ -97,6 +97,15 @@ def test_the_order_of_its_points_turns_a_line() -> None:
     assert ("crossed", "gate", "out") in follow(happenings, *walk((500, 100), (500, 400)))
 
 
+def test_a_camera_that_changes_its_resolution_moves_nobody() -> None:
+    happenings = Happenings(lines={"gate": DOWN})
+    steps = [(1000, 500), (2000, 1000), (500, 250)]
+    for index, (width, height) in enumerate(steps):
+        step = track(0.5 * width, 0.7 * height, index * 0.2)
+        found = happenings.update([step], step.last, width, height)
+        assert [each.type for each in found] == ([] if index else ["entered"])
+
+
 def test_who_stands_on_a_line_does_not_cross_it() -> None:
     heights = [150, 200, *[249, 251] * 20, 252, 248]
     path = walk(*[(500, y) for y in heights])
