@@ -13,6 +13,7 @@ from edgecnn_runtime.inference import ModelInference
 from edgecnn_runtime.model import Model, load
 from edgecnn_runtime.pipeline import Pipeline
 from edgecnn_runtime.recipe import ANSWERS, Detect, Recipe, Recognize, read_recipe
+from edgecnn_runtime.rules import Rules
 from edgecnn_runtime.rules.base import Rule
 from edgecnn_runtime.rules.happenings import Happenings
 from edgecnn_runtime.rules.thresholds import Thresholds
@@ -201,7 +202,7 @@ def make_pipeline(
         camera: The name in its events.
         zones: Of this camera; None for those of the recipe.
         lines: The same.
-        rules: Applied to every event, in this order.
+        rules: Applied to every event, in this order, after those of the recipe.
         enlarge: Gives the frame of the same moment in a larger stream, to cut crops from; as
             ``Recognizer`` takes it.
         infer: Runs ``first`` on one frame; None where its results are given to ``follow``.
@@ -220,7 +221,7 @@ def make_pipeline(
             thresholds=Thresholds(accept.min_size, accept.min_seconds, accept.scores),
             present=recipe.present_every,
         ),
-        rules=rules,
+        rules=[Rules(recipe.rules, Path()), *rules] if recipe.rules else rules,
         stills=StillTracker(0.0 if detect is None else detect.score or 0.0),
         labels=() if detect is None else detect.labels,
         infer=infer,

@@ -24,6 +24,7 @@ from edgecnn_runtime.bundle.bundle import open_bundle
 from edgecnn_runtime.bundle.manifest import ModelSpec
 from edgecnn_runtime.config import KeyLines, read_yaml
 from edgecnn_runtime.errors import ConfigError, EdgecnnError, UsageError
+from edgecnn_runtime.rules import RuleConfig, Rules
 from edgecnn_runtime.rules.lines import check_line
 from edgecnn_runtime.rules.zones import check_polygon
 from edgecnn_runtime.schema_errors import Key, explain, suggestion
@@ -143,6 +144,7 @@ class Recipe(Part, frozen=True, kw_only=True):
         zones: Named parts of the picture, polygons whose points are fractions of its width and
             height; for cameras that have none of their own.
         lines: Named lines, two points each; for cameras that have none of their own.
+        rules: Which of its events pass, before the rules of a site; files are relative.
     """
 
     detect: Detect | None = None
@@ -154,6 +156,7 @@ class Recipe(Part, frozen=True, kw_only=True):
     present_every: Seconds = 60.0
     zones: Areas = {}
     lines: Areas = {}
+    rules: tuple[RuleConfig, ...] = ()
 
     @property
     def first(self) -> Detect | Recognize:
@@ -237,6 +240,11 @@ def complete(recipe: Recipe, lines: KeyLines) -> Recipe:
     elif vote.kind:
         raise lines.error(("vote",), "votes need a second model: recognize: {model: NAME.edge}")
     _check_areas(recipe, lines)
+    for i, rule in enumerate(recipe.rules):
+        try:
+            Rules([rule], Path())
+        except ConfigError as error:
+            raise lines.error(("rules", i), str(error)) from None
     track, events = _complete_track(recipe.track, detect, lines), _complete_events(recipe, lines)
     return replace(recipe, detect=detect, vote=vote, track=track, events=events)
 
@@ -260,7 +268,15 @@ def _resolve(recipe: Recipe, folder: Path) -> Recipe:
         part and replace(part, model=str(folder / part.model))
         for part in (recipe.detect, recipe.recognize)
     )
-    return replace(recipe, detect=detect, recognize=recognize)
+    rules = tuple(_resolve_rule(rule, folder) for rule in recipe.rules)
+    return replace(recipe, detect=detect, recognize=recognize, rules=rules)
+
+
+def _resolve_rule(rule: RuleConfig, folder: Path) -> RuleConfig:
+    known = rule.watchlist
+    if isinstance(known, str):
+        return replace(rule, watchlist=str(folder / known))
+    return replace(rule, watchlist=known and replace(known, file=str(folder / known.file)))
 
 
 def _read_spec(part: Detect | Recognize, key: str, lines: KeyLines) -> ModelSpec:

@@ -178,10 +178,10 @@ def test_an_rtsp_camera_is_followed(
     pipeline.write_text(f"detect: {{model: {color_bundles['blobs']}}}")
     process = spawn(
         "-m", "edgecnn", "run", str(pipeline), filmed.url(), "--max-frames", "30",
-        "--timeout", "60", "--events", str(tmp_path / "e.jsonl"),
+        "--events", str(tmp_path / "e.jsonl"),
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
-    out, err = process.communicate(timeout=120)
+    out, err = process.communicate(timeout=300)
     assert process.returncode == 0, err
     events = [json.loads(line) for line in (tmp_path / "e.jsonl").read_text().splitlines()]
     assert {event["type"] for event in events} >= {"entered", "left"}

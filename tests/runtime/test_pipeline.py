@@ -305,6 +305,15 @@ def test_rules_complete_and_drop_events(
             assert [event.name for event in events] == expected
 
 
+def test_rules_of_the_file_are_asked_first(write: Callable[[str], Path]) -> None:
+    path = write(PLATES + "rules: [{when: recognized, watchlist: known.txt}]\nevents: [recognized]")
+    path.with_name("known.txt").write_text("R\n")
+    with load_pipeline(path) as pipeline:
+        for color, expected in (("red", ["R"]), ("blue", [])):
+            events = [*play(pipeline, film([*passing(color), *EMPTY])), *pipeline.end()]
+            assert [event.details.get("listed") for event in events] == expected
+
+
 def test_two_cameras_share_models_and_nothing_else(write: Callable[[str], Path]) -> None:
     with open_models(read_recipe(write(PLATES))) as models:
         infer = ModelInference(models.first)

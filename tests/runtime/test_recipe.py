@@ -130,6 +130,8 @@ REFUSED = {
     DETECT + "lines: {stop: [[0.1, 0.4], [0.1, 0.4]]}": (2, "are the same"),
     DETECT + "detect: {model: cars.edge}": (2, "set twice"),
     DETECT + "present_every: 0": (2, "present_every"),
+    DETECT + "rules:\n- {when: enterd}": (3, "did you mean entered?"),
+    DETECT + "rules:\n- {zone: a}\n- {watchlist: gone.csv}": (4, "gone.csv: cannot be read"),
     DETECT + "accept: {scores: {car: 2}}": (2, "accept.scores"),
 }  # fmt: skip
 
@@ -165,6 +167,7 @@ events: [entered, recognized, crossed, present, left]
 present_every: 30
 zones: {lane: [[0.1, 0.4], [0.9, 0.4], [0.9, 1.0]]}
 lines: {stop: [[0.1, 0.8], [0.9, 0.8]]}
+rules: [{when: recognized, zone: lane}, {when: left, schedule: {days: [mon]}}]
 """
 
 
