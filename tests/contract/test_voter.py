@@ -109,7 +109,7 @@ def test_the_majority_wins_and_its_best_crop_is_the_evidence(name: str) -> None:
     for quality, result in ((0.3, one), (0.6, one), (0.5, one), (0.55, one)):
         voter.add(observe(result, quality))
     if name != "embedding":  # which has no answers that could differ
-        voter.add(observe(other, 0.9))
+        voter.add(observe(other, 0.7))
     decision = voter.close(make_track())
     assert same(decision, one)
     assert decision is not None
