@@ -65,6 +65,20 @@ def test_every_key_of_a_sink_and_an_event_is_documented(root: Path) -> None:
     assert [key for key in record if f'"{key}": ' not in text] == []
 
 
+def test_every_key_of_a_site_is_documented(root: Path) -> None:
+    """In a table of the page on the daemon; those of rules, privacy and sinks on theirs."""
+    from edgecnn_runtime.daemon import site
+
+    text = (root / "docs" / "daemon.md").read_text()
+    kinds = (
+        site.Site, site.CameraConfig, site.ModelConfig, site.HttpConfig, site.KeepConfig,
+        site.LoggingConfig,
+    )  # fmt: skip
+    keys = {field.encode_name for kind in kinds for field in msgspec.structs.fields(kind)}
+    assert {"cameras", "idle_rate", "digest", "listen", "evidence_days", "format"} <= keys
+    assert [key for key in sorted(keys) if f"| `{key}` |" not in text] == []
+
+
 @pytest.fixture(scope="module")
 def commands(root: Path) -> Any:
     """docs/commands.py, which writes the page."""

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,8 +30,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Serve until a signal ends it; 0 then, and 0 where ``--check`` has nothing to say."""
-    from edgecnn_runtime.daemon.site import load_site
+    from edgecnn_runtime.daemon.site import load_site, upgrade_site
 
+    if not args.check and (copy := upgrade_site(args.site)):
+        print(f"{args.site} is up to date now; as it was: {copy}", file=sys.stderr)
     file = load_site(args.site)
     if args.check:
         return _check(file, as_json=args.json)

@@ -8,7 +8,7 @@ metric or log shows such a value.
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
@@ -18,6 +18,7 @@ from urllib.parse import quote
 import msgspec
 from msgspec import Meta
 
+from edgecnn_runtime.bundle.atomic import atomic_file
 from edgecnn_runtime.config import SIZE_LIMIT, KeyLines, parse_keys, read_text
 from edgecnn_runtime.device.cache import default_cache_dir
 from edgecnn_runtime.errors import ConfigError
@@ -32,6 +33,8 @@ from edgecnn_runtime.source.address import NETWORK
 
 VERSION = 1
 """Of the shape of site.yaml."""
+UPGRADES: dict[int, Callable[[str], str]] = {}
+"""By version, what makes the text of the next version of it; one line per version that was left."""
 SMALLEST_AREA = 1e-4
 """Of a zone, as a fraction of the picture: below, its points lie on a line."""
 
@@ -205,7 +208,7 @@ class Site(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
             user's state folder.
     """
 
-    version: Literal[1] = 1
+    version: int = VERSION
     cameras: Annotated[dict[str, CameraConfig], Meta(max_length=256)] = {}
     models: dict[str, ModelConfig] = {}
     rules: Annotated[tuple[RuleConfig, ...], Meta(max_length=256)] = ()
@@ -263,7 +266,56 @@ def load_site(path: str | Path) -> SiteFile:
     Raises:
         ConfigError: It cannot be right; the message begins ``FILE:LINE: KEY``.
     """
-    return parse_site(read_text(path), Path(path))
+    return parse_site(_upgraded(read_text(path)), Path(path))
+
+
+def upgrade_site(path: Path) -> Path | None:
+    """Bring a file of an older version up to date, with a copy of it beside it.
+
+    Args:
+        path: The file.
+
+    Returns:
+        The copy; None where the file is of this version.
+
+    Raises:
+        ConfigError: It cannot be read or written.
+    """
+    text = read_text(path)
+    new = _upgraded(text)
+    if new == text:
+        return None
+    copy = path.with_name(f"{path.name}.{_version(text)}")
+    try:
+        copy.write_text(text, encoding="utf-8")
+        replace_text(path, new)
+    except OSError as error:
+        raise ConfigError(f"{error.filename}: cannot be written: {error.strerror}") from None
+    return copy
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Write a file whole or not at all, with the permissions that it had.
+
+    Raises:
+        OSError: The file system refuses.
+    """
+    mode = path.stat().st_mode
+    with atomic_file(path) as scratch:
+        scratch.write_text(text, encoding="utf-8")
+        scratch.chmod(mode)
+
+
+def _upgraded(text: str) -> str:
+    """The text in the shape of this version; as it is where that is not possible."""
+    while (version := _version(text)) in UPGRADES:
+        text = UPGRADES[version](text)
+    return text
+
+
+def _version(text: str) -> int:
+    found = re.search(r"^version:\s*([0-9]{1,6})\b", text, re.MULTILINE)
+    return int(found[1]) if found else VERSION
 
 
 def parse_site(text: str, path: Path) -> SiteFile:
@@ -313,6 +365,9 @@ def read_value(name: str, folder: Path) -> str:
 
 def _mistakes(site: Site) -> Iterator[tuple[Key, str]]:
     """What the types alone do not tell, by key."""
+    if site.version != VERSION:
+        newer = "; a newer edgecnn wrote it: install that one" * (site.version > VERSION)
+        yield ("version",), f"{site.version} is not a version of this edgecnn ({VERSION}){newer}"
     for key, name in _names(site):
         if not NAME.fullmatch(name):
             yield key, "a name has letters, digits, _ . and -, and at most 63 of them"

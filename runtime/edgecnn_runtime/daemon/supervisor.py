@@ -32,7 +32,7 @@ from edgecnn_runtime.daemon.health import temperature
 from edgecnn_runtime.daemon.logs import Redactor, set_logging
 from edgecnn_runtime.daemon.models import ModelPool
 from edgecnn_runtime.daemon.plan import CameraPlan, PipelinePlan, Plan, make_plan, unused_models
-from edgecnn_runtime.daemon.site import CameraConfig, SiteFile, load_site, parse_site
+from edgecnn_runtime.daemon.site import CameraConfig, SiteFile, load_site, parse_site, replace_text
 from edgecnn_runtime.daemon.systemd import notify, watchdog_interval
 from edgecnn_runtime.daemon.views import Views
 from edgecnn_runtime.daemon.worker import CameraWorker, Parts, PipelineJob
@@ -379,10 +379,7 @@ class Daemon:
         before = self.file
         self._change(file)
         try:
-            mode = path.stat().st_mode
-            with atomic_file(path) as scratch:
-                scratch.write_text(text, encoding="utf-8")
-                scratch.chmod(mode)
+            replace_text(path, text)
         except OSError as error:
             self._change(before)
             raise ConfigError(f"{path}: cannot be written: {error.strerror}") from None

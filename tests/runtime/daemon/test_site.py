@@ -10,7 +10,14 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgecnn_runtime.daemon.site import Site, SiteFile, load_site, parse_site, size_bytes
+from edgecnn_runtime.daemon.site import (
+    UPGRADES,
+    Site,
+    SiteFile,
+    load_site,
+    parse_site,
+    upgrade_site,
+)
 from edgecnn_runtime.errors import ConfigError
 
 SITE = """\
@@ -63,7 +70,6 @@ def test_a_site_is_read(write: Callable[[str], Path]) -> None:
     assert gate.zones["lane"][2] == (0.9, 1.0)
     assert yard.pipelines == ("faces.edge",)
     assert file.resolve("plates.yaml") == file.path.parent / "plates.yaml"
-    assert size_bytes(file.site.keep.disk) == 10 * 10**9
 
 
 def test_nothing_is_a_site_without_cameras() -> None:
@@ -94,7 +100,11 @@ def test_credentials_stand_in_the_address_and_are_quoted() -> None:
         ("10GB", "10 gigabytes", "site.yaml:17: keep.disk: cannot be '10 gigabytes' – such as"),
         ("Europe/Berlin", "Europe/Berlim", "site.yaml:19: timezone: there is no such time zone"),
         ("Europe/Berlin", "../../etc/passwd", "site.yaml:19: timezone: there is no such time zone"),
-        ("version: 1", "version: 2", "site.yaml:1: version: "),
+        (
+            "version: 1",
+            "version: 2",
+            "site.yaml:1: version: 2 is not a version of this edgecnn (1);",
+        ),
         ("yard.mp4", "rtsp://camera-1/main", "site.yaml:4: cameras.gate.source: "),
         ("  yard:", "  Gate:", "site.yaml:11: cameras.Gate: differs from the camera gate only"),
         ("  yard:", "  ya rd:", "site.yaml:11: cameras.ya rd: a name has letters"),
@@ -146,6 +156,26 @@ def test_no_message_shows_what_a_file_holds(
 def test_a_file_that_is_not_there_is_named_with_the_line(write: Callable[[str], Path]) -> None:
     with pytest.raises(ConfigError, match=r"site.yaml:5: cameras.gate.credentials: .*no such file"):
         load_site(write(SITE.replace("admin:geheim77", "{file: gone}")))
+
+
+def test_an_older_file_is_brought_up_to_date_with_a_copy_of_it(
+    write: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def upgrade(text: str) -> str:
+        return text.replace("version: 0", "version: 1").replace("  gate:", "  front:")
+
+    monkeypatch.setitem(UPGRADES, 0, upgrade)
+    text = SITE.replace("version: 1", "version: 0").replace("camera: gate", "camera: front")
+    path = write(text)
+    path.chmod(0o640)
+    assert "front" in load_site(path).site.cameras
+    assert path.read_text() == text, "who only reads changes nothing"
+    copy = upgrade_site(path)
+    assert copy == path.with_name("site.yaml.0")
+    assert copy.read_text() == text
+    assert path.stat().st_mode & 0o777 == 0o640
+    assert "front" in load_site(path).site.cameras
+    assert upgrade_site(path) is None
 
 
 WORDS = [
