@@ -25,6 +25,9 @@ quick: $(VENV)/ready  ## the tests that take seconds
 check: $(VENV)/ready  ## ruff, mypy --strict and the import rules
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/pytest -q tests/test_imports.py
 
+soak: $(VENV)/ready   ## half an hour of a daemon on two clips while cameras, disk, sinks and clock fail
+	$(BIN)/python bench/experiments/memory_slope.py
+
 bench: $(VENV)/ready  ## every figure the README quotes, measured here, into bench/results
 	@for experiment in $(filter-out %/against_revision.py %/code_size.py,$(wildcard bench/experiments/*.py)); do echo; echo $$experiment; $(BIN)/python $$experiment || exit 1; done
 
@@ -59,4 +62,4 @@ $(VENV)/ready: pyproject.toml runtime/pyproject.toml constraints.txt
 	.venv-demo/bin/pip install -q -c constraints.txt -e "./runtime[cpu,openvino,serve]" -e ".[export]"
 	@touch $@
 
-.PHONY: help demo dist docs site test quick check bench baselines compat system
+.PHONY: help demo dist docs site test quick check bench baselines compat system soak

@@ -42,6 +42,7 @@ COMMANDS: Mapping[str, str] = {
     "unpack": "check and unpack a packed bundle",
     "serve": "run cameras, events and the page as a site.yaml describes them",
     "token": "show what lets a person or a program into the page",
+    "soak": "let a site run on clips while cameras, disk, sinks and clock fail",
     "doctor": "show what this machine offers and what is missing",
 }
 EXPORT_PACKAGES = {"torch", "onnx", "onnxscript", "safetensors", "jinja2"}

@@ -208,3 +208,19 @@ def connect(port: int, user: str, password: str) -> str:
         return answers.get(timeout=60)
     finally:
         client.loop_stop()
+
+
+def test_the_sites_beside_the_files_are_valid(deploy: Path, tmp_path: Path) -> None:
+    from edgecnn_runtime.daemon.site import parse_site
+
+    (tmp_path / "gate.credentials").write_text("user:secret\n")
+    (tmp_path / "mqtt_password").write_text("secret\n")
+    compose = (deploy / "compose" / "site" / "site.yaml").read_text()
+    sites = [compose.replace("/run/secrets/", f"{tmp_path}/")]
+    (config,) = [each for _, each in documents(deploy / "k3s") if each["kind"] == "ConfigMap"]
+    sites += config["data"].values()
+    assert len(sites) >= 2
+    for text in sites:
+        file = parse_site(text, tmp_path / "site.yaml")
+        assert file.site.http.address == ("0.0.0.0", 8090), "a published port needs it"
+        assert file.site.http.auth

@@ -1,7 +1,6 @@
 """``edgecnn serve`` in a process of its own: started, asked over HTTP as anybody would, stopped."""
 
 import json
-import os
 import shutil
 import signal
 import socket
@@ -12,50 +11,31 @@ import urllib.error
 import urllib.request
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from edgecnn_runtime.errors import EdgecnnError
-from edgecnn_runtime.outbox import OutboxReader
 
 START_SECONDS = 120.0
 STOP_SECONDS = 30.0
 ANSWER_SECONDS = 10.0
 DISK = 64 << 20
 """Bytes of the file system that can be full."""
-PAGE = 1000
-FAKETIME = "faketime/libfaketimeMT.so.1"
+PAGE = 500
 
 
-@dataclass(frozen=True, slots=True)
-class Means:
-    """What this machine offers to make faults with.
-
-    Attributes:
-        mount: The words before a command that may mount file systems of its own; empty without.
-        faketime: libfaketime, which lets one process see another wall clock; None without.
-    """
-
-    mount: Sequence[str]
-    faketime: Path | None
-
-
-def find_means() -> Means:
-    """Try what works here."""
-    mount: Sequence[str] = ()
+def find_mount() -> Sequence[str]:
+    """The words before a command that may mount file systems of its own; empty where none may."""
+    test = "mount -t tmpfs -o size=1m tmpfs /tmp"
     for words in (["unshare", "--mount"], ["unshare", "--map-root-user", "--mount"]):
-        test = "mount -t tmpfs -o size=1m tmpfs /tmp"
         if (
             shutil.which(words[0])
             and not subprocess.run(
                 [*words, "sh", "-c", test], capture_output=True, check=False
             ).returncode
         ):
-            mount = words
-            break
-    libraries = [Path("/usr/lib") / FAKETIME, *sorted(Path("/usr/lib").glob(f"*/{FAKETIME}"))]
-    return Means(mount, next((path for path in libraries if path.is_file()), None))
+            return words
+    return ()
 
 
 class ServedSite:
@@ -69,7 +49,14 @@ class ServedSite:
     """
 
     def __init__(
-        self, site: Path, state: Path, port: int, *, log: Path, means: Means = Means((), None)
+        self,
+        site: Path,
+        state: Path,
+        port: int,
+        *,
+        log: Path,
+        mount: Sequence[str] = (),
+        clock: Path | None = None,
     ) -> None:
         """Start it, and wait until it answers.
 
@@ -78,34 +65,28 @@ class ServedSite:
             state: The state folder that it names.
             port: The port that it names, on loopback.
             log: Where its output goes.
-            means: The state folder is a small file system of its own where that can be made, and
-                its wall clock can jump where that can be.
+            mount: Of ``find_mount``: makes the state folder a small file system of its own.
+            clock: Where its wall clock's offset is stored; None for the real clock.
 
         Raises:
             EdgecnnError: It does not start.
         """
-        serve = [sys.executable, "-m", "edgecnn", "serve", str(site)]
-        environment = dict(os.environ)
-        self._clock = log.with_name("clock")
-        if means.faketime is not None:
-            self._clock.write_text("+0")
-            environment |= {
-                "LD_PRELOAD": str(means.faketime),
-                "FAKETIME_TIMESTAMP_FILE": str(self._clock),
-                "FAKETIME_NO_CACHE": "1",
-                "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-                "NO_FAKE_STAT": "1",
-            }
-        if means.mount:
+        program = ["edgecnn"]
+        self._clock = clock
+        if clock is not None:
+            program = ["edgecnn_bench.soak.jumping_clock", str(clock)]
+            self.set_clock(0)
+        serve = [sys.executable, "-m", *program, "serve", str(site)]
+        if mount:
             script = 'mount -t tmpfs -o size="$1",mode=0700 tmpfs "$2" && shift 2 && exec "$@"'
-            serve = [*means.mount, "sh", "-c", script, "sh", str(DISK), str(state), *serve]
+            serve = [*mount, "sh", "-c", script, "sh", str(DISK), str(state), *serve]
         self._log = log
         with log.open("a") as output:
             self._process = subprocess.Popen(
-                serve, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=environment
+                serve, stdin=subprocess.DEVNULL, stdout=output, stderr=output
             )
         self.pid = self._process.pid
-        self.state = Path(f"/proc/{self.pid}/root{state}") if means.mount else state
+        self.state = Path(f"/proc/{self.pid}/root{state}") if mount else state
         self.address = f"http://127.0.0.1:{port}"
         self.token = ""
         self._wait_until_it_answers()
@@ -134,12 +115,15 @@ class ServedSite:
         return events
 
     def event_ids(self) -> Sequence[str]:
-        """Of all events in the outbox, in the order of commits."""
-        reader, ids, after = OutboxReader(next(self.state.rglob("events.sqlite")).parent), [], 0
-        while page := reader.replay(after=after, limit=PAGE):
-            ids += [each.event.id for each in page]
-            after = page[-1].sequence
-        return ids
+        """Of all events that are committed now, in the order of commits."""
+        newest_first: list[str] = []
+        before = ""
+        while True:
+            page = json.loads(self.get(f"/api/events?limit={PAGE}&before={before}"))
+            newest_first += [event["id"] for event in page["events"]]
+            before = page["next"]
+            if not before:
+                return newest_first[::-1]
 
     def get(self, path: str) -> bytes:
         """What it answers.
@@ -158,7 +142,10 @@ class ServedSite:
 
     def set_clock(self, offset: int) -> None:
         """Let its wall clock be so many seconds ahead, from now on."""
-        self._clock.write_text(f"{offset:+d}")
+        assert self._clock is not None
+        replaced = self._clock.with_suffix(".new")
+        replaced.write_text(str(offset))
+        replaced.replace(self._clock)
 
     def wait(self) -> None:
         """Until it ends by itself, or Ctrl-C, which is taken for the wish to end it."""

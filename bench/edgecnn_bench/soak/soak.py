@@ -24,7 +24,7 @@ from edgecnn_bench.soak.process import ProcessSample, sample_process
 from edgecnn_bench.soak.proxy import FaultyLink, LinkGroup
 from edgecnn_bench.soak.receiver import WebhookReceiver
 from edgecnn_bench.soak.report import Check, FaultSummary, SoakReport
-from edgecnn_bench.soak.served import Means, ServedSite, find_means, free_port
+from edgecnn_bench.soak.served import ServedSite, find_mount, free_port
 from edgecnn_bench.soak.site import clip_of, largest_max_age, read_cameras, soak_site
 from edgecnn_bench.soak.viewer import SentPictures, Viewer
 from edgecnn_runtime.errors import EdgecnnError, UsageError
@@ -102,13 +102,15 @@ def soak(
         own.write_text(
             soak_site(text, addresses, state=work / "state", port=port, webhook=receiver.url)
         )
-        means = find_means()
+        mount = find_mount()
         served = stack.enter_context(
-            ServedSite(own, work / "state", port, log=work / "log", means=means)
+            ServedSite(
+                own, work / "state", port, log=work / "log", mount=mount, clock=work / "clock"
+            )
         )
         viewer = stack.enter_context(Viewer(served.address, served.token, sent))
         max_age = largest_max_age(text)
-        world = _World(cameras, links, receiver, served, viewer, means, max_age)
+        world = _World(cameras, links, receiver, served, viewer, max_age, bool(mount))
         return _Soak(config, world, progress).run()
 
 
@@ -139,8 +141,8 @@ class _World:
     receiver: WebhookReceiver
     served: ServedSite
     viewer: Viewer
-    means: Means
     max_age: float
+    small_disk: bool
 
 
 class _Soak:
@@ -149,10 +151,8 @@ class _Soak:
     def __init__(self, config: SoakConfig, world: _World, progress: Callable[[str], None]) -> None:
         self._config, self._world, self._progress = config, world, progress
         self._why_not: dict[FaultKind, str] = {}
-        if not world.means.mount:
+        if not world.small_disk:
             self._why_not["full disk"] = "needs root, or namespaces for everybody"
-        if world.means.faketime is None:
-            self._why_not["clock"] = "needs Debian's libfaketime"
         self._recoveries: dict[FaultKind, list[float]] = {}
         self._samples: list[ProcessSample] = []
         self._quiet: list[ProcessSample] = []

@@ -6,6 +6,7 @@ import threading
 import time
 import urllib.request
 from contextlib import suppress
+from http.client import HTTPException
 from typing import BinaryIO
 
 import cv2
@@ -66,7 +67,7 @@ class Viewer:
 
     def _watch(self) -> None:
         while not self._over.is_set():
-            with suppress(OSError, EOFError):
+            with suppress(OSError, EOFError, HTTPException):
                 self._watch_once()
             self._over.wait(0.2)
 
