@@ -1,7 +1,6 @@
 """Fixtures every test package shares."""
 
 import functools
-import importlib.util
 import os
 import shutil
 import signal
@@ -11,7 +10,6 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import cv2
@@ -20,6 +18,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 
+from edgecnn_bench.soak import mqtt_broker
 from edgecnn_bench.soak.cameras import SERVER, SYSTEM_PYTHON, has_rtsp_server
 from edgecnn_runtime.bundle import manifest
 from edgecnn_runtime.bundle.bundle import new_bundle, sha256_file, write_manifest
@@ -351,28 +350,17 @@ def camera() -> Iterator[Callable[..., Filmed]]:
         one.kill()
 
 
-def helper(name: str) -> ModuleType:
-    """A module beside this one that is not a test."""
-    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.fixture
-def start_broker(tmp_path: Path) -> Iterator[Callable[..., Any]]:
+def start_broker(tmp_path: Path) -> Iterator[Callable[..., mqtt_broker.Broker]]:
     """Starts real MQTT brokers: ``start_broker("password_file …")``, lines of their settings."""
-    mqtt = helper("mqtt_broker")
-    if mqtt.PROGRAM is None:
+    if mqtt_broker.PROGRAM is None:
         pytest.skip("needs Debian's mosquitto")
-    brokers: list[Any] = []
+    brokers: list[mqtt_broker.Broker] = []
 
-    def start(*settings: str) -> Any:
+    def start(*settings: str) -> mqtt_broker.Broker:
         folder = tmp_path / f"broker-{len(brokers)}"
         folder.mkdir()
-        brokers.append(mqtt.Broker(folder, *settings))
+        brokers.append(mqtt_broker.Broker(folder, *settings))
         brokers[-1].start()
         return brokers[-1]
 
@@ -382,13 +370,13 @@ def start_broker(tmp_path: Path) -> Iterator[Callable[..., Any]]:
 
 
 @pytest.fixture
-def subscribe() -> Iterator[Callable[..., Any]]:
+def subscribe() -> Iterator[Callable[..., mqtt_broker.Subscriber]]:
     """Subscribes to all of a broker: ``subscribe(port).messages``."""
     pytest.importorskip("paho.mqtt.client")
-    subscribers: list[Any] = []
+    subscribers: list[mqtt_broker.Subscriber] = []
 
-    def start(port: int, **options: Any) -> Any:
-        subscribers.append(helper("mqtt_broker").Subscriber(port, **options))
+    def start(port: int, **options: Any) -> mqtt_broker.Subscriber:
+        subscribers.append(mqtt_broker.Subscriber(port, **options))
         return subscribers[-1]
 
     yield start

@@ -144,7 +144,7 @@ class BrokerReceiver:
         self.sink: Any = None
 
     def ids(self) -> list[str]:
-        return [json.loads(payload)["id"] for payload in self.subscriber.payloads("/event")]
+        return self.subscriber.event_ids()
 
     def fail(self) -> None:
         self.broker.stop()

@@ -210,7 +210,7 @@ class Outbox:
         It is on the disk CURSOR_SPACING seconds later at the latest.
         """
         with self._changed:
-            if sink not in self._cursors:  # it was taken away while it was being told
+            if sequence <= self._cursors.get(sink, sequence):  # it was taken away, or abandoned
                 return
             self._cursors[sink] = sequence
             if not self._moved:

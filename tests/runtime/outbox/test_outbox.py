@@ -191,6 +191,8 @@ def test_cursors_are_where_they_were(tmp_path: Path, make_event: MakeEvent) -> N
         assert [outbox.pending(name) for name in "ab"] == [2, 2]
         outbox.advance("a", sequences(outbox)[1])
         assert [outbox.pending(name) for name in "ab"] == [1, 2]
+        outbox.advance("a", sequences(outbox)[0])  # by a thread that was abandoned
+        assert outbox.pending("a") == 1
     with Outbox(tmp_path) as outbox:
         outbox.set_sinks(["a", "c"])
         assert [outbox.pending(name) for name in "ac"] == [1, 0]

@@ -1,29 +1,37 @@
-"""A real MQTT broker, Debian's Mosquitto, on a loopback port."""
+"""A real MQTT broker, Debian's Mosquitto, on a loopback port, and whoever listens to it."""
 
+import json
 import os
 import shutil
 import socket
 import subprocess
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 PROGRAM = shutil.which("mosquitto", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
-
-
-def free_port() -> int:
-    """A port that nobody listens on now."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
+PATIENCE = 60.0
+"""Seconds after which something is said to hang."""
 
 
 class Broker:
-    """Mosquitto; it keeps what subscribers have missed while it is down."""
+    """Mosquitto; it keeps what subscribers have missed while it is down.
+
+    Attributes:
+        port: On 127.0.0.1.
+    """
 
     def __init__(self, folder: Path, *settings: str) -> None:
-        self.port = free_port()
-        self._folder = folder
+        """Write its configuration.
+
+        Args:
+            folder: For configuration and messages; exists.
+            settings: Lines of the configuration.
+        """
+        with socket.socket() as listener:
+            listener.bind(("127.0.0.1", 0))
+            self.port = int(listener.getsockname()[1])
         self._config = folder / "mosquitto.conf"
         lines = [
             f"listener {self.port} 127.0.0.1", f"persistence_location {folder}/",
@@ -37,19 +45,25 @@ class Broker:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Start it, and wait until it listens."""
-        assert PROGRAM is not None
+        """Start it, and wait until it listens.
+
+        Raises:
+            RuntimeError: It ended instead, or does not listen.
+        """
+        assert PROGRAM is not None, "Debian's mosquitto is not installed"
         self._process = subprocess.Popen([PROGRAM, "-c", str(self._config)])
-        for _ in range(3000):
+        pause = threading.Event()
+        for _ in range(int(PATIENCE / 0.01)):
             with socket.socket() as client:
                 if client.connect_ex(("127.0.0.1", self.port)) == 0:
                     return
-            assert self._process.poll() is None, "mosquitto has ended"
-            threading.Event().wait(0.01)
-        raise AssertionError("mosquitto does not listen")
+            if self._process.poll() is not None:
+                raise RuntimeError("mosquitto has ended")
+            pause.wait(0.01)
+        raise RuntimeError("mosquitto does not listen")
 
     def stop(self) -> None:
-        """End it; what its subscribers have missed is on the disk."""
+        """End it; what its subscribers have missed is on the disk. Idempotent."""
         if self._process is not None:
             self._process.terminate()
             self._process.wait()
@@ -57,37 +71,57 @@ class Broker:
 
 
 class Subscriber:
-    """Collects messages, and misses none while it or the broker is away."""
+    """Collects messages, and misses none while the broker is away.
 
-    def __init__(self, port: int, topic: str = "#", **options: Any) -> None:
+    Attributes:
+        messages: Topics and payloads, in the order in which they came.
+    """
+
+    def __init__(self, port: int, **options: Any) -> None:
+        """Connect, and wait until everything is subscribed to.
+
+        Args:
+            port: Of the broker.
+            options: ``username`` and ``password``, or ``tls``, an SSL context.
+        """
         from paho.mqtt.client import Client
         from paho.mqtt.enums import CallbackAPIVersion
 
         self.messages: list[tuple[str, bytes]] = []
         self._changed = threading.Condition()
-        self._subscribed = 0
+        self._subscribed = False
         client = Client(CallbackAPIVersion.VERSION2, client_id="subscriber", clean_session=False)
         client.reconnect_delay_set(1, 1)
         if "username" in options:
             client.username_pw_set(options["username"], options["password"])
         if "tls" in options:
             client.tls_set_context(options["tls"])
-        client.on_connect = lambda *_: client.subscribe(topic, qos=1)
+        client.on_connect = lambda *_: client.subscribe("#", qos=1)
         client.on_subscribe = lambda *_: self._note(None)
         client.on_message = lambda _client, _data, message: self._note(message)
         client.connect("127.0.0.1", port)
         client.loop_start()
         self._client = client
-        self.wait_for(lambda: self._subscribed > 0)
+        self.wait_for(lambda: self._subscribed)
 
-    def wait_for(self, condition: Any) -> None:
-        """Until a condition holds, which is looked at after each message."""
+    def wait_for(self, condition: Callable[[], object], seconds: float = PATIENCE) -> None:
+        """Until a condition holds, which is looked at after each message.
+
+        Raises:
+            TimeoutError: It does not.
+        """
         with self._changed:
-            assert self._changed.wait_for(condition, 60)
+            if not self._changed.wait_for(condition, seconds):
+                raise TimeoutError(f"{len(self.messages)} messages have come, and no more")
 
     def payloads(self, end: str) -> list[bytes]:
         """Of the messages whose topic ends like this, in order."""
-        return [payload for topic, payload in self.messages if topic.endswith(end)]
+        with self._changed:
+            return [payload for topic, payload in self.messages if topic.endswith(end)]
+
+    def event_ids(self) -> list[str]:
+        """Of the events that have come, in order, also those that came again."""
+        return [json.loads(payload)["id"] for payload in self.payloads("/event")]
 
     def close(self) -> None:
         """End the connection."""
@@ -97,7 +131,7 @@ class Subscriber:
     def _note(self, message: Any) -> None:
         with self._changed:
             if message is None:
-                self._subscribed += 1
+                self._subscribed = True
             else:
                 self.messages.append((message.topic, message.payload))
             self._changed.notify_all()
