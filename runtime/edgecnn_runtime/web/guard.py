@@ -10,6 +10,7 @@ from http.cookies import CookieError, SimpleCookie
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import RedirectResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from edgecnn_runtime.web.auth import (
@@ -90,6 +91,9 @@ class Guard:
             _check_size(headers)
             identity = self._identify(scope, headers)
             self._check_forgery(scope, headers, identity)
+            if self._path and scope["path"] == self._path:  # links on the page need its slash
+                await RedirectResponse(f"{self._path}/", 308)(scope, receive, respond)
+                return
             inner = {**scope, "path": self._inner_path(scope["path"]), "root_path": ""}
             inner["identity"] = identity
             await self._app(inner, receive, respond)
