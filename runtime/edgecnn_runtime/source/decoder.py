@@ -178,9 +178,13 @@ class VideoDecoder:
         clockwise = -frame.rotation % 360
         return np.asarray(cv2.rotate(pixels, ROTATIONS[clockwise])) if clockwise else pixels
 
+    def flush(self) -> None:
+        """Forget the pictures that it holds, to begin at another key frame."""
+        self.stream.codec_context.flush_buffers()
+
     def close(self) -> None:
         """Let its threads finish; otherwise freeing it would wait for them with the GIL held."""
-        self.stream.codec_context.flush_buffers()
+        self.flush()
 
     def _skip(self) -> None:
         self.skipped += 1

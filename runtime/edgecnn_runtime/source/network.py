@@ -50,6 +50,7 @@ class NetworkStream:
     Attributes:
         live: Whether it delivers at its own pace.
         fps: Nominal pictures per second; 0.0 if unknown.
+        decoder: What its packets are decoded with.
     """
 
     def __init__(
@@ -77,14 +78,14 @@ class NetworkStream:
             self._container = self._connect(address.target, open_timeout)
         self._lost_at_first = _tells_loss(messages)
         try:
-            self._decoder = VideoDecoder(
+            self.decoder = VideoDecoder(
                 self._av, self._container, threads=1, max_wait=KEYFRAME_SHARE * read_timeout
             )
         except ValueError as error:
             self._container.close()
             raise SourceLostError(f"{self._name} {error}") from None
-        self.fps = self._decoder.fps
-        self._packets = self._container.demux(self._decoder.stream)
+        self.fps = self.decoder.fps
+        self._packets = self._container.demux(self.decoder.stream)
         self._waiting: deque[Any] = deque()
         self._backlog = Backlog(min(STARTUP_DRAIN, read_timeout / 2))
         self._held: RawFrame | None = None
@@ -109,7 +110,7 @@ class NetworkStream:
             SourceLostError: The stream ended, or no picture arrives whole any more.
         """
         while not self._waiting:
-            packet = self._next_packet()
+            packet = self.next_packet()
             if packet is None:
                 if self._held is not None:
                     picture, self._held = self._held, None
@@ -117,7 +118,7 @@ class NetworkStream:
                 self._check_ended()
                 return None
             now = time.monotonic()
-            self._waiting.extend(self._decoder.decode(packet, now))
+            self._waiting.extend(self.decoder.decode(packet, now))
             if self._waiting:
                 self._last_whole = now
             elif self.live and now - self._last_whole > self._read_timeout:
@@ -127,7 +128,7 @@ class NetworkStream:
     def close(self) -> None:
         """Hang up."""
         self._waiting.clear()
-        self._decoder.close()
+        self.decoder.close()
         self._container.close()
 
     def _connect(self, target: str, timeout: float) -> Any:
@@ -148,8 +149,12 @@ class NetworkStream:
                     )
                     raise kind(f"{self._name}: {reason}") from None
 
-    def _next_packet(self) -> Any:
-        """The next packet, None at the end; the decoder is told of what was lost before it."""
+    def next_packet(self) -> Any:
+        """The next packet, None at the end; the decoder is told of what was lost before it.
+
+        Raises:
+            SourceLostError: The stream ended.
+        """
         began = time.monotonic()
         try:
             with self._av.logging.Capture() as messages:
@@ -164,18 +169,18 @@ class NetworkStream:
         now = time.monotonic()
         if self.live and not self._segmented:
             # RTSP gives its first pictures no stamp, though it has stamps; those prove nothing.
-            waited = now - began >= MIN_NETWORK_WAIT and not self._decoder.stamped
-            self._late = self._backlog.holds(self._decoder.seconds(packet), now, waited=waited)
+            waited = now - began >= MIN_NETWORK_WAIT and not self.decoder.stamped
+            self._late = self._backlog.holds(self.decoder.seconds(packet), now, waited=waited)
         # A picture is complete when the next one begins: a loss may belong to either. What was
         # lost while connecting may belong to any that was buffered then.
         lost = _tells_loss(messages)
         if lost or self._lost or (self._lost_at_first and self._late):
-            self._decoder.lose(now, packet.pts)
+            self.decoder.lose(now, packet.pts)
         self._lost = lost
         return packet
 
     def _picture(self, frame: Any) -> RawFrame:
-        pixels, pts = self._decoder.to_bgr(frame), self._decoder.seconds(frame)
+        pixels, pts = self.decoder.to_bgr(frame), self.decoder.seconds(frame)
         if pts is not None:
             self._first = pts if self._first is None else self._first
             pts -= self._first
@@ -196,7 +201,7 @@ class NetworkStream:
 
     def _damage(self) -> str:
         """Why no picture was returned for so long."""
-        if not self._decoder.skipped:
+        if not self.decoder.skipped:
             return f"no picture for {self._read_timeout:g} s, though something arrives"
         tcp = self._transport == "udp"
         advice = "try --transport tcp" if tcp else "is the network, or the camera, overloaded?"
