@@ -417,11 +417,9 @@ class Daemon:
             opener,
             store=self._outbox.append,
             show=self._show,
-            limits={
-                "max_age": config.max_age,
-                "rate": config.rate,
-                "idle_rate": config.idle_rate,
-            },
+            max_age=config.max_age,
+            rate=config.rate,
+            idle_rate=config.idle_rate,
             paused=config.paused,
         )
 

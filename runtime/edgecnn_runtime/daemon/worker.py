@@ -23,7 +23,7 @@ from edgecnn_runtime.rules.privacy import FramePrivacy
 from edgecnn_runtime.source import ReconnectingSource
 from edgecnn_runtime.source.connection import Connection
 from edgecnn_runtime.source.latest import LatestSlot
-from edgecnn_runtime.stats import StreamStats
+from edgecnn_runtime.stats import SpeedCheck, StreamStats
 from edgecnn_runtime.types import Event, Frame, FrameResult, Reading
 from edgecnn_runtime.web.operations import CameraStatus, LiveView
 
@@ -85,7 +85,9 @@ class CameraWorker:
         *,
         store: Callable[[Sequence[Event]], None],
         show: Callable[[str, LiveView], None],
-        limits: dict[str, Any],
+        max_age: float,
+        rate: float | None,
+        idle_rate: float | None,
         paused: bool,
     ) -> None:
         """Begin: the camera is opened in the background.
@@ -96,16 +98,19 @@ class CameraWorker:
             open_camera: Opens the source, given ``on_change`` and ``too_slow``.
             store: Takes events.
             show: Takes each result of the first pipeline, as it may be shown.
-            limits: Of ``Scheduler.add``.
+            max_age: As in ``Scheduler.add``.
+            rate: As in ``Scheduler.add``, of each pipeline.
+            idle_rate: The same.
             paused: Whether it waits for ``resume``.
         """
         self.name = name
         self._jobs = jobs
         self._store, self._show = store, show
-        self._limits = limits
+        self._max_age, self._rate, self._idle_rate = max_age, rate, idle_rate
         self._stopped = threading.Event()
         self._changed = time.time()
-        self._source = open_camera(on_change=self._report, too_slow=self._is_too_slow)
+        too_slow = SpeedCheck(jobs[0].stats, rate)
+        self._source = open_camera(on_change=self._report, too_slow=too_slow)
         if paused:
             self._source.pause()
         if len(jobs) == 1:
@@ -185,7 +190,15 @@ class CameraWorker:
         key = f"{self.name} {job.name}"
         results: LatestSlot[FrameResult] = LatestSlot(1)
         scheduler = job.detector.scheduler
-        scheduler.add(key, job.frames, results, stats=job.stats, **self._limits)
+        scheduler.add(
+            key,
+            job.frames,
+            results,
+            stats=job.stats,
+            max_age=self._max_age,
+            rate=self._rate,
+            idle_rate=self._idle_rate,
+        )
         parts = job.make()
         try:
             while (result := results.take()) is not None:
@@ -232,11 +245,6 @@ class CameraWorker:
         self._store([Event(
             id=event_id(), type="camera", camera=self.name, time=time.time(), details=details
         )])  # fmt: skip
-
-    def _is_too_slow(self) -> bool:
-        """Whether no pipeline keeps up: most frames that it may take are too old by then."""
-        stats = self._jobs[0].stats.snapshot()
-        return stats.dropped.get("too old", 0) > 4 * stats.frames > 0
 
 
 def _view(result: FrameResult, parts: Parts) -> LiveView:

@@ -1,0 +1,114 @@
+"""One camera: a failure of one part is said, and that part starts again."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgecnn_runtime.assembly import make_pipeline
+from edgecnn_runtime.daemon.models import ServedModel
+from edgecnn_runtime.daemon.worker import CameraWorker, Parts, PipelineJob
+from edgecnn_runtime.errors import OutboxError
+from edgecnn_runtime.model import load
+from edgecnn_runtime.recipe import read_recipe
+from edgecnn_runtime.rules.privacy import FramePrivacy, PrivacyConfig, hash_text
+from edgecnn_runtime.source import open_camera
+from edgecnn_runtime.types import Event
+from edgecnn_runtime.web.operations import LiveView
+
+Until = Callable[..., None]
+
+
+class Rig:
+    """A camera that plays a clip, and everything that it gives."""
+
+    def __init__(self, clip: Path, served: ServedModel, bundle: Path, jobs: int = 1) -> None:
+        self.events: list[Event] = []
+        self.views: list[LiveView] = []
+        self.errors: list[Exception] = []
+        recipe = read_recipe(bundle)
+        privacy = PrivacyConfig(blur="all")
+
+        def make() -> Parts:
+            hide = partial(hash_text, key=b"k" * 16)
+            return Parts(make_pipeline(recipe, served, camera="c"), FramePrivacy(privacy), hide)
+
+        self.jobs = [PipelineJob(f"pipeline {n}", served, make) for n in range(jobs)]
+        self.worker = CameraWorker(
+            "c",
+            self.jobs,
+            partial(open_camera, clip, realtime=True, loop=True),
+            store=self.store,
+            show=lambda _, view: self.views.append(view),
+            max_age=5.0,
+            rate=None,
+            idle_rate=None,
+            paused=False,
+        )
+
+    def store(self, events: Sequence[Event]) -> None:
+        if self.errors and threading.current_thread().name.startswith("pipeline"):
+            raise self.errors.pop()
+        self.events += events
+
+
+@pytest.fixture
+def rig(clips: Path, color_bundles: dict[str, Path]) -> Iterator[Callable[..., Rig]]:
+    bundle = color_bundles["blobs"]
+    served = ServedModel(bundle, lambda batch: load(bundle, batch=batch))
+    rigs: list[Rig] = []
+
+    def start(**options: int) -> Rig:
+        rigs.append(Rig(clips / "red.mp4", served, bundle, **options))
+        return rigs[-1]
+
+    yield start
+    for each in rigs:
+        each.worker.stop()
+        each.worker.join(time.monotonic() + 60)
+    served.close()
+
+
+@pytest.mark.parametrize("error", [OutboxError("the disk is gone"), ValueError("a defect")])
+def test_a_pipeline_that_fails_starts_again_and_says_why(
+    rig: Callable[..., Rig], until: Until, caplog: pytest.LogCaptureFixture, error: Exception
+) -> None:
+    camera = rig()
+    camera.errors.append(error)
+    until(lambda: not camera.errors, "the failure")
+    until(lambda: "failed and starts again" in caplog.text, "the log")
+    assert ("Traceback" in caplog.text) == isinstance(error, ValueError)
+    until(lambda: any(event.type == "left" for event in camera.events), "events after it")
+    assert camera.jobs[0].problem == ""
+    assert camera.worker.status().reconnects == 0, "the camera itself went on"
+
+
+def test_several_pipelines_share_a_camera(rig: Callable[..., Rig], until: Until) -> None:
+    camera = rig(jobs=2)
+    until(lambda: [e.type for e in camera.events].count("left") >= 2, "events of both")
+    assert all(job.stats.snapshot().frames for job in camera.jobs)
+    assert camera.worker.status().pipelines == ["pipeline 0", "pipeline 1"]
+
+
+def test_what_is_shown_is_blurred(rig: Callable[..., Rig], until: Until) -> None:
+    camera = rig()
+    until(lambda: any(view.tracks for view in camera.views), "something to be blurred")
+    view = next(view for view in camera.views if view.tracks)
+    x1, y1, x2, y2 = (int(value) for value in view.tracks[0].box)
+    pixels = view.result.frame.pixels[y1:y2, x1:x2, 2].astype(float)
+    assert np.abs(np.diff(pixels, axis=0)).max() < 30, "its stripes cannot be seen"
+    assert not view.result.frame.pixels.flags.writeable
+
+
+def test_a_change_of_state_is_an_event(rig: Callable[..., Rig], until: Until) -> None:
+    camera = rig()
+    until(lambda: camera.events, "an event")
+    assert camera.events[0].type == "camera"
+    assert camera.events[0].details["before"] == "connecting"
+    assert camera.events[0].details["state"] == "live"
+    camera.worker.pause(True)
+    until(lambda: camera.events[-1].details.get("state") == "paused", "the pause")
