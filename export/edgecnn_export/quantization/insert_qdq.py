@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+from onnx.numpy_helper import to_array
 
 from edgecnn_export.quantization.ignored_scope import find_ignored, shared_quantizers
 from edgecnn_export.quantization.onnx_graph import assign, remove_unread
@@ -22,6 +23,9 @@ def insert_qdq(
     scheme: QuantScheme,
     ranges: Mapping[str, Range] | None = None,
     floats: Collection[str] = (),
+    *,
+    per_channel: bool = True,
+    all_int8: onnx.ModelProto | None = None,
 ) -> onnx.ModelProto:
     """A copy of a float graph with QuantizeLinear and DequantizeLinear nodes in it.
 
@@ -30,6 +34,11 @@ def insert_qdq(
         scheme: Where the nodes go.
         ranges: By tensor; None gives every tensor the same, to learn which ones are quantized.
         floats: The names of nodes that stay in float.
+        per_channel: Whether each channel of a weight has a scale of its own; False is quicker where
+            only the activations are looked at.
+        all_int8: What this function returned with the same ranges and nothing in float. Weights
+            are taken from there instead of being rounded again, channel by channel, which takes
+            most of the time.
     """
     import_onnxruntime()  # switches its telemetry off first
     from onnxruntime.quantization import QuantType
@@ -53,7 +62,7 @@ def insert_qdq(
     }
     quantizer = QDQQuantizer(
         copy.deepcopy(model),
-        per_channel=True,
+        per_channel=per_channel and all_int8 is None,
         reduce_range=scheme.reduced,
         weight_qType=QuantType.QInt8,
         activation_qType=QuantType.QInt8 if scheme.signed else QuantType.QUInt8,
@@ -66,6 +75,8 @@ def insert_qdq(
     quantizer.quantize_model()
     quantizer.model.topological_sort()
     quantized: onnx.ModelProto = quantizer.model.model
+    if all_int8 is not None and not _copy_values(all_int8.graph, quantized.graph):
+        return insert_qdq(model, scheme, ranges, floats)
     _remove_quantizers(quantized.graph, ignored.tensors)
     if scheme.through_data_movement:
         sources = {_quantized_tensor(node) for node in quantized.graph.node}
@@ -77,6 +88,41 @@ def insert_qdq(
         model.producer_version,
     )
     return quantized
+
+
+def _copy_values(source: onnx.GraphProto, graph: onnx.GraphProto) -> bool:
+    """Give quantizers the scales, zero-points and rounded weights that they have in ``source``.
+
+    Those of a tensor that ``source`` does not quantize, because an activation became the end of a
+    range there, are right already: they come from a range.
+
+    Returns:
+        Whether they fit. A bias has the scale of its layer's input in it, and some inputs have
+        another one where the layer before is in float.
+    """
+    values = {tensor.name: tensor for tensor in source.initializer}
+    twins = {node.name: node for node in source.node}
+    quantizers: dict[str, onnx.NodeProto] = {}
+    operands: set[str] = set()
+    for node in graph.node:
+        if node.op_type in {"QuantizeLinear", "DequantizeLinear"}:
+            quantizers[node.output[0]] = node
+            if node.name in twins:
+                operands.update(node.input)
+                assign(node.attribute, twins[node.name].attribute)
+    for tensor in graph.initializer:
+        if tensor.name in operands and tensor.name in values:
+            tensor.CopyFrom(values[tensor.name])
+    scales = {tensor.name: tensor for tensor in graph.initializer}
+
+    def scale_of(name: str) -> Any:
+        return to_array(scales[quantizers[name].input[1]])
+
+    return all(
+        np.array_equal(scale_of(node.input[0]) * scale_of(node.input[1]), scale_of(node.input[2]))
+        for node in graph.node
+        if len(node.input) == 3 and set(node.input) <= quantizers.keys()
+    )
 
 
 def quant_utils() -> Any:

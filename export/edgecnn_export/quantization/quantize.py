@@ -123,7 +123,8 @@ def _quantized_tensors(
     """The tensors that each target quantizes, without variants that are nearly the same."""
     tensors: dict[Int8Target, list[str]] = {}
     for target in targets:
-        tensors[target] = list(read_quantizers(insert_qdq(model, SCHEMES[target])).activations)
+        places = insert_qdq(model, SCHEMES[target], per_channel=False)
+        tensors[target] = list(read_quantizers(places).activations)
         if not tensors[target]:
             operators = ", ".join(dict.fromkeys(node.op_type for node in model.graph.node))
             raise UnsupportedModelError(
@@ -143,7 +144,7 @@ def _rounding_error(
     model: onnx.ModelProto, scheme: QuantScheme, pixels: Pixels, gate: AccuracyGate
 ) -> float:
     """The error at a float graph's outputs when everything in it is INT8, on a few images."""
-    tensors = list(read_quantizers(insert_qdq(model, scheme)).activations)
+    tensors = list(read_quantizers(insert_qdq(model, scheme, per_channel=False)).activations)
     ranges = observe_ranges(model, tensors, evenly(pixels, TRIAL_IMAGES))
     quantizers = read_quantizers(insert_qdq(model, scheme, ranges))
     fake_quant = FakeQuantModel(model, quantizers, batch_axes=gate.batch_axes)

@@ -1,7 +1,7 @@
 """One target's search: choose ranges and biases, then give layers back to float as needed."""
 
 import hashlib
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -38,7 +38,7 @@ from edgecnn_export.quantization.layers import (
     float_nodes,
     read_quantizers,
 )
-from edgecnn_export.quantization.range_estimation import METHODS
+from edgecnn_export.quantization.range_estimation import METHODS, Range
 from edgecnn_export.quantization.report import LayerReport, TargetResult
 from edgecnn_export.quantization.schemes import SCHEMES, QuantScheme
 from edgecnn_export.quantization.sensitivity import LayerSensitivity, measure_sensitivity
@@ -114,8 +114,7 @@ class MixedPrecisionSearch:
             How the search ended, and the best graph, which is emitted only if it passed.
         """
         with self.progress.step(f"{self.label}: choose ranges"):
-            methods: Iterable[Method] = [method] if method else METHODS
-            simulation = _simulate(self, {name: self._quantizers(name) for name in methods})
+            simulation = _simulate(self, self._quantizers([method] if method else list(METHODS)))
             errors = {name: simulation.error(q) for name, q in simulation.quantizers.items()}
         trials, all_int8 = _choose_method(simulation, errors, other)
         restoration = restore_accuracy(
@@ -141,17 +140,26 @@ class MixedPrecisionSearch:
             constant=self.calibration.constant,
         ), graph
 
-    def _quantizers(self, method: Method) -> QuantizerMap:
-        """The quantizers of one method that hold values of their own and may be switched."""
-        ranges = self.calibration.ranges(method)
-        quantizers = read_quantizers(insert_qdq(self.model, self.scheme, ranges))
-        activations = dict(quantizers.activations)
-        for name, source in shared_quantizers(self.model, self.scheme).items():
-            if source in quantizers.activations:
-                activations.pop(name, None)
-        if self.stem:
-            activations.pop(self.stem.tensor, None)  # is exact
-        return QuantizerMap(activations, quantizers.weights)
+    def _quantizers(self, methods: Sequence[Method]) -> dict[Method, QuantizerMap]:
+        """The quantizers of each method that hold values of their own and may be switched.
+
+        Weights are rounded once: their range is their own.
+        """
+        weights = None
+        quantizers: dict[Method, QuantizerMap] = {}
+        for method in methods:
+            ranges = self.calibration.ranges(method)
+            graph = insert_qdq(self.model, self.scheme, ranges, per_channel=weights is None)
+            rounded = read_quantizers(graph)
+            weights = weights or rounded.weights
+            activations = dict(rounded.activations)
+            for name, source in shared_quantizers(self.model, self.scheme).items():
+                if source in rounded.activations:
+                    activations.pop(name, None)
+            if self.stem:
+                activations.pop(self.stem.tensor, None)  # is exact
+            quantizers[method] = QuantizerMap(activations, weights)
+        return quantizers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -229,6 +237,8 @@ class _Trials:
         self._latest: dict[
             tuple[str, ...], tuple[onnx.ModelProto, tuple[GateMeasurement, ...]]
         ] = {}
+        self._all_int8: dict[bool, onnx.ModelProto] = {}
+        """Without a layer in float, by whether the stem is missing."""
         self.noise: LayerSensitivity | None = None
 
     def verdict(self, floats: tuple[str, ...]) -> GateResult:
@@ -300,17 +310,31 @@ class _Trials:
     def build_graph(self, floats: Collection[str]) -> onnx.ModelProto:
         """The graph with these layers in float."""
         search, stem = self.search, self.search.stem
+        if stem and set(stem.convs) & set(floats):
+            stem = None
+        model, ranges = self._float_graph(floats, stem)
+        stripped = stem is not None
+        if stripped not in self._all_int8:
+            self._all_int8[stripped] = insert_qdq(
+                self._float_graph((), stem)[0], search.scheme, ranges
+            )
+        graph = insert_qdq(model, search.scheme, ranges, floats, all_int8=self._all_int8[stripped])
+        if stem:
+            attach_uint8_input(graph, stem, search.model.graph.input[0])
+        return graph
+
+    def _float_graph(
+        self, floats: Collection[str], stem: InputStem | None
+    ) -> tuple[onnx.ModelProto, Mapping[str, Range]]:
+        """What is quantized, without its stem where one is given, and the ranges of its tensors."""
         biases: BiasCorrections = {}
         if self.bias_corrected:
             biases = {name: bias for name, bias in self._all_biases.items() if name not in floats}
-        model = with_biases(search.model, biases)
-        ranges = search.calibration.ranges(self.method)
-        if stem is None or set(stem.convs) & set(floats):
-            return insert_qdq(model, search.scheme, ranges, floats)
-        ranges = {**ranges, stem.tensor: stem.range}
-        graph = insert_qdq(strip_stem(model, stem), search.scheme, ranges, floats)
-        attach_uint8_input(graph, stem, model.graph.input[0])
-        return graph
+        model = with_biases(self.search.model, biases)
+        ranges = self.search.calibration.ranges(self.method)
+        if stem is None:
+            return model, ranges
+        return strip_stem(model, stem), {**ranges, stem.tensor: stem.range}
 
     @cached_property
     def _all_biases(self) -> BiasCorrections:

@@ -363,3 +363,21 @@ def test_tensorrt_would_misread_the_cpu_form(
     onnx.save(quantized(network(), "cpu", pictures), tmp_path / "cpu.onnx")
     with pytest.raises(UnsupportedModelError):
         build_engine(rtx, tmp_path / "cpu.onnx", batch=1, precision="f32", capability="SM89")
+
+
+@pytest.mark.parametrize("target", SCHEMES)
+def test_weights_taken_from_the_graph_without_float_layers_are_the_same(
+    network: Build, pictures: Pixels, target: Int8Target
+) -> None:
+    """Rounding them again, channel by channel, would take most of a search's time."""
+    model, scheme = network(silu=True), SCHEMES[target]
+    tensors = list(read_quantizers(insert_qdq(model, scheme)).activations)
+    ranges = calibrate(model, tensors, pictures[:32], NullProgress()).ranges("minmax")
+    all_int8 = insert_qdq(model, scheme, ranges)
+    layers = [node.name for node in model.graph.node if node.op_type in {"Conv", "Gemm", "Add"}]
+    random = np.random.default_rng(3)
+    for _ in range(12):
+        floats = [name for name in layers if random.random() < 0.4]
+        fresh = insert_qdq(model, scheme, ranges, floats)
+        taken = insert_qdq(model, scheme, ranges, floats, all_int8=all_int8)
+        assert taken == fresh
