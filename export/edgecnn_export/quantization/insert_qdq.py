@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import onnx
-from onnx.numpy_helper import to_array
+from onnx.numpy_helper import from_array, to_array
 
 from edgecnn_export.quantization.ignored_scope import find_ignored, shared_quantizers
 from edgecnn_export.quantization.onnx_graph import assign, remove_unread
@@ -17,6 +17,10 @@ from edgecnn_runtime.backends.ort_session import import_onnxruntime
 ANY_RANGE = (0.0, 1.0)
 """Where it does not matter, because only the places of the quantizers are asked for."""
 
+INT32_MAX = 2**31 - 1
+BIAS_ROOM = 1.001
+"""ONNX Runtime adjusts the scale of a weight whose bias comes this close to 32 bits."""
+
 
 def insert_qdq(
     model: onnx.ModelProto,
@@ -25,7 +29,7 @@ def insert_qdq(
     floats: Collection[str] = (),
     *,
     per_channel: bool = True,
-    all_int8: onnx.ModelProto | None = None,
+    weights: onnx.ModelProto | None = None,
 ) -> onnx.ModelProto:
     """A copy of a float graph with QuantizeLinear and DequantizeLinear nodes in it.
 
@@ -36,9 +40,33 @@ def insert_qdq(
         floats: The names of nodes that stay in float.
         per_channel: Whether each channel of a weight has a scale of its own; False is quicker where
             only the activations are looked at.
-        all_int8: What this function returned with the same ranges and nothing in float. Weights
-            are taken from there instead of being rounded again, channel by channel, which takes
-            most of the time.
+        weights: What ``round_weights`` returned for this graph and scheme. Weights are taken from
+            there instead of being rounded again, channel by channel, which takes most of the time.
+    """
+    if weights is not None:
+        quantized = _insert_qdq(model, scheme, ranges, floats, per_channel=False)
+        if _copy_weights(weights.graph, quantized.graph, model.graph):
+            return _tidy(quantized, model, scheme)
+    return _tidy(_insert_qdq(model, scheme, ranges, floats, per_channel=per_channel), model, scheme)
+
+
+def round_weights(model: onnx.ModelProto, scheme: QuantScheme) -> onnx.ModelProto:
+    """A graph with the rounded weights of a float graph, for ``insert_qdq``."""
+    return _insert_qdq(model, scheme, None, (), adjust_weights=False)
+
+
+def _insert_qdq(
+    model: onnx.ModelProto,
+    scheme: QuantScheme,
+    ranges: Mapping[str, Range] | None,
+    floats: Collection[str],
+    *,
+    per_channel: bool = True,
+    adjust_weights: bool = True,
+) -> onnx.ModelProto:
+    """What ONNX Runtime's quantizer makes of a graph.
+
+    It adjusts the scale of a weight where the bias would not fit into 32 bits beside it.
     """
     import_onnxruntime()  # switches its telemetry off first
     from onnxruntime.quantization import QuantType
@@ -53,6 +81,7 @@ def insert_qdq(
     float_tensors = {node.output[0] for node in nodes if node.name in floats}
     fused = [n.name for n in nodes if n.op_type in FUSED and n.input[0] in float_tensors]
     options: dict[str, Any] = {"WeightSymmetric": True, "ActivationSymmetric": scheme.signed}
+    options["QDQDisableWeightAdjustForInt32Bias"] = not adjust_weights
     if not scheme.quantize_outputs:
         options["OpTypesToExcludeOutputQuantization"] = list(scheme.operators)
         options["QuantizeBias"] = False
@@ -62,7 +91,7 @@ def insert_qdq(
     }
     quantizer = QDQQuantizer(
         copy.deepcopy(model),
-        per_channel=per_channel and all_int8 is None,
+        per_channel=per_channel,
         reduce_range=scheme.reduced,
         weight_qType=QuantType.QInt8,
         activation_qType=QuantType.QInt8 if scheme.signed else QuantType.QUInt8,
@@ -75,9 +104,14 @@ def insert_qdq(
     quantizer.quantize_model()
     quantizer.model.topological_sort()
     quantized: onnx.ModelProto = quantizer.model.model
-    if all_int8 is not None and not _copy_values(all_int8.graph, quantized.graph):
-        return insert_qdq(model, scheme, ranges, floats)
-    _remove_quantizers(quantized.graph, ignored.tensors)
+    return quantized
+
+
+def _tidy(
+    quantized: onnx.ModelProto, model: onnx.ModelProto, scheme: QuantScheme
+) -> onnx.ModelProto:
+    """Take the quantizers out again that ONNX Runtime would not leave out. In place."""
+    _remove_quantizers(quantized.graph, find_ignored(model, scheme).tensors)
     if scheme.through_data_movement:
         sources = {_quantized_tensor(node) for node in quantized.graph.node}
         shared = shared_quantizers(model, scheme).items()
@@ -90,39 +124,50 @@ def insert_qdq(
     return quantized
 
 
-def _copy_values(source: onnx.GraphProto, graph: onnx.GraphProto) -> bool:
-    """Give quantizers the scales, zero-points and rounded weights that they have in ``source``.
+def _copy_weights(source: onnx.GraphProto, graph: onnx.GraphProto, model: onnx.GraphProto) -> bool:
+    """Give weights the scales and rounded values that they have in ``source``, and biases theirs.
 
-    Those of a tensor that ``source`` does not quantize, because an activation became the end of a
-    range there, are right already: they come from a range.
+    Args:
+        source: Where every weight is rounded, channel by channel.
+        graph: Where each has one scale; changed in place.
+        model: The float graph.
 
     Returns:
-        Whether they fit. A bias has the scale of its layer's input in it, and some inputs have
-        another one where the layer before is in float.
+        Whether every bias fits into 32 bits; otherwise its weights need other scales.
     """
     values = {tensor.name: tensor for tensor in source.initializer}
+    tensors = {tensor.name: tensor for tensor in graph.initializer}
+    floats = {tensor.name: tensor for tensor in model.initializer}
     twins = {node.name: node for node in source.node}
-    quantizers: dict[str, onnx.NodeProto] = {}
-    operands: set[str] = set()
+    scales: dict[str, str] = {}
+    biases: dict[str, onnx.NodeProto] = {}
     for node in graph.node:
-        if node.op_type in {"QuantizeLinear", "DequantizeLinear"}:
-            quantizers[node.output[0]] = node
-            if node.name in twins:
-                operands.update(node.input)
-                assign(node.attribute, twins[node.name].attribute)
-    for tensor in graph.initializer:
-        if tensor.name in operands and tensor.name in values:
-            tensor.CopyFrom(values[tensor.name])
-    scales = {tensor.name: tensor for tensor in graph.initializer}
-
-    def scale_of(name: str) -> Any:
-        return to_array(scales[quantizers[name].input[1]])
-
-    return all(
-        np.array_equal(scale_of(node.input[0]) * scale_of(node.input[1]), scale_of(node.input[2]))
-        for node in graph.node
-        if len(node.input) == 3 and set(node.input) <= quantizers.keys()
-    )
+        if node.op_type != "DequantizeLinear":
+            continue
+        scales[node.output[0]] = node.input[1]
+        if node.input[0] not in tensors:
+            continue
+        assign(node.attribute, twins[node.name].attribute)
+        if tensors[node.input[0]].data_type == onnx.TensorProto.INT32:
+            biases[node.output[0]] = node
+            continue
+        for name in node.input:
+            tensors[name].CopyFrom(values[name])
+    for node in graph.node:
+        bias = biases.get(node.input[2]) if len(node.input) == 3 else None
+        if bias is None:
+            continue
+        by_input, by_weight = (to_array(tensors[scales[name]]) for name in node.input[:2])
+        scale = np.reshape(by_input * by_weight, -1)
+        suffix = quant_utils().TENSOR_NAME_QUANT_SUFFIX
+        exact = to_array(floats[bias.input[0].removesuffix(suffix)]).astype(np.float64)
+        if np.any(np.abs(exact) * BIAS_ROOM > INT32_MAX * scale):
+            return False
+        rounded = np.round(exact / scale).astype(np.int32)
+        zeros = np.zeros(scale.shape, np.int32)
+        for name, array in zip(bias.input, (rounded, scale, zeros), strict=True):
+            tensors[name].CopyFrom(from_array(array, name))
+    return True
 
 
 def quant_utils() -> Any:

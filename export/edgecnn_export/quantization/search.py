@@ -1,7 +1,7 @@
 """One target's search: choose ranges and biases, then give layers back to float as needed."""
 
 import hashlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -29,7 +29,7 @@ from edgecnn_export.quantization.calibrate import ActivationCollector, Calibrati
 from edgecnn_export.quantization.downstream import DownstreamModel, can_split
 from edgecnn_export.quantization.fake_quant import ActivationMeans, FakeQuantModel
 from edgecnn_export.quantization.ignored_scope import shared_quantizers
-from edgecnn_export.quantization.insert_qdq import insert_qdq, quant_utils
+from edgecnn_export.quantization.insert_qdq import insert_qdq, quant_utils, round_weights
 from edgecnn_export.quantization.latency import measure_slowdown
 from edgecnn_export.quantization.layers import (
     Layer,
@@ -38,7 +38,7 @@ from edgecnn_export.quantization.layers import (
     float_nodes,
     read_quantizers,
 )
-from edgecnn_export.quantization.range_estimation import METHODS, Range
+from edgecnn_export.quantization.range_estimation import METHODS
 from edgecnn_export.quantization.report import LayerReport, TargetResult
 from edgecnn_export.quantization.schemes import SCHEMES, QuantScheme
 from edgecnn_export.quantization.sensitivity import LayerSensitivity, measure_sensitivity
@@ -114,7 +114,8 @@ class MixedPrecisionSearch:
             How the search ended, and the best graph, which is emitted only if it passed.
         """
         with self.progress.step(f"{self.label}: choose ranges"):
-            simulation = _simulate(self, self._quantizers([method] if method else list(METHODS)))
+            methods: Iterable[Method] = [method] if method else METHODS
+            simulation = _simulate(self, {name: self._quantizers(name) for name in methods})
             errors = {name: simulation.error(q) for name, q in simulation.quantizers.items()}
         trials, all_int8 = _choose_method(simulation, errors, other)
         restoration = restore_accuracy(
@@ -140,26 +141,29 @@ class MixedPrecisionSearch:
             constant=self.calibration.constant,
         ), graph
 
-    def _quantizers(self, methods: Sequence[Method]) -> dict[Method, QuantizerMap]:
-        """The quantizers of each method that hold values of their own and may be switched.
+    @cached_property
+    def weights(self) -> onnx.ModelProto:
+        """A graph with every weight rounded."""
+        return round_weights(self.model, self.scheme)
 
-        Weights are rounded once: their range is their own.
-        """
-        weights = None
-        quantizers: dict[Method, QuantizerMap] = {}
-        for method in methods:
-            ranges = self.calibration.ranges(method)
-            graph = insert_qdq(self.model, self.scheme, ranges, per_channel=weights is None)
-            rounded = read_quantizers(graph)
-            weights = weights or rounded.weights
-            activations = dict(rounded.activations)
-            for name, source in shared_quantizers(self.model, self.scheme).items():
-                if source in rounded.activations:
-                    activations.pop(name, None)
-            if self.stem:
-                activations.pop(self.stem.tensor, None)  # is exact
-            quantizers[method] = QuantizerMap(activations, weights)
-        return quantizers
+    @cached_property
+    def weights_without_stem(self) -> onnx.ModelProto:
+        """The same for the graph that takes the camera's bytes as they are."""
+        assert self.stem is not None
+        return round_weights(strip_stem(self.model, self.stem), self.scheme)
+
+    def _quantizers(self, method: Method) -> QuantizerMap:
+        """The quantizers of one method that hold values of their own and may be switched."""
+        ranges = self.calibration.ranges(method)
+        graph = insert_qdq(self.model, self.scheme, ranges, weights=self.weights)
+        quantizers = read_quantizers(graph)
+        activations = dict(quantizers.activations)
+        for name, source in shared_quantizers(self.model, self.scheme).items():
+            if source in quantizers.activations:
+                activations.pop(name, None)
+        if self.stem:
+            activations.pop(self.stem.tensor, None)  # is exact
+        return QuantizerMap(activations, quantizers.weights)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -237,8 +241,6 @@ class _Trials:
         self._latest: dict[
             tuple[str, ...], tuple[onnx.ModelProto, tuple[GateMeasurement, ...]]
         ] = {}
-        self._all_int8: dict[bool, onnx.ModelProto] = {}
-        """Without a layer in float, by whether the stem is missing."""
         self.noise: LayerSensitivity | None = None
 
     def verdict(self, floats: tuple[str, ...]) -> GateResult:
@@ -312,29 +314,20 @@ class _Trials:
         search, stem = self.search, self.search.stem
         if stem and set(stem.convs) & set(floats):
             stem = None
-        model, ranges = self._float_graph(floats, stem)
-        stripped = stem is not None
-        if stripped not in self._all_int8:
-            self._all_int8[stripped] = insert_qdq(
-                self._float_graph((), stem)[0], search.scheme, ranges
-            )
-        graph = insert_qdq(model, search.scheme, ranges, floats, all_int8=self._all_int8[stripped])
-        if stem:
-            attach_uint8_input(graph, stem, search.model.graph.input[0])
-        return graph
-
-    def _float_graph(
-        self, floats: Collection[str], stem: InputStem | None
-    ) -> tuple[onnx.ModelProto, Mapping[str, Range]]:
-        """What is quantized, without its stem where one is given, and the ranges of its tensors."""
         biases: BiasCorrections = {}
         if self.bias_corrected:
             biases = {name: bias for name, bias in self._all_biases.items() if name not in floats}
-        model = with_biases(self.search.model, biases)
-        ranges = self.search.calibration.ranges(self.method)
+        model = with_biases(search.model, biases)
+        ranges = search.calibration.ranges(self.method)
         if stem is None:
-            return model, ranges
-        return strip_stem(model, stem), {**ranges, stem.tensor: stem.range}
+            return insert_qdq(model, search.scheme, ranges, floats, weights=search.weights)
+        ranges = {**ranges, stem.tensor: stem.range}
+        stripped = strip_stem(model, stem)
+        graph = insert_qdq(
+            stripped, search.scheme, ranges, floats, weights=search.weights_without_stem
+        )
+        attach_uint8_input(graph, stem, model.graph.input[0])
+        return graph
 
     @cached_property
     def _all_biases(self) -> BiasCorrections:
