@@ -64,6 +64,12 @@ def _source_problems(file: SiteFile) -> Iterator[EdgecnnError]:
             except EdgecnnError as error:
                 yield _at(file, ("cameras", name, field), error)
                 continue
+            if field == "source" and camera.detect_source and address.kind != "network":
+                words = (
+                    f"{address.name}: crops can be cut from another stream than detect_source only "
+                    "where it comes over the network (rtsp://…)"
+                )
+                yield file.error(("cameras", name, field), words)
             if address.kind == "pictures":
                 words = f"{address.name}: pictures are no camera: `edgecnn run` takes them"
                 yield file.error(("cameras", name, field), words)

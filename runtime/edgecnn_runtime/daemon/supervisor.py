@@ -45,6 +45,8 @@ from edgecnn_runtime.rules.rule import Rules
 from edgecnn_runtime.sinks.event_sink import FrameWatcher
 from edgecnn_runtime.sinks.events.base import size_in_bytes
 from edgecnn_runtime.source import Limits, open_camera, parse_address
+from edgecnn_runtime.source.connection import Connection
+from edgecnn_runtime.source.main_stream import MainStream
 from edgecnn_runtime.types import Event
 from edgecnn_runtime.web.operations import (
     CameraAreas,
@@ -100,6 +102,7 @@ class Daemon:
         self._changing = threading.RLock()
         self._workers: dict[str, CameraWorker] = {}
         self._masks: dict[str, Mask] = {}
+        self._mains: dict[str, MainStream | None] = {}
         self._watchers: list[FrameWatcher] = []
         self._web: WebServer | None = None
         self._stamp = _stamp(file.path)
@@ -396,21 +399,22 @@ class Daemon:
             )
             for each in plan.pipelines
         ]
-        opener = partial(
-            open_camera,
-            config.address(local_source(file, config.source)),
-            rotate=config.rotate,
-            flip=config.flip,
-            transport=config.transport,
-            realtime=True,
-            loop=config.loop,
-            mask=mask,
-            limits=Limits(
-                open_timeout=config.open_timeout,
-                read_timeout=config.read_timeout,
-                frozen=config.frozen,
-            ),
+        limits = Limits(
+            open_timeout=config.open_timeout,
+            read_timeout=config.read_timeout,
+            frozen=config.frozen,
         )
+        view: dict[str, Any] = {
+            "rotate": config.rotate, "flip": config.flip, "transport": config.transport,
+            "mask": mask, "limits": limits,
+        }  # fmt: skip
+        source = config.address(local_source(file, config.source))
+        main = None
+        if config.detect_source:
+            main = MainStream(source, on_change=partial(_log_main_stream, name), **view)
+            source = config.address(local_source(file, config.detect_source))
+        self._mains[name] = main
+        opener = partial(open_camera, source, realtime=True, loop=config.loop, **view)
         return CameraWorker(
             name,
             jobs,
@@ -421,11 +425,13 @@ class Daemon:
             rate=config.rate,
             idle_rate=config.idle_rate,
             paused=config.paused,
+            main=main,
         )
 
     def _make(self, file: SiteFile, name: str, plan: PipelinePlan, rules: Sequence[Rule]) -> Parts:
         """What follows the detector of a camera's pipeline."""
         config, privacy = file.site.cameras[name], file.site.privacy
+        main = self._mains[name]
         second = None if plan.reader is None else self._pool.readers[plan.reader]
         pipeline = make_pipeline(
             plan.recipe,
@@ -436,6 +442,7 @@ class Daemon:
             zones=config.zones or None,
             lines=config.lines or None,
             rules=rules,
+            enlarge=None if main is None else main.enlarge,
         )
         if privacy.text == "plain":
             return Parts(pipeline, FramePrivacy(privacy), str)
@@ -447,7 +454,7 @@ class Daemon:
         worker.stop()
         worker.join(time.monotonic() + STOP_SECONDS)
         self._views.forget(name)
-        del self._masks[name]
+        del self._masks[name], self._mains[name]
 
     def _stop_workers(self) -> None:
         end = time.monotonic() + STOP_SECONDS
@@ -605,3 +612,10 @@ def _plain(value: Any) -> Any:
     if isinstance(value, (tuple, list)):
         return [_plain(each) for each in value]
     return value
+
+
+def _log_main_stream(name: str, _before: Connection, after: Connection) -> None:
+    """A camera whose main stream is lost goes on; its crops are not read meanwhile."""
+    words = ": ".join(filter(None, (after.state, after.reason)))
+    level = logging.INFO if after.state in {"live", "paused"} else logging.WARNING
+    log.log(level, "%s: its main stream is %s", name, words, extra={"camera": name})

@@ -23,6 +23,7 @@ from edgecnn_runtime.rules.privacy import FramePrivacy
 from edgecnn_runtime.source import ReconnectingSource
 from edgecnn_runtime.source.connection import Connection
 from edgecnn_runtime.source.latest import LatestSlot
+from edgecnn_runtime.source.main_stream import MainStream
 from edgecnn_runtime.stats import SpeedCheck, StreamStats
 from edgecnn_runtime.types import Event, Frame, FrameResult, Reading
 from edgecnn_runtime.web.operations import CameraStatus, LiveView
@@ -89,6 +90,7 @@ class CameraWorker:
         rate: float | None,
         idle_rate: float | None,
         paused: bool,
+        main: MainStream | None = None,
     ) -> None:
         """Begin: the camera is opened in the background.
 
@@ -102,6 +104,7 @@ class CameraWorker:
             rate: As in ``Scheduler.add``, of each pipeline.
             idle_rate: The same.
             paused: Whether it waits for ``resume``.
+            main: The larger stream that crops are cut from; it ends and pauses with the camera.
         """
         self.name = name
         self._jobs = jobs
@@ -111,8 +114,10 @@ class CameraWorker:
         self._changed = time.time()
         too_slow = SpeedCheck(jobs[0].stats, rate)
         self._source = open_camera(on_change=self._report, too_slow=too_slow)
-        if paused:
-            self._source.pause()
+        self._streams: list[ReconnectingSource | MainStream] = (
+            [self._source] if main is None else [self._source, main]
+        )
+        self.pause(paused)
         if len(jobs) == 1:
             jobs[0].frames = self._source.frames
         else:
@@ -145,10 +150,11 @@ class CameraWorker:
 
     def pause(self, paused: bool) -> None:
         """Hang up, or go on."""
-        if paused:
-            self._source.pause()
-        else:
-            self._source.resume()
+        for stream in self._streams:
+            if paused:
+                stream.pause()
+            else:
+                stream.resume()
 
     def renew(self, makers: Sequence[Callable[[], Parts]]) -> None:
         """Follow with other zones, lines and rules from the next frame on; the camera goes on."""
@@ -158,7 +164,8 @@ class CameraWorker:
     def stop(self) -> None:
         """End it; does not wait."""
         self._stopped.set()
-        self._source.close(wait=0.0)
+        for stream in self._streams:
+            stream.close(wait=0.0)
 
     def join(self, deadline: float) -> None:
         """Wait for its threads, until a time on the monotonic clock."""

@@ -46,6 +46,13 @@ def test_a_good_site_has_no_problem(site: Path) -> None:
     assert list(problems(load_site(site))) == []
 
 
+def test_crops_come_from_the_network_where_another_stream_is_looked_at(
+    site: Path, change: Change
+) -> None:
+    change("source: red.mp4", "source: /dev/video0, detect_source: red.mp4")
+    assert "cameras.gate.source: /dev/video0: crops can be cut" in str(problem(site))
+
+
 def test_a_port_in_use(site: Path, change: Change) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         change("127.0.0.1:0", f"127.0.0.1:{server.getsockname()[1]}")
