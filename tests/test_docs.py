@@ -16,8 +16,12 @@ import pytest
 
 from edgecnn.cli import COMMANDS
 from edgecnn_runtime.bundle.manifest import Manifest
+from edgecnn_runtime.config import load_yaml
+from edgecnn_runtime.recipe import ANSWERS, Recipe
+from edgecnn_runtime.rules import RuleConfig
 from edgecnn_runtime.sinks.events import EVENT_SINKS
 from edgecnn_runtime.sinks.serialize import event_record
+from edgecnn_runtime.track import TRACKERS
 from edgecnn_runtime.types import Event
 
 PACKAGES = (
@@ -77,6 +81,24 @@ def test_every_key_of_a_site_is_documented(root: Path) -> None:
     keys = {field.encode_name for kind in kinds for field in msgspec.structs.fields(kind)}
     assert {"cameras", "idle_rate", "digest", "listen", "evidence_days", "format"} <= keys
     assert [key for key in sorted(keys) if f"| `{key}` |" not in text] == []
+
+
+def test_every_key_of_a_pipeline_is_documented(root: Path) -> None:
+    text = (root / "docs" / "pipelines.md").read_text()
+    kinds = [kind.settings for kind in (*TRACKERS.values(), *ANSWERS.values())]
+    keys = {key for kind in (Recipe, *kinds) for key in struct_keys(kind)}
+    keys -= set(struct_keys(RuleConfig))  # which docs/rules.md documents
+    assert {"detect", "present_every", "max_gap", "settle", "min_quality"} <= keys
+    keys.remove("confident")  # it is the score of detect
+    assert [key for key in sorted(keys) if f"`{key}`" not in text] == []
+
+
+@pytest.mark.parametrize("name", ["faces", "plates"])
+def test_the_example_pipelines_are_whole(root: Path, name: str) -> None:
+    """Their bundles are not here; everything else is right."""
+    recipe = load_yaml(root / "deploy" / "pipelines" / f"{name}.yaml", Recipe)
+    assert recipe.detect is not None
+    assert recipe.events
 
 
 @pytest.fixture(scope="module")
@@ -206,7 +228,8 @@ def test_the_site_documents_what_programs_import(site: Path) -> None:
         "edgecnn_runtime.scheduler.Scheduler.add", "edgecnn_export.pipeline.export",
         "edgecnn_export.config.ExportConfig.calib", "edgecnn_export.checkpoint.save_checkpoint",
         "edgecnn_bench.bench.bench", "edgecnn_bench.autotune.select",
-        "edgecnn_bench.compare.compare",
+        "edgecnn_bench.compare.compare", "edgecnn_runtime.assembly.load_pipeline",
+        "edgecnn_runtime.pipeline.Pipeline.follow", "edgecnn_runtime.recipe.Recipe",
     ):  # fmt: skip
         assert f'id="{name}"' in text, name
 

@@ -9,11 +9,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
+from edgecnn_runtime.assembly import make_pipeline
 from edgecnn_runtime.backends import fake
 from edgecnn_runtime.bundle import manifest as m
 from edgecnn_runtime.inference import ModelInference
 from edgecnn_runtime.model import Model, load
+from edgecnn_runtime.recipe import Detect, Recipe
 from edgecnn_runtime.scheduler import Scheduler
 from edgecnn_runtime.selection.candidates import Candidate, Choice
 from edgecnn_runtime.source.latest import LatestSlot
@@ -35,7 +38,10 @@ Outputs = dict[str, np.ndarray]
 class Way:
     """One camera's way from its slot to its figures, frame by frame, in one thread."""
 
-    def __init__(self, model: Model) -> None:
+    def __init__(
+        self, model: Model, follow: Callable[[FrameResult], object] = lambda _: None
+    ) -> None:
+        self.follow = follow
         self.scheduler = Scheduler(ModelInference(model))
         self.frames: LatestSlot[Frame] = LatestSlot()
         self.results: LatestSlot[FrameResult] = LatestSlot()
@@ -49,6 +55,7 @@ class Way:
         result = self.results.poll()
         assert result is not None
         self.stats.add(result)
+        self.follow(result)
         return result
 
     def peak(self) -> int:
@@ -196,3 +203,27 @@ def test_no_head_is_copied(build: Any, head: str) -> None:
         assert len(found) == len(OBJECTS)
         allowed += PER_DETECTION * len(found)
     assert way.peak() < allowed
+
+
+PER_TRACK = 2048
+"""Bytes, generously: a Track with its box, and the numbers that its filter works with."""
+
+
+@pytest.mark.usefixtures("traced")
+def test_following_objects_copies_no_picture(build: Any) -> None:
+    """A pipeline behind the detector, while nothing happens: tracks stay, and no event is made."""
+    spec, outputs = yunet()
+    shapes = {name: (None, *value.shape[1:]) for name, value in outputs.items()}
+    made = build.manifest(spec, shapes, size=build.input(640, 640), task="detect")
+    engine = fake.Fake((1, 640, 640, 3), lambda _: outputs)
+    choice = Choice(Candidate(made.artifacts[0], "fake", "f32", 1, "given"))
+    with Model(made, engine, choice) as model:
+        recipe = Recipe(track={"kind": "two-pass"}, detect=Detect(model="given.edge"))
+        pipeline = make_pipeline(replace(recipe, events=("entered", "left")), model, camera="gate")
+        way = Way(model, pipeline.follow)
+        for index in range(20):
+            way.walk(index)
+        assert len(pipeline.tracks) == len(OBJECTS)
+        assert way.peak() < SMALL + BLOCK + (PER_DETECTION + PER_TRACK) * len(OBJECTS)
+        growth = [way.growth() for _ in range(2)]
+    assert min(growth) < 16_000
