@@ -6,7 +6,7 @@ import shutil
 import threading
 import time
 from abc import abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Protocol
@@ -18,6 +18,7 @@ import pytest
 from edgecnn_runtime.config import parse_yaml
 from edgecnn_runtime.errors import ConfigError, SinkDownError
 from edgecnn_runtime.outbox import Outbox
+from edgecnn_runtime.sinks.event_sink import FrameWatcher
 from edgecnn_runtime.sinks.events import EVENT_SINKS, SinkConfig, SinkContext, open_event_sink
 from edgecnn_runtime.sinks.events import fake as fake_module
 from edgecnn_runtime.types import Event, Frame
@@ -90,7 +91,7 @@ class FileReceiver:
 class HttpReceiver:
     """A server that takes batches, or answers that it is busy."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self) -> None:
         self.posts: list[dict[str, Any]] = []
         self.status = 200
         outer = self
@@ -113,9 +114,7 @@ class HttpReceiver:
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
         url = f"http://127.0.0.1:{self.server.server_port}/hook?token={SECRET}"
-        (folder / "secret").write_text(f"{SECRET}\n")
-        (folder / "secret").chmod(0o600)
-        self.settings = {"kind": "webhook", "url": url, "secret": {"file": "secret"}}
+        self.settings = {"kind": "webhook", "url": url, "secret": SECRET}
         self.sink: Any = None
 
     def ids(self) -> list[str]:
@@ -177,7 +176,7 @@ def receiver(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Any]:
     folder = tmp_path / "site"
     folder.mkdir()
     if request.param == "webhook":
-        server = HttpReceiver(folder)
+        server = HttpReceiver()
         yield server
         server.close()
     elif request.param == "mqtt":
@@ -214,16 +213,16 @@ def open_sink(receiver: Any, tmp_path: Path) -> Any:
     return receiver.sink
 
 
-def start(receiver: Any, tmp_path: Path) -> Any:
-    """An open sink that has been started, and has seen frames of the last seconds if it wants."""
+def start(receiver: Any, tmp_path: Path, events: Sequence[Event] = ()) -> Any:
+    """An open sink that has been started, and has seen frames around these events if it wants."""
     sink = open_sink(receiver, tmp_path)
     sink.start()
-    if hasattr(sink, "watch"):
+    if isinstance(sink, FrameWatcher) and events:
         pixels = np.random.default_rng(0).integers(0, 255, (90, 160, 3), np.uint8)
         pixels.setflags(write=False)
-        now = time.monotonic()
-        for index in range(int(5 * SPACING * COUNT) + 5):
-            captured = now - SPACING * COUNT - 0.6 + index / 5
+        offset = time.monotonic() - time.time()
+        for index in range(int(5 * (SPACING * (COUNT - 1) + 1.2))):
+            captured = events[0].time - 0.6 + index / 5 + offset
             sink.watch("gate", Frame(pixels, index, captured, None, "camera", live=True))
     return sink
 
@@ -241,7 +240,7 @@ def arrived(receiver: Any, events: list[Event]) -> None:
 
 
 def test_events_arrive_in_order(receiver: Any, tmp_path: Path, events: list[Event]) -> None:
-    sink = start(receiver, tmp_path)
+    sink = start(receiver, tmp_path, events)
     sink.deliver(events[:1])
     sink.deliver(events[1:])
     arrived(receiver, events)
@@ -250,7 +249,7 @@ def test_events_arrive_in_order(receiver: Any, tmp_path: Path, events: list[Even
 
 
 def test_the_same_events_may_come_again(receiver: Any, tmp_path: Path, events: list[Event]) -> None:
-    sink = start(receiver, tmp_path)
+    sink = start(receiver, tmp_path, events)
     sink.deliver(events[:2])
     sink.deliver(events[:2])
     sink.deliver(events)
@@ -262,7 +261,7 @@ def test_what_could_not_be_delivered_is_delivered_later(
     receiver: Any, tmp_path: Path, events: list[Event]
 ) -> None:
     """And the message says why, without a secret."""
-    sink = start(receiver, tmp_path)
+    sink = start(receiver, tmp_path, events)
     sink.deliver(events[:1])
     arrived(receiver, events[:1])
     receiver.fail()
@@ -290,12 +289,12 @@ def deliver_at_last(sink: Any, events: list[Event]) -> None:
 
 
 def test_the_next_process_goes_on(receiver: Any, tmp_path: Path, events: list[Event]) -> None:
-    sink = start(receiver, tmp_path)
+    sink = start(receiver, tmp_path, events)
     sink.deliver(events[:2])
     sink.close()
     if receiver.settings["kind"] == "fake":
         return
-    sink = start(receiver, tmp_path)
+    sink = start(receiver, tmp_path, events)
     sink.deliver(events[1:])
     arrived(receiver, events)
     sink.close()
@@ -325,7 +324,7 @@ def test_a_picture_that_was_removed_is_no_failure(
 ) -> None:
     """By the quota, before this sink was told."""
     shutil.rmtree(tmp_path / "outbox" / "evidence")
-    sink = start(receiver, tmp_path)
+    sink = start(receiver, tmp_path, events)
     sink.deliver(events)
     sink.close()
 
@@ -337,7 +336,7 @@ def test_it_starts_while_the_other_end_is_away(
         pytest.skip("it has no other end")
     receiver.settings |= {"timeout": 0.5} if receiver.settings["kind"] == "mqtt" else {}
     receiver.fail()
-    sink = start(receiver, tmp_path)
+    sink = start(receiver, tmp_path, events)
     with pytest.raises(SinkDownError):
         sink.deliver(events)
     receiver.recover()

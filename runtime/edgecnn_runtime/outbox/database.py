@@ -121,10 +121,16 @@ def open_for_reading(folder: Path) -> sqlite3.Connection:
         OutboxError: There is none, it is of another version, or it cannot be read.
     """
     path = folder / NAME
-    if not path.exists():
+    try:
+        if not path.exists():
+            raise OutboxError(
+                f"{folder}: there are no events: name the state folder of the daemon with --state"
+            )
+    except PermissionError:
         raise OutboxError(
-            f"{folder}: there are no events: name the state folder of the daemon with --state"
-        )
+            f"{folder}: this user (uid {os.getuid()}) may not read it: read events as the user of "
+            "the daemon, or with sudo"
+        ) from None
     try:
         connection = sqlite3.connect(
             f"file:{quote(str(path.absolute()))}?mode=ro", uri=True, timeout=BUSY_SECONDS

@@ -21,8 +21,9 @@ from edgecnn_runtime.outbox.reader import COLUMNS, stored
 DAY = 86400.0
 CHUNK = 200
 """Events per transaction, so that nobody who appends waits for long."""
-RESERVE = 64 << 20
-"""Bytes of the disk that pictures leave alone: events and everything else need them."""
+RESERVE, SHARE = 64 << 20, 0.1
+"""Bytes of the disk that pictures leave alone, because events and everything else need them; of a
+small disk it is a share."""
 CLOCK_STEP = 3600.0
 """Seconds. After a larger step of the wall clock nothing is removed by age for as long."""
 
@@ -41,6 +42,16 @@ class Retention(msgspec.Struct, frozen=True, kw_only=True):
     days: float | None = 30.0
     evidence_days: float | None = None
     disk: int | None = 10 * 10**9
+
+
+def is_nearly_full(folder: Path) -> bool:
+    """Whether the disk has no room for pictures.
+
+    Raises:
+        OSError: The folder is gone.
+    """
+    usage = shutil.disk_usage(folder)
+    return usage.free < min(RESERVE, SHARE * usage.total)
 
 
 class SteadyClock:
@@ -118,7 +129,7 @@ class Cleaner:
         return self._remove_events(delivered, "seq <= ? AND time < ?", delivered, limit)
 
     def _clean_by_size(self, delivered: int) -> bool:
-        if shutil.disk_usage(self._folder).free < RESERVE and self._remove_pictures("1"):
+        if is_nearly_full(self._folder) and self._remove_pictures("1"):
             return True
         if self._keep.disk is None:
             return False

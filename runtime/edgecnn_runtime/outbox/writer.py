@@ -10,7 +10,7 @@ process; after a power cut those of the last half minute may be missing.
 On a full disk, or one that cannot be written, the promise is reduced step by step, each with a line
 in the log and in ``figures``:
 
-1. less than RESERVE bytes are left: the oldest pictures are removed, see ``retention``;
+1. less than RESERVE bytes are left, or SHARE of a small disk: the oldest pictures are removed;
 2. that is not enough: new events are stored without pictures;
 3. the database cannot be written: ``append`` returns at once, and events wait in memory;
 4. MAX_WAITING of them wait: what comes then is counted as lost.
@@ -19,7 +19,6 @@ in the log and in ``figures``:
 import logging
 import math
 import os
-import shutil
 import sqlite3
 import threading
 import time
@@ -35,7 +34,7 @@ from edgecnn_runtime.errors import OutboxError
 from edgecnn_runtime.outbox.database import NAME, explain, lock_folder, open_for_writing
 from edgecnn_runtime.outbox.evidence import recent_files, remove_evidence, write_evidence
 from edgecnn_runtime.outbox.reader import OutboxReader
-from edgecnn_runtime.outbox.retention import RESERVE, Cleaner, Retention
+from edgecnn_runtime.outbox.retention import Cleaner, Retention, is_nearly_full
 from edgecnn_runtime.types import Event
 
 SPACING = 0.1
@@ -273,7 +272,7 @@ class Outbox:
         """Their names and size; nothing where there is no room for them."""
         problem = ""
         try:
-            if shutil.disk_usage(self.folder).free < RESERVE:
+            if is_nearly_full(self.folder):
                 problem = f"{self.folder}: the disk is nearly full; events have no pictures"
             else:
                 return write_evidence(self.folder, event)
@@ -363,7 +362,10 @@ class Outbox:
         """Remove a chunk; whether there is more."""
         delivered = min(self._cursors.values(), default=self._last)
         try:
-            return self._cleaner.clean(delivered)
+            more = self._cleaner.clean(delivered)
+            if self._picture_problem and not is_nearly_full(self.folder):
+                self._picture_problem = ""
+            return more
         except (sqlite3.Error, OSError) as error:
             if not self._problem:  # which was logged already
                 log.error("%s; nothing old is removed", explain(error, self.folder / NAME))

@@ -356,15 +356,17 @@ def test_what_waits_is_stored_when_the_outbox_is_closed(
 def test_on_a_nearly_full_disk_events_have_no_pictures(
     outbox: Outbox, make_event: MakeEvent, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(writer_module, "RESERVE", 1 << 62)
+    monkeypatch.setattr(retention_module, "RESERVE", 1 << 62)
+    monkeypatch.setattr(retention_module, "SHARE", 2.0)
     outbox.append([make_event(1, images={"crop": CROP})])
     figures = outbox.figures()
     assert (figures.events, figures.pictures_lost, figures.lost) == (1, 1, 0)
     assert "nearly full" in figures.problem
     assert list(outbox.folder.rglob("*.jpg")) == []
     monkeypatch.undo()
+    wait_until(lambda: outbox.figures().problem == "")
     outbox.append([make_event(2, images={"crop": CROP})])
-    assert outbox.figures().problem == ""
+    assert outbox.events.read()[0].event.evidence
 
 
 def test_a_picture_that_does_not_fit_leaves_nothing(outbox: Outbox, make_event: MakeEvent) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from edgecnn_runtime.errors import ConfigError, SinkDownError
+from edgecnn_runtime.errors import SinkDownError
 from edgecnn_runtime.sinks.events import SinkConfig, SinkContext, open_event_sink
 from edgecnn_runtime.types import Event
 
@@ -198,11 +198,3 @@ def test_a_prefix_that_is_no_topic_is_refused() -> None:
     for prefix in ("a/#", "+/b", "", "$SYS/a", "/a"):
         with pytest.raises(msgspec.ValidationError):
             msgspec.convert({"kind": "mqtt", "host": "a", "prefix": prefix}, SinkConfig)
-
-
-def test_a_password_file_that_all_may_read_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "password").write_text(SECRET)
-    (tmp_path / "password").chmod(0o644)
-    with pytest.raises(ConfigError, match="chmod 600") as caught:
-        open_sink(tmp_path, 1883, username="me", password={"file": "password"})
-    assert SECRET not in str(caught.value)

@@ -14,8 +14,6 @@ from edgecnn_runtime.errors import ConfigError
 from edgecnn_runtime.sinks.event_sink import EventSink
 from edgecnn_runtime.types import Event, EventType
 
-SECRET_LIMIT = 4096
-"""Bytes of a file that holds a secret."""
 UNITS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 BINARY_UNITS = {"k": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
@@ -25,19 +23,6 @@ Size: TypeAlias = Annotated[
 ]
 """Bytes, as people write them; ``size_in_bytes`` reads it."""
 Days: TypeAlias = Annotated[float, Meta(gt=0, description="how many days, more than 0")]
-
-
-class SecretFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A secret that stands in a file of its own.
-
-    Attributes:
-        file: Its first line is the secret; relative to the folder of site.yaml.
-    """
-
-    file: str
-
-
-Secret: TypeAlias = str | SecretFile
 
 
 class SinkSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -94,35 +79,6 @@ def size_in_bytes(size: str) -> int:
     assert match is not None, size  # its pattern was checked when the settings were read
     units = BINARY_UNITS if match[3] else UNITS
     return int(float(match[1]) * units[match[2]])
-
-
-def read_secret(secret: Secret, key: str, context: SinkContext) -> str:
-    """The secret itself.
-
-    Args:
-        secret: The secret, or the file that it stands in.
-        key: Where it stands in the settings, for errors.
-        context: Of the sink.
-
-    Raises:
-        ConfigError: The file cannot be read, is empty, or others may read it; the message does not
-            repeat what it holds.
-    """
-    if isinstance(secret, str):
-        return secret
-    where, path = f"sinks.{context.name}.{key}", context.folder / secret.file
-    try:
-        with path.open("rb") as file:
-            mode = os.fstat(file.fileno()).st_mode
-            content = file.read(SECRET_LIMIT)
-    except OSError as error:
-        raise ConfigError(f"{where}: {path} cannot be read: {error.strerror}") from None
-    if mode & 0o007:
-        raise ConfigError(f"{where}: everybody may read {path}: chmod 600 {path}")
-    line = content.decode("utf-8", "replace").partition("\n")[0].strip()
-    if not line:
-        raise ConfigError(f"{where}: {path} is empty")
-    return line
 
 
 def output_path(name: str, key: str, context: SinkContext) -> Path:

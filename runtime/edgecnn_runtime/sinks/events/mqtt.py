@@ -22,11 +22,9 @@ from edgecnn_runtime.errors import BackendMissingError, SinkDownError
 from edgecnn_runtime.requirements import install_command
 from edgecnn_runtime.sinks.events.base import (
     EventSinkKind,
-    Secret,
     SinkContext,
     SinkSettings,
     file_name,
-    read_secret,
 )
 from edgecnn_runtime.sinks.events.home_assistant import CameraTopic, discovery_messages
 from edgecnn_runtime.sinks.events.tls import Tls, tls_context
@@ -68,7 +66,7 @@ class MqttSettings(SinkSettings, frozen=True, kw_only=True, tag_field="kind", ta
     port: Annotated[int, Meta(ge=1, le=65535)] | None = None
     prefix: Annotated[str, Meta(pattern=r"^[^#+\x00/$][^#+\x00]*$")] = "edgecnn"
     username: str = ""
-    password: Secret = ""
+    password: str = ""
     tls: bool | Tls = False
     client_id: Annotated[str, Meta(max_length=64)] = ""
     protocol: Literal["5", "3.1.1"] = "5"
@@ -88,7 +86,6 @@ class Mqtt:
                 f"sinks.{context.name}: MQTT needs paho-mqtt: {install_command('serve')}"
             ) from None
         self._settings = settings
-        self._password = read_secret(settings.password, "password", context)
         tls = settings.tls if isinstance(settings.tls, Tls) else Tls()
         self._tls = tls_context(tls, context) if settings.tls else None
         self._client_id = settings.client_id or f"edgecnn-{socket.gethostname()}-{context.name}"
@@ -178,7 +175,7 @@ class Mqtt:
             protocol=MQTTv5 if settings.protocol == "5" else MQTTv311,
         )
         if settings.username:
-            client.username_pw_set(settings.username, self._password or None)
+            client.username_pw_set(settings.username, settings.password or None)
         if self._tls is not None:
             client.tls_set_context(self._tls)
         client.connect_timeout = settings.timeout

@@ -23,13 +23,7 @@ import msgspec
 from msgspec import Meta
 
 from edgecnn_runtime.errors import ConfigError, SinkDownError
-from edgecnn_runtime.sinks.events.base import (
-    EventSinkKind,
-    Secret,
-    SinkContext,
-    SinkSettings,
-    read_secret,
-)
+from edgecnn_runtime.sinks.events.base import EventSinkKind, SinkContext, SinkSettings
 from edgecnn_runtime.sinks.events.tls import Tls, tls_context
 from edgecnn_runtime.sinks.serialize import event_record
 from edgecnn_runtime.types import Event
@@ -49,9 +43,9 @@ class WebhookSettings(SinkSettings, frozen=True, kw_only=True, tag_field="kind",
         timeout: Seconds to connect, and again for the answer.
     """
 
-    url: Secret
-    secret: Secret = ""
-    headers: Mapping[str, Secret] = {}
+    url: str
+    secret: str = ""
+    headers: Mapping[str, str] = {}
     tls: Tls = Tls()
     timeout: Annotated[float, Meta(gt=0, le=120)] = 10.0
 
@@ -61,7 +55,7 @@ class Webhook:
 
     def __init__(self, settings: WebhookSettings, context: SinkContext) -> None:
         key = f"sinks.{context.name}.url"
-        url = urlsplit(read_secret(settings.url, "url", context))
+        url = urlsplit(settings.url)
         try:
             host, port = url.hostname, url.port
         except ValueError:
@@ -72,10 +66,10 @@ class Webhook:
             raise ConfigError(f"{key}: name and password belong in headers.Authorization")
         self._where = f"{url.scheme}://{host}" + (f":{port}" if port else "")
         self._target = (url.path or "/") + (f"?{url.query}" if url.query else "")
-        self._secret = read_secret(settings.secret, "secret", context).encode()
+        self._secret = settings.secret.encode()
         self._headers = {"Content-Type": "application/json", "User-Agent": "edgecnn"}
         for name, value in settings.headers.items():
-            self._headers[name] = _header(name, read_secret(value, f"headers.{name}", context), key)
+            self._headers[name] = _header(name, value, key)
         self._connection: http.client.HTTPConnection
         if url.scheme == "https":
             tls = tls_context(settings.tls, context)
