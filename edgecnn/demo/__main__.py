@@ -1,4 +1,4 @@
-"""Checkpoint → bundle → verified → timed → run on a rendered clip whose truth is known."""
+"""Checkpoint → bundle → verified → timed → run on a rendered clip → served on two cameras."""
 
 import argparse
 import json
@@ -14,6 +14,7 @@ from rich.progress import track
 from rich.text import Text
 
 from edgecnn.demo.clip import write_clip
+from edgecnn.demo.live import watch_belts
 from edgecnn.demo.report import DemoResults, render
 from edgecnn.demo.scene import FPS, WINDOW, Scene
 from edgecnn.demo.score import DigitScore, compare, is_right, read_events, vote
@@ -22,6 +23,8 @@ from edgecnn_runtime.bundle.bundle import open_bundle
 from edgecnn_runtime.errors import EdgecnnError
 
 CHECKPOINT = Path(__file__).with_name("digits.pt")
+BELT_DIGITS = 12
+"""On the second belt that the daemon watches."""
 SEED, DIGITS = 7, 40
 """Of the clip. No scene with this seed was part of the training."""
 
@@ -39,9 +42,11 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=Path("out"), help="folder (default: out)")
     parser.add_argument("--seed", type=int, default=SEED, help="of the clip (default: 7)")
     parser.add_argument("--digits", type=int, default=DIGITS, help="in it (default: 40)")
+    about = "leave the daemon on until Ctrl-C, with its live page"
+    parser.add_argument("--keep", action="store_true", help=about)
     args = parser.parse_args(words)
     try:
-        demo(args.out, args.seed, max(args.digits, 1))
+        demo(args.out, args.seed, max(args.digits, 1), keep=args.keep)
     except (EdgecnnError, OSError) as error:
         print(f"edgecnn demo: {error}", file=sys.stderr)
         return error.exit_code if isinstance(error, EdgecnnError) else EdgecnnError.exit_code
@@ -52,13 +57,14 @@ def main(words: Sequence[str] | None = None) -> int:
     return 0
 
 
-def demo(out: Path, seed: int, digits: int) -> None:
-    """Render, export, bench, run, and compare the readings with the truth.
+def demo(out: Path, seed: int, digits: int, *, keep: bool) -> None:
+    """Render, export, bench, run, compare the readings with the truth, and serve two cameras.
 
     Args:
         out: The folder to write to.
         seed: Of the clip.
         digits: How many digits pass the camera.
+        keep: Leave the daemon on until Ctrl-C.
 
     Raises:
         CalledProcessError: A command failed.
@@ -103,7 +109,12 @@ def demo(out: Path, seed: int, digits: int) -> None:
         scene, looks, score, open_bundle(bundle), read_report(bench), annotated, lines, files
     )
     (out / "report.html").write_text(render(results), "utf-8")
-    _print(score, out, files, console)
+    _print(score, console)
+    belts = (scene, Scene(seed + 1, BELT_DIGITS))
+    files |= watch_belts(out, bundle, belts, keep=keep, console=console)
+    console.print()
+    for name, what in files.items():
+        console.print(Text.assemble(f"{out / name}  ", (what, "dim")), soft_wrap=True)
 
 
 def _shortest(path: Path) -> Path:
@@ -111,7 +122,7 @@ def _shortest(path: Path) -> Path:
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
-def _print(score: DigitScore, out: Path, files: dict[str, str], console: Console) -> None:
+def _print(score: DigitScore, console: Console) -> None:
     labels = [
         f"[{'green' if is_right(tile, reading) else 'red'}]{reading.label if reading else '–'}[/]"
         for tile, reading in score.pairs
@@ -123,8 +134,6 @@ def _print(score: DigitScore, out: Path, files: dict[str, str], console: Console
     console.print(
         f"[bold]{score.right} of {total} digits right[/], {score.right / total:.1%}{extra}\n"
     )
-    for name, what in files.items():
-        console.print(Text.assemble(f"{out / name}  ", (what, "dim")), soft_wrap=True)
 
 
 if __name__ == "__main__":

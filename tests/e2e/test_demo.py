@@ -2,20 +2,26 @@
 
 import json
 import re
+import shutil
+import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from xml.etree import ElementTree
 
 import cv2
 import pytest
+import yaml
 
 pytest.importorskip("torch")
 
 from edgecnn.demo.__main__ import CHECKPOINT, DIGITS, SEED
 from edgecnn.demo.scene import Scene
 from edgecnn.demo.score import compare, read_events, vote
+from edgecnn.demo.screenshot import BROWSERS
 from edgecnn.demo.train_demo import TEST_SEEDS, TRAIN_SEEDS, VALID_SEEDS
+from edgecnn_bench.soak.cameras import has_rtsp_server
 from edgecnn_runtime.bundle.bundle import open_bundle
 
 pytestmark = pytest.mark.xdist_group("demo")
@@ -103,3 +109,63 @@ def test_the_readme_pictures_are_made_from_it(out: Path, tmp_path: Path) -> None
     drawing = (tmp_path / "demo-timeline.svg").read_text()
     assert drawing.count('class="truth') == COUNT
     ElementTree.fromstring(drawing)
+
+
+@pytest.mark.slow
+def test_it_ends_with_a_daemon_that_reads_digits_off_two_cameras(out: Path) -> None:
+    printed = (out / "said.txt").read_text()
+    assert re.search(r"live page: http://127\.0\.0\.1:\d+", printed)
+    assert re.search(r"^belt-[12]: \d, \w+$", printed, re.MULTILINE), "no event"
+    cameras = yaml.safe_load((out / "site.yaml").read_text())["cameras"]
+    sources = [camera["source"] for camera in cameras.values()]
+    assert len(set(sources)) == 2
+    assert all(source.startswith("rtsp://") for source in sources) == has_rtsp_server()
+    log = (out / "serve.log").read_text()
+    assert "Traceback" not in log
+
+
+@pytest.mark.slow
+def test_the_live_page_is_pictured(out: Path) -> None:
+    if not any(map(shutil.which, BROWSERS)):
+        pytest.skip("needs chromium")
+    picture = cv2.imread(str(out / "live.png"))
+    assert picture is not None
+    assert picture.shape[:2] == (860, 1280)
+    left, right = picture[100:480, 20:450], picture[100:480, 470:900]
+    assert min(part.std() for part in (left, right)) > 25, "the cameras show nothing"
+
+
+KEEP = """
+import sys
+from pathlib import Path
+from rich.console import Console
+from edgecnn.demo import live
+from edgecnn.demo.scene import Scene
+if "files" in sys.argv:
+    live.has_rtsp_server = lambda: False
+out, bundle = map(Path, sys.argv[1:3])
+scenes = (Scene(1, 2), Scene(2, 2))
+live.watch_belts(out, bundle, scenes, keep=True, console=Console(soft_wrap=True))
+print("ended", flush=True)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("cameras", ["files", "rtsp"])
+def test_it_is_left_on_until_it_is_interrupted(
+    out: Path, tmp_path: Path, spawn: Callable[..., "subprocess.Popen[str]"], cameras: str
+) -> None:
+    """With paced files too, as where no RTSP server is installed."""
+    process = spawn(
+        "-c", KEEP, str(tmp_path), str(out / "digits.edge"), cameras, stdout=subprocess.PIPE
+    )
+    printed = []
+    for line in process.stdout:
+        printed.append(line)
+        if "its token: edgecnn token" in line:
+            process.send_signal(signal.SIGINT)
+    assert process.wait(60) == 0, printed
+    assert printed[-1] == "ended\n"
+    assert any(line.startswith("belt-") for line in printed), printed
+    sites = yaml.safe_load((tmp_path / "site.yaml").read_text())["cameras"].values()
+    assert any(site["source"].endswith(".mp4") for site in sites) == (cameras == "files")

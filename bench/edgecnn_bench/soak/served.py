@@ -13,11 +13,14 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 from edgecnn_runtime.errors import EdgecnnError
 
 START_SECONDS = 120.0
 STOP_SECONDS = 30.0
+TERMINAL_SECONDS = 5.0
+"""In which a daemon ends that got Ctrl-C from a terminal."""
 ANSWER_SECONDS = 10.0
 DISK = 64 << 20
 """Bytes of the file system that can be full."""
@@ -108,9 +111,9 @@ class ServedSite:
         answer: Sequence[Mapping[str, Any]] = json.loads(self.get("/api/cameras"))
         return answer
 
-    def events(self, limit: int = 50) -> Sequence[Mapping[str, Any]]:
-        """The newest events, newest first."""
-        answer: Mapping[str, Any] = json.loads(self.get(f"/api/events?limit={limit}"))
+    def events(self, **query: Any) -> Sequence[Mapping[str, Any]]:
+        """A page of events, newest first; ``query`` as the API takes it, such as ``limit=6``."""
+        answer: Mapping[str, Any] = json.loads(self.get(f"/api/events?{urlencode(query)}"))
         events: Sequence[Mapping[str, Any]] = answer["events"]
         return events
 
@@ -148,9 +151,18 @@ class ServedSite:
         replaced.replace(self._clock)
 
     def wait(self) -> None:
-        """Until it ends by itself, or Ctrl-C, which is taken for the wish to end it."""
-        with suppress(KeyboardInterrupt):
+        """Until it ends by itself, or by Ctrl-C, which a terminal sends to both processes.
+
+        Raises:
+            EdgecnnError: It does not end, or not well.
+        """
+        try:
             self._process.wait()
+        except KeyboardInterrupt:
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(TERMINAL_SECONDS)
+            if self.running:  # only this process was interrupted
+                self.stop()
 
     def stop(self) -> float:
         """End it as a service manager does; seconds that it took.
