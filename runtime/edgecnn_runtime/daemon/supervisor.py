@@ -408,11 +408,11 @@ class Daemon:
             "rotate": config.rotate, "flip": config.flip, "transport": config.transport,
             "mask": mask, "limits": limits,
         }  # fmt: skip
-        source = config.address(local_source(file, config.source))
         main = None
-        if config.detect_source:
-            main = MainStream(source, on_change=partial(_log_main_stream, name), **view)
-            source = config.address(local_source(file, config.detect_source))
+        if config.detect_source and any(each.reader for each in plan.pipelines):
+            report = partial(_log_main_stream, name)
+            main = MainStream(config.address(config.source), on_change=report, **view)
+        source = config.address(local_source(file, config.detect_source or config.source))
         self._mains[name] = main
         opener = partial(open_camera, source, realtime=True, loop=config.loop, **view)
         return CameraWorker(

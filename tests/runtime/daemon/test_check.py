@@ -161,3 +161,16 @@ def problem_of_sinks(site: Path) -> EdgecnnError:
     except ConfigError as error:
         return error
     return next(iter(problems(file)))
+
+
+def test_the_example_can_be_served_where_its_files_are(
+    tmp_path: Path, root: Path, color_bundles: dict[str, Path]
+) -> None:
+    text = (root / "deploy" / "site.example.yaml").read_text()
+    assert "127.0.0.1:8090" in text
+    path = tmp_path / "site.yaml"
+    path.write_text(text.replace("127.0.0.1:8090", "127.0.0.1:0").replace('state: ""', "state: s"))
+    (tmp_path / "gate.credentials").write_text("admin:geheim77")
+    (tmp_path / "known.csv").write_text("text,name\nAB 1,Anna\n")
+    shutil.copytree(color_bundles["blobs"], tmp_path / "faces.edge")
+    assert list(problems(load_site(path))) == []
