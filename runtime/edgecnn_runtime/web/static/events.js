@@ -9,12 +9,12 @@ const PAGE = 40;
 
 /** The page of events; the function that it returns ends it. */
 export function eventsPage(main, watchCameras, query) {
-  const camera = h("select", { name: "camera" }, h("option", { value: "" }, "all cameras"));
-  const type = h("select", { name: "type" }, h("option", { value: "" }, "everything"),
+  const camera = h("select", { name: "camera", "aria-label": "Camera" }, h("option", { value: "" }, "all cameras"));
+  const type = h("select", { name: "type", "aria-label": "What" }, h("option", { value: "" }, "everything"),
     ...TYPES.map((each) => h("option", { value: each }, each)));
-  const text = h("input", { type: "search", name: "text", placeholder: "name, text or class" });
-  const since = h("input", { type: "datetime-local", name: "since" });
-  const until = h("input", { type: "datetime-local", name: "until" });
+  const text = h("input", { type: "search", name: "text", "aria-label": "Search", placeholder: "name, text or class" });
+  const since = h("input", { type: "datetime-local", name: "since", "aria-label": "From" });
+  const until = h("input", { type: "datetime-local", name: "until", "aria-label": "Until" });
   const form = h("form", { class: "filters", "aria-label": "Which events" },
     h("label", {}, "Search", text), h("label", {}, "Camera", camera), h("label", {}, "What", type),
     h("label", {}, "From", since), h("label", {}, "Until", until));
