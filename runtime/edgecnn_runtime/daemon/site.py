@@ -401,8 +401,6 @@ def _camera_mistakes(camera_name: str, camera: CameraConfig) -> Iterator[tuple[K
             yield (*key, "credentials"), f"{name} names a user, too: keep one of the two"
     if camera.credentials and not ("://" in camera.source and ":" in camera.credentials):
         yield (*key, "credentials"), "must be USER:PASSWORD of a network stream"
-    if camera.detect_source and camera.source.partition("://")[0].lower() not in NETWORK:
-        yield (*key, "detect_source"), "is for cameras whose source is a network stream"
     if camera.idle_rate and camera.rate and camera.idle_rate > camera.rate:
         yield (*key, "idle_rate"), f"is above the rate of {camera.rate:g}"
     if len(set(camera.pipelines)) < len(camera.pipelines):

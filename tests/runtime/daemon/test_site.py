@@ -92,7 +92,6 @@ def test_credentials_stand_in_the_address_and_are_quoted() -> None:
         ("[0.9, 0.7]]", "[0.1, 0.7]]", "site.yaml:9: cameras.gate.lines.bar: begins where it ends"),
         ("rtsp://camera-1", "rstp://camera-1", "site.yaml:4: cameras.gate.source: rstp://"),
         ("admin:geheim77", "admin", "site.yaml:5: cameras.gate.credentials: must be USER:PASSWORD"),
-        ("loop: true", "detect_source: b", "site.yaml:11: cameras.yard.detect_source: is for"),
         ("zone: lane", "zone: lain", "site.yaml:13: rules[0].zone: there is no zone 'lain'; did"),
         ("camera: gate", "camera: gat", "site.yaml:13: rules[0].camera: there is no camera 'gat'"),
         ("127.0.0.1:8090", "127.0.0.1", "site.yaml:16: http.listen: must be ADDRESS:PORT"),
