@@ -198,10 +198,10 @@ def test_events_are_found(
     page.get_by_role("button", name="Older events").wait_for()
     assert entries.count() == 40
     page.get_by_role("button", name="Older events").click()
-    page.wait_for_function("document.querySelectorAll('.wide .entry').length === 60")
+    page.wait_for_function("() => document.querySelectorAll('.wide .entry').length === 60")
     page.get_by_label("Camera", exact=True).select_option("yard")
     page.get_by_label("Search", exact=True).fill("P-5")
-    page.wait_for_function("document.querySelectorAll('.wide .entry').length === 6")
+    page.wait_for_function("() => document.querySelectorAll('.wide .entry').length === 6")
     assert entries.locator("b").all_text_contents() == [f"P-{n}" for n in (59, 57, 55, 53, 51, 5)]
 
 
