@@ -163,6 +163,8 @@ def explain(error: Exception, path: Path) -> str:
     advice = ""
     if "full" in words or "No space" in words:
         advice = ": free some space, or name another folder with --state"
+    elif "I/O" in words:
+        advice = ": the disk is full or fails; `dmesg` may say which"
     elif "locked" in words or "busy" in words:
         advice = ": another program holds it; close that program"
     elif re.search("read-?only|permi|unable to open", words, re.IGNORECASE):

@@ -19,6 +19,7 @@ from edgecnn_runtime.daemon.site import (
     upgrade_site,
 )
 from edgecnn_runtime.errors import ConfigError
+from edgecnn_runtime.sinks.events import EVENT_SINKS
 
 SITE = """\
 version: 1
@@ -228,6 +229,8 @@ def test_a_mutated_site_is_a_site_or_refused_with_its_line(seed: int) -> None:
 
 def test_the_example_has_every_key_and_is_a_site(root: Path, tmp_path: Path) -> None:
     text = (root / "deploy" / "site.example.yaml").read_text()
+    for name in ("mqtt.password", "hook.secret", "hook.token"):
+        (tmp_path / name).write_text("geheim78")
     (tmp_path / "gate.credentials").write_text("admin:geheim77")
     site = parse_site(text, tmp_path / "site.yaml").site
     assert site.cameras["gate"].credentials == "admin:geheim77"
@@ -244,3 +247,8 @@ def test_the_example_has_every_key_and_is_a_site(root: Path, tmp_path: Path) -> 
     }
     for name, (section, kind) in sections.items():
         assert set(section) == set(kind.__struct_fields__), name
+    sinks = {sink["kind"]: sink for sink in plain["sinks"].values()}
+    assert set(sinks) == set(EVENT_SINKS)
+    for name, kind in EVENT_SINKS.items():
+        shared = {"kind", "events", "cameras"}
+        assert set(sinks[name]) | shared == {*kind.settings.__struct_fields__, *shared}, name

@@ -318,6 +318,13 @@ def largest_file(size: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
+def test_a_disk_that_is_full_from_the_start_is_named(tmp_path: Path) -> None:
+    with largest_file(1000), pytest.raises(OutboxError, match="full") as caught:
+        Outbox(tmp_path)
+    assert str(tmp_path) in str(caught.value)
+    Outbox(tmp_path).close()
+
+
 def test_events_wait_for_a_full_disk_and_are_stored_in_order(
     outbox: Outbox, make_event: MakeEvent, monkeypatch: pytest.MonkeyPatch
 ) -> None:
