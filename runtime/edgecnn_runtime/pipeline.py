@@ -156,6 +156,7 @@ class Pipeline:
         Args:
             other: Made for the same camera; not used any more.
         """
+        other._happenings.take_over(self._happenings)
         self._happenings, self._rules = other._happenings, other._rules
 
     def close(self) -> None:

@@ -326,6 +326,25 @@ def test_two_cameras_share_models_and_nothing_else(write: Callable[[str], Path])
     assert [(e.camera, e.track, e.text) for e in events["yard"]] == [("yard", 1, "B")]
 
 
+def test_other_zones_let_nobody_enter_again(write: Callable[[str], Path]) -> None:
+    recipe = read_recipe(write("detect: {model: blobs.edge}"))
+    zones = [{"lane": [(0.0, 0.0), (0.5, 0.0), (0.5, 1.0), (0.0, 1.0)]}, {}]
+    with open_models(recipe) as models:
+        infer = ModelInference(models.first)
+        pipeline = models.pipeline("gate")
+
+        def watch(frames: Sequence[Frame]) -> list[tuple[str, str]]:
+            events = [e for frame in frames for e in pipeline.follow(infer([frame])[0])]
+            return [(event.type, event.zone) for event in events]
+
+        assert watch(film(passing())) == [("entered", "")]
+        scene = passing()[-1]
+        for turn, expected in enumerate(([("entered", "lane")], [])):
+            pipeline.renew(make_pipeline(recipe, models.first, camera="gate", zones=zones[turn]))
+            assert watch(film([scene] * 10, start=10 * (turn + 1))) == expected
+        assert watch(film(EMPTY, start=30)) == [("left", "")]
+
+
 def test_what_is_drawn_are_tracks_with_their_texts(write: Callable[[str], Path]) -> None:
     with open_models(read_recipe(write(PLATES))) as models:
         infer, pipeline = ModelInference(models.first), models.pipeline("gate")

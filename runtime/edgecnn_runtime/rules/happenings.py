@@ -90,6 +90,20 @@ class Happenings:
         visit = self._visits.get(track)
         return visit.zone if visit else EVERYWHERE
 
+    def take_over(self, other: "Happenings") -> None:
+        """Go on with the tracks of another one, with these zones and lines.
+
+        Who is there has entered already; zones that are new are entered as if they were walked
+        into, and those that are gone are left without a word.
+
+        Args:
+            other: Not used any more.
+        """
+        self._visits = other._visits
+        for visit in self._visits.values():
+            visit.zones = tuple(zone for zone in visit.zones if zone in self._zones.polygons)
+            visit.next = visit.zones
+
     def reset(self) -> None:
         """Forget every track: the camera was reconnected."""
         self._visits.clear()

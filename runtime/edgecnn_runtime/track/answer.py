@@ -1,5 +1,6 @@
 """Answers about whole frames as tracks: one lasts while the answer stays the same."""
 
+import math
 from collections.abc import Sequence
 from typing import Annotated
 
@@ -31,12 +32,21 @@ class AnswerTracker:
         self._answer: Track | None = None
         self._candidate: Track | None = None
         self._next = 1
+        self._at = -math.inf
 
     def update(
         self, detections: Sequence[Detection], at: float, _size: Size | None = None, /
     ) -> list[Track]:
         """The answer that stands, and the one that ended just now."""
+        if not math.isfinite(at):
+            raise ValueError(f"the time of a frame is a finite number of seconds, not {at}")
         tracks, answer, candidate = [], self._answer, None
+        if at < self._at - self._settings.max_gap:  # the clock was set back
+            tracks += [replace(answer, state="ended")] if answer else []
+            answer = self._candidate = None
+        elif at < self._at:
+            return [answer] if answer else []
+        self._at = at
         found = next(iter(detections), None)
         if answer and found and answer.detection.label == found.label:
             answer = replace(_seen(answer, found, at), state="confirmed")
@@ -57,6 +67,7 @@ class AnswerTracker:
     def reset(self) -> None:
         """Forget the answer."""
         self._answer = self._candidate = None
+        self._at = -math.inf
 
     def _continue(self, found: Detection, at: float) -> Track:
         """The answer that may come, after one more frame with it."""
