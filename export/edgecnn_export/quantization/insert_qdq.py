@@ -147,10 +147,10 @@ def _copy_weights(source: onnx.GraphProto, graph: onnx.GraphProto, model: onnx.G
         scales[node.output[0]] = node.input[1]
         if node.input[0] not in tensors:
             continue
-        assign(node.attribute, twins[node.name].attribute)
         if tensors[node.input[0]].data_type == onnx.TensorProto.INT32:
             biases[node.output[0]] = node
             continue
+        assign(node.attribute, twins[node.name].attribute)
         for name in node.input:
             tensors[name].CopyFrom(values[name])
     for node in graph.node:
@@ -164,8 +164,11 @@ def _copy_weights(source: onnx.GraphProto, graph: onnx.GraphProto, model: onnx.G
         if np.any(np.abs(exact) * BIAS_ROOM > INT32_MAX * scale):
             return False
         rounded = np.round(exact / scale).astype(np.int32)
-        zeros = np.zeros(scale.shape, np.int32)
-        for name, array in zip(bias.input, (rounded, scale, zeros), strict=True):
+        arrays = [rounded, scale]
+        if len(scale) > 1:
+            arrays.append(np.zeros(scale.shape, np.int32))
+            assign(bias.attribute, [onnx.helper.make_attribute("axis", 0)])
+        for name, array in zip(bias.input, arrays, strict=False):
             tensors[name].CopyFrom(from_array(array, name))
     return True
 
