@@ -114,7 +114,6 @@ def run(args: argparse.Namespace) -> int:
     """Run until the sources end or Ctrl-C; 0 then, or the code of what went wrong first."""
     from edgecnn_runtime.camera import FILES_AT_ONCE, CameraGroup
     from edgecnn_runtime.inference import ModelInference
-    from edgecnn_runtime.recipe import is_recipe, read_recipe
     from edgecnn_runtime.scheduler import Scheduler
     from edgecnn_runtime.sinks import StreamInfo
 
@@ -123,8 +122,8 @@ def run(args: argparse.Namespace) -> int:
     _check(args)
     sources = read_sources(args.sources)
     common, own = read_outputs(args, sources)
-    is_pipeline = is_recipe(Path(args.model))
-    recipe = read_recipe(args.model, score=args.score) if is_pipeline else None
+    recipe = _read_recipe(args)
+    is_pipeline = recipe is not None
     answers = [
         None if is_pipeline else _answers(args, source, to_stdout=to_stdout) for source in sources
     ]
@@ -185,18 +184,30 @@ def run(args: argparse.Namespace) -> int:
     return code
 
 
+def _read_recipe(args: argparse.Namespace) -> "Recipe | None":
+    """The pipeline that is to be run; None for a bundle."""
+    from edgecnn_runtime.config import is_yaml
+
+    if not is_yaml(Path(args.model)):
+        return None
+    from edgecnn_runtime.recipe import read_recipe
+
+    return read_recipe(args.model, score=args.score)
+
+
 def _open_models(
     args: argparse.Namespace, recipe: "Recipe | None", stack: ExitStack
 ) -> "tuple[list[Model], PipelineModels | None]":
     """What looks at every frame, for one and for several of them, and the pipeline behind it."""
-    from edgecnn_runtime.assembly import open_models, open_part
-    from edgecnn_runtime.model import load
-
     options = {"backend": args.backend, "threads": args.threads, "cache_dir": args.cache_dir}
     sizes = [args.batch] if args.batch > 1 else []
     if recipe is None:
+        from edgecnn_runtime.model import load
+
         load_model = partial(load, args.model, score=args.score, **options)
         return [stack.enter_context(load_model(batch=size)) for size in [1, *sizes]], None
+    from edgecnn_runtime.assembly import open_models, open_part
+
     pipelines = stack.enter_context(open_models(recipe, **options))
     load_model = partial(open_part, recipe.first, score=recipe.least_score, **options)
     larger = [stack.enter_context(load_model(batch=size)) for size in sizes]

@@ -28,6 +28,7 @@ from edgecnn_runtime.schema_errors import (
     without_optional,
 )
 
+SUFFIXES = (".yaml", ".yml")
 SIZE_LIMIT = 1 << 18
 DEPTH_LIMIT = 24
 PLAIN_TAGS = {None, "!", *(f"tag:yaml.org,2002:{kind}" for kind in ("str", "seq", "map"))}
@@ -59,6 +60,11 @@ class KeyLines:
         """``FILE:LINE: KEY: problem``, with the line of what is around a key that is not there."""
         known = next(key[:n] for n in range(len(key), -1, -1) if key[:n] in self.lines)
         return ConfigError(f"{self.where}:{self.lines[known]}: {dotted_path(key)}{problem}")
+
+
+def is_yaml(path: Path) -> bool:
+    """Whether a path names a YAML file, be it there or not, and no folder."""
+    return path.suffix.lower() in SUFFIXES and not path.is_dir()
 
 
 def load_yaml(path: str | Path, kind: type[T]) -> T:

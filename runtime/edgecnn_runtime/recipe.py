@@ -22,7 +22,7 @@ from msgspec.structs import replace
 
 from edgecnn_runtime.bundle.bundle import open_bundle
 from edgecnn_runtime.bundle.manifest import ModelSpec
-from edgecnn_runtime.config import KeyLines, read_yaml
+from edgecnn_runtime.config import KeyLines, is_yaml, read_yaml
 from edgecnn_runtime.errors import ConfigError, EdgecnnError, UsageError
 from edgecnn_runtime.rules import RuleConfig, Rules
 from edgecnn_runtime.rules.lines import check_line
@@ -32,7 +32,6 @@ from edgecnn_runtime.stages.crop import CROPS, CropKind
 from edgecnn_runtime.track import TRACKERS, TrackerKind, answer
 from edgecnn_runtime.vote import VOTERS, voter_for_task
 
-YAML_SUFFIXES = (".yaml", ".yml")
 ANSWERS: Mapping[str, TrackerKind] = {"answer": answer.KIND}
 """What follows the answers of a model that looks at whole frames."""
 
@@ -209,11 +208,6 @@ def read_recipe(path: str | Path, *, score: float | None = None) -> Recipe:
     return complete(recipe, lines)
 
 
-def is_recipe(path: Path) -> bool:
-    """Whether a path names a pipeline in YAML, and not a bundle."""
-    return path.suffix.lower() in YAML_SUFFIXES and not path.is_dir()
-
-
 def complete(recipe: Recipe, lines: KeyLines) -> Recipe:
     """The recipe with the defaults that depend on its models, checked against them.
 
@@ -250,7 +244,7 @@ def complete(recipe: Recipe, lines: KeyLines) -> Recipe:
 
 
 def _read(path: Path) -> tuple[Recipe, KeyLines]:
-    if not is_recipe(path):
+    if not is_yaml(path):
         return _of_bundle(path), KeyLines(str(path), {(): 1})
     recipe, lines = read_yaml(path, Recipe)
     return _resolve(recipe, path.parent), lines
