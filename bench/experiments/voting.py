@@ -22,7 +22,8 @@ from lib.trained import TRAINED
 from edgecnn_export.pipeline import export
 from edgecnn_runtime import Model, load
 from edgecnn_runtime.rules.watchlist import normalize
-from edgecnn_runtime.stages.recognize import ModelReader, Recognizer
+from edgecnn_runtime.stages.model_reader import ModelReader
+from edgecnn_runtime.stages.recognize import Recognizer
 from edgecnn_runtime.types import Box, Detection, Frame, Observation, Pixels, Track
 from edgecnn_runtime.vote import VOTERS, TrackVoter
 

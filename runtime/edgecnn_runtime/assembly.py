@@ -17,7 +17,8 @@ from edgecnn_runtime.rules import Rules
 from edgecnn_runtime.rules.base import Rule
 from edgecnn_runtime.rules.happenings import Happenings
 from edgecnn_runtime.rules.thresholds import Thresholds
-from edgecnn_runtime.stages.recognize import CropReader, ModelReader, Recognizer
+from edgecnn_runtime.stages.model_reader import ModelReader
+from edgecnn_runtime.stages.recognize import CropReader, Recognizer
 from edgecnn_runtime.track import TRACKERS, Tracker
 from edgecnn_runtime.track.still import StillTracker
 from edgecnn_runtime.types import Frame, FrameResult, Point

@@ -21,7 +21,7 @@ from edgecnn_runtime.inference import ModelInference
 from edgecnn_runtime.model import Model, load
 from edgecnn_runtime.scheduler import Scheduler
 from edgecnn_runtime.selection.candidates import Choice
-from edgecnn_runtime.stages.recognize import ModelReader
+from edgecnn_runtime.stages.model_reader import ModelReader
 from edgecnn_runtime.types import Frame, FrameResult
 
 TRIAL = 60.0

@@ -1,13 +1,12 @@
 """The second model on crops of tracks: few of them, and the best ones."""
 
 import math
-import threading
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
 from msgspec.structs import replace
 
-from edgecnn_runtime.model import EVIDENCE_MARGIN, Model, crop_region
+from edgecnn_runtime.model import EVIDENCE_MARGIN, crop_region
 from edgecnn_runtime.preprocess import Region
 from edgecnn_runtime.stages.crop import CROPS, CropKind
 from edgecnn_runtime.stages.quality import QualityMeter
@@ -36,25 +35,6 @@ class CropReader(Protocol):
         Returns:
             The results; coordinates in them are pixels of the frame.
         """
-
-
-class ModelReader:
-    """Reads crops on a model, in the caller's thread; several callers wait for each other.
-
-    Attributes:
-        size: Width and height of the model's input, in pixels.
-    """
-
-    def __init__(self, model: Model) -> None:
-        """Use a model, which stays the caller's."""
-        self.size = model.spec.input.width, model.spec.input.height
-        self._model = model
-        self._lock = threading.Lock()
-
-    def __call__(self, frame: Frame, regions: Sequence[Region], /) -> list[Result]:
-        """One result per region, ``model.batch_size`` of them per inference."""
-        with self._lock:
-            return self._model.regions(frame, regions)
 
 
 class _Candidate(NamedTuple):

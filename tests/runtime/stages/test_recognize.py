@@ -11,8 +11,9 @@ from msgspec.structs import replace
 from edgecnn_runtime.model import load
 from edgecnn_runtime.preprocess import Region, Warp
 from edgecnn_runtime.stages.crop import CROPS
+from edgecnn_runtime.stages.model_reader import ModelReader
 from edgecnn_runtime.stages.quality import PROFILE, QualityMeter, exposure, pose
-from edgecnn_runtime.stages.recognize import ModelReader, Recognizer
+from edgecnn_runtime.stages.recognize import Recognizer
 from edgecnn_runtime.types import Box, Classification, Detection, Frame, Pixels, Reading, Track
 
 

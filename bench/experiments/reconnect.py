@@ -1,0 +1,177 @@
+"""A camera's server is gone for a while: how soon is each camera back, and what is lost meanwhile?
+
+The face clip, with a counter drawn into it, is played by a real RTSP server as six cameras of a
+daemon that runs YuNet. The server is killed, as a power cut would, and started again after 5 or
+60 seconds, 25 times each. A camera is back with its first result that a picture of the new server
+led to. A result's age counts from when the server sent its picture until its inference begins. The
+events that the daemon has stored are compared with those that its sink was told, by id, and with
+the outages that there were: each camera is lost and live again once in each of them.
+"""
+
+import json
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lib.daemon import serve_beside, write_site
+from lib.experiment import Experiment, Options, Row, main
+from lib.fresh_process import in_fresh_process
+from lib.material import ASSETS, export_yunet, video_frames
+
+from edgecnn_bench.soak.cameras import ClipCameras
+from edgecnn_bench.soak.clips import read_counter, write_clip
+from edgecnn_bench.soak.served import free_port
+from edgecnn_runtime.inference import ModelInference
+from edgecnn_runtime.outbox import OutboxReader
+from edgecnn_runtime.scheduler import MAX_AGE
+from edgecnn_runtime.types import FrameResult
+
+CAMERAS, FPS, RATE = 6, 10.0, 5.0
+OUTAGES, QUICK = {5.0: 25, 60.0: 25}, {2.0: 2}
+BACK, BETWEEN, PATIENCE = 5.0, 2.0, 120.0
+
+
+@dataclass
+class Watched:
+    """What the server sent and the daemon made of it, on the monotonic clock.
+
+    Attributes:
+        sent: When each picture was sent, by camera and counter.
+        ages: Of every result, when its inference began; by camera.
+        latest: When the inference of the latest result began, by camera.
+    """
+
+    sent: dict[tuple[str, int], float] = field(default_factory=dict)
+    ages: list[float] = field(default_factory=list)
+    latest: dict[str, float] = field(default_factory=dict)
+
+    def announce(self, camera: str, number: int, at: float) -> None:
+        """The server has sent a picture."""
+        self.sent[camera, number] = at
+
+    def watch_inference(self) -> None:
+        """Look at each frame that an inference begins with."""
+        original = ModelInference.__call__
+
+        def call(inference: ModelInference, frames: Any, /) -> list[FrameResult]:
+            now = time.monotonic()
+            for frame in frames:
+                camera = frame.source.rpartition("/")[2]
+                at = self.sent.get((camera, read_counter(frame.pixels)))
+                if at is not None:
+                    self.ages.append(now - at)
+                self.latest[camera] = now
+            return original(inference, frames)
+
+        ModelInference.__call__ = call  # type: ignore[method-assign]
+
+
+def measure(options: Options) -> Iterator[Row]:
+    """All outages, with one daemon."""
+    outages = QUICK if options.quick else OUTAGES
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        bundle = export_yunet(folder, video_frames(), more="")
+        clip = folder / "clip.mp4"
+        write_clip(ASSETS / "faces" / "video.mp4", clip, fps=FPS)
+        run = in_fresh_process(
+            serve_through_outages, name, str(bundle), str(clip), [*outages.items()]
+        )
+        states, stored = stored_events(folder / "state")
+        told = [
+            json.loads(line)["id"] for line in (folder / "events.jsonl").read_text().splitlines()
+        ]
+    for seconds, back in zip(outages, run["back"], strict=True):
+        yield row(f"live again after {seconds:g} s", "s", max(back), BACK, all=sorted(back))
+    late = sum(age > MAX_AGE for age in run["ages"])
+    yield row("results of older frames", "", late, 0, oldest=max(run["ages"]))
+    doubled = len(told) - len(set(told))
+    yield row("events not told", "", len(set(stored) - set(told)), 0, stored=len(stored))
+    yield row("events told twice", "", doubled, 0)
+    missed = sum(abs(states[camera, state] - count) for camera, state, count in expected(outages))
+    yield row("losses and returns not stored once", "", missed, 0)
+
+
+def row(what: str, unit: str, value: float, goal: float, **more: Any) -> Row:
+    """A figure and its goal."""
+    return {"what": what, "unit": unit, "value": value, "goal": goal, **more}
+
+
+def serve_through_outages(
+    name: str, bundle: str, clip: str, outages: list[tuple[float, int]]
+) -> dict[str, Any]:
+    """Serve in this process; seconds until each camera was back, and the ages of all results."""
+    folder, watched = Path(name), Watched()
+    clips = {f"camera-{number}": Path(clip) for number in range(CAMERAS)}
+    answer: dict[str, Any] = {"back": [], "ages": watched.ages}
+    watched.watch_inference()
+    with ClipCameras(clips, fps=FPS, announce=watched.announce) as cameras:
+        addresses = {name: cameras.url(name) for name in clips}
+        port = free_port()
+        site = write_site(folder, addresses, Path(bundle), rate=RATE, port=port)
+
+        def cut_power() -> None:
+            wait_for_all(watched, 0.0)
+            for seconds, count in outages:
+                answer["back"].append([])
+                for _ in range(count):
+                    time.sleep(BETWEEN)
+                    cameras.kill()
+                    time.sleep(seconds)
+                    start = time.monotonic()
+                    cameras.start()
+                    answer["back"][-1] += wait_for_all(watched, start)
+            time.sleep(BETWEEN)  # the last changes of state are stored
+
+        serve_beside(site, cut_power)
+    return answer
+
+
+def wait_for_all(watched: Watched, start: float) -> list[float]:
+    """Wait for a result of each camera after a moment; seconds until the first one of each."""
+    back: dict[str, float] = {}
+    end = time.monotonic() + PATIENCE
+    changed = threading.Event()
+    while len(back) < CAMERAS:
+        for camera, at in list(watched.latest.items()):
+            if at > start:
+                back.setdefault(camera, at - start)
+        if time.monotonic() > end:
+            raise RuntimeError(f"only {len(back)} of {CAMERAS} cameras came back")
+        changed.wait(0.02)
+    return list(back.values())
+
+
+def stored_events(state: Path) -> tuple[Counter[tuple[str, str]], list[str]]:
+    """How often each camera came to each state, and the ids of all events."""
+    states, ids = Counter[tuple[str, str]](), []
+    for stored in OutboxReader(state).replay(limit=10**7):
+        event = stored.event
+        ids.append(event.id)
+        if event.type == "camera" and event.details["before"] != event.details["state"]:
+            states[event.camera, event.details["state"]] += 1
+    return states, ids
+
+
+def expected(outages: dict[float, int]) -> Iterator[tuple[str, str, int]]:
+    """How often each camera was lost, and how often live, the first time included."""
+    count = sum(outages.values())
+    for number in range(CAMERAS):
+        yield f"camera-{number}", "backing-off", count
+        yield f"camera-{number}", "live", count + 1
+
+
+if __name__ == "__main__":
+    experiment = Experiment(
+        name="reconnect",
+        title="six cameras whose server goes and comes",
+        measure=measure,
+        facts={"cameras": CAMERAS, "fps": FPS, "rate": RATE, "max_age": MAX_AGE},
+    )
+    sys.exit(main(__doc__, experiment))

@@ -1,0 +1,112 @@
+"""One second model that reads the crops of many cameras, in turn."""
+
+import threading
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from edgecnn_runtime.model import Model
+from edgecnn_runtime.preprocess import Region
+from edgecnn_runtime.types import Frame, Result
+
+
+class ModelReader:
+    """Reads crops on a model; the ``CropReader`` of any number of cameras, each in its own thread.
+
+    Crops that wait together share inferences, as many as the model takes at once. Each camera has
+    one crop read before any has its second one, so that none waits for more than one crop of every
+    other camera per crop of its own. There is no thread for this: whoever waits and finds the model
+    free runs it for all.
+
+    Attributes:
+        size: Width and height of the model's input, in pixels.
+    """
+
+    def __init__(self, model: Model) -> None:
+        """Use a model, which stays the caller's."""
+        self.size = model.spec.input.width, model.spec.input.height
+        self._model = model
+        self._requests: deque[_Request] = deque()
+        self._changed = threading.Condition()
+        self._busy = False
+
+    def __call__(self, frame: Frame, regions: Sequence[Region], /) -> list[Result]:
+        """One result per region, in their order.
+
+        Args:
+            frame: The full frame.
+            regions: At least one part of it.
+
+        Raises:
+            EdgecnnError: One of them, or one that it shared an inference with, cannot be read.
+        """
+        request = _Request(frame, deque(regions), len(regions))
+        with self._changed:
+            self._requests.append(request)
+            while not request.done:
+                if self._busy:
+                    self._changed.wait()
+                else:
+                    self._run()
+        if request.error is not None:
+            raise request.error
+        return request.results
+
+    def _run(self) -> None:
+        """One inference for whoever is next; the condition is held before and after."""
+        batch: list[tuple[_Request, Region]] = []
+        while self._requests and len(batch) < self._model.batch_size:
+            request = self._requests.popleft()
+            batch.append((request, request.regions.popleft()))
+            if request.regions:
+                self._requests.append(request)
+        self._busy = True
+        self._changed.release()
+        try:
+            results = self._infer(batch)
+        finally:
+            self._changed.acquire()
+            self._busy = False
+            self._changed.notify_all()
+        for (request, _), result in zip(batch, results, strict=True):
+            if isinstance(result, Exception):
+                request.error = result
+                if request in self._requests:
+                    self._requests.remove(request)
+            else:
+                request.results.append(result)
+
+    def _infer(self, batch: "Sequence[tuple[_Request, Region]]") -> "Sequence[Result | Exception]":
+        try:
+            geometries = [
+                self._model.prepare(request.frame, slot, region)
+                for slot, (request, region) in enumerate(batch)
+            ]
+            outputs = self._model.infer()
+            return [self._model.decode(outputs, slot, each) for slot, each in enumerate(geometries)]
+        except Exception as error:  # told to everybody whose crop it was
+            return [error] * len(batch)
+
+
+@dataclass(eq=False)
+class _Request:
+    """What one camera waits for.
+
+    Attributes:
+        frame: What its regions are parts of.
+        regions: Those that are not read yet.
+        count: How many there were.
+        results: Of those that are, in order.
+        error: Why it has none.
+    """
+
+    frame: Frame
+    regions: deque[Region]
+    count: int
+    results: list[Result] = field(default_factory=list)
+    error: Exception | None = None
+
+    @property
+    def done(self) -> bool:
+        """Whether its caller need not wait any more."""
+        return self.error is not None or len(self.results) == self.count
