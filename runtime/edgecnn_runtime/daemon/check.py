@@ -15,24 +15,25 @@ from edgecnn_runtime.web.server import listen
 from edgecnn_runtime.web.tls import tls_context
 from edgecnn_runtime.web.tokens import ROLES, load_tokens, token_file
 
-LEAST_FREE = 20_000_000
+LEAST_FREE = 2_000_000
 """Bytes that the state folder's disk must have left to begin with."""
 
 
-def problems(file: SiteFile, *, serving: bool = False) -> Iterator[EdgecnnError]:
+def problems(file: SiteFile, *, serving: SiteFile | None = None) -> Iterator[EdgecnnError]:
     """Everything that keeps a site from being served here.
 
     Args:
         file: The site.
-        serving: Whether it is served already by this process, so that its port is in use.
+        serving: What this process serves already: its port is in use, and its disk may be full.
 
     Yields:
         One error each; the message names file, line and key where it is about one.
     """
     yield from _pipeline_problems(file)
     yield from _source_problems(file)
-    yield from _state_problems(file)
-    yield from _http_problems(file, serving=serving)
+    yield from _state_problems(file, serving=serving is not None)
+    same_port = serving is not None and serving.site.http.listen == file.site.http.listen
+    yield from _http_problems(file, serving=same_port)
 
 
 def _pipeline_problems(file: SiteFile) -> Iterator[EdgecnnError]:
@@ -93,15 +94,18 @@ def local_source(file: SiteFile, source: str) -> str:
     return str(path) if is_file else source
 
 
-def _state_problems(file: SiteFile) -> Iterator[EdgecnnError]:
+def _state_problems(file: SiteFile, *, serving: bool) -> Iterator[EdgecnnError]:
     try:
-        state = file.state
-        state.mkdir(parents=True, exist_ok=True, mode=0o700)
-        if not os.access(state, os.W_OK | os.X_OK) or os.statvfs(state).f_flag & os.ST_RDONLY:
-            words = f"{state}: this user (uid {os.getuid()}) may not write there"
+        state = file.state.absolute()
+        there = next(path for path in (state, *state.parents) if path.exists())
+        if not there.is_dir():
+            yield file.error(("state",), f"{there} is a file, not a folder")
+            return
+        if not os.access(there, os.W_OK | os.X_OK) or os.statvfs(there).f_flag & os.ST_RDONLY:
+            words = f"{state}: this user (uid {os.getuid()}) may not write {there}"
             yield file.error(("state",), words)
             return
-        if free_bytes(state) < LEAST_FREE:
+        if not serving and free_bytes(there) < LEAST_FREE:
             words = f"{state}: its disk is full: {LEAST_FREE // 10**6} MB must be free"
             yield file.error(("state",), words)
         if file.site.http.auth and any(token_file(state, role).exists() for role in ROLES):

@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import sys
+import threading
 import traceback
 from collections.abc import Collection
 from datetime import datetime, timezone
@@ -11,6 +12,8 @@ from typing import TextIO
 
 from edgecnn_runtime.daemon.site import LoggingConfig
 from edgecnn_runtime.source import redact
+
+log = logging.getLogger(__name__)
 
 STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 """What every record has; anything else was given as ``extra`` and is a field of the JSON line."""
@@ -83,7 +86,7 @@ class TextFormatter(logging.Formatter):
 
 
 def start_logging(config: LoggingConfig, stream: TextIO | None = None) -> Redactor:
-    """Log as the site asks, in place of what was there before.
+    """Log as the site asks, in place of what was there before; uncaught errors, too.
 
     Args:
         config: Level and format.
@@ -98,6 +101,11 @@ def start_logging(config: LoggingConfig, stream: TextIO | None = None) -> Redact
     set_logging(config, handler)
     root = logging.getLogger()
     root.handlers[:] = [handler]
+    sys.excepthook = lambda *error: log.critical("a defect", exc_info=error)
+    threading.excepthook = lambda args: log.critical(
+        "a defect in the thread %s", args.thread and args.thread.name,
+        exc_info=args.exc_value or args.exc_type(),
+    )  # fmt: skip
     return redactor
 
 

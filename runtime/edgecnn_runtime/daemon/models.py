@@ -82,7 +82,7 @@ class ServedModel:
         self.swaps = 0
         self._open_model = open_model
         self._sizes = sorted({1, batch})
-        self._stamp = _stamp(path)
+        self._stamp = file_stamp(path / MANIFEST)
         self._models = self._open()
         self._inferences = [ModelInference(model) for model in self._models]
         self._next: list[Model] | None = None
@@ -124,7 +124,7 @@ class ServedModel:
 
     def look(self) -> None:
         """Open the bundle on disk, in a thread of its own, where it became another one."""
-        stamp = _stamp(self.path)
+        stamp = file_stamp(self.path / MANIFEST)
         if stamp is None or stamp == self._stamp or self._opening is not None:
             return
         self._stamp = stamp
@@ -288,10 +288,14 @@ class _Turn:
         return self._served.infer(self._index, frames)
 
 
-def _stamp(path: Path) -> tuple[int, int, int] | None:
-    """What differs once a bundle was replaced; None while it is not there."""
+def file_stamp(path: Path) -> tuple[int, int, int] | None:
+    """What differs once a file was replaced or changed; None while it is not there.
+
+    Args:
+        path: The file.
+    """
     try:
-        status = (path / MANIFEST).stat()
+        status = path.stat()
     except OSError:
         return None
     return status.st_ino, status.st_mtime_ns, status.st_size

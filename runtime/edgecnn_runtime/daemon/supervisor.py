@@ -30,15 +30,16 @@ from edgecnn_runtime.daemon.check import local_source, problems
 from edgecnn_runtime.daemon.edit import set_value
 from edgecnn_runtime.daemon.health import temperature
 from edgecnn_runtime.daemon.logs import Redactor, set_logging
-from edgecnn_runtime.daemon.models import ModelPool
+from edgecnn_runtime.daemon.models import ModelPool, file_stamp
 from edgecnn_runtime.daemon.plan import CameraPlan, PipelinePlan, Plan, make_plan, unused_models
 from edgecnn_runtime.daemon.site import CameraConfig, SiteFile, load_site, parse_site, replace_text
 from edgecnn_runtime.daemon.systemd import notify, watchdog_interval
 from edgecnn_runtime.daemon.views import Views
 from edgecnn_runtime.daemon.worker import CameraWorker, Parts, PipelineJob
 from edgecnn_runtime.delivery import Delivery, open_routes
-from edgecnn_runtime.errors import ConfigError, EdgecnnError, UnknownCameraError
+from edgecnn_runtime.errors import ConfigError, EdgecnnError, OutboxError, UnknownCameraError
 from edgecnn_runtime.outbox import EventFilter, Outbox, Retention
+from edgecnn_runtime.recipe import is_recipe
 from edgecnn_runtime.rules.base import Rule
 from edgecnn_runtime.rules.privacy import FramePrivacy, Mask, Privacy, hash_text
 from edgecnn_runtime.rules.rule import Rules
@@ -98,14 +99,14 @@ class Daemon:
         self._began = time.monotonic()
         self._stack = ExitStack()
         self._stop, self._wake = threading.Event(), threading.Event()
-        self._reload_asked = False
+        self._reload_asked = self._web_changed = False
         self._changing = threading.RLock()
         self._workers: dict[str, CameraWorker] = {}
         self._masks: dict[str, Mask] = {}
         self._mains: dict[str, MainStream | None] = {}
         self._watchers: list[FrameWatcher] = []
         self._web: WebServer | None = None
-        self._stamp = _stamp(file.path)
+        self._stamps = _stamps(file)
 
     def __enter__(self) -> "Daemon":
         """Start everything.
@@ -113,6 +114,7 @@ class Daemon:
         Raises:
             EdgecnnError: Something does not start; nothing runs then.
         """
+        self._state.mkdir(parents=True, exist_ok=True, mode=0o700)
         with ExitStack() as stack:
             file, keep = self.file, self.file.site.keep
             retention = Retention(
@@ -163,7 +165,7 @@ class Daemon:
                 self._wake.wait(interval)
                 self._wake.clear()
                 if not self._stop.is_set():
-                    self._look()
+                    self.look()
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
@@ -277,8 +279,9 @@ class Daemon:
         with self._changing:
             notify(RELOADING=1)
             try:
-                self._stamp = _stamp(self.file.path)
+                self._stamps = _stamps(self.file)
                 self._change(load_site(self.file.path))
+                self._stamps = _stamps(self.file)
             finally:
                 notify(READY=1)
 
@@ -342,7 +345,7 @@ class Daemon:
         Raises:
             EdgecnnError: The new one cannot be served; nothing was changed.
         """
-        for problem in problems(file, serving=file.site.http == self.file.site.http):
+        for problem in problems(file, serving=self.file):
             raise problem
         plan = make_plan(file)
         rules = self._rules(file)  # watch lists are read before anything is changed
@@ -364,12 +367,12 @@ class Daemon:
             if old.cameras[name].config.paused != camera.config.paused:
                 self._workers[name].pause(camera.config.paused)
         self._pool.keep(plan.detectors, plan.readers)
-        if before.site.sinks != file.site.sinks:
+        if (before.site.sinks, [*before.site.cameras]) != (file.site.sinks, [*file.site.cameras]):
             self._end_delivery()
             self._deliver(file)
         if before.site.http != file.site.http:
-            self._close_web()
-            self._start_web()
+            self._web_changed = True  # `run` starts it anew: this may be one of its own threads
+            self._wake.set()
         for key in ("keep", "state"):
             if getattr(before.site, key) != getattr(file.site, key):
                 log.warning("%s: %s: takes effect at the next start", file.path, key)
@@ -386,7 +389,7 @@ class Daemon:
         except OSError as error:
             self._change(before)
             raise ConfigError(f"{path}: cannot be written: {error.strerror}") from None
-        self._stamp = _stamp(path)
+        self._stamps = _stamps(file)
 
     def _start_camera(self, file: SiteFile, name: str, plan: CameraPlan) -> CameraWorker:
         config, rules = plan.config, self._rules(file)
@@ -522,10 +525,14 @@ class Daemon:
 
     # Looking after it
 
-    def _look(self) -> None:
-        """Everything that is looked at once a second."""
-        changed = _stamp(self.file.path) not in {self._stamp, None}
-        if self._reload_asked or changed:
+    def look(self) -> None:
+        """Look after everything; ``run`` does it once a second.
+
+        Raises:
+            OutboxError: What cannot be started again by itself has failed.
+        """
+        stamps = _stamps(self.file)
+        if self._reload_asked or (stamps != self._stamps and None not in stamps):
             self._reload_asked = False
             try:
                 self.reload()
@@ -533,8 +540,16 @@ class Daemon:
                 log.error("%s; what was served before is still served", error)
         for model in list(self._pool.detectors.values()):
             model.look()
-        if self._web is not None and not self._web.alive:
+        if not self._outbox.alive:
+            raise OutboxError(
+                "the outbox has failed, the log says why; whoever started this daemon "
+                "has to start it again"
+            )
+        died = self._web is not None and not self._web.alive
+        if died:
             log.error("the page ended and starts again")
+        if died or self._web_changed:
+            self._web_changed = False
             self._close_web()
             self._start_web()
         stuck = [key for key, m in self._pool.detectors.items() if m.busy_seconds() > STUCK]
@@ -596,13 +611,11 @@ def _secrets(file: SiteFile) -> list[str]:
     return [secret for secret in found if secret]
 
 
-def _stamp(path: Path) -> tuple[int, int, int] | None:
-    """What differs once a file was changed; None while it is not there."""
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return status.st_ino, status.st_mtime_ns, status.st_size
+def _stamps(file: SiteFile) -> list[tuple[int, int, int] | None]:
+    """What differs once site.yaml or a pipeline was changed; None for one that is not there."""
+    names = {name for camera in file.site.cameras.values() for name in camera.pipelines}
+    pipelines = [path for name in sorted(names) if is_recipe(path := file.resolve(name))]
+    return [file_stamp(path) for path in (file.path, *pipelines)]
 
 
 def _plain(value: Any) -> Any:

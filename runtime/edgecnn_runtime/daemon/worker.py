@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, NamedTuple
 
 from msgspec.structs import replace
@@ -28,6 +29,8 @@ from edgecnn_runtime.stats import SpeedCheck, StreamStats
 from edgecnn_runtime.types import Event, Frame, FrameResult, Reading
 from edgecnn_runtime.web.operations import CameraStatus, LiveView
 
+LOST = 5.0
+"""Seconds without a result after which the tracks of a camera that is lost have left."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 10.0
 """Seconds until a pipeline that failed starts again, at first and at most."""
 
@@ -112,16 +115,14 @@ class CameraWorker:
         self._max_age, self._rate, self._idle_rate = max_age, rate, idle_rate
         self._stopped = threading.Event()
         self._changed = time.time()
-        too_slow = SpeedCheck(jobs[0].stats, rate)
-        self._source = open_camera(on_change=self._report, too_slow=too_slow)
-        self._streams: list[ReconnectingSource | MainStream] = (
-            [self._source] if main is None else [self._source, main]
+        self._main = main
+        self._lock = threading.Lock()
+        self._open_camera = partial(
+            open_camera, on_change=self._report, too_slow=SpeedCheck(jobs[0].stats, rate)
         )
-        self.pause(paused)
-        if len(jobs) == 1:
-            jobs[0].frames = self._source.frames
-        else:
-            self._source.frames.watch = self._hand_out
+        self._open()
+        if paused:
+            self.pause(True)
         self._threads = [
             threading.Thread(target=self._run, args=(job,), name=f"pipeline {name}", daemon=True)
             for job in jobs
@@ -132,14 +133,16 @@ class CameraWorker:
     def status(self) -> CameraStatus:
         """The camera as it is now."""
         where = self._source.connection
-        problems = [job.problem for job in self._jobs if job.problem]
+        if self._source.frames.finished:
+            where = replace(where, state="paused", reason="the file has ended")
+        problems = [job.problem or job.detector.problem for job in self._jobs]
         width, height = self._source.size
         return CameraStatus(
             name=self.name,
             state=where.state,
             since=self._changed,
             source=self._source.name,
-            reason=where.reason or "; ".join(problems),
+            reason=where.reason or "; ".join(dict.fromkeys(filter(None, problems))),
             problem=where.problem,
             pipelines=[job.name for job in self._jobs],
             width=width,
@@ -150,7 +153,7 @@ class CameraWorker:
 
     def pause(self, paused: bool) -> None:
         """Hang up, or go on."""
-        for stream in self._streams:
+        for stream in self._streams():
             if paused:
                 stream.pause()
             else:
@@ -164,13 +167,28 @@ class CameraWorker:
     def stop(self) -> None:
         """End it; does not wait."""
         self._stopped.set()
-        for stream in self._streams:
+        for stream in self._streams():
             stream.close(wait=0.0)
 
     def join(self, deadline: float) -> None:
         """Wait for its threads, until a time on the monotonic clock."""
         for thread in self._threads:
             thread.join(max(0.0, deadline - time.monotonic()))
+
+    def _streams(self) -> list[ReconnectingSource | MainStream]:
+        return [self._source] if self._main is None else [self._source, self._main]
+
+    def _open(self) -> None:
+        """Open the source, and lead its frames to every pipeline."""
+        self._source = self._open_camera()
+        if len(self._jobs) == 1:
+            self._jobs[0].frames = self._source.frames
+            return
+        for job in self._jobs:
+            job.frames = LatestSlot()
+        frames = self._source.frames
+        frames.watch = partial(self._hand_out, frames)
+        frames.watch(False)  # of what came, or has ended, before
 
     def _run(self, job: PipelineJob) -> None:
         """A pipeline, again and again."""
@@ -191,12 +209,15 @@ class CameraWorker:
                 pause = FIRST_PAUSE
             self._stopped.wait(pause)
             pause = min(2 * pause, LONGEST_PAUSE)
+            with self._lock:
+                if self._source.frames.finished and not self._stopped.is_set():
+                    self._open()  # it was the source that failed
 
     def _follow(self, job: PipelineJob) -> None:
         """Results of the detector → events and views, until the source ends."""
         key = f"{self.name} {job.name}"
         results: LatestSlot[FrameResult] = LatestSlot(1)
-        scheduler = job.detector.scheduler
+        scheduler, parts = job.detector.scheduler, job.make()
         scheduler.add(
             key,
             job.frames,
@@ -206,9 +227,8 @@ class CameraWorker:
             rate=self._rate,
             idle_rate=self._idle_rate,
         )
-        parts = job.make()
         try:
-            while (result := results.take()) is not None:
+            while (result := self._take(results, parts)) is not None:
                 if job.renew:
                     job.renew, before, parts = False, parts.pipeline, job.make()
                     before.renew(parts.pipeline)
@@ -226,9 +246,19 @@ class CameraWorker:
         finally:
             scheduler.remove(key)
 
-    def _hand_out(self, _pushed_out: bool) -> None:
+    def _take(self, results: LatestSlot[FrameResult], parts: Parts) -> FrameResult | None:
+        """The next result; every track ends where none comes because the camera is lost."""
+        while True:
+            try:
+                return results.take(LOST)
+            except TimeoutError:
+                if self._source.connection.state != "live" and (events := parts.pipeline.end()):
+                    self._store(events)
+
+    def _hand_out(self, frames: LatestSlot[Frame], _pushed_out: bool) -> None:
         """In the capture thread: the newest frame to every pipeline."""
-        frames = self._source.frames
+        if frames is not self._source.frames:
+            return  # of a source that has failed
         if frame := frames.poll():
             for job in self._jobs:
                 job.frames.put(frame, replace=True)

@@ -138,6 +138,11 @@ class Outbox:
     def __exit__(self, *problem: object) -> None:
         self.close()
 
+    @property
+    def alive(self) -> bool:
+        """Whether events can be stored at all: a full disk is no reason why not."""
+        return self._thread.is_alive()
+
     def append(self, events: Sequence[Event]) -> None:
         """Store events in their order; those of an id that is stored already are ignored.
 

@@ -3,6 +3,8 @@
 import io
 import json
 import logging
+import sys
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -16,6 +18,8 @@ def root_logger(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.delenv("JOURNAL_STREAM", raising=False)
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+    monkeypatch.setattr(threading, "excepthook", threading.excepthook)
     yield
     root.handlers[:], root.level = handlers, level
 
@@ -69,3 +73,19 @@ def test_the_journal_gets_the_level_and_no_time(monkeypatch: pytest.MonkeyPatch)
     logging.getLogger("x").info("not shown")
     logging.getLogger("x").warning("careful")
     assert out.getvalue() == "<4>careful\n"
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_defect_in_a_thread_is_logged_without_secrets() -> None:
+    out = io.StringIO()
+    start_logging(LoggingConfig(format="json"), out).learn(["geheim77"])
+
+    def fail() -> None:
+        raise ValueError("geheim77")
+
+    thread = threading.Thread(target=fail, name="worker")
+    thread.start()
+    thread.join()
+    line = json.loads(out.getvalue())
+    assert line["message"] == "a defect in the thread worker"
+    assert "ValueError: ***" in line["traceback"]

@@ -117,6 +117,19 @@ def test_a_saved_file_is_read_by_itself(serve: Serve, until: Until, site: Path) 
     assert ended.is_set()
 
 
+def test_a_changed_page_is_opened_anew(serve: Serve, until: Until, site: Path) -> None:
+    daemon = serve()
+    before = daemon.address
+    site.write_text(site.read_text().replace('"127.0.0.1:0"', '"127.0.0.1:0", auth: false'))
+
+    def has_moved() -> bool:
+        daemon.look()
+        return daemon.address not in {"", before}
+
+    until(has_moved, "another port")
+    assert all(camera.reconnects == 0 for camera in daemon.cameras())
+
+
 def test_zones_are_written_and_used(serve: Serve, until: Until, site: Path) -> None:
     daemon = serve()
     until(lambda: is_live(daemon), "the cameras")

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from edgecnn_runtime.errors import OutboxError
 from edgecnn_runtime.model import load
 from edgecnn_runtime.recipe import read_recipe
 from edgecnn_runtime.rules.privacy import FramePrivacy, PrivacyConfig, hash_text
-from edgecnn_runtime.source import open_camera
+from edgecnn_runtime.source import ReconnectingSource, open_camera
 from edgecnn_runtime.types import Event
 from edgecnn_runtime.web.operations import LiveView
 
@@ -26,7 +27,18 @@ Until = Callable[..., None]
 class Rig:
     """A camera that plays a clip, and everything that it gives."""
 
-    def __init__(self, clip: Path, served: ServedModel, bundle: Path, jobs: int = 1) -> None:
+    def __init__(
+        self,
+        clip: Path,
+        served: ServedModel,
+        bundle: Path,
+        jobs: int = 1,
+        *,
+        loop: bool = True,
+        defects: Sequence[Exception] = (),
+    ) -> None:
+        self.defects = list(defects)
+        self.clip, self.loop = clip, loop
         self.events: list[Event] = []
         self.views: list[LiveView] = []
         self.errors: list[Exception] = []
@@ -41,7 +53,7 @@ class Rig:
         self.worker = CameraWorker(
             "c",
             self.jobs,
-            partial(open_camera, clip, realtime=True, loop=True),
+            self.open_camera,
             store=self.store,
             show=lambda _, view: self.views.append(view),
             max_age=5.0,
@@ -49,6 +61,12 @@ class Rig:
             idle_rate=None,
             paused=False,
         )
+
+    def open_camera(self, **options: Any) -> ReconnectingSource:
+        source = open_camera(self.clip, realtime=True, loop=self.loop, **options)
+        if self.defects:
+            source.frames.finish(self.defects.pop())
+        return source
 
     def store(self, events: Sequence[Event]) -> None:
         if self.errors and threading.current_thread().name.startswith("pipeline"):
@@ -62,7 +80,7 @@ def rig(clips: Path, color_bundles: dict[str, Path]) -> Iterator[Callable[..., R
     served = ServedModel(bundle, lambda batch: load(bundle, batch=batch))
     rigs: list[Rig] = []
 
-    def start(**options: int) -> Rig:
+    def start(**options: Any) -> Rig:
         rigs.append(Rig(clips / "red.mp4", served, bundle, **options))
         return rigs[-1]
 
@@ -112,3 +130,19 @@ def test_a_change_of_state_is_an_event(rig: Callable[..., Rig], until: Until) ->
     assert camera.events[0].details["state"] == "live"
     camera.worker.pause(True)
     until(lambda: camera.events[-1].details.get("state") == "paused", "the pause")
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_source_that_fails_is_opened_anew(
+    rig: Callable[..., Rig], until: Until, jobs: int
+) -> None:
+    camera = rig(jobs=jobs, defects=[RuntimeError("a defect of the decoder")])
+    until(lambda: all(job.stats.snapshot().frames for job in camera.jobs), "frames after it")
+    assert camera.worker.status().state == "live"
+
+
+def test_a_file_that_has_ended_says_so(rig: Callable[..., Rig], until: Until) -> None:
+    camera = rig(loop=False)
+    until(lambda: camera.worker.status().reason == "the file has ended", "its end")
+    assert camera.worker.status().state == "paused"
+    assert [event.type for event in camera.events].count("left") == 1
