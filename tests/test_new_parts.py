@@ -1,6 +1,6 @@
 """A new task, engine, sink or INT8 scheme is a file and a line, as CONTRIBUTING.md says.
 
-Each is added to a copy of the packages, and the whole product runs with all four: export, inspect,
+Each is added to a copy of the packages, and the whole product runs with all five: export, inspect,
 verify, run, bench, the report and doctor. None of them is imported by anything that was not
 edited, so what works here works for a real one.
 """
@@ -22,6 +22,7 @@ from onnx import TensorProto, helper, numpy_helper
 pytestmark = pytest.mark.xdist_group("new parts")  # one copy and one bundle for all of them
 
 RUNTIME = "runtime/edgecnn_runtime"
+EVENTS = f"{RUNTIME}/sinks/events"
 QUANTIZATION = "export/edgecnn_export/quantization"
 
 
@@ -144,6 +145,35 @@ KIND = SinkKind(
     add(f"{RUNTIME}/sinks/__init__.py", '    "csv": csv.KIND,', after='\n    "tally": tally.KIND,'),
     add(f"{RUNTIME}/sinks/__init__.py", "import csv,", after=" tally,"),
 ]  # fmt: skip
+EVENT_SINK = [
+    Edit(f"{EVENTS}/bell.py", "", '''\
+from edgecnn_runtime.sinks.events.base import EventSinkKind, SinkSettings
+
+
+class BellSettings(SinkSettings, frozen=True, kw_only=True, tag_field="kind", tag="bell"):
+    tone: int = 440
+
+
+class Bell:
+    def __init__(self, settings, context):
+        self._path, self._tone = context.folder / "bell.txt", settings.tone
+
+    def start(self):
+        pass
+
+    def deliver(self, events, /):
+        with self._path.open("a") as file:
+            file.writelines(f"{self._tone} {event.id}\\n" for event in events)
+
+    def close(self):
+        pass
+
+
+KIND = EventSinkKind(settings=BellSettings, open=Bell)
+'''),
+    add(f"{EVENTS}/__init__.py", '    "csv": csv.KIND,', after='\n    "bell": bell.KIND,'),
+    add(f"{EVENTS}/__init__.py", "events import ", after="bell, "),
+]  # fmt: skip
 SCHEME = [
     add(
         f"{QUANTIZATION}/schemes.py", '    "trt": QuantScheme(',
@@ -155,7 +185,8 @@ SCHEME = [
 
 
 @pytest.mark.parametrize(
-    ("edits", "limit", "elsewhere"), [(TASK, 5, 0), (ENGINE, 3, 0), (SINK, 2, 0), (SCHEME, 3, 1)]
+    ("edits", "limit", "elsewhere"),
+    [(TASK, 5, 0), (ENGINE, 3, 0), (SINK, 2, 0), (EVENT_SINK, 2, 0), (SCHEME, 3, 1)],
 )
 def test_few_files_are_touched(edits: list[Edit], limit: int, elsewhere: int) -> None:
     """elsewhere: files that are edited for it in another list."""
@@ -164,13 +195,13 @@ def test_few_files_are_touched(edits: list[Edit], limit: int, elsewhere: int) ->
 
 @pytest.fixture(scope="module")
 def command(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., str]:
-    """Runs ``edgecnn`` as it is with all four parts; returns what it prints."""
+    """Runs ``edgecnn`` as it is with all five parts; returns what it prints."""
     copy = tmp_path_factory.mktemp("product")
     for package in ("edgecnn", "export", "runtime", "bench/edgecnn_bench"):
         shutil.copytree(
             root / package, copy / package, ignore=shutil.ignore_patterns("__pycache__")
         )
-    for edit in [*TASK, *ENGINE, *SINK, *SCHEME]:
+    for edit in [*TASK, *ENGINE, *SINK, *EVENT_SINK, *SCHEME]:
         path = copy / edit.file
         if not edit.line:
             assert not path.exists()
@@ -268,6 +299,25 @@ def test_run_gives_results_to_every_sink(
     assert len(rows) == 40
     assert len(list((tmp_path / "pictures").iterdir())) == 40
     assert "--tally FILE" in command("run", "--help")
+
+
+def test_a_site_may_have_the_event_sink(
+    command: Callable[..., str], root: Path, tmp_path: Path
+) -> None:
+    """Its settings are checked as those of any other kind."""
+    bundle = root / "tests" / "data" / "v1" / "bundle"
+    site = tmp_path / "site.yaml"
+    text = f"""\
+cameras: {{gate: {{source: "rtsp://127.0.0.1:9/none", pipeline: {bundle}}}}}
+sinks: {{door: {{kind: bell, tone: 220}}}}
+http: {{listen: ""}}
+state: {tmp_path}/state
+"""
+    site.write_text(text)
+    command("serve", "--check", site)
+    site.write_text(text.replace("tone: 220", "tone: high"))
+    with pytest.raises(AssertionError, match="serve --check"):
+        command("serve", "--check", site)
 
 
 def test_bench_and_its_report_show_the_engine(

@@ -12,8 +12,8 @@ from edgecnn_runtime.errors import OutboxError
 
 NAME = "events.sqlite"
 LOCK = "events.lock"
-BUSY_SECONDS = 5.0
-"""How long somebody else may hold the database, such as a person with the sqlite3 command."""
+BUSY_SECONDS = 1.0
+"""How long to wait for somebody else who holds the database, such as a person with sqlite3."""
 WAL_LIMIT = 16 << 20
 """Bytes that the write-ahead log keeps on the disk after a burst."""
 

@@ -7,6 +7,7 @@ before one that a sink still waits for.
 """
 
 import logging
+import math
 import shutil
 import sqlite3
 import time
@@ -26,6 +27,9 @@ RESERVE, SHARE = 64 << 20, 0.1
 small disk it is a share."""
 CLOCK_STEP = 3600.0
 """Seconds. After a larger step of the wall clock nothing is removed by age for as long."""
+LONGEST_BREAK = 7 * DAY
+"""Seconds since the newest event, after which a clock is not believed at once: a box that has lost
+the time may take itself to be years ahead until a time server tells it."""
 
 log = logging.getLogger(__name__)
 
@@ -55,19 +59,28 @@ def is_nearly_full(folder: Path) -> bool:
 
 
 class SteadyClock:
-    """Notices when the wall clock is set, so that nothing is removed because it was wrong."""
+    """Notices when the wall clock is or was wrong, so that nothing is removed for that."""
 
     def __init__(
         self,
+        newest: float | None,
         wall: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
+        """Look at the clocks.
+
+        Args:
+            newest: When the newest event was, in seconds since 1970; None without one.
+            wall: Seconds since 1970.
+            monotonic: Seconds that nobody sets.
+        """
         self._wall, self._monotonic = wall, monotonic
         self._offset = wall() - monotonic()
-        self._trusted_from = 0.0
+        doubtful = newest is not None and wall() - newest > LONGEST_BREAK
+        self._trusted_from = monotonic() + CLOCK_STEP if doubtful else -math.inf
 
     def now(self) -> float | None:
-        """Seconds since 1970; None for CLOCK_STEP seconds after a step of more than that."""
+        """Seconds since 1970; None while that is in doubt."""
         wall, monotonic = self._wall(), self._monotonic()
         if abs(wall - monotonic - self._offset) > CLOCK_STEP:
             log.warning("the clock was set; nothing is removed by its age for an hour")
@@ -89,7 +102,8 @@ class Cleaner:
         self._folder = folder
         self._connection = connection
         self._keep = keep
-        self._clock = SteadyClock()
+        newest = connection.execute("SELECT MAX(time) FROM events").fetchone()[0]
+        self._clock = SteadyClock(newest)
         self.lost = 0
         count = "SELECT COUNT(*) FROM events"
         size = "SELECT TOTAL(evidence_bytes) FROM events WHERE evidence_bytes > 0"

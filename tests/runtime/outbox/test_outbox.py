@@ -452,7 +452,7 @@ def test_over_the_quota_events_go_when_no_picture_is_left(
 
 def test_nothing_is_removed_by_age_after_the_clock_was_set() -> None:
     wall, monotonic = 4_000_000_000.0, 50.0
-    clock = SteadyClock(lambda: wall, lambda: monotonic)
+    clock = SteadyClock(wall - DAY, lambda: wall, lambda: monotonic)
     assert clock.now() == wall
     wall, monotonic = wall + 61, monotonic + 60
     assert clock.now() == wall
@@ -461,6 +461,21 @@ def test_nothing_is_removed_by_age_after_the_clock_was_set() -> None:
     wall, monotonic = wall + CLOCK_STEP - 1, monotonic + CLOCK_STEP - 1
     assert clock.now() is None
     wall -= 400 * DAY  # … and back, as a time server has it
+    assert clock.now() is None
+    wall, monotonic = wall + CLOCK_STEP, monotonic + CLOCK_STEP
+    assert clock.now() == wall
+
+
+@pytest.mark.parametrize("newest", [None, 1_764_000_000.0 - 6 * DAY, 1_764_000_000.0 + DAY])
+def test_a_clock_that_fits_the_newest_event_is_believed(newest: float | None) -> None:
+    assert SteadyClock(newest, lambda: 1_764_000_000.0, lambda: 5.0).now() == 1_764_000_000.0
+
+
+def test_a_box_that_wakes_up_years_ahead_removes_nothing_until_it_is_told_the_time() -> None:
+    wall, monotonic = 1_764_000_000.0 + 9000 * DAY, 5.0
+    clock = SteadyClock(1_764_000_000.0, lambda: wall, lambda: monotonic)
+    assert clock.now() is None
+    wall, monotonic = 1_764_000_000.0 + 600, 605.0
     assert clock.now() is None
     wall, monotonic = wall + CLOCK_STEP, monotonic + CLOCK_STEP
     assert clock.now() == wall

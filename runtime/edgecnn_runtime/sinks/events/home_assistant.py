@@ -5,6 +5,7 @@ https://www.home-assistant.io/integrations/mqtt/#mqtt-discovery: one retained me
 """
 
 import hashlib
+from collections import deque
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -12,6 +13,9 @@ import msgspec
 
 from edgecnn_runtime.sinks.events.base import file_name
 from edgecnn_runtime.types import Event
+
+RECENT = 256
+"""Ids that a camera remembers: more than a batch has."""
 
 
 class DiscoveryMessage(NamedTuple):
@@ -33,9 +37,13 @@ class CameraTopic:
         self._state = "unknown"
         self._count = 0
         self._last: Event | None = None
+        self._recent: deque[str] = deque(maxlen=RECENT)
 
     def add(self, event: Event) -> None:
-        """Count an event, or take the new state of the camera."""
+        """Count an event once, or take the new state of the camera."""
+        if event.id in self._recent:  # its batch could not be delivered, and comes again
+            return
+        self._recent.append(event.id)
         if event.type == "camera":
             self._state = str(event.details.get("state", self._state))
         else:
