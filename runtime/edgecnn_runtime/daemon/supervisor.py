@@ -25,6 +25,7 @@ from msgspec.structs import replace
 
 from edgecnn_runtime.assembly import make_pipeline
 from edgecnn_runtime.bundle.atomic import atomic_file
+from edgecnn_runtime.bundle.bundle import SUFFIX as BUNDLE_SUFFIX
 from edgecnn_runtime.config import from_plain
 from edgecnn_runtime.daemon.check import local_source, problems
 from edgecnn_runtime.daemon.edit import set_value
@@ -39,7 +40,6 @@ from edgecnn_runtime.daemon.worker import CameraWorker, Parts, PipelineJob
 from edgecnn_runtime.delivery import Delivery, open_routes
 from edgecnn_runtime.errors import ConfigError, EdgecnnError, OutboxError, UnknownCameraError
 from edgecnn_runtime.outbox import EventFilter, Outbox, Retention
-from edgecnn_runtime.recipe import is_recipe
 from edgecnn_runtime.rules.base import Rule
 from edgecnn_runtime.rules.privacy import FramePrivacy, Mask, Privacy, hash_text
 from edgecnn_runtime.rules.rule import Rules
@@ -614,8 +614,8 @@ def _secrets(file: SiteFile) -> list[str]:
 def _stamps(file: SiteFile) -> list[tuple[int, int, int] | None]:
     """What differs once site.yaml or a pipeline was changed; None for one that is not there."""
     names = {name for camera in file.site.cameras.values() for name in camera.pipelines}
-    pipelines = [path for name in sorted(names) if is_recipe(path := file.resolve(name))]
-    return [file_stamp(path) for path in (file.path, *pipelines)]
+    paths = [file.path, *(file.resolve(name) for name in sorted(names))]
+    return [file_stamp(path) for path in paths if path.suffix != BUNDLE_SUFFIX]
 
 
 def _plain(value: Any) -> Any:

@@ -145,4 +145,4 @@ def test_a_file_that_has_ended_says_so(rig: Callable[..., Rig], until: Until) ->
     camera = rig(loop=False)
     until(lambda: camera.worker.status().reason == "the file has ended", "its end")
     assert camera.worker.status().state == "paused"
-    assert [event.type for event in camera.events].count("left") == 1
+    until(lambda: [event.type for event in camera.events].count("left") == 1, "the last event")
