@@ -11,8 +11,7 @@ const WORDS = {
 /** What happened, in a few words. */
 export function headline(event) {
   if (event.type === "camera") {
-    const after = event.details.state ?? event.details.after ?? event.details.to;
-    return after ? `${event.camera} is ${after}` : `${event.camera} changed`;
+    return `${event.camera} is ${event.details.problem || event.details.state}`;
   }
   return event.name || event.text || event.label || "something";
 }

@@ -8,12 +8,10 @@ const FONT = "system-ui, sans-serif";
 
 const color = (index) => PALETTE[index % PALETTE.length];
 
-/** What a box is called, the longest first: its track, its name or else its class, its score. */
+/** What a box is called, the longest first: its name or else its class, and its score. */
 function captions(item) {
   const name = item.name || item.label || "";
-  const score = item.score.toFixed(2);
-  const all = item.id === undefined ? [] : [`${item.id} · ${name} ${score}`];
-  return [...all, `${name} ${score}`.trim(), name];
+  return [`${name} ${item.score.toFixed(2)}`.trim(), name];
 }
 
 /** What is drawn of a frame: its tracks, or what the detector found where nothing is tracked. */
