@@ -92,7 +92,7 @@ def test_the_runtimes_wheel_runs_a_bundle(bare: Path, bundle: Path, tmp_path: Pa
 def test_the_bare_runtime_stays_small(bare: Path) -> None:
     site = next((bare.parent.parent / "lib").glob("python*/site-packages"))
     size = sum(path.stat().st_size for path in site.rglob("*") if path.is_file())
-    assert 200e6 < size <= 310e6
+    assert 200e6 < size <= 312e6  # 2 MB of it are our own code, compiled too
 
 
 @pytest.mark.slow

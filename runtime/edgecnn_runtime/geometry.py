@@ -1,5 +1,7 @@
 """Areas and overlaps of boxes."""
 
+import math
+
 from edgecnn_runtime.types import Box
 
 
@@ -16,3 +18,9 @@ def iou(one: Box, other: Box) -> float:
 def area(box: Box) -> float:
     """The area of a box in square pixels."""
     return (box.x2 - box.x1) * (box.y2 - box.y1)
+
+
+def is_box(box: Box) -> bool:
+    """Whether a box is finite and not empty; every comparison with NaN is false."""
+    width, height = box.x2 - box.x1, box.y2 - box.y1
+    return 0 < width < math.inf and 0 < height < math.inf

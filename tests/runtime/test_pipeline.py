@@ -2,23 +2,29 @@
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from msgspec.structs import replace
 
 import edgecnn_runtime
 from edgecnn_runtime import load_pipeline
-from edgecnn_runtime.assembly import make_pipeline, open_models
+from edgecnn_runtime.assembly import PipelineModels, make_pipeline, open_models, open_part
+from edgecnn_runtime.bundle import manifest as m
 from edgecnn_runtime.bundle.bundle import open_bundle
 from edgecnn_runtime.errors import UsageError
 from edgecnn_runtime.inference import ModelInference
 from edgecnn_runtime.pipeline import Pipeline
 from edgecnn_runtime.recipe import read_recipe
-from edgecnn_runtime.types import Event, Frame, Pixels
+from edgecnn_runtime.sinks.serialize import event_record, read_event
+from edgecnn_runtime.stages.recognize import ModelReader
+from edgecnn_runtime.types import Box, Detection, Event, Frame, FrameResult, Pixels, Timings
 
 Bundles = dict[str, Path]
 PERIOD = 0.2
@@ -343,6 +349,64 @@ def test_other_zones_let_nobody_enter_again(write: Callable[[str], Path]) -> Non
             pipeline.renew(make_pipeline(recipe, models.first, camera="gate", zones=zones[turn]))
             assert watch(film([scene] * 10, start=10 * (turn + 1))) == expected
         assert watch(film(EMPTY, start=30)) == [("left", "")]
+
+
+numbers = st.floats(-50, 700) | st.sampled_from([math.nan, math.inf, -math.inf, 0.0, 1e30, -1e30])
+shares = st.floats(0, 1) | st.just(math.nan)
+wild = st.builds(
+    lambda box, score, points: Detection(Box(*box), score, "face", 0, tuple(points)),
+    st.tuples(numbers, numbers, numbers, numbers),
+    shares,
+    st.lists(st.tuples(numbers, numbers), min_size=5, max_size=5),
+)
+
+
+@pytest.fixture(scope="module")
+def face_reader(
+    build: Any, color_bundles: Bundles, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[PipelineModels]:
+    """A recipe whose detector finds five points; what it finds is given to ``follow``."""
+    folder = tmp_path_factory.mktemp("faces")
+    decode = m.Yolo(output="scores", layout="nms", classes=1, points=5, score=0.5)
+    template = build.manifest(decode, {"scores": (None, 4)}, size=build.input(32, 24))
+    scene = np.random.default_rng(1).integers(0, 255, (2, 24, 32, 3), np.uint8)
+    build.bundle(folder / "faces.edge", {"model.fp32.onnx": build.classifier()}, template, scene)
+    path = folder / "faces.yaml"
+    path.write_text(
+        f"detect: {{model: faces.edge}}\n"
+        f"recognize: {{model: {color_bundles['letters']}, crop: landmarks}}\n"
+        "events: [entered, recognized, crossed, present, left]\npresent_every: 0.5\n"
+        "lines: {stop: [[0.5, 0], [0.5, 1]]}\nzones: {lane: [[0, 0], [0.5, 0], [0.5, 1]]}\n"
+    )
+    recipe = read_recipe(path)
+    assert recipe.second is not None
+    with open_part(recipe.second) as second:
+        yield PipelineModels(recipe, second, second, ModelReader(second))
+
+
+@settings(max_examples=60)
+@given(
+    frames=st.lists(st.tuples(st.floats(-2, 2), st.lists(wild, max_size=4)), max_size=12),
+    file=st.sampled_from(["", "a.jpg"]),
+)
+def test_whatever_a_detector_finds_ends_in_events_that_can_be_written(
+    face_reader: PipelineModels, frames: list[tuple[float, list[Detection]]], file: str
+) -> None:
+    pipeline, at, last = face_reader.pipeline("gate"), START, ""
+    pixels = picture((120, 200, "red"))
+    for i, (step, detections) in enumerate(frames):
+        at += step
+        frame = Frame(pixels, i, at, None, "cam", file=file)
+        result = FrameResult(frame, "detect", detections, None, Timings(0.0, 0.0, 0.0, 0.0))
+        for event in [*pipeline.follow(result), *(pipeline.end() if i % 5 == 4 else ())]:
+            assert event.id > last
+            last = event.id
+            record = event_record(event)
+            assert event_record(read_event(msgspec.json.encode(record))) == record
+            assert event.relative_box is not None
+            assert all(0 <= share <= 1 for share in event.relative_box)
+            assert all(image.size for image in event.images.values())
+        pipeline.drawable(result)
 
 
 def test_what_is_drawn_are_tracks_with_their_texts(write: Callable[[str], Path]) -> None:

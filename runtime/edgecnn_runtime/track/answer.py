@@ -80,7 +80,7 @@ def answer_of(frame: Frame, result: Result) -> list[Detection]:
     """A classification or reading as one detection of the whole frame; none of an empty text."""
     height, width = frame.pixels.shape[:2]
     whole = Box(0.0, 0.0, float(width), float(height))
-    if isinstance(result, Classification):
+    if isinstance(result, Classification) and math.isfinite(result.score):
         return [Detection(whole, result.score, result.label, result.index)]
     if isinstance(result, Reading) and result.text:
         return [Detection(whole, result.score, result.text, 0)]

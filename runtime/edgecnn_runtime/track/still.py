@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from msgspec.structs import replace
 
+from edgecnn_runtime.geometry import is_box
 from edgecnn_runtime.track.tracker import Size
 from edgecnn_runtime.types import Detection, Track
 
@@ -26,7 +27,7 @@ class StillTracker:
     ) -> list[Track]:
         """The tracks of the last frame end, and each detection begins one."""
         ended = [replace(track, state="ended") for track in self._tracks]
-        sure = [detection for detection in detections if detection.score >= self._score]
+        sure = [each for each in detections if each.score >= self._score and is_box(each.box)]
         self._tracks = [
             Track(self._next + i, "confirmed", found, found.box, (0.0, 0.0), at, at, 1)
             for i, found in enumerate(sure)

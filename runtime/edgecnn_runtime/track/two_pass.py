@@ -13,6 +13,7 @@ from typing import Annotated
 import msgspec
 import numpy as np
 
+from edgecnn_runtime.geometry import is_box
 from edgecnn_runtime.track.kalman import BOX_NOISE, BoxFilter
 from edgecnn_runtime.track.tracker import Size, TrackerKind
 from edgecnn_runtime.types import Box, Detection, Track, TrackState
@@ -66,7 +67,7 @@ class _Boxes:
 
     def __init__(self, detections: Sequence[Detection], settings: TwoPass) -> None:
         least = settings.doubtful
-        self.detections = [each for each in detections if each.score >= least and _usable(each)]
+        self.detections = [each for each in detections if each.score >= least and is_box(each.box)]
         rows = [(*each.box, each.score, each.index) for each in self.detections]
         values = np.array(rows, np.float64).reshape(-1, 6)
         self.sure = values[:, 4] >= settings.confident
@@ -222,12 +223,6 @@ class TwoPassTracker:
             )
             for entry, box, (x, y) in zip(self._entries, corners, velocities, strict=True)
         ]
-
-
-def _usable(detection: Detection) -> bool:
-    """Whether its box is one; every comparison with NaN is false."""
-    x1, y1, x2, y2 = detection.box
-    return x2 > x1 and y2 > y1 and x2 - x1 < math.inf and y2 - y1 < math.inf
 
 
 KIND = TrackerKind(TwoPass, TwoPassTracker)
