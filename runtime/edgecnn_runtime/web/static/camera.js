@@ -6,7 +6,7 @@ import { duration, h, icon, ICONS } from "./dom.js";
 import { AreaEditor } from "./editor.js";
 import { Feed } from "./feed.js";
 import { LiveStream } from "./stream.js";
-import { Tile } from "./tile.js";
+import { PROBLEMS, Tile } from "./tile.js";
 
 /** The page of a camera; the function that it returns ends it. */
 export function cameraPage(main, watchCameras, name, role) {
@@ -112,9 +112,9 @@ export function cameraPage(main, watchCameras, name, role) {
     facts.replaceChildren(...Object.entries({
       Source: status.source,
       State: `${status.state} for ${duration(Math.max(1, Date.now() / 1000 - status.since))}`,
-      Reason: status.reason || status.problem,
+      Reason: status.reason || PROBLEMS[status.problem],
       Picture: status.width ? `${status.width} × ${status.height}` : "",
-      Pipelines: status.pipelines.join(", "),
+      Pipelines: status.pipelines.map((each) => each.split("/").at(-1)).join(", "),
       Dropped: dropped.join(", ") || "none",
       Reconnects: String(status.reconnects),
     }).filter(([, value]) => value).map(([key, value]) => h("tr", {}, h("th", { scope: "row" }, key), h("td", {}, value))));

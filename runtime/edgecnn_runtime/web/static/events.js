@@ -128,7 +128,7 @@ function table(event) {
     Track: event.track === null ? "" : String(event.track),
     Seen: event.seconds ? `for ${duration(event.seconds)}` : "",
     Age: event.age === null ? "" : duration(event.age),
-    Details: Object.entries(event.details).map(([key, value]) => `${key}: ${typeof value === "string" ? value : JSON.stringify(value)}`).join(", "),
+    Details: Object.entries(event.details).filter(([, value]) => value !== "").map(([key, value]) => `${key}: ${typeof value === "string" ? value : JSON.stringify(value)}`).join(", "),
     Engine: event.choice,
     Model: event.model.slice(0, 12),
     Id: event.id,

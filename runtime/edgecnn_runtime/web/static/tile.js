@@ -9,8 +9,8 @@ const STALE = 2.0; // and after which a picture is not shown as if it were of no
 const TITLES = {
   connecting: "Connecting", stalled: "Stalled", "backing-off": "No connection", paused: "Paused",
 };
-const PROBLEMS = {
-  frozen: "The picture is frozen", black: "The picture is black", "too slow": "The model is too slow",
+export const PROBLEMS = {
+  frozen: "The picture is frozen", black: "The picture is black", "too slow": "The model is too slow for this camera",
 };
 
 export class Tile {
@@ -108,7 +108,7 @@ export class Tile {
     this.title.textContent = away ? TITLES[status.state] : old ? "No new picture" : "Waiting";
     const since = status ? Date.now() / 1000 - status.since : 0;
     const wait = old ? `this picture is ${duration(age)} old` : `for ${duration(Math.max(1, since))}`;
-    const reason = status?.reason;
-    this.words.textContent = away ? (reason ? `${reason} · ${wait}` : wait) : old ? wait : "for a picture";
+    const reason = status?.reason || PROBLEMS[status?.problem];
+    this.words.textContent = [reason, away || old ? wait : "for a picture"].filter(Boolean).join(" · ");
   }
 }
