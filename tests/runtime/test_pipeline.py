@@ -23,8 +23,12 @@ from edgecnn_runtime.inference import ModelInference
 from edgecnn_runtime.pipeline import Pipeline
 from edgecnn_runtime.recipe import read_recipe
 from edgecnn_runtime.sinks.serialize import event_record, read_event
-from edgecnn_runtime.stages.recognize import ModelReader
+from edgecnn_runtime.stages.model_reader import ModelReader
+from edgecnn_runtime.track import TRACKERS
+from edgecnn_runtime.track import fake as fake_tracker
 from edgecnn_runtime.types import Box, Detection, Event, Frame, FrameResult, Pixels, Timings
+from edgecnn_runtime.vote import VOTERS
+from edgecnn_runtime.vote.voter import Ballot, Outcome
 
 Bundles = dict[str, Path]
 PERIOD = 0.2
@@ -330,6 +334,34 @@ def test_two_cameras_share_models_and_nothing_else(write: Callable[[str], Path])
                 events[name] += cameras[name].follow(infer([frame])[0])
     assert [(e.camera, e.track, e.text) for e in events["gate"]] == [("gate", 1, "R")]
     assert [(e.camera, e.track, e.text) for e in events["yard"]] == [("yard", 1, "B")]
+
+
+def test_a_new_tracker_is_one_line(
+    write: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its settings are keys of the file; it need not tell sure detections from doubtful ones."""
+    monkeypatch.setitem(TRACKERS, "overlap", fake_tracker.KIND)  # type: ignore[call-overload]
+    path = write("detect: {model: blobs.edge}\ntrack: {kind: overlap, least: 0.2, max_gap: 0.5}")
+    recipe = read_recipe(path)
+    assert recipe.track == {"kind": "overlap", "least": 0.2, "max_gap": 0.5}
+    assert recipe.least_score == 0.5
+    with load_pipeline(path) as pipeline:
+        entered, left = play(pipeline, film([*passing(), *EMPTY]))
+    assert (entered.type, left.type) == ("entered", "left")
+    assert entered.images["frame"].max() == 255, "this tracker believes every detection"
+
+
+def test_a_new_vote_is_one_line(
+    write: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def shout(ballots: Sequence[Ballot]) -> Outcome:
+        return Outcome(f"{ballots[0].result.text}!", 1.0)
+
+    loud = VOTERS["text"]._replace(tally=shout)
+    monkeypatch.setitem(VOTERS, "loud", loud)  # type: ignore[call-overload]
+    with load_pipeline(write(PLATES + "vote: {kind: loud, votes: 1}")) as pipeline:
+        recognized, _ = play(pipeline, film([*passing(), *EMPTY]))
+    assert (recognized.text, recognized.details) == ("R!", {"votes": 1})
 
 
 def test_other_zones_let_nobody_enter_again(write: Callable[[str], Path]) -> None:
