@@ -60,6 +60,13 @@ LATE = """\
   cannot decode the stream as fast as it comes, or the network holds it up. Try
   a smaller stream of the camera; --max-age 10 shows old frames all the same."""
 
+PROBLEMS = {
+    "frozen": "its pictures do not change any more, not even by noise",
+    "black": "its pictures are black",
+    "too slow": "the model is too slow for it: most of its frames have no result",
+}
+"""What is said of a camera whose pictures come."""
+
 log = logging.getLogger(__name__)
 
 REFRESH = 0.25
@@ -277,17 +284,18 @@ def _job(
 ) -> "CameraJob":
     from edgecnn_runtime.camera import CameraJob
     from edgecnn_runtime.source import Limits, open_camera, open_source
+    from edgecnn_runtime.stats import SpeedCheck, StreamStats
 
     options = {
         name: getattr(args, name) for name in ("rotate", "flip", "transport", "realtime", "loop")
     }
     limits = {"open_timeout": args.timeout, "read_timeout": args.timeout} if args.timeout else {}
-    is_file = source.kind in {"video", "pictures"}
+    is_file, stats = source.kind in {"video", "pictures"}, StreamStats()
     begin: Callable[[], FrameSource] = partial(open_source, source, **options, **limits)
     if not (is_file or args.no_reconnect):
         begin = partial(
             open_camera, source, **options, limits=Limits(**limits),
-            on_change=partial(_warn, source.name),
+            on_change=partial(_warn, source.name), too_slow=SpeedCheck(stats),
         )  # fmt: skip
 
     def open_sinks(frames: "FrameSource") -> "list[FrameSink]":
@@ -295,7 +303,7 @@ def _job(
         return [*sinks, answer] if answer is not None else sinks
 
     may_wait = is_file and not (args.realtime or args.loop)
-    return CameraJob(source.name, begin, open_sinks, may_wait)
+    return CameraJob(source.name, begin, open_sinks, may_wait, stats=stats)
 
 
 def _warn(name: str, before: "Connection", after: "Connection") -> None:
@@ -305,7 +313,7 @@ def _warn(name: str, before: "Connection", after: "Connection") -> None:
     elif after.state == "live" and before.state != "stalled" and after.reconnects:
         log.warning("%s: live again", name)
     elif after.problem:
-        log.warning("%s: its pictures are %s", name, after.problem)
+        log.warning("%s: %s", name, PROBLEMS[after.problem])
 
 
 def _wait(group: "CameraGroup", *, quiet: bool) -> None:

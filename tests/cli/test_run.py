@@ -422,6 +422,7 @@ def test_a_camera(model: str, camera: Camera, capsys: pytest.CaptureFixture[str]
         (["CLIP", "--backend", "onnxruntim"], 2, "did you mean"),
         (["EMPTY"], 2, "no pictures in this folder"),
         (["77"], 6, "/dev/video77: no such camera"),
+        (["/dev/v4l/by-id/usb-none"], 6, "/dev/v4l/by-id/usb-none: no such camera"),
         (["rtsp://u:s3cret@127.0.0.1:9/cam"], 6, "nothing listens there"),
         (["gst:videotestsrc"], 5, "without GStreamer"),
         (["CUT"], 6, "cannot be read: it is cut short"),

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from edgecnn_bench.soak.proxy import FaultyLink, LinkFault, LinkGroup
 from edgecnn_runtime.errors import BackendMissingError, SourceLostError, SourceRefusedError
 from edgecnn_runtime.source import Limits, ReconnectingSource, open_camera
 from edgecnn_runtime.source.capture import RawFrame
@@ -368,3 +369,32 @@ def test_a_camera_whose_resolution_changes_in_flight(camera: Camera) -> None:
         while len(sizes) < 2:
             sizes.add(next_frame(source).pixels.shape[:2])
         assert sizes == {(240, 320), (120, 160)}
+
+
+def test_a_network_that_spoils_bytes_stalls_and_hangs_up(
+    camera: Camera, read_counter: Callable[[Pixels], int]
+) -> None:
+    """Through all of it, what is shown is a picture that the camera made, and it goes on."""
+    filmed = camera("--size", "640x480")
+    limits = Limits(open_timeout=20, read_timeout=4, stall=1)
+    story = Story()
+    with LinkGroup() as group:
+        link = FaultyLink(group, filmed.port, seed=1)
+        url = f"rtsp://127.0.0.1:{link.port}/cam"
+        with open_camera(url, limits=limits, on_change=story) as source:
+            faults: list[LinkFault] = ["garbage", "stall", "offline", "garbage"]
+            for fault in faults:
+                newest = max(filmed.made, default=-1)
+                while read_counter(next_frame(source).pixels) <= newest:
+                    pass
+                link.set_fault(fault)
+                if fault == "garbage":
+                    time.sleep(1)
+                else:
+                    story.wait_for("backing-off")
+                link.set_fault(None)
+            before = next_frame(source).connection
+            link.hang_up()
+            while (frame := next_frame(source)).connection == before:
+                pass
+            assert read_counter(frame.pixels) in filmed.made
