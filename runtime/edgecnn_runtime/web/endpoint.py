@@ -1,5 +1,6 @@
 """One endpoint of the API as data: what serves it, and what its OpenAPI description says."""
 
+import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
@@ -19,6 +20,8 @@ from edgecnn_runtime.web.tokens import Role
 
 Access: TypeAlias = Literal["open", "viewer", "operator"]
 JSON = "application/json"
+BODY_SECONDS = 10.0
+"""Seconds that a body may take to arrive."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,8 +149,16 @@ async def read_body(request: Request) -> bytes:
     """The body of a request.
 
     Raises:
-        HttpError: It is longer than MAX_BODY; no more of it is read.
+        HttpError: It is longer than MAX_BODY, or takes longer than BODY_SECONDS; no more of it is
+            read.
     """
+    try:
+        return await asyncio.wait_for(_read_all(request), BODY_SECONDS)
+    except (TimeoutError, asyncio.TimeoutError):  # they are one from Python 3.11 on
+        raise HttpError(408, f"the body did not come within {BODY_SECONDS:g} s") from None
+
+
+async def _read_all(request: Request) -> bytes:
     body = bytearray()
     async for chunk in request.stream():
         body += chunk

@@ -20,6 +20,7 @@ PROBLEMS = {
     401: "No token, or a wrong one.",
     403: "The role may not do this, or the request comes from a foreign page.",
     404: "There is none of this name.",
+    408: "The body did not come in time.",
     409: "It cannot be done now.",
     413: "The body is too long.",
     415: "The body is not JSON.",
@@ -72,7 +73,7 @@ def _operation(
     problems |= {401} if endpoint.access == "viewer" else set()
     problems |= {401, 403} if endpoint.access == "operator" else set()
     problems |= {422} if endpoint.query else set()
-    problems |= {413, 415, 422} if endpoint.body else set()
+    problems |= {408, 413, 415, 422} if endpoint.body else set()
     description: dict[str, Any] = {
         "summary": endpoint.summary,
         "operationId": f"{endpoint.method.lower()}{re.sub(r'[^a-z]+', '_', endpoint.path)}",

@@ -1,8 +1,7 @@
 """The pages and what they are made of: files of this package, served from memory."""
 
 import hashlib
-from importlib import resources
-from importlib.resources.abc import Traversable
+from pathlib import Path
 from typing import NamedTuple
 
 from starlette.requests import Request
@@ -32,9 +31,8 @@ class StaticFile(NamedTuple):
 
 def static_files() -> dict[str, StaticFile]:
     """Every file by its name: a name that is not among them leads nowhere."""
-    folder = resources.files("edgecnn_runtime.web") / "static"
-    files = [file for file in folder.iterdir() if _ending(file) in MEDIA_TYPES]
-    return {file.name: _read(file) for file in files}
+    folder = Path(__file__).with_name("static")
+    return {file.name: _read(file) for file in folder.iterdir() if file.suffix in MEDIA_TYPES}
 
 
 def static_response(file: StaticFile, request: Request) -> Response:
@@ -45,11 +43,7 @@ def static_response(file: StaticFile, request: Request) -> Response:
     return Response(file.content, headers=headers, media_type=file.media_type)
 
 
-def _read(file: Traversable) -> StaticFile:
+def _read(file: Path) -> StaticFile:
     content = file.read_bytes()
     tag = f'"{hashlib.sha256(content).hexdigest()[:16]}"'
-    return StaticFile(content, MEDIA_TYPES[_ending(file)], tag)
-
-
-def _ending(file: Traversable) -> str:
-    return "." + file.name.rpartition(".")[2]
+    return StaticFile(content, MEDIA_TYPES[file.suffix], tag)

@@ -5,6 +5,7 @@ import errno
 import logging
 import os
 import socket
+import sys
 import threading
 from importlib.util import find_spec
 from ipaddress import ip_address
@@ -31,6 +32,13 @@ STOP_SECONDS = 1
 UNSENT_BYTES = 128 * 1024
 """What the kernel may hold unsent for a connection: a slow viewer is then behind by a frame or two
 and not by the megabytes that the kernel would buffer."""
+
+
+GONE_MS = 20_000
+"""Milliseconds after which a viewer who acknowledges nothing is gone, such as a phone that lost its
+network: without it the kernel would try for a quarter of an hour, and the stream would count."""
+SILENT_SECONDS = 10.0
+"""A connection that has sent no whole request for so long, or twice as long, is closed."""
 
 
 class WebServer:
@@ -135,13 +143,34 @@ class WebServer:
         )  # fmt: skip
         self._server = uvicorn.Server(config)
         self._loop.call_soon(self._started.set)
+        watch = asyncio.create_task(_close_silent(self._server))
         await self._server.serve(sockets=[self._socket])
+        watch.cancel()
 
     def _address(self) -> str:
         host, port = self._socket.getsockname()[:2]
         shown = socket.gethostname() if ip_address(host).is_unspecified else host
         scheme = "https" if self._tls else "http"
         return f"{scheme}://{f'[{shown}]' if ':' in shown else shown}:{port}/"
+
+
+async def _close_silent(server: "uvicorn.Server") -> None:
+    """Close connections without a request; uvicorn waits for the first one without an end."""
+    from uvicorn.protocols.http.h11_impl import H11Protocol
+
+    silent: set[H11Protocol] = set()
+    while True:
+        await asyncio.sleep(SILENT_SECONDS)
+        connections = [
+            each
+            for each in server.server_state.connections
+            if isinstance(each, H11Protocol)
+            and not (each.cycle and not each.cycle.response_complete)
+        ]
+        for connection in connections:
+            if connection in silent:
+                connection.transport.close()
+        silent = set(connections)
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -158,8 +187,9 @@ def listen(host: str, port: int) -> socket.socket:
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if hasattr(socket, "TCP_NOTSENT_LOWAT"):  # accepted connections inherit it
+        if sys.platform == "linux":  # accepted connections inherit both
             listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, GONE_MS)
         listener.bind((host, port))
         listener.listen(128)
     except OSError as error:

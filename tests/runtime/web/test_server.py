@@ -1,6 +1,7 @@
 """Starting and stopping: ports, certificates, and what is missing."""
 
 import shutil
+import socket
 import ssl
 import subprocess
 import time
@@ -104,3 +105,14 @@ def test_it_stops_soon_and_frees_its_port(serve: Callable[..., WebServer]) -> No
         assert time.monotonic() - began < 10, "not hung"
     assert not server.alive
     listen("127.0.0.1", port).close()
+
+
+def test_a_connection_that_asks_nothing_is_closed(
+    serve: Callable[..., WebServer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "SILENT_SECONDS", 0.2)
+    port = int(serve().address.rstrip("/").rpartition(":")[2])
+    for beginning in (b"", b"GET /healthz HTTP/1.1\r\nHost: local"):
+        with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+            connection.sendall(beginning)
+            assert connection.recv(100) == b""

@@ -30,18 +30,16 @@ function say(words, kind) {
 }
 
 async function look() {
-  if (!document.hidden) {
-    try {
-      cameras = await api.cameras();
-      const status = await api.status();
-      say(status.problem ? "not ready" : "", "warn");
-      health.title = status.problem;
-      for (const callback of [...watchers]) callback(cameras);
-    } catch {
-      say("no connection", "bad");
-    }
+  if (document.hidden) return;
+  try {
+    cameras = await api.cameras();
+    const status = await api.status();
+    say(status.problem ? "not ready" : "", "warn");
+    health.title = status.problem;
+    for (const callback of [...watchers]) callback(cameras);
+  } catch {
+    say("no connection", "bad");
   }
-  setTimeout(look, EVERY);
 }
 
 /** #/ · #/cameras/NAME · #/events?camera=NAME · #/events/ID, which opens over the page before. */
@@ -86,7 +84,8 @@ async function start() {
   role = status.role;
   document.documentElement.dataset.role = role;
   addEventListener("hashchange", route);
-  document.addEventListener("visibilitychange", () => document.hidden || look);
+  document.addEventListener("visibilitychange", look);
+  setInterval(look, EVERY);
   route();
   look();
 }

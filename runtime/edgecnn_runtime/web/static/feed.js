@@ -42,6 +42,8 @@ export function entry(event) {
 /** A list of events that grows at its head; query holds what it is restricted to. */
 export class Feed {
   #source = null;
+  #last = ""; // the id of the newest event that is listed
+  #live = false;
 
   constructor(query = {}, limit = 30) {
     this.query = query;
@@ -50,14 +52,24 @@ export class Feed {
     this.empty = h("p", { class: "empty" }, "No events yet.");
     this.element = h("div", {}, this.list, this.empty);
     this.next = "";
+    this.visibility = () => this.#listen();
+    document.addEventListener("visibilitychange", this.visibility);
   }
 
   /** Load the newest ones, then listen for more; false lists what was, and no more. */
   async open(live = true) {
     const page = await api.events({ ...this.query, limit: this.limit });
     this.#append(page);
-    if (!live) return;
-    const parts = { camera: this.query.camera ?? "", after: page.events[0]?.id ?? "" };
+    this.#last = page.events[0]?.id ?? "";
+    this.#live = live;
+    this.#listen();
+  }
+
+  // A browser opens six connections to a host: a page that nobody looks at needs none.
+  #listen() {
+    this.#source?.close();
+    if (!this.#live || document.hidden) return;
+    const parts = { camera: this.query.camera ?? "", after: this.#last };
     const query = new URLSearchParams(Object.entries(parts).filter(([, value]) => value));
     this.#source = new EventSource(`api/events/stream?${query}`);
     this.#source.addEventListener("event", (message) => this.#arrive(JSON.parse(message.data)));
@@ -69,7 +81,9 @@ export class Feed {
   }
 
   close() {
+    this.#live = false;
     this.#source?.close();
+    document.removeEventListener("visibilitychange", this.visibility);
   }
 
   #append(page) {
@@ -79,6 +93,7 @@ export class Feed {
   }
 
   #arrive(event) {
+    this.#last = event.id;
     if (this.query.type && event.type !== this.query.type) return;
     const words = [event.label, event.text, event.name].join("\0").toLowerCase();
     if (this.query.text && !words.includes(this.query.text.toLowerCase())) return;
