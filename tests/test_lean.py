@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -73,6 +74,16 @@ def output(*words: str | Path, cwd: Path) -> str:
     done = subprocess.run(words, cwd=cwd, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+@pytest.mark.slow
+def test_the_runtimes_wheel_has_the_pages(wheels: dict[str, Path], root: Path) -> None:
+    folder = root / "runtime" / "edgecnn_runtime" / "web" / "static"
+    with zipfile.ZipFile(wheels["edgecnn_runtime"]) as wheel:
+        packed = {name for name in wheel.namelist() if "/web/static/" in name}
+    files = {f"edgecnn_runtime/web/static/{path.name}" for path in folder.iterdir()}
+    assert packed == files
+    assert "edgecnn_runtime/web/static/index.html" in packed
 
 
 @pytest.mark.slow
