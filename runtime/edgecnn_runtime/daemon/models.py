@@ -19,10 +19,11 @@ from edgecnn_runtime.bundle.bundle import MANIFEST
 from edgecnn_runtime.errors import EdgecnnError
 from edgecnn_runtime.inference import ModelInference
 from edgecnn_runtime.model import Model, load
+from edgecnn_runtime.preprocess import Geometry, Region
 from edgecnn_runtime.scheduler import Scheduler
 from edgecnn_runtime.selection.candidates import Choice
 from edgecnn_runtime.stages.model_reader import ModelReader
-from edgecnn_runtime.types import Frame, FrameResult
+from edgecnn_runtime.types import Frame, FrameResult, Result, Tensors
 
 TRIAL = 60.0
 """Seconds in which a new model may still give way to the one before."""
@@ -56,14 +57,141 @@ class ModelKey(NamedTuple):
     score: float | None = None
 
 
+class SwappedModels:
+    """The models of a bundle, one per batch size; used by one thread at a time.
+
+    Attributes:
+        path: The bundle.
+        models: Those in use.
+        problem: Why they are not what lies on disk, or do not run; empty otherwise.
+        swaps: How often others took over.
+    """
+
+    def __init__(
+        self, path: Path, open_model: Callable[[int], Model], sizes: Sequence[int]
+    ) -> None:
+        """Open them, self-test included.
+
+        Args:
+            path: The bundle.
+            open_model: Opens it for so many frames per run.
+            sizes: The batch sizes.
+
+        Raises:
+            EdgecnnError: It cannot be used here.
+        """
+        self.path = path
+        self.problem = ""
+        self.swaps = 0
+        self._open_model, self._sizes = open_model, sizes
+        self._stamp = file_stamp(path / MANIFEST)
+        self.models = self._open()
+        self._next: list[Model] = []
+        self._previous: list[Model] = []
+        self._trial_end = 0.0
+        self._run_seconds = 0.0
+        self._slow_runs = 0
+        self._opening: threading.Thread | None = None
+        self._closed = False
+
+    def look(self) -> None:
+        """Open the bundle on disk, in a thread of its own, where it became another one."""
+        stamp = file_stamp(self.path / MANIFEST)
+        if stamp is None or stamp == self._stamp or self._opening is not None:
+            return
+        self._stamp = stamp
+        self._opening = threading.Thread(
+            target=self._prepare, name=f"open {self.path.stem}", daemon=True
+        )
+        self._opening.start()
+
+    def take_over(self) -> None:
+        """Before a run: use the next models where there are any, and forget those before."""
+        if self._previous and time.monotonic() >= self._trial_end:
+            _close(self._previous)
+            self._previous = []
+        if not self._next or self._previous:
+            return
+        self._previous, self.models, self._next = self.models, self._next, []
+        self._trial_end = time.monotonic() + TRIAL
+        self._slow_runs = 0
+        self.problem = ""
+        self.swaps += 1
+        log.info("%s: %s took over", self.path, self.models[0].choice.candidate)
+
+    def recover(self, error: Exception) -> None:
+        """After an error of the engine: back to the models before, or the same opened again.
+
+        Raises:
+            EdgecnnError: That is impossible, too.
+        """
+        log.error("%s: the engine failed", self.path, exc_info=error)
+        reason = f"{type(error).__name__}: {error}"
+        if self._previous:
+            self._roll_back(reason)
+            return
+        models, failed = self._open(), self.models
+        self.models = models
+        _close(failed)
+        self.problem = f"the engine failed and was opened again: {reason}"
+
+    def judge(self, seconds: float) -> None:
+        """After a run: are new models far slower than those before?"""
+        if not self._previous:
+            self._run_seconds = seconds
+        elif seconds <= max(TOO_SLOW, 5 * self._run_seconds):
+            self._slow_runs = 0
+        else:
+            self._slow_runs += 1
+            if self._slow_runs == SLOW_RUNS:
+                usual = f"where {self._run_seconds:.3f} s was usual"
+                self._roll_back(f"{SLOW_RUNS} runs took {seconds:.1f} s, {usual}")
+
+    def close(self) -> None:
+        """Release the engines; nobody may use them any more."""
+        self._closed = True
+        _close([*self.models, *self._previous, *self._next])
+
+    def _open(self) -> list[Model]:
+        models: list[Model] = []
+        try:
+            for size in self._sizes:
+                models.append(self._open_model(size))
+        except BaseException:
+            _close(models)
+            raise
+        return models
+
+    def _prepare(self) -> None:
+        """Open what lies on disk now; it is taken between two runs."""
+        try:
+            models = self._open()
+            reason = _difference(self.models[0], models[0])
+            if reason or self._closed:
+                _close(models)
+            else:
+                self._next = models
+            if reason:
+                raise EdgecnnError(f"{self.path}: {reason}: restart to use it")
+        except Exception as error:
+            self.problem = str(error)
+            log.error("%s: the model that is in use stays: %s", self.path, error)
+        finally:
+            self._opening = None
+
+    def _roll_back(self, reason: str) -> None:
+        failed, self.models, self._previous = self.models, self._previous, []
+        _close(failed)
+        self.problem = f"the new model was taken back: {reason}"
+        log.error("%s: %s", self.path, self.problem)
+
+
 class ServedModel:
     """Runs a model for cameras that are added to ``scheduler``.
 
     Attributes:
-        path: The bundle.
+        bundle: Its models.
         scheduler: Its loop.
-        problem: Why the model in use is not the one on disk, or does not run; empty otherwise.
-        swaps: How often another model took over.
     """
 
     def __init__(self, path: Path, open_model: Callable[[int], Model], *, batch: int = 1) -> None:
@@ -77,61 +205,33 @@ class ServedModel:
         Raises:
             EdgecnnError: It cannot be used here.
         """
-        self.path = path
-        self.problem = ""
-        self.swaps = 0
-        self._open_model = open_model
-        self._sizes = sorted({1, batch})
-        self._stamp = file_stamp(path / MANIFEST)
-        self._models = self._open()
-        self._inferences = [ModelInference(model) for model in self._models]
-        self._next: list[Model] | None = None
-        self._previous: list[Model] | None = None
-        self._trial_end = 0.0
-        self._run_seconds = 0.0
-        self._slow_runs = 0
-        self._opening: threading.Thread | None = None
+        sizes = sorted({1, batch})
+        self.bundle = SwappedModels(path, open_model, sizes)
         self._busy_since: float | None = None
         self._stopped = threading.Event()
-        self.scheduler = Scheduler(*(_Turn(self, index) for index in range(len(self._sizes))))
+        self.scheduler = Scheduler(*(_Turn(self, index) for index in range(len(sizes))))
         self._thread = threading.Thread(target=self._run, name=f"model {path.stem}", daemon=True)
         self._thread.start()
 
     @property
-    def model(self) -> Model:
-        """The model in use, for one frame per run."""
-        return self._models[0]
-
-    @property
     def digest(self) -> str:
         """Of the bundle in use."""
-        return self.model.digest
+        return self.bundle.models[0].digest
 
     @property
     def choice(self) -> Choice:
         """What it runs on."""
-        return self.model.choice
+        return self.bundle.models[0].choice
 
     @property
-    def batch_sizes(self) -> Sequence[int]:
-        """Of the models in use."""
-        return [model.batch_size for model in self._models]
+    def problem(self) -> str:
+        """Why it is not what lies on disk, or does not run; empty otherwise."""
+        return self.bundle.problem
 
     def busy_seconds(self) -> float:
         """How long the run of the engine that goes on has taken; 0.0 while it is free."""
         since = self._busy_since
         return 0.0 if since is None else time.monotonic() - since
-
-    def look(self) -> None:
-        """Open the bundle on disk, in a thread of its own, where it became another one."""
-        stamp = file_stamp(self.path / MANIFEST)
-        if stamp is None or stamp == self._stamp or self._opening is not None:
-            return
-        self._stamp = stamp
-        self._opening = threading.Thread(
-            target=self._prepare, name=f"open {self.path.stem}", daemon=True
-        )
-        self._opening.start()
 
     def close(self, wait: float = 1.0) -> None:
         """End the loop and release the engines; a run that does not return is left alone."""
@@ -139,8 +239,7 @@ class ServedModel:
         self.scheduler.stop()
         self._thread.join(wait)
         if not self._thread.is_alive():
-            for model in (*self._models, *(self._previous or ()), *(self._next or ())):
-                model.close()
+            self.bundle.close()
 
     def infer(self, index: int, frames: Sequence[Frame]) -> Sequence[FrameResult]:
         """One run, in the thread of the loop.
@@ -152,122 +251,37 @@ class ServedModel:
         Raises:
             EdgecnnError: A frame cannot be inferred, or no engine works any more.
         """
-        self._take_over()
+        bundle = self.bundle
+        bundle.take_over()
         self._busy_since = start = time.monotonic()
         try:
-            results: Sequence[FrameResult] = self._inferences[index](frames)
+            results = self._again(index, frames)
         except EdgecnnError:
             raise
         except Exception as error:  # of the engine: whatever it is, the cameras go on
-            log.exception("%s: the engine failed", self.path)
-            self._recover(f"{type(error).__name__}: {error}")
-            results = self._again(index, frames)
+            bundle.recover(error)
+            try:
+                results = self._again(index, frames)
+            except EdgecnnError:
+                raise
+            except Exception as again:
+                raise EdgecnnError(f"{bundle.path}: the engine fails: {again}") from again
         finally:
             self._busy_since = None
-        self._judge(time.monotonic() - start)
+        bundle.judge(time.monotonic() - start)
         return results
 
-    def measure(self, index: int) -> float:
-        """Seconds that one run takes here."""
-        return self._inferences[index].measure()
+    def _again(self, index: int, frames: Sequence[Frame]) -> Sequence[FrameResult]:
+        return ModelInference(self.bundle.models[index])(frames)
 
     def _run(self) -> None:
         while not self._stopped.is_set():
             try:
                 self.scheduler.run()
             except Exception:  # a defect: said, and not the end of every camera
-                self.problem = "its loop failed and was started again; the log says why"
-                log.exception("%s: the loop failed", self.path)
+                self.bundle.problem = "its loop failed and was started again; the log says why"
+                log.exception("%s: the loop failed", self.bundle.path)
                 self._stopped.wait(RESTART_PAUSE)
-
-    def _open(self) -> list[Model]:
-        models: list[Model] = []
-        try:
-            for size in self._sizes:
-                models.append(self._open_model(size))
-        except BaseException:
-            for model in models:
-                model.close()
-            raise
-        return models
-
-    def _prepare(self) -> None:
-        """Open what lies on disk now; the loop takes it between two runs."""
-        try:
-            models = self._open()
-            if (reason := _difference(self.model, models[0])) or self._stopped.is_set():
-                for model in models:
-                    model.close()
-                if reason:
-                    raise EdgecnnError(f"{self.path}: {reason}: restart to use it")
-            else:
-                self._next = models
-        except Exception as error:
-            self.problem = str(error)
-            log.error("%s: the model that is in use stays: %s", self.path, error)
-        finally:
-            self._opening = None
-
-    def _take_over(self) -> None:
-        """Use the next model where there is one; forget the one before where a trial is over."""
-        if self._previous is not None and time.monotonic() >= self._trial_end:
-            for model in self._previous:
-                model.close()
-            self._previous = None
-        if self._next is None or self._previous is not None:
-            return
-        self._previous, following, self._next = self._models, self._next, None
-        self._use(following)
-        self._trial_end = time.monotonic() + TRIAL
-        self._slow_runs = 0
-        self.problem = ""
-        self.swaps += 1
-        log.info("%s: %s took over", self.path, self.model.choice.candidate)
-
-    def _use(self, models: list[Model]) -> None:
-        self._models = models
-        self._inferences = [ModelInference(model) for model in models]
-
-    def _recover(self, reason: str) -> None:
-        """After an error: back to the model before, or the same one opened again."""
-        if self._previous is not None:
-            self._roll_back(reason)
-            return
-        failed = self._models
-        models = self._open()  # an EdgecnnError where that is impossible, too
-        self._use(models)
-        for model in failed:
-            model.close()
-        self.problem = f"the engine failed and was opened again: {reason}"
-
-    def _again(self, index: int, frames: Sequence[Frame]) -> Sequence[FrameResult]:
-        try:
-            return self._inferences[index](frames)
-        except EdgecnnError:
-            raise
-        except Exception as error:
-            raise EdgecnnError(f"{self.path}: the engine fails: {error}") from error
-
-    def _judge(self, seconds: float) -> None:
-        """After a run: in a trial, is the new model far slower than the one before?"""
-        if self._previous is None:
-            self._run_seconds = seconds
-        elif seconds <= max(TOO_SLOW, 5 * self._run_seconds):
-            self._slow_runs = 0
-        else:
-            self._slow_runs += 1
-            if self._slow_runs == SLOW_RUNS:
-                usual = f"where {self._run_seconds:.3f} s was usual"
-                self._roll_back(f"{SLOW_RUNS} runs took {seconds:.1f} s, {usual}")
-
-    def _roll_back(self, reason: str) -> None:
-        assert self._previous is not None
-        failed, previous, self._previous = self._models, self._previous, None
-        self._use(previous)
-        for model in failed:
-            model.close()
-        self.problem = f"the new model was taken back: {reason}"
-        log.error("%s: %s", self.path, self.problem)
 
 
 class _Turn:
@@ -278,14 +292,23 @@ class _Turn:
         self._index = index
 
     @property
+    def _model(self) -> Model:
+        return self._served.bundle.models[self._index]
+
+    @property
     def batch_size(self) -> int:
-        return self._served.batch_sizes[self._index]
+        return self._model.batch_size
 
     def measure(self) -> float:
-        return self._served.measure(self._index)
+        return ModelInference(self._model).measure()
 
     def __call__(self, frames: Sequence[Frame], /) -> Sequence[FrameResult]:
         return self._served.infer(self._index, frames)
+
+
+def _close(models: Sequence[Model]) -> None:
+    for model in models:
+        model.close()
 
 
 def file_stamp(path: Path) -> tuple[int, int, int] | None:
@@ -313,20 +336,77 @@ def _difference(before: Model, after: Model) -> str:
     return ""
 
 
-class ServedReader(NamedTuple):
-    """A second model that all cameras share.
+class ServedReader:
+    """A second model that all cameras share; to ``ModelReader`` it looks like a model.
 
     Attributes:
-        model: The model.
-        read: Runs it, for one of them at a time.
+        bundle: Its model.
+        batch_size: How many crops one run takes.
+        spec: What the model takes and returns.
+        read: Runs it, for the cameras in turn.
     """
 
-    model: Model
-    read: ModelReader
+    def __init__(self, path: Path, open_model: Callable[[int], Model], *, batch: int = 1) -> None:
+        """Open it, self-test included.
+
+        Args:
+            path: The bundle.
+            open_model: Opens it for so many crops per run.
+            batch: The most crops of one run.
+
+        Raises:
+            EdgecnnError: It cannot be used here.
+        """
+        self.bundle = SwappedModels(path, open_model, [batch])
+        self.batch_size, self.spec = self._model.batch_size, self._model.spec
+        self.read = ModelReader(self)
+        self._model_of_run = self._model
+
+    @property
+    def digest(self) -> str:
+        """Of the bundle in use."""
+        return self._model.digest
+
+    @property
+    def choice(self) -> Choice:
+        """What it runs on."""
+        return self._model.choice
+
+    @property
+    def _model(self) -> Model:
+        return self.bundle.models[0]
+
+    def prepare(self, frame: Frame, slot: int, region: Region) -> Geometry:
+        """The first of three steps, as of ``Model``; another model takes over before it."""
+        if slot == 0:
+            self.bundle.take_over()
+            self._model_of_run = self._model
+        return self._model_of_run.prepare(frame, slot, region)
+
+    def infer(self) -> Tensors:
+        """The second step.
+
+        Raises:
+            EdgecnnError: The engine failed; the model before, or the same again, reads the next.
+        """
+        start = time.monotonic()
+        try:
+            outputs = self._model_of_run.infer()
+        except EdgecnnError:
+            raise
+        except Exception as error:
+            self.bundle.recover(error)
+            raise EdgecnnError(f"{self.bundle.path}: the engine failed: {error}") from error
+        self.bundle.judge(time.monotonic() - start)
+        return outputs
+
+    def decode(self, outputs: Tensors, slot: int, geometry: Geometry) -> Result:
+        """The third step."""
+        return self._model_of_run.decode(outputs, slot, geometry)
 
     def close(self) -> None:
         """Release the engine."""
-        self.model.close()
+        self.bundle.close()
 
 
 class ModelPool:
@@ -369,9 +449,17 @@ class ModelPool:
 
     def choices(self) -> dict[str, str]:
         """What every bundle runs on."""
-        detectors = {str(key.path): each.choice for key, each in self.detectors.items()}
-        readers = {str(key.path): each.model.choice for key, each in self.readers.items()}
-        return {path: str(choice.candidate) for path, choice in (detectors | readers).items()}
+        bundles = self._bundles()
+        return {str(each.path): str(each.models[0].choice.candidate) for each in bundles}
+
+    def look(self) -> None:
+        """Open every bundle anew that was replaced on disk."""
+        for each in self._bundles():
+            each.look()
+
+    def _bundles(self) -> list[SwappedModels]:
+        detectors = [each.bundle for each in self.detectors.values()]
+        return [*detectors, *(each.bundle for each in self.readers.values())]
 
     def keep(self, detectors: Collection[ModelKey], readers: Collection[ModelKey]) -> None:
         """Close all others; nobody uses them any more."""
@@ -382,8 +470,7 @@ class ModelPool:
         return ServedModel(key.path, partial(self._load, key), batch=key.batch)
 
     def _share(self, key: ModelKey) -> ServedReader:
-        model = self._load(key, 1)
-        return ServedReader(model, ModelReader(model))
+        return ServedReader(key.path, partial(self._load, key), batch=key.batch)
 
     def _load(self, key: ModelKey, batch: int) -> Model:
         return load(

@@ -439,8 +439,8 @@ class Daemon:
         pipeline = make_pipeline(
             plan.recipe,
             self._pool.detectors[plan.detector],
-            second and second.model,
-            second and second.read,
+            second,
+            None if second is None else second.read,
             camera=name,
             zones=config.zones or None,
             lines=config.lines or None,
@@ -538,8 +538,7 @@ class Daemon:
                 self.reload()
             except EdgecnnError as error:
                 log.error("%s; what was served before is still served", error)
-        for model in list(self._pool.detectors.values()):
-            model.look()
+        self._pool.look()
         if not self._outbox.alive:
             raise OutboxError(
                 "the outbox has failed, the log says why; whoever started this daemon "

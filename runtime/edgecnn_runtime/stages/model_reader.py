@@ -4,10 +4,32 @@ import threading
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
-from edgecnn_runtime.model import Model
-from edgecnn_runtime.preprocess import Region
-from edgecnn_runtime.types import Frame, Result
+from edgecnn_runtime.bundle.manifest import ModelSpec
+from edgecnn_runtime.preprocess import Geometry, Region
+from edgecnn_runtime.types import Frame, Result, Tensors
+
+
+class CropModel(Protocol):
+    """What it needs of a model; ``model.Model`` is one."""
+
+    @property
+    def batch_size(self) -> int:
+        """How many crops one run takes."""
+
+    @property
+    def spec(self) -> ModelSpec:
+        """What the model takes and returns."""
+
+    def prepare(self, frame: Frame, slot: int, region: Region, /) -> Geometry:
+        """Cut a crop into a slot of the engine's input."""
+
+    def infer(self) -> Tensors:
+        """Run the engine."""
+
+    def decode(self, outputs: Tensors, slot: int, geometry: Geometry, /) -> Result:
+        """The result of a slot."""
 
 
 class ModelReader:
@@ -22,7 +44,7 @@ class ModelReader:
         size: Width and height of the model's input, in pixels.
     """
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: CropModel) -> None:
         """Use a model, which stays the caller's."""
         self.size = model.spec.input.width, model.spec.input.height
         self._model = model

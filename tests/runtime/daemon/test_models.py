@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from edgecnn_runtime.daemon import models
-from edgecnn_runtime.daemon.models import ModelKey, ModelPool, ServedModel
+from edgecnn_runtime.daemon.models import ModelKey, ModelPool, ServedModel, ServedReader
 from edgecnn_runtime.errors import BundleError, EdgecnnError
 from edgecnn_runtime.model import Model, load
 from edgecnn_runtime.source.latest import LatestSlot
@@ -87,12 +87,12 @@ def served(bundle: Path, brittle: Brittle) -> Iterator[ServedModel]:
 
 def swap(served: ServedModel, camera: Camera, until: Until) -> None:
     """The bundle on disk is another one: it is opened, and takes over at the next frame."""
-    swaps = served.swaps
+    swaps = served.bundle.swaps
 
     def took_over() -> bool:
-        served.look()
+        served.bundle.look()
         camera.infer()
-        return served.swaps > swaps
+        return served.bundle.swaps > swaps
 
     until(took_over, "another model to take over")
 
@@ -120,11 +120,11 @@ def test_what_is_not_as_good_does_not_take_over(
 ) -> None:
     camera, digest = Camera(served), served.digest
     replace_on_disk(bundle, change)
-    served.look()
+    served.bundle.look()
     until(lambda: served.problem, "the refusal")
     assert message in served.problem
     camera.infer()
-    assert (served.digest, served.swaps) == (digest, 0)
+    assert (served.digest, served.bundle.swaps) == (digest, 0)
 
 
 def test_a_new_model_that_fails_gives_way_to_the_one_before(
@@ -147,7 +147,9 @@ def test_a_new_model_that_is_far_slower_gives_way(
     replace_on_disk(bundle, lambda manifest, _: manifest.update(name="another"))
     swap(served, camera, until)
     monkeypatch.setattr(models, "TOO_SLOW", 0.0)
-    served._run_seconds = 0.0  # what was usual cannot be reached: every run is far slower now
+    served.bundle._run_seconds = (
+        0.0  # what was usual cannot be reached: every run is far slower now
+    )
     for _ in range(models.SLOW_RUNS):
         camera.infer()
     until(lambda: served.digest == digest, "the model before")
@@ -198,3 +200,33 @@ def test_a_pool_opens_all_or_nothing(
     assert pool.detectors[good] is model
     pool.keep([], [])
     assert (pool.detectors, pool.readers) == ({}, {})
+
+
+def read_crop(reader: ServedReader) -> Any:
+    pixels = np.full((480, 640, 3), 20, np.uint8)
+    (result,) = reader.read(Frame(pixels, 0, 0.0, None, "camera"), [(10, 10, 50, 50)])
+    return result
+
+
+def test_a_second_model_is_swapped_and_taken_back_as_well(
+    tmp_path: Path, color_bundles: dict[str, Path], until: Until
+) -> None:
+    bundle = Path(shutil.copytree(color_bundles["colors"], tmp_path / "colors.edge"))
+    brittle = Brittle(bundle)
+    reader = ServedReader(bundle, brittle)
+    digest, label = reader.digest, read_crop(reader).label
+    brittle.error = RuntimeError("no such kernel")
+    replace_on_disk(bundle, lambda manifest, _: manifest.update(name="another"))
+
+    def fails() -> bool:
+        reader.bundle.look()
+        try:
+            read_crop(reader)
+        except EdgecnnError:
+            return True
+        return False
+
+    until(fails, "the new one to take over, and to fail")
+    assert (reader.digest, reader.bundle.swaps) == (digest, 1)
+    assert read_crop(reader).label == label
+    reader.close()
