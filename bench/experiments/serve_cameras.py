@@ -63,7 +63,7 @@ def measure(options: Options) -> Iterator[Row]:
             bare_rate = in_fresh_process(bare, list(addresses.values()), str(bundle), seconds)
     rate = sum(free["served"].values()) / free["seconds"]
     for what, run in (("5 a second", limited), ("every frame", free)):
-        ages = 1000 * np.array(result_ages(run["results"], sent, addresses))
+        ages = 1000 * np.array(list(result_ages(run["results"], sent, addresses)))
         percentiles = {f"p{q}": float(np.percentile(ages, q)) for q in (50, 95, 99)}
         yield row(f"{what}: age of a result, p99", "ms", percentiles["p99"], AGE_MS, **percentiles)
     for what, run in (("5 a second", limited), ("every frame", free)):

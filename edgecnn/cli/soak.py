@@ -35,6 +35,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     flag("--faults", metavar="KIND,…", default="", help=about)
     about = "of the plan: the same seed gives the same faults (default: 1)"
     flag("--seed", metavar="N", type=int, default=1, help=about)
+    about = "write what the daemon itself says to this file"
+    flag("--log", metavar="FILE", type=Path, help=about)
     flag("--json", action="store_true", help="print the report as JSON")
 
 
@@ -53,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(f"--minutes {args.minutes:g}: it is minutes, above 0")
     config = SoakConfig(
         minutes=args.minutes, kinds=tuple(kind for kind in KINDS if kind in kinds),
-        seed=args.seed, clip=args.clip,
+        seed=args.seed, clip=args.clip, log=args.log,
     )  # fmt: skip
     stderr = Console(stderr=True, emoji=False, markup=False, highlight=False)
     with stderr.status("starting") as status:

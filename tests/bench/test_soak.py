@@ -15,6 +15,7 @@ import yaml
 
 from edgecnn_bench.soak.clips import draw_counter
 from edgecnn_bench.soak.faults import KINDS, OF_A_CAMERA, Fault, plan
+from edgecnn_bench.soak.jumping_clock import let_jump
 from edgecnn_bench.soak.receiver import WebhookReceiver
 from edgecnn_bench.soak.report import Check, SoakReport
 from edgecnn_bench.soak.site import clip_of, largest_max_age, read_cameras, soak_site
@@ -154,3 +155,19 @@ def test_a_missed_limit_fails_the_soak(value: float, limit: float | None, passed
         checks=[Check(what="stop", value=0, limit=3, unit="s"), check],
     )  # fmt: skip
     assert report.passed is passed
+
+
+def test_the_wall_clock_jumps_and_nothing_else_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(time, "time", time.time)  # put back at the end
+    offset = tmp_path / "offset"
+    offset.write_text("0")
+    before, monotonic = time.time(), time.monotonic()
+    let_jump(offset)
+    assert 0 <= time.time() - before < 60
+    offset.write_text("3600")
+    assert 3600 <= time.time() - before < 3660
+    offset.write_text("-3600")
+    assert -3600 <= time.time() - before < -3540
+    assert time.monotonic() - monotonic < 60

@@ -56,6 +56,7 @@ class SoakConfig(msgspec.Struct, frozen=True, kw_only=True):
         seed: Of the plan: the same one gives the same faults.
         clip: The video of cameras that are no files in site.yaml.
         fps: Pictures per second of every camera.
+        log: Where the daemon's own output is written; None throws it away.
     """
 
     minutes: float = 30.0
@@ -63,6 +64,7 @@ class SoakConfig(msgspec.Struct, frozen=True, kw_only=True):
     seed: int = 1
     clip: Path | None = None
     fps: float = 25.0
+    log: Path | None = None
 
 
 def soak(
@@ -105,7 +107,12 @@ def soak(
         mount = find_mount()
         served = stack.enter_context(
             ServedSite(
-                own, work / "state", port, log=work / "log", mount=mount, clock=work / "clock"
+                own,
+                work / "state",
+                port,
+                log=config.log or work / "log",
+                mount=mount,
+                clock=work / "clock",
             )
         )
         viewer = stack.enter_context(Viewer(served.address, served.token, sent))
