@@ -12,16 +12,13 @@ from numpy.typing import NDArray
 
 Doubles = NDArray[np.float64]
 
-BOX_NOISE = 0.07
+BOX_NOISE = 0.09
 """Standard deviation of each coordinate of a detector's box, in sizes of the box."""
 FIRST_VELOCITY = np.array([[3.0, 3.0, 1.0, 1.0]])
 """Standard deviations of what an object that is new may do, in its sizes per second. A walker
 covers one or two, a car on a far lane five."""
-ACCELERATION = np.array([[2.0, 2.0, 1.0, 1.0]])
+ACCELERATION = np.array([[2.0, 2.0, 0.7, 0.7]])
 """Intensity of the noise that changes the velocities, in sizes per second and root second."""
-MOST_DOUBT = 18.0
-"""However long an object was not seen, a box where it is expected may be it: at one frame a second
-nothing else is known of it."""
 
 
 class BoxFilter:
@@ -74,29 +71,28 @@ class BoxFilter:
         pv += vv * seconds + noise * (seconds / 2.0)
         vv += noise
 
-    def costs(self, boxes: Doubles, noise: Doubles) -> Doubles:
-        """How much speaks against each box being each object, rather than something new.
+    def costs(self, boxes: Doubles, noise: Doubles) -> tuple[Doubles, Doubles]:
+        """What speaks against each box being each object, rather than something new.
 
-        It is -2 times the logarithm of a likelihood ratio, up to a constant: that of the box, given
-        what is known of the object, to that of a new object, which may be anywhere and is as likely
-        per area of a box of its size. So a box that is as many standard deviations away costs more
-        where the object was not seen for long and could be in many places.
+        Both parts together are -2 times the logarithm of a likelihood ratio, up to a constant: that
+        of the box, given what is known of the object, to that of a new object, which may be
+        anywhere and is as likely per area of a box of its size.
 
         Args:
             boxes: float64[M,4].
             noise: float64[M,1], standard deviations of their coordinates in pixels.
 
         Returns:
-            float64[N,M]: the squared Mahalanobis distance, plus the logarithm of the determinant
-            of its covariance as a multiple of that of the box's noise, up to MOST_DOUBT.
+            float64[N,M] twice: the squared Mahalanobis distance, which is chi-squared with four
+            degrees of freedom where they belong together; and the doubt, the logarithm of the
+            determinant of its covariance as a multiple of that of the box's noise, which grows
+            while an object is not seen and could be in more and more places.
         """
         variance = (noise * noise)[None]
         spread = self._state[2][:, None] + variance
         innovation = boxes[None] - self._state[0][:, None]
-        squared = (innovation * innovation / spread).sum(axis=2)
-        doubt = np.log((spread / variance).prod(axis=2))
-        costs: Doubles = squared + np.minimum(doubt, MOST_DOUBT)
-        return costs
+        squared: Doubles = (innovation * innovation / spread).sum(axis=2)
+        return squared, np.log((spread / variance).prod(axis=2))
 
     def update(self, rows: list[int], boxes: Doubles, noise: Doubles) -> None:
         """Take one box each for some objects.
