@@ -20,6 +20,7 @@ from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
+from urllib.parse import urlsplit
 
 from msgspec.structs import replace
 
@@ -58,7 +59,7 @@ from edgecnn_runtime.web.operations import (
 )
 from edgecnn_runtime.web.server import WebServer
 from edgecnn_runtime.web.settings import WebSettings
-from edgecnn_runtime.web.tokens import load_tokens
+from edgecnn_runtime.web.tokens import ROLES, load_tokens, token_file
 
 TICK = 1.0
 """Seconds between two looks at everything."""
@@ -100,6 +101,8 @@ class Daemon:
         self._stack = ExitStack()
         self._stop, self._wake = threading.Event(), threading.Event()
         self._reload_asked = self._web_changed = False
+        self._web_problem, self._port = "", 0
+        self._tokens_of_web: list[tuple[int, int, int] | None] = []
         self._changing = threading.RLock()
         self._workers: dict[str, CameraWorker] = {}
         self._masks: dict[str, Mask] = {}
@@ -323,7 +326,7 @@ class Daemon:
         for key, model in self._pool.detectors.items():
             if model.busy_seconds() > STUCK:
                 return f"{key.path.name}: the engine has not answered for {STUCK:g} s"
-        return self._outbox.figures().problem
+        return self._web_problem or self._outbox.figures().problem
 
     def figures(self) -> Figures:
         """Figures of the whole daemon."""
@@ -497,9 +500,12 @@ class Daemon:
 
     def _open_web(self) -> WebServer | None:
         file, http = self.file, self.file.site.http
+        self._tokens_of_web = self._token_stamps()
         if not http.listen:
             return None
         host, port = http.address
+        if port == 0:  # the page stays where it was when it is started anew
+            port, self._port = self._port, 0
         settings = WebSettings(
             host=host,
             port=port,
@@ -511,7 +517,9 @@ class Daemon:
             auth=http.auth,
             metrics=http.metrics,
         )
-        return WebServer(self, settings, load_tokens(self._state) if http.auth else None)
+        tokens = load_tokens(self._state) if http.auth else None
+        self._tokens_of_web = self._token_stamps()  # which may have been made just now
+        return WebServer(self, settings, tokens)
 
     def _start_web(self) -> None:
         self._web = self._open_web()
@@ -520,6 +528,7 @@ class Daemon:
 
     def _close_web(self) -> None:
         if self._web is not None:
+            self._port = urlsplit(self._web.address).port or 0
             self._web.stop()
             self._web = None
 
@@ -544,16 +553,29 @@ class Daemon:
                 "the outbox has failed, the log says why; whoever started this daemon "
                 "has to start it again"
             )
-        died = self._web is not None and not self._web.alive
-        if died:
-            log.error("the page ended and starts again")
-        if died or self._web_changed:
-            self._web_changed = False
-            self._close_web()
-            self._start_web()
+        self._look_after_web()
         stuck = [key for key, m in self._pool.detectors.items() if m.busy_seconds() > STUCK]
         if not stuck:
             notify(WATCHDOG=1, STATUS=self._summary_line())
+
+    def _look_after_web(self) -> None:
+        """Start the page anew where it ended, is asked to be another one, or has other tokens."""
+        died = self._web is not None and not self._web.alive
+        if not (died or self._web_changed or self._tokens_of_web != self._token_stamps()):
+            return
+        self._close_web()
+        try:
+            self._start_web()
+        except EdgecnnError as error:
+            if str(error) != self._web_problem:
+                log.error("the page cannot be served, and is tried again: %s", error)
+            self._web_problem, self._web_changed = str(error), True
+        else:
+            self._web_problem, self._web_changed = "", False
+            log.info("the page was started anew: %s", self.address or "none")
+
+    def _token_stamps(self) -> list[tuple[int, int, int] | None]:
+        return [file_stamp(token_file(self._state, role)) for role in ROLES]
 
     def _ask_reload(self) -> None:
         self._reload_asked = True

@@ -3,6 +3,8 @@
 import json
 import shutil
 import threading
+import urllib.error
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ from edgecnn_runtime.daemon.supervisor import Daemon
 from edgecnn_runtime.errors import ConfigError, UnknownCameraError
 from edgecnn_runtime.types import Event
 from edgecnn_runtime.web.operations import CameraAreas, EventQuery
+from edgecnn_runtime.web.tokens import load_tokens
 
 Serve = Callable[[], Daemon]
 Until = Callable[..., None]
@@ -122,12 +125,45 @@ def test_a_changed_page_is_opened_anew(serve: Serve, until: Until, site: Path) -
     before = daemon.address
     site.write_text(site.read_text().replace('"127.0.0.1:0"', '"127.0.0.1:0", auth: false'))
 
-    def has_moved() -> bool:
+    def is_open() -> bool:
         daemon.look()
-        return daemon.address not in {"", before}
+        request = urllib.request.Request(f"{daemon.address}api/cameras")
+        try:
+            return bool(urllib.request.urlopen(request, timeout=60).status == 200)
+        except urllib.error.HTTPError:
+            return False
 
-    until(has_moved, "another port")
+    until(is_open, "a page that asks for no token")
+    assert daemon.address == before
     assert all(camera.reconnects == 0 for camera in daemon.cameras())
+
+
+def test_new_tokens_end_the_old_ones(serve: Serve, until: Until, site: Path) -> None:
+    daemon = serve()
+    state = site.parent / "state"
+
+    def answer(token: str) -> int:
+        request = urllib.request.Request(f"{daemon.address}api/cameras")
+        request.add_header("Authorization", f"Bearer {token}")
+        try:
+            with urllib.request.urlopen(request, timeout=60) as reply:
+                return int(reply.status)
+        except urllib.error.HTTPError as error:
+            return error.code
+
+    old = load_tokens(state)
+    assert answer(old.viewer) == 200
+    new = load_tokens(state, rotate=True)
+    daemon.look()
+    assert (answer(old.viewer), answer(new.viewer)) == (401, 200)
+    (state / "viewer.token").chmod(0o644)
+    (state / "viewer.token").write_text("x" * 40)
+    daemon.look()
+    assert "chmod 600" in daemon.ready()
+    (state / "viewer.token").chmod(0o600)
+    daemon.look()
+    assert daemon.ready() == ""
+    assert answer("x" * 40) == 200
 
 
 def test_zones_are_written_and_used(serve: Serve, until: Until, site: Path) -> None:
