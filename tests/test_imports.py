@@ -77,6 +77,13 @@ def test_commands_start_without_torch(root: Path) -> None:
         assert not found & {"edgecnn_export"}, f"{path}: import it where it is used"
 
 
+def test_pipelines_have_no_threads_files_or_sockets(root: Path) -> None:
+    runtime = root / "runtime" / "edgecnn_runtime"
+    for name in ("pipeline", "event_maker", "inference", "rules/happenings", "track/two_pass"):
+        found = imports(runtime / f"{name}.py")
+        assert not found & {"threading", "socket", "pathlib", "os", "io", "sqlite3", "queue"}, name
+
+
 def test_the_finder_sees_what_it_should(tmp_path: Path) -> None:
     """The rules above would pass on an empty set; this is the proof that they can fail."""
     file = tmp_path / "a.py"
