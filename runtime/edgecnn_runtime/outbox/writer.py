@@ -53,6 +53,7 @@ INSERT = """
     INSERT INTO events (id, time, camera, type, words, body, evidence_bytes)
     VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING
 """
+REQUIRED = {field.name for field in msgspec.structs.fields(Event) if field.required}
 
 log = logging.getLogger(__name__)
 
@@ -155,18 +156,19 @@ class Outbox:
         Raises:
             OutboxError: The outbox was closed.
         """
+        with self._changed:
+            if self._problem:
+                room = max(0, MAX_WAITING - len(self._waiting))
+                if self._lost == 0 and len(events) > room:
+                    log.error("%s; events are being lost", self._problem)
+                self._lost += len(events[room:])
+                events = events[:room]
         if not events:
             return
         rows = [self._row(event) for event in events]
         with self._changed:
             if self._closing:
                 raise OutboxError(f"{self.folder}: closed; no event can be stored any more")
-            if self._problem:
-                room = max(0, MAX_WAITING - len(self._waiting))
-                if self._lost == 0 and len(rows) > room:
-                    log.error("%s; events are being lost", self._problem)
-                self._lost += len(rows[room:])
-                rows = rows[:room]
             self._waiting.extend(rows)
             self._appended += len(rows)
             ticket = self._appended
@@ -203,6 +205,7 @@ class Outbox:
         with self._changed:
             self._cursors = {name: self._cursors.get(name, self._last) for name in names}
             self._moved = True
+            self._changed.notify_all()
 
     def cursor(self, sink: str) -> int:
         """The place up to which a sink was told; 0 for one that ``set_sinks`` does not know."""
@@ -266,7 +269,7 @@ class Outbox:
         if names:
             fields["evidence"] = names
         body = msgspec.json.encode(
-            {name: value for name, value in fields.items() if not _is_empty(value)},
+            {n: value for n, value in fields.items() if n in REQUIRED or not _is_empty(value)},
             enc_hook=lambda value: value.tolist(),  # NumPy's numbers
         ).decode()
         words = "\n".join((event.text, event.name, event.label))
@@ -298,17 +301,23 @@ class Outbox:
                 cleaning = RETRY if self._picture_problem else CLEANING_SPACING
                 with self._changed:
                     due = cleaned + cleaning
-                    if self._problem or self._moved:
-                        spacing = RETRY if self._problem else CURSOR_SPACING
+                    moved = self._moved
+                    spacing = RETRY if self._problem else CURSOR_SPACING
+                    if self._problem or moved:
                         due = min(due, committed + spacing)
                     self._changed.wait_for(
-                        lambda: self._closing or (self._waiting and not self._problem),
+                        lambda: (
+                            self._closing
+                            or (self._waiting and not self._problem)
+                            or self._moved != moved  # noqa: B023  (called before the next turn)
+                        ),
                         max(0.0, due - time.monotonic()),
                     )
                     pause = committed + self._spacing - time.monotonic()
                     self._changed.wait_for(lambda: self._closing, max(0.0, pause))
                     closing = self._closing
-                if self._waiting or self._moved:
+                is_due = time.monotonic() >= committed + spacing
+                if self._waiting or (self._moved and (is_due or closing)):
                     self._commit()
                     committed = time.monotonic()
                 if closing:

@@ -9,10 +9,13 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from edgecnn_runtime.errors import OutboxError
 from edgecnn_runtime.outbox import EventFilter, Outbox, OutboxReader, Retention
@@ -59,6 +62,43 @@ def test_an_event_comes_back_as_it_was(outbox: Outbox, make_event: MakeEvent) ->
     assert outbox.events.read()[0].event == event
     assert outbox.events.get(event.id) == outbox.events.read()[0]
     assert outbox.events.get("absent") is None
+
+
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**53), 2**53)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | TEXT,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3),
+    max_leaves=5,
+)
+
+
+@given(
+    events=st.lists(
+        st.builds(
+            dict, camera=TEXT, text=TEXT, name=TEXT, zone=TEXT, details=st.dictionaries(TEXT, JSON),
+            score=st.floats(0, 1), track=st.none() | st.integers(0, 2**40),
+            box=st.none() | st.builds(Box, *[st.floats(-1e4, 1e4)] * 4),
+            part_scores=st.lists(st.floats(0, 1), max_size=4).map(tuple),
+        ),
+        min_size=1, max_size=3,
+    )
+)  # fmt: skip
+@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_whatever_an_event_says_comes_back(
+    outbox: Outbox, make_event: MakeEvent, events: list[dict[str, Any]]
+) -> None:
+    after = outbox.events.count()
+    made = [make_event(after + n, **fields) for n, fields in enumerate(events)]
+    outbox.append(made)
+    newest = [event for _, event in outbox.events.read(limit=len(made))]
+    assert newest[::-1] == made
+    for event in made:
+        for text in filter(None, (event.text, event.name)):
+            assert event in [e for _, e in outbox.events.read(EventFilter(text=text), limit=3)]
 
 
 def test_numbers_of_numpy_are_numbers(outbox: Outbox, make_event: MakeEvent) -> None:
@@ -200,6 +240,24 @@ def test_cursors_are_where_they_were(tmp_path: Path, make_event: MakeEvent) -> N
     with Outbox(tmp_path) as outbox:
         outbox.set_sinks(["b"])
         assert outbox.pending("b") == 0
+
+
+def test_a_cursor_is_on_the_disk_soon(
+    outbox: Outbox, make_event: MakeEvent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where no event comes that would take it along."""
+    monkeypatch.setattr(writer_module, "CURSOR_SPACING", 0.1)
+
+    def cursors() -> dict[str, int]:
+        with closing(sqlite3.connect(outbox.folder / NAME)) as database:
+            return dict(database.execute("SELECT sink, seq FROM cursors"))
+
+    outbox.set_sinks(["a"])
+    wait_until(lambda: cursors() == {"a": 0})
+    outbox.append([make_event(1), make_event(2)])
+    for place in sequences(outbox):
+        outbox.advance("a", place)
+        wait_until(lambda place=place: cursors() == {"a": place})  # type: ignore[misc]
 
 
 def test_a_place_is_never_used_twice(tmp_path: Path, make_event: MakeEvent) -> None:

@@ -12,6 +12,8 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from edgecnn_runtime.outbox import Outbox
 from edgecnn_runtime.sinks.events import SinkConfig, SinkContext, open_event_sink
@@ -66,6 +68,39 @@ def test_a_file_grows_no_larger_and_the_oldest_go(tmp_path: Path) -> None:
     assert sorted(int(line[:-2]) for line in lines) == list(range(100 - len(lines), 100))
     file.append("y" * 50 + "\n")  # a batch is never split
     assert path.read_text() == "a,b\n" + "y" * 50 + "\n"
+
+
+@given(
+    batches=st.lists(st.lists(st.integers(1, 30), min_size=1, max_size=3), max_size=20),
+    size=st.integers(10, 80),
+    reopened=st.sets(st.integers(0, 20)),
+    aged=st.sets(st.integers(0, 20)),
+)
+@settings(max_examples=50)
+def test_no_line_is_lost_or_split(
+    tmp_path_factory: pytest.TempPathFactory,
+    batches: list[list[int]],
+    size: int,
+    reopened: set[int],
+    aged: set[int],
+) -> None:
+    """However it is set aside, opened again, and torn by nobody."""
+    folder = tmp_path_factory.mktemp("files")
+    path, number, lines = folder / "e.jsonl", 0, []
+    file = RotatingFile(path, size=size)
+    for turn, lengths in enumerate(batches):
+        batch = []
+        for length in lengths:
+            batch.append(f"{number:04} {'x' * length}\n")
+            number += 1
+        if turn in aged and path.exists():
+            set_modified(path, YESTERDAY)
+        if turn in reopened:
+            file = RotatingFile(path, size=size)
+        file.append("".join(batch))
+        lines += batch
+    written = [line for each in folder.iterdir() for line in each.read_text().splitlines(True)]
+    assert sorted(written) == lines
 
 
 def test_files_of_others_are_left_alone(tmp_path: Path) -> None:
