@@ -1,6 +1,8 @@
 """The pages in a real browser, as a person sees and uses them."""
 
+import base64
 import shutil
+import struct
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -111,8 +113,6 @@ CANVAS = """() => {
 
 def canvas_of(page: Any) -> tuple[int, np.ndarray]:
     """What the canvas says it shows, and what it shows."""
-    import base64
-
     page.wait_for_function(CANVAS)
     shot = page.evaluate(CANVAS)
     data = base64.b64decode(shot["picture"].partition(",")[2])
@@ -290,3 +290,30 @@ def test_the_page_of_the_api_shows_every_endpoint(logged_in: Callable[..., Any])
     page.get_by_text("/api/cameras/{camera}/areas").first.click()
     page.locator("details[open] pre", has_text="curl").wait_for()
     assert page.locator("details.endpoint").count() > 20
+
+
+PARSE = """async ([bytes, sizes]) => {
+  const { MessageParser } = await import('./static/stream.js');
+  const parser = new MessageParser();
+  const all = Uint8Array.from(atob(bytes), (each) => each.charCodeAt(0));
+  const found = [];
+  for (let start = 0, i = 0; start < all.length; start += sizes[i], i = (i + 1) % sizes.length) {
+    for (const { header, picture } of parser.push(all.slice(start, start + sizes[i]))) {
+      const whole = picture.every((each) => each === header.index);
+      found.push([header.index, picture.length, whole]);
+    }
+  }
+  return found;
+}"""
+
+
+def test_messages_are_read_whatever_pieces_they_come_in(logged_in: Callable[..., Any]) -> None:
+    lengths = [0, 1, 5, 40_000, 300_000, 7, 600_000]
+    stream = b""
+    for index, length in enumerate(lengths):
+        header = f'{{"index": {index}}}'.encode()
+        stream += struct.pack("!dII", 1.0, len(header), length) + header + bytes([index]) * length
+    page = logged_in()
+    for sizes in ([len(stream)], [1 << 16], [1, 2, 3, 70_001], [15, 17, 100_000]):
+        found = page.evaluate(PARSE, [base64.b64encode(stream).decode(), sizes])
+        assert found == [[index, length, True] for index, length in enumerate(lengths)]

@@ -43,7 +43,7 @@ export function camerasPage(main, watchCameras) {
       grid.classList.toggle("few", names.length <= 4);
       empty.hidden = names.length > 0;
       stream = names.length
-        ? new LiveStream(names, "grid", (header, picture) =>
+        ? new LiveStream([], "grid", (header, picture) =>
           tiles.get(header.camera)?.show(header, picture, stream.clock))
         : null;
     }

@@ -3,6 +3,7 @@
 import { api } from "./api.js";
 import { h, icon, ICONS, moment } from "./dom.js";
 
+const BEGINNING = "0".repeat(32); // an id before that of any event
 const WORDS = {
   entered: "entered", recognized: "recognized", crossed: "crossed a line", present: "still there",
   left: "left", camera: "camera",
@@ -29,9 +30,13 @@ export function subline(event) {
 /** One event as a link to its details. */
 export function entry(event) {
   const name = ["crop", "frame"].find((each) => event.evidence[each]);
+  const sign = () => icon(event.type === "camera" ? ICONS.camera : ICONS.event);
   const picture = name
-    ? h("img", { src: api.evidence(event.id, name), alt: "", loading: "lazy", decoding: "async" })
-    : icon(event.type === "camera" ? ICONS.camera : ICONS.event);
+    ? h("img", {
+      src: api.evidence(event.id, name), alt: "", loading: "lazy", decoding: "async",
+      onerror: (failure) => failure.target.replaceWith(sign()), // it was stored for fewer days
+    })
+    : sign();
   return h("a", { class: `entry ${event.text ? "text" : ""}`, href: `#/events/${event.id}` },
     h("span", { class: "thumb" }, picture),
     h("b", {}, headline(event)),
@@ -60,7 +65,7 @@ export class Feed {
   async open(live = true) {
     const page = await api.events({ ...this.query, limit: this.limit });
     this.#append(page);
-    this.#last = page.events[0]?.id ?? "";
+    this.#last = page.events[0]?.id ?? BEGINNING;
     this.#live = live;
     this.#listen();
   }
@@ -94,6 +99,7 @@ export class Feed {
 
   #arrive(event) {
     this.#last = event.id;
+    if (this.list.querySelector(`[href="#/events/${event.id}"]`)) return;
     if (this.query.type && event.type !== this.query.type) return;
     const words = [event.label, event.text, event.name].join("\0").toLowerCase();
     if (this.query.text && !words.includes(this.query.text.toLowerCase())) return;

@@ -59,7 +59,8 @@ export class MessageParser {
   }
 }
 
-/** Calls onmessage(header, picture) for the newest frames, and connects again when it must. */
+/** Calls onmessage(header, picture) for the newest frames of these cameras, or of all without any,
+ *  and connects again when it must. */
 export class LiveStream {
   clock = new ServerClock();
   #abort = null;
@@ -92,6 +93,7 @@ export class LiveStream {
     query.set("size", this.size);
     while (!abort.signal.aborted) {
       try {
+        this.clock = new ServerClock(); // the server may have been started again
         const response = await fetch(`api/live?${query}`, { signal: abort.signal });
         if (response.status === 401) location.replace("login");
         if (response.ok) await this.#read(response.body.getReader(), abort.signal);
