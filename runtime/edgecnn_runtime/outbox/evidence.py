@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import TypeAlias
 
 import cv2
 
@@ -20,12 +21,19 @@ NAME = re.compile(rf"{FOLDER}/\d{{4}}/\d\d/\d\d/[0-9a-zA-Z_-]{{1,64}}-[a-z]{{1,1
 log = logging.getLogger(__name__)
 
 
-def write_evidence(folder: Path, event: Event) -> tuple[dict[str, str], int]:
+Encoded: TypeAlias = dict[int, bytes | None]
+"""JPEG files by the ``id`` of their pixels, which somebody holds; None for what is no picture."""
+
+
+def write_evidence(
+    folder: Path, event: Event, encoded: Encoded | None = None
+) -> tuple[dict[str, str], int]:
     """Write the pictures of an event.
 
     Args:
         folder: The outbox's.
         event: Its ``images`` are written, each to a file of its own.
+        encoded: Shared by events that show the same frame, which then is encoded once.
 
     Returns:
         The names of the files by what they show, relative to ``folder``, and their size in bytes.
@@ -36,10 +44,13 @@ def write_evidence(folder: Path, event: Event) -> tuple[dict[str, str], int]:
     day = datetime.fromtimestamp(event.time, timezone.utc)
     names: dict[str, str] = {}
     size = 0
+    encoded = {} if encoded is None else encoded
     try:
         for kind, pixels in event.images.items():
             name = f"{FOLDER}/{day:%Y/%m/%d}/{event.id}-{kind}.jpg"
-            data = _encode(pixels)
+            if id(pixels) not in encoded:
+                encoded[id(pixels)] = _encode(pixels)
+            data = encoded[id(pixels)]
             if data is None or not NAME.fullmatch(name):
                 log.warning("the %s of event %s is not a picture that can be kept", kind, event.id)
                 continue

@@ -32,7 +32,7 @@ import msgspec
 
 from edgecnn_runtime.errors import OutboxError
 from edgecnn_runtime.outbox.database import NAME, explain, lock_folder, open_for_writing
-from edgecnn_runtime.outbox.evidence import recent_files, remove_evidence, write_evidence
+from edgecnn_runtime.outbox.evidence import Encoded, recent_files, remove_evidence, write_evidence
 from edgecnn_runtime.outbox.reader import OutboxReader
 from edgecnn_runtime.outbox.retention import Cleaner, Retention, is_nearly_full
 from edgecnn_runtime.types import Event
@@ -165,7 +165,8 @@ class Outbox:
                 events = events[:room]
         if not events:
             return
-        rows = [self._row(event) for event in events]
+        encoded: Encoded = {}
+        rows = [self._row(event, encoded) for event in events]
         with self._changed:
             if self._closing:
                 raise OutboxError(f"{self.folder}: closed; no event can be stored any more")
@@ -262,9 +263,9 @@ class Outbox:
             log.error("%s: %d events could not be stored", self.folder, len(self._waiting))
         self._opened.close()
 
-    def _row(self, event: Event) -> _Row:
+    def _row(self, event: Event, encoded: Encoded) -> _Row:
         """What is stored of an event, its pictures written already."""
-        names, size = self._write_pictures(event) if event.images else ({}, 0)
+        names, size = self._write_pictures(event, encoded) if event.images else ({}, 0)
         fields = msgspec.structs.asdict(msgspec.structs.replace(event, images={}, boxes=()))
         if names:
             fields["evidence"] = names
@@ -276,14 +277,14 @@ class Outbox:
         values = (event.id, event.time, event.camera, event.type, words, body, size)
         return _Row(values, size)
 
-    def _write_pictures(self, event: Event) -> tuple[dict[str, str], int]:
+    def _write_pictures(self, event: Event, encoded: Encoded) -> tuple[dict[str, str], int]:
         """Their names and size; nothing where there is no room for them."""
         problem = ""
         try:
             if is_nearly_full(self.folder):
                 problem = f"{self.folder}: the disk is nearly full; events have no pictures"
             else:
-                return write_evidence(self.folder, event)
+                return write_evidence(self.folder, event, encoded)
         except OSError as error:
             problem = f"{explain(error, self.folder)}; events have no pictures"
         finally:

@@ -126,6 +126,22 @@ def test_pictures_become_files(outbox: Outbox, make_event: MakeEvent) -> None:
     )
 
 
+def test_a_frame_of_several_events_is_encoded_once(
+    outbox: Outbox, make_event: MakeEvent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoded = []
+    encode = cv2.imencode
+    monkeypatch.setattr(cv2, "imencode", lambda *words: encoded.append(1) or encode(*words))
+    events = [make_event(i, images={"frame": FRAME, "crop": FRAME[: 8 + i]}) for i in range(3)]
+    outbox.append(events)
+    assert len(encoded) == 4
+    stored = outbox.events.read()
+    frames = [(outbox.folder / each.event.evidence["frame"]).read_bytes() for each in stored]
+    crops = {(outbox.folder / each.event.evidence["crop"]).read_bytes() for each in stored}
+    assert len(frames) == len(crops) == 3
+    assert len({*frames}) == 1
+
+
 def test_a_picture_that_is_empty_or_elsewhere_is_none(
     outbox: Outbox, make_event: MakeEvent, tmp_path: Path
 ) -> None:
