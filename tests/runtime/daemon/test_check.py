@@ -170,7 +170,8 @@ def test_the_example_can_be_served_where_its_files_are(
     assert "127.0.0.1:8090" in text
     path = tmp_path / "site.yaml"
     path.write_text(text.replace("127.0.0.1:8090", "127.0.0.1:0").replace('state: ""', "state: s"))
-    (tmp_path / "gate.credentials").write_text("admin:geheim77")
+    for name in ("gate.credentials", "mqtt.password", "hook.secret", "hook.token"):
+        (tmp_path / name).write_text("admin:geheim77")
     (tmp_path / "known.csv").write_text("text,name\nAB 1,Anna\n")
     shutil.copytree(color_bundles["blobs"], tmp_path / "faces.edge")
     assert list(problems(load_site(path))) == []
