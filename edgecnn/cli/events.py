@@ -65,15 +65,15 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(f"--limit {args.limit}: it is 1 or more")
     if args.json and args.csv:
         raise UsageError("--json and --csv: give one of them")
-    wanted = EventFilter(
+    filters = EventFilter(
         camera=args.camera, type=_event_type(args.type), text=args.text,
         since=_moment(args.since, "--since"), until=_moment(args.until, "--until"),
     )  # fmt: skip
     reader = OutboxReader(Path(args.state) if args.state else default_cache_dir())
     if args.action == "list":
-        events: Iterator[Event] = islice(_newest_first(reader, wanted), args.limit or 50)
+        events: Iterator[Event] = islice(_newest_first(reader, filters), args.limit or 50)
     else:
-        events = islice(_oldest_first(reader, wanted), args.limit)
+        events = islice(_oldest_first(reader, filters), args.limit)
     if args.crops:
         events = _copy_crops(reader, events, Path(args.crops))
     if args.csv or args.json or args.action == "export":
@@ -109,16 +109,16 @@ def _moment(text: str, flag: str) -> float | None:
         ) from None
 
 
-def _newest_first(reader: "OutboxReader", wanted: "EventFilter") -> Iterator["Event"]:
+def _newest_first(reader: "OutboxReader", filters: "EventFilter") -> Iterator["Event"]:
     before: int | None = None
-    while page := reader.read(wanted, before=before, limit=PAGE):
+    while page := reader.read(filters, before=before, limit=PAGE):
         yield from (event for _, event in page)
         before = page[-1].sequence
 
 
-def _oldest_first(reader: "OutboxReader", wanted: "EventFilter") -> Iterator["Event"]:
+def _oldest_first(reader: "OutboxReader", filters: "EventFilter") -> Iterator["Event"]:
     after = 0
-    while page := reader.replay(wanted, after=after, limit=PAGE):
+    while page := reader.replay(filters, after=after, limit=PAGE):
         yield from (event for _, event in page)
         after = page[-1].sequence
 
@@ -129,7 +129,7 @@ def _copy_crops(
     """Copy the crop of each event, and at the end say how many there were."""
     from edgecnn_runtime.sinks.events.snapshots import snapshot_name
 
-    copied = 0
+    count = 0
     for event in events:
         if source := reader.picture(event, "crop"):
             target = folder / snapshot_name(event, "crop")
@@ -138,9 +138,9 @@ def _copy_crops(
                 shutil.copyfile(source, target)
             except OSError as error:
                 raise EdgecnnError(f"cannot write {target}: {error.strerror}") from None
-            copied += 1
+            count += 1
         yield event
-    print(f"{copied} crops are in {folder}", file=sys.stderr)
+    print(f"{count} crops are in {folder}", file=sys.stderr)
 
 
 def _print_lines(events: Iterator["Event"], *, csv: bool) -> None:

@@ -133,7 +133,7 @@ class OutboxReader:
         condition = " AND ".join(where)
         query = f"SELECT {COLUMNS} FROM events WHERE {condition} ORDER BY {order} LIMIT ?"  # noqa: S608
         with self._connection() as connection:
-            return [stored(row) for row in connection.execute(query, (*values, limit))]
+            return [read_row(row) for row in connection.execute(query, (*values, limit))]
 
     @contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:
@@ -145,7 +145,7 @@ class OutboxReader:
                 raise OutboxError(explain(error, self.folder / NAME)) from None
 
 
-def stored(row: tuple[Any, ...]) -> StoredEvent:
+def read_row(row: tuple[Any, ...]) -> StoredEvent:
     """The event of a row of COLUMNS; the columns alone where its body is damaged."""
     sequence, event_id, time, camera, kind, body, evidence_bytes = row
     try:

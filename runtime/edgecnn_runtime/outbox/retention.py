@@ -17,7 +17,7 @@ from pathlib import Path
 import msgspec
 
 from edgecnn_runtime.outbox.evidence import remove_evidence
-from edgecnn_runtime.outbox.reader import COLUMNS, stored
+from edgecnn_runtime.outbox.reader import COLUMNS, read_row
 
 DAY = 86400.0
 CHUNK = 200
@@ -116,11 +116,11 @@ class Cleaner:
         count, free, size = (self._pragma(name) for name in values)
         return (count - free) * size
 
-    def clean(self, delivered: int) -> bool:
+    def clean(self, frontier: int) -> bool:
         """Remove one chunk of whatever has to go first.
 
         Args:
-            delivered: The place up to which every sink was told.
+            frontier: The place up to which every sink was told.
 
         Returns:
             Whether there may be more to remove.
@@ -128,9 +128,9 @@ class Cleaner:
         Raises:
             sqlite3.Error: The database cannot be written.
         """
-        return self._clean_by_age(delivered) or self._clean_by_size(delivered)
+        return self._clean_by_age(frontier) or self._clean_by_size(frontier)
 
-    def _clean_by_age(self, delivered: int) -> bool:
+    def _clean_by_age(self, frontier: int) -> bool:
         now, keep = self._clock.now(), self._keep
         if now is None:
             return False
@@ -140,16 +140,16 @@ class Cleaner:
         if keep.days is None:
             return False
         limit = now - DAY * keep.days
-        return self._remove_events(delivered, "seq <= ? AND time < ?", delivered, limit)
+        return self._remove_events(frontier, "seq <= ? AND time < ?", frontier, limit)
 
-    def _clean_by_size(self, delivered: int) -> bool:
+    def _clean_by_size(self, frontier: int) -> bool:
         if is_nearly_full(self._folder) and self._remove_pictures("1"):
             return True
         if self._keep.disk is None:
             return False
         if self.database_bytes() + self.evidence_bytes <= self._keep.disk:
             return False
-        return self._remove_pictures("1") or self._remove_events(delivered, "1")
+        return self._remove_pictures("1") or self._remove_events(frontier, "1")
 
     def _remove_pictures(self, condition: str, *values: float) -> bool:
         """The oldest pictures that the condition names; whether there were any."""
@@ -157,20 +157,20 @@ class Cleaner:
         query = f"SELECT {COLUMNS} FROM events WHERE {condition} ORDER BY seq LIMIT {CHUNK}"  # noqa: S608
         rows = self._connection.execute(query, values).fetchall()
         for row in rows:  # files first: a row without its file is noticed, a file without a row not
-            remove_evidence(self._folder, stored(row).event.evidence)
+            remove_evidence(self._folder, read_row(row).event.evidence)
         update = "UPDATE events SET evidence_bytes = 0 WHERE seq = ?"
         self._change(update, [row[0] for row in rows])
         self.evidence_bytes -= sum(row[-1] for row in rows)
         return bool(rows)
 
-    def _remove_events(self, delivered: int, condition: str, *values: float) -> bool:
+    def _remove_events(self, frontier: int, condition: str, *values: float) -> bool:
         """The oldest events that the condition names; whether there were any."""
         query = f"SELECT seq FROM events WHERE {condition} ORDER BY seq LIMIT {CHUNK}"  # noqa: S608
         places = [row[0] for row in self._connection.execute(query, values)]
         self._change("DELETE FROM events WHERE seq = ?", places)
         self._connection.execute("PRAGMA incremental_vacuum").fetchall()
         self.events -= len(places)
-        if lost := sum(place > delivered for place in places):
+        if lost := sum(place > frontier for place in places):
             self.lost += lost
             log.error("%d events were removed before every sink was told: the disk quota", lost)
         return bool(places)

@@ -126,7 +126,7 @@ class Outbox:
         self._appended = self._done = 0
         self._lost = self._pictures_lost = 0
         self._problem = self._picture_problem = ""
-        self._moved = False
+        self._has_moved = False
         self._closing = False
         self._crash: BaseException | None = None
         self._listeners: list[Callable[[], None]] = []
@@ -205,7 +205,7 @@ class Outbox:
         """
         with self._changed:
             self._cursors = {name: self._cursors.get(name, self._last) for name in names}
-            self._moved = True
+            self._has_moved = True
             self._changed.notify_all()
 
     def cursor(self, sink: str) -> int:
@@ -221,8 +221,8 @@ class Outbox:
             if sequence <= self._cursors.get(sink, sequence):  # it was taken away, or abandoned
                 return
             self._cursors[sink] = sequence
-            if not self._moved:
-                self._moved = True
+            if not self._has_moved:
+                self._has_moved = True
                 self._changed.notify_all()
 
     def pending(self, sink: str) -> int:
@@ -296,36 +296,36 @@ class Outbox:
 
     def _work(self) -> None:
         """The thread that writes."""
-        committed = cleaned = -math.inf
+        last_commit = last_cleaning = -math.inf
         try:
             while True:
                 cleaning = RETRY if self._picture_problem else CLEANING_SPACING
                 with self._changed:
-                    due = cleaned + cleaning
-                    moved = self._moved
+                    due = last_cleaning + cleaning
+                    had_moved = self._has_moved
                     spacing = RETRY if self._problem else CURSOR_SPACING
-                    if self._problem or moved:
-                        due = min(due, committed + spacing)
+                    if self._problem or had_moved:
+                        due = min(due, last_commit + spacing)
                     self._changed.wait_for(
                         lambda: (
                             self._closing
                             or (self._waiting and not self._problem)
-                            or self._moved != moved  # noqa: B023  (called before the next turn)
+                            or self._has_moved != had_moved  # noqa: B023  (called before the next turn)
                         ),
                         max(0.0, due - time.monotonic()),
                     )
-                    pause = committed + self._spacing - time.monotonic()
+                    pause = last_commit + self._spacing - time.monotonic()
                     self._changed.wait_for(lambda: self._closing, max(0.0, pause))
-                    closing = self._closing
-                is_due = time.monotonic() >= committed + spacing
-                if self._waiting or (self._moved and (is_due or closing)):
+                    ending = self._closing
+                is_due = time.monotonic() >= last_commit + spacing
+                if self._waiting or (self._has_moved and (is_due or ending)):
                     self._commit()
-                    committed = time.monotonic()
-                if closing:
+                    last_commit = time.monotonic()
+                if ending:
                     return
-                if time.monotonic() >= cleaned + cleaning:
+                if time.monotonic() >= last_cleaning + cleaning:
                     more = self._clean()
-                    cleaned = -math.inf if more else time.monotonic()
+                    last_cleaning = -math.inf if more else time.monotonic()
         except BaseException as error:
             with self._changed:  # whoever appends must not wait for a thread that is gone
                 self._crash = error
@@ -336,7 +336,7 @@ class Outbox:
         """Write everything that waits, and where the cursors are, in one transaction."""
         with self._changed:
             rows, cursors = list(self._waiting), dict(self._cursors)
-            self._moved = False
+            self._has_moved = False
         execute = self._connection.execute
         problem = ""
         try:
@@ -355,7 +355,7 @@ class Outbox:
                 execute("ROLLBACK")
         with self._changed:
             if problem:
-                self._moved = True
+                self._has_moved = True
                 if not self._problem:
                     log.error("%s; events wait in memory until it can be written", problem)
             else:
@@ -375,9 +375,9 @@ class Outbox:
 
     def _clean(self) -> bool:
         """Remove a chunk; whether there is more."""
-        delivered = min(self._cursors.values(), default=self._last)
+        frontier = min(self._cursors.values(), default=self._last)
         try:
-            more = self._cleaner.clean(delivered)
+            more = self._cleaner.clean(frontier)
             if self._picture_problem and not is_nearly_full(self.folder):
                 self._picture_problem = ""
             return more

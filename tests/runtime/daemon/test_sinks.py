@@ -69,13 +69,13 @@ def test_every_kind_is_told_of_every_event(
     assert {event.camera for event in tracks} == {"gate", "yard"}
     lines = (folder / "events.jsonl").read_text().splitlines()
     rows = (folder / "events.csv").read_text().splitlines()[1:]
-    told = {
+    arrivals = {
         "log": [json.loads(line)["id"] for line in lines],
         "table": [row.partition(",")[0] for row in rows],
         "home": list(dict.fromkeys(subscriber.event_ids())),
         "hook": list(dict.fromkeys(posted)),
     }
-    for name, ids in told.items():
+    for name, ids in arrivals.items():
         # What came last may have been left to the next process.
         assert ids == [event.id for event in stored[: len(ids)]], name
         assert len(ids) > len(stored) / 2, name

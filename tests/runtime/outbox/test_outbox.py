@@ -92,11 +92,11 @@ def test_whatever_an_event_says_comes_back(
     outbox: Outbox, make_event: MakeEvent, events: list[dict[str, Any]]
 ) -> None:
     after = outbox.events.count()
-    made = [make_event(after + n, **fields) for n, fields in enumerate(events)]
-    outbox.append(made)
-    newest = [event for _, event in outbox.events.read(limit=len(made))]
-    assert newest[::-1] == made
-    for event in made:
+    originals = [make_event(after + n, **fields) for n, fields in enumerate(events)]
+    outbox.append(originals)
+    newest = [event for _, event in outbox.events.read(limit=len(originals))]
+    assert newest[::-1] == originals
+    for event in originals:
         for text in filter(None, (event.text, event.name)):
             assert event in [e for _, e in outbox.events.read(EventFilter(text=text), limit=3)]
 
