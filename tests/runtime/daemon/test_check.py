@@ -164,7 +164,7 @@ def problem_of_sinks(site: Path) -> EdgecnnError:
 
 
 def test_the_example_can_be_served_where_its_files_are(
-    tmp_path: Path, root: Path, color_bundles: dict[str, Path]
+    tmp_path: Path, root: Path, color_bundles: dict[str, Path], certificate: tuple[Path, Path]
 ) -> None:
     text = (root / "deploy" / "site.example.yaml").read_text()
     assert "127.0.0.1:8090" in text
@@ -172,6 +172,9 @@ def test_the_example_can_be_served_where_its_files_are(
     path.write_text(text.replace("127.0.0.1:8090", "127.0.0.1:0").replace('state: ""', "state: s"))
     for name in ("gate.credentials", "mqtt.password", "hook.secret", "hook.token"):
         (tmp_path / name).write_text("admin:geheim77")
+    for name in ("ca.pem", "device.pem"):
+        shutil.copy(certificate[0], tmp_path / name)
+    shutil.copy(certificate[1], tmp_path / "device.key")
     (tmp_path / "known.csv").write_text("text,name\nAB 1,Anna\n")
     shutil.copytree(color_bundles["blobs"], tmp_path / "faces.edge")
     assert list(problems(load_site(path))) == []
