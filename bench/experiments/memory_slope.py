@@ -1,6 +1,6 @@
 """Does the daemon's memory grow, with at least 200 reconnects and 20,000 events?
 
-Half an hour of faults. Twelve cameras read digits off rendered belts while cameras stall, hang
+Half an hour of faults. Sixteen cameras read digits off rendered belts while cameras stall, hang
 up, go offline and send garbage, the server is killed, the sink is slow or down, the disk is full,
 and the clock jumps. The figure is the median of the last sixth of the time (minutes 25 to 30)
 over that of the middle (10 to 15).
@@ -22,7 +22,7 @@ from edgecnn_bench.soak.report import SoakReport
 from edgecnn_bench.soak.soak import SoakConfig, soak
 
 MINUTES, QUICK = 30.0, 1.0
-CAMERAS, PICTURES, DIGITS = 12, 250, 10
+CAMERAS, PICTURES, DIGITS = 16, 250, 10
 RECONNECTS, EVENTS = 200, 20_000
 
 
@@ -65,10 +65,10 @@ def write_site(folder: Path) -> Path:
 
 
 def enough(report: SoakReport) -> Iterator[Row]:
-    """What makes the figure mean something."""
+    """What makes the figure mean something: half of all happens between the two medians."""
     for what, value, goal in (
-        ("reconnects", report.reconnects, RECONNECTS),
-        ("events", report.events, EVENTS),
+        ("reconnects between", report.reconnects / 2, RECONNECTS),
+        ("events between", report.events / 2, EVENTS),
     ):
         yield {"what": what, "value": value, "unit": "", "goal": goal, "at_least": True}
 

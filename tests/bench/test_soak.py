@@ -124,11 +124,11 @@ def test_a_viewer_knows_how_old_a_picture_is(tmp_path: Path) -> None:
     from edgecnn_runtime.web.settings import WebSettings
     from edgecnn_runtime.web.tokens import load_tokens
 
-    operations, tokens, sent = FakeOperations("gate"), load_tokens(tmp_path), SentPictures()
+    operations, tokens, sent = FakeOperations("gate", "yard"), load_tokens(tmp_path), SentPictures()
     server = WebServer(operations, WebSettings(port=0), tokens)
     server.start()
     try:
-        with Viewer(server.address.rstrip("/"), tokens.viewer, sent) as viewer:
+        with Viewer(server.address.rstrip("/"), tokens.viewer, ["gate"], sent) as viewer:
             number, end = 0, time.monotonic() + 60
             while len(viewer.ages) < 5 and time.monotonic() < end:
                 pixels = np.full((360, 640, 3), 90, np.uint8)
@@ -137,6 +137,7 @@ def test_a_viewer_knows_how_old_a_picture_is(tmp_path: Path) -> None:
                 frame = Frame(pixels, number, time.monotonic(), None, "rtsp://x", live=True)
                 result = FrameResult(frame, "detect", [], 0.1, Timings(0, 0, 0, 0))
                 operations.show("gate", LiveView(result))
+                operations.show("yard", LiveView(result))
                 number += 1
                 time.sleep(0.05)
         assert len(viewer.ages) >= 5

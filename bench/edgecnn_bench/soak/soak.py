@@ -40,6 +40,8 @@ LONG_ENOUGH = 20.0
 """Minutes from which on the growth of memory is judged: before, caches still fill."""
 ON_THE_WAY = 0.5
 """Seconds that inference, encoding and HTTP may add to ``max_age``."""
+WATCHED = 4
+"""Cameras on the live page: its pictures are not free for the daemon that is measured."""
 PAUSE = 1.0
 """Seconds in which all is well again between two faults."""
 CLOCK_JUMP = 3600
@@ -115,7 +117,9 @@ def soak(
                 clock=work / "clock",
             )
         )
-        viewer = stack.enter_context(Viewer(served.address, served.token, sent))
+        viewer = stack.enter_context(
+            Viewer(served.address, served.token, list(clips)[:WATCHED], sent)
+        )
         max_age = largest_max_age(text)
         world = _World(cameras, links, receiver, served, viewer, max_age, bool(mount))
         return _Soak(config, world, progress).run()

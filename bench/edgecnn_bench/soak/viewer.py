@@ -5,9 +5,11 @@ import struct
 import threading
 import time
 import urllib.request
+from collections.abc import Sequence
 from contextlib import suppress
 from http.client import HTTPException
 from typing import BinaryIO
+from urllib.parse import urlencode
 
 import cv2
 import numpy as np
@@ -37,22 +39,27 @@ class SentPictures:
 
 
 class Viewer:
-    """Watches all cameras of a daemon as a browser does: ``with Viewer(…) as viewer: …``.
+    """Watches cameras of a daemon as a browser does: ``with Viewer(…) as viewer: …``.
 
     Attributes:
         ages: Seconds between sending and seeing, of every picture that was seen.
     """
 
-    def __init__(self, address: str, token: str, sent: SentPictures) -> None:
+    def __init__(
+        self, address: str, token: str, cameras: Sequence[str], sent: SentPictures
+    ) -> None:
         """Nothing is watched yet.
 
         Args:
             address: Of the daemon, such as ``http://127.0.0.1:8090``.
             token: Of a viewer.
+            cameras: Which.
             sent: Filled by the cameras.
         """
         headers = {"Authorization": f"Bearer {token}"}
-        self._request = urllib.request.Request(f"{address}/api/live", headers=headers)  # noqa: S310  (ours)
+        query = urlencode([("camera", camera) for camera in cameras])
+        live = f"{address}/api/live?{query}"
+        self._request = urllib.request.Request(live, headers=headers)  # noqa: S310  (ours)
         self._sent = sent
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
