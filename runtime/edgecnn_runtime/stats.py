@@ -32,12 +32,14 @@ SPEED_WINDOW = 10.0
 SPEED_SHARE = 0.8
 """The share of a camera's rate limit below which its results are too few."""
 
-DropReason: TypeAlias = Literal["replaced", "too old", "rate limit", "sink behind", "no motion"]
+DropReason: TypeAlias = Literal[
+    "replaced", "too old", "rate limit", "sink behind", "no motion", "not decoded"
+]
 """Why a frame got no result: a newer one came while the engine was busy with others; it was older
 than ``max_age`` when the engine was free; a newer one came while its camera had had its results
 per second; a newer one came while the sinks of its camera were still busy; it showed what the last
-one with a result had shown, shortly before."""
-LATE: tuple[DropReason, ...] = ("replaced", "too old")
+one with a result had shown, shortly before; this machine had no time to decode it."""
+LATE: tuple[DropReason, ...] = ("replaced", "too old", "not decoded")
 """Those that a faster engine would have avoided."""
 
 
@@ -112,10 +114,10 @@ class StreamStats:
                 self._record("wait", timings.wait)
                 self._record("age", result.age)
 
-    def drop(self, reason: DropReason) -> None:
-        """Count a frame that got no result."""
+    def drop(self, reason: DropReason, count: int = 1) -> None:
+        """Count frames that got no result."""
         with self._lock:
-            self._dropped[reason] = self._dropped.get(reason, 0) + 1
+            self._dropped[reason] = self._dropped.get(reason, 0) + count
 
     def served_and_late(self) -> tuple[int, int]:
         """Frames with a result, and those for which the engine was not free in time."""

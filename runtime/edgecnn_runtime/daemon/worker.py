@@ -188,6 +188,7 @@ class CameraWorker:
             job.frames = LatestSlot()
         frames = self._source.frames
         frames.watch = partial(self._hand_out, frames)
+        frames.on_skip = self._hand_on_skip
         frames.watch(False)  # of what came, or has ended, before
 
     def _run(self, job: PipelineJob) -> None:
@@ -265,6 +266,11 @@ class CameraWorker:
         if frames.ended:
             for job in self._jobs:
                 job.frames.finish(frames.error)
+
+    def _hand_on_skip(self, count: int) -> None:
+        """In the capture thread: frames that were not decoded count for every pipeline."""
+        for job in self._jobs:
+            job.frames.skip(count)
 
     def _report(self, before: Connection, after: Connection) -> None:
         """In the camera's thread: a change of state is a line in the log and an event."""

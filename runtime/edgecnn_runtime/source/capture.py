@@ -42,6 +42,7 @@ class RawFrame(NamedTuple):
         late: Whether it comes from a buffer in which newer ones wait behind it.
         paced: Whether it was held back until it was due, so that it counts as taken just now.
         file: Path of the picture; empty where the source is one file or stream.
+        skipped: How many pictures before this one were not decoded, because there was no time.
     """
 
     pixels: NDArray[Any]
@@ -49,6 +50,7 @@ class RawFrame(NamedTuple):
     late: bool = False
     paced: bool = False
     file: str = ""
+    skipped: int = 0
 
 
 class Reader(Protocol):
@@ -89,6 +91,7 @@ class Capture:
         *,
         opened: Callable[["Capture"], None],
         deliver: Callable[["Capture", Frame], None],
+        skip: Callable[[int], None],
         ended: Callable[["Capture", Exception | None], None],
         rotate: Rotation = 0,
         flip: Flip = "",
@@ -105,6 +108,7 @@ class Capture:
             opened: Called by it once the reader is open.
             deliver: Called by it with each frame; none comes after ``abandon`` but the one that is
                 on its way.
+            skip: Called by it with how many pictures before the next frame were not decoded.
             ended: Called by it at the end: with why it could not be opened, why it ended, or None.
             rotate: Degrees clockwise.
             flip: After rotating: "h" left-right, "v" upside down, "hv" both.
@@ -118,7 +122,7 @@ class Capture:
         self.stuck = False
         self._name = name
         self._open_reader = open_reader
-        self._opened, self._deliver, self._ended = opened, deliver, ended
+        self._opened, self._deliver, self._skip, self._ended = opened, deliver, skip, ended
         self._rotate: Rotation = rotate
         self._flip: Flip = flip
         self._realtime = realtime
@@ -162,13 +166,12 @@ class Capture:
 
     def _read_all(self, reader: Reader) -> None:
         clock, start, real_time = StreamClock(), None, True
-        pts: float | None = None
+        shown: float | None = None
         while not self._closed.is_set() and (picture := reader.read()) is not None:
-            now = time.monotonic()
-            self.stuck = reader.live and picture.pts is not None and picture.pts == pts
+            now, pts = time.monotonic(), picture.pts
+            self.stuck = reader.live and pts is not None and pts == shown
             if self.stuck:  # the same picture again, or one of which nothing tells how old it is
                 continue
-            pts = picture.pts
             if picture.paced:
                 captured = now
             elif reader.live or pts is None:
@@ -178,6 +181,7 @@ class Capture:
                     log.warning(SLOW_STAMPS, self._name, 100 * clock.pace)
                 if reader.live and picture.late:
                     continue
+                shown = pts
             else:
                 start = now - pts if start is None else start
                 if self._realtime:
@@ -195,6 +199,8 @@ class Capture:
             )  # fmt: skip
             if self._closed.is_set():
                 return
+            if picture.skipped:
+                self._skip(picture.skipped)
             self._deliver(self, frame)
             self._index += 1
 
@@ -251,8 +257,9 @@ class Source:
         self._opened = threading.Event()
         self._refused: Exception | None = None
         self._capture = Capture(
-            name, open_reader, opened=self._begin, deliver=self._put, ended=self._end,
-            rotate=rotate, flip=flip, realtime=realtime, mask=mask,
+            name, open_reader, opened=self._begin, deliver=self._put,
+            skip=self.frames.skip, ended=self._end, rotate=rotate, flip=flip, realtime=realtime,
+            mask=mask,
         ).start()  # fmt: skip
         limit = None if open_timeout is None else open_timeout + READER_GRACE
         if not self._opened.wait(limit):

@@ -18,6 +18,13 @@ STARTUP_DRAIN = 5.0
 UNSTAMPED_DRAIN = 2.0
 """The same for pictures without stamps, of which little is known."""
 
+BEHIND = 0.5
+"""Seconds by which a picture is later than the least delayed one, where its reader is behind."""
+BEHIND_FOR = 1.0
+"""Seconds in a row that this lasts before pictures are given up."""
+WAITING_SHARE = 0.5
+"""The part of its time that a reader waits for pictures, where it is fast enough."""
+
 
 class StreamClock:
     """Turns a stream's time stamps into times of capture.
@@ -118,6 +125,50 @@ class Backlog:
             self._pictures += 1
             self._drained = self._pictures >= 2 and arrival - self._since >= QUIET
         return not self._drained
+
+
+class Lag:
+    """Recognizes that the reader of a live stream is too slow for it, so that pictures wait for it.
+
+    Its pictures get older and older, and their stamps alone cannot tell: a camera that stamps 25
+    pictures a second and sends 15 looks the same. But there the reader waits for each of them.
+
+    Attributes:
+        behind: Whether pictures are to be given up now, until the newest ones come.
+    """
+
+    def __init__(self) -> None:
+        self.behind = False
+        self._least = float("inf")
+        self._pts, self._arrival = float("-inf"), 0.0
+        self._since = 0.0
+        self._waited = 0.0
+
+    def update(self, pts: float, arrival: float, waited: float) -> bool:
+        """Whether the reader is behind.
+
+        Args:
+            pts: A picture's stamp in seconds on the stream's clock.
+            arrival: When it was read, on the monotonic clock.
+            waited: Seconds that its reader had to wait for it.
+        """
+        offset = arrival - pts
+        self._least += DRIFT * (arrival - self._arrival)
+        if pts < self._pts or offset <= self._least:
+            self._least = offset
+        self._pts, self._arrival = pts, arrival
+        if offset - self._least <= (BEHIND / 2 if self.behind else BEHIND):
+            self.behind = False
+            self._since, self._waited = arrival, 0.0
+            return False
+        self._waited += waited
+        elapsed = arrival - self._since
+        if elapsed >= BEHIND_FOR:
+            self.behind = self._waited < WAITING_SHARE * elapsed
+            if not self.behind:  # the stamps are slow, or there was a pause
+                self._least = offset
+            self._since, self._waited = arrival, 0.0
+        return self.behind
 
 
 class _Window:

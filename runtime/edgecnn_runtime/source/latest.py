@@ -15,12 +15,14 @@ class LatestSlot(Generic[T]):
     Attributes:
         watch: Called after every change but a ``poll``, in the thread that made it and without a
             lock held, with whether a value was pushed out.
+        on_skip: Told how many values were never made, because there was no time for it.
         last_change: When a value was last put or taken, on the monotonic clock.
         error: What it was finished with.
     """
 
     def __init__(self, capacity: int = 1) -> None:
         self.watch: Callable[[bool], None] = lambda _: None
+        self.on_skip: Callable[[int], None] = lambda _: None
         self.last_change = time.monotonic()
         self.error: Exception | None = None
         self._condition = threading.Condition()
@@ -67,6 +69,10 @@ class LatestSlot(Generic[T]):
             self._change()
         self.watch(pushed_out)
         return pushed_out
+
+    def skip(self, count: int) -> None:
+        """So many values were not made."""
+        self.on_skip(count)
 
     def finish(self, error: Exception | None = None) -> None:
         """No more values come; the first call decides why. Wakes whoever waits."""

@@ -12,7 +12,7 @@ from edgecnn_runtime.errors import BackendMissingError, SourceLostError, SourceR
 from edgecnn_runtime.requirements import install_command
 from edgecnn_runtime.source.address import Address
 from edgecnn_runtime.source.capture import RawFrame
-from edgecnn_runtime.source.clock import STARTUP_DRAIN, Backlog
+from edgecnn_runtime.source.clock import STARTUP_DRAIN, Backlog, Lag
 from edgecnn_runtime.source.decoder import VideoDecoder, import_pyav, open_container
 
 LOSS = "RTP: missed"
@@ -88,6 +88,9 @@ class NetworkStream:
         self._packets = self._container.demux(self.decoder.stream)
         self._waiting: deque[Any] = deque()
         self._backlog = Backlog(min(STARTUP_DRAIN, read_timeout / 2))
+        self._lag = Lag()
+        self._waited = 0.0
+        self._skipped = 0
         self._held: RawFrame | None = None
         self._end = float(self._container.duration or 0) / self._av.time_base
         # A recording over RTSP comes at its own pace; a file over HTTP as fast as it is read.
@@ -118,6 +121,8 @@ class NetworkStream:
                 self._check_ended()
                 return None
             now = time.monotonic()
+            if self._gives_up(packet, now):
+                continue
             self._waiting.extend(self.decoder.decode(packet, now))
             if self._waiting:
                 self._last_whole = now
@@ -167,9 +172,10 @@ class NetworkStream:
         if packet is None:
             return None
         now = time.monotonic()
+        self._waited = now - began
         if self.live and not self._segmented:
             # RTSP gives its first pictures no stamp, though it has stamps; those prove nothing.
-            waited = now - began >= MIN_NETWORK_WAIT and not self.decoder.stamped
+            waited = self._waited >= MIN_NETWORK_WAIT and not self.decoder.stamped
             self._late = self._backlog.holds(self.decoder.seconds(packet), now, waited=waited)
         # A picture is complete when the next one begins: a loss may belong to either. What was
         # lost while connecting may belong to any that was buffered then.
@@ -178,6 +184,22 @@ class NetworkStream:
             self.decoder.lose(now, packet.pts)
         self._lost = lost
         return packet
+
+    def _gives_up(self, packet: Any, now: float) -> bool:
+        """Whether a packet is not decoded, because this machine is too slow for the stream.
+
+        What was not decoded is lost: the next picture is one that does not depend on it.
+        """
+        pts = self.decoder.seconds(packet)
+        if pts is None or self._late or self._segmented or not self.live:
+            return False
+        was_behind = self._lag.behind
+        if self._lag.update(pts, now, self._waited):
+            self._skipped += 1
+            return True
+        if was_behind:
+            self.decoder.lose(now)
+        return False
 
     def _picture(self, frame: Any) -> RawFrame:
         pixels, pts = self.decoder.to_bgr(frame), self.decoder.seconds(frame)
@@ -190,7 +212,8 @@ class NetworkStream:
         self._last = self._last if pts is None else pts
         # Of a stream that ends before it is live, such as a snapshot, the last one is shown.
         self._held = RawFrame(pixels, pts) if self._late else None
-        return RawFrame(pixels, pts, self._late, paced)
+        skipped, self._skipped = self._skipped, 0
+        return RawFrame(pixels, pts, self._late, paced, skipped=skipped)
 
     def _wait_for_turn(self, pts: float) -> None:
         """A segment comes at once; its pictures are due one after the other, as they were taken."""

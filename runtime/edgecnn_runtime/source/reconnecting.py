@@ -94,7 +94,8 @@ class ReconnectingSource:
         self._limits = limits or Limits()
         self.connection = self._reported = connect(time.monotonic(), self._limits)
         self._new_capture = partial(
-            Capture, name, open_reader, opened=self._open_now, deliver=self._put, ended=self._end,
+            Capture, name, open_reader, opened=self._open_now, deliver=self._put,
+            skip=self.frames.skip, ended=self._end,
             rotate=rotate, flip=flip, realtime=realtime, mask=mask,
         )  # fmt: skip
         self._retry = retry
