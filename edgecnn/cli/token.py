@@ -23,11 +23,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print a token."""
-    from edgecnn_runtime.daemon.site import load_site
     from edgecnn_runtime.device.cache import default_cache_dir
     from edgecnn_runtime.web.tokens import load_tokens
 
-    state = load_site(args.site).state if args.site else default_cache_dir()
+    if args.site:
+        from edgecnn_runtime.daemon.site import load_site
+
+        state = load_site(args.site).state
+    else:
+        state = default_cache_dir()
     state.mkdir(parents=True, exist_ok=True, mode=0o700)
     tokens = load_tokens(state, rotate=args.rotate)
     if args.json:

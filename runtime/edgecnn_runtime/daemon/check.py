@@ -8,6 +8,7 @@ from edgecnn_runtime.daemon.health import free_bytes
 from edgecnn_runtime.daemon.site import SiteFile
 from edgecnn_runtime.delivery import open_routes
 from edgecnn_runtime.errors import ConfigError, EdgecnnError, UsageError
+from edgecnn_runtime.outbox.database import check_database
 from edgecnn_runtime.recipe import read_recipe
 from edgecnn_runtime.rules.rule import Rules
 from edgecnn_runtime.source import parse_address
@@ -108,6 +109,7 @@ def _state_problems(file: SiteFile, *, serving: bool) -> Iterator[EdgecnnError]:
         if not serving and free_bytes(there) < LEAST_FREE:
             words = f"{state}: its disk is full: {LEAST_FREE // 10**6} MB must be free"
             yield file.error(("state",), words)
+        check_database(state)
         if file.site.http.auth and any(token_file(state, role).exists() for role in ROLES):
             load_tokens(state)
     except OSError as error:

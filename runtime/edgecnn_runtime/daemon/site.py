@@ -230,12 +230,14 @@ class SiteFile:
         text: The YAML itself.
         site: What it says; holds secrets.
         keys: Where its keys stand.
+        secrets: Everything in it that no log may show: what came from files, and passwords.
     """
 
     path: Path
     text: str = field(repr=False)
     site: Site = field(repr=False)
     keys: KeyLines = field(repr=False)
+    secrets: frozenset[str] = field(repr=False)
 
     @property
     def state(self) -> Path:
@@ -328,13 +330,26 @@ def parse_site(text: str, path: Path) -> SiteFile:
     Raises:
         ConfigError: As ``load_site``.
     """
-    site, keys = parse_keys(
-        text, Site, str(path), look_up=lambda name: read_value(name, path.parent)
-    )
-    file = SiteFile(path, text, site, keys)
+    secrets: set[str] = set()
+
+    def look_up(name: str) -> str:
+        secrets.add(value := read_value(name, path.parent))
+        return value
+
+    site, keys = parse_keys(text, Site, str(path), look_up=look_up)
+    file = SiteFile(path, text, site, keys, frozenset(secrets | _passwords(site)))
     for key, words in _mistakes(file.site):
         raise file.error(key, words)
     return file
+
+
+def _passwords(site: Site) -> set[str]:
+    """Passwords of cameras and sinks, wherever they were written."""
+    passwords = {camera.credentials.partition(":")[2] for camera in site.cameras.values()}
+    for sink in site.sinks.values():
+        passwords |= {getattr(sink, name, "") for name in ("password", "secret")}
+        passwords |= set(getattr(sink, "headers", {}).values())
+    return passwords - {""}
 
 
 def read_value(name: str, folder: Path) -> str:

@@ -93,7 +93,7 @@ class Daemon:
         """
         self.file = file
         self._redactor = redactor or Redactor()
-        self._redactor.learn(_secrets(file))
+        self._redactor.learn(file.secrets)
         for problem in problems(file):
             raise problem
         self._state = file.state.absolute()
@@ -355,7 +355,7 @@ class Daemon:
         self._pool.open(plan.detectors, plan.readers)
         before, self.file = self.file, file
         old, self._plan = self._plan, plan
-        self._redactor.learn(_secrets(file))
+        self._redactor.learn(file.secrets)
         set_logging(file.site.logging)
         for name in [name for name in self._workers if not _goes_on(name, old, plan)]:
             self._end_camera(name)
@@ -621,15 +621,6 @@ def _goes_on(name: str, old: Plan, new: Plan) -> bool:
     before, after = old.cameras[name], new.cameras[name]
     same = {field: getattr(before.config, field) for field in (*AREAS, "paused")}
     return before.pipelines == after.pipelines and before.config == replace(after.config, **same)
-
-
-def _secrets(file: SiteFile) -> list[str]:
-    """What no log may show: passwords of cameras, in every form."""
-    found = []
-    for camera in file.site.cameras.values():
-        _, _, password = camera.credentials.partition(":")
-        found += [camera.credentials, password]
-    return [secret for secret in found if secret]
 
 
 def _stamps(file: SiteFile) -> list[tuple[int, int, int] | None]:

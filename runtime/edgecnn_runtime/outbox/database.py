@@ -63,7 +63,7 @@ def lock_folder(folder: Path) -> int:
         os.close(lock)
         raise OutboxError(
             f"{folder}: another process (pid {owner}) writes events here: stop it, or name another "
-            "folder with --state"
+            "folder as `state` in site.yaml"
         ) from None
     with suppress(OSError):  # on a full disk, where only the name of the owner is missing
         os.ftruncate(lock, 0)
@@ -150,6 +150,25 @@ def open_for_reading(folder: Path) -> sqlite3.Connection:
         connection.close()
         raise OutboxError(explain(error, path)) from None
     return connection
+
+
+def check_database(folder: Path) -> None:
+    """Look whether a database can be opened for writing, without changing anything.
+
+    Args:
+        folder: The outbox's; it need not be there.
+
+    Raises:
+        OutboxError: The database is of a newer version, damaged, or may not be read.
+    """
+    path = folder / NAME
+    if path.exists():
+        try:
+            connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
+            with closing(connection):
+                _version(connection, path)
+        except sqlite3.Error as error:
+            raise OutboxError(explain(error, path)) from None
 
 
 def backup_path(path: Path, version: int) -> Path:

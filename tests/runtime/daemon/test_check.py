@@ -121,7 +121,16 @@ def test_a_database_of_a_newer_version(site: Path) -> None:
     with sqlite3.connect(state / NAME) as database:
         database.execute(f"PRAGMA user_version = {VERSION + 1}")
     database.close()
-    with pytest.raises(OutboxError, match="newer"):
+    error = problem(site)
+    assert isinstance(error, OutboxError)
+    assert "site.yaml:8: state: " in str(error)
+    assert "newer edgecnn" in str(error)
+    (state / NAME).write_bytes(b"no database at all" * 100)
+    assert isinstance(problem(site), OutboxError)
+
+
+def test_a_state_folder_that_is_in_use(site: Path) -> None:
+    with Daemon(load_site(site)), pytest.raises(OutboxError, match="another process"):
         Daemon(load_site(site)).__enter__()
 
 
@@ -132,13 +141,18 @@ def test_a_token_that_others_can_read(site: Path) -> None:
     assert "chmod 600" in str(problem(site))
 
 
+def make_certificate(folder: Path, name: str) -> None:
+    """NAME.pem and NAME.key."""
+    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 1"
+    words = [*command.split(), "-subj", "/CN=localhost"]
+    files = ["-keyout", folder / f"{name}.key", "-out", folder / f"{name}.pem"]
+    subprocess.run([*words, *files], check=True, capture_output=True)
+
+
 def test_a_certificate_that_does_not_match_its_key(site: Path, change: Change) -> None:
     folder = site.parent
     for name in ("a", "b"):
-        command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 1"
-        words = [*command.split(), "-subj", "/CN=localhost"]
-        files = ["-keyout", folder / f"{name}.key", "-out", folder / f"{name}.pem"]
-        subprocess.run([*words, *files], check=True, capture_output=True)
+        make_certificate(folder, name)
     change('"127.0.0.1:0"', '"127.0.0.1:0", certificate: a.pem, key: b.key')
     assert "http.certificate: " in str(problem(site))
     assert "is not the key of the certificate" in str(problem(site))
@@ -164,17 +178,19 @@ def problem_of_sinks(site: Path) -> EdgecnnError:
 
 
 def test_the_example_can_be_served_where_its_files_are(
-    tmp_path: Path, root: Path, color_bundles: dict[str, Path], certificate: tuple[Path, Path]
+    tmp_path: Path, root: Path, color_bundles: dict[str, Path]
 ) -> None:
     text = (root / "deploy" / "site.example.yaml").read_text()
     assert "127.0.0.1:8090" in text
     path = tmp_path / "site.yaml"
     path.write_text(text.replace("127.0.0.1:8090", "127.0.0.1:0").replace('state: ""', "state: s"))
-    for name in ("gate.credentials", "mqtt.password", "hook.secret", "hook.token"):
-        (tmp_path / name).write_text("admin:geheim77")
-    for name in ("ca.pem", "device.pem"):
-        shutil.copy(certificate[0], tmp_path / name)
-    shutil.copy(certificate[1], tmp_path / "device.key")
+    (tmp_path / "gate.credentials").write_text("admin:geheim77")
+    for name in ("mqtt.password", "hook.secret", "hook.token"):
+        (tmp_path / name).write_text("geheim78-geheim78-geheim78")
+    make_certificate(tmp_path, "device")
+    shutil.copy(tmp_path / "device.pem", tmp_path / "ca.pem")
     (tmp_path / "known.csv").write_text("text,name\nAB 1,Anna\n")
     shutil.copytree(color_bundles["blobs"], tmp_path / "faces.edge")
-    assert list(problems(load_site(path))) == []
+    file = load_site(path)
+    assert list(problems(file)) == []
+    assert file.secrets >= {"geheim78-geheim78-geheim78", "geheim77"}
