@@ -199,7 +199,7 @@ class _Worker:
             sink.close()
 
     def _deliver_batch(self) -> bool:
-        """Deliver what comes next; whether there was anything."""
+        """Deliver what comes next; whether there may be more."""
         place = self._outbox.cursor(self.name)
         batch = self._outbox.events.replay(after=place, limit=BATCH)
         events = [event for _, event in batch if self._route.takes(event)]
@@ -211,7 +211,7 @@ class _Worker:
                 self._problem = ""
         if batch:
             self._outbox.advance(self.name, batch[-1].sequence)
-        return bool(batch)
+        return len(batch) == BATCH
 
     def _fail(self, reason: str) -> None:
         self._failures += 1
