@@ -158,9 +158,9 @@ def set_areas(call: Call) -> CameraAreas:
 def events(call: Call) -> EventPage:
     """One page, newest first."""
     query: EventQuery = call.query
-    found = call.operations.events(msgspec.structs.replace(query, limit=query.limit + 1))
-    page = found[: query.limit]
-    following = page[-1].id if len(found) > query.limit else ""
+    entries = call.operations.events(msgspec.structs.replace(query, limit=query.limit + 1))
+    page = entries[: query.limit]
+    following = page[-1].id if len(entries) > query.limit else ""
     return EventPage(events=[event_record(each) for each in page], next=following)
 
 

@@ -96,11 +96,11 @@ class Authenticator:
         """The role that a token opens; takes the same time whatever the token is."""
         if self._tokens is None:
             return None
-        given = hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()
+        digest = hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()
         matches = [
             role
             for role in ROLES
-            if hmac.compare_digest(given, hashlib.sha256(self._token(role).encode()).digest())
+            if hmac.compare_digest(digest, hashlib.sha256(self._token(role).encode()).digest())
         ]
         return matches[0] if matches else None
 
@@ -146,8 +146,8 @@ class Authenticator:
         return base64.urlsafe_b64encode(digest).decode().rstrip("=")
 
 
-def _same(given: str, right: str) -> bool:
+def _same(signature: str, expected: str) -> bool:
     try:
-        return hmac.compare_digest(given.encode("ascii"), right.encode("ascii"))
+        return hmac.compare_digest(signature.encode("ascii"), expected.encode("ascii"))
     except UnicodeEncodeError:
         return False

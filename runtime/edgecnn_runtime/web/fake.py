@@ -24,7 +24,7 @@ class FakeOperations:
 
     Attributes:
         problem: Why it is not ready; empty where it is.
-        shown_figures: What ``figures`` returns.
+        current_figures: What ``figures`` returns.
         reloads: How often it was reloaded.
         subscribers: How many watch the views.
     """
@@ -37,7 +37,7 @@ class FakeOperations:
             folder: Where the evidence of events lies.
         """
         self.problem = ""
-        self.shown_figures = Figures()
+        self.current_figures = Figures()
         self.reloads = 0
         self._folder = folder
         self._stats = {name: StreamStats() for name in names}
@@ -161,7 +161,7 @@ class FakeOperations:
 
     def figures(self) -> Figures:
         """See ``Operations``."""
-        return self.shown_figures
+        return self.current_figures
 
     def _check(self, camera: str) -> None:
         if camera not in self._states:

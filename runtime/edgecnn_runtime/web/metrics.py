@@ -81,9 +81,13 @@ class _OperationsCollector(Collector):
         words = "Events that could not be stored, on a full disk."
         yield CounterMetricFamily("edgecnn_events_lost", words, figures.events_lost)
         labels = ["sink", "kind"]
-        queue = GaugeMetricFamily("edgecnn_sink_queue", "Events still to tell.", labels=labels)
+        queue = GaugeMetricFamily(
+            "edgecnn_sink_queue", "Events that the sink has not been told of yet.", labels=labels
+        )
         up = GaugeMetricFamily("edgecnn_sink_up", "Whether the sink answers.", labels=labels)
-        delivered = CounterMetricFamily("edgecnn_sink_delivered", "Events told.", labels=labels)
+        delivered = CounterMetricFamily(
+            "edgecnn_sink_delivered", "Events that the sink was told of.", labels=labels
+        )
         failures = CounterMetricFamily("edgecnn_sink_failures", "Failed deliveries.", labels=labels)
         for sink in figures.sinks:
             place = [sink.name, sink.kind]

@@ -25,7 +25,7 @@ def text(operations: FakeOperations, view: Callable[..., LiveView], make_squares
         operations.show("gate", view(index, make_squares(index), age=0.25))
     operations.set_state("gate", "stalled")
     operations.problem = "the model is not loaded yet"
-    operations.shown_figures = Figures(
+    operations.current_figures = Figures(
         outbox_events=7, outbox_bytes=4096, events_lost=1, sinks=[SINK], temperature=51.5
     )
     return Metrics(operations, lambda: 2).text("")[0].decode()

@@ -14,9 +14,9 @@ export const PROBLEMS = {
 };
 
 export class Tile {
-  #waiting = null; // the newest message, while an older picture is being decoded
+  #newest = null; // the newest message, while an older picture is being decoded
   #busy = false;
-  #shown = null; // what the canvas shows: { header, bitmap }
+  #current = null; // what the canvas shows: { header, bitmap }
   #status = null;
   #observer = new ResizeObserver(() => this.#repaint());
 
@@ -38,7 +38,7 @@ export class Tile {
 
   close() {
     this.#observer.disconnect();
-    this.#shown?.bitmap.close();
+    this.#current?.bitmap.close();
   }
 
   /** The state machine's view of it. */
@@ -55,19 +55,19 @@ export class Tile {
   /** A new frame; while one is being decoded, only the newest waits. */
   show(header, picture, clock) {
     this.clock = clock;
-    this.#waiting = { header, picture };
+    this.#newest = { header, picture };
     if (!this.#busy) this.#decode();
   }
 
   async #decode() {
     this.#busy = true;
-    while (this.#waiting) {
-      const { header, picture } = this.#waiting;
-      this.#waiting = null;
+    while (this.#newest) {
+      const { header, picture } = this.#newest;
+      this.#newest = null;
       try {
         const bitmap = await createImageBitmap(new Blob([picture], { type: "image/jpeg" }));
-        this.#shown?.bitmap.close();
-        this.#shown = { header, bitmap };
+        this.#current?.bitmap.close();
+        this.#current = { header, bitmap };
         this.#repaint();
         this.canvas.setAttribute("aria-label", inWords(header));
         this.canvas.dataset.index = header.index;
@@ -81,7 +81,7 @@ export class Tile {
   }
 
   #repaint() {
-    if (this.#shown) paint(this.canvas, this.#shown.bitmap, this.#shown.header, this.areas);
+    if (this.#current) paint(this.canvas, this.#current.bitmap, this.#current.header, this.areas);
   }
 
   redraw() {
@@ -90,7 +90,7 @@ export class Tile {
 
   /** Seconds since the picture that is shown was taken; null where frames have no age. */
   frameAge() {
-    const captured = this.#shown?.header.captured;
+    const captured = this.#current?.header.captured;
     return captured === null || captured === undefined ? null : this.clock.now() - captured;
   }
 
@@ -102,8 +102,8 @@ export class Tile {
     const away = status && status.state !== "live";
     this.age.textContent = age === null ? "" : duration(Math.max(0, age));
     this.age.classList.toggle("late", age !== null && age > LATE);
-    this.picture.classList.toggle("stale", Boolean(this.#shown && (away || old)));
-    this.veil.hidden = Boolean(this.#shown && !away && !old);
+    this.picture.classList.toggle("stale", Boolean(this.#current && (away || old)));
+    this.veil.hidden = Boolean(this.#current && !away && !old);
     if (this.veil.hidden) return;
     this.title.textContent = away ? TITLES[status.state] : old ? "No new picture" : "Waiting";
     const since = status ? Date.now() / 1000 - status.since : 0;
