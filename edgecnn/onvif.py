@@ -11,15 +11,18 @@ import hashlib
 import http.client
 import os
 import socket
+import threading
 import time
 import uuid
 from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
 from datetime import datetime, timezone
 from urllib.parse import unquote, urlsplit
 from xml.etree import ElementTree
 from xml.sax.saxutils import escape
 
 from edgecnn.cameras import NetworkCamera
+from edgecnn_runtime.errors import UsageError
 
 EVERYBODY = ("239.255.255.250", 3702)
 """The multicast group of WS-Discovery."""
@@ -70,7 +73,11 @@ class OnvifError(Exception):
 
 
 def discover(
-    seconds: float = 3.0, user: str = "", password: str = "", group: tuple[str, int] = EVERYBODY
+    seconds: float = 3.0,
+    user: str = "",
+    password: str = "",
+    group: tuple[str, int] = EVERYBODY,
+    interface: str = "",
 ) -> list[NetworkCamera]:
     """Ask everybody on the network which cameras there are, and each for its streams.
 
@@ -79,12 +86,14 @@ def discover(
         user: Of the cameras; without one those that ask for it do not tell their streams.
         password: The same; what is sent is its digest.
         group: Where the question goes.
+        interface: This machine's own IPv4 address on the network of the cameras; "" for the one
+            that multicast takes by default.
 
     Raises:
-        OSError: This machine has no network.
+        UsageError: This machine has no network, or not that address.
     """
     cameras = []
-    for host, name, service in sorted(set(_probe(seconds, group))):
+    for host, name, service in sorted(set(_probe(seconds, group, interface))):
         try:
             streams, problem = _streams(service, user, password), ""
         except OnvifError as error:
@@ -93,12 +102,24 @@ def discover(
     return cameras
 
 
-def _probe(seconds: float, group: tuple[str, int]) -> Iterator[tuple[str, str, str]]:
+def _probe(
+    seconds: float, group: tuple[str, int], interface: str
+) -> Iterator[tuple[str, str, str]]:
     """Address, name and service of each device that answers."""
     question = ENVELOPE.format(header=PROBE_HEADER.format(id=uuid.uuid4()), body=PROBE)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as everybody:
         everybody.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_TTL, 1)
-        everybody.sendto(question.encode(), group)
+        try:
+            if interface:
+                own = socket.inet_aton(interface)
+                everybody.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, own)
+            everybody.sendto(question.encode(), group)
+        except OSError as error:
+            through = f" through {interface}" if interface else ""
+            raise UsageError(
+                f"no camera can be asked{through} ({error.strerror or error}): --interface takes "
+                "this machine's own IPv4 address on their network; `ip -4 address` lists them"
+            ) from None
         end = time.monotonic() + seconds
         for _ in range(MAX_CAMERAS):
             everybody.settimeout(max(0.01, end - time.monotonic()))
@@ -161,10 +182,12 @@ def _ask(service: str, body: str, user: str, password: str) -> ElementTree.Eleme
     try:
         connection = kinds[address.scheme](address.hostname, address.port, timeout=PATIENCE)
         headers = {"Content-Type": "application/soap+xml; charset=utf-8"}
-        connection.request("POST", address.path or "/", message.encode(), headers)
-        response = connection.getresponse()
-        data = response.read(MAX_ANSWER)
-        connection.close()
+        with closing(connection):
+            connection.connect()
+            with _hung_up_after(PATIENCE, connection.sock):
+                connection.request("POST", address.path or "/", message.encode(), headers)
+                response = connection.getresponse()
+                data = response.read(MAX_ANSWER)
     except (OSError, ValueError, http.client.HTTPException) as error:
         raise OnvifError(f"its service does not answer ({type(error).__name__})") from None
     if response.status == http.HTTPStatus.UNAUTHORIZED or b"NotAuthorized" in data:
@@ -173,6 +196,23 @@ def _ask(service: str, body: str, user: str, password: str) -> ElementTree.Eleme
     if response.status != http.HTTPStatus.OK:
         raise OnvifError(f"its service answers {response.status}")
     return _parse(data)
+
+
+@contextmanager
+def _hung_up_after(seconds: float, connection: socket.socket) -> Iterator[None]:
+    """Limit the whole answer: a time-out of a socket begins anew with each byte."""
+
+    def hang_up() -> None:
+        with suppress(OSError):
+            connection.shutdown(socket.SHUT_RDWR)
+
+    timer = threading.Timer(seconds, hang_up)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def _security(user: str, password: str) -> str:
@@ -190,10 +230,11 @@ def _security(user: str, password: str) -> str:
 
 
 def _parse(data: bytes) -> ElementTree.Element:
-    if b"<!DOCTYPE" in data or b"<!ENTITY" in data:
-        raise OnvifError("it answers with a document type")
     try:
-        return ElementTree.fromstring(data)  # noqa: S314  (without a type there are no entities)
+        text = data.decode("utf-8-sig")  # in UTF-16 a document type would not be found
+        if "<!DOCTYPE" in text or "<!ENTITY" in text:
+            raise OnvifError("it answers with a document type")
+        return ElementTree.fromstring(text)  # noqa: S314  (without a type there are no entities)
     except (ElementTree.ParseError, ValueError, LookupError):
         raise OnvifError("it answers with something else than XML") from None
 

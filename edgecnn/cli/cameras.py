@@ -22,6 +22,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the flags of ``edgecnn cameras``."""
     about = "ask the local network for ONVIF cameras, by multicast"
     parser.add_argument("--discover", action="store_true", help=about)
+    about = "this machine's own IPv4 address on the network to ask (default: the usual route)"
+    parser.add_argument("--interface", metavar="ADDRESS", default="", help=about)
     about = "user of the ONVIF cameras; the password is asked for"
     parser.add_argument("--user", metavar="NAME", default="", help=about)
     about = "a file whose first line is the password, instead of asking for it"
@@ -65,8 +67,8 @@ def _check(args: argparse.Namespace) -> None:
         raise UsageError(f"{args.write} exists: it is not replaced, name another file")
     if not args.seconds > 0:
         raise UsageError(f"--seconds {args.seconds:g}: above 0")
-    if (args.user or args.password_file) and not args.discover:
-        raise UsageError("--user and --password-file are for --discover")
+    if (args.user or args.password_file or args.interface) and not args.discover:
+        raise UsageError("--user, --password-file and --interface are for --discover")
 
 
 def _password(args: argparse.Namespace) -> str:
@@ -87,7 +89,7 @@ def _discover(args: argparse.Namespace, password: str) -> "list[NetworkCamera]":
         return []
     from edgecnn.onvif import discover
 
-    return discover(args.seconds, args.user, password)
+    return discover(args.seconds, args.user, password, interface=args.interface)
 
 
 def _print(

@@ -8,9 +8,11 @@ import re
 import socket
 import stat
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -207,6 +209,56 @@ def test_a_stranger_s_answers_are_not_believed(
     assert found.streams == []
 
 
+def test_no_encoding_hides_a_document_type() -> None:
+    bomb = '<?xml version="1.0" encoding="utf-16"?>' + BOMB
+    for data in (bomb.encode("utf-16"), bomb.encode("utf-8-sig"), BOMB.encode()):
+        with pytest.raises(OnvifError):
+            onvif._parse(data)
+
+
+def test_a_stranger_who_answers_byte_by_byte_is_hung_up_on(
+    camera: Callable[..., Onvif], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each byte comes in time, the answer as a whole does not."""
+    monkeypatch.setattr(onvif, "PATIENCE", 0.5)
+    sent, done = [], threading.Event()
+
+    def drip(server: socket.socket) -> None:
+        connection, _ = server.accept()
+        with connection, suppress(OSError):
+            connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+            for _ in range(200):
+                connection.sendall(b" ")
+                sent.append(1)
+                time.sleep(0.1)
+        done.set()
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        stranger = camera()
+        stranger.service = f"http://127.0.0.1:{server.getsockname()[1]}/"
+        threading.Thread(target=drip, args=(server,), daemon=True).start()
+        (found,) = discover(0.3, group=stranger.group)
+        assert done.wait(30)
+    assert found.streams == []
+    assert found.problem
+    assert len(sent) < 150
+
+
+def test_the_question_goes_out_through_the_interface_that_was_named() -> None:
+    """By real multicast, which stays on this machine."""
+    group = "239.255.255.250"
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as listener:
+        member = socket.inet_aton(group) + socket.inet_aton("127.0.0.1")
+        listener.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, member)
+        listener.bind((group, 0))
+        listener.settimeout(10)
+        address = (group, listener.getsockname()[1])
+        assert discover(0.1, group=address, interface="127.0.0.1") == []
+        question, (asker, _) = listener.recvfrom(65536)
+        assert asker == "127.0.0.1"
+        assert b"NetworkVideoTransmitter" in question
+
+
 @given(st.binary(max_size=200) | st.text(max_size=200).map(str.encode))
 def test_whatever_comes_is_parsed_or_refused(data: bytes) -> None:
     with suppress(OnvifError):
@@ -223,7 +275,10 @@ def test_what_was_found_becomes_a_site(
     camera: Callable[..., Onvif], make_bundle: Callable[..., Path], tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
-    monkeypatch.setattr(onvif, "discover", lambda *words: discover(*words, camera("a", "b").group))
+    def ask(*words: Any, interface: str) -> list[NetworkCamera]:
+        return discover(*words, camera("a", "b").group, interface)
+
+    monkeypatch.setattr(onvif, "discover", ask)
     usb = CameraDevice(device="/dev/video0", name="USB", usable=True, source="/dev/v4l/by-id/usb-x")
     locked = CameraDevice(device="/dev/video2", name="locked", usable=False, source="/dev/video2")
     monkeypatch.setattr(cameras, "attached_cameras", lambda: (usb, locked))
@@ -260,6 +315,9 @@ def test_the_list_as_json(
     [
         (["--write", "x.yaml"], "--pipeline"),
         (["--user", "a"], "--discover"),
+        (["--interface", "127.0.0.1"], "--discover"),
+        (["--discover", "--interface", "192.0.2.1"], "through 192.0.2.1"),
+        (["--discover", "--interface", "eth0"], "through eth0"),
         (["--seconds", "0"], "above 0"),
         (["--discover", "--user", "a", "--password-file", "/no/file"], "/no/file"),
     ],
