@@ -289,23 +289,15 @@ def upgrade_site(path: Path) -> Path | None:
         return None
     copy = path.with_name(f"{path.name}.{_version(text)}")
     try:
+        copy.touch(0o600)
         copy.write_text(text, encoding="utf-8")
-        replace_text(path, new)
+        with atomic_file(path) as scratch:
+            scratch.touch(0o600)  # there may be passwords in it
+            scratch.write_text(new, encoding="utf-8")
+            scratch.chmod(path.stat().st_mode)
     except OSError as error:
         raise ConfigError(f"{error.filename}: cannot be written: {error.strerror}") from None
     return copy
-
-
-def replace_text(path: Path, text: str) -> None:
-    """Write a file whole or not at all, with the permissions that it had.
-
-    Raises:
-        OSError: The file system refuses.
-    """
-    mode = path.stat().st_mode
-    with atomic_file(path) as scratch:
-        scratch.write_text(text, encoding="utf-8")
-        scratch.chmod(mode)
 
 
 def _upgraded(text: str) -> str:

@@ -27,14 +27,14 @@ from msgspec.structs import replace
 from edgecnn_runtime.assembly import make_pipeline
 from edgecnn_runtime.bundle.atomic import atomic_file
 from edgecnn_runtime.bundle.bundle import SUFFIX as BUNDLE_SUFFIX
-from edgecnn_runtime.config import from_plain
+from edgecnn_runtime.config import from_plain, read_text
 from edgecnn_runtime.daemon.check import local_source, problems
 from edgecnn_runtime.daemon.edit import set_value
 from edgecnn_runtime.daemon.health import temperature
 from edgecnn_runtime.daemon.logs import Redactor, set_logging
 from edgecnn_runtime.daemon.models import ModelPool, file_stamp
 from edgecnn_runtime.daemon.plan import CameraPlan, PipelinePlan, Plan, make_plan, unused_models
-from edgecnn_runtime.daemon.site import CameraConfig, SiteFile, load_site, parse_site, replace_text
+from edgecnn_runtime.daemon.site import CameraConfig, SiteFile, load_site, parse_site
 from edgecnn_runtime.daemon.systemd import notify, watchdog_interval
 from edgecnn_runtime.daemon.views import Views
 from edgecnn_runtime.daemon.worker import CameraWorker, Parts, PipelineJob
@@ -382,15 +382,25 @@ class Daemon:
         log.info("%s: read again: %s", file.path, self._summary_line())
 
     def _write(self, text: str) -> None:
-        """Use another text of site.yaml, and write it once it is in use."""
+        """Use another text of site.yaml, and write it where that works.
+
+        Raises:
+            EdgecnnError: It cannot be right or written, or somebody else has changed the file.
+        """
         path = self.file.path
+        if read_text(path) != self.file.text:
+            raise ConfigError(
+                f"{path}: was changed meanwhile, and is not in use as it stands there: wait a "
+                "second, or correct what the log says"
+            )
         file = parse_site(text, path)
-        before = self.file
-        self._change(file)
         try:
-            replace_text(path, text)
+            with atomic_file(path) as scratch:  # it is there whole before anything is changed
+                scratch.touch(0o600)  # there may be passwords in it
+                scratch.write_text(text, encoding="utf-8")
+                scratch.chmod(path.stat().st_mode)
+                self._change(file)
         except OSError as error:
-            self._change(before)
             raise ConfigError(f"{path}: cannot be written: {error.strerror}") from None
         self._stamps = _stamps(file)
 

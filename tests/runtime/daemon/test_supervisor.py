@@ -188,6 +188,28 @@ def test_zones_are_written_and_used(serve: Serve, until: Until, site: Path) -> N
     assert "zones" not in site.read_text()
 
 
+def test_what_somebody_else_wrote_is_not_overwritten(
+    serve: Serve, site: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    daemon = serve()
+    text = site.read_text()
+    site.write_text(text + "# half a thought: {\n")
+    with pytest.raises(ConfigError, match="was changed meanwhile"):
+        daemon.set_areas("gate", CameraAreas(zones={"all": ((0, 0), (1, 0), (1, 1))}))
+    assert site.read_text().endswith("{\n")
+    site.write_text(text)
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr(Path, "write_text", refuse)
+    with pytest.raises(ConfigError, match="cannot be written: Read-only file system"):
+        daemon.set_areas("gate", CameraAreas(zones={"all": ((0, 0), (1, 0), (1, 1))}))
+    monkeypatch.undo()
+    assert daemon.areas("gate") == CameraAreas()
+    assert site.read_text() == text
+
+
 def test_cameras_are_added_and_removed(serve: Serve, until: Until, site: Path) -> None:
     daemon = serve()
     bundle = site.parent / "blobs.edge"
