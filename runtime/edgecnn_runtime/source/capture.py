@@ -23,11 +23,15 @@ OPEN = Connection("live", live_count=1)
 """Where a source stands that is not opened again."""
 MAX_PAUSE = 10.0
 """Seconds between two pictures of a file that is played in real time, whatever its stamps say."""
+MAX_LAG = 0.25
+"""Seconds that such a file may lag behind its pace. One that this machine cannot decode as fast plays
+slower from then on: otherwise no picture of it would ever be young again."""
 
 SLOW_STAMPS = (
     "%s: its time stamps are not real time, they advance at %.0f %% of it: "
     "the age of a frame is a guess, from the frames that arrived with the least delay"
 )
+SLOW_DECODING = "%s: this machine cannot decode it at its own pace: it plays slower"
 
 log = logging.getLogger(__name__)
 
@@ -165,7 +169,7 @@ class Capture:
             reader.close()
 
     def _read_all(self, reader: Reader) -> None:
-        clock, start, real_time = StreamClock(), None, True
+        clock, start, real_time, at_pace = StreamClock(), None, True, True
         shown: float | None = None
         while not self._closed.is_set() and (picture := reader.read()) is not None:
             now, pts = time.monotonic(), picture.pts
@@ -186,6 +190,11 @@ class Capture:
                 start = now - pts if start is None else start
                 if self._realtime:
                     start = min(start, now + MAX_PAUSE - pts)
+                    if now - (start + pts) > MAX_LAG:
+                        start = now - pts
+                        if at_pace:
+                            at_pace = False
+                            log.warning(SLOW_DECODING, self._name)
                 captured = start + pts
             if self._realtime and self._closed.wait(max(0.0, captured - now)):
                 return

@@ -17,7 +17,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgecnn_runtime.errors import SourceLostError, UsageError
-from edgecnn_runtime.source import open_source
+from edgecnn_runtime.source import Source, open_source
+from edgecnn_runtime.source.capture import RawFrame
+from edgecnn_runtime.source.fake import FakeReader
 from edgecnn_runtime.source.pictures import ImageFiles
 from edgecnn_runtime.source.truncation import missing_bytes
 
@@ -114,6 +116,27 @@ def test_in_real_time_a_file_is_like_a_camera(
     assert source.dropped > 10
     assert len(frames) + source.dropped == 50
     assert [read_counter(frame.pixels) for frame in frames] == [frame.index for frame in frames]
+
+
+def test_a_file_that_is_decoded_slower_than_it_plays_plays_slower(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Otherwise each of its pictures would be older than the one before, and soon all too old."""
+
+    class Slow(FakeReader):
+        def read(self) -> RawFrame | None:
+            time.sleep(0.05)
+            return super().read()
+
+    frames, times = [], []
+    with Source("slow", lambda: Slow(100.0, count=30, live=False), realtime=True) as source:
+        for frame in source:
+            frames.append(frame)
+            times.append(time.monotonic())
+    assert frames[-1].captured - frames[0].captured > (times[-1] - times[0]) / 2
+    assert [record.getMessage() for record in caplog.records] == [
+        "slow: this machine cannot decode it at its own pace: it plays slower"
+    ]
 
 
 def test_a_loop_goes_on(tmp_path: Path, make_clip: MakeClip, read_counter: ReadCounter) -> None:
