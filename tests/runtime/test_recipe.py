@@ -187,6 +187,24 @@ def test_a_damaged_file_is_never_a_traceback(
     assert re.match(rf"{re.escape(str(path))}:\d+: ", message)
 
 
+@pytest.mark.parametrize(
+    ("name", "stand_ins", "events"),
+    [
+        ("faces", {"faces": "faces"}, ("entered", "present", "left")),
+        ("plates", {"plate-detector": "plates", "plate-reader": "texts"}, ("recognized", "left")),
+    ],
+)
+def test_the_examples_fit_bundles_of_their_kind(
+    root: Path, bundles: Path, tmp_path: Path, name: str, stand_ins: dict[str, str],
+    events: tuple[str, ...],
+) -> None:  # fmt: skip
+    for bundle, other in stand_ins.items():
+        (tmp_path / f"{bundle}.edge").symlink_to(bundles / f"{other}.edge")
+    path = tmp_path / f"{name}.yaml"
+    path.write_text((root / "deploy" / "pipelines" / f"{name}.yaml").read_text())
+    assert read_recipe(path).events == events
+
+
 def test_the_whole_example_is_read(write: Write) -> None:
     recipe = read_recipe(write(GOOD))
     assert recipe.track["max_gap"] == 1.5
