@@ -192,6 +192,7 @@ def test_every_event_arrives_through_outages_and_kills(
         subscriber.wait_for(lambda: len(arrived()) == total + 1)
         process.kill()
     assert arrived() == list(range(total + 1))
+    assert b"offline" in subscriber.payloads("/status"), "the broker said it for those killed"
 
 
 def test_a_prefix_that_is_no_topic_is_refused() -> None:
