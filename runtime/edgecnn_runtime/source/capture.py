@@ -24,8 +24,8 @@ OPEN = Connection("live", live_count=1)
 MAX_PAUSE = 10.0
 """Seconds between two pictures of a file that is played in real time, whatever its stamps say."""
 MAX_LAG = 0.25
-"""Seconds that such a file may lag behind its pace. One that this machine cannot decode as fast plays
-slower from then on: otherwise no picture of it would ever be young again."""
+"""Seconds that such a file may lag behind its pace. One that this machine cannot decode as fast
+plays slower from then on: otherwise no picture of it would ever be young again."""
 
 SLOW_STAMPS = (
     "%s: its time stamps are not real time, they advance at %.0f %% of it: "
@@ -169,7 +169,7 @@ class Capture:
             reader.close()
 
     def _read_all(self, reader: Reader) -> None:
-        clock, start, real_time, at_pace = StreamClock(), None, True, True
+        clock, pace, real_time = StreamClock(), _FilePace(self._name, self._realtime), True
         shown: float | None = None
         while not self._closed.is_set() and (picture := reader.read()) is not None:
             now, pts = time.monotonic(), picture.pts
@@ -187,15 +187,7 @@ class Capture:
                     continue
                 shown = pts
             else:
-                start = now - pts if start is None else start
-                if self._realtime:
-                    start = min(start, now + MAX_PAUSE - pts)
-                    if now - (start + pts) > MAX_LAG:
-                        start = now - pts
-                        if at_pace:
-                            at_pace = False
-                            log.warning(SLOW_DECODING, self._name)
-                captured = start + pts
+                captured = pace.due(pts, now)
             if self._realtime and self._closed.wait(max(0.0, captured - now)):
                 return
             pixels = orient(to_bgr(picture.pixels), self._rotate, self._flip)
@@ -212,6 +204,27 @@ class Capture:
                 self._skip(picture.skipped)
             self._deliver(self, frame)
             self._index += 1
+
+
+class _FilePace:
+    """When each picture of a file is due, if it is played at its own pace from the first one on."""
+
+    def __init__(self, name: str, realtime: bool) -> None:
+        self._name, self._realtime = name, realtime
+        self._start: float | None = None
+        self._lagged = False
+
+    def due(self, pts: float, now: float) -> float:
+        start = now - pts if self._start is None else self._start
+        if self._realtime:
+            start = min(start, now + MAX_PAUSE - pts)
+            if now - (start + pts) > MAX_LAG:
+                start = now - pts
+                if not self._lagged:
+                    self._lagged = True
+                    log.warning(SLOW_DECODING, self._name)
+        self._start = start
+        return start + pts
 
 
 class Source:
