@@ -22,7 +22,7 @@ Ctrl-C or SIGTERM ends it well, in less than 3 s. deploy/site.example.yaml expla
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the flags of ``edgecnn serve``."""
     parser.add_argument("site", metavar="SITE.yaml", type=Path, help="cameras, rules, sinks, page")
-    about = "look at everything that the site needs here, and start nothing"
+    about = "look at everything that the site needs here, self-tests included; start nothing"
     parser.add_argument("--check", action="store_true", help=about)
     about = "print what was started, or what --check says, as one JSON object"
     parser.add_argument("--json", action="store_true", help=about)
@@ -64,9 +64,9 @@ def _words(summary: dict[str, Any]) -> str:
 
 def _check(file: "SiteFile", *, as_json: bool) -> int:
     """Say everything that is wrong with a site; the exit code of the first of it."""
-    from edgecnn_runtime.daemon.check import problems
+    from edgecnn_runtime.daemon.check import model_problems, problems
 
-    errors = list(problems(file))
+    errors = list(problems(file)) or list(model_problems(file))
     if as_json:
         entries = [{"error": type(error).__name__, "message": str(error)} for error in errors]
         print(json.dumps({"site": str(file.path), "problems": entries}))

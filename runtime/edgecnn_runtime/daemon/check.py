@@ -5,6 +5,8 @@ from collections.abc import Iterator
 
 from edgecnn_runtime.bundle.bundle import open_bundle
 from edgecnn_runtime.daemon.health import free_bytes
+from edgecnn_runtime.daemon.models import ModelPool
+from edgecnn_runtime.daemon.plan import make_plan
 from edgecnn_runtime.daemon.site import SiteFile
 from edgecnn_runtime.delivery import open_routes
 from edgecnn_runtime.errors import ConfigError, EdgecnnError, UsageError
@@ -35,6 +37,24 @@ def problems(file: SiteFile, *, serving: SiteFile | None = None) -> Iterator[Edg
     yield from _state_problems(file, serving=serving is not None)
     same_port = serving is not None and serving.site.http.listen == file.site.http.listen
     yield from _http_problems(file, serving=same_port)
+
+
+def model_problems(file: SiteFile) -> Iterator[EdgecnnError]:
+    """Every model that does not run on this machine; of a site without other problems.
+
+    Args:
+        file: The site.
+
+    Yields:
+        One error per model, such as a failed self-test.
+    """
+    plan, pool = make_plan(file), ModelPool(file.state)
+    for key in sorted(plan.detectors | plan.readers, key=str):
+        try:
+            pool.open((), [key])
+        except EdgecnnError as error:
+            yield error
+        pool.keep((), ())
 
 
 def _pipeline_problems(file: SiteFile) -> Iterator[EdgecnnError]:

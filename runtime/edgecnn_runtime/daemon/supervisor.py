@@ -65,8 +65,8 @@ TICK = 1.0
 """Seconds between two looks at everything."""
 STUCK = 30.0
 """Seconds that one run of an engine may take; then the daemon does not count as alive."""
-STOP_SECONDS = 2.0
-"""What the threads of cameras have to end."""
+STOP_SECONDS = 1.0
+"""What the threads of cameras, and then those of sinks, have to end."""
 AREAS = ("zones", "lines", "mask")
 HARMLESS_KINDS = {"network", "device", "csi"}
 """Sources that may be added through the API: no pipeline of programs, and no file."""
@@ -134,10 +134,9 @@ class Daemon:
             stack.callback(lambda: self._pool.keep((), ()))
             self._plan = make_plan(file)
             self._pool.open(self._plan.detectors, self._plan.readers)
-            stack.callback(self._stop_workers)
+            stack.callback(self._stop_serving)
             for name, camera in self._plan.cameras.items():
                 self._workers[name] = self._start_camera(file, name, camera)
-            stack.callback(self._close_web)
             self._start_web()
             for name in unused_models(file, self._plan):
                 log.warning("%s: models: no pipeline uses %s", file.path, name)
@@ -472,12 +471,16 @@ class Daemon:
         self._views.forget(name)
         del self._masks[name], self._mains[name]
 
-    def _stop_workers(self) -> None:
+    def _stop_serving(self) -> None:
+        """End the page and all cameras, side by side."""
+        page = threading.Thread(target=self._close_web, name="stop web", daemon=True)
+        page.start()
         end = time.monotonic() + STOP_SECONDS
         for worker in self._workers.values():
             worker.stop()
         for worker in self._workers.values():
             worker.join(end)
+        page.join()
 
     def _rules(self, file: SiteFile) -> Sequence[Rule]:
         """The rules of a site, privacy last.
@@ -501,7 +504,7 @@ class Daemon:
 
     def _end_delivery(self) -> None:
         self._watchers = []
-        self._delivery.close()
+        self._delivery.close(STOP_SECONDS)
 
     def _show(self, camera: str, view: LiveView) -> None:
         self._views.put(camera, view)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from edgecnn_runtime.daemon.check import problems
+from edgecnn_runtime.daemon.check import model_problems, problems
 from edgecnn_runtime.daemon.site import load_site
 from edgecnn_runtime.daemon.supervisor import Daemon
 from edgecnn_runtime.errors import (
@@ -87,6 +87,7 @@ def test_a_bundle_that_fails_its_self_test(
     change(str(color_bundles["blobs"]), str(make_bundle("wrong", wrong=True)))
     with pytest.raises(SelfTestError, match="does not reproduce"):
         Daemon(load_site(site)).__enter__()
+    assert [type(error) for error in model_problems(load_site(site))] == [SelfTestError]
 
 
 def test_a_second_model_that_cannot_read_what_the_first_finds(
