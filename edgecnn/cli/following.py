@@ -48,18 +48,18 @@ class Follower:
         self._name, self._prints, self._collects = name, prints, collects
 
     def __call__(self, result: "FrameResult", /) -> "FrameResult":
-        """Tell what happened, and give the result with tracks in it."""
+        """Report what happened; returns the result with tracks in it."""
         events = self._pipeline.follow(result)
-        self._tell(events)
+        self._report(events)
         if result.frame.file:
             self._answer(result.frame.file, events)
         return self._pipeline.drawable(result)
 
     def close(self) -> None:
-        """Tell what is known in the end. Idempotent."""
-        self._tell(self._pipeline.end())
+        """Report what is known in the end. Idempotent."""
+        self._report(self._pipeline.end())
 
-    def _tell(self, events: "Sequence[Event]") -> None:
+    def _report(self, events: "Sequence[Event]") -> None:
         from edgecnn_runtime.sinks.serialize import event_text
 
         for event in events:
