@@ -224,6 +224,8 @@ def complete(recipe: Recipe, lines: KeyLines) -> Recipe:
     if detect is not None:
         detector = _read_spec(detect, "detect", lines)
         _check_detector(detect, detector, lines)
+        for label in recipe.accept.scores:
+            _check_label(label, detector, ("accept", "scores", label), lines)
         if detect.score is None:
             detect = replace(detect, score=detector.score_threshold)
     vote = recipe.vote

@@ -133,6 +133,7 @@ REFUSED = {
     DETECT + "rules:\n- {when: enterd}": (3, "did you mean entered?"),
     DETECT + "rules:\n- {zone: a}\n- {watchlist: gone.csv}": (4, "gone.csv: cannot be read"),
     DETECT + "accept: {scores: {car: 2}}": (2, "accept.scores"),
+    DETECT + "accept:\n  scores: {cars: 0.5}": (3, "did you mean car?"),
 }  # fmt: skip
 
 
