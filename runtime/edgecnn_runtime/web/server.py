@@ -19,8 +19,6 @@ from edgecnn_runtime.web.tls import tls_context
 from edgecnn_runtime.web.tokens import Tokens
 
 if TYPE_CHECKING:
-    import ssl
-
     import uvicorn
 
     from edgecnn_runtime.web.app import WebApp
@@ -72,9 +70,10 @@ class WebServer:
         self._operations = operations
         self._settings = settings
         self._tokens = tokens
-        self._tls: ssl.SSLContext | None = None
         if settings.certificate and settings.key:
-            self._tls = tls_context(settings.certificate, settings.key)
+            tls_context(
+                settings.certificate, settings.key
+            )  # uvicorn's own words would be OpenSSL's
         self._socket = listen(settings.host, settings.port)
         self.address = self._address()
         self._started = threading.Event()
@@ -130,7 +129,7 @@ class WebServer:
 
         from edgecnn_runtime.web.app import WebApp
 
-        settings, context = self._settings, self._tls
+        settings = self._settings
         self._loop = asyncio.get_running_loop()
         self._app = WebApp(self._operations, settings, self._tokens)
         config = uvicorn.Config(
@@ -139,7 +138,7 @@ class WebServer:
             log_config=None, log_level="warning", access_log=False, server_header=False,
             proxy_headers=bool(settings.proxies), forwarded_allow_ips=list(settings.proxies),
             timeout_graceful_shutdown=STOP_SECONDS, timeout_keep_alive=20,
-            ssl_context_factory=None if context is None else lambda *_: context,
+            ssl_certfile=settings.certificate, ssl_keyfile=settings.key,
         )  # fmt: skip
         self._server = uvicorn.Server(config)
         self._loop.call_soon(self._started.set)
@@ -150,7 +149,7 @@ class WebServer:
     def _address(self) -> str:
         host, port = self._socket.getsockname()[:2]
         shown = socket.gethostname() if ip_address(host).is_unspecified else host
-        scheme = "https" if self._tls else "http"
+        scheme = "https" if self._settings.certificate else "http"
         return f"{scheme}://{f'[{shown}]' if ':' in shown else shown}:{port}/"
 
 
