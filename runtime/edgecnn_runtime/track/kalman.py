@@ -88,11 +88,16 @@ class BoxFilter:
             determinant of its covariance as a multiple of that of the box's noise, which grows
             while an object is not seen and could be in more and more places.
         """
-        variance = (noise * noise)[None]
-        spread = self._state[2][:, None] + variance
-        innovation = boxes[None] - self._state[0][:, None]
-        squared: Doubles = (innovation * innovation / spread).sum(axis=2)
-        return squared, np.log((spread / variance).prod(axis=2))
+        position, _, pp, _, _ = self._state
+        variance = (noise * noise)[:, 0]
+        squared = np.zeros((len(self), len(boxes)))
+        ratio = np.ones_like(squared)
+        for axis in range(4):
+            spread = pp[:, axis, None] + variance
+            innovation = boxes[:, axis] - position[:, axis, None]
+            squared += innovation * innovation / spread
+            ratio *= spread / variance
+        return squared, np.log(ratio)
 
     def update(self, rows: list[int], boxes: Doubles, noise: Doubles) -> None:
         """Take one box each for some objects.

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecnn_runtime.geometry import is_box
-from edgecnn_runtime.track.kalman import BOX_NOISE, BoxFilter
+from edgecnn_runtime.track.kalman import BOX_NOISE, BoxFilter, Doubles
 from edgecnn_runtime.track.tracker import Size, TrackerKind
 from edgecnn_runtime.types import Box, Detection, Track, TrackState
 
@@ -39,6 +39,9 @@ hidden: a fifth more identity switches in the crowds of bench/experiments/tracki
 LOST_HANDICAP = 2.0
 """By how much a lost track must cost less than one that was seen in the last frame to be preferred
 to it: who is hidden stays hidden for a while, and who was seen is rarely missed."""
+
+MARGIN = 0.1
+"""A track has left where its center is expected outside of the picture by so much of its size."""
 
 Score = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
 
@@ -77,7 +80,9 @@ class _Entry(msgspec.Struct):
 class _Boxes:
     """The detections of one frame that can be used, as arrays."""
 
-    def __init__(self, detections: Sequence[Detection], settings: TwoPass) -> None:
+    def __init__(
+        self, detections: Sequence[Detection], settings: TwoPass, size: Size | None
+    ) -> None:
         least = settings.doubtful
         self.detections = [each for each in detections if each.score >= least and is_box(each.box)]
         rows = [(*each.box, each.score, each.index) for each in self.detections]
@@ -86,6 +91,7 @@ class _Boxes:
         self.classes = values[:, 5]
         sides = values[:, 2:4] - values[:, :2]
         self.boxes = np.concatenate((values[:, :2] + sides / 2, sides), axis=1)
+        self.outside = _outside(self.boxes, size)
         self.gates = np.where(self.sure, GATE, DOUBTFUL_GATE)
         self.handicaps = np.where(self.sure, 0.0, DOUBTFUL_HANDICAP)
         factors = np.where(self.sure, BOX_NOISE, BOX_NOISE * DOUBTFUL_NOISE)
@@ -138,7 +144,7 @@ class TwoPassTracker:
             self._filter.predict(at - self._at)
         self._before, self._at = self._at, at
         self._mark_outside(size)
-        found = _Boxes(detections, self._settings)
+        found = _Boxes(detections, self._settings, size)
         pairs = self._match(found)
         self._continue(pairs, found)
         self._begin(pairs, found)
@@ -156,13 +162,10 @@ class TwoPassTracker:
         self._at = -math.inf
 
     def _mark_outside(self, size: Size | None) -> None:
-        """Which tracks are expected outside of the picture; what can be seen has its center in."""
-        if size is None:
-            return
-        centers = self._filter.position[:, :2]
-        outside = np.any((centers < 0) | (centers > size), axis=1)
-        for entry, left in zip(self._entries, outside, strict=True):
-            entry.outside = bool(left)
+        """Which tracks are expected clearly outside of the picture."""
+        outside = _outside(self._filter.position, size, MARGIN)
+        for entry, left in zip(self._entries, outside.tolist(), strict=True):
+            entry.outside = left
 
     def _match(self, found: _Boxes) -> dict[int, int]:
         """Rows of tracks to columns of boxes, the likeliest pair first, each used once."""
@@ -170,7 +173,7 @@ class TwoPassTracker:
             return {}
         squared, doubt = self._filter.costs(found.boxes, found.noise)
         allowed = squared + np.minimum(doubt, MOST_DOUBT) < found.gates
-        allowed &= self._column(lambda entry: not entry.outside)
+        allowed &= found.outside | self._column(lambda entry: not entry.outside)
         allowed &= found.sure | self._column(lambda entry: entry.hits >= self._settings.confirm)
         if self._settings.by_class:
             allowed &= self._column(lambda entry: entry.detection.index) == found.classes
@@ -214,7 +217,7 @@ class TwoPassTracker:
 
     def _state(self, entry: _Entry) -> TrackState:
         unseen = self._at - entry.last
-        if entry.outside:
+        if entry.outside and unseen > 0:
             return "ended"
         if entry.hits < self._settings.confirm:
             return "ended" if unseen > self._settings.max_gap / 3 else "tentative"
@@ -239,6 +242,18 @@ class TwoPassTracker:
             )
             for entry, box, (x, y) in zip(self._entries, corners, velocities, strict=True)
         ]
+
+
+def _outside(boxes: Doubles, size: Size | None, margin: float = 0.0) -> NDArray[np.bool_]:
+    """Whose centers, of float64[N,4] cx, cy, w, h, are outside of a picture: bool[N].
+
+    By more than ``margin`` of their sides.
+    """
+    if size is None:
+        return np.zeros(len(boxes), np.bool_)
+    centers, room = boxes[:, :2], margin * boxes[:, 2:]
+    outside: NDArray[np.bool_] = np.any((centers < -room) | (centers > size + room), axis=1)
+    return outside
 
 
 KIND = TrackerKind(TwoPass, TwoPassTracker)

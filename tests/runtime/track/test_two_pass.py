@@ -118,3 +118,12 @@ def test_what_leaves_the_picture_is_gone_and_not_what_comes_in_there() -> None:
     tracks = [tracker.update(each, i / fps, size) for i, each in enumerate(frames)]
     assert [track.id for each in tracks[:27] for track in each if track.state == "ended"] == [1]
     assert {track.id for each in tracks[27:] for track in each} == {2}
+
+
+def test_what_is_still_seen_at_the_edge_stays_the_same() -> None:
+    """Some detectors report boxes that reach out of the picture by more than half."""
+    frames = [[thing(600 + 2 * i)] for i in range(30)]
+    tracker = TwoPassTracker()
+    tracks = [tracker.update(each, i / 25, (640, 480)) for i, each in enumerate(frames)]
+    assert {track.id for each in tracks for track in each} == {1}
+    assert tracks[-1][0].hits == 30
