@@ -167,6 +167,25 @@ def test_a_picture_that_is_not_of_now_does_not_look_like_it(
     page.get_by_text("the camera is backing-off").wait_for()
 
 
+def test_only_what_is_on_the_screen_is_asked_for(
+    logged_in: Callable[..., Any], operations: FakeOperations, view: Callable[..., LiveView],
+    make_squares: Callable,
+) -> None:  # fmt: skip
+    names = [f"camera-{number}" for number in range(10)]
+    for name in names:
+        operations.add_camera(name, {"source": name})
+        operations.set_state(name, "live")
+        operations.show(name, view(1, make_squares(1)))
+    page = logged_in(viewport={"width": 390, "height": 600})
+    last = page.locator(f"article[aria-label={names[-1]}] canvas")
+    operations.show("gate", view(1, make_squares(1)))
+    page.wait_for_selector("article[aria-label=gate] canvas[data-index]")
+    assert last.get_attribute("data-index") is None
+    last.scroll_into_view_if_needed()
+    page.wait_for_selector(f"article[aria-label={names[-1]}] canvas[data-index]")
+    assert page.locator("canvas[data-index]").count() < 12
+
+
 def test_new_events_appear_by_themselves(
     logged_in: Callable[..., Any], operations: FakeOperations, event: Callable[..., Event],
     tmp_path: Path,

@@ -18,7 +18,19 @@ export function camerasPage(main, watchCameras) {
   main.append(h("h1", { class: "skip" }, "Cameras"),
     h("div", { class: "split" }, h("section", { "aria-label": "Cameras" }, grid, empty), panel));
   const tiles = new Map();
-  let stream = null;
+  const onScreen = new Set();
+  const stream = new LiveStream([], "grid", (header, picture) =>
+    tiles.get(header.camera)?.show(header, picture, stream.clock));
+  // The device encodes only what somebody sees: what is scrolled away is not asked for.
+  let settle = 0;
+  const observer = new IntersectionObserver((entries) => {
+    for (const { target, isIntersecting } of entries) {
+      if (isIntersecting) onScreen.add(target.ariaLabel);
+      else onScreen.delete(target.ariaLabel);
+    }
+    clearTimeout(settle);
+    settle = setTimeout(() => stream.watch([...tiles.keys()].filter((name) => onScreen.has(name))), 100);
+  }, { rootMargin: "150px" });
 
   function card(tile, status) {
     const link = h("a", { href: `#/cameras/${encodeURIComponent(status.name)}` }, status.name);
@@ -33,19 +45,17 @@ export function camerasPage(main, watchCameras) {
     if (names.join("\n") !== [...tiles.keys()].join("\n")) {
       for (const tile of tiles.values()) tile.close();
       tiles.clear();
-      stream?.stop();
+      onScreen.clear();
+      observer.disconnect();
       for (const status of cameras) {
         const tile = new Tile(status.name);
         tiles.set(status.name, tile);
         api.areas(status.name).then((areas) => (tile.areas = areas), () => {});
       }
       grid.replaceChildren(...cameras.map((status) => card(tiles.get(status.name), status)));
+      for (const article of grid.children) observer.observe(article);
       grid.classList.toggle("few", names.length <= 4);
       empty.hidden = names.length > 0;
-      stream = names.length
-        ? new LiveStream([], "grid", (header, picture) =>
-          tiles.get(header.camera)?.show(header, picture, stream.clock))
-        : null;
     }
     for (const status of cameras) tiles.get(status.name).update(status);
   });
@@ -55,7 +65,9 @@ export function camerasPage(main, watchCameras) {
     unwatch();
     clearInterval(timer);
     feed.close();
-    stream?.stop();
+    clearTimeout(settle);
+    observer.disconnect();
+    stream.stop();
     for (const tile of tiles.values()) tile.close();
   };
 }

@@ -59,8 +59,7 @@ export class MessageParser {
   }
 }
 
-/** Calls onmessage(header, picture) for the newest frames of these cameras, or of all without any,
- *  and connects again when it must. */
+/** Calls onmessage(header, picture) for the newest frames, and connects again when it must. */
 export class LiveStream {
   clock = new ServerClock();
   #abort = null;
@@ -72,6 +71,14 @@ export class LiveStream {
     this.onmessage = onmessage;
     this.visibility = () => this.#visible();
     document.addEventListener("visibilitychange", this.visibility);
+    this.#visible();
+  }
+
+  /** Show these cameras from now on. */
+  watch(cameras) {
+    if (cameras.join("\n") === this.cameras.join("\n")) return;
+    this.cameras = cameras;
+    this.#abort?.abort();
     this.#visible();
   }
 
@@ -88,6 +95,7 @@ export class LiveStream {
   }
 
   async #run() {
+    if (!this.cameras.length) return;
     const abort = (this.#abort = new AbortController());
     const query = new URLSearchParams(this.cameras.map((name) => ["camera", name]));
     query.set("size", this.size);
