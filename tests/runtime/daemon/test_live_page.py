@@ -65,7 +65,7 @@ def test_a_box_lies_on_the_square_that_moves(page: Any) -> None:
 def test_events_and_zones_are_those_of_the_daemon(page: Any, site: Path) -> None:
     page.locator(".feed .entry", has_text="gate · entered").first.wait_for()
     thumbnail = page.locator(".feed .entry img").first
-    assert thumbnail.evaluate("(image) => image.decode().then(() => image.naturalWidth)") > 20
+    assert thumbnail.evaluate("(image) => image.decode().then(() => image.naturalWidth)") > 0
     page.get_by_role("link", name="gate", exact=True).click()
     page.get_by_role("button", name="Zones and lines").click()
     page.get_by_role("button", name="+ Zone").click()
