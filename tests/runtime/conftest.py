@@ -287,7 +287,7 @@ def color_model(outputs: tuple[int | str, ...], size: int = 16) -> onnx.ModelPro
 def write_colors(folder: Path) -> dict[str, Path]:
     """Bundles that know bright things: ``blobs`` finds them, the others tell blue, green and red.
 
-    ``colors`` classifies, ``letters`` reads "B", "G" or "R".
+    ``colors`` classifies, ``letters`` reads "B", "G" or "R", ``vectors`` embeds.
     """
     rng = np.random.default_rng(2)
     scene = np.zeros((2, 48, 64, 3), np.uint8)
@@ -309,6 +309,7 @@ def write_colors(folder: Path) -> dict[str, Path]:
     for name, task, decode, shape in (
         ("colors", "classify", m.Classify(output="scores"), (None, 3)),
         ("letters", "ocr", m.Ctc(output="scores", charset=("B", "G", "R")), (None, 1, 4)),
+        ("vectors", "embed", m.Embed(output="scores"), (None, 3)),
     ):
         template = make_manifest(
             decode, {"scores": shape}, size=make_input(16, 16), task=task,

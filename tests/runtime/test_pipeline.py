@@ -22,7 +22,7 @@ from edgecnn_runtime.errors import UsageError
 from edgecnn_runtime.inference import ModelInference
 from edgecnn_runtime.pipeline import Pipeline
 from edgecnn_runtime.recipe import read_recipe
-from edgecnn_runtime.sinks.serialize import event_record, read_event
+from edgecnn_runtime.sinks.serialize import event_record, event_text, read_event
 from edgecnn_runtime.stages.model_reader import ModelReader
 from edgecnn_runtime.track import TRACKERS
 from edgecnn_runtime.track import fake as fake_tracker
@@ -149,6 +149,19 @@ def test_each_track_is_recognized_once_with_evidence(
     crop = recognized.images["crop"].reshape(-1, 3).mean(axis=0)
     assert crop.argmax() == channel
     assert left.images == {}
+
+
+def test_embeddings_are_recognized_without_a_text(write: Callable[[str], Path]) -> None:
+    """Whose vector it is says a gallery, by a rule; the event is there already."""
+    path = write("detect: {model: blobs.edge}\nrecognize: {model: vectors.edge}")
+    with load_pipeline(path) as pipeline:
+        (recognized,) = play(pipeline, film(passing("blue")))
+        (decision,) = pipeline.decisions.values()
+    assert (recognized.type, recognized.text, recognized.label) == ("recognized", "", "thing")
+    assert recognized.score > 0.9
+    assert decision.vector is not None
+    assert decision.vector.argmax() == 0
+    assert event_text(recognized) == f"recognized thing #1, {100 * recognized.score:.0f} %, 3 votes"
 
 
 def test_it_is_recognized_at_its_end_where_the_votes_were_too_few(

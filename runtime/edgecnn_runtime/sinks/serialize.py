@@ -120,8 +120,9 @@ def utc(seconds: float) -> str:
 
 def event_text(event: Event) -> str:
     """An event in words: ``recognized KA·1234, 93 %, 4 votes``."""
-    who = event.name or event.text or event.label
-    if event.track is not None and not (event.type == "recognized" and who):
+    answer = event.name or event.text
+    who = answer or event.label
+    if event.track is not None and not (event.type == "recognized" and answer):
         who = f"{who} #{event.track}".strip()
     parts = [f"{event.type} {who}".strip()]
     if event.type == "crossed":

@@ -2,6 +2,7 @@
 
 import json
 import re
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgecnn_runtime.errors import ConfigError
-from edgecnn_runtime.sinks.serialize import EventRecord, event_record, read_event
+from edgecnn_runtime.sinks.serialize import EventRecord, event_record, event_text, read_event
 from edgecnn_runtime.types import Box, Event
 
 PLATE = Event(
@@ -75,6 +76,27 @@ def test_what_was_written_is_read_again(text, time, age, scores, box, details) -
     record = event_record(event)
     assert event_record(read_event(msgspec.json.encode(record))) == record
     assert read_event(json.dumps(record)).text == text
+
+
+@pytest.mark.parametrize(
+    ("fields", "text"),
+    [
+        ({}, "recognized KA·1234, 93 %, 4 votes, in lane"),
+        ({"zone": "", "details": {"votes": 1}}, "recognized KA·1234, 93 %, 1 vote"),
+        ({"text": "", "zone": ""}, "recognized plate #7, 93 %, 4 votes"),
+        ({"name": "Rosa"}, "recognized Rosa, 93 %, 4 votes, in lane"),
+        ({"type": "entered", "text": ""}, "entered plate #7, 93 %, in lane"),
+        (
+            {"type": "crossed", "line": "stop", "direction": "in"},
+            "crossed stop in, KA·1234 #7, in lane",
+        ),
+        ({"type": "present", "zone": ""}, "present KA·1234 #7, 1.2 s"),
+        ({"type": "left", "zone": "", "text": ""}, "left plate #7, 1.2 s"),
+        ({"type": "camera", "track": None, "text": "", "label": "", "zone": ""}, "camera"),
+    ],
+)
+def test_an_event_in_words(fields: dict[str, Any], text: str) -> None:
+    assert event_text(msgspec.structs.replace(PLATE, **fields)) == text
 
 
 @pytest.mark.parametrize(
