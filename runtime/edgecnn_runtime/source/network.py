@@ -196,6 +196,7 @@ class NetworkStream:
         was_behind = self._lag.behind
         if self._lag.update(pts, now, self._waited):
             self._skipped += 1
+            self._last_whole = now  # that no picture is whole now is not the network's fault
             return True
         if was_behind:
             self.decoder.lose(now)

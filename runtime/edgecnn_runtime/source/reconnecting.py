@@ -191,11 +191,13 @@ class ReconnectingSource:
             self._advance(_Happening("picture"), picture)
             problem: CameraProblem = self._seen or ("too slow" if self._too_slow() else "")
             self._advance(_Happening("problem", problem=problem), picture)
+            self._report()
         if happening.event != "picture":
             stuck = self._capture is not None and self._capture.stuck
             if happening.event == "time" and stuck:
                 happening = happening._replace(problem="frozen")
             self._advance(happening, time.monotonic())
+            self._report()
 
     def _advance(self, happening: "_Happening", now: float) -> None:
         if happening.error is not None:
@@ -210,7 +212,6 @@ class ReconnectingSource:
                 self._error = SourceLostError(f"{self.name}: {self.connection.reason}")
         elif action == "open":
             self._open()
-        self._report()
 
     def _report(self) -> None:
         """Tell of a change, unless it is another attempt like the last one."""

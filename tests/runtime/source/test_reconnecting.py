@@ -258,9 +258,9 @@ def test_frozen_and_black_pictures_are_a_problem_of_a_live_camera(value: int, pr
 
 def test_a_slow_model_is_a_problem_of_its_camera() -> None:
     camera = Scripted()
-    with watching(camera, limits=Limits(stall=0.1), too_slow=lambda: True) as (source, story):
-        story.wait_for("live", "live")
-        assert source.connection.problem == "too slow"
+    with watching(camera, too_slow=lambda: True) as (_, story):
+        story.wait_for("live")
+        assert story.changes[-1][1].problem == "too slow"  # one change, not two
 
 
 def test_pause_hangs_up_and_resume_opens_again() -> None:
