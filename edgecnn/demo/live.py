@@ -1,7 +1,7 @@
 """The end of the demo: the daemon watches two belts, as RTSP cameras where that works."""
 
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import yaml
@@ -71,8 +71,9 @@ def watch_belts(
         for event in reversed(served.events(type="recognized", limit=SHOWN_EVENTS)):
             console.print(f"{event['camera']}: {event['text']}, {event['name']}", markup=False)
         if keep:
-            console.print(f"its token: edgecnn token {site}", markup=False, soft_wrap=True)
-            served.wait()
+            with suppress(KeyboardInterrupt):  # it may come before the daemon is waited for
+                console.print(f"its token: edgecnn token {site}", markup=False, soft_wrap=True)
+                served.wait()
         else:
             served.stop()
     return files

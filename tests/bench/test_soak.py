@@ -18,7 +18,7 @@ from edgecnn_bench.soak.faults import KINDS, OF_A_CAMERA, Fault, plan
 from edgecnn_bench.soak.jumping_clock import let_jump
 from edgecnn_bench.soak.receiver import WebhookReceiver
 from edgecnn_bench.soak.report import Check, SoakReport
-from edgecnn_bench.soak.site import clip_of, largest_max_age, read_cameras, soak_site
+from edgecnn_bench.soak.site import clip_of, largest, read_cameras, soak_site
 from edgecnn_runtime.errors import UsageError
 
 SITE = """
@@ -62,8 +62,10 @@ def test_a_soak_changes_nothing_else_of_a_site() -> None:
     for key in ("pipeline", "rate", "max_age", "zones"):
         assert made["cameras"]["gate"][key] == before["cameras"]["gate"][key]
     assert made["cameras"]["yard"]["pipeline"] == ["faces.edge"]
+    assert made["cameras"]["yard"]["read_timeout"] == 20
     assert made["rules"] == before["rules"]
-    assert largest_max_age(SITE) == 0.5
+    assert largest(SITE, "max_age", 0.5) == 0.5
+    assert largest(SITE, "read_timeout", 10.0) == 20
 
 
 def test_a_site_without_cameras_is_refused() -> None:

@@ -33,7 +33,7 @@ def site(tmp_path: Path, make_bundle: Callable[..., Path]) -> Path:
     for number in range(75):
         writer.write(np.full((240, 320, 3), COLORS[number // 25], np.uint8))
     writer.release()
-    camera = {"source": "clip.mp4", "pipeline": str(make_bundle()), "loop": True}
+    camera = {"source": "clip.mp4", "pipeline": str(make_bundle()), "read_timeout": 3}
     file = tmp_path / "site.yaml"
     cameras = {name: {**camera} for name in ("gate", "yard")}  # YAML without aliases
     file.write_text(yaml.safe_dump({"cameras": cameras}))

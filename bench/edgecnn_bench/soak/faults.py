@@ -15,6 +15,8 @@ clock jumps."""
 
 KINDS: tuple[FaultKind, ...] = get_args(FaultKind)
 OF_A_CAMERA: frozenset[FaultKind] = frozenset({"stall", "hang-up", "offline", "garbage"})
+SILENT: frozenset[FaultKind] = frozenset({"stall", "garbage"})
+"""Those in which nobody hangs up: a connection in disorder ends by its camera's time-outs."""
 OF_CAMERAS = OF_A_CAMERA | {"server"}
 """Those after which a camera has to come back."""
 SECONDS = {"hang-up": 0.0, "clock": 3.0, "full disk": 5.0, "slow sink": 8.0, "sink down": 8.0}

@@ -101,10 +101,15 @@ class ServedSite:
         self._process.kill()
         self._process.wait()
 
-    @property
-    def running(self) -> bool:
-        """Whether the process still runs."""
-        return self._process.poll() is None
+    def check(self) -> None:
+        """Do nothing while it runs.
+
+        Raises:
+            EdgecnnError: It has ended by itself.
+        """
+        if self._process.poll() is not None:
+            code = self._process.returncode
+            raise EdgecnnError(f"the daemon ended with code {code}: {self._last_words()}")
 
     def cameras(self) -> Sequence[Mapping[str, Any]]:
         """The cameras, as the API gives them."""
@@ -161,7 +166,7 @@ class ServedSite:
         except KeyboardInterrupt:
             with suppress(subprocess.TimeoutExpired):
                 self._process.wait(TERMINAL_SECONDS)
-            if self.running:  # only this process was interrupted
+            if self._process.poll() is None:  # only this process was interrupted
                 self.stop()
 
     def stop(self) -> float:
@@ -177,14 +182,13 @@ class ServedSite:
         except subprocess.TimeoutExpired:
             raise EdgecnnError(f"the daemon did not end in {STOP_SECONDS:g} s") from None
         if code:
-            raise EdgecnnError(f"the daemon ended with code {code}: {self._last_words()}")
+            self.check()
         return time.monotonic() - start
 
     def _wait_until_it_answers(self) -> None:
         end = time.monotonic() + START_SECONDS
         while time.monotonic() < end:
-            if not self.running:
-                raise EdgecnnError(f"the daemon did not start: {self._last_words()}")
+            self.check()
             try:
                 self.get("/healthz")
                 self.token = (self.state / "operator.token").read_text().strip()

@@ -7,7 +7,6 @@ from typing import Any
 import yaml
 
 from edgecnn_runtime.errors import UsageError
-from edgecnn_runtime.scheduler import MAX_AGE
 
 SINK = "soak"
 """The only sink: nobody outside is told of what a soak makes up."""
@@ -19,9 +18,9 @@ def read_cameras(text: str) -> dict[str, dict[str, Any]]:
     return dict(yaml.safe_load(text).get("cameras") or {})
 
 
-def largest_max_age(text: str) -> float:
-    """Seconds: how old a frame of any camera may be when it is looked at."""
-    return max(float(camera.get("max_age", MAX_AGE)) for camera in read_cameras(text).values())
+def largest(text: str, key: str, default: float) -> float:
+    """The largest value of a camera's key in seconds, such as ``max_age``."""
+    return max(float(camera.get(key, default)) for camera in read_cameras(text).values())
 
 
 def clip_of(camera: Mapping[str, Any], folder: Path) -> Path | None:
@@ -55,7 +54,7 @@ def soak_site(
     for name, camera in site["cameras"].items():
         for key in OF_REAL_CAMERAS:
             camera.pop(key, None)
-        camera |= {"source": addresses[name], "open_timeout": 2.0, "read_timeout": 1.0}
+        camera["source"] = addresses[name]
     site["sinks"] = {SINK: {"kind": "webhook", "url": webhook}}
     site["http"] = {"listen": f"127.0.0.1:{port}"}
     site["state"] = str(state)

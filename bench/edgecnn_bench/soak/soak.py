@@ -19,18 +19,21 @@ import numpy as np
 
 from edgecnn_bench.soak.cameras import ClipCameras, require_rtsp_server
 from edgecnn_bench.soak.clips import write_clip
-from edgecnn_bench.soak.faults import KINDS, OF_CAMERAS, Fault, FaultKind, plan
+from edgecnn_bench.soak.faults import KINDS, OF_CAMERAS, SILENT, Fault, FaultKind, plan
 from edgecnn_bench.soak.process import ProcessSample, sample_process
 from edgecnn_bench.soak.proxy import FaultyLink, LinkGroup
 from edgecnn_bench.soak.receiver import WebhookReceiver
 from edgecnn_bench.soak.report import Check, FaultSummary, SoakReport
 from edgecnn_bench.soak.served import ServedSite, find_mount, free_port
-from edgecnn_bench.soak.site import clip_of, largest_max_age, read_cameras, soak_site
+from edgecnn_bench.soak.site import clip_of, largest, read_cameras, soak_site
 from edgecnn_bench.soak.viewer import SentPictures, Viewer
 from edgecnn_runtime.errors import EdgecnnError, UsageError
+from edgecnn_runtime.scheduler import MAX_AGE
 
 RECOVERY_LIMIT = 5.0
 """Seconds after a fault in which every camera must be live again."""
+TIMEOUT = 10.0
+"""Of cameras, where site.yaml names none."""
 GIVE_UP = 60.0
 """Seconds after which a camera that does not come back is no longer waited for."""
 STOP_LIMIT = 3.0
@@ -85,7 +88,7 @@ def soak(
     Raises:
         UsageError: A camera is no video file, and no clip is named.
         BackendMissingError: There is no RTSP server here.
-        EdgecnnError: The daemon does not start.
+        EdgecnnError: The daemon does not start, or does not outlive a fault.
     """
     require_rtsp_server()
     text = site.read_text()
@@ -120,8 +123,11 @@ def soak(
         viewer = stack.enter_context(
             Viewer(served.address, served.token, list(clips)[:WATCHED], sent)
         )
-        max_age = largest_max_age(text)
-        world = _World(cameras, links, receiver, served, viewer, max_age, bool(mount))
+        max_age = largest(text, "max_age", MAX_AGE)
+        patience = max(largest(text, f"{what}_timeout", TIMEOUT) for what in ("open", "read"))
+        world = _World(
+            cameras, links, receiver, served, viewer, max_age, patience, small_disk=bool(mount)
+        )
         return _Soak(config, world, progress).run()
 
 
@@ -153,6 +159,7 @@ class _World:
     served: ServedSite
     viewer: Viewer
     max_age: float
+    patience: float
     small_disk: bool
 
 
@@ -179,7 +186,7 @@ class _Soak:
         kinds = [kind for kind in self._config.kinds if kind not in self._why_not]
         end = time.monotonic() + 60 * self._config.minutes
         for fault in plan(list(self._world.links), kinds, self._config.seed):
-            if time.monotonic() + fault.seconds > end or not self._world.served.running:
+            if time.monotonic() + fault.seconds > end:
                 break
             self._progress(f"{fault.kind} {', '.join(fault.cameras)}")
             self._make(fault)
@@ -237,7 +244,8 @@ class _Soak:
     def _wait_until_live(self, before: Mapping[str, int], seconds: float) -> None:
         """Until every camera is live and has had a result since ``before``."""
         end = time.monotonic() + seconds
-        while time.monotonic() < end and self._world.served.running:
+        while time.monotonic() < end:
+            self._world.served.check()
             with suppress(EdgecnnError):
                 cameras = self._world.served.cameras()
                 if all(
@@ -297,9 +305,18 @@ class _Soak:
         ]  # fmt: skip
 
     def _recovery_checks(self) -> Sequence[Check]:
-        worst = [max(seconds) for kind, seconds in self._recoveries.items() if kind in OF_CAMERAS]
-        what = "until every camera is live again, the worst"
-        return [Check(what=what, value=max(worst, default=0.0), limit=RECOVERY_LIMIT, unit="s")]
+        worst = {kind: max(seconds) for kind, seconds in self._recoveries.items()}
+        return [
+            Check(
+                what=f"until every camera is live again after {what}", unit="s",
+                value=max((worst[kind] for kind in kinds if kind in worst), default=0.0),
+                limit=RECOVERY_LIMIT + patience,
+            )
+            for what, kinds, patience in (
+                ("a lost connection", OF_CAMERAS - SILENT, 0.0),
+                ("stalls and garbage", SILENT, self._world.patience),
+            )
+        ]  # fmt: skip
 
     def _process_checks(self) -> Sequence[Check]:
         """Growth from the middle (a third to a half) to the end (the last sixth) of the soak."""
