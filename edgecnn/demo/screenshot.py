@@ -8,12 +8,15 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 from typing import Any, BinaryIO
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 WIDTH, HEIGHT = 1280, 860
+PATIENCE = 30.0
+"""Seconds after which a browser that does not answer is killed."""
 TO_PIPE = """
 import os, sys
 for source, target in ((int(sys.argv[1]), 3), (int(sys.argv[2]), 4)):
@@ -49,12 +52,15 @@ def take_screenshot(address: str, token: str, picture: Path, seconds: float) -> 
         )
         os.close(orders[0])
         os.close(answers[1])
+        deadline = threading.Timer(seconds + PATIENCE, process.kill)
+        deadline.start()
         with open(orders[1], "wb", 0) as to, open(answers[0], "rb") as back:  # noqa: PTH123  (pipes)
             try:
                 pixels = _capture(_Session(to, back), address, token, seconds)
             except (OSError, EOFError, KeyError):
                 return False
             finally:
+                deadline.cancel()
                 process.kill()
                 process.wait()
     picture.write_bytes(pixels)
