@@ -173,9 +173,15 @@ def _conditions(events: EventFilter) -> tuple[list[str], list[Any]]:
     return where, values
 
 
+def searchable(text: str) -> str:
+    """The text for SQLite's LIKE, which ends at a null."""
+    return text.replace("\0", " ")
+
+
 def _pattern(text: str) -> str | None:
     if not text:
         return None
+    text = searchable(text)
     for special in "\\%_":
         text = text.replace(special, f"\\{special}")
     return f"%{text}%"

@@ -33,7 +33,7 @@ import msgspec
 from edgecnn_runtime.errors import OutboxError
 from edgecnn_runtime.outbox.database import NAME, explain, lock_folder, open_for_writing
 from edgecnn_runtime.outbox.evidence import Encoded, recent_files, remove_evidence, write_evidence
-from edgecnn_runtime.outbox.reader import OutboxReader
+from edgecnn_runtime.outbox.reader import OutboxReader, searchable
 from edgecnn_runtime.outbox.retention import Cleaner, Retention, is_nearly_full
 from edgecnn_runtime.types import Event
 
@@ -273,7 +273,7 @@ class Outbox:
             {n: value for n, value in fields.items() if n in REQUIRED or not _is_empty(value)},
             enc_hook=lambda value: value.tolist(),  # NumPy's numbers
         ).decode()
-        words = "\n".join((event.text, event.name, event.label))
+        words = searchable("\n".join((event.text, event.name, event.label)))
         values = (event.id, event.time, event.camera, event.type, words, body, size)
         return _Row(values, size)
 

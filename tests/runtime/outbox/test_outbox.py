@@ -179,16 +179,19 @@ def test_an_event_that_is_stored_is_not_stored_again(outbox: Outbox, make_event:
         (EventFilter(since=4_000_000_002.0, until=4_000_000_004.0), [2, 3]),
         (EventFilter(text="100%_"), [5]),
         (EventFilter(text="b-1"), [1]),
+        (EventFilter(text="Ann"), [4]),
+        (EventFilter(text="\0C"), [4]),
         (EventFilter(text="' OR 1 --"), []),
     ],
 )
 def test_it_is_read_by_filters(
     outbox: Outbox, make_event: MakeEvent, events: EventFilter, numbers: list[int]
 ) -> None:
-    texts = ["A-1", "B-1", "", "", "", "100%_x"]
+    texts = ["A-1", "B-1", "", "", "\0C", "100%_x"]
     for number, text in enumerate(texts):
         camera, kind = ("yard" if number % 2 else "gate"), ("left" if number > 2 else "entered")
-        outbox.append([make_event(number, text=text, camera=camera, type=kind)])
+        name = "Ann" if number == 4 else ""
+        outbox.append([make_event(number, text=text, name=name, camera=camera, type=kind)])
     forward = [int(event.id, 16) for _, event in outbox.events.replay(events)]
     backward = [int(event.id, 16) for _, event in outbox.events.read(events)]
     assert forward == backward[::-1] == numbers
