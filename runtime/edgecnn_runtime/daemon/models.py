@@ -10,10 +10,10 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Collection, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from edgecnn_runtime.bundle.bundle import MANIFEST
 from edgecnn_runtime.errors import EdgecnnError
@@ -427,8 +427,19 @@ class ModelPool:
         self.readers: dict[ModelKey, ServedReader] = {}
         self._cache_dir = cache_dir
 
-    def open(self, detectors: Collection[ModelKey], readers: Collection[ModelKey]) -> None:
+    def open(
+        self,
+        detectors: Collection[ModelKey],
+        readers: Collection[ModelKey],
+        *,
+        meanwhile: Callable[[], object] = lambda: None,
+    ) -> None:
         """Open what is not open yet, side by side; all of it or nothing.
+
+        Args:
+            detectors: Those that look at every frame.
+            readers: Those that look at crops.
+            meanwhile: Called once a second: building an engine may take minutes.
 
         Raises:
             EdgecnnError: One of them cannot be used here.
@@ -438,7 +449,9 @@ class ModelPool:
         with ThreadPoolExecutor(4, thread_name_prefix="open") as threads:
             served = [threads.submit(self._serve, key) for key in new_detectors]
             shared = [threads.submit(self._share, key) for key in new_readers]
-        opened: list[Future[ServedModel] | Future[ServedReader]] = [*served, *shared]
+            opened: list[Future[Any]] = [*served, *shared]
+            while wait(opened, timeout=1.0).not_done:
+                meanwhile()
         if error := next((each.exception() for each in opened if each.exception()), None):
             for model in opened:
                 if model.exception() is None:

@@ -205,8 +205,7 @@ class Daemon:
 
     def view(self, camera: str, after: int = -1, timeout: float = 0.0) -> LiveView | None:
         """The newest result of a camera, as the site allows it to be shown."""
-        self._worker(camera)
-        return self._views.get(camera, after, timeout)
+        return self._views.get(camera, after, timeout, self._worker(camera).is_live)
 
     def subscribe(self, wake: Callable[[str], None]) -> Callable[[], None]:
         """Call ``wake`` with a camera's name at each new view; returns what ends that."""
@@ -351,7 +350,7 @@ class Daemon:
             raise problem
         plan = make_plan(file)
         rules = self._rules(file)  # watch lists are read before anything is changed
-        self._pool.open(plan.detectors, plan.readers)
+        self._pool.open(plan.detectors, plan.readers, meanwhile=partial(notify, WATCHDOG=1))
         before, self.file = self.file, file
         old, self._plan = self._plan, plan
         self._redactor.learn(file.secrets)
@@ -446,7 +445,7 @@ class Daemon:
     def _make(self, file: SiteFile, name: str, plan: PipelinePlan, rules: Sequence[Rule]) -> Parts:
         """What follows the detector of a camera's pipeline."""
         config, privacy = file.site.cameras[name], file.site.privacy
-        main = self._mains[name]
+        main = self._mains.get(name)
         second = None if plan.reader is None else self._pool.readers[plan.reader]
         pipeline = make_pipeline(
             plan.recipe,
@@ -469,7 +468,8 @@ class Daemon:
         worker.stop()
         worker.join(time.monotonic() + STOP_SECONDS)
         self._views.forget(name)
-        del self._masks[name], self._mains[name]
+        self._masks.pop(name)
+        self._mains.pop(name)
 
     def _stop_serving(self) -> None:
         """End the page and all cameras, side by side."""

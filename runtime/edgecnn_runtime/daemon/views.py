@@ -27,18 +27,22 @@ class Views:
         for wake in self._wakes:
             wake(camera)
 
-    def get(self, camera: str, after: int, timeout: float) -> LiveView | None:
-        """The newest view of a camera; None where there is none in time.
+    def get(
+        self, camera: str, after: int, timeout: float, is_live: Callable[[], bool]
+    ) -> LiveView | None:
+        """The newest view of a camera; None where there is none in time, or the camera is not live.
 
         Args:
             camera: Its name.
             after: Wait for a frame whose index is not this one.
             timeout: Seconds to wait at most.
+            is_live: Whether the camera shows what happens now: an old picture is not shown.
         """
 
         def newer() -> LiveView | None:
             view = self._newest.get(camera)
-            return view if view is not None and view.result.frame.index != after else None
+            is_newer = view is not None and view.result.frame.index != after
+            return view if is_newer and is_live() else None
 
         with self._changed:
             return self._changed.wait_for(newer, timeout) or None

@@ -130,6 +130,11 @@ class CameraWorker:
         for thread in self._threads:
             thread.start()
 
+    def is_live(self) -> bool:
+        """Whether its newest picture shows what happens now."""
+        source = self._source
+        return source.connection.state == "live" and not source.frames.finished
+
     def status(self) -> CameraStatus:
         """The camera as it is now."""
         where = self._source.connection

@@ -241,5 +241,6 @@ def test_a_paused_camera_is_not_read(serve: Serve, until: Until) -> None:
     until(lambda: is_live(daemon), "the cameras")
     daemon.pause("gate", True)
     until(lambda: daemon.cameras()[0].state == "paused", "the pause")
+    assert daemon.view("gate") is None, "an old picture is not shown"
     daemon.pause("gate", False)
     until(lambda: daemon.cameras()[0].state == "live", "its end")
