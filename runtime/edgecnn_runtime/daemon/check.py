@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from importlib.util import find_spec
 
 from edgecnn_runtime.bundle.bundle import open_bundle
 from edgecnn_runtime.daemon.health import free_bytes
@@ -9,9 +10,10 @@ from edgecnn_runtime.daemon.models import ModelPool
 from edgecnn_runtime.daemon.plan import make_plan
 from edgecnn_runtime.daemon.site import SiteFile
 from edgecnn_runtime.delivery import open_routes
-from edgecnn_runtime.errors import ConfigError, EdgecnnError, UsageError
+from edgecnn_runtime.errors import BackendMissingError, ConfigError, EdgecnnError, UsageError
 from edgecnn_runtime.outbox.database import check_database
 from edgecnn_runtime.recipe import read_recipe
+from edgecnn_runtime.requirements import install_command
 from edgecnn_runtime.rules.rule import Rules
 from edgecnn_runtime.source import parse_address
 from edgecnn_runtime.web.server import listen
@@ -34,6 +36,7 @@ def problems(file: SiteFile, *, serving: SiteFile | None = None) -> Iterator[Edg
     """
     yield from _pipeline_problems(file)
     yield from _source_problems(file)
+    yield from _part_problems(file)
     yield from _state_problems(file, serving=serving is not None)
     same_port = serving is not None and serving.site.http.listen == file.site.http.listen
     yield from _http_problems(file, serving=same_port)
@@ -92,9 +95,15 @@ def _source_problems(file: SiteFile) -> Iterator[EdgecnnError]:
                     "where it comes over the network (rtsp://…)"
                 )
                 yield file.error(("cameras", name, field), words)
+            if address.kind == "network" and find_spec("av") is None:
+                words = f"network streams need PyAV: {install_command('stream')}"
+                yield _at(file, ("cameras", name, field), BackendMissingError(words))
             if address.kind == "pictures":
                 words = f"{address.name}: pictures are no camera: `edgecnn run` takes them"
                 yield file.error(("cameras", name, field), words)
+
+
+def _part_problems(file: SiteFile) -> Iterator[EdgecnnError]:
     for index, rule in enumerate(file.site.rules):
         try:
             Rules([rule], file.path.parent, timezone=file.site.timezone)

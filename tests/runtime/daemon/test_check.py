@@ -108,6 +108,12 @@ def test_a_state_folder_that_cannot_be_written(site: Path, change: Change, read_
     assert "site.yaml:8: state: " in str(problem(site))
 
 
+def test_streams_without_pyav(site: Path, change: Change, monkeypatch: pytest.MonkeyPatch) -> None:
+    change("red.mp4", "rtsp://192.0.2.1/main")
+    monkeypatch.setattr("edgecnn_runtime.daemon.check.find_spec", lambda name: None)
+    assert "site.yaml:3: cameras.gate.source: network streams need PyAV: pip" in str(problem(site))
+
+
 def test_a_state_folder_that_is_full(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("edgecnn_runtime.daemon.check.LEAST_FREE", 1 << 62)
     assert "its disk is full" in str(problem(site))
