@@ -425,7 +425,9 @@ class Daemon:
         main = None
         if config.detect_source and any(each.reader for each in plan.pipelines):
             report = partial(_log_main_stream, name)
-            main = MainStream(config.address(config.source), on_change=report, **view)
+            main = MainStream(
+                config.address(config.source), paused=config.paused, on_change=report, **view
+            )
         source = config.address(local_source(file, config.detect_source or config.source))
         self._mains[name] = main
         opener = partial(open_camera, source, realtime=True, loop=config.loop, **view)

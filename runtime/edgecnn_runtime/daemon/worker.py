@@ -120,9 +120,8 @@ class CameraWorker:
         self._open_camera = partial(
             open_camera, on_change=self._report, too_slow=SpeedCheck(jobs[0].stats, rate)
         )
+        self._paused = paused
         self._open()
-        if paused:
-            self.pause(True)
         self._threads = [
             threading.Thread(target=self._run, args=(job,), name=f"pipeline {name}", daemon=True)
             for job in jobs
@@ -158,6 +157,7 @@ class CameraWorker:
 
     def pause(self, paused: bool) -> None:
         """Hang up, or go on."""
+        self._paused = paused
         for stream in self._streams():
             if paused:
                 stream.pause()
@@ -185,7 +185,7 @@ class CameraWorker:
 
     def _open(self) -> None:
         """Open the source, and lead its frames to every pipeline."""
-        self._source = self._open_camera()
+        self._source = self._open_camera(paused=self._paused)
         if len(self._jobs) == 1:
             self._jobs[0].frames = self._source.frames
             return

@@ -142,6 +142,7 @@ def open_camera(
     realtime: bool = False,
     loop: bool = False,
     mask: Callable[[Pixels], Pixels] | None = None,
+    paused: bool = False,
     limits: Limits | None = None,
     on_change: OnChange = lambda _before, _after: None,
     too_slow: Callable[[], bool] = lambda: False,
@@ -159,6 +160,7 @@ def open_camera(
         realtime: Play a file at its own pace, as a camera.
         loop: Play a video file again and again.
         mask: As ``open_source`` takes it.
+        paused: Do not open it before ``resume``.
         limits: Time-outs, and when pictures count as frozen or black.
         on_change: Told where it stood and where it stands, by a thread of the camera's own.
         too_slow: Asked every few seconds whether the model is too slow for this camera.
@@ -179,6 +181,7 @@ def open_camera(
         flip=flip,
         realtime=realtime,
         mask=mask,
+        paused=paused,
         retry=address.kind not in {"video", "pictures"},
         limits=limits,
         on_change=on_change,

@@ -63,6 +63,7 @@ class MainStream:
         flip: Flip = "",
         transport: str = "tcp",
         mask: Callable[[Pixels], Pixels] | None = None,
+        paused: bool = False,
         limits: Limits | None = None,
         on_change: OnChange = lambda _before, _after: None,
     ) -> None:
@@ -74,6 +75,7 @@ class MainStream:
             flip: After rotating: "h" left-right, "v" upside down, "hv" both.
             transport: "tcp" or "udp", for RTSP.
             mask: As ``open_source`` takes it.
+            paused: Do not open it before ``resume``.
             limits: Time-outs; its pictures are not looked at.
             on_change: As ``open_camera`` takes it.
 
@@ -107,7 +109,7 @@ class MainStream:
         """The last packet of ``_group`` that was decoded."""
         self._recent: list[Any] = []
         self._source = ReconnectingSource(
-            self.name, self._open, on_change=on_change,
+            self.name, self._open, on_change=on_change, paused=paused,
             limits=replace(limits, frozen=math.inf, black=math.inf),
         )  # fmt: skip
 

@@ -66,6 +66,7 @@ class ReconnectingSource:
         realtime: bool = False,
         mask: Callable[[Pixels], Pixels] | None = None,
         retry: bool = True,
+        paused: bool = False,
         limits: Limits | None = None,
         on_change: OnChange = lambda _before, _after: None,
         too_slow: Callable[[], bool] = lambda: False,
@@ -80,6 +81,7 @@ class ReconnectingSource:
             realtime: Play a file at its own pace.
             mask: As ``open_source`` takes it.
             retry: Open it again where it is lost.
+            paused: Do not open it before ``resume``.
             limits: What the camera is given; None for the defaults.
             on_change: Told of each change of state, reason or problem. Attempts of which each ends
                 like the one before are one change. An error that it raises ends the source.
@@ -92,7 +94,9 @@ class ReconnectingSource:
         self.dropped = self.abandoned = 0
         self.size = (0, 0)
         self._limits = limits or Limits()
-        self.connection = self._reported = connect(time.monotonic(), self._limits)
+        now = time.monotonic()
+        self.connection = Connection("paused", now) if paused else connect(now, self._limits)
+        self._reported = self.connection
         self._new_capture = partial(
             Capture, name, open_reader, opened=self._open_now, deliver=self._put,
             skip=self.frames.skip, ended=self._end,
@@ -164,7 +168,8 @@ class ReconnectingSource:
     def _run(self) -> None:
         """The camera's own thread: what happens, and time that passes, one after the other."""
         try:
-            self._open()
+            if self.connection.state != "paused":
+                self._open()
             while not self.frames.finished:
                 self._step(self._next())
         except Exception as error:  # a defect: whoever takes the frames is told

@@ -277,6 +277,17 @@ def test_pause_hangs_up_and_resume_opens_again() -> None:
         assert camera.opens == opens + 1
 
 
+def test_a_camera_that_is_paused_from_the_start_is_not_opened() -> None:
+    camera = Scripted()
+    with watching(camera, paused=True) as (source, story):
+        assert source.connection.state == "paused"
+        time.sleep(0.2)
+        assert camera.opens == 0
+        source.resume()
+        story.wait_for("connecting", "live")
+        assert camera.opens == 1
+
+
 def test_a_picture_of_another_size_is_shown_as_it_is() -> None:
     camera = Scripted()
     with watching(camera) as (source, _):
