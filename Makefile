@@ -25,7 +25,7 @@ quick: $(VENV)/ready  ## the tests that take seconds
 check: $(VENV)/ready  ## ruff, mypy --strict and the import rules
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/pytest -q tests/test_imports.py
 
-soak: $(VENV)/ready   ## half an hour of a daemon on two clips while cameras, disk, sinks and clock fail
+soak: $(VENV)/ready   ## half an hour of a daemon on sixteen cameras while cameras, disk, sinks and clock fail
 	$(BIN)/python bench/experiments/memory_slope.py
 
 bench: $(VENV)/ready  ## every figure the README quotes, measured here, into bench/results
