@@ -146,3 +146,22 @@ def test_a_file_that_has_ended_says_so(rig: Callable[..., Rig], until: Until) ->
     until(lambda: camera.worker.status().reason == "the file has ended", "its end")
     assert camera.worker.status().state == "paused"
     until(lambda: camera.events[-1].type == "left", "the end of what was followed")
+
+
+def test_whoever_is_there_has_left_when_the_camera_is_lost(
+    rig: Callable[..., Rig], until: Until, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edgecnn_runtime.daemon.worker.LOST", 0.2)
+    camera = rig()
+    until(lambda: any(event.type == "entered" for event in camera.events), "somebody")
+    camera.worker.pause(True)
+    until(lambda: camera.worker.status().state == "paused", "the loss")
+
+    def still_there() -> set[int | None]:
+        tracks = {"entered": set[int | None](), "left": set[int | None]()}
+        for event in camera.events:
+            if event.type in tracks:
+                tracks[event.type].add(event.track)
+        return tracks["entered"] - tracks["left"]
+
+    until(lambda: not still_there(), "everybody to have left")
