@@ -261,6 +261,27 @@ def test_zones_and_lines_are_drawn_and_written(
     assert page.get_by_label("Name of the zone").input_value() == "lane"
 
 
+def test_zones_are_drawn_with_a_finger(
+    logged_in: Callable[..., Any], playing: Player, operations: FakeOperations
+) -> None:
+    phone = {"is_mobile": True, "has_touch": True, "viewport": {"width": 390, "height": 844}}
+    page = logged_in(**phone)
+    page.get_by_role("link", name="gate", exact=True).tap()
+    canvas_of(page)
+    page.get_by_role("button", name="Zones and lines").tap()
+    page.get_by_role("button", name="+ Zone").tap()
+    box = page.locator(".editor").bounding_box()
+    corners = ((0.2, 0.2), (0.8, 0.2), (0.8, 0.8), (0.2, 0.8))
+    for x, y in corners:
+        page.touchscreen.tap(box["x"] + x * box["width"], box["y"] + y * box["height"])
+    page.get_by_role("button", name="Done").tap()
+    page.get_by_role("button", name="Point 4 of zone-1").tap()
+    page.get_by_role("button", name="Remove point").tap()
+    page.get_by_role("button", name="Save").tap()
+    page.get_by_role("region", name="Figures").wait_for()
+    assert np.allclose(operations.areas("gate").zones["zone-1"], corners[:3], atol=0.02)
+
+
 def test_a_viewer_sees_no_buttons_that_change_anything(logged_in: Callable[..., Any]) -> None:
     page = logged_in(role="viewer")
     page.get_by_role("link", name="gate", exact=True).click()

@@ -12,14 +12,15 @@ const NAME = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$/;
 const HINTS = {
   rest: "Drag points or whole areas. Click an edge twice to add a point, press Delete to remove one. "
     + "With the keyboard: Tab to a point, arrow keys move it.",
-  draw: "Click to set points; Enter or a click on the first point ends the area, Escape drops it. "
-    + "Enter without a point puts one in the middle, to be moved.",
+  draw: "Click to set points; Done, Enter or a click on the first point ends the area, Escape drops it. "
+    + "Done without a point puts one in the middle, to be moved.",
 };
 const clamp = (value) => Math.min(1, Math.max(0, value));
 
 export class AreaEditor {
   #shapes = []; // { kind, name, points }
   #chosen = -1;
+  #point = -1; // of the chosen one, the point that was touched last
   #drawing = null; // the kind that is being drawn
   #fresh = []; // its points so far
   #drag = null;
@@ -43,9 +44,12 @@ export class AreaEditor {
     this.tools = Object.entries(KINDS).map(([kind, { title }]) =>
       h("button", { type: "button", "aria-pressed": "false", "data-kind": kind,
         onclick: () => this.#draw(this.#drawing === kind ? null : kind) }, `+ ${title}`));
+    // what Enter and Delete do, for those who have no keys
+    this.done = h("button", { type: "button", class: "primary", onclick: () => this.#complete() }, "Done");
+    this.less = h("button", { type: "button", onclick: () => this.#removePoint(this.#point) }, "Remove point");
     this.element = h("section", { class: "panel", "aria-label": "Zones and lines" },
       h("header", {}, h("h2", {}, "Zones and lines")),
-      h("div", { class: "tools" }, ...this.tools), this.hint, this.list, this.problem,
+      h("div", { class: "tools" }, ...this.tools, this.done, this.less), this.hint, this.list, this.problem,
       h("div", { class: "tools" },
         h("button", { type: "button", class: "primary", onclick: () => this.#save(onsave) }, "Save"),
         h("button", { type: "button", onclick: oncancel }, "Cancel")));
@@ -111,9 +115,25 @@ export class AreaEditor {
     this.list.querySelector(".chosen input")?.select();
   }
 
+  /** End what is being drawn; without a point yet, put a whole area in the middle. */
+  #complete() {
+    const { least, start } = KINDS[this.#drawing];
+    if (this.#fresh.length >= least) this.#finish(this.#fresh);
+    else if (!this.#fresh.length) this.#finish(start.map((each) => [...each]));
+  }
+
   #remove(index) {
     this.#shapes.splice(index, 1);
-    this.#chosen = -1;
+    this.#chosen = this.#point = -1;
+    this.#refresh();
+  }
+
+  /** Without enough points left, the area goes. */
+  #removePoint(point) {
+    const { kind, points } = this.#shapes[this.#chosen];
+    if (points.length <= KINDS[kind].least) this.#remove(this.#chosen);
+    else points.splice(point, 1);
+    this.#point = -1;
     this.#refresh();
   }
 
@@ -134,6 +154,7 @@ export class AreaEditor {
       return;
     }
     this.#chosen = shape === undefined ? -1 : Number(shape);
+    this.#point = point === undefined ? -1 : Number(point);
     if (shape !== undefined) {
       const points = this.#shapes[this.#chosen].points.map((each) => [...each]);
       this.#drag = { from: place, points, point: point === undefined ? null : Number(point) };
@@ -187,11 +208,8 @@ export class AreaEditor {
     const { shape, point } = event.target.dataset;
     const arrows = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
     const arrow = arrows[event.key];
-    if (this.#drawing && event.key === "Enter") {
-      const { least, start } = KINDS[this.#drawing];
-      if (this.#fresh.length >= least) this.#finish(this.#fresh);
-      else if (!this.#fresh.length) this.#finish(start.map((each) => [...each]));
-    } else if (this.#drawing && event.key === "Escape") this.#draw(null);
+    if (this.#drawing && event.key === "Enter") this.#complete();
+    else if (this.#drawing && event.key === "Escape") this.#draw(null);
     else if (point !== undefined && arrow) {
       const points = this.#shapes[Number(shape)].points;
       const step = event.shiftKey ? 10 * STEP : STEP;
@@ -200,12 +218,17 @@ export class AreaEditor {
       this.#render();
       this.#focus(point);
     } else if (["Delete", "Backspace"].includes(event.key) && this.#chosen >= 0) {
-      const { kind, points } = this.#shapes[this.#chosen];
-      if (point === undefined || points.length <= KINDS[kind].least) this.#remove(this.#chosen);
-      else points.splice(Number(point), 1);
-      this.#refresh();
+      if (point === undefined) this.#remove(this.#chosen);
+      else this.#removePoint(Number(point));
     } else return;
     event.preventDefault();
+  }
+
+  #touch(index, point) {
+    if (this.#chosen === index && this.#point === point) return;
+    [this.#chosen, this.#point] = [index, point];
+    this.#refresh();
+    this.#focus(point);
   }
 
   #focus(point) {
@@ -216,6 +239,9 @@ export class AreaEditor {
     this.#render();
     this.hint.textContent = this.#drawing ? HINTS.draw : HINTS.rest;
     this.svg.classList.toggle("draw", Boolean(this.#drawing));
+    this.done.hidden = !this.#drawing;
+    this.less.hidden = Boolean(this.#drawing) || this.#chosen < 0 || this.#point < 0
+      || this.#shapes[this.#chosen].kind === "line";
     for (const tool of this.tools) {
       tool.setAttribute("aria-pressed", String(tool.dataset.kind === this.#drawing));
     }
@@ -267,7 +293,7 @@ export class AreaEditor {
       ...points.map(([cx, cy], i) => s("circle", {
         class: "point", cx, cy, r: (chosen ? 7 : 5) * unit, "data-shape": index, "data-point": i,
         tabindex: "0", role: "button", "aria-label": `Point ${i + 1} of ${title}`,
-        onfocus: () => { if (this.#chosen !== index) { this.#chosen = index; this.#refresh(); this.#focus(i); } },
+        onfocus: () => this.#touch(index, i),
       })),
     ];
   }
