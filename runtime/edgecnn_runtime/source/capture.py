@@ -149,10 +149,13 @@ class Capture:
     def abandon(self, wait: float = 0.0) -> None:
         """Expect no more of it. A read that does not return within ``wait`` seconds is left."""
         self._closed.set()
-        if threading.current_thread() is not self._thread:
+        started = self._thread.ident is not None
+        if started and threading.current_thread() is not self._thread:
             self._thread.join(wait)
 
     def _run(self) -> None:
+        if self._closed.is_set():  # before it was started
+            return
         try:
             reader = self._open_reader()
         except Exception as error:  # whatever it is, who waits is told

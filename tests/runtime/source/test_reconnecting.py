@@ -298,6 +298,14 @@ def test_a_picture_of_another_size_is_shown_as_it_is() -> None:
         assert source.size == (8, 16)
 
 
+def test_a_camera_may_be_closed_at_any_moment() -> None:
+    camera = Scripted()
+    for pause in range(40):
+        with ReconnectingSource("scripted", camera.open) as source:
+            time.sleep(pause / 20_000)
+        assert source.wait_for(source.frames) is None
+
+
 def test_a_defect_reaches_whoever_takes_the_frames() -> None:
     def defect(_before: Connection, _after: Connection) -> None:
         raise ZeroDivisionError
