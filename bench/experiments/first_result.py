@@ -19,7 +19,7 @@ from lib.material import ASSETS, export_yunet, video_frames
 
 from edgecnn_bench.soak.cameras import ClipCameras
 from edgecnn_bench.soak.clips import write_clip
-from edgecnn_bench.soak.served import ServedSite, free_port
+from edgecnn_bench.soak.daemon_process import DaemonProcess, free_port
 from edgecnn_runtime.source import open_source
 
 STARTS, QUICK = 9, 2
@@ -54,11 +54,11 @@ def start(folder: Path, address: str, bundle: Path) -> float:
     port = free_port()
     site = write_site(folder, {"gate": address}, bundle, rate=None, port=port)
     begin = time.monotonic()
-    with ServedSite(site, folder / "state", port, log=folder / "log") as served:
-        while not served.cameras()[0]["stats"]["frames"]:
+    with DaemonProcess(site, folder / "state", port, log=folder / "log") as daemon:
+        while not daemon.cameras()[0]["stats"]["frames"]:
             time.sleep(0.01)
         seconds = time.monotonic() - begin
-        served.stop()
+        daemon.stop()
     return seconds
 
 

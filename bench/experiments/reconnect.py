@@ -27,7 +27,7 @@ from lib.material import ASSETS, export_yunet, video_frames
 
 from edgecnn_bench.soak.cameras import ClipCameras
 from edgecnn_bench.soak.clips import read_counter, write_clip
-from edgecnn_bench.soak.served import free_port
+from edgecnn_bench.soak.daemon_process import free_port
 from edgecnn_runtime.inference import ModelInference
 from edgecnn_runtime.outbox import OutboxReader
 from edgecnn_runtime.scheduler import MAX_AGE

@@ -26,7 +26,7 @@ from lib.material import ASSETS, export_yunet, video_frames
 
 from edgecnn_bench.soak.cameras import ClipCameras
 from edgecnn_bench.soak.clips import write_clip
-from edgecnn_bench.soak.served import free_port
+from edgecnn_bench.soak.daemon_process import free_port
 from edgecnn_runtime import load
 from edgecnn_runtime.inference import ModelInference
 from edgecnn_runtime.source import open_source
@@ -102,14 +102,14 @@ def daemon(
     def watch() -> None:
         wait_for_all(results, len(addresses))
         time.sleep(SETTLED)
-        first, before, own = len(results.seen), counters(port), outside.own()
+        first, before, own = len(results.entries), counters(port), outside.own()
         start = time.monotonic()
         time.sleep(seconds)
         elapsed = time.monotonic() - start
-        last, after, own_after = len(results.seen), counters(port), outside.own()
+        last, after, own_after = len(results.entries), counters(port), outside.own()
         answer.update(
             seconds=elapsed,
-            results=results.seen[first:last],
+            results=results.entries[first:last],
             served={name: after[name][0] - before[name][0] for name in addresses},
             counts={
                 name: [
@@ -128,7 +128,7 @@ def daemon(
 def wait_for_all(results: Results, cameras: int) -> None:
     """Until every camera has had a result."""
     end = time.monotonic() + PATIENCE
-    while len({source for source, _, _ in list(results.seen)}) < cameras:
+    while len({source for source, _, _ in list(results.entries)}) < cameras:
         if time.monotonic() > end:
             raise RuntimeError("not every camera has had a result")
         time.sleep(0.1)

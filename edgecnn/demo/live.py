@@ -12,7 +12,7 @@ from edgecnn.demo.scene import FPS, Scene
 from edgecnn.demo.screenshot import take_screenshot
 from edgecnn_bench.soak.cameras import ClipCameras, has_rtsp_server
 from edgecnn_bench.soak.clips import write_clip as write_camera_clip
-from edgecnn_bench.soak.served import ServedSite, free_port
+from edgecnn_bench.soak.daemon_process import DaemonProcess, free_port
 
 SECONDS = 12
 """Length of a camera's clip, which begins again at its end."""
@@ -62,20 +62,20 @@ def watch_belts(
         known = "".join(f"{digit},{name}\n" for digit, name in enumerate(NAMES))
         (out / "digits.csv").write_text(f"text,name\n{known}")
         console.print(f"\n$ edgecnn serve {site}", style="bold cyan", markup=False, soft_wrap=True)
-        served = stack.enter_context(ServedSite(site, state, port, log=out / "serve.log"))
+        daemon = stack.enter_context(DaemonProcess(site, state, port, log=out / "serve.log"))
         files["serve.log"] = "what the daemon wrote meanwhile"
         stay = "until Ctrl-C" if keep else "while the demo runs; --keep leaves it on"
-        console.print(f"live page: {served.address}  ({stay})", markup=False)
-        if take_screenshot(served.address, served.token, out / "live.png", SHOWN_SECONDS):
+        console.print(f"live page: {daemon.address}  ({stay})", markup=False)
+        if take_screenshot(daemon.address, daemon.token, out / "live.png", SHOWN_SECONDS):
             files["live.png"] = "the live page"
-        for event in reversed(served.events(type="recognized", limit=SHOWN_EVENTS)):
+        for event in reversed(daemon.events(type="recognized", limit=SHOWN_EVENTS)):
             console.print(f"{event['camera']}: {event['text']}, {event['name']}", markup=False)
         if keep:
             with suppress(KeyboardInterrupt):  # it may come before the daemon is waited for
                 console.print(f"its token: edgecnn token {site}", markup=False, soft_wrap=True)
-                served.wait()
+                daemon.wait()
         else:
-            served.stop()
+            daemon.stop()
     return files
 
 

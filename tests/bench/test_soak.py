@@ -118,7 +118,7 @@ def test_the_webhook_takes_refuses_and_is_slow() -> None:
 
 def test_a_viewer_knows_how_old_a_picture_is(tmp_path: Path) -> None:
     pytest.importorskip("starlette")
-    from edgecnn_bench.soak.viewer import SentPictures, Viewer
+    from edgecnn_bench.soak.viewer import SendTimes, Viewer
     from edgecnn_runtime.types import Frame, FrameResult, Timings
     from edgecnn_runtime.web.fake import FakeOperations
     from edgecnn_runtime.web.operations import LiveView
@@ -126,7 +126,7 @@ def test_a_viewer_knows_how_old_a_picture_is(tmp_path: Path) -> None:
     from edgecnn_runtime.web.settings import WebSettings
     from edgecnn_runtime.web.tokens import load_tokens
 
-    operations, tokens, sent = FakeOperations("gate", "yard"), load_tokens(tmp_path), SentPictures()
+    operations, tokens, sent = FakeOperations("gate", "yard"), load_tokens(tmp_path), SendTimes()
     server = WebServer(operations, WebSettings(port=0), tokens)
     server.start()
     try:

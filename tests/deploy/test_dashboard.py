@@ -17,7 +17,7 @@ import yaml
 pytest.importorskip("starlette")
 pytest.importorskip("prometheus_client")
 
-from edgecnn_bench.soak.served import ServedSite, free_port
+from edgecnn_bench.soak.daemon_process import DaemonProcess, free_port
 
 OF_SENSORS = "edgecnn_temperature_celsius"
 """Not every machine has what this shows."""
@@ -34,7 +34,7 @@ def daemon(
     tmp_path_factory: pytest.TempPathFactory,
     make_bundle: Callable[..., Path],
     make_clip: Callable[..., Path],
-) -> Iterator[tuple[ServedSite, int]]:
+) -> Iterator[tuple[DaemonProcess, int]]:
     """Two looped clips at a limited rate, and a sink that cannot be reached."""
     folder, port = tmp_path_factory.mktemp("site"), free_port()
     camera = {"pipeline": str(make_bundle()), "loop": True, "rate": 5}
@@ -50,23 +50,23 @@ def daemon(
     file = folder / "site.yaml"
     file.write_text(yaml.safe_dump(site))
     (folder / "state").mkdir(mode=0o700)
-    with ServedSite(file, folder / "state", port, log=folder / "log") as served:
-        yield served, port
+    with DaemonProcess(file, folder / "state", port, log=folder / "log") as daemon:
+        yield daemon, port
 
 
 @pytest.fixture(scope="module")
 def prometheus(
-    daemon: tuple[ServedSite, int], deploy: Path, tmp_path_factory: pytest.TempPathFactory
+    daemon: tuple[DaemonProcess, int], deploy: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Callable[[str], list[Any]]]:
     """Debian's Prometheus with the configuration beside it, scraping; runs a query."""
     if not (program := shutil.which("prometheus")):
         pytest.skip("needs prometheus")
-    served, target = daemon
+    process, target = daemon
     folder, port = tmp_path_factory.mktemp("prometheus"), free_port()
     config = yaml.safe_load((deploy / "compose/prometheus/prometheus.yml").read_text())
     (job,) = config["scrape_configs"]
     job["static_configs"] = [{"targets": [f"127.0.0.1:{target}"]}]
-    job["authorization"]["credentials_file"] = str(served.state / "viewer.token")
+    job["authorization"]["credentials_file"] = str(process.state / "viewer.token")
     config["global"]["scrape_interval"] = "1s"
     shutil.copy(deploy / "compose/prometheus/rules.yml", folder)
     (folder / "prometheus.yml").write_text(yaml.safe_dump(config))

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
-from edgecnn_bench.soak.served import free_port
+from edgecnn_bench.soak.daemon_process import free_port
 
 EXPOSURE = 2.0
 """What `systemd-analyze security` may say of the unit, from 0 (safe) to 10."""

@@ -16,9 +16,9 @@ pytest.importorskip("starlette")
 
 from edgecnn.cli import main
 from edgecnn_bench.soak.cameras import has_rtsp_server
+from edgecnn_bench.soak.daemon_process import find_mount
 from edgecnn_bench.soak.faults import KINDS, OF_CAMERAS
 from edgecnn_bench.soak.report import SoakReport
-from edgecnn_bench.soak.served import find_mount
 
 COLORS = ((230, 40, 40), (40, 230, 40), (40, 40, 230))
 """What the classifier of the tests tells apart: an event with each change."""

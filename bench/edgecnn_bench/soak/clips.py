@@ -50,17 +50,17 @@ def write_clip(
             f"clips are encoded by PyAV: {install_command('stream')}"
         ) from None
     with open_source(video) as source:
-        shown = [frame.pixels for frame in islice(source, pictures)]
-    if not shown:
+        frames = [frame.pixels for frame in islice(source, pictures)]
+    if not frames:
         raise UsageError(f"{video}: there is no picture in it")
-    tour = [*range(len(shown)), *range(len(shown) - 2, 0, -1)]
-    height, width = (side // 2 * 2 for side in shown[0].shape[:2])
+    tour = [*range(len(frames)), *range(len(frames) - 2, 0, -1)]
+    height, width = (side // 2 * 2 for side in frames[0].shape[:2])
     options = {"preset": "veryfast", "crf": "23", "x264-params": "keyint=25:scenecut=0:bframes=0"}
     with av.open(str(clip.absolute()), "w") as container:
         stream = container.add_stream("libx264", rate=round(fps), options=options)
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         for number in range(pictures):
-            pixels = shown[tour[number % len(tour)]][:height, :width].copy()
+            pixels = frames[tour[number % len(tour)]][:height, :width].copy()
             if counter:
                 draw_counter(pixels, number)
             frame = av.VideoFrame.from_ndarray(pixels, format="bgr24")

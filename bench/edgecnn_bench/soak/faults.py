@@ -54,7 +54,7 @@ def plan(cameras: Sequence[str], kinds: Sequence[FaultKind], seed: int) -> Itera
     while True:
         for kind in chance.sample(list(kinds), len(kinds)):
             if kind in OF_A_CAMERA:
-                struck = chance.sample(list(cameras), chance.randint(1, len(cameras)))
+                targets = chance.sample(list(cameras), chance.randint(1, len(cameras)))
             else:
-                struck = list(cameras) if kind == "server" else []
-            yield Fault(kind, struck, SECONDS.get(kind, chance.uniform(1.0, LONGEST)))
+                targets = list(cameras) if kind == "server" else []
+            yield Fault(kind, targets, SECONDS.get(kind, chance.uniform(1.0, LONGEST)))

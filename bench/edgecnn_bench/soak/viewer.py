@@ -22,7 +22,7 @@ SILENCE = 30.0
 """Seconds without a byte after which the page is opened again."""
 
 
-class SentPictures:
+class SendTimes:
     """When the cameras sent each picture of their clips, the last time."""
 
     def __init__(self) -> None:
@@ -46,7 +46,7 @@ class Viewer:
     """
 
     def __init__(
-        self, address: str, token: str, cameras: Sequence[str], sent: SentPictures
+        self, address: str, token: str, cameras: Sequence[str], send_times: SendTimes
     ) -> None:
         """Nothing is watched yet.
 
@@ -54,13 +54,13 @@ class Viewer:
             address: Of the daemon, such as ``http://127.0.0.1:8090``.
             token: Of a viewer.
             cameras: Which.
-            sent: Filled by the cameras.
+            send_times: Filled by the cameras.
         """
         headers = {"Authorization": f"Bearer {token}"}
         query = urlencode([("camera", camera) for camera in cameras])
         live = f"{address}/api/live?{query}"
         self._request = urllib.request.Request(live, headers=headers)  # noqa: S310  (ours)
-        self._sent = sent
+        self._send_times = send_times
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
         self.ages: list[float] = []
@@ -92,7 +92,9 @@ class Viewer:
             return
         pixels = cv2.imdecode(np.frombuffer(picture, np.uint8), cv2.IMREAD_COLOR)
         assert pixels is not None
-        age = self._sent.age(header["camera"], read_counter(np.asarray(pixels, np.uint8)), now)
+        age = self._send_times.age(
+            header["camera"], read_counter(np.asarray(pixels, np.uint8)), now
+        )
         if age is not None:
             self.ages.append(age)
 

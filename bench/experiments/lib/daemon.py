@@ -28,18 +28,18 @@ class Results:
     """Every result of the daemon, as it leaves the model.
 
     Attributes:
-        seen: Source, counter in the picture, and when the result was there.
+        entries: Source, counter in the picture, and when the result was there.
     """
 
     def __init__(self) -> None:
-        self.seen: list[tuple[str, int, float]] = []
+        self.entries: list[tuple[str, int, float]] = []
         original = ModelInference.__call__
 
         def call(inference: ModelInference, frames: Any, /) -> list[FrameResult]:
             results = original(inference, frames)
             now = time.monotonic()
             for result in results:
-                self.seen.append((result.frame.source, read_counter(result.frame.pixels), now))
+                self.entries.append((result.frame.source, read_counter(result.frame.pixels), now))
             return results
 
         ModelInference.__call__ = call  # type: ignore[method-assign]

@@ -41,8 +41,8 @@ def find_mount() -> Sequence[str]:
     return ()
 
 
-class ServedSite:
-    """A daemon: ``with ServedSite(site, state, port, log=…) as served: served.cameras()``.
+class DaemonProcess:
+    """A daemon: ``with DaemonProcess(site, state, port, log=…) as daemon: daemon.cameras()``.
 
     Attributes:
         pid: Of its process.
@@ -94,7 +94,7 @@ class ServedSite:
         self.token = ""
         self._wait_until_it_answers()
 
-    def __enter__(self) -> "ServedSite":
+    def __enter__(self) -> "DaemonProcess":
         return self
 
     def __exit__(self, *problem: object) -> None:
