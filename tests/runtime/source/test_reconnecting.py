@@ -356,6 +356,36 @@ def test_a_real_camera_that_is_switched_off_and_on(camera: Camera) -> None:
         assert source.connection.reconnects == 1
 
 
+def test_a_camera_that_comes_back_with_another_codec(
+    camera: Camera, read_counter: Callable[[Pixels], int]
+) -> None:
+    filmed = camera()
+    story = Story()
+    with open_camera(filmed.url(), limits=PATIENT, on_change=story) as source:
+        next_frame(source)
+        filmed.kill()
+        encoder = (
+            "x265enc speed-preset=ultrafast tune=zerolatency key-int-max=10 ! h265parse "
+            "! rtph265pay config-interval=1 name=pay0"
+        )
+        back = camera("--port", str(filmed.port), "--encoder", encoder)
+        while (frame := next_frame(source)).connection == 0:
+            pass
+        assert read_counter(frame.pixels) in back.made
+
+
+def test_steps_of_the_computer_s_clock_are_not_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    camera, now = Scripted(), time.time
+    with watching(camera) as (source, story):
+        story.wait_for("live")
+        for step in (86400.0, -86400.0, 0.0):
+            monkeypatch.setattr(time, "time", lambda step=step: now() + step)
+            for _ in range(10):
+                frame = next_frame(source)
+                assert 0 <= time.monotonic() - frame.captured < 60
+        assert camera.opens == source.connection.live_count == 1
+
+
 def test_a_real_camera_that_hangs_is_opened_again_when_it_goes_on(camera: Camera) -> None:
     filmed = camera()
     story = Story()
