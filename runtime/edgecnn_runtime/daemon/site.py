@@ -48,6 +48,7 @@ Line: TypeAlias = tuple[Point, Point]
 Seconds: TypeAlias = Annotated[float, Meta(gt=0, le=86400, description="seconds, above 0")]
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
 """Of cameras, zones, lines and sinks: they are parts of addresses, topics and file names."""
+HOST = re.compile(r"\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9.-]{1,253}")
 NO_TIMEZONE = "there is no such time zone; it has an IANA name such as Europe/Berlin"
 
 
@@ -455,7 +456,7 @@ def _rule_mistakes(
 def _http_mistakes(http: HttpConfig) -> Iterator[tuple[Key, str]]:
     if http.listen:
         host, _, port = http.listen.rpartition(":")
-        if not host or not re.fullmatch(r"[0-9]{1,5}", port) or int(port) > 65535:
+        if not (HOST.fullmatch(host) and re.fullmatch(r"[0-9]{1,5}", port) and int(port) <= 65535):
             yield ("http", "listen"), "must be ADDRESS:PORT, such as 127.0.0.1:8090"
         elif not http.auth and not is_loopback(http.address[0]):
             words = f"without a token only a loopback address is allowed, and {host} is none"
