@@ -127,15 +127,15 @@ def local_source(file: SiteFile, source: str) -> str:
 def _state_problems(file: SiteFile, *, serving: bool) -> Iterator[EdgecnnError]:
     try:
         state = file.state.absolute()
-        there = next(path for path in (state, *state.parents) if path.exists())
-        if not there.is_dir():
-            yield file.error(("state",), f"{there} is a file, not a folder")
+        nearest = next(path for path in (state, *state.parents) if path.exists())
+        if not nearest.is_dir():
+            yield file.error(("state",), f"{nearest} is a file, not a folder")
             return
-        if not os.access(there, os.W_OK | os.X_OK) or os.statvfs(there).f_flag & os.ST_RDONLY:
-            words = f"{state}: this user (uid {os.getuid()}) may not write {there}"
+        if not os.access(nearest, os.W_OK | os.X_OK) or os.statvfs(nearest).f_flag & os.ST_RDONLY:
+            words = f"{state}: this user (uid {os.getuid()}) may not write {nearest}"
             yield file.error(("state",), words)
             return
-        if not serving and free_bytes(there) < LEAST_FREE:
+        if not serving and free_bytes(nearest) < LEAST_FREE:
             words = f"{state}: its disk is full: {LEAST_FREE // 10**6} MB must be free"
             yield file.error(("state",), words)
         check_database(state)

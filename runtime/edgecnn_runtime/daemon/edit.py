@@ -32,16 +32,16 @@ def set_value(text: str, key: tuple[str, ...], value: Any) -> str:
             break
         node, depth = entry[1], depth + 1
     name, rest = key[depth], key[depth + 1 :]
-    changed = _assign(entry[1] if entry else None, rest, value)
-    if changed is None and entry is None:
+    new_node = _assign(entry[1] if entry else None, rest, value)
+    if new_node is None and entry is None:
         return text
-    if changed is None and entry is not None:
+    if new_node is None and entry is not None:
         if len(node.value) == 1 and depth:
             return set_value(text, key[:depth], {})
         return _without(text, entry)
     column = node.value[0][0].start_mark.column
     key_node = entry[0] if entry else _node(name)
-    lines = _render(yaml.MappingNode(MAP, [(key_node, changed)], flow_style=False))
+    lines = _render(yaml.MappingNode(MAP, [(key_node, new_node)], flow_style=False))
     lines = lines.replace("\n", "\n" + " " * column)
     if entry is not None:
         return text[: entry[0].start_mark.index] + lines + text[_end(text, entry[1]) :]
@@ -54,13 +54,13 @@ def _assign(node: yaml.Node | None, key: tuple[str, ...], value: Any) -> yaml.No
     if not key:
         return None if value is None else _node(value)
     entries: list[Entry] = list(node.value) if isinstance(node, yaml.MappingNode) else []
-    changed = _assign(next(iter(_values(entries, key[0])), None), key[1:], value)
-    if changed is None:
+    new_node = _assign(next(iter(_values(entries, key[0])), None), key[1:], value)
+    if new_node is None:
         entries = [entry for entry in entries if entry[0].value != key[0]]
     elif any(_values(entries, key[0])):
-        entries = [(k, changed if k.value == key[0] else v) for k, v in entries]
+        entries = [(k, new_node if k.value == key[0] else v) for k, v in entries]
     else:
-        entries.append((_node(key[0]), changed))  # type: ignore[arg-type] # text is a ScalarNode
+        entries.append((_node(key[0]), new_node))  # type: ignore[arg-type] # text is a ScalarNode
     if node is None and value is None:
         return None
     return yaml.MappingNode(MAP, entries, flow_style=not entries)

@@ -447,18 +447,20 @@ class ModelPool:
         new_detectors = [key for key in dict.fromkeys(detectors) if key not in self.detectors]
         new_readers = [key for key in dict.fromkeys(readers) if key not in self.readers]
         with ThreadPoolExecutor(4, thread_name_prefix="open") as threads:
-            served = [threads.submit(self._serve, key) for key in new_detectors]
-            shared = [threads.submit(self._share, key) for key in new_readers]
-            opened: list[Future[Any]] = [*served, *shared]
-            while wait(opened, timeout=1.0).not_done:
+            detector_futures = [threads.submit(self._serve, key) for key in new_detectors]
+            reader_futures = [threads.submit(self._share, key) for key in new_readers]
+            futures: list[Future[Any]] = [*detector_futures, *reader_futures]
+            while wait(futures, timeout=1.0).not_done:
                 meanwhile()
-        if error := next((each.exception() for each in opened if each.exception()), None):
-            for model in opened:
+        if error := next((each.exception() for each in futures if each.exception()), None):
+            for model in futures:
                 if model.exception() is None:
                     model.result().close()
             raise error
-        self.detectors |= zip(new_detectors, (each.result() for each in served), strict=True)
-        self.readers |= zip(new_readers, (each.result() for each in shared), strict=True)
+        self.detectors |= zip(
+            new_detectors, (each.result() for each in detector_futures), strict=True
+        )
+        self.readers |= zip(new_readers, (each.result() for each in reader_futures), strict=True)
 
     def choices(self) -> dict[str, str]:
         """What every bundle runs on."""

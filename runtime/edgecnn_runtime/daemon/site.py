@@ -309,8 +309,8 @@ def _upgraded(text: str) -> str:
 
 
 def _version(text: str) -> int:
-    found = re.search(r"^version:\s*([0-9]{1,6})\b", text, re.MULTILINE)
-    return int(found[1]) if found else VERSION
+    match = re.search(r"^version:\s*([0-9]{1,6})\b", text, re.MULTILINE)
+    return int(match[1]) if match else VERSION
 
 
 def parse_site(text: str, path: Path) -> SiteFile:

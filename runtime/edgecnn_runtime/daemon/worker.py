@@ -114,7 +114,7 @@ class CameraWorker:
         self._store, self._show = store, show
         self._max_age, self._rate, self._idle_rate = max_age, rate, idle_rate
         self._stopped = threading.Event()
-        self._changed = time.time()
+        self._since = time.time()
         self._main = main
         self._lock = threading.Lock()
         self._open_camera = partial(
@@ -144,7 +144,7 @@ class CameraWorker:
         return CameraStatus(
             name=self.name,
             state=where.state,
-            since=self._changed,
+            since=self._since,
             source=self._source.name,
             reason=where.reason or "; ".join(dict.fromkeys(filter(None, problems))),
             problem=where.problem,
@@ -280,7 +280,7 @@ class CameraWorker:
     def _report(self, before: Connection, after: Connection) -> None:
         """In the camera's thread: a change of state is a line in the log and an event."""
         if before.state != after.state:
-            self._changed = time.time()
+            self._since = time.time()
         words = ": ".join(filter(None, (after.state, after.reason, after.problem)))
         level = logging.INFO if after.state in {"live", "paused"} else logging.WARNING
         details: dict[str, Any] = {
