@@ -211,12 +211,20 @@ def reached(row: Row) -> bool:
     return bool(row["value"] >= row["goal"] if row["at_least"] else row["value"] <= row["goal"])
 
 
+def by_thread(rows: Sequence[Row]) -> Iterator[str]:
+    """Which of the daemon's threads take the time."""
+    threads = {name: value for row in rows for name, value in row.get("threads", {}).items()}
+    for name, cores in sorted(threads.items(), key=lambda item: -item[1])[:8]:
+        yield f"{100 * cores:.1f} % of a core: {name}"
+
+
 if __name__ == "__main__":
     experiment = Experiment(
         name="serve_cameras",
         title="six cameras",
         measure=measure,
         reached=reached,
+        notes=by_thread,
         columns={
             "": "{what}",
             "measured": "{value:.3g} {unit}",

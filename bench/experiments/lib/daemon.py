@@ -54,11 +54,12 @@ class OutsideTime:
         self._time(Model, "infer")
 
     def own(self) -> dict[str, float]:
-        """Seconds so far of each of Python's threads, by its name, without those two.
+        """Seconds so far of each thread, by its name, without those two.
 
-        Threads that Python did not start are the engine's.
+        The caller's is left out, and so are threads that Python did not start: the engine's.
         """
-        names = {thread.native_id: thread.name for thread in threading.enumerate()}
+        caller = threading.current_thread()
+        names = {each.native_id: each.name for each in threading.enumerate() if each is not caller}
         seconds: defaultdict[str, float] = defaultdict(float)
         for number, total in thread_seconds(os.getpid()).items():
             if number in names:
