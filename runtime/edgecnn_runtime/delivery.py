@@ -175,13 +175,15 @@ class _Worker:
         )  # fmt: skip
 
     def _work(self) -> None:
-        sink = self._route.sink
+        sink, started = self._route.sink, False
         try:
-            sink.start()
             attempt = 0
             while not self.stop.is_set():
                 self.wake.clear()
                 try:
+                    if not started:
+                        sink.start()
+                        started = True
                     more = self._deliver_batch()
                 except EdgecnnError as error:
                     self._fail(str(error))

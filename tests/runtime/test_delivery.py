@@ -112,6 +112,27 @@ def test_a_defect_of_a_sink_is_no_end_of_its_deliveries(
     assert sink.numbers() == [1]
 
 
+def test_a_sink_that_does_not_start_is_started_again(outbox: Outbox, make_event: MakeEvent) -> None:
+    sink = Recorder()
+    failed, may_start = threading.Event(), threading.Event()
+
+    def start() -> None:
+        if not may_start.is_set():
+            failed.set()
+            raise SinkDownError("no such host")
+
+    sink.start = start  # type: ignore[method-assign]
+    with Delivery(outbox, {"sink": Route(sink=sink)}, pauses=PAUSES) as delivery:
+        outbox.append([make_event(1)])
+        assert failed.wait(60)
+        waits = range(6000)  # a minute: not hung
+        assert any(delivery.status()[0].problem or may_start.wait(0.01) for _ in waits)
+        assert delivery.status()[0].problem == "no such host"
+        may_start.set()
+        sink.wait_for(1)
+    assert sink.numbers() == [1]
+
+
 def test_a_sink_is_told_only_of_what_it_takes(outbox: Outbox, make_event: MakeEvent) -> None:
     """What it does not take counts as delivered."""
     sink = Recorder()

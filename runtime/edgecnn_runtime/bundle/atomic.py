@@ -52,6 +52,7 @@ def atomic_file(out: Path) -> Iterator[Path]:
     scratch = out.with_name(f".{out.name}.{os.getpid()}")
     try:
         yield scratch
+        _flush(scratch)  # otherwise a power cut may leave an empty file under the new name
         scratch.replace(out)
     finally:
         with suppress(OSError):

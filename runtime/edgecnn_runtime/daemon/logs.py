@@ -79,9 +79,13 @@ class TextFormatter(logging.Formatter):
         self._journal = journal
 
     def format(self, record: logging.LogRecord) -> str:
-        """The line of a record; line breaks in a message do not make more of them."""
+        """The line of a record; line breaks in a message do not make more of them.
+
+        A terminal obeys control characters, which may come from outside: they are replaced.
+        """
         line = super().format(record)
         text = line if record.exc_text else line.replace("\r", " ").replace("\n", " ")
+        text = "".join(c if c.isprintable() or c == "\n" else "\ufffd" for c in text)
         return f"<{SYSLOG.get(record.levelno, 3)}>{text}" if self._journal else text
 
 

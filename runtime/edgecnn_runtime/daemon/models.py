@@ -473,8 +473,8 @@ class ModelPool:
             each.look()
 
     def _bundles(self) -> list[SwappedModels]:
-        detectors = [each.bundle for each in self.detectors.values()]
-        return [*detectors, *(each.bundle for each in self.readers.values())]
+        detectors = [each.bundle for each in list(self.detectors.values())]
+        return [*detectors, *(each.bundle for each in list(self.readers.values()))]
 
     def keep(self, detectors: Collection[ModelKey], readers: Collection[ModelKey]) -> None:
         """Close all others; nobody uses them any more."""

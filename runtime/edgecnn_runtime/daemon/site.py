@@ -323,6 +323,9 @@ def parse_site(text: str, path: Path) -> SiteFile:
     Raises:
         ConfigError: As ``load_site``.
     """
+    if len(text.encode()) > SIZE_LIMIT:  # it could be written, and not be read again
+        words = f"over {SIZE_LIMIT >> 10} KiB, which is not read: remove zones or lines from it"
+        raise ConfigError(f"{path}: {words}")
     secrets: set[str] = set()
 
     def look_up(name: str) -> str:

@@ -200,8 +200,8 @@ class Daemon:
 
     def cameras(self) -> Sequence[CameraStatus]:
         """All cameras, in the order of site.yaml."""
-        workers = self._workers
-        return [workers[name].status() for name in self.file.site.cameras if name in workers]
+        workers = map(self._workers.get, self.file.site.cameras)  # another thread may change them
+        return [worker.status() for worker in workers if worker is not None]
 
     def view(self, camera: str, after: int = -1, timeout: float = 0.0) -> LiveView | None:
         """The newest result of a camera, as the site allows it to be shown."""
@@ -321,7 +321,7 @@ class Daemon:
         """Why this daemon is not ready to serve; empty where it is."""
         if self._stop.is_set():
             return "it is ending"
-        for key, model in self._pool.detectors.items():
+        for key, model in list(self._pool.detectors.items()):
             if model.busy_seconds() > STUCK:
                 return f"{key.path.name}: the engine has not answered for {STUCK:g} s"
         return self._web_problem or self._outbox.figures().problem
@@ -569,8 +569,7 @@ class Daemon:
                 "has to start it again"
             )
         self._look_after_web()
-        stuck = [key for key, m in self._pool.detectors.items() if m.busy_seconds() > STUCK]
-        if not stuck:
+        if not any(m.busy_seconds() > STUCK for m in list(self._pool.detectors.values())):
             notify(WATCHDOG=1, STATUS=self._summary_line())
 
     def _look_after_web(self) -> None:

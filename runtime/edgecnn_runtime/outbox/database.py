@@ -87,10 +87,11 @@ def open_for_writing(folder: Path) -> sqlite3.Connection:
     """
     path = folder / NAME
     try:
+        _make_private(path)
         connection = sqlite3.connect(
             path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
         )
-    except sqlite3.Error as error:
+    except (sqlite3.Error, OSError) as error:
         raise OutboxError(explain(error, path)) from None
     try:
         version = _version(connection, path)
@@ -194,6 +195,14 @@ def explain(error: Exception, path: Path) -> str:
     return f"{path}: {words}{advice}"
 
 
+def _make_private(path: Path) -> None:
+    """For its owner's eyes, whatever the mode of the folder; SQLite gives its log the same mode."""
+    opened = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    with suppress(PermissionError):  # somebody else's file, who knows whose eyes it is for
+        os.fchmod(opened, 0o600)
+    os.close(opened)
+
+
 def _version(connection: sqlite3.Connection, path: Path) -> int:
     """The version of the database; 0 for a new one."""
     version = int(connection.execute("PRAGMA user_version").fetchone()[0])
@@ -211,6 +220,7 @@ def _back_up(connection: sqlite3.Connection, target: Path) -> None:
     """A copy of the whole database, complete before it has its name."""
     scratch = target.with_name(f".{target.name}.part")
     scratch.unlink(missing_ok=True)
+    _make_private(scratch)
     with closing(sqlite3.connect(scratch)) as copy:
         connection.backup(copy)
     with scratch.open("rb") as file:

@@ -55,6 +55,7 @@ def write_evidence(
                 log.warning("the %s of event %s is not a picture that can be kept", kind, event.id)
                 continue
             path = folder / name
+            (folder / FOLDER).mkdir(mode=0o700, exist_ok=True)  # who may not enter sees nothing
             path.parent.mkdir(parents=True, exist_ok=True)
             scratch = path.with_name(f".{path.name}.part")
             try:

@@ -16,7 +16,12 @@ Kind: TypeAlias = Literal["device", "network", "csi", "gst", "video", "pictures"
 NETWORK = ("rtsp", "rtsps", "http", "https", "rtmp", "srt", "udp", "tcp", "rtp")
 PICTURES = (*SUFFIXES, ".heic", ".heif")
 """Endings of picture files. No OpenCV of pip's reads HEIC: such a file is named, not ignored."""
-SECRETS = "password|passwd|pwd|pass|token|secret|apikey|api_key|key|auth|user-pw"
+SECRETS = (
+    r"[\w-]*(?:pass|pwd|psw|secret|token|auth|signature)[\w-]*"
+    r"|(?:[\w-]*[_-])?(?:pw|sig|key)|apikey|loginpas"
+)
+"""Keys whose value is one, such as access_token, passphrase, user-pw, or the password in
+``rtsp://cam/user=admin_password=…_channel=1.sdp``. Many cameras have names of their own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +101,7 @@ def redact(text: str) -> str:
     text = encodable(text)
     text = re.sub(r"(://[^:@/\s]*):.*@", r"\1:***@", text, flags=re.DOTALL)
     value = r"""("[^"]*"|'[^']*'|[^&\s!]*)"""
-    return re.sub(rf"(?i)\b({SECRETS})=\s*{value}", r"\1=***", text)
+    return re.sub(rf"(?i)(?<![\w-])({SECRETS})=\s*{value}", r"\1=***", text)
 
 
 def encodable(text: str) -> str:

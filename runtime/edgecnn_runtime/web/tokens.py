@@ -72,8 +72,6 @@ def _write(path: Path, token: str) -> None:
         descriptor = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w") as file:
             file.write(token + "\n")
-            file.flush()
-            os.fsync(file.fileno())
 
 
 def _read(path: Path) -> str:

@@ -66,6 +66,14 @@ def test_a_message_is_one_line() -> None:
     assert len(out.getvalue().splitlines()) == 1
 
 
+def test_no_message_has_a_word_for_the_terminal() -> None:
+    out = io.StringIO()
+    start_logging(LoggingConfig(), out)
+    logging.getLogger("x").info("camera \x1b]0;title\x07 \x9b2J Köln 東京")
+    assert "Köln 東京" in out.getvalue()
+    assert out.getvalue().removesuffix("\n").isprintable()
+
+
 def test_the_journal_gets_the_level_and_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("JOURNAL_STREAM", "8:1234")
     out = io.StringIO()

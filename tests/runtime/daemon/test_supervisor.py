@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from edgecnn_runtime.config import SIZE_LIMIT
 from edgecnn_runtime.daemon.site import load_site
 from edgecnn_runtime.daemon.supervisor import Daemon
 from edgecnn_runtime.errors import ConfigError, UnknownCameraError
@@ -186,6 +187,16 @@ def test_zones_are_written_and_used(serve: Serve, until: Until, site: Path) -> N
     assert site.read_text() == text
     daemon.set_areas("gate", CameraAreas())
     assert "zones" not in site.read_text()
+
+
+def test_no_file_is_written_that_could_not_be_read(serve: Serve, site: Path) -> None:
+    text = site.read_text()
+    site.write_text(text + "#" * (SIZE_LIMIT - len(text) - 100))
+    daemon = serve()
+    lane = ((0.1, 0.1), (0.9, 0.1), (0.9, 0.9))
+    with pytest.raises(ConfigError, match="KiB"):
+        daemon.set_areas("gate", CameraAreas({f"lane{number}": lane for number in range(9)}))
+    assert load_site(site).text == daemon.file.text
 
 
 def test_what_somebody_else_wrote_is_not_overwritten(

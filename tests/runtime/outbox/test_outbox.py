@@ -160,6 +160,16 @@ def test_a_picture_that_is_empty_or_elsewhere_is_none(
         assert outbox.events.picture(outside, "crop") is None
 
 
+def test_nobody_else_reads_events(tmp_path: Path, make_event: MakeEvent) -> None:
+    """Whatever the mode of the folder, which may have been there before."""
+    tmp_path.chmod(0o755)
+    (tmp_path / NAME).touch(0o644)
+    with Outbox(tmp_path, spacing=0.0) as outbox:
+        outbox.append([make_event(1, images={"crop": CROP})])
+        for path in tmp_path.iterdir():
+            assert path.stat().st_mode & 0o077 == 0, path.name
+
+
 def test_an_event_that_is_stored_is_not_stored_again(outbox: Outbox, make_event: MakeEvent) -> None:
     outbox.append([make_event(1), make_event(2), make_event(1, text="other")])
     outbox.append([make_event(2)])

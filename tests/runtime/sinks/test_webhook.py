@@ -4,6 +4,7 @@ import hashlib
 import hmac
 import http.server
 import json
+import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterator
@@ -128,12 +129,31 @@ def test_a_connection_that_the_server_has_closed_is_opened_again(
     assert len(server.requests) == 3
 
 
+def test_what_a_server_says_of_a_failure_is_not_repeated(
+    tmp_path: Path, make_event: MakeEvent
+) -> None:
+    """It may say what it was sent, or something for the terminal that shows the log."""
+    answer = f"HTTP/1.1 401 not {SECRET} \x1b[2J\r\nContent-Length: 0\r\n\r\n".encode()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def refuse() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(1 << 16)
+                connection.sendall(answer)
+
+        threading.Thread(target=refuse, daemon=True).start()
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/"
+        sink = open_sink(tmp_path, url=url, headers={"Authorization": SECRET}, timeout=10)
+        with pytest.raises(SinkDownError, match=r"answered 401 Unauthorized$"):
+            sink.deliver([make_event(1)])
+        sink.close()
+
+
 @pytest.mark.parametrize("content", [b"", b"garbage\r\n\r\n", b"HTTP/1.1 banana\r\n\r\n"])
 def test_whatever_answers_it_is_no_crash(
     tmp_path: Path, make_event: MakeEvent, content: bytes
 ) -> None:
-    import socket
-
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def answer() -> None:
@@ -155,8 +175,6 @@ def test_whatever_answers_it_is_no_crash(
 
 
 def test_a_server_that_does_not_answer_is_down(tmp_path: Path, make_event: MakeEvent) -> None:
-    import socket
-
     with socket.create_server(("127.0.0.1", 0)) as listener:
         url = f"http://127.0.0.1:{listener.getsockname()[1]}/"
         sink = open_sink(tmp_path, url=url, timeout=0.2)

@@ -108,7 +108,32 @@ def test_no_password_of_a_query_or_pipeline_survives(password: str, key: str) ->
     )
 
 
-@pytest.mark.parametrize("plain", ["rtsp://cam:8554/live", "/dev/video0", "a:b@c.mp4", "csi://0"])
+@pytest.mark.parametrize(
+    "source",
+    [
+        "rtsp://cam/user=admin_password=hunter2_channel=1_stream=0.sdp?real_stream",
+        "rtsp://cam/realmonitor?channel=1&authbasic=hunter2",
+        "srt://cam:9000?passphrase=hunter2&mode=caller",
+        "http://cam/stream?access_token=hunter2",
+        "http://cam/stream?loginuse=admin&loginpas=hunter2",
+        "http://cam/stream?usr=admin&psw=hunter2",
+        "https://cam/live.m3u8?X-Amz-Signature=hunter2&sig=hunter2",
+        "gst:souphttpsrc location=http://cam proxy-pw=hunter2 ! fakesink",
+    ],
+)
+def test_no_password_survives_as_cameras_write_it(source: str) -> None:
+    shown = redact(source)
+    assert "hunter2" not in shown
+    assert shown.startswith(source.partition("=")[0])
+
+
+@pytest.mark.parametrize(
+    "plain",
+    [
+        "rtsp://cam:8554/live", "/dev/video0", "a:b@c.mp4", "csi://0",
+        "gst:videotestsrc ! x264enc key-int-max=30 ! fakesink",
+    ],
+)  # fmt: skip
 def test_names_without_secrets_stay(plain: str) -> None:
     assert redact(plain) == plain
 

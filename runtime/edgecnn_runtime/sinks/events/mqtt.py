@@ -62,7 +62,7 @@ class MqttSettings(SinkSettings, frozen=True, kw_only=True, tag_field="kind", ta
         discovery_prefix: What Home Assistant listens to.
     """
 
-    host: str
+    host: Annotated[str, Meta(min_length=1, max_length=253)]
     port: Annotated[int, Meta(ge=1, le=65535)] | None = None
     prefix: Annotated[str, Meta(pattern=r"^[^#+\x00/$][^#+\x00]*$")] = "edgecnn"
     username: str = ""

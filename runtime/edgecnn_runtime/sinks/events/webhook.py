@@ -112,7 +112,8 @@ class Webhook:
         if 300 <= answer.status < 400:
             raise SinkDownError(f"{self._where}: a redirect; set url to where it leads")
         if not 200 <= answer.status < 300:
-            raise SinkDownError(f"{self._where}: answered {answer.status} {answer.reason}")
+            words = http.client.responses.get(answer.status, "")  # not what the server wrote
+            raise SinkDownError(f"{self._where}: answered {answer.status} {words}".rstrip())
 
     def close(self) -> None:
         """Close the connection."""
