@@ -20,6 +20,7 @@ from edgecnn_runtime.web.tokens import Tokens
 
 if TYPE_CHECKING:
     import uvicorn
+    from uvicorn.protocols.http.h11_impl import H11Protocol
 
     from edgecnn_runtime.web.app import WebApp
 
@@ -37,6 +38,11 @@ GONE_MS = 20_000
 network: without it the kernel would try for a quarter of an hour, and the stream would count."""
 SILENT_SECONDS = 10.0
 """A connection that has sent no whole request for so long, or twice as long, is closed."""
+CONNECTIONS = 200
+"""Open at the same time, at most, and half as many of one address. Each is a file of this process,
+which may have 1024 where nobody gave it more, and without one left no event is stored."""
+BACKLOG = 64
+"""Connections that wait to be accepted, or are accepted before the first one is looked at."""
 
 
 class WebServer:
@@ -134,7 +140,7 @@ class WebServer:
         self._app = WebApp(self._operations, settings, self._tokens)
         config = uvicorn.Config(
             self._app.asgi,
-            http="h11", ws="none", lifespan="off", interface="asgi3",
+            http=_limited_protocol(), backlog=BACKLOG, ws="none", lifespan="off", interface="asgi3",
             log_config=None, log_level="warning", access_log=False, server_header=False,
             proxy_headers=bool(settings.proxies), forwarded_allow_ips=list(settings.proxies),
             timeout_graceful_shutdown=STOP_SECONDS, timeout_keep_alive=20,
@@ -151,6 +157,23 @@ class WebServer:
         shown = socket.gethostname() if ip_address(host).is_unspecified else host
         scheme = "https" if self._settings.certificate else "http"
         return f"{scheme}://{f'[{shown}]' if ':' in shown else shown}:{port}/"
+
+
+def _limited_protocol() -> "type[H11Protocol]":
+    from uvicorn.protocols.http.h11_impl import H11Protocol
+
+    class LimitedProtocol(H11Protocol):
+        """Closes a connection at once where too many are open."""
+
+        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as in uvicorn
+            super().connection_made(transport)
+            host = self.client and self.client[0]
+            others = [each for each in self.connections if isinstance(each, H11Protocol)]
+            same = sum(each.client is not None and each.client[0] == host for each in others)
+            if len(others) > CONNECTIONS or same > CONNECTIONS // 2:
+                transport.abort()
+
+    return LimitedProtocol
 
 
 async def _close_silent(server: "uvicorn.Server") -> None:
@@ -190,7 +213,7 @@ def listen(host: str, port: int) -> socket.socket:
             listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
             listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, GONE_MS)
         listener.bind((host, port))
-        listener.listen(128)
+        listener.listen(BACKLOG)
     except OSError as error:
         listener.close()
         advice = {

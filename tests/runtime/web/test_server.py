@@ -1,13 +1,16 @@
 """Starting and stopping: ports, certificates, and what is missing."""
 
+import select
 import shutil
 import socket
 import ssl
 import subprocess
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -17,7 +20,7 @@ import httpx
 from edgecnn_runtime.errors import BackendMissingError, UsageError
 from edgecnn_runtime.web import server as module
 from edgecnn_runtime.web.fake import FakeOperations
-from edgecnn_runtime.web.server import WebServer, listen
+from edgecnn_runtime.web.server import CONNECTIONS, WebServer, listen
 from edgecnn_runtime.web.settings import WebSettings
 from edgecnn_runtime.web.tls import tls_context
 
@@ -105,6 +108,21 @@ def test_it_stops_soon_and_frees_its_port(serve: Callable[..., WebServer]) -> No
         assert time.monotonic() - began < 10, "not hung"
     assert not server.alive
     listen("127.0.0.1", port).close()
+
+
+def test_nobody_holds_all_connections(server: WebServer) -> None:
+    """Each is a file of the daemon, and without one left it stores no event."""
+    port = urlsplit(server.address).port
+    with ExitStack() as stack:
+        greedy = [
+            stack.enter_context(socket.create_connection(("127.0.0.1", port), 20))
+            for _ in range(CONNECTIONS + 50)
+        ]
+        other = httpx.HTTPTransport(local_address="127.0.0.2")
+        client = stack.enter_context(httpx.Client(transport=other, timeout=20))
+        assert client.get(f"{server.address}healthz").status_code == 200
+        closed = [each for each in greedy if select.select([each], [], [], 0)[0]]
+        assert len(greedy) - len(closed) == CONNECTIONS // 2
 
 
 def test_a_connection_that_asks_nothing_is_closed(
