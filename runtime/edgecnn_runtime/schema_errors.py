@@ -124,9 +124,11 @@ def _plain_words(message: str, value: Any, kinds: list[inspect.Type]) -> str:
     if unknown := re.fullmatch(r"Object contains unknown field `(.*)`", message, re.DOTALL):
         return f"{unknown[1]}: {unknown_key_message(unknown[1], allowed_keys(kinds))}"
     inner = [member for kind in kinds for member in without_optional(kind)]
-    choices = [str(v) for k in inner if isinstance(k, inspect.LiteralType) for v in k.values]
+    literals = [str(v) for k in inner if isinstance(k, inspect.LiteralType) for v in k.values]
+    choices = list(dict.fromkeys(literals))  # members of a union may offer the same
     if choices and not isinstance(value, dict | list):
-        return f"cannot be {value!r}; one of {', '.join(choices)}{suggestion(str(value), choices)}"
+        names = ", ".join(choice or '""' for choice in choices)
+        return f"cannot be {value!r}; one of {names}{suggestion(str(value), choices)}"
     if "matching regex" in message and not isinstance(value, dict | list):
         return f"cannot be {value!r}"
     if missing := re.fullmatch(r"Object missing required field `(.*)`", message):

@@ -11,7 +11,7 @@ from edgecnn_runtime.daemon.plan import make_plan
 from edgecnn_runtime.daemon.site import SiteFile
 from edgecnn_runtime.delivery import open_routes
 from edgecnn_runtime.errors import BackendMissingError, ConfigError, EdgecnnError, UsageError
-from edgecnn_runtime.outbox.database import check_database
+from edgecnn_runtime.outbox.database import check_database, is_locked
 from edgecnn_runtime.recipe import read_recipe
 from edgecnn_runtime.requirements import install_command
 from edgecnn_runtime.rules.rule import Rules
@@ -38,8 +38,11 @@ def problems(file: SiteFile, *, serving: SiteFile | None = None) -> Iterator[Edg
     yield from _source_problems(file)
     yield from _part_problems(file)
     yield from _state_problems(file, serving=serving is not None)
-    same_port = serving is not None and serving.site.http.listen == file.site.http.listen
-    yield from _http_problems(file, serving=same_port)
+    if serving is None:
+        port_is_ours = is_locked(file.state)  # a daemon of this site runs, and listens there
+    else:
+        port_is_ours = serving.site.http.listen == file.site.http.listen
+    yield from _http_problems(file, serving=port_is_ours)
 
 
 def model_problems(file: SiteFile) -> Iterator[EdgecnnError]:

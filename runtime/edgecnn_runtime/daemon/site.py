@@ -387,6 +387,9 @@ def _mistakes(site: Site) -> Iterator[tuple[Key, str]]:
     yield from _cameras_twice(site.cameras)
     for index, rule in enumerate(site.rules):
         yield from _rule_mistakes(("rules", index), rule, site.cameras)
+    for name, sink in site.sinks.items():
+        for unknown in sorted({*sink.cameras} - {*site.cameras}):
+            yield ("sinks", name, "cameras"), _no_such("camera", unknown, site.cameras)
     yield from _http_mistakes(site.http)
     if site.timezone and not _is_timezone(site.timezone):
         yield ("timezone",), NO_TIMEZONE

@@ -71,6 +71,21 @@ def lock_folder(folder: Path) -> int:
     return lock
 
 
+def is_locked(folder: Path) -> bool:
+    """Whether another process writes a folder now; False where this user cannot see it."""
+    try:
+        lock = os.open(folder / LOCK, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(lock)
+    return False
+
+
 def open_for_writing(folder: Path) -> sqlite3.Connection:
     """Open the database, make it where there is none, and bring an older one up to date.
 

@@ -141,6 +141,16 @@ def test_a_state_folder_that_is_in_use(site: Path) -> None:
         Daemon(load_site(site)).__enter__()
 
 
+def test_a_site_that_runs_can_be_checked(site: Path, change: Change) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    change("127.0.0.1:0", f"127.0.0.1:{port}")
+    with Daemon(load_site(site)):
+        assert list(problems(load_site(site))) == []
+        with pytest.raises(OutboxError, match="another process"):
+            Daemon(load_site(site)).__enter__()
+
+
 def test_a_token_that_others_can_read(site: Path) -> None:
     with Daemon(load_site(site)):
         pass

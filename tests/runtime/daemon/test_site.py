@@ -124,6 +124,19 @@ def test_what_cannot_be_right_has_a_line_and_a_reason(old: str, new: str, messag
     assert refusal(text).startswith(message)
 
 
+def test_a_sink_of_a_camera_or_a_type_that_is_not_there() -> None:
+    cameras = "cameras: {gate: {source: a.mp4, pipeline: b.edge}}"
+    site = f"{cameras}\nsinks: {{log: {{kind: jsonl, file: x, %s}}}}"
+    message = refusal(site % "cameras: [gaet]")
+    assert (
+        message == "site.yaml:2: sinks.log.cameras: there is no camera 'gaet'; did you mean gate?"
+    )
+    message = refusal(site % "events: [enterd]")
+    assert message.count("entered") == 2  # among all types, once, and as the nearest one
+    message = refusal("cameras: {gate: {source: a.mp4, pipeline: b.edge, flip: x}}")
+    assert message.endswith("""cannot be 'x'; one of "", h, hv, v""")
+
+
 def test_any_value_may_come_from_a_file(write: Callable[[str], Path], tmp_path: Path) -> None:
     (tmp_path / "secret").write_text("admin:0123\n")
     (tmp_path / "rate").write_text("7.5\n")
