@@ -4,12 +4,13 @@ import asyncio
 import errno
 import logging
 import os
+import resource
 import socket
 import sys
 import threading
 from importlib.util import find_spec
 from ipaddress import ip_address
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from edgecnn_runtime.errors import BackendMissingError, UsageError
 from edgecnn_runtime.requirements import install_command
@@ -195,6 +196,20 @@ async def _close_silent(server: "uvicorn.Server") -> None:
         silent = set(connections)
 
 
+class _Listener(socket.socket):
+    """Takes no connection once half of the files that this process may open are taken.
+
+    One that never ends its TLS handshake is none for uvicorn, and counts nowhere else.
+    """
+
+    def accept(self) -> tuple[socket.socket, Any]:
+        connection, address = super().accept()
+        if connection.fileno() > resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2:
+            connection.close()
+            raise ConnectionAbortedError
+        return connection, address
+
+
 def listen(host: str, port: int) -> socket.socket:
     """A socket that listens, bound before anything else is begun.
 
@@ -206,7 +221,7 @@ def listen(host: str, port: int) -> socket.socket:
         UsageError: The port is in use or not allowed, or the address is not this machine's.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener = _Listener(family, socket.SOCK_STREAM)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if sys.platform == "linux":  # accepted connections inherit both

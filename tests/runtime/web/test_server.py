@@ -1,5 +1,6 @@
 """Starting and stopping: ports, certificates, and what is missing."""
 
+import resource
 import select
 import shutil
 import socket
@@ -123,6 +124,23 @@ def test_nobody_holds_all_connections(server: WebServer) -> None:
         assert client.get(f"{server.address}healthz").status_code == 200
         closed = [each for each in greedy if select.select([each], [], [], 0)[0]]
         assert len(greedy) - len(closed) == CONNECTIONS // 2
+
+
+def test_handshakes_that_never_end_leave_files_to_others(
+    serve: Callable[..., WebServer], certificates: Path
+) -> None:
+    server = serve(certificate=certificates / "one.pem", key=certificates / "one.key")
+    port = urlsplit(server.address).port
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with ExitStack() as stack:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (500, limits[1]))
+        stack.callback(resource.setrlimit, resource.RLIMIT_NOFILE, limits)
+        closed = 0
+        for _ in range(300):
+            silent = stack.enter_context(socket.create_connection(("127.0.0.1", port), 20))
+            closed += bool(select.select([silent], [], [], 0.005)[0])
+        assert closed > 0
+        assert server.alive
 
 
 def test_a_connection_that_asks_nothing_is_closed(
