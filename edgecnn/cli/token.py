@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 from pathlib import Path
 
 EXAMPLE = """\
@@ -24,7 +25,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print a token."""
     from edgecnn_runtime.device.cache import default_cache_dir
-    from edgecnn_runtime.web.tokens import load_tokens
+    from edgecnn_runtime.errors import UsageError
+    from edgecnn_runtime.web.tokens import load_tokens, token_file
 
     if args.site:
         from edgecnn_runtime.daemon.site import load_site
@@ -32,6 +34,11 @@ def run(args: argparse.Namespace) -> int:
         state = load_site(args.site).state
     else:
         state = default_cache_dir()
+        if not os.access(token_file(state, args.role), os.F_OK):
+            raise UsageError(
+                f"{state}: this user (uid {os.getuid()}) finds no token of a daemon there: "
+                "`edgecnn token SITE.yaml` names its site; for a service set STATE_DIRECTORY"
+            )
     state.mkdir(parents=True, exist_ok=True, mode=0o700)
     tokens = load_tokens(state, rotate=args.rotate)
     if args.json:
