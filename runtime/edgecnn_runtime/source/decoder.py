@@ -20,6 +20,8 @@ COLOR_MATRICES = {1: 1, 4: 4, 7: 7, 9: 9, 10: 9}
 BT601 = 5
 MAX_PIXEL_ASPECT = 4.0
 """Pixels that claim to be wider or higher than this are not believed."""
+MAX_PIXELS = 8192 * 8192
+"""Of a picture: a small one may claim to be 16384x16384, which is 1 GB once it is decoded."""
 
 
 def import_pyav() -> ModuleType | None:
@@ -86,6 +88,7 @@ class VideoDecoder:
             raise ValueError("carries no video")
         if self.stream.codec_context is None:
             raise ValueError("is encoded in a way that this PyAV cannot decode")
+        self.stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
         self.stream.codec_context.thread_count = threads
         # Threads per slice, the other kind, turn FFmpeg's reports of damage off.
         self.stream.codec_context.thread_type = "FRAME"

@@ -314,6 +314,17 @@ def test_motion_jpeg_has_no_time_stamps_and_makes_none_up() -> None:
     assert frames[-1][0].pixels.mean() > 150
 
 
+def test_a_picture_that_would_fill_the_memory_is_not_decoded() -> None:
+    """A megabyte of JPEG is a gigabyte of pixels."""
+    pytest.importorskip("av")
+    huge = cv2.imencode(".jpg", np.full((8200, 8200), 128, np.uint8))[1].tobytes()
+    handler = type("Camera", (Stream,), {"pictures": (huge,) * 15})
+    with serving(handler) as url, open_source(f"{url}/video.mjpg", **PATIENT) as source:
+        with pytest.raises(SourceLostError) as caught:
+            next(iter(source))
+        assert url in str(caught.value)
+
+
 class Quiet(http.server.SimpleHTTPRequestHandler):
     """The files of a folder."""
 
