@@ -12,6 +12,7 @@ the other one looks at whole frames, and its answer is an event whenever it chan
 bundle alone is the shortest pipeline.
 """
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
@@ -22,7 +23,7 @@ from msgspec.structs import replace
 
 from edgecnn_runtime.bundle.bundle import open_bundle
 from edgecnn_runtime.bundle.manifest import ModelSpec
-from edgecnn_runtime.config import KeyLines, is_yaml, read_yaml
+from edgecnn_runtime.config import KeyLines, is_yaml, parse_keys, read_text
 from edgecnn_runtime.errors import ConfigError, EdgecnnError, UsageError
 from edgecnn_runtime.rules import RuleConfig, Rules
 from edgecnn_runtime.rules.lines import check_line
@@ -248,7 +249,10 @@ def complete(recipe: Recipe, lines: KeyLines) -> Recipe:
 def _read(path: Path) -> tuple[Recipe, KeyLines]:
     if not is_yaml(path):
         return _of_bundle(path), KeyLines(str(path), {(): 1})
-    recipe, lines = read_yaml(path, Recipe)
+    text = read_text(path)
+    if re.search(r"^cameras:", text, re.MULTILINE):
+        raise ConfigError(f"{path}: is a site, not a pipeline: `edgecnn serve {path}`")
+    recipe, lines = parse_keys(text, Recipe, str(path))
     return _resolve(recipe, path.parent), lines
 
 

@@ -167,4 +167,6 @@ def _http_problems(file: SiteFile, *, serving: bool) -> Iterator[EdgecnnError]:
 def _at(file: SiteFile, key: tuple[str | int, ...], error: EdgecnnError) -> EdgecnnError:
     """The same kind of error, with the place in site.yaml in front."""
     kind = ConfigError if isinstance(error, UsageError) else type(error)
-    return kind(str(file.error(key, str(error))))
+    name = ".".join(map(str, key))  # sinks say it themselves
+    words = str(error).removeprefix(f"{name}.").removeprefix(f"{name}: ")
+    return kind(str(file.error(key, words)))

@@ -326,6 +326,11 @@ def parse_site(text: str, path: Path) -> SiteFile:
     if len(text.encode()) > SIZE_LIMIT:  # it could be written, and not be read again
         words = f"over {SIZE_LIMIT >> 10} KiB, which is not read: remove zones or lines from it"
         raise ConfigError(f"{path}: {words}")
+    if re.search(r"^(detect|recognize):", text, re.MULTILINE):
+        words = (
+            f"is a pipeline, not a site: name it as `pipeline` of a camera, or `edgecnn run {path}`"
+        )
+        raise ConfigError(f"{path}: {words}")
     secrets: set[str] = set()
 
     def look_up(name: str) -> str:
@@ -467,6 +472,12 @@ def _http_mistakes(http: HttpConfig) -> Iterator[tuple[Key, str]]:
         elif not http.auth and not is_loopback(http.address[0]):
             words = f"without a token only a loopback address is allowed, and {host} is none"
             yield ("http", "auth"), words
+    for i, name in enumerate(http.hosts):
+        if not HOST.fullmatch(name):
+            yield (
+                ("http", "hosts", i),
+                "must be a name without scheme and port, such as box.example.org",
+            )
     if bool(http.certificate) != bool(http.key):
         yield ("http",), "TLS needs both certificate and key"
 

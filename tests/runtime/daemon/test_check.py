@@ -184,6 +184,7 @@ def test_a_watch_list_and_a_sink_that_cannot_be(site: Path, change: Change) -> N
     (site.parent / "list.csv").write_text("text,name\nAB 1,Anna\n")
     change("kind: jsonl, file: events.jsonl", "kind: webhook, url: 'ftp://x'")
     assert isinstance(problem_of_sinks(site), UsageError)
+    assert str(problem_of_sinks(site)).count("sinks.log") == 1
 
 
 def problem_of_sinks(site: Path) -> EdgecnnError:

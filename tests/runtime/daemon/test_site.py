@@ -20,6 +20,7 @@ from edgecnn_runtime.daemon.site import (
     upgrade_site,
 )
 from edgecnn_runtime.errors import ConfigError, EdgecnnError
+from edgecnn_runtime.recipe import read_recipe
 from edgecnn_runtime.sinks.events import EVENT_SINKS
 
 SITE = """\
@@ -101,6 +102,11 @@ def test_credentials_stand_in_the_address_and_are_quoted() -> None:
         ("127.0.0.1:8090", "127.0.0.1", "site.yaml:16: http.listen: must be ADDRESS:PORT"),
         ("127.0.0.1:8090", "'0.0.0.0:80', auth: false", "site.yaml:16: http.auth: without a token"),
         ("127.0.0.1:8090", "'0.0.0.0:80', key: a.pem", "site.yaml:16: http: TLS needs both"),
+        (
+            "127.0.0.1:8090",
+            "'0.0.0.0:80', hosts: ['a:1']",
+            "site.yaml:16: http.hosts[0]: must be a",
+        ),
         ("10GB", "10 gigabytes", "site.yaml:17: keep.disk: cannot be '10 gigabytes' – such as"),
         ("Europe/Berlin", "Europe/Berlim", "site.yaml:19: timezone: there is no such time zone"),
         ("Europe/Berlin", "../../etc/passwd", "site.yaml:19: timezone: there is no such time zone"),
@@ -135,6 +141,13 @@ def test_a_sink_of_a_camera_or_a_type_that_is_not_there() -> None:
     assert message.count("entered") == 2  # among all types, once, and as the nearest one
     message = refusal("cameras: {gate: {source: a.mp4, pipeline: b.edge, flip: x}}")
     assert message.endswith("""cannot be 'x'; one of "", h, hv, v""")
+
+
+def test_a_pipeline_and_a_site_are_told_apart(tmp_path: Path) -> None:
+    assert "`pipeline` of a camera" in refusal("detect: {model: a.edge}\n")
+    (tmp_path / "site.yaml").write_text(SITE)
+    with pytest.raises(ConfigError, match=r"is a site.*`edgecnn serve "):
+        read_recipe(tmp_path / "site.yaml")
 
 
 def test_any_value_may_come_from_a_file(write: Callable[[str], Path], tmp_path: Path) -> None:

@@ -102,7 +102,7 @@ function evidence(event) {
           alt: name === "crop" ? headline(event) : `${event.camera}, the whole picture`,
         }),
         name === "frame" && event.relative_box ? outline(event.relative_box) : null),
-      h("figcaption", {}, name === "crop" ? "What was recognized" : subline(event))));
+      h("figcaption", {}, name === "crop" ? "The object" : subline(event))));
   return h("div", { class: "evidence" },
     ...(figures.length ? figures : [h("p", { class: "empty" }, "No pictures were stored of this event.")]));
 }
