@@ -393,7 +393,8 @@ class Daemon:
             )
         file = parse_site(text, path)
         try:
-            with atomic_file(path) as scratch:  # it is there whole before anything is changed
+            # It is there whole before anything is changed; where path is a link, it stays one.
+            with atomic_file(path.resolve()) as scratch:
                 scratch.touch(0o600)  # there may be passwords in it
                 scratch.write_text(text, encoding="utf-8")
                 scratch.chmod(path.stat().st_mode)

@@ -199,6 +199,17 @@ def test_no_file_is_written_that_could_not_be_read(serve: Serve, site: Path) -> 
     assert load_site(site).text == daemon.file.text
 
 
+def test_a_link_to_the_file_stays_one(serve: Serve, site: Path) -> None:
+    elsewhere = site.parent / "elsewhere"
+    elsewhere.mkdir()
+    site.rename(elsewhere / "real.yaml")
+    site.symlink_to(elsewhere / "real.yaml")
+    lane = ((0.1, 0.1), (0.9, 0.1), (0.9, 0.9))
+    serve().set_areas("gate", CameraAreas({"lane": lane}))
+    assert site.is_symlink()
+    assert "lane" in (elsewhere / "real.yaml").read_text()
+
+
 def test_what_somebody_else_wrote_is_not_overwritten(
     serve: Serve, site: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
