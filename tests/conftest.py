@@ -49,6 +49,8 @@ settings.load_profile("untimed")
 # A shell in the background ignores Ctrl-C and hands that on: the programs under test would never
 # end. A handler that is set here becomes the default again in every program started from here.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:  # so does nohup, with SIGHUP
+    signal.signal(signal.SIGHUP, lambda *_: None)
 
 SLOW_LIMIT = 1800
 """Seconds that a slow test may take, on a machine that has other work too."""

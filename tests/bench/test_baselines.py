@@ -176,15 +176,14 @@ def test_baselines_that_share_a_package_share_its_version(load_module, baselines
 
 
 def test_a_requirement_without_a_version_or_a_reason_is_refused(
-    load_module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    load_module, tmp_path: Path
 ) -> None:
     environments = load_module("runner.environments")
-    monkeypatch.setattr(environments, "BASELINES", tmp_path)
     (tmp_path / "other").mkdir()
     for line in ("numpy>=2  # arrays", "numpy==2.4.6", "numpy"):
         (tmp_path / "other" / "requirements.txt").write_text(f"# the baseline\n{line}\n")
         with pytest.raises(ValueError, match=r"other/requirements\.txt"):
-            environments.requirements("other")
+            environments.requirements("other", tmp_path)
 
 
 def test_an_unknown_baseline_is_a_usage_error(baselines: Path) -> None:

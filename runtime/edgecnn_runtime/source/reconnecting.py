@@ -273,14 +273,14 @@ class ReconnectingSource:
             if capture is not self._capture:
                 return
             self._next_index = frame.index + 1
+            height, width = frame.pixels.shape[:2]
+            if self.size not in {(0, 0), (width, height)}:
+                log.info("%s: its pictures are %dx%d now", self.name, width, height)
+            self.size = (width, height)
             if capture.live:
                 self.dropped += self.frames.put(frame, replace=True)
         if not capture.live:  # this waits until there is room
             self.frames.put(frame, replace=False)
-        height, width = frame.pixels.shape[:2]
-        if self.size not in {(0, 0), (width, height)}:
-            log.info("%s: its pictures are %dx%d now", self.name, width, height)
-        self.size = (width, height)
         self._picture = now = time.monotonic()
         seen = self._check.problem(frame.pixels, now)
         news = seen is not None and seen != self._seen
