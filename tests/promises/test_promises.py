@@ -119,14 +119,15 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workplace]:
     (folder / "pictures").mkdir()
     for i in range(40):
         cv2.imwrite(str(folder / "pictures" / f"{i:02}.png"), picture(rng, i % 4))
-    yield Workplace(folder, networks, trained(networks.Colors(), rng))
+    yield Workplace(folder, networks, trained(networks.Colors, rng))
     sys.path.remove(str(folder))
     del sys.modules["promised_networks"]
 
 
-def trained(network: Any, rng: np.random.Generator) -> Any:
-    """The network after it has learned the colors, from RGB planes in -1…1."""
-    torch.manual_seed(0)
+def trained(make_network: Callable[[], Any], rng: np.random.Generator) -> Any:
+    """A network that has learned the colors, from RGB planes in -1…1."""
+    torch.manual_seed(0)  # before its weights are drawn, whatever test ran before
+    network = make_network()
     optimizer = torch.optim.Adam(network.parameters(), 0.02)
     for _ in range(100):
         labels = rng.integers(0, 4, 32)
