@@ -139,7 +139,7 @@ class VideoDecoder:
             self.lose(now, packet.pts)
         try:
             frames = packet.decode()
-        except self._errors:
+        except (self._errors, ValueError):  # the latter of a stream whose codec stayed unknown
             self.lose(now)
             return []
         whole = []
