@@ -62,7 +62,7 @@ def one_life(folder: Path, turn: int) -> list[int]:
     with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as writer:
         assert writer.stdout is not None
         first = int(writer.stdout.readline())
-        threading.Timer(random.uniform(0.0, LONGEST), writer.kill).start()  # noqa: S311
+        threading.Timer(random.uniform(0.0, LONGEST), writer.kill).start()  # noqa: S311  (chance)
         return [first, *(int(line) for line in writer.stdout if line.endswith("\n"))]
 
 

@@ -153,6 +153,7 @@ class Cleaner:
 
     def _remove_pictures(self, condition: str, *values: float) -> bool:
         """The oldest pictures that the condition names; whether there were any."""
+        # Conditions are literals of this file; their values are bound.
         condition = f"evidence_bytes > 0 AND {condition}"
         query = f"SELECT {COLUMNS} FROM events WHERE {condition} ORDER BY seq LIMIT {CHUNK}"  # noqa: S608
         rows = self._connection.execute(query, values).fetchall()
@@ -165,6 +166,7 @@ class Cleaner:
 
     def _remove_events(self, frontier: int, condition: str, *values: float) -> bool:
         """The oldest events that the condition names; whether there were any."""
+        # Conditions are literals of this file; their values are bound.
         query = f"SELECT seq FROM events WHERE {condition} ORDER BY seq LIMIT {CHUNK}"  # noqa: S608
         places = [row[0] for row in self._connection.execute(query, values)]
         self._change("DELETE FROM events WHERE seq = ?", places)

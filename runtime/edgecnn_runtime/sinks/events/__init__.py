@@ -27,7 +27,7 @@ EVENT_SINKS: Mapping[str, EventSinkKind] = {
 if TYPE_CHECKING:
     SinkConfig: TypeAlias = SinkSettings
 else:  # one of the kinds, told apart by the key `kind`: the type of a value in site.yaml
-    SinkConfig = Union[tuple(kind.settings for kind in EVENT_SINKS.values())]  # noqa: UP007
+    SinkConfig = Union[tuple(kind.settings for kind in EVENT_SINKS.values())]  # noqa: UP007  (of a tuple)
 
 
 def kind_of(settings: SinkSettings) -> str:

@@ -182,7 +182,7 @@ def _encode(pixels: Pixels) -> bytes:
     scale = min(1.0, SIDE / max(height, width))
     if scale < 1.0:
         size = (max(2, round(width * scale)), max(2, round(height * scale)))
-        pixels = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
+        pixels = np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.uint8)
     _, data = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
     return data.tobytes()
 
@@ -199,7 +199,8 @@ def _frames(
     for picture in pictures:
         pixels = _decode(picture)
         if pixels.shape[:2] != (height, width):  # the camera's resolution changed
-            pixels = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
+            resized = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA)
+            pixels = np.asarray(resized, np.uint8)
         yield pixels, picture.at - pictures[0].at
 
 
