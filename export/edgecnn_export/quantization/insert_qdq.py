@@ -1,7 +1,7 @@
 """Put a scheme's QuantizeLinear and DequantizeLinear nodes into a float graph."""
 
 import copy
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -133,8 +133,11 @@ def _copy_weights(source: onnx.GraphProto, graph: onnx.GraphProto, model: onnx.G
         model: The float graph.
 
     Returns:
-        Whether every bias fits into 32 bits; otherwise its weights need other scales.
+        Whether that is all of it: every weight is there, and every bias fits into 32 bits, without
+        which its weights need other scales, and is added as it is.
     """
+    if any(attribute.name == "beta" and attribute.f != 1 for attribute in _gemm_attributes(model)):
+        return False
     values = {tensor.name: tensor for tensor in source.initializer}
     tensors = {tensor.name: tensor for tensor in graph.initializer}
     floats = {tensor.name: tensor for tensor in model.initializer}
@@ -150,6 +153,8 @@ def _copy_weights(source: onnx.GraphProto, graph: onnx.GraphProto, model: onnx.G
         if tensors[node.input[0]].data_type == onnx.TensorProto.INT32:
             biases[node.output[0]] = node
             continue
+        if node.name not in twins:
+            return False
         assign(node.attribute, twins[node.name].attribute)
         for name in node.input:
             tensors[name].CopyFrom(values[name])
@@ -171,6 +176,12 @@ def _copy_weights(source: onnx.GraphProto, graph: onnx.GraphProto, model: onnx.G
         for name, array in zip(bias.input, arrays, strict=False):
             tensors[name].CopyFrom(from_array(array, name))
     return True
+
+
+def _gemm_attributes(graph: onnx.GraphProto) -> Iterator[onnx.AttributeProto]:
+    for node in graph.node:
+        if node.op_type == "Gemm":
+            yield from node.attribute
 
 
 def quant_utils() -> Any:

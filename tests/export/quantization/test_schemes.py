@@ -10,7 +10,7 @@ import onnx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from onnx import TensorProto, numpy_helper
+from onnx import TensorProto, helper, numpy_helper
 
 from edgecnn_export.progress import NullProgress
 from edgecnn_export.quantization.calibrate import calibrate
@@ -365,12 +365,14 @@ def test_tensorrt_would_misread_the_cpu_form(
         build_engine(rtx, tmp_path / "cpu.onnx", batch=1, precision="f32", capability="SM89")
 
 
+@pytest.mark.parametrize("beta", [1.0, 0.5])
 @pytest.mark.parametrize("target", SCHEMES)
 def test_weights_that_were_rounded_before_give_the_same_graph(
-    network: Build, pictures: Pixels, target: Int8Target
+    network: Build, pictures: Pixels, target: Int8Target, beta: float
 ) -> None:
     """Rounding them again, channel by channel, would take most of a search's time."""
     model, scheme = network(silu=True), SCHEMES[target]
+    model.graph.node[-1].attribute.append(helper.make_attribute("beta", beta))
     tensors = list(read_quantizers(insert_qdq(model, scheme)).activations)
     ranges = calibrate(model, tensors, pictures[:32], NullProgress()).ranges("minmax")
     weights = round_weights(model, scheme)
