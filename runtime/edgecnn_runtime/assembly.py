@@ -17,7 +17,7 @@ from edgecnn_runtime.rules import Rules
 from edgecnn_runtime.rules.base import Rule
 from edgecnn_runtime.rules.happenings import Happenings
 from edgecnn_runtime.rules.thresholds import Thresholds
-from edgecnn_runtime.stages.model_reader import ModelReader
+from edgecnn_runtime.stages.model_reader import CROPS_PER_RUN, ModelReader
 from edgecnn_runtime.stages.recognize import CropReader, Recognizer
 from edgecnn_runtime.track import TRACKERS, Tracker
 from edgecnn_runtime.track.still import StillTracker
@@ -69,12 +69,14 @@ class PipelineModels:
         first: Looks at every frame.
         second: Looks at crops; None without one.
         reader: Runs it, for one caller at a time.
+        batched: The second model again, for several crops per run; None where its bundle takes one.
     """
 
     recipe: Recipe
     first: Model
     second: Model | None
     reader: CropReader | None
+    batched: Model | None = None
 
     def pipeline(
         self,
@@ -102,7 +104,7 @@ class PipelineModels:
 
     def close(self) -> None:
         """Release the engines. Idempotent."""
-        for model in (self.first, self.second):
+        for model in (self.first, self.second, self.batched):
             if model is not None:
                 model.close()
 
@@ -138,9 +140,16 @@ def open_models(
     )
     with ExitStack() as stack:
         first = stack.enter_context(open_one(recipe.first, score=recipe.least_score))
-        second = None if recipe.second is None else open_one(recipe.second)
+        if recipe.second is None:
+            stack.pop_all()
+            return PipelineModels(recipe, first, None, None)
+        second, batched = stack.enter_context(open_one(recipe.second)), None
+        crops = second.spec.largest_batch(CROPS_PER_RUN)
+        if crops > second.batch_size:
+            batched = stack.enter_context(open_one(recipe.second, batch=crops))
+        reader = ModelReader(second) if batched is None else ModelReader(second, batched)
         stack.pop_all()
-    return PipelineModels(recipe, first, second, None if second is None else ModelReader(second))
+    return PipelineModels(recipe, first, second, reader, batched)
 
 
 def open_part(

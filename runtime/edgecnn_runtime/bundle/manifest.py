@@ -438,6 +438,12 @@ class ModelSpec(Part, frozen=True, kw_only=True):
             return frames
         return min((size for size in self.batch if size >= frames), default=None)
 
+    def largest_batch(self, frames: int) -> int:
+        """The largest batch the artifacts take of at most ``frames``, or else their smallest."""
+        if self.batch is None:
+            return frames
+        return max((size for size in self.batch if size <= frames), default=min(self.batch))
+
     @property
     def score_threshold(self) -> float:
         """The score below which the decoder drops detections; 0.0 if it drops none."""

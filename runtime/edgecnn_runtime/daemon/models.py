@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from edgecnn_runtime.bundle.bundle import MANIFEST
+from edgecnn_runtime.bundle.manifest import ModelSpec
 from edgecnn_runtime.errors import EdgecnnError
 from edgecnn_runtime.inference import ModelInference
 from edgecnn_runtime.model import Model, load
@@ -45,7 +46,7 @@ class ModelKey(NamedTuple):
         digest: The only content that is accepted; empty for any.
         backend: The only engine; empty for any.
         threads: Of the engine; 0 for any.
-        batch: The most frames of one run.
+        batch: The most frames, or crops, of one run.
         score: The least score of a detection; None for the bundle's own.
     """
 
@@ -68,14 +69,20 @@ class SwappedModels:
     """
 
     def __init__(
-        self, path: Path, open_model: Callable[[int], Model], sizes: Sequence[int]
+        self,
+        path: Path,
+        open_model: Callable[[int], Model],
+        sizes: Sequence[int],
+        *,
+        at_most: bool = False,
     ) -> None:
         """Open them, self-test included.
 
         Args:
             path: The bundle.
             open_model: Opens it for so many frames per run.
-            sizes: The batch sizes.
+            sizes: The batch sizes, 1 first.
+            at_most: Whether a bundle that takes smaller batches only is opened for these.
 
         Raises:
             EdgecnnError: It cannot be used here.
@@ -83,7 +90,7 @@ class SwappedModels:
         self.path = path
         self.problem = ""
         self.swaps = 0
-        self._open_model, self._sizes = open_model, sizes
+        self._open_model, self._sizes, self._at_most = open_model, sizes, at_most
         self._stamp = file_stamp(path / MANIFEST)
         self.models = self._open()
         self._next: list[Model] = []
@@ -156,7 +163,9 @@ class SwappedModels:
         models: list[Model] = []
         try:
             for size in self._sizes:
-                models.append(self._open_model(size))
+                fits = models[0].spec.largest_batch(size) if models and self._at_most else size
+                is_there = bool(models) and fits <= models[0].batch_size
+                models.append(models[0] if is_there else self._open_model(fits))
         except BaseException:
             _close(models)
             raise
@@ -337,13 +346,11 @@ def _difference(before: Model, after: Model) -> str:
 
 
 class ServedReader:
-    """A second model that all cameras share; to ``ModelReader`` it looks like a model.
+    """A second model that all cameras share.
 
     Attributes:
-        bundle: Its model.
-        batch_size: How many crops one run takes.
-        spec: What the model takes and returns.
-        read: Runs it, for the cameras in turn.
+        bundle: Its models.
+        read: Runs them, for the cameras in turn.
     """
 
     def __init__(self, path: Path, open_model: Callable[[int], Model], *, batch: int = 1) -> None:
@@ -352,35 +359,50 @@ class ServedReader:
         Args:
             path: The bundle.
             open_model: Opens it for so many crops per run.
-            batch: The most crops of one run.
+            batch: The most crops of one run; fewer where the bundle takes no more.
 
         Raises:
             EdgecnnError: It cannot be used here.
         """
-        self.bundle = SwappedModels(path, open_model, [batch])
-        self.batch_size, self.spec = self._model.batch_size, self._model.spec
-        self.read = ModelReader(self)
-        self._model_of_run = self._model
+        sizes = sorted({1, batch})
+        self.bundle = SwappedModels(path, open_model, sizes, at_most=True)
+        self.read = ModelReader(*(_ReaderTurn(self.bundle, index) for index in range(len(sizes))))
 
     @property
     def digest(self) -> str:
         """Of the bundle in use."""
-        return self._model.digest
+        return self.bundle.models[0].digest
 
     @property
     def choice(self) -> Choice:
         """What it runs on."""
-        return self._model.choice
+        return self.bundle.models[0].choice
+
+    def close(self) -> None:
+        """Release the engine."""
+        self.bundle.close()
+
+
+class _ReaderTurn:
+    """The reader's view of one batch size of a second model."""
+
+    def __init__(self, bundle: SwappedModels, index: int) -> None:
+        self._bundle, self._index = bundle, index
+        self._model_of_run = bundle.models[index]
 
     @property
-    def _model(self) -> Model:
-        return self.bundle.models[0]
+    def batch_size(self) -> int:
+        return self._bundle.models[self._index].batch_size
+
+    @property
+    def spec(self) -> ModelSpec:
+        return self._bundle.models[self._index].spec
 
     def prepare(self, frame: Frame, slot: int, region: Region) -> Geometry:
         """The first of three steps, as of ``Model``; another model takes over before it."""
         if slot == 0:
-            self.bundle.take_over()
-            self._model_of_run = self._model
+            self._bundle.take_over()
+            self._model_of_run = self._bundle.models[self._index]
         return self._model_of_run.prepare(frame, slot, region)
 
     def infer(self) -> Tensors:
@@ -395,18 +417,14 @@ class ServedReader:
         except EdgecnnError:
             raise
         except Exception as error:
-            self.bundle.recover(error)
-            raise EdgecnnError(f"{self.bundle.path}: the engine failed: {error}") from error
-        self.bundle.judge(time.monotonic() - start)
+            self._bundle.recover(error)
+            raise EdgecnnError(f"{self._bundle.path}: the engine failed: {error}") from error
+        self._bundle.judge(time.monotonic() - start)
         return outputs
 
     def decode(self, outputs: Tensors, slot: int, geometry: Geometry) -> Result:
         """The third step."""
         return self._model_of_run.decode(outputs, slot, geometry)
-
-    def close(self) -> None:
-        """Release the engine."""
-        self.bundle.close()
 
 
 class ModelPool:

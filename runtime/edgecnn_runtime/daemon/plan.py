@@ -7,6 +7,7 @@ from pathlib import Path
 from edgecnn_runtime.daemon.models import ModelKey
 from edgecnn_runtime.daemon.site import CameraConfig, ModelConfig, SiteFile
 from edgecnn_runtime.recipe import Detect, Recipe, Recognize, read_recipe
+from edgecnn_runtime.stages.model_reader import CROPS_PER_RUN
 
 
 @dataclass(frozen=True)
@@ -92,13 +93,17 @@ def _plan(name: str, recipe: Recipe, configs: Mapping[Path, ModelConfig]) -> Pip
     return PipelinePlan(
         name,
         recipe,
-        _key(recipe.first, configs, recipe.least_score),
-        None if second is None else _key(second, configs, None),
+        _key(recipe.first, configs, recipe.least_score, batch=1),
+        None if second is None else _key(second, configs, None, batch=CROPS_PER_RUN),
     )
 
 
 def _key(
-    part: Detect | Recognize, configs: Mapping[Path, ModelConfig], score: float | None
+    part: Detect | Recognize,
+    configs: Mapping[Path, ModelConfig],
+    score: float | None,
+    *,
+    batch: int,
 ) -> ModelKey:
     path = Path(part.model).resolve()
     config = configs.get(path, ModelConfig())
@@ -107,6 +112,6 @@ def _key(
         digest=part.digest or config.digest,
         backend=part.backend or config.backend,
         threads=part.threads or config.threads,
-        batch=config.batch,
+        batch=config.batch or batch,
         score=score,
     )

@@ -124,13 +124,14 @@ class ModelConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
         digest: The only content that is accepted; ``edgecnn inspect`` prints it.
         backend: The only engine that is used.
         threads: Of the engine; 0 leaves it to the measured or default choice.
-        batch: Frames of several cameras per run of the engine, where that measures faster here.
+        batch: Frames of several cameras per run of the engine, where that measures faster here; of
+            a second model crops, 4 unless another number is given.
     """
 
     digest: Annotated[str, Meta(pattern=r"^([0-9a-f]{64})?\Z", description="64 hex digits")] = ""
     backend: str = ""
     threads: Annotated[int, Meta(ge=0, le=1024)] = 0
-    batch: Annotated[int, Meta(ge=1, le=64)] = 1
+    batch: Annotated[int, Meta(ge=1, le=64)] | None = None
 
 
 class HttpConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

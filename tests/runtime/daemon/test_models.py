@@ -230,3 +230,30 @@ def test_a_second_model_is_swapped_and_taken_back_as_well(
     assert (reader.digest, reader.bundle.swaps) == (digest, 1)
     assert read_crop(reader).label == label
     reader.close()
+
+
+def test_crops_of_a_frame_are_read_together_whatever_batches_the_bundle_takes(
+    tmp_path: Path, color_bundles: dict[str, Path], until: Until
+) -> None:
+    bundle = Path(shutil.copytree(color_bundles["colors"], tmp_path / "colors.edge"))
+    reader = ServedReader(bundle, Brittle(bundle), batch=4)
+    pixels = np.random.default_rng(1).integers(0, 255, (480, 640, 3), np.uint8)
+    frame = Frame(pixels, 0, 0.0, None, "camera")
+    regions = [(10 + 60 * i, 10, 50, 50) for i in range(6)]
+
+    def labels() -> list[str]:
+        return [result.label for result in reader.read(frame, regions)]  # type: ignore[union-attr]
+
+    one_by_one = [reader.read(frame, [region])[0].label for region in regions]  # type: ignore[union-attr]
+    for reader.read.run_seconds[:] in ([1.0, 1e-6], [1e-6, 1.0]):  # together, and one by one
+        assert labels() == one_by_one
+    assert [model.batch_size for model in reader.bundle.models] == [1, 4]
+    replace_on_disk(bundle, lambda manifest, _: manifest["model"].update(batch=[1]))
+
+    def took_over() -> bool:
+        reader.bundle.look()
+        return labels() == one_by_one and reader.bundle.swaps == 1
+
+    until(took_over, "a bundle that takes one crop at a time")
+    assert [model.batch_size for model in reader.bundle.models] == [1, 1]
+    reader.close()

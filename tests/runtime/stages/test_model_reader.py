@@ -141,3 +141,52 @@ def test_whoever_asks_gets_what_is_its_own(counts: list[int], batch_size: int) -
     for caller in started:
         caller.join(60)
         assert caller.answer == [f"{caller.camera}{i}" for i in range(caller.count)]
+
+
+class PacedEngine:
+    """A model whose runs take a given time.
+
+    Attributes:
+        runs: How many crops each inference had.
+    """
+
+    spec = Engine.spec
+
+    def __init__(self, batch_size: int, seconds: float) -> None:
+        self.batch_size, self.seconds = batch_size, seconds
+        self.runs: list[int] = []
+        self.slots = 0
+
+    def prepare(self, _frame: Frame, slot: int, region: Any) -> Any:
+        self.slots = slot + 1
+        return region
+
+    def infer(self) -> dict[str, Any]:
+        time.sleep(self.seconds)
+        if self.slots:
+            self.runs.append(self.slots)
+        return {}
+
+    def decode(self, _outputs: Any, _slot: int, region: Any) -> Reading:
+        return Reading(str(region[0]), 1.0)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "count", "runs"),
+    [
+        (0.04, 4, ([], [4])),
+        (0.04, 1, ([1], [])),
+        (0.04, 6, ([], [4, 2])),
+        (0.3, 4, ([1, 1, 1, 1], [])),  # slower than one after the other: never
+        (0.075, 2, ([1, 1], [])),  # it pays for four, and not for two
+        (0.075, 4, ([], [4])),
+    ],
+)
+def test_crops_of_a_frame_share_a_run_where_that_is_faster(
+    seconds: float, count: int, runs: tuple[list[int], list[int]]
+) -> None:
+    single, four = PacedEngine(1, 0.03), PacedEngine(4, seconds)
+    reader = ModelReader(single, four)  # type: ignore[arg-type]
+    results = reader(Frame(PIXELS, 0, 0.0, None, "a"), [(i, 0, 1, 1) for i in range(count)])
+    assert [result.text for result in results] == [str(i) for i in range(count)]  # type: ignore[union-attr]
+    assert (single.runs, four.runs) == runs
