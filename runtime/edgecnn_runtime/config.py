@@ -23,6 +23,7 @@ from edgecnn_runtime.schema_errors import (
     description,
     dotted_path,
     explain,
+    of_tag,
     types_at,
     unknown_key_message,
     without_optional,
@@ -33,11 +34,14 @@ SIZE_LIMIT = 1 << 18
 DEPTH_LIMIT = 24
 PLAIN_TAGS = {None, "!", *(f"tag:yaml.org,2002:{kind}" for kind in ("str", "seq", "map"))}
 
+ODD_BREAK = re.compile("[\x85\u2028\u2029]|\r(?!\n)")
 NULL = re.compile(r"~|null|Null|NULL|")
 BOOL = re.compile(r"true|True|TRUE|false|False|FALSE")
 SCALARS = (
     inspect.StrType, inspect.LiteralType, inspect.IntType, inspect.FloatType, inspect.BoolType,
 )  # fmt: skip
+NO_TEXT = re.compile("[\x00\ud800-\udfff]")
+"""What an escape such as "\\0" can make, and no file name, message or database takes."""
 INT = re.compile(r"[-+]?[0-9]{1,18}|0o[0-7]{1,20}|0x[0-9a-fA-F]{1,15}")
 FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 
@@ -205,9 +209,13 @@ class _Reader:
             about = description(kinds)
             words = f"what the file {self.files[key]} holds cannot be right"
             words += f" – {about}" if about else ""
-        return ConfigError(f"{self.where}:{self.lines[key]}: {dotted_path(key)}{words}")
+        return KeyLines(self.where, self.lines).error(key, words)
 
     def read(self, text: str, kind: inspect.Type) -> Any:
+        if odd := ODD_BREAK.search(text):  # YAML 1.1 begins a new line there, editors do not
+            line = text.count("\n", 0, odd.start()) + 1
+            problem = f"character U+{ord(odd[0]):04X}, a line break that is not seen: delete it"
+            raise ConfigError(f"{self.where}:{line}: {problem}")
         try:
             self._check(text)
             node = yaml.compose(text, Loader=yaml.BaseLoader)
@@ -228,6 +236,8 @@ class _Reader:
                 raise self._error(event.start_mark, "aliases (*name) are not supported")
             if getattr(event, "tag", None) not in PLAIN_TAGS:
                 raise self._error(event.start_mark, "tags (!name) are not supported")
+            if NO_TEXT.search(getattr(event, "value", "")):
+                raise self._error(event.start_mark, "holds an escape that stands for no character")
             depth += isinstance(event, yaml.CollectionStartEvent)
             depth -= isinstance(event, yaml.CollectionEndEvent)
             if depth > DEPTH_LIMIT:
@@ -247,6 +257,7 @@ class _Reader:
         return node.value if node.style else _scalar(node.value, kinds)
 
     def _mapping(self, node: yaml.MappingNode, key: Key, kinds: list[inspect.Type]) -> Any:
+        kinds = of_tag(kinds, {str(name.value): value.value for name, value in node.value})
         known = allowed_keys(kinds)
         built: dict[str, Any] = {}
         for name, value in node.value:

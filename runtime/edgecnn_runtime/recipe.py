@@ -27,8 +27,9 @@ from edgecnn_runtime.config import KeyLines, is_yaml, parse_keys, read_text
 from edgecnn_runtime.errors import ConfigError, EdgecnnError, UsageError
 from edgecnn_runtime.rules import RuleConfig, Rules
 from edgecnn_runtime.rules.lines import check_line
+from edgecnn_runtime.rules.rule import NOT_RECOGNIZED, class_problem, rule_mistakes
 from edgecnn_runtime.rules.zones import check_polygon
-from edgecnn_runtime.schema_errors import Key, explain, suggestion
+from edgecnn_runtime.schema_errors import Key, explain, suggestion, unknown_key_message
 from edgecnn_runtime.stages.crop import CROPS, CropKind
 from edgecnn_runtime.track import TRACKERS, TrackerKind, answer
 from edgecnn_runtime.vote import VOTERS, voter_for_task
@@ -221,12 +222,10 @@ def complete(recipe: Recipe, lines: KeyLines) -> Recipe:
         UsageError: There is no such bundle.
         BundleError: A bundle is damaged.
     """
-    detect, detector = recipe.detect, None
+    detect, detector, reader = recipe.detect, None, None
     if detect is not None:
         detector = _read_spec(detect, "detect", lines)
         _check_detector(detect, detector, lines)
-        for label in recipe.accept.scores:
-            _check_label(label, detector, ("accept", "scores", label), lines)
         if detect.score is None:
             detect = replace(detect, score=detector.score_threshold)
     vote = recipe.vote
@@ -236,14 +235,27 @@ def complete(recipe: Recipe, lines: KeyLines) -> Recipe:
         vote = _complete_vote(vote, reader, lines)
     elif vote.kind:
         raise lines.error(("vote",), "votes need a second model: recognize: {model: NAME.edge}")
+    if (first := detector or reader) and (first is detector or first.labels):
+        for label in recipe.accept.scores:  # texts are classes of their own
+            _check_label(label, first, ("accept", "scores", label), lines)
     _check_areas(recipe, lines)
-    for i, rule in enumerate(recipe.rules):
-        try:
-            Rules([rule], Path())
-        except ConfigError as error:
-            raise lines.error(("rules", i), str(error)) from None
+    _check_rules(recipe, detector, lines)
     track, events = _complete_track(recipe.track, detect, lines), _complete_events(recipe, lines)
     return replace(recipe, detect=detect, vote=vote, track=track, events=events)
+
+
+def followed_classes(recipe: Recipe) -> tuple[str, ...] | None:
+    """The names of the classes that a pipeline follows; None where it looks at whole frames.
+
+    Args:
+        recipe: What ``read_recipe`` gives.
+
+    Raises:
+        EdgecnnError: The bundle of its detector is not what it was.
+    """
+    if recipe.detect is None:
+        return None
+    return _classes(recipe, open_bundle(recipe.detect.model).manifest.model)
 
 
 def _read(path: Path) -> tuple[Recipe, KeyLines]:
@@ -298,10 +310,8 @@ def _check_detector(part: Detect, model: ModelSpec, lines: KeyLines) -> None:
 
 
 def _check_label(label: str, model: ModelSpec, key: Key, lines: KeyLines) -> None:
-    if label not in model.labels:
-        known = ", ".join(model.labels[:20]) or "none: they have only numbers"
-        hint = suggestion(label, model.labels) or f"; its classes: {known}"
-        raise lines.error(key, f"the detector has no class {label!r}{hint}")
+    if problem := class_problem(label, [model.labels]):
+        raise lines.error(key, problem)
 
 
 def _check_reader(
@@ -358,7 +368,7 @@ def _complete_track(
     kinds = ANSWERS if detect is None else TRACKERS
     settings = dict(track)
     name = settings.pop("kind", next(iter(kinds)))
-    if name not in kinds:
+    if not isinstance(name, str) or name not in kinds:
         hint = suggestion(str(name), kinds)
         raise lines.error(("track", "kind"), f"cannot be {name!r}; one of {', '.join(kinds)}{hint}")
     kind = kinds[name].settings
@@ -366,6 +376,9 @@ def _complete_track(
         if "confident" in settings:
             raise lines.error(("track", "confident"), "it is the score of detect")
         settings["confident"] = detect.score
+    known = ["kind", *kind.__struct_fields__]
+    if unknown := [setting for setting in track if setting not in known]:
+        raise lines.error(("track", unknown[0]), unknown_key_message(unknown[0], known))
     try:
         return {"kind": name, **msgspec.to_builtins(msgspec.convert(settings, kind))}
     except msgspec.ValidationError as error:
@@ -377,13 +390,30 @@ def _complete_events(recipe: Recipe, lines: KeyLines) -> tuple[PipelineEvent, ..
     if "recognized" in recipe.events and recipe.recognize is None:
         raise lines.error(
             ("events", recipe.events.index("recognized")),
-            "nothing is recognized without a second model: recognize: {model: NAME.edge}",
+            NOT_RECOGNIZED,
         )
     if recipe.events:
         return recipe.events
     if recipe.detect is None:
         return ("recognized",)
     return ("recognized" if recipe.recognize else "entered", "crossed", "left")
+
+
+def _check_rules(recipe: Recipe, detector: ModelSpec | None, lines: KeyLines) -> None:
+    classes = () if detector is None else (_classes(recipe, detector),)
+    for i, rule in enumerate(recipe.rules):
+        try:
+            Rules([rule], Path())
+        except ConfigError as error:
+            raise lines.error(("rules", i), str(error)) from None
+        for key, words in rule_mistakes(rule, classes, recognizes=recipe.recognize is not None):
+            raise lines.error(("rules", i, *key), words)
+
+
+def _classes(recipe: Recipe, detector: ModelSpec) -> tuple[str, ...]:
+    """The classes of which objects are followed."""
+    assert recipe.detect is not None
+    return recipe.detect.labels or detector.labels
 
 
 def _check_areas(recipe: Recipe, lines: KeyLines) -> None:

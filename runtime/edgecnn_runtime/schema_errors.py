@@ -1,7 +1,7 @@
 """What a msgspec type expects at a key, and errors in plain words where a value differs."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, TypeAlias
 
 import msgspec
@@ -61,6 +61,19 @@ def allowed_keys(kinds: Iterable[inspect.Type]) -> list[str]:
     return list(dict.fromkeys(names))
 
 
+def of_tag(kinds: Iterable[inspect.Type], values: Mapping[str, object]) -> list[inspect.Type]:
+    """Those of several Structs that a mapping is one of, by its tag; all where it has none."""
+    members = [inner for outer in kinds for inner in without_optional(outer)]
+    tagged: list[inspect.Type] = [
+        each
+        for each in members
+        if isinstance(each, inspect.StructType)
+        and each.tag_field is not None
+        and values.get(each.tag_field) == each.tag
+    ]
+    return tagged or members
+
+
 def unknown_key_message(name: str, known: list[str]) -> str:
     """``no such key; did you mean mean?``, or with all keys where none is similar."""
     return "no such key" + (suggestion(name, known) or f"; known here: {', '.join(known)}")
@@ -96,6 +109,8 @@ def explain(error: msgspec.ValidationError, value: Any, kind: Any) -> tuple[Key,
     kinds: list[inspect.Type] = [inspect.type_info(kind)]
     for part in key:
         kinds = types_at(kinds, part)
+    if unknown := re.fullmatch(r"Object contains unknown field `(.*)`", message, re.DOTALL):
+        return (*key, unknown[1]), unknown_key_message(unknown[1], allowed_keys(kinds))
     about = description(kinds)
     words = _plain_words(message, value_at(value, key), kinds)
     return key, f"{words} – {about}" if about else words
@@ -121,8 +136,6 @@ def description(kinds: Iterable[inspect.Type]) -> str:
 
 
 def _plain_words(message: str, value: Any, kinds: list[inspect.Type]) -> str:
-    if unknown := re.fullmatch(r"Object contains unknown field `(.*)`", message, re.DOTALL):
-        return f"{unknown[1]}: {unknown_key_message(unknown[1], allowed_keys(kinds))}"
     inner = [member for kind in kinds for member in without_optional(kind)]
     literals = [str(v) for k in inner if isinstance(k, inspect.LiteralType) for v in k.values]
     choices = list(dict.fromkeys(literals))  # members of a union may offer the same

@@ -121,7 +121,11 @@ REFUSED = {
     DETECT + "events: [entered, recognised]": (2, "did you mean recognized?"),
     DETECT + "events:\n- entered\n- recognized": (4, "nothing is recognized without"),
     DETECT + "track: {kind: two_pass}": (2, "did you mean two-pass?"),
-    DETECT + "track:\n  max_gap: 2\n  max_gaps: 3": (2, "did you mean max_gap?"),
+    DETECT + "track:\n  max_gap: 2\n  max_gaps: 3": (4, ": track.max_gaps: no such key; did you"),
+    DETECT + "track: {max_gp: 1}": (2, ": track.max_gp: no such key; did you mean max_gap?"),
+    DETECT + "track: {knd: two-pass}": (2, ": track.knd: no such key; did you mean kind?"),
+    DETECT + "track: {x: 1}": (2, ": track.x: no such key; known here: kind, "),
+    DETECT + "track: {kind: [two-pass]}": (2, "track.kind: cannot be ['two-pass']"),
     DETECT + "track:\n  max_gap: -1": (3, "track.max_gap"),
     DETECT + "track:\n  confident: 0.5": (3, "it is the score of detect"),
     DETECT + "track:\n  kind: 7": (3, "cannot be 7"),
@@ -132,6 +136,16 @@ REFUSED = {
     DETECT + "present_every: 0": (2, "present_every"),
     DETECT + "rules:\n- {when: enterd}": (3, "did you mean entered?"),
     DETECT + "rules:\n- {zone: a}\n- {watchlist: gone.csv}": (4, "gone.csv: cannot be read"),
+    DETECT + "rules:\n- {when: left}\n- {label: buss}":
+        (4, "rules[1].label: there is no class 'buss'; did you mean bus?"),
+    DETECT + "rules:\n- label: [car,\n    tram]": (4, "'tram'; there are: car, bus"),
+    "detect: {model: cars.edge, labels: [car]}\nrules: [{label: bus}]": (2, "; there are: car"),
+    DETECT + "rules:\n- min_score:\n    car: 0.5\n    cars: 0.5":
+        (5, "rules[0].min_score.cars: there is no class 'cars'; did you mean car?"),
+    DETECT + "rules:\n- {when: [left, recognized]}":
+        (3, "rules[0].when[1]: nothing is recognized without"),
+    "recognize: {model: colors.edge}\nrules: [{label: red}]": (2, "the answer is the text"),
+    "recognize: {model: colors.edge}\naccept: {scores: {reed: 0.5}}": (2, "did you mean red?"),
     DETECT + "accept: {scores: {car: 2}}": (2, "accept.scores"),
     DETECT + "accept:\n  scores: {cars: 0.5}": (3, "did you mean car?"),
 }  # fmt: skip
@@ -145,6 +159,12 @@ def test_what_cannot_run_is_refused_with_its_line(write: Write, text: str) -> No
         read_recipe(path)
     assert str(refusal.value).startswith(f"{path}:{line}: "), refusal.value
     assert words in str(refusal.value)
+
+
+def test_classes_without_names_go_by_their_numbers(write: Write) -> None:
+    rules = "rules: [{when: recognized, label: '7', min_score: {'12': 0.5, car: 0.5}}]"
+    recipe = read_recipe(write(f"{DETECT}recognize: {{model: texts.edge}}\n{rules}"))
+    assert recipe.rules[0].label == "7"
 
 
 def test_errors_of_bundles_stay_what_they_are(write: Write, tmp_path: Path) -> None:

@@ -1,20 +1,21 @@
 """Whether a site can be served on this machine: everything but its own text, and nothing starts."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from importlib.util import find_spec
 
 from edgecnn_runtime.bundle.bundle import open_bundle
 from edgecnn_runtime.daemon.health import free_bytes
 from edgecnn_runtime.daemon.models import ModelPool
 from edgecnn_runtime.daemon.plan import make_plan
-from edgecnn_runtime.daemon.site import SiteFile
+from edgecnn_runtime.daemon.site import CameraConfig, SiteFile, no_such
 from edgecnn_runtime.delivery import open_routes
 from edgecnn_runtime.errors import BackendMissingError, ConfigError, EdgecnnError, UsageError
 from edgecnn_runtime.outbox.database import check_database, is_locked
-from edgecnn_runtime.recipe import read_recipe
+from edgecnn_runtime.recipe import Recipe, followed_classes, read_recipe
 from edgecnn_runtime.requirements import install_command
-from edgecnn_runtime.rules.rule import Rules
+from edgecnn_runtime.rules.conditions import as_tuple
+from edgecnn_runtime.rules.rule import RuleConfig, Rules, rule_mistakes
 from edgecnn_runtime.source import parse_address
 from edgecnn_runtime.web.server import listen
 from edgecnn_runtime.web.tls import tls_context
@@ -34,7 +35,9 @@ def problems(file: SiteFile, *, serving: SiteFile | None = None) -> Iterator[Edg
     Yields:
         One error each; the message names file, line and key where it is about one.
     """
-    yield from _pipeline_problems(file)
+    recipes: dict[str, Recipe | EdgecnnError] = {}
+    yield from _pipeline_problems(file, recipes)
+    yield from _rule_problems(file, recipes)
     yield from _source_problems(file)
     yield from _part_problems(file)
     yield from _state_problems(file, serving=serving is not None)
@@ -63,23 +66,60 @@ def model_problems(file: SiteFile) -> Iterator[EdgecnnError]:
         pool.keep((), ())
 
 
-def _pipeline_problems(file: SiteFile) -> Iterator[EdgecnnError]:
+def _pipeline_problems(
+    file: SiteFile, recipes: dict[str, Recipe | EdgecnnError]
+) -> Iterator[EdgecnnError]:
+    """Bundles and pipelines that cannot be used; fills ``recipes`` by the names in the site."""
     for name, config in file.site.models.items():
         try:
             open_bundle(file.resolve(name), digest=config.digest)
         except EdgecnnError as error:
             yield _at(file, ("models", name), error)
-    known: dict[str, EdgecnnError | None] = {}
     for name, camera in file.site.cameras.items():
         for pipeline in camera.pipelines:
-            if pipeline not in known:
-                known[pipeline] = None
+            if pipeline not in recipes:
                 try:
-                    read_recipe(file.resolve(pipeline))
+                    recipes[pipeline] = read_recipe(file.resolve(pipeline))
                 except EdgecnnError as error:
-                    known[pipeline] = error
-            if (problem := known[pipeline]) is not None:
+                    recipes[pipeline] = error
+            if isinstance(problem := recipes[pipeline], EdgecnnError):
                 yield _at(file, ("cameras", name, "pipeline"), problem)
+
+
+def _rule_problems(
+    file: SiteFile, recipes: Mapping[str, Recipe | EdgecnnError]
+) -> Iterator[EdgecnnError]:
+    """Zones, lines and classes in rules that none of their cameras has."""
+    usable = {name: each for name, each in recipes.items() if isinstance(each, Recipe)}
+    for index, rule in enumerate(file.site.rules):
+        names = as_tuple(rule.camera) or tuple(file.site.cameras)
+        cameras = [file.site.cameras[name] for name in names]
+        pipelines = {pipeline for camera in cameras for pipeline in camera.pipelines}
+        if not pipelines or not pipelines <= usable.keys():  # which is a problem of its own
+            continue
+        behind = [usable[name] for name in sorted(pipelines)]
+        for field in ("zone", "line"):
+            known = {name for camera in cameras for name in _areas(camera, f"{field}s", usable)}
+            for name in as_tuple(getattr(rule, field) or ()):
+                if name not in known:
+                    yield file.error(("rules", index, field), no_such(field, name, known))
+        recognizes = any(recipe.recognize is not None for recipe in behind)
+        for key, words in rule_mistakes(rule, _classes(rule, behind), recognizes=recognizes):
+            yield file.error(("rules", index, *key), words)
+
+
+def _areas(camera: CameraConfig, field: str, recipes: Mapping[str, Recipe]) -> Collection[str]:
+    """Names of zones or lines of a camera: its own, or else those of its pipelines."""
+    if own := getattr(camera, field):
+        return set(own)
+    return {name for each in camera.pipelines for name in getattr(recipes[each], field)}
+
+
+def _classes(rule: RuleConfig, recipes: Sequence[Recipe]) -> list[tuple[str, ...]]:
+    """What the detectors of these pipelines find, where a rule asks for it."""
+    if not rule.label and not isinstance(rule.min_score, Mapping):
+        return []
+    return [names for each in recipes if (names := followed_classes(each)) is not None]
 
 
 def _source_problems(file: SiteFile) -> Iterator[EdgecnnError]:

@@ -143,7 +143,8 @@ class HttpConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
         key: The PEM file with its private key.
         path: Where a reverse proxy shows the page, such as ``/cameras``.
         hosts: Names under which it is reached, besides its addresses and the machine's own name.
-        proxies: Addresses of reverse proxies that are believed about who asks.
+        proxies: Addresses or networks of reverse proxies that are believed about who asks.
+        streams: Live views and event lists that are open at the same time, at most.
         auth: Whether a token is asked for. Only a loopback address may do without.
         metrics: Who may read /metrics: "token", or "loopback" for programs on this machine without
             a token, too.
@@ -155,6 +156,7 @@ class HttpConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     path: Annotated[str, Meta(pattern=r"^(/[A-Za-z0-9_.~-]+)*\Z", description="such as /edge")] = ""
     hosts: tuple[str, ...] = ()
     proxies: tuple[str, ...] = ()
+    streams: Annotated[int, Meta(ge=1, le=100, description="1 to 100")] = 16
     auth: bool = True
     metrics: Literal["token", "loopback"] = "loopback"
 
@@ -395,7 +397,7 @@ def _mistakes(site: Site) -> Iterator[tuple[Key, str]]:
         yield from _rule_mistakes(("rules", index), rule, site.cameras)
     for name, sink in site.sinks.items():
         for unknown in sorted({*sink.cameras} - {*site.cameras}):
-            yield ("sinks", name, "cameras"), _no_such("camera", unknown, site.cameras)
+            yield ("sinks", name, "cameras"), no_such("camera", unknown, site.cameras)
     yield from _http_mistakes(site.http)
     if site.timezone and not _is_timezone(site.timezone):
         yield ("timezone",), NO_TIMEZONE
@@ -451,16 +453,7 @@ def _rule_mistakes(
 ) -> Iterator[tuple[Key, str]]:
     for name in as_tuple(rule.camera):
         if name not in cameras:
-            yield (*key, "camera"), _no_such("camera", name, cameras)
-    names = [name for name in as_tuple(rule.camera) if name in cameras] or cameras
-    zones = {zone for name in names for zone in cameras[name].zones}
-    lines = {line for name in names for line in cameras[name].lines}
-    for zone in as_tuple(rule.zone or ()):
-        if zone not in zones:
-            yield (*key, "zone"), _no_such("zone", zone, zones)
-    for line in as_tuple(rule.line or ()):
-        if line not in lines:
-            yield (*key, "line"), _no_such("line", line, lines)
+            yield (*key, "camera"), no_such("camera", name, cameras)
     if rule.schedule and rule.schedule.zone and not _is_timezone(rule.schedule.zone):
         yield (*key, "schedule", "timezone"), NO_TIMEZONE
 
@@ -479,8 +472,27 @@ def _http_mistakes(http: HttpConfig) -> Iterator[tuple[Key, str]]:
                 ("http", "hosts", i),
                 "must be a name without scheme and port, such as box.example.org",
             )
+    for i, name in enumerate(http.proxies):
+        if words := _proxy_mistake(name):
+            yield ("http", "proxies", i), words
     if bool(http.certificate) != bool(http.key):
         yield ("http",), "TLS needs both certificate and key"
+
+
+def _proxy_mistake(name: str) -> str:
+    """Why requests can come from no such proxy, or from anybody; empty where it is one."""
+    from ipaddress import ip_network
+
+    try:
+        network = ip_network(name, strict=False)
+    except ValueError:
+        return f"{name!r} is not an IP address such as 192.0.2.5, or a network such as 10.0.0.0/8"
+    if network.prefixlen == 0:
+        return f"{name} is every address: anybody could say who asks"
+    host = name.partition("/")[0]
+    if ip_network(host)[0] != network[0]:
+        return f"{name} is neither the address {host} nor the network {network}: which of the two?"
+    return ""
 
 
 def is_loopback(host: str) -> bool:
@@ -503,7 +515,8 @@ def _is_timezone(name: str) -> bool:
     return True
 
 
-def _no_such(kind: str, name: str, known: Mapping[str, Any] | set[str]) -> str:
+def no_such(kind: str, name: str, known: Mapping[str, Any] | set[str]) -> str:
+    """That there is no camera, zone or line of a name, with the nearest or all that there are."""
     there = ", ".join(sorted(known)) or "none"
     return f"there is no {kind} {name!r}" + (suggestion(name, known) or f"; there are: {there}")
 

@@ -530,6 +530,7 @@ class Daemon:
             path=http.path,
             hosts=http.hosts,
             proxies=http.proxies,
+            streams=http.streams,
             auth=http.auth,
             metrics=http.metrics,
         )

@@ -1,6 +1,8 @@
 """The rules of a site: which events pass."""
 
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -10,9 +12,10 @@ from msgspec.structs import replace
 
 from edgecnn_runtime.rules import conditions
 from edgecnn_runtime.rules.base import Rule
-from edgecnn_runtime.rules.conditions import as_tuple
+from edgecnn_runtime.rules.conditions import Names, as_tuple
 from edgecnn_runtime.rules.schedule import Schedule
 from edgecnn_runtime.rules.watchlist import WatchlistConfig
+from edgecnn_runtime.schema_errors import Key, suggestion
 from edgecnn_runtime.types import Event, EventType
 
 Unit = Annotated[float, Meta(ge=0.0, le=1.0)]
@@ -30,6 +33,11 @@ RULES: Mapping[str, Callable[[Any, Path], Rule]] = {
     "watchlist": conditions.on_watchlist,
 }
 """What a key of RuleConfig asks of an event, made of its value and of the folder of its file."""
+
+
+NOT_RECOGNIZED = "nothing is recognized without a second model: recognize: {model: NAME.edge}"
+LISTED = 20
+"""Classes that a message lists, at most."""
 
 
 class RuleConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -105,6 +113,58 @@ class Rules:
             if outcome is not None:
                 return outcome
         return None if spoken else event
+
+
+def rule_mistakes(
+    rule: RuleConfig, classes: Sequence[Sequence[str]], *, recognizes: bool
+) -> Iterator[tuple[Key, str]]:
+    """What an entry asks for, and the models behind its events never give.
+
+    Args:
+        rule: The entry.
+        classes: The class names of each detector behind its events; empty where every model looks
+            at whole frames.
+        recognizes: Whether anything is recognized.
+
+    Yields:
+        The key within the entry, and the reason.
+    """
+    labels = _keyed("label", rule.label or ())
+    if isinstance(rule.min_score, Mapping):
+        labels += [(("min_score", label), label) for label in rule.min_score]
+    for key, label in labels:
+        if problem := class_problem(label, classes):
+            yield key, problem
+    for key, name in _keyed("when", rule.when):
+        if name == "recognized" and not recognizes:
+            yield key, NOT_RECOGNIZED
+
+
+def class_problem(label: str, classes: Sequence[Sequence[str]]) -> str:
+    """Why no object is ever of a class; empty where one can be.
+
+    Args:
+        label: The name; a class that has none goes by its number.
+        classes: As in ``rule_mistakes``.
+    """
+    if not classes:
+        return (
+            "nothing here has a class, because whole frames are looked at: the answer is the text "
+            "of the event, which a watchlist can ask for"
+        )
+    number = int(label) if re.fullmatch("[0-9]{1,6}", label) else -1
+    if any(label in names or number >= len(names) for names in classes):
+        return ""
+    known = list(dict.fromkeys(chain(*classes)))
+    there = ", ".join(known[:LISTED]) + ", …" * (len(known) > LISTED) or "none, only numbers"
+    return f"there is no class {label!r}" + (suggestion(label, known) or f"; there are: {there}")
+
+
+def _keyed(key: str, names: Names) -> list[tuple[Key, str]]:
+    """One name or several, each with its place in the file."""
+    if isinstance(names, str):
+        return [((key,), names)]
+    return [((key, index), name) for index, name in enumerate(names)]
 
 
 def _prepare(config: RuleConfig, folder: Path, timezone: str) -> _Entry:

@@ -187,6 +187,38 @@ def test_a_watch_list_and_a_sink_that_cannot_be(site: Path, change: Change) -> N
     assert str(problem_of_sinks(site)).count("sinks.log") == 1
 
 
+@pytest.mark.parametrize(
+    ("rule", "message"),
+    [
+        ("label: thnig", "rules[0].label: there is no class 'thnig'; did you mean thing?"),
+        ("label: [thing, car]", "rules[0].label[1]: there is no class 'car'; there are: "),
+        ("min_score: {thnig: 0.5}", "rules[0].min_score.thnig: there is no class 'thnig'; did"),
+        ("zone: lain", "rules[0].zone: there is no zone 'lain'; did you mean lane?"),
+        ("line: bar", "rules[0].line: there is no line 'bar'; there are: none"),
+        ("when: recognized", "rules[0].when: nothing is recognized without a second model"),
+        ("camera: yard, zone: lane", "rules[0].zone: there is no zone 'lane'; there are: none"),
+    ],
+)
+def test_a_rule_asks_for_what_its_cameras_can_give(
+    site: Path, change: Change, rule: str, message: str
+) -> None:
+    change("source: red.mp4", "source: red.mp4, zones: {lane: [[0, 0], [1, 0], [1, 1]]}")
+    change("state: state", f"state: state\nrules:\n- {{min_size: 0.1, {rule}}}")
+    assert f"site.yaml:10: {message}" in str(problem(site))
+    change(rule, "zone: lane, label: thing, min_score: {thing: 0.5}")
+    assert list(problems(load_site(site))) == []
+
+
+def test_zones_of_a_pipeline_are_those_of_its_cameras(
+    site: Path, change: Change, color_bundles: dict[str, Path]
+) -> None:
+    text = f"detect: {{model: {color_bundles['blobs']}}}\nzones: {{lane: [[0, 0], [1, 0], [1, 1]]}}"
+    (site.parent / "blobs.yaml").write_text(text)
+    change(str(color_bundles["blobs"]), "blobs.yaml")
+    change("state: state", "state: state\nrules: [{zone: lane}]")
+    assert list(problems(load_site(site))) == []
+
+
 def problem_of_sinks(site: Path) -> EdgecnnError:
     try:
         file = load_site(site)
@@ -201,7 +233,8 @@ def test_the_example_can_be_served_where_its_files_are(
     text = (root / "deploy" / "site.example.yaml").read_text()
     assert "127.0.0.1:8090" in text
     path = tmp_path / "site.yaml"
-    path.write_text(text.replace("127.0.0.1:8090", "127.0.0.1:0").replace('state: ""', "state: s"))
+    text = text.replace("127.0.0.1:8090", "127.0.0.1:0").replace('state: ""', "state: s")
+    path.write_text(text.replace("label: face", "label: thing"))
     (tmp_path / "gate.credentials").write_text("admin:geheim77")
     for name in ("mqtt.password", "hook.secret", "hook.token"):
         (tmp_path / name).write_text("geheim78-geheim78-geheim78")

@@ -95,9 +95,9 @@ def test_credentials_stand_in_the_address_and_are_quoted() -> None:
         ("[0.9, 0.7]]", "[0.1, 0.7]]", "site.yaml:9: cameras.gate.lines.bar: begins where it ends"),
         ("rtsp://camera-1", "rstp://camera-1", "site.yaml:4: cameras.gate.source: rstp://"),
         ("admin:geheim77", "admin", "site.yaml:5: cameras.gate.credentials: must be USER:PASSWORD"),
-        ("zone: lane", "zone: lain", "site.yaml:13: rules[0].zone: there is no zone 'lain'; did"),
         ("camera: gate", "camera: gat", "site.yaml:13: rules[0].camera: there is no camera 'gat'"),
-        ("127.0.0.1:8090", "'a\u2028b:80'", "site.yaml:16: http.listen: must be ADDRESS:PORT"),
+        ("127.0.0.1:8090", "'a\u2028b:80'", "site.yaml:16: character U+2028, a line break that"),
+        ("127.0.0.1:8090", "'a\\u2028b:80'", "site.yaml:16: http.listen: must be ADDRESS:PORT"),
         ("127.0.0.1:8090", "'::1:80'", "site.yaml:16: http.listen: must be ADDRESS:PORT"),
         ("127.0.0.1:8090", "127.0.0.1", "site.yaml:16: http.listen: must be ADDRESS:PORT"),
         ("127.0.0.1:8090", "'0.0.0.0:80', auth: false", "site.yaml:16: http.auth: without a token"),
@@ -107,6 +107,12 @@ def test_credentials_stand_in_the_address_and_are_quoted() -> None:
             "'0.0.0.0:80', hosts: ['a:1']",
             "site.yaml:16: http.hosts[0]: must be a",
         ),
+        ("8090", "80, proxies: ['::1', 10.0.0.0/8, b]", "site.yaml:16: http.proxies[2]: 'b' is no"),
+        ("8090", "80, proxies: [10.0.0.1/8]", "site.yaml:16: http.proxies[0]: 10.0.0.1/8 is neit"),
+        ("8090", "80, proxies: ['*']", "site.yaml:16: http.proxies[0]: '*' is not an IP address"),
+        ("8090", "80, proxies: ['::/0']", "site.yaml:16: http.proxies[0]: ::/0 is every address"),
+        ("8090", "80, proxies: [127.0.0.1:80]", "site.yaml:16: http.proxies[0]: '127.0.0.1:80' is"),
+        ("8090", "80, streams: 0", "site.yaml:16: http.streams: expected a whole number >= 1"),
         ("10GB", "10 gigabytes", "site.yaml:17: keep.disk: cannot be '10 gigabytes' – such as"),
         ("Europe/Berlin", "Europe/Berlim", "site.yaml:19: timezone: there is no such time zone"),
         ("Europe/Berlin", "../../etc/passwd", "site.yaml:19: timezone: there is no such time zone"),
@@ -137,6 +143,12 @@ def test_a_sink_of_a_camera_or_a_type_that_is_not_there() -> None:
     assert (
         message == "site.yaml:2: sinks.log.cameras: there is no camera 'gaet'; did you mean gate?"
     )
+    message = refusal(site % "flie: y")
+    assert message == "site.yaml:2: sinks.log.flie: no such key; did you mean file?"
+    message = refusal(site % "urll: y")  # a webhook has one like it
+    assert message.startswith("site.yaml:2: sinks.log.urll: no such key; known here: kind, ")
+    message = refusal(site % "url: y")
+    assert message.startswith("site.yaml:2: sinks.log.url: no such key; known here: kind, ")
     message = refusal(site % "events: [enterd]")
     assert message.count("entered") == 2  # among all types, once, and as the nearest one
     message = refusal("cameras: {gate: {source: a.mp4, pipeline: b.edge, flip: x}}")
