@@ -102,9 +102,11 @@ def test_a_thousand_frames_leave_nothing_behind(make_bundle: Callable[..., Path]
 
 def yolo(layout: str) -> tuple[Any, Outputs]:
     """80 classes at 640x640, as YOLOv8 and YOLOv5 have them, or suppressed in the graph."""
-    columns = {"v5": 85, "v8": 84, "nms": 6}[layout]
-    rows = np.zeros((1, {"v5": 25200, "v8": 8400, "nms": 1000}[layout], columns), np.float32)
-    rows[0, OBJECTS, :4] = OBJECTS[:, None] / 2 + (0, 0, 30, 30)
+    columns = {"v5": 85, "v8": 84, "nms": 6, "yolox": 85}[layout]
+    counts = {"v5": 25200, "v8": 8400, "nms": 1000, "yolox": 8400}
+    rows = np.zeros((1, counts[layout], columns), np.float32)
+    if layout != "yolox":
+        rows[0, OBJECTS, :4] = OBJECTS[:, None] / 2 + (0, 0, 30, 30)
     rows[0, OBJECTS, 4:6] = 0.9
     head = np.ascontiguousarray(rows.swapaxes(1, 2)) if layout == "v8" else rows
     return m.Yolo(output="out", layout=layout, classes=80), {"out": head}  # type: ignore[arg-type]
@@ -140,6 +142,42 @@ def ssd(values: Any) -> tuple[Any, Outputs]:
     return spec, outputs
 
 
+def scrfd() -> tuple[Any, Outputs]:
+    widths = {"score": 1, "bbox": 4, "kps": 10}
+    outputs: Outputs = {
+        f"{role}_{stride}": np.ones((1, 2 * (640 // stride) ** 2, width), np.float32)
+        for stride in (8, 16, 32)
+        for role, width in widths.items()
+    }
+    for stride in (8, 16, 32):
+        outputs[f"score_{stride}"][:] = 0
+    outputs["score_8"][0, OBJECTS + 200] = 0.9
+    names = {name: name for name in outputs}
+    return m.AnchorFree(variant="scrfd", anchors=2, outputs=names), outputs
+
+
+def gfl() -> tuple[Any, Outputs]:
+    rows = np.zeros((1, 8500, 80 + 32), np.float32)
+    rows[0, OBJECTS + 100, 7] = 0.9
+    return m.Gfl(output="out", classes=80), {"out": rows}
+
+
+def detr(background: bool) -> tuple[Any, Outputs]:
+    outputs = {"b": np.full((1, 1000, 4), 0.5, np.float32), "s": np.empty(0)}
+    outputs["s"] = np.full((1, 1000, 92), -6, np.float32)
+    outputs["s"][..., -1] = 2
+    outputs["s"][0, OBJECTS, 5] = 9
+    return m.Detr(boxes="b", scores="s", classes=91, background=background), outputs
+
+
+def ranked() -> tuple[Any, Outputs]:
+    outputs = {"b": np.zeros((1, 1000, 4), np.float32), "s": np.zeros((1, 1000), np.float32)}
+    outputs["l"] = np.zeros((1, 1000), np.float32)
+    outputs["b"][..., 2:] = 50
+    outputs["s"][0, OBJECTS] = 0.9
+    return m.Ranked(boxes="b", scores="s", labels="l", classes=80), outputs
+
+
 def decoded_ssd() -> tuple[Any, Outputs]:
     outputs = {n: np.zeros((1, 16800, k), np.float32) for n, k in (("b", 4), ("s", 2))}
     outputs["b"][0, OBJECTS] = [(at, at, at + 80, at + 80) for at in (9, 209, 409)]
@@ -166,6 +204,12 @@ HEADS: Mapping[str, Callable[[], tuple[Any, Outputs]]] = {
     "yolo v5": lambda: yolo("v5"),
     "yolo v8": lambda: yolo("v8"),
     "yolo nms": lambda: yolo("nms"),
+    "yolox": lambda: yolo("yolox"),
+    "scrfd": scrfd,
+    "gfl": gfl,
+    "detr": lambda: detr(False),
+    "detr softmax": lambda: detr(True),
+    "ranked": ranked,
     "yunet": yunet,
     "centerface": centerface,
     "ssd": lambda: ssd("probabilities"),

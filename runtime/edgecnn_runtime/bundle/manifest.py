@@ -28,6 +28,7 @@ Resize: TypeAlias = Literal["stretch", "letterbox", "crop"]
 Interpolation: TypeAlias = Literal["linear", "area"]
 Values: TypeAlias = Literal["logits", "probabilities", "log_probabilities"]
 """What an output contains: values before softmax (or sigmoid), after it, or their logarithm."""
+CornerOrder: TypeAlias = Literal["xyxy", "yxyx"]
 
 
 class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -92,13 +93,16 @@ class Classify(Part, frozen=True, kw_only=True, tag_field="head", tag="classify"
 
 
 class Yolo(Part, frozen=True, kw_only=True, tag_field="head", tag="yolo"):
-    """A YOLO-style head after its box arithmetic.
+    """A YOLO-style head, after its box arithmetic but for ``yolox``.
 
     The layouts are
 
-        ``v5``   [N,A,4+1+C(+points)]: cx, cy, w, h, objectness, classes (v5, v7, YOLOX-decoded)
-        ``v8``   [N,4+C(+points),A]: cx, cy, w, h, classes (v8, v9, v11)
-        ``nms``  [N,K,6(+points)]: x1, y1, x2, y2, score, class; suppression is in the graph
+        ``v5``       [N,A,4+1+C(+points)]: cx, cy, w, h, objectness, classes (v5, v7, decoded YOLOX)
+        ``v5-face``  [N,A,4+1+points+C]: the same with landmarks before the classes
+        ``v8``       [N,4+C(+points),A]: cx, cy, w, h, classes (v8, v9, v11)
+        ``nms``      [N,K,6(+points)]: x1, y1, x2, y2, score, class; suppression is in the graph
+        ``yolox``    [N,A,4+1+C]: as v5, but dx, dy, log w, log h in units of the row's cell:
+                     center = (cell + d)·s, size = exp(·)·s (Ge et al., 2021)
 
     Attributes:
         output: Name of the output tensor.
@@ -108,6 +112,7 @@ class Yolo(Part, frozen=True, kw_only=True, tag_field="head", tag="yolo"):
         point_dims: 2 for x, y; 3 for x, y, visibility.
         values: What the class scores contain.
         normalized: Whether coordinates are fractions of the network input, and not its pixels.
+        strides: Pixels per cell of each grid; of ``yolox``, whose boxes are relative to cells.
         score: Boxes below this score are dropped.
         iou: Boxes that overlap more than this are suppressed.
         max_detections: The most boxes of one picture.
@@ -115,12 +120,13 @@ class Yolo(Part, frozen=True, kw_only=True, tag_field="head", tag="yolo"):
     """
 
     output: str
-    layout: Literal["v5", "v8", "nms"]
+    layout: Literal["v5", "v5-face", "v8", "nms", "yolox"]
     classes: Positive
     points: Count = 0
     point_dims: Literal[2, 3] = 2
     values: Values = "probabilities"
     normalized: bool = False
+    strides: tuple[Positive, ...] = ()
     score: Unit = 0.25
     iou: Unit = 0.45
     max_detections: Positive = 300
@@ -128,27 +134,31 @@ class Yolo(Part, frozen=True, kw_only=True, tag_field="head", tag="yolo"):
 
 
 class AnchorFree(Part, frozen=True, kw_only=True, tag_field="head", tag="anchor_free"):
-    """A center-based head: one box per cell and stride.
+    """A center-based head of one class: one box, or a few, per cell and stride.
 
     The variants are
 
         ``yunet``       per stride s outputs cls_s[N,A,1], obj_s[N,A,1], bbox_s[N,A,4],
                         kps_s[N,A,2P]; score = sqrt(cls·obj), center = (cell + d)·s, size = exp(·)·s
+        ``scrfd``       per stride s outputs score_s[N,A,1], bbox_s[N,A,4], kps_s[N,A,2P]; left,
+                        top, right, bottom = cell·s ∓ distance·s, landmark = cell·s + d·s
         ``centerface``  one stride (4): heatmap, scale, offset, landmarks as [N,C,h,w]
 
     Attributes:
         variant: One of those above.
         outputs: The graph's output names by role: ``cls_8`` … or ``heatmap``, ``scale``, ….
         strides: Pixels per cell of each grid.
+        anchors: Boxes per cell, one after the other (``scrfd``).
         points: Landmarks per box.
         score: Boxes below this score are dropped.
         iou: Boxes that overlap more than this are suppressed.
         max_detections: The most boxes of one picture.
     """
 
-    variant: Literal["yunet", "centerface"]
+    variant: Literal["yunet", "centerface", "scrfd"]
     outputs: dict[str, str]
     strides: tuple[Positive, ...] = (8, 16, 32)
+    anchors: Positive = 1
     points: Count = 5
     score: Unit = 0.6
     iou: Unit = 0.3
@@ -169,6 +179,7 @@ class Ssd(Part, frozen=True, kw_only=True, tag_field="head", tag="ssd"):
             not offsets from priors.
         normalized: Whether decoded coordinates are fractions of the network input, and not its
             pixels.
+        order: Of decoded corners; ``yxyx`` is y1, x1, y2, x2, as TensorFlow has them.
         background: Whether class 0 of the scores is the background. Without one, scores are
             independent of each other.
         strides: Pixels per cell of each grid; none where ``decoded``.
@@ -187,6 +198,7 @@ class Ssd(Part, frozen=True, kw_only=True, tag_field="head", tag="ssd"):
     landmarks: str = ""
     decoded: bool = False
     normalized: bool = False
+    order: CornerOrder = "xyxy"
     background: bool = True
     strides: tuple[Positive, ...] = ()
     min_sizes: tuple[tuple[float, ...], ...] = ()
@@ -196,6 +208,92 @@ class Ssd(Part, frozen=True, kw_only=True, tag_field="head", tag="ssd"):
     points: Count = 0
     score: Unit = 0.5
     iou: Unit = 0.4
+    max_detections: Positive = 300
+
+
+class Detr(Part, frozen=True, kw_only=True, tag_field="head", tag="detr"):
+    """A box and class scores per query, without suppression (Carion et al., 2020; RT-DETR, …).
+
+    Attributes:
+        boxes: Name of the output [N,Q,4]: cx, cy, w, h.
+        scores: Name of the output [N,Q,K]; that of ``boxes`` where one table [N,Q,4+K] has both.
+        classes: How many of the first columns of the scores are classes.
+        values: What the scores contain.
+        background: Whether scores are one softmax, whose last column stands for no object. Without
+            one, scores are independent sigmoids.
+        multi_label: Whether a query stands for every class that passes, and not for its best one.
+            With a background it is always its best one.
+        normalized: Whether boxes are fractions of the network input, and not its pixels.
+        score: Boxes below this score are dropped.
+        max_detections: The most boxes of one picture.
+    """
+
+    boxes: str
+    scores: str
+    classes: Positive
+    values: Values = "logits"
+    background: bool = False
+    multi_label: bool = True
+    normalized: bool = True
+    score: Unit = 0.5
+    max_detections: Positive = 300
+
+
+class Ranked(Part, frozen=True, kw_only=True, tag_field="head", tag="ranked"):
+    """Boxes, class numbers and scores in an output each, as the graph's own selection left them.
+
+    Attributes:
+        boxes: Name of the output [N,K,4], corners.
+        scores: Name of the output [N,K].
+        labels: Name of the output [N,K], class numbers.
+        count: Name of the output [N] or [N,1] that says how many rows count; "" where all do.
+        classes: How many classes there are.
+        first_class: The number of the first class; TensorFlow counts from 1.
+        order: Of the corners; ``yxyx`` is y1, x1, y2, x2, as TensorFlow has them.
+        normalized: Whether boxes are fractions of the network input, and not its pixels.
+        score: Boxes below this score are dropped.
+        max_detections: The most boxes of one picture.
+    """
+
+    boxes: str
+    scores: str
+    labels: str
+    count: str = ""
+    classes: Positive
+    first_class: Count = 0
+    order: CornerOrder = "xyxy"
+    normalized: bool = False
+    score: Unit = 0.5
+    max_detections: Positive = 300
+
+
+class Gfl(Part, frozen=True, kw_only=True, tag_field="head", tag="gfl"):
+    """Class scores and four distributions over distances per cell (Li et al., 2020; NanoDet).
+
+    One table [N,A,C+4B]: class scores, then for left, top, right and bottom the logits of B bins.
+    A side is as many strides from the cell's point as the bins' expectation says.
+
+    Attributes:
+        output: Name of the output tensor.
+        classes: C.
+        bins: B.
+        strides: Pixels per cell of each grid.
+        offset: Where in its cell a cell's point is: 0 at the top left corner (NanoDet-Plus), 0.5 in
+            the middle (NanoDet).
+        values: What the class scores contain.
+        score: Boxes below this score are dropped.
+        iou: Boxes that overlap more than this are suppressed.
+        max_detections: The most boxes of one picture.
+    """
+
+    output: str
+    classes: Positive
+    bins: Positive = 8
+    strides: tuple[Positive, ...] = (8, 16, 32, 64)
+    offset: Unit = 0.0
+    values: Values = "probabilities"
+    score: Unit = 0.35
+    iou: Unit = 0.6
     max_detections: Positive = 300
 
 
@@ -231,7 +329,7 @@ class Embed(Part, frozen=True, kw_only=True, tag_field="head", tag="embed"):
     metric: Literal["cosine", "l2"] = "cosine"
 
 
-Decode: TypeAlias = Classify | Yolo | AnchorFree | Ssd | Ctc | Embed
+Decode: TypeAlias = Classify | Yolo | AnchorFree | Ssd | Detr | Ranked | Gfl | Ctc | Embed
 
 
 def head_text(decode: Decode) -> str:

@@ -1,33 +1,85 @@
-"""Heads with one box per grid cell, YuNet and CenterFace → detections."""
+"""Heads with boxes per grid cell, YuNet, SCRFD and CenterFace → detections."""
 
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgecnn_runtime.bundle.manifest import AnchorFree, ModelSpec
+from edgecnn_runtime.decode.grid import cells_of
 from edgecnn_runtime.decode.nms import NonMaxSuppression, cxcywh_to_xyxy
 from edgecnn_runtime.decode.shapes import check_output_shape
 from edgecnn_runtime.errors import BundleError
 from edgecnn_runtime.preprocess import Geometry
 from edgecnn_runtime.types import Detection, Floats, Tensors
 
+Decoder: TypeAlias = "YunetDecoder | ScrfdDecoder | CenterfaceDecoder"
 
-def anchor_free_decoder(spec: AnchorFree, model: ModelSpec) -> "YunetDecoder | CenterfaceDecoder":
+
+def anchor_free_decoder(spec: AnchorFree, model: ModelSpec) -> Decoder:
     """The decoder of ``spec.variant``.
 
     Raises:
         BundleError: An output is missing or has another shape.
     """
-    return YunetDecoder(spec, model) if spec.variant == "yunet" else CenterfaceDecoder(spec, model)
+    makers: Mapping[str, Callable[[AnchorFree, ModelSpec], Decoder]] = {
+        "yunet": YunetDecoder,
+        "scrfd": ScrfdDecoder,
+        "centerface": CenterfaceDecoder,
+    }
+    return makers[spec.variant](spec, model)
 
 
 class _Level(NamedTuple):
-    """One stride of YuNet: its outputs' names by role, its first cell, and its cells' products."""
+    """One stride: its outputs' names by role, its first box, and the scores of its boxes."""
 
     names: Mapping[str, str]
     start: int
-    products: Floats
+    scores: Floats
+
+
+class _Levels:
+    """The outputs of a head that has one of each role per stride, and its boxes' cells.
+
+    Attributes:
+        levels: One per stride.
+        cells: Column and row of each box's cell, float32[A,2].
+        strides: Of each box, float32[A,1].
+        scores: float32[A], to be written through ``levels``.
+    """
+
+    def __init__(self, spec: AnchorFree, model: ModelSpec, widths: Mapping[str, int]) -> None:
+        grids = [(model.input.width // s, model.input.height // s) for s in spec.strides]
+        counts = [columns * rows * spec.anchors for columns, rows in grids]
+        cells = np.concatenate([cells_of(columns, rows) for columns, rows in grids])
+        self.cells = np.repeat(cells, spec.anchors, axis=0)
+        self.strides = np.repeat(np.array(spec.strides, np.float32), counts)[:, None]
+        self.scores = np.empty(sum(counts), np.float32)
+        self._over = np.empty(sum(counts), bool)
+        self._ends = np.cumsum(counts)
+        self.levels: list[_Level] = []
+        widths = {**widths, "kps": 2 * spec.points} if spec.points else widths
+        for stride, count, end in zip(spec.strides, counts, self._ends.tolist(), strict=True):
+            shapes = {role: (count, width) for role, width in widths.items()}
+            names = _output_names(spec, model, shapes, f"_{stride}")
+            self.levels.append(_Level(names, end - count, self.scores[end - count : end]))
+
+    def over(self, threshold: float) -> NDArray[np.intp]:
+        """Which boxes have a score over the threshold."""
+        np.greater(self.scores, threshold, out=self._over)
+        return self._over.nonzero()[0]
+
+    def rows(self, outputs: Tensors, item: int, boxes: NDArray[np.intp]) -> list[Floats]:
+        """The rows of these boxes (in order, at least one) in the outputs of each role."""
+        parts: list[list[Any]] = []
+        first = 0
+        for level, last in zip(self.levels, boxes.searchsorted(self._ends).tolist(), strict=True):
+            if first < last:
+                rows = boxes[first:last] - level.start
+                parts.append([outputs[name][item].take(rows, 0) for name in level.names.values()])
+            first = last
+        return [np.concatenate(part, dtype=np.float32) for part in zip(*parts, strict=True)]
 
 
 class YunetDecoder:
@@ -35,45 +87,21 @@ class YunetDecoder:
 
     def __init__(self, spec: AnchorFree, model: ModelSpec) -> None:
         self._spec = spec
-        grids = [(model.input.width // s, model.input.height // s) for s in spec.strides]
-        counts = [columns * rows for columns, rows in grids]
-        self._cells = np.concatenate([_cells(columns, rows) for columns, rows in grids])
-        self._strides = np.repeat(np.array(spec.strides, np.float32), counts)[:, None]
-        self._products = np.empty(sum(counts), np.float32)
-        self._over = np.empty(sum(counts), bool)
-        self._ends = np.cumsum(counts)
-        self._levels: list[_Level] = []
-        for stride, count, end in zip(spec.strides, counts, self._ends.tolist(), strict=True):
-            shapes = {"cls": (count, 1), "obj": (count, 1), "bbox": (count, 4)}
-            if spec.points:
-                shapes["kps"] = (count, 2 * spec.points)
-            names = _output_names(spec, model, shapes, f"_{stride}")
-            self._levels.append(_Level(names, end - count, self._products[end - count : end]))
+        self._levels = _Levels(spec, model, {"cls": 1, "obj": 1, "bbox": 4})
         self._suppression = NonMaxSuppression(model.labels, spec.iou, spec.max_detections)
 
     def decode(self, outputs: Tensors, item: int, geometry: Geometry, /) -> list[Detection]:
         """One item's detections, best first."""
-        for level in self._levels:
+        for level in self._levels.levels:
             cls, obj = outputs[level.names["cls"]][item], outputs[level.names["obj"]][item]
             # of numbers that may leave 0..1 the product bounds the clamped one from above
-            np.multiply(cls[:, 0], obj[:, 0], out=level.products)
-        np.greater(self._products, self._spec.score**2, out=self._over)
-        anchors = self._over.nonzero()[0]
+            np.multiply(cls[:, 0], obj[:, 0], out=level.scores)
+        anchors = self._levels.over(self._spec.score**2)
         if not len(anchors):
             return []
-        parts: list[list[Any]] = []
-        first = 0
-        for level, last in zip(
-            self._levels, anchors.searchsorted(self._ends).tolist(), strict=True
-        ):
-            if first < last:
-                cells = anchors[first:last] - level.start
-                parts.append([outputs[name][item].take(cells, 0) for name in level.names.values()])
-            first = last
-        cls, obj, shape, *offsets = (
-            np.concatenate(part, dtype=np.float32) for part in zip(*parts, strict=True)
-        )
-        cells, strides = self._cells.take(anchors, 0), self._strides.take(anchors, 0)
+        cls, obj, shape, *offsets = self._levels.rows(outputs, item, anchors)
+        cells = self._levels.cells.take(anchors, 0)
+        strides = self._levels.strides.take(anchors, 0)
         boxes = cxcywh_to_xyxy((cells + shape[:, :2]) * strides, np.exp(shape[:, 2:]) * strides)
         points = None
         if offsets:
@@ -82,6 +110,33 @@ class YunetDecoder:
         score = np.sqrt(_clamp(cls[:, 0]) * _clamp(obj[:, 0]))
         score[~(score > self._spec.score)] = np.nan
         return self._suppression.detections(boxes, score, None, points, geometry)
+
+
+class ScrfdDecoder:
+    """SCRFD (Guo et al., 2021), the formulas of InsightFace's own SCRFD.forward."""
+
+    def __init__(self, spec: AnchorFree, model: ModelSpec) -> None:
+        self._spec = spec
+        self._levels = _Levels(spec, model, {"score": 1, "bbox": 4})
+        self._suppression = NonMaxSuppression(model.labels, spec.iou, spec.max_detections)
+
+    def decode(self, outputs: Tensors, item: int, geometry: Geometry, /) -> list[Detection]:
+        """One item's detections, best first."""
+        for level in self._levels.levels:
+            np.copyto(level.scores, outputs[level.names["score"]][item][:, 0])
+        anchors = self._levels.over(self._spec.score)
+        if not len(anchors):
+            return []
+        score, distances, *offsets = self._levels.rows(outputs, item, anchors)
+        strides = self._levels.strides.take(anchors, 0)
+        centers = self._levels.cells.take(anchors, 0) * strides
+        distances *= strides
+        boxes = np.concatenate((centers - distances[:, :2], centers + distances[:, 2:]), axis=1)
+        points = None
+        if offsets:
+            pairs = offsets[0].reshape(len(anchors), -1, 2)
+            points = pairs * strides[:, None] + centers[:, None]
+        return self._suppression.detections(boxes, score[:, 0], None, points, geometry)
 
 
 class CenterfaceDecoder:
@@ -102,7 +157,7 @@ class CenterfaceDecoder:
             shapes["landmarks"] = (2 * spec.points, rows, columns)
         self._names = _output_names(spec, model, shapes)
         self._spec = spec
-        self._cells = _cells(columns, rows)
+        self._cells = cells_of(columns, rows)
         self._over = np.empty(rows * columns, bool)
         self._suppression = NonMaxSuppression(model.labels, spec.iou, spec.max_detections)
 
@@ -142,12 +197,6 @@ def _output_names(
     for role, name in names.items():
         check_output_shape(model, name, *shapes[role])
     return names
-
-
-def _cells(columns: int, rows: int) -> Floats:
-    """Column and row of every cell, row by row: float32[rows·columns, 2]."""
-    y, x = np.divmod(np.arange(columns * rows), columns)
-    return np.stack((x, y), axis=1).astype(np.float32)
 
 
 def _clamp(values: Floats) -> Floats:

@@ -7,6 +7,9 @@ from numpy.typing import NDArray
 
 from edgecnn_runtime.types import Floats
 
+REDUCES_IN_PLACE = np.lib.NumpyVersion(np.__version__) >= "2.3.0"
+"""Older NumPy allocates 32 kB to reduce along the first axis, every time."""
+
 
 class Scratch:
     """A buffer as large as the largest array that was asked of it."""
@@ -33,3 +36,13 @@ class Scratch:
         copy = self.array(*values.shape)
         np.copyto(copy, values)
         return copy
+
+
+def column_maxima(rows: Floats, out: Floats) -> None:
+    """The largest value of each column of float[C,A]."""
+    if REDUCES_IN_PLACE:
+        np.maximum.reduce(rows, axis=0, out=out)
+        return
+    np.copyto(out, rows[0])
+    for row in rows[1:]:
+        np.maximum(out, row, out=out)

@@ -70,7 +70,10 @@ class SsdDecoder:
             marks = outputs[self._spec.landmarks][item][anchors].astype(np.float32)
             marks = marks.reshape(len(anchors), -1, 2)
         if self._spec.decoded:
-            boxes = (shape.reshape(-1, 2, 2) * self._unit).reshape(-1, 4)
+            corners = shape.reshape(-1, 2, 2)
+            if self._spec.order == "yxyx":
+                corners = corners[..., ::-1]
+            boxes = (corners * self._unit).reshape(-1, 4)
             points = None if marks is None else marks * self._unit
         else:
             boxes, points = self._from_priors(anchors, shape, marks)

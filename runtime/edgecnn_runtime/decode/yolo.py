@@ -5,18 +5,16 @@ from numpy.typing import NDArray
 
 from edgecnn_runtime.bundle.manifest import ModelSpec, Yolo
 from edgecnn_runtime.decode.activations import raw_threshold, sigmoid_scores
+from edgecnn_runtime.decode.grid import STRIDES, grid_cells
 from edgecnn_runtime.decode.nms import NonMaxSuppression, cxcywh_to_xyxy
-from edgecnn_runtime.decode.scratch import Scratch
+from edgecnn_runtime.decode.scratch import Scratch, column_maxima
 from edgecnn_runtime.decode.shapes import check_output_shape
 from edgecnn_runtime.preprocess import Geometry
 from edgecnn_runtime.types import Detection, Floats, Tensors
 
-REDUCES_IN_PLACE = np.lib.NumpyVersion(np.__version__) >= "2.3.0"
-"""Older NumPy allocates 32 kB to reduce along the first axis, every time."""
-
 
 class YoloDecoder:
-    """Layouts v5, v8 and nms of ``manifest.Yolo``."""
+    """The layouts of ``manifest.Yolo``."""
 
     def __init__(self, spec: Yolo, model: ModelSpec) -> None:
         """Allocate for one model.
@@ -24,12 +22,23 @@ class YoloDecoder:
         Raises:
             BundleError: The output does not have the shape of the layout.
         """
-        columns = {"v5": 5 + spec.classes, "v8": 4 + spec.classes, "nms": 6}[spec.layout]
-        columns += spec.points * spec.point_dims
+        first = {"v8": 4, "nms": 4}.get(spec.layout, 5)
+        classes = 2 if spec.layout == "nms" else spec.classes
+        marks = spec.points * spec.point_dims
+        columns = first + classes + marks
+        cells: int | None = None
+        if spec.layout == "yolox":
+            self._cells, self._strides = grid_cells(model.input, spec.strides or STRIDES)
+            cells = len(self._cells)
         if spec.layout == "v8":
             _, anchors = check_output_shape(model, spec.output, columns, None)
         else:
-            anchors, _ = check_output_shape(model, spec.output, None, columns)
+            anchors, _ = check_output_shape(model, spec.output, cells, columns)
+        self._class_columns = slice(first, first + classes)
+        self._point_columns = slice(-marks, None)
+        if spec.layout == "v5-face":
+            self._class_columns = slice(first + marks, columns)
+            self._point_columns = slice(first, first + marks)
         self._spec = spec
         self._threshold = raw_threshold(spec.values, spec.score)
         self._best = np.empty(anchors, np.float32)
@@ -41,7 +50,7 @@ class YoloDecoder:
         self._suppression = NonMaxSuppression(
             model.labels, iou, spec.max_detections, class_agnostic=spec.class_agnostic
         )
-        self._read = {"v5": self._v5, "v8": self._v8, "nms": self._nms}[spec.layout]
+        self._read = {"v8": self._v8, "nms": self._nms}.get(spec.layout, self._v5)
 
     def decode(self, outputs: Tensors, item: int, geometry: Geometry, /) -> list[Detection]:
         """One item's detections, best first."""
@@ -50,7 +59,7 @@ class YoloDecoder:
     def _v8(self, head: Floats, geometry: Geometry) -> list[Detection]:
         """[4+C+P,A]: one column per anchor."""
         stop = 4 + self._spec.classes
-        _column_maxima(head[4:stop], self._best)  # NaN stays NaN, which is not over
+        column_maxima(head[4:stop], self._best)  # NaN stays NaN, which is not over
         np.greater(self._best, self._threshold, out=self._over)
         anchors = self._over.nonzero()[0]
         if not len(anchors):
@@ -73,16 +82,21 @@ class YoloDecoder:
         np.greater(head[:, 4], self._threshold, out=self._over)
         candidates = np.flatnonzero(self._over)
         rows = self._rows.take(head, candidates, axis=0)
-        best_score = rows[:, 5 : 5 + self._spec.classes].max(axis=1)
+        best_score = rows[:, self._class_columns].max(axis=1)
         scores = self._scores(rows[:, 4]) * self._scores(best_score)
         passing = np.flatnonzero(scores > self._spec.score)
         if not len(passing):
             return []
-        rows = self._rows.take(head, candidates[passing], axis=0)
-        classes = self._classes.copy_of(rows[:, 5 : 5 + self._spec.classes])
-        best, scores = classes.argmax(axis=1), scores[passing]
+        candidates, scores = candidates[passing], scores[passing]
+        rows = self._rows.take(head, candidates, axis=0)
+        best = self._classes.copy_of(rows[:, self._class_columns]).argmax(axis=1)
+        if self._spec.layout == "yolox":
+            cells, strides = self._cells.take(candidates, 0), self._strides.take(candidates, 0)
+            boxes = cxcywh_to_xyxy((cells + rows[:, :2]) * strides, np.exp(rows[:, 2:4]) * strides)
+        else:
+            boxes = self._corners(rows)
         return self._suppression.detections(
-            self._corners(rows), scores, best.__getitem__, self._points(rows), geometry
+            boxes, scores, best.__getitem__, self._points(rows), geometry
         )
 
     def _nms(self, head: Floats, geometry: Geometry) -> list[Detection]:
@@ -106,7 +120,7 @@ class YoloDecoder:
         count, dims = self._spec.points, self._spec.point_dims
         if not count:
             return None
-        points = rows[:, -count * dims :].reshape(len(rows), count, dims)[..., :2]
+        points = rows[:, self._point_columns].reshape(len(rows), count, dims)[..., :2]
         return points if self._unit is None else points * self._unit[:2]
 
     def _corners(self, rows: Floats) -> Floats:
@@ -120,13 +134,3 @@ class YoloDecoder:
         return (
             raw if self._spec.values == "probabilities" else sigmoid_scores(self._spec.values, raw)
         )
-
-
-def _column_maxima(rows: Floats, out: Floats) -> None:
-    """The largest value of each column of float[C,A]."""
-    if REDUCES_IN_PLACE:
-        np.maximum.reduce(rows, axis=0, out=out)
-        return
-    np.copyto(out, rows[0])
-    for row in rows[1:]:
-        np.maximum(out, row, out=out)

@@ -8,6 +8,9 @@ from edgecnn_runtime.bundle import manifest
 from edgecnn_runtime.bundle.manifest import ModelSpec
 from edgecnn_runtime.decode.anchor_free import anchor_free_decoder
 from edgecnn_runtime.decode.base import DecoderFactory
+from edgecnn_runtime.decode.detr import DetrDecoder
+from edgecnn_runtime.decode.gfl import GflDecoder
+from edgecnn_runtime.decode.ranked import RankedDecoder
 from edgecnn_runtime.decode.ssd import SsdDecoder
 from edgecnn_runtime.decode.yolo import YoloDecoder
 from edgecnn_runtime.geometry import area, iou
@@ -35,6 +38,9 @@ decoders: Mapping[type[Any], DecoderFactory[list[Detection]]] = {
     manifest.Yolo: YoloDecoder,
     manifest.AnchorFree: anchor_free_decoder,
     manifest.Ssd: SsdDecoder,
+    manifest.Detr: DetrDecoder,
+    manifest.Ranked: RankedDecoder,
+    manifest.Gfl: GflDecoder,
 }
 columns: tuple[str, ...] = ("label", "class", "score", "x1", "y1", "x2", "y2", "points")
 decides, locates = False, True

@@ -2,6 +2,7 @@
 
 import math
 import tracemalloc
+from itertools import product
 
 import numpy as np
 import pytest
@@ -83,7 +84,9 @@ def yolo(build, layout, anchors, **fields):
     shape = {
         "v5": (None, anchors, 5 + spec.classes + extra),
         "v8": (None, 4 + spec.classes + extra, anchors),
+        "v5-face": (None, anchors, 5 + extra + spec.classes),
         "nms": (None, anchors, 6 + extra),
+        "yolox": (None, anchors, 5 + spec.classes),
     }[layout]
     return build.spec(spec, {"out": shape}, size=build.input(WIDTH, HEIGHT), labels=LABELS)
 
@@ -409,16 +412,255 @@ def test_missing_roles_are_named(build):
         make_decoder(build.spec(spec, {"a": (None, 48, 1)}))
 
 
+@given(seed=SEEDS, anchors=st.integers(1, 3), points=st.sampled_from((0, 5)))
+def test_scrfd(build, seed, anchors, points):
+    """SCRFD.forward of InsightFace, one anchor at a time."""
+    rng = np.random.default_rng(seed)
+    model = scrfd(build, anchors, points)
+    outputs, candidates = {}, []
+    for stride in (8, 16, 32):
+        columns, rows = WIDTH // stride, 64 // stride
+        cells = columns * rows * anchors
+        score = distinct_scores(rng, 1, cells, 1)
+        bbox = rng.uniform(-0.1, 2, (1, cells, 4)).astype(np.float32)
+        kps = rng.normal(0, 1, (1, cells, 2 * points)).astype(np.float32)
+        outputs |= {f"score_{stride}": score, f"bbox_{stride}": bbox, f"kps_{stride}": kps}
+        for i in np.flatnonzero(score > 0.5):
+            y, x = (stride * n for n in divmod(i // anchors, columns))
+            left, top, right, bottom = (bbox[0, i] * stride).tolist()
+            marks = (kps[0, i] * stride).tolist()
+            box = (x - left, y - top, x + right, y + bottom)
+            spots = [(x + marks[k], y + marks[k + 1]) for k in range(0, 2 * points, 2)]
+            if box[2] > box[0] and box[3] > box[1]:
+                candidates.append((box, float(score[0, i, 0]), 0, spots))
+    expected = suppressed(candidates, 0.4, agnostic=True)
+    same(decode(model, outputs), expected, labels=("face",), height=64)
+
+
+# --- grids, queries, rows ---------------------------------------------------------------------
+
+
+def scrfd(build, anchors=2, points=5):
+    roles = {"score": 1, "bbox": 4} | ({"kps": 2 * points} if points else {})
+    shapes = {
+        f"{role}_{s}": (None, anchors * (WIDTH // s) * (64 // s), width)
+        for role, width in roles.items()
+        for s in (8, 16, 32)
+    }
+    spec = m.AnchorFree(
+        variant="scrfd", outputs={name: name for name in shapes}, anchors=anchors, points=points,
+        score=0.5, iou=0.4,
+    )  # fmt: skip
+    return build.spec(spec, shapes, size=build.input(WIDTH, 64), labels=("face",))
+
+
+def gfl(build, **fields):
+    spec = m.Gfl(**{"output": "out", "classes": 3, "bins": 6, "strides": (8, 16), **fields})
+    shape = (None, 8 * 6 + 4 * 3, 3 + 24)
+    return build.spec(spec, {"out": shape}, size=build.input(WIDTH, HEIGHT), labels=LABELS)
+
+
+def detr(build, *, queries=9, joint=False, **fields):
+    columns = 3 + fields.get("background", False)
+    spec = m.Detr(
+        **{"boxes": "b", "scores": "b" if joint else "s", "classes": 3, "score": 0.3, **fields}
+    )
+    shapes = {"b": (None, queries, 4 + columns)}
+    if not joint:
+        shapes = {"b": (None, queries, 4), "s": (None, queries, columns)}
+    return build.spec(spec, shapes, size=build.input(WIDTH, HEIGHT), labels=LABELS)
+
+
+def ranked(build, *, rows=20, **fields):
+    spec = m.Ranked(
+        **{"boxes": "b", "scores": "s", "labels": "l", "count": "n", "classes": 3, "score": 0.3,
+           **fields}
+    )  # fmt: skip
+    shapes = {"b": (None, rows, 4), "s": (None, rows), "l": (None, rows), "n": (None,)}
+    return build.spec(spec, shapes, size=build.input(WIDTH, HEIGHT), labels=LABELS)
+
+
+def plain_cells(strides, height=HEIGHT):
+    """Column, row and stride of every cell, in the order of the rows."""
+    for stride in strides:
+        for row in range(math.ceil(height / stride)):
+            for column in range(math.ceil(WIDTH / stride)):
+                yield column, row, stride
+
+
+@given(seed=SEEDS, values=st.sampled_from(("probabilities", "logits")))
+def test_yolox_before_its_box_arithmetic(build, seed, values):
+    rng = np.random.default_rng(seed)
+    cells = list(plain_cells((8, 16, 32)))
+    model = yolo(build, "yolox", len(cells), values=values)
+    rows = np.hstack((rng.normal(0, 0.7, (len(cells), 4)), distinct_scores(rng, len(cells), 4)))
+    if values == "logits":
+        rows[:, 4:] = np.log(rows[:, 4:] / (1 - rows[:, 4:] * 0.999))
+    chance = sigmoid if values == "logits" else float
+    candidates = []
+    for (x, y, stride), row in zip(cells, rows.astype(np.float32).tolist(), strict=True):
+        chances = [chance(value) for value in row[5:]]
+        score = chance(row[4]) * max(chances)
+        cx, cy, w, h = (x + row[0]) * stride, (y + row[1]) * stride, *map(math.exp, row[2:4])
+        half_w, half_h = w * stride / 2, h * stride / 2
+        box = (cx - half_w, cy - half_h, cx + half_w, cy + half_h)
+        if score > 0.25:
+            candidates.append((box, score, chances.index(max(chances)), ()))
+    expected = suppressed(candidates, 0.45, agnostic=False)
+    same(decode(model, {"out": rows[None].astype(np.float32)}), expected, labels=LABELS)
+
+
+def test_landmarks_before_the_classes(build):
+    model = yolo(build, "v5-face", 2, points=2, score=0.5)
+    rows = np.float32([[30, 20, 10, 10, 0.9, 26, 18, 34, 18, 0.1, 0.8, 0], [9] * 4 + [0.1] * 8])
+    (face,) = decode(model, {"out": rows[None]})
+    assert (face.label, face.score) == ("bee", pytest.approx(0.72))
+    assert face.points == ((26, 18), (34, 18))
+
+
+@given(
+    seed=SEEDS,
+    offset=st.sampled_from((0.0, 0.5)),
+    values=st.sampled_from(("probabilities", "logits")),
+)
+def test_distributions_over_distances(build, seed, offset, values):
+    rng = np.random.default_rng(seed)
+    model = gfl(build, offset=offset, values=values)
+    cells = list(plain_cells((8, 16)))
+    scores = distinct_scores(rng, len(cells), 3)
+    bins = rng.normal(0, 2, (len(cells), 4, 6)).astype(np.float32)
+    candidates = []
+    for (x, y, stride), chances, sides in zip(cells, scores.tolist(), bins.tolist(), strict=True):
+        if not max(chances) > 0.35:
+            continue
+        left, top, right, bottom = (
+            stride * sum(i * share for i, share in enumerate(plain_softmax(side))) for side in sides
+        )
+        cx, cy = (x + offset) * stride, (y + offset) * stride
+        box = (cx - left, cy - top, cx + right, cy + bottom)
+        candidates.append((box, max(chances), chances.index(max(chances)), ()))
+    raw = np.log(scores / (1 - scores)) if values == "logits" else scores
+    table = np.hstack((raw, bins.reshape(len(cells), -1))).astype(np.float32)
+    expected = suppressed(candidates, 0.6, agnostic=False)
+    same(decode(model, {"out": table[None]}), expected, labels=LABELS)
+
+
+def plain_softmax(row):
+    powers = [math.exp(value - max(row)) for value in row]
+    return [power / sum(powers) for power in powers]
+
+
+@given(
+    seed=SEEDS,
+    background=st.booleans(),
+    multi_label=st.booleans(),
+    joint=st.booleans(),
+    normalized=st.booleans(),
+    values=st.sampled_from(("probabilities", "logits")),
+    score=st.floats(0.05, 0.8),
+)
+def test_queries(build, seed, background, multi_label, joint, normalized, values, score):
+    rng = np.random.default_rng(seed)
+    model = detr(
+        build, joint=joint, background=background, multi_label=multi_label, score=score,
+        normalized=normalized, values=values,
+    )  # fmt: skip
+    logits = rng.normal(0, 2, (9, 3 + background)).astype(np.float32)
+    boxes = rng.uniform(0.05, 0.95, (9, 4)).astype(np.float32)
+    chances = [
+        plain_softmax(row)[:3] if background else [sigmoid(value) for value in row]
+        for row in logits.tolist()
+    ]
+    detections = []
+    for (cx, cy, w, h), row in zip((boxes * ([WIDTH, HEIGHT] * 2)).tolist(), chances, strict=True):
+        box = (cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2)
+        every = enumerate(row)
+        if background or not multi_label:
+            every = [max(every, key=lambda pair: pair[1])]
+        detections += [(box, chance, kind, ()) for kind, chance in every if chance > score]
+    table = logits
+    if values == "probabilities":
+        table = np.float32([plain_softmax(row) if background else list(map(sigmoid, row))
+                            for row in logits.tolist()])  # fmt: skip
+    if not normalized:
+        boxes = boxes * np.float32([WIDTH, HEIGHT] * 2)
+    outputs = {"b": boxes[None], "s": table[None]}
+    if joint:
+        outputs = {"b": np.hstack((boxes, table))[None]}
+    expected = sorted(detections, key=lambda entry: -entry[1])
+    same(decode(model, outputs), expected, labels=LABELS)
+
+
+def test_columns_that_are_no_class_are_not_read(build):
+    spec = m.Detr(boxes="b", scores="s", classes=2)
+    shapes = {"b": (None, 1, 4), "s": (None, 1, 3)}
+    model = build.spec(spec, shapes, size=build.input(WIDTH, HEIGHT), labels=LABELS)
+    outputs = {"b": np.float32([[[0.5, 0.5, 0.2, 0.2]]]), "s": np.float32([[[3, -3, 9]]])}
+    assert [found.label for found in decode(model, outputs)] == ["ant"]
+    with pytest.raises(BundleError, match="than 3 classes and the background"):
+        make_decoder(build.spec(m.Detr(boxes="b", scores="s", classes=3, background=True), shapes))
+
+
+@given(seed=SEEDS, tensorflow=st.booleans(), counted=st.booleans())
+def test_rows_in_outputs_of_their_own(build, seed, tensorflow, counted):
+    rng = np.random.default_rng(seed)
+    fields = {"order": "yxyx", "normalized": True, "first_class": 1} if tensorflow else {}
+    model = ranked(build, count="n" if counted else "", **fields)
+    boxes = rng.uniform(0, 0.5, (20, 4)).astype(np.float32)
+    boxes[:, 2:] += boxes[:, :2] + 0.01
+    boxes *= np.float32([WIDTH, HEIGHT] * 2)
+    scores, classes = distinct_scores(rng, 20), rng.integers(0, 3, 20)
+    rows = range(12 if counted else 20)
+    chosen = [(boxes[i].tolist(), scores[i], classes[i], ()) for i in rows if scores[i] > 0.3]
+    if tensorflow:
+        boxes = (boxes / np.float32([WIDTH, HEIGHT] * 2))[:, [1, 0, 3, 2]]
+    outputs = {
+        "b": boxes[None], "s": scores[None], "l": classes[None] + fields.get("first_class", 0),
+        "n": np.float32([12]),
+    }  # fmt: skip
+    expected = sorted(chosen, key=lambda row: -row[1])
+    same(decode(model, outputs), expected, labels=LABELS)
+
+
+@pytest.mark.parametrize("count", [np.nan, np.inf, -np.inf, 1e30, -1])
+def test_a_count_of_rows_that_is_none(build, count):
+    model = ranked(build, rows=2)
+    outputs = {"b": np.float32([[[1, 1, 9, 9]] * 2]), "s": np.full((1, 2), 0.9, np.float32),
+               "l": np.zeros((1, 2), np.float32), "n": np.float32([count])}  # fmt: skip
+    assert len(decode(model, outputs)) == (2 if count > 0 else 0)
+
+
+@pytest.mark.parametrize("make", [gfl, detr, ranked])
+def test_2000_objects_are_cut_to_the_best(build, make):
+    fields = {"queries": 2000} if make is detr else {"rows": 2000} if make is ranked else {}
+    model = make(build, **fields)
+    outputs = {
+        output.name: np.full((1, *output.shape[1:]), 0.9, np.float32) for output in model.outputs
+    }
+    if make is ranked:
+        outputs |= {"n": np.float32([2000]), "l": np.zeros((1, 2000), np.float32)}
+        outputs["b"][..., 2:] = 9.0
+    detections = decode(model, outputs)
+    assert 0 < len(detections) <= model.decode.max_detections
+
+
 # --- whatever comes ---------------------------------------------------------------------------
 
 
 def every_detector(build):
-    for layout in ("v5", "v8", "nms"):
-        for values in ("probabilities", "logits"):
-            yield yolo(build, layout, 30, values=values, points=2, score=0.3)
     for values in ("probabilities", "logits"):
+        for layout in ("v5", "v5-face", "v8", "nms"):
+            yield yolo(build, layout, 30, values=values, points=2, score=0.3)
+        yield yolo(build, "yolox", 64, values=values, score=0.3)
         yield ssd(build, values=values)[0]
+        yield gfl(build, values=values)
+        for background, multi_label, joint in product((False, True), repeat=3):
+            yield detr(build, values=values, background=background, multi_label=multi_label,
+                       joint=joint)  # fmt: skip
+    yield ranked(build)
+    yield ranked(build, order="yxyx", normalized=True, count="")
     yield build.yunet_manifest(WIDTH, 32).model
+    yield scrfd(build)
     yield centerface(build)
 
 
