@@ -181,7 +181,7 @@ class Scheduler:
         batch: list[tuple[_Camera, Frame]] = []
         took = False
         for camera in waiting:
-            frame = camera.frames.poll() if len(batch) < inference.batch_size else None
+            frame = self._take(camera) if len(batch) < inference.batch_size else None
             if frame is None:
                 continue
             took = True
@@ -197,6 +197,14 @@ class Scheduler:
         if batch:
             self._infer(inference, batch)
         return took
+
+    def _take(self, camera: "_Camera") -> Frame | None:
+        """Its newest frame, which is converted now; None where that fails, and it ends."""
+        try:
+            return camera.frames.poll()
+        except Exception as error:  # whatever it is, only this camera has it
+            self._end(camera, error)
+            return None
 
     def _choose(self, waiting: Sequence["_Camera"]) -> Inference:
         """The least time per waiting frame, and no run so long that the next frames are late."""

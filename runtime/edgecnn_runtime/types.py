@@ -184,7 +184,7 @@ class Track(msgspec.Struct, frozen=True):
         id: Greater than that of every earlier track of this tracker; never used again.
         state: "ended" in exactly one update, the last one that has this track.
         detection: The last one that belongs to it, as the detector gave it.
-        box: Where it is now, in frame pixels: smoothed while it is seen, predicted while lost.
+        box: Where it is now, in frame pixels: as detected in this frame, predicted while lost.
         velocity: Of the center of its box, in pixels per second.
         first: When it was seen first, on the monotonic clock.
         last: When it was seen last.

@@ -92,6 +92,14 @@ def test_objects_keep_their_ids_in_whatever_order_they_are_reported(name: str) -
 
 
 @every_kind
+def test_the_box_of_what_is_seen_is_where_it_was_seen(name: str) -> None:
+    """However sharply it turns: a smoothed box would be drawn beside it, and blur beside it."""
+    frames = [[thing(100 + 6 * min(i, 20 - i))] for i in range(20)]
+    for (detection,), (track,) in zip(frames, follow(make(name), frames), strict=True):
+        assert track.box == detection.box
+
+
+@every_kind
 def test_an_object_that_was_hidden_comes_back_with_its_id(name: str) -> None:
     seen, hidden = [[thing(300)]] * 10, [[]] * 15  # 0.6 s
     tracks = follow(make(name), [*seen, *hidden, *seen])

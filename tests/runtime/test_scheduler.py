@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from edgecnn_runtime.errors import SourceLostError, UsageError
 from edgecnn_runtime.scheduler import Scheduler
-from edgecnn_runtime.source.latest import LatestSlot
+from edgecnn_runtime.source.latest import Deferred, LatestSlot
 from edgecnn_runtime.stats import StreamStats
 from edgecnn_runtime.types import Embedding, Frame, FrameResult, Timings
 
@@ -423,6 +423,29 @@ def test_the_loop_wakes_for_a_frame_for_a_rate_limit_and_to_stop() -> None:
     thread.join(30)
     assert not thread.is_alive()
     assert errors == []
+
+
+def test_a_picture_that_cannot_be_converted_ends_its_camera_and_no_other() -> None:
+    scheduler, thread, _ = serve(Instant())
+    slots: list[tuple[LatestSlot[Frame], LatestSlot[FrameResult]]] = [
+        (LatestSlot(), LatestSlot()) for _ in range(2)
+    ]
+    for name, (frames, results) in zip("ab", slots, strict=True):
+        scheduler.add(name, frames, results, stats=StreamStats())
+
+    def fail() -> Frame:
+        raise ValueError("out of memory")
+
+    slots[0][0].put(Deferred(fail), replace=True)
+    with pytest.raises(ValueError, match="out of memory"):
+        slots[0][1].take(30)
+    slots[1][0].put(Deferred(lambda: Frame(PIXELS, 7, 0.0, None, "b")), replace=True)
+    result = slots[1][1].take(30)
+    assert result is not None
+    assert result.frame.index == 7
+    scheduler.stop()
+    thread.join(30)
+    assert not thread.is_alive()
 
 
 def test_the_loop_wakes_when_a_sink_takes_a_result() -> None:

@@ -20,6 +20,7 @@ from edgecnn_bench.soak.clips import read_counter
 from edgecnn_bench.soak.process import thread_seconds
 from edgecnn_runtime.inference import ModelInference
 from edgecnn_runtime.model import Model
+from edgecnn_runtime.source.decoder import VideoDecoder
 from edgecnn_runtime.source.network import NetworkStream
 from edgecnn_runtime.types import FrameResult
 
@@ -38,11 +39,15 @@ class Results:
         def call(inference: ModelInference, frames: Any, /) -> list[FrameResult]:
             results = original(inference, frames)
             now = time.monotonic()
-            for result in results:
-                self.entries.append((result.frame.source, read_counter(result.frame.pixels), now))
+            self.note(results, now)
             return results
 
         ModelInference.__call__ = call  # type: ignore[method-assign]
+
+    def note(self, results: list[FrameResult], now: float) -> None:
+        """Results that are there now."""
+        for result in results:
+            self.entries.append((result.frame.source, read_counter(result.frame.pixels), now))
 
 
 class OutsideTime:
@@ -51,10 +56,12 @@ class OutsideTime:
     def __init__(self) -> None:
         self._seconds: defaultdict[int, float] = defaultdict(float)
         self._time(NetworkStream, "read")
+        self._time(VideoDecoder, "to_bgr")
         self._time(Model, "infer")
+        self._time(Results, "note")
 
     def own(self) -> dict[str, float]:
-        """Seconds so far of each thread, by its name, without those two.
+        """Seconds so far of each thread, by its name, without those and without measuring.
 
         The caller's is left out, and so are threads that Python did not start: the engine's.
         """

@@ -265,7 +265,7 @@ class CameraWorker:
         """In the capture thread: the newest frame to every pipeline."""
         if frames is not self._source.frames:
             return  # of a source that has failed
-        if frame := frames.poll():
+        if frame := frames.pop():
             for job in self._jobs:
                 job.frames.put(frame, replace=True)
         if frames.ended:

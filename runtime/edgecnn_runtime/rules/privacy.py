@@ -135,7 +135,7 @@ class Privacy:
 
 
 def _nearest(boxes: Sequence[Box], own: Box) -> Box | None:
-    """The box of a track among those of all: it is not the very same, if it is cut or smoothed."""
+    """The box of a track among those of all: it is not the very same, if it is cut."""
     nearest = max(boxes, key=lambda box: iou(box, own), default=None)
     return nearest if nearest is not None and iou(nearest, own) >= SAME else None
 

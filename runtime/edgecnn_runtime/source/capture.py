@@ -4,6 +4,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from numpy.typing import NDArray
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from edgecnn_runtime.errors import SourceLostError, UsageError
 from edgecnn_runtime.source.clock import StreamClock
 from edgecnn_runtime.source.connection import Connection
-from edgecnn_runtime.source.latest import LatestSlot
+from edgecnn_runtime.source.latest import Deferred, LatestSlot
 from edgecnn_runtime.source.orientation import Flip, Rotation, orient, to_bgr
 from edgecnn_runtime.types import Frame, Pixels
 
@@ -41,7 +42,8 @@ class RawFrame(NamedTuple):
 
     Attributes:
         pixels: As delivered, in any layout that ``to_bgr`` takes; never written to again by the
-            reader, and read-only where somebody else has them, too.
+            reader, and read-only where somebody else has them, too. Or what makes them, in any
+            thread, where that takes time that would be wasted on pictures that nobody takes.
         pts: Seconds since the start of the stream; None without a time stamp.
         late: Whether it comes from a buffer in which newer ones wait behind it.
         paced: Whether it was held back until it was due, so that it counts as taken just now.
@@ -49,7 +51,7 @@ class RawFrame(NamedTuple):
         skipped: How many pictures before this one were not decoded, because there was no time.
     """
 
-    pixels: NDArray[Any]
+    pixels: NDArray[Any] | Callable[[], NDArray[Any]]
     pts: float | None
     late: bool = False
     paced: bool = False
@@ -86,6 +88,7 @@ class Capture:
         live: Whether the newest frame counts, not every frame; known once it is open.
         fps: Nominal frames per second; 0.0 where unknown.
         stuck: Whether the latest picture had the time stamp of the one before.
+        next_index: Number of the next frame.
     """
 
     def __init__(
@@ -94,7 +97,7 @@ class Capture:
         open_reader: Callable[[], Reader],
         *,
         opened: Callable[["Capture"], None],
-        deliver: Callable[["Capture", Frame], None],
+        deliver: Callable[["Capture", "Frame | Deferred[Frame]"], None],
         skip: Callable[[int], None],
         ended: Callable[["Capture", Exception | None], None],
         rotate: Rotation = 0,
@@ -111,7 +114,8 @@ class Capture:
             open_reader: Called by the thread.
             opened: Called by it once the reader is open.
             deliver: Called by it with each frame; none comes after ``abandon`` but the one that is
-                on its way.
+                on its way. Deferred where the reader's pixels are: masks, too, are applied by
+                whoever takes it.
             skip: Called by it with how many pictures before the next frame were not decoded.
             ended: Called by it at the end: with why it could not be opened, why it ended, or None.
             rotate: Degrees clockwise.
@@ -131,7 +135,7 @@ class Capture:
         self._flip: Flip = flip
         self._realtime = realtime
         self._mask = mask
-        self._index = first_index
+        self.next_index = first_index
         self._connection = connection
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"capture {name}", daemon=True)
@@ -193,20 +197,25 @@ class Capture:
                 captured = pace.due(pts, now)
             if self._realtime and self._closed.wait(max(0.0, captured - now)):
                 return
-            pixels = orient(to_bgr(picture.pixels), self._rotate, self._flip)
-            if self._mask is not None:
-                pixels = self._mask(pixels)
-            pixels.setflags(write=False)
-            frame = Frame(
-                pixels, self._index, captured, pts, self._name, self.live, picture.file,
-                self._connection,
-            )  # fmt: skip
+            make = partial(self._make_frame, picture, captured, self.next_index)
+            frame = Deferred(make) if callable(picture.pixels) else make()
             if self._closed.is_set():
                 return
             if picture.skipped:
                 self._skip(picture.skipped)
+            self.next_index += 1
             self._deliver(self, frame)
-            self._index += 1
+
+    def _make_frame(self, picture: RawFrame, captured: float, index: int) -> Frame:
+        pixels = picture.pixels() if callable(picture.pixels) else picture.pixels
+        pixels = orient(to_bgr(pixels), self._rotate, self._flip)
+        if self._mask is not None:
+            pixels = self._mask(pixels)
+        pixels.setflags(write=False)
+        return Frame(
+            pixels, index, captured, picture.pts, self._name, self.live, picture.file,
+            self._connection,
+        )  # fmt: skip
 
 
 class _FilePace:
@@ -371,7 +380,7 @@ class Source:
     def _begin(self, _capture: Capture) -> None:
         self._opened.set()
 
-    def _put(self, capture: Capture, frame: Frame) -> None:
+    def _put(self, capture: Capture, frame: Frame | Deferred[Frame]) -> None:
         self.dropped += self.frames.put(frame, replace=capture.live)
 
     def _end(self, _capture: Capture, error: Exception | None) -> None:

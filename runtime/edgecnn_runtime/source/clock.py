@@ -18,12 +18,17 @@ STARTUP_DRAIN = 5.0
 UNSTAMPED_DRAIN = 2.0
 """The same for pictures without stamps, of which little is known."""
 
-BEHIND = 0.5
+BEHIND = 0.15
 """Seconds by which a picture is later than the least delayed one, where its reader is behind."""
-BEHIND_FOR = 1.0
+BEHIND_FOR = 0.25
 """Seconds in a row that this lasts before pictures are given up."""
 WAITING_SHARE = 0.5
 """The part of its time that a reader waits for pictures, where it is fast enough."""
+PAUSES = 3
+"""Times in a row that it does so before its stamps are held to be slow: once may be a network."""
+CATCHING_UP = 0.25
+"""Seconds per second by which a reader gains on pictures that came late and all at once, at least:
+whoever decodes at the camera's own pace would never be done with them."""
 
 
 class StreamClock:
@@ -131,7 +136,8 @@ class Lag:
     """Recognizes that the reader of a live stream is too slow for it, so that pictures wait for it.
 
     Its pictures get older and older, and their stamps alone cannot tell: a camera that stamps 25
-    pictures a second and sends 15 looks the same. But there the reader waits for each of them.
+    pictures a second and sends 15 looks the same. But there the reader waits for each of them. Nor
+    is it too slow for those that a network held back: it soon has them behind it.
 
     Attributes:
         behind: Whether pictures are to be given up now, until the newest ones come.
@@ -142,7 +148,9 @@ class Lag:
         self._least = float("inf")
         self._pts, self._arrival = float("-inf"), 0.0
         self._since = 0.0
+        self._late = 0.0
         self._waited = 0.0
+        self._pauses = 0
 
     def update(self, pts: float, arrival: float, waited: float) -> bool:
         """Whether the reader is behind.
@@ -157,17 +165,21 @@ class Lag:
         if pts < self._pts or offset <= self._least:
             self._least = offset
         self._pts, self._arrival = pts, arrival
-        if offset - self._least <= (BEHIND / 2 if self.behind else BEHIND):
+        late = offset - self._least
+        if late <= (BEHIND / 2 if self.behind else BEHIND):
             self.behind = False
-            self._since, self._waited = arrival, 0.0
+            self._since, self._late, self._waited = arrival, late, 0.0
             return False
         self._waited += waited
         elapsed = arrival - self._since
         if elapsed >= BEHIND_FOR:
-            self.behind = self._waited < WAITING_SHARE * elapsed
-            if not self.behind:  # the stamps are slow, or there was a pause
-                self._least = offset
-            self._since, self._waited = arrival, 0.0
+            waits = self._waited >= WAITING_SHARE * elapsed
+            self._pauses = self._pauses + 1 if waits else 0
+            if self._pauses == PAUSES:  # the stamps are slow
+                self._least, self._pauses = offset, 0
+            gains = self._late - late >= CATCHING_UP * elapsed
+            self.behind = not waits and (self.behind or not gains)
+            self._since, self._late, self._waited = arrival, late, 0.0
         return self.behind
 
 

@@ -1,5 +1,6 @@
 """What PyAV decodes, of a file or of a network stream: whole pictures, upright, in BGR."""
 
+import threading
 from types import ModuleType
 from typing import Any
 
@@ -97,6 +98,7 @@ class VideoDecoder:
         self.packets = self.skipped = self.damaged = 0
         self._errors = av.error.FFmpegError
         self._converter = av.video.reformatter.VideoReformatter()
+        self._converting = threading.Lock()
         self.stamped = not container.format.flags & NO_TIMESTAMPS
         self._tick = float(self.stream.time_base or 0)
         self._pixel_aspect = float(self.stream.sample_aspect_ratio or 1)
@@ -159,7 +161,7 @@ class VideoDecoder:
         return None if stamp is None or not self.stamped else float(stamp) * self._tick
 
     def to_bgr(self, frame: Any) -> Pixels:
-        """Convert a frame as a player shows it.
+        """Convert a frame as a player shows it; any thread may call this.
 
         The frame's own color matrix and range count (BT.601 where it names none), pixels that are
         not square are stretched, never shrunk, and the picture is turned as its container says.
@@ -174,9 +176,10 @@ class VideoDecoder:
             height = round(height / self._pixel_aspect)
         matrix = COLOR_MATRICES.get(int(frame.colorspace), BT601)
         # Bicubic as OpenCV, for formats whose chroma has to be interpolated.
-        bgr = self._converter.reformat(
-            frame, width, height, "bgr24", src_colorspace=matrix, interpolation="BICUBIC"
-        )
+        with self._converting:
+            bgr = self._converter.reformat(
+                frame, width, height, "bgr24", src_colorspace=matrix, interpolation="BICUBIC"
+            )
         pixels = np.ascontiguousarray(bgr.to_ndarray())
         clockwise = -frame.rotation % 360
         return np.asarray(cv2.rotate(pixels, ROTATIONS[clockwise])) if clockwise else pixels

@@ -4,13 +4,44 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Generic, TypeVar
+from typing import Generic, TypeVar, cast
 
 T = TypeVar("T")
 
 
+class Deferred(Generic[T]):
+    """A value that is made when it is first asked for, by the thread that asks.
+
+    Attributes:
+        value: What was made; None before.
+    """
+
+    def __init__(self, make: Callable[[], T]) -> None:
+        """Remember how.
+
+        Args:
+            make: Called once, unless it raises; what it holds is let go then.
+        """
+        self.value: T | None = None
+        self._make: Callable[[], T] | None = make
+        self._lock = threading.Lock()
+
+    def get(self) -> T:
+        """The value.
+
+        Raises:
+            Exception: Whatever ``make`` raises.
+        """
+        with self._lock:
+            if self._make is not None:
+                self.value, self._make = self._make(), None
+            return cast("T", self.value)
+
+
 class LatestSlot(Generic[T]):
     """One thread puts, another takes; it never holds more than ``capacity`` values.
+
+    A value may be deferred: then one that is pushed out is never made.
 
     Attributes:
         watch: Called after every change but a ``poll``, in the thread that made it and without a
@@ -26,7 +57,7 @@ class LatestSlot(Generic[T]):
         self.last_change = time.monotonic()
         self.error: Exception | None = None
         self._condition = threading.Condition()
-        self._values: deque[T] = deque()
+        self._values: deque[T | Deferred[T]] = deque()
         self._capacity = capacity
         self._finished = False
 
@@ -48,7 +79,7 @@ class LatestSlot(Generic[T]):
         """Whether it is finished and every value was taken."""
         return self._finished and not self._values
 
-    def put(self, value: T, *, replace: bool) -> bool:
+    def put(self, value: T | Deferred[T], *, replace: bool) -> bool:
         """Leave a value; after ``finish`` it is ignored.
 
         Args:
@@ -94,21 +125,31 @@ class LatestSlot(Generic[T]):
 
         Raises:
             TimeoutError: Nothing came for ``timeout`` seconds.
-            Exception: What it was finished with, once every value was taken.
+            Exception: What it was finished with, once every value was taken, or what making the
+                value raises.
         """
         with self._condition:
             if not self._values and not self._condition.wait_for(
                 lambda: self._finished or self._values, timeout
             ):
                 raise TimeoutError
-            value = self.poll()
+            value = self.pop()
         if value is None and self.error is not None:
             raise self.error
         self.watch(False)
-        return value
+        return value.get() if isinstance(value, Deferred) else value
 
     def poll(self) -> T | None:
-        """The oldest value, None where there is none now."""
+        """The oldest value, None where there is none now.
+
+        Raises:
+            Exception: What making it raises.
+        """
+        value = self.pop()
+        return value.get() if isinstance(value, Deferred) else value
+
+    def pop(self) -> T | Deferred[T] | None:
+        """The oldest value as it was put, for another slot; None where there is none now."""
         with self._condition:
             if not self._values:
                 return None

@@ -5,6 +5,7 @@ import logging
 import re
 import time
 from collections import deque
+from functools import partial
 from types import ModuleType
 from typing import Any
 
@@ -13,7 +14,7 @@ from edgecnn_runtime.requirements import install_command
 from edgecnn_runtime.source.address import Address
 from edgecnn_runtime.source.capture import RawFrame
 from edgecnn_runtime.source.clock import STARTUP_DRAIN, Backlog, Lag
-from edgecnn_runtime.source.decoder import VideoDecoder, import_pyav, open_container
+from edgecnn_runtime.source.decoder import KEYFRAME_WAIT, VideoDecoder, import_pyav, open_container
 
 LOSS = "RTP: missed"
 """How FFmpeg's log says that packets did not come."""
@@ -91,6 +92,8 @@ class NetworkStream:
         self._lag = Lag()
         self._waited = 0.0
         self._skipped = 0
+        self._key_frame_by = 0.0
+        """Until when a key frame is waited for, after pictures were given up; 0.0: none is."""
         self._held: RawFrame | None = None
         self._end = float(self._container.duration or 0) / self._av.time_base
         # A recording over RTSP comes at its own pace; a file over HTTP as fast as it is read.
@@ -188,22 +191,28 @@ class NetworkStream:
     def _gives_up(self, packet: Any, now: float) -> bool:
         """Whether a packet is not decoded, because this machine is too slow for the stream.
 
-        What was not decoded is lost: the next picture is one that does not depend on it.
+        What was not decoded is lost: the next picture is one that does not depend on it, and what
+        comes before that is not decoded either, for as long as a key frame can be hoped for.
         """
         pts = self.decoder.seconds(packet)
         if pts is None or self._late or self._segmented or not self.live:
             return False
-        was_behind = self._lag.behind
         if self._lag.update(pts, now, self._waited):
-            self._skipped += 1
-            self._last_whole = now  # that no picture is whole now is not the network's fault
-            return True
-        if was_behind:
+            self._key_frame_by = now + KEYFRAME_WAIT
+        elif self._key_frame_by and (packet.is_keyframe or now >= self._key_frame_by):
             self.decoder.lose(now)
-        return False
+            self._key_frame_by = 0.0
+        if not self._key_frame_by:
+            return False
+        self._skipped += 1
+        self._last_whole = now  # that no picture is whole now is not the network's fault
+        return True
 
     def _picture(self, frame: Any) -> RawFrame:
-        pixels, pts = self.decoder.to_bgr(frame), self.decoder.seconds(frame)
+        pts = self.decoder.seconds(frame)
+        # Of a live stream most pictures are replaced before anybody takes them.
+        convert = partial(self.decoder.to_bgr, frame)
+        pixels = convert if self.live and not self._segmented else convert()
         if pts is not None:
             self._first = pts if self._first is None else self._first
             pts -= self._first

@@ -22,7 +22,7 @@ from edgecnn_runtime.source.connection import (
     advance,
     connect,
 )
-from edgecnn_runtime.source.latest import LatestSlot
+from edgecnn_runtime.source.latest import Deferred, LatestSlot
 from edgecnn_runtime.source.orientation import Flip, Rotation
 from edgecnn_runtime.source.picture_check import PictureCheck
 from edgecnn_runtime.types import Frame, Pixels
@@ -31,6 +31,9 @@ T = TypeVar("T")
 
 MAX_HANGING = 4
 """Threads of one camera that may hang in a read; while there are more, it is not opened again."""
+
+UNTAKEN_INTERVAL = 1.0
+"""Seconds between two looks at pictures that nobody takes."""
 
 OnChange = Callable[[Connection, Connection], None]
 """Told of a change: where a camera stood and where it stands, in the camera's own thread."""
@@ -111,6 +114,8 @@ class ReconnectingSource:
         self._check = PictureCheck(self._limits)
         self._seen: CameraProblem = ""
         self._picture: float | None = None
+        self._newest: Frame | Deferred[Frame] | None = None
+        self._looked = -math.inf
         self._next_index = 0
         self._error: Exception | None = None
         self._was_open = False
@@ -233,6 +238,7 @@ class ReconnectingSource:
             self._happenings.put(_Happening("lost", reason))
             return
         self._seen, self._picture = "", None
+        self._newest, self._looked = None, -math.inf
         self._check = PictureCheck(self._limits)
         with self._lock:
             self._capture = self._new_capture(
@@ -267,26 +273,43 @@ class ReconnectingSource:
         self._decided.set()
         self._happenings.put(_Happening("opened", capture=capture))
 
-    def _put(self, capture: Capture, frame: Frame) -> None:
+    def _put(self, capture: Capture, frame: Frame | Deferred[Frame]) -> None:
         """In the thread of a connection: a frame."""
         with self._lock:
             if capture is not self._capture:
                 return
-            self._next_index = frame.index + 1
-            height, width = frame.pixels.shape[:2]
-            if self.size not in {(0, 0), (width, height)}:
-                log.info("%s: its pictures are %dx%d now", self.name, width, height)
-            self.size = (width, height)
+            self._next_index = capture.next_index
             if capture.live:
                 self.dropped += self.frames.put(frame, replace=True)
         if not capture.live:  # this waits until there is room
             self.frames.put(frame, replace=False)
         self._picture = now = time.monotonic()
-        seen = self._check.problem(frame.pixels, now)
+        seen = self._look(frame, now)
         news = seen is not None and seen != self._seen
         self._seen = self._seen if seen is None else seen
         if news or self.connection.state != "live":
             self._happenings.put(_Happening("picture", capture=capture))
+
+    def _look(self, newest: Frame | Deferred[Frame], now: float) -> CameraProblem | None:
+        """What is wrong with the pictures; None where there was nothing to look at.
+
+        One that somebody took costs nothing more. Only where nobody takes any, the newest one is
+        converted for this, now and then.
+        """
+        before, self._newest = self._newest, newest
+        if isinstance(newest, Deferred):
+            taken = before.value if isinstance(before, Deferred) else None
+            if taken is None and now - self._looked < UNTAKEN_INTERVAL:
+                return None
+            frame = taken or newest.get()
+        else:
+            frame = newest
+        self._looked = now
+        height, width = frame.pixels.shape[:2]
+        if self.size not in {(0, 0), (width, height)}:
+            log.info("%s: its pictures are %dx%d now", self.name, width, height)
+        self.size = (width, height)
+        return self._check.problem(frame.pixels, now)
 
     def _end(self, capture: Capture, error: Exception | None) -> None:
         """In the thread of a connection: it ended, or could not be opened."""

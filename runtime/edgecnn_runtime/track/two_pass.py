@@ -234,7 +234,8 @@ class TwoPassTracker:
                 entry.id,
                 state(entry),
                 entry.detection,
-                Box._make(box),
+                # a smoothed box lags behind what turns: it would be drawn, and blurred, beside it
+                entry.detection.box if entry.last == self._at else Box._make(box),
                 (x, y),
                 entry.first,
                 entry.last,

@@ -153,8 +153,8 @@ def test_who_is_known_is_visible_and_the_others_are_not() -> None:
     assert is_visible(images["crop"], WHOLE)
 
 
-def test_the_own_box_may_be_smoothed() -> None:
-    """Of a track in its frame it is, of an event it is what the detector gave, or cut."""
+def test_the_own_box_may_be_another_one() -> None:
+    """Of a lost track in its frame it is predicted, of an event it is what was seen, or cut."""
     near = Box(22.0, 19.0, 63.0, 59.0)
     images = Privacy(PrivacyConfig(blur="unknown"))(event(name="Anna", boxes=(OTHER, near))).images
     assert is_visible(images["frame"], ME)

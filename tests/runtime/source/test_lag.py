@@ -82,6 +82,15 @@ def test_what_comes_at_once_after_a_pause_is_caught_up_with() -> None:
     assert reading.ages[-1] < 0.05
 
 
+def test_what_cannot_be_caught_up_with_is_given_up() -> None:
+    """Whoever needs almost all of the time for new pictures would be late for a minute."""
+    reading = Reading(Lag())
+    reading.read(10, work=0.01)
+    reading.read(10, work=0.038, held_until=13.0)
+    assert 25 < reading.given_up < 100
+    assert reading.ages[-1] < BEHIND
+
+
 def test_a_camera_that_restarts_its_stamps_is_followed() -> None:
     reading = Reading(Lag())
     reading.read(10, work=0.01)

@@ -2,6 +2,7 @@
 
 import threading
 from contextlib import suppress
+from functools import partial
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from edgecnn_runtime.errors import UsageError
 from edgecnn_runtime.source import open_source
 from edgecnn_runtime.source.address import parse_address, redact
 from edgecnn_runtime.source.clock import Backlog, StreamClock
-from edgecnn_runtime.source.latest import LatestSlot
+from edgecnn_runtime.source.latest import Deferred, LatestSlot
 from edgecnn_runtime.source.opencv import csi_pipeline, with_appsink
 from edgecnn_runtime.source.orientation import orient, to_bgr
 
@@ -268,6 +269,41 @@ def test_a_slot_that_may_not_drop_waits() -> None:
     for _ in range(2):
         with pytest.raises(ValueError, match="the end"):
             slot.take(5)
+
+
+def test_a_value_that_nobody_takes_is_never_made() -> None:
+    slot: LatestSlot[int] = LatestSlot()
+    made = []
+
+    def make(i: int) -> int:
+        made.append(i)
+        return i
+
+    for i in range(5):
+        slot.put(Deferred(partial(make, i)), replace=True)
+    assert (len(slot), made) == (1, [])
+    assert slot.take(1) == 4
+    slot.put(Deferred(partial(make, 5)), replace=True)
+    assert slot.poll() == 5
+    assert made == [4, 5]
+
+
+def test_a_value_for_several_is_made_once() -> None:
+    value = Deferred(object)
+    slots: list[LatestSlot[object]] = [LatestSlot(), LatestSlot()]
+    for slot in slots:
+        slot.put(value, replace=True)
+    first, second = (slot.poll() for slot in slots)
+    assert first is second is value.value is not None
+
+
+def test_where_making_a_value_fails_whoever_takes_it_is_told_and_the_slot_goes_on() -> None:
+    slot: LatestSlot[float] = LatestSlot()
+    slot.put(Deferred(lambda: 1 / 0), replace=True)
+    with pytest.raises(ZeroDivisionError):
+        slot.take(1)
+    slot.put(2.0, replace=True)
+    assert slot.take(1) == 2.0
 
 
 def test_finishing_wakes_whoever_waits() -> None:

@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from itertools import count
 from typing import Any
 
@@ -32,6 +33,7 @@ class Scripted:
         broken: What the next picture, or the next attempt, ends with.
         silent: Whether reads do not return.
         closed: How many readers were closed.
+        lazy: Whether pictures are made only where somebody takes them.
     """
 
     live, fps = True, 50.0
@@ -45,7 +47,7 @@ class Scripted:
             (8, 16, 3), 50 + i % 100, np.uint8
         )
         self.stamp: Callable[[int], float] = lambda i: i / 50
-        self.slow_to_open = False
+        self.slow_to_open = self.lazy = False
 
     def open(self) -> "Scripted.Reader":
         self.opens += 1
@@ -71,7 +73,8 @@ class Scripted:
             if camera.broken is not None:
                 raise camera.broken
             i = next(self.numbers)
-            return RawFrame(camera.picture(i), camera.stamp(i))
+            make = partial(camera.picture, i)
+            return RawFrame(make if camera.lazy else make(), camera.stamp(i))
 
         def close(self) -> None:
             self.camera.closed += 1
@@ -240,9 +243,14 @@ def test_stamps_that_stand_still_are_a_frozen_camera() -> None:
         story.wait_for("live")
 
 
+@pytest.mark.parametrize("lazy", [False, True])
 @pytest.mark.parametrize(("value", "problem"), [(90, "frozen"), (3, "black")])
-def test_frozen_and_black_pictures_are_a_problem_of_a_live_camera(value: int, problem: str) -> None:
+def test_frozen_and_black_pictures_are_a_problem_of_a_live_camera(
+    value: int, problem: str, lazy: bool
+) -> None:
+    """Nobody takes them."""
     camera = Scripted()
+    camera.lazy = lazy
     limits = Limits(frozen=0.3, black=0.2) if value < 50 else Limits(frozen=0.3)
     with watching(camera, limits=limits) as (source, story):
         story.wait_for("live")
@@ -288,14 +296,33 @@ def test_a_camera_that_is_paused_from_the_start_is_not_opened() -> None:
         assert camera.opens == 1
 
 
-def test_a_picture_of_another_size_is_shown_as_it_is() -> None:
+@pytest.mark.parametrize("lazy", [False, True])
+def test_a_picture_of_another_size_is_shown_as_it_is(lazy: bool) -> None:
     camera = Scripted()
+    camera.lazy = lazy
     with watching(camera) as (source, _):
         next_frame(source)
         camera.picture = lambda i: np.full((16, 8, 3), i % 200 + 30, np.uint8)
-        while next_frame(source).pixels.shape != (16, 8, 3):
-            pass
-        assert source.size == (8, 16)
+        while source.size != (8, 16):
+            frame = next_frame(source)
+        assert frame.pixels.shape == (16, 8, 3)
+
+
+def test_what_nobody_takes_is_not_made_but_now_and_then_to_look_at_it() -> None:
+    camera, made = Scripted(), []
+    camera.lazy = True
+
+    def picture(i: int) -> Pixels:
+        made.append(i)
+        return np.full((8, 16, 3), i % 200 + 30, np.uint8)
+
+    camera.picture = picture
+    with watching(camera) as (source, story):
+        story.wait_for("live")
+        while source.dropped < 40:
+            time.sleep(0.02)
+        assert 1 <= len(made) <= 10
+        assert source.size == (16, 8)
 
 
 def test_a_camera_may_be_closed_at_any_moment() -> None:
