@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from edgecnn_runtime.tasks import TASKS
+
 TEXT_LIMIT = 1 << 20
 """Characters of one entry; longer ones are not read."""
 NAMES_LIMIT = 65536
-TASKS = ("detect", "classify")
-"""Ultralytics' tasks that edgecnn has under the same names."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +41,7 @@ class ExporterMetadata:
         spec: dict[str, Any] = {}
         if self.size:
             spec["input"] = f"{self.size[1]}x{self.size[0]}"
-        if self.task in TASKS:
+        if self.task in TASKS:  # Ultralytics has the same names
             spec["task"] = self.task
         elif self.characters:
             spec["task"] = "ocr"

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from edgecnn_runtime.preprocess import Roi
 from edgecnn_runtime.text import CAPITAL, Color, TextRenderer
@@ -20,8 +21,8 @@ PALETTE: tuple[Color, ...] = (
 )  # fmt: skip
 """One color per class, bright enough for dark letters: green, blue, amber, pink, cyan, red, …"""
 INK, PAPER, QUIET = (26, 20, 18), (255, 255, 255), (200, 194, 190)
-SHADE = 0.68
-"""How dark a panel makes the picture behind it."""
+SHADE, TINT = 0.68, 0.4
+"""How dark a panel makes the picture behind it, and how much of a mask's color is seen."""
 FRACTION = 3
 """Binary digits of OpenCV's subpixel coordinates."""
 
@@ -113,6 +114,31 @@ class Canvas:
         if all(map(_finite, points)):
             path = np.array(_fixed(*points), np.int32)
             cv2.polylines(self.pixels, [path], True, color, self.stroke, cv2.LINE_AA, FRACTION)
+
+    def line(self, first: Point, second: Point, color: Color, *, within: Box | None = None) -> None:
+        """A line between two points; thinner within the box of a small object."""
+        if _finite((*first, *second)):
+            stroke = self.stroke if within is None else self._stroke(within)
+            ends = _fixed(first, second)
+            cv2.line(self.pixels, ends[0], ends[1], color, stroke, cv2.LINE_AA, FRACTION)
+
+    def mask(self, mask: NDArray[np.bool_], origin: tuple[int, int], color: Color) -> None:
+        """Tint the pixels of a mask.
+
+        Args:
+            mask: bool[h,w].
+            origin: x, y of its first pixel in the picture; it may reach beyond the picture.
+            color: BGR.
+        """
+        left, top = origin
+        height, width = self.pixels.shape[:2]
+        x1, y1 = max(0, left), max(0, top)
+        x2, y2 = min(width, left + mask.shape[1]), min(height, top + mask.shape[0])
+        if x1 >= x2 or y1 >= y2:
+            return
+        under = self.pixels[y1:y2, x1:x2]
+        tinted = cv2.addWeighted(under, 1 - TINT, np.full_like(under, color), TINT, 0)
+        np.copyto(under, tinted, where=mask[y1 - top : y2 - top, x1 - left : x2 - left, None])
 
     def tag(self, box: Box, text: str, color: Color) -> None:
         """A name on a colored tag above the box, or inside it where there is no room."""

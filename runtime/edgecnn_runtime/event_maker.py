@@ -8,10 +8,10 @@ import numpy as np
 from msgspec.structs import replace
 
 from edgecnn_runtime.event_id import event_id
-from edgecnn_runtime.model import EVIDENCE_MARGIN, crop_region
 from edgecnn_runtime.rules.happenings import Happening
 from edgecnn_runtime.selection.candidates import Choice
 from edgecnn_runtime.sinks.serialize import wall_time
+from edgecnn_runtime.stages.crop import evidence
 from edgecnn_runtime.types import Box, Decision, Event, Frame, Pixels, Track
 
 NO_PIXELS: Pixels = np.empty((0, 0, 3), np.uint8)
@@ -136,9 +136,8 @@ def _view(
         best = decision.best
         images = {"crop": best.crop, "frame": best.frame.pixels}
         return _View(best.captured, best.frame.pixels.shape[:2], best.box, images, best.boxes)
-    height, width = size
-    x, y, w, h = crop_region(track.box, width, height, EVIDENCE_MARGIN)
-    images = {"crop": frame.pixels[y : y + h, x : x + w], "frame": frame.pixels}
+    corners = track.detection.corners if track.last == frame.captured else ()
+    images = {"crop": evidence(frame.pixels, track.box, corners), "frame": frame.pixels}
     boxes = tuple(each.box for each in tracks if each.state != "ended")
     return _View(frame.captured, size, track.box, images, boxes)
 

@@ -1,8 +1,9 @@
-"""Areas and overlaps of boxes."""
+"""Areas and overlaps of boxes, and the corners of rotated ones."""
 
 import math
+from collections.abc import Sequence
 
-from edgecnn_runtime.types import Box
+from edgecnn_runtime.types import Box, Point, RotatedBox
 
 
 def iou(one: Box, other: Box) -> float:
@@ -24,3 +25,21 @@ def is_box(box: Box) -> bool:
     """Whether a box is finite and not empty; every comparison with NaN is false."""
     width, height = box.x2 - box.x1, box.y2 - box.y1
     return 0 < width < math.inf and 0 < height < math.inf
+
+
+def corners_of(box: RotatedBox) -> tuple[Point, Point, Point, Point]:
+    """The corners of a rotated box, from its own upper left one on, clockwise."""
+    cos, sin = math.cos(box.angle) / 2, math.sin(box.angle) / 2
+    right, down = (box.width * cos, box.width * sin), (-box.height * sin, box.height * cos)
+    return (
+        (box.x - right[0] - down[0], box.y - right[1] - down[1]),
+        (box.x + right[0] - down[0], box.y + right[1] - down[1]),
+        (box.x + right[0] + down[0], box.y + right[1] + down[1]),
+        (box.x - right[0] + down[0], box.y - right[1] + down[1]),
+    )
+
+
+def box_around(points: Sequence[Point]) -> Box:
+    """The smallest upright box around points."""
+    xs, ys = zip(*points, strict=True)
+    return Box(min(xs), min(ys), max(xs), max(ys))

@@ -12,6 +12,7 @@ own pipeline.
 
 import time
 from collections.abc import Callable, Collection, Sequence
+from typing import Any
 
 from msgspec.structs import replace
 
@@ -22,6 +23,7 @@ from edgecnn_runtime.rules.base import Rule
 from edgecnn_runtime.rules.happenings import Happening, Happenings
 from edgecnn_runtime.stages.base import Stage
 from edgecnn_runtime.stages.recognize import scale_boxes
+from edgecnn_runtime.tasks import TASKS
 from edgecnn_runtime.track.answer import answer_of
 from edgecnn_runtime.track.tracker import Tracker
 from edgecnn_runtime.types import (
@@ -146,7 +148,7 @@ class Pipeline:
         Args:
             result: What ``follow`` was given last.
         """
-        if result.task != "detect":
+        if not isinstance(result.result, list):
             return result
         return replace(result, result=[self._tag(track) for track in self._shown])
 
@@ -173,9 +175,10 @@ class Pipeline:
         """What may become a track: detections of the classes that count, or one answer."""
         if not isinstance(result.result, list):
             return answer_of(result.frame, result.result)
+        detections = TASKS[result.task].detections(result.result)
         if not self._labels:
-            return result.result
-        return [found for found in result.result if found.label in self._labels]
+            return detections
+        return [found for found in detections if found.label in self._labels]
 
     def _look_closer(self, result: FrameResult) -> Sequence[Observation]:
         """Observations of tracks that are not recognized yet."""
@@ -245,11 +248,13 @@ class Pipeline:
             event = None if event is None else rule(event)
         return event
 
-    def _tag(self, track: Track) -> Detection:
-        """A track as a detection: its number, class and text, in a color of its own."""
+    def _tag(self, track: Track) -> Any:
+        """A track as an entry of its model's result: its number, class and text, its own color."""
         found = track.detection
         words = (f"#{track.id}", found.label, self._texts.get(track.id, ""))
         label = " ".join(word for word in words if word)
+        if found.shape is not None:
+            return replace(found.shape, label=label, index=track.id)
         return replace(found, box=track.box, label=label, index=track.id)
 
     def _wrap(self, pixels: Pixels) -> Frame:

@@ -199,6 +199,22 @@ class Preprocessor:
             cv2.warpPerspective(frame, matrix, size, target, flags, border, self._bars)
 
 
+def cut_warp(frame: Pixels, warp: Warp) -> Pixels:
+    """The picture of a warp, black where it shows the outside of the frame.
+
+    Args:
+        frame: uint8[H,W,3] BGR.
+        warp: Where the picture is in it.
+
+    Returns:
+        A new uint8[h,w,3] BGR.
+    """
+    matrix = CENTERS @ warp.matrix @ np.linalg.inv(CENTERS)
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    picture: Any = cv2.warpPerspective(frame, matrix, (warp.width, warp.height), flags=flags)
+    return np.asarray(picture, np.uint8)
+
+
 def prepare(spec: Input, frames: Sequence[Pixels]) -> Pixels:
     """Resize frames into a new uint8[N,height,width,3], owned by the caller."""
     pixels = np.empty((len(frames), spec.height, spec.width, 3), np.uint8)

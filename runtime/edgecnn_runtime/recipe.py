@@ -31,6 +31,7 @@ from edgecnn_runtime.rules.rule import NOT_RECOGNIZED, class_problem, rule_mista
 from edgecnn_runtime.rules.zones import check_polygon
 from edgecnn_runtime.schema_errors import Key, explain, suggestion, unknown_key_message
 from edgecnn_runtime.stages.crop import CROPS, CropKind
+from edgecnn_runtime.tasks import task_of
 from edgecnn_runtime.track import TRACKERS, TrackerKind, answer
 from edgecnn_runtime.vote import VOTERS, voter_for_task
 
@@ -269,7 +270,7 @@ def _read(path: Path) -> tuple[Recipe, KeyLines]:
 
 
 def _of_bundle(path: Path) -> Recipe:
-    if open_bundle(path).manifest.model.task == "detect":
+    if task_of(open_bundle(path).manifest.model).locates:
         return Recipe(detect=Detect(model=str(path)))
     return Recipe(recognize=Recognize(model=str(path)))
 
@@ -299,7 +300,7 @@ def _read_spec(part: Detect | Recognize, key: str, lines: KeyLines) -> ModelSpec
 
 
 def _check_detector(part: Detect, model: ModelSpec, lines: KeyLines) -> None:
-    if model.task != "detect":
+    if not task_of(model).locates:
         raise lines.error(
             ("detect", "model"),
             f"{part.model} finds no objects, its task is {model.task!r}: name a detector, or put "

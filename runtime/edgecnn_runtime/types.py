@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 __all__ = [
-    "Box", "Classification", "Decision", "Detection", "Embedding", "Event", "EventType", "Floats",
-    "Frame", "FrameResult", "Observation", "Pixels", "Point", "Reading", "Result", "Tensors",
+    "Box", "ClassMap", "Classification", "Decision", "Detection", "Embedding", "Event", "EventType",
+    "Floats", "Frame", "FrameResult", "InstanceMask", "Keypoint", "Observation", "Pixels", "Point",
+    "PoseDetection", "Reading", "Result", "RotatedBox", "RotatedDetection", "Skeleton", "Tensors",
     "Timings", "Track", "TrackState",
 ]  # fmt: skip
 
@@ -95,6 +96,10 @@ class Detection(msgspec.Struct, frozen=True):
         points: Landmarks or corners in frame pixels, in the order the model was trained with
             (five-point faces: right eye, left eye, nose, right and left mouth corner); empty
             without.
+        corners: Of an object that may be turned, the four corners of its rotated box, from the
+            upper left one of the object on, clockwise; empty where the box is all there is.
+        shape: The result of a task with more than a box that this is the box of, as its model gave
+            it; None for a ``detect`` model's own.
     """
 
     box: Box
@@ -102,6 +107,115 @@ class Detection(msgspec.Struct, frozen=True):
     label: str
     index: int
     points: tuple[Point, ...] = ()
+    corners: tuple[Point, ...] = ()
+    shape: "PoseDetection | RotatedDetection | InstanceMask | None" = None
+
+
+class Keypoint(NamedTuple):
+    """A named place on an object, such as a wrist.
+
+    Attributes:
+        x: In pixels of the frame; it may lie outside.
+        y: Likewise.
+        score: The probability that it is visible; 1.0 where the model does not tell.
+    """
+
+    x: float
+    y: float
+    score: float
+
+
+Skeleton: TypeAlias = tuple[tuple[int, int], ...]
+"""The pairs of keypoints, by their numbers, that a line joins."""
+
+
+class PoseDetection(msgspec.Struct, frozen=True):
+    """One object in the result of a ``pose`` model, which is a list of them, best first.
+
+    Attributes:
+        box: In pixels of the frame.
+        score: Its probability.
+        label: Name of its class.
+        index: Number of its class.
+        keypoints: In the order the model was trained with.
+        skeleton: That of the model; all its results share it.
+    """
+
+    box: Box
+    score: float
+    label: str
+    index: int
+    keypoints: tuple[Keypoint, ...]
+    skeleton: Skeleton = ()
+
+
+class RotatedBox(NamedTuple):
+    """A rectangle that may be turned.
+
+    Attributes:
+        x: Its center, in pixels of the frame.
+        y: Likewise.
+        width: Its longer side.
+        height: Its shorter side.
+        angle: From the x axis to its longer side, in radians, clockwise as it is seen (y points
+            down): -π/2 ≤ angle < π/2.
+    """
+
+    x: float
+    y: float
+    width: float
+    height: float
+    angle: float
+
+
+class RotatedDetection(msgspec.Struct, frozen=True):
+    """One object in the result of an ``obb`` model, which is a list of them, best first.
+
+    Attributes:
+        rotated_box: In pixels of the frame; it may reach beyond it.
+        score: Its probability.
+        label: Name of its class.
+        index: Number of its class.
+    """
+
+    rotated_box: RotatedBox
+    score: float
+    label: str
+    index: int
+
+
+class InstanceMask(msgspec.Struct, frozen=True):
+    """One object in the result of a ``segment`` model of instances, which is a list, best first.
+
+    Attributes:
+        box: In pixels of the frame.
+        score: Its probability.
+        label: Name of its class.
+        index: Number of its class.
+        mask: bool[h,w], which pixels show it, of the part of the frame that its box touches: h and
+            w are whole pixels, 0 where the box lies outside. Owned by the receiver.
+        origin: x, y of the mask's first pixel in the frame.
+    """
+
+    box: Box
+    score: float
+    label: str
+    index: int
+    mask: NDArray[np.bool_]
+    origin: tuple[int, int]
+
+
+class ClassMap(msgspec.Struct, frozen=True):
+    """The result of a ``segment`` model that gives every pixel a class.
+
+    Attributes:
+        classes: uint8[H,W] (uint16 of more than 256 classes), the class number of each pixel of
+            the frame. Owned by the receiver.
+        labels: Class names by class number; all results of a model share them.
+    """
+
+    classes: NDArray[np.uint8] | NDArray[np.uint16]
+    labels: tuple[str, ...]
 
 
 class Reading(msgspec.Struct, frozen=True):
@@ -129,7 +243,16 @@ class Embedding(msgspec.Struct, frozen=True):
     vector: Floats
 
 
-Result: TypeAlias = Classification | list[Detection] | Reading | Embedding
+Result: TypeAlias = (
+    Classification
+    | list[Detection]
+    | list[PoseDetection]
+    | list[RotatedDetection]
+    | list[InstanceMask]
+    | ClassMap
+    | Reading
+    | Embedding
+)
 """What ``model(frame)`` gives, by the task of the bundle."""
 
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from edgecnn_export.heads import MOST_QUERIES, Outputs
+from edgecnn_export.heads.base import MOST_QUERIES, Outputs
 from edgecnn_runtime.types import Floats
 
 V8_HEADS = ("yolov8", "yolov11")

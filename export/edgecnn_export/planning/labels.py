@@ -3,8 +3,16 @@
 from pathlib import Path
 
 from edgecnn_export.config import ExportConfig
-from edgecnn_export.heads import Outputs, numbered
-from edgecnn_runtime.bundle.manifest import AnchorFree, Classify, Ctc, Decode, Embed, Ssd, Yolo
+from edgecnn_export.heads.base import Outputs, numbered
+from edgecnn_runtime.bundle.manifest import (
+    AnchorFree,
+    Classify,
+    Ctc,
+    Decode,
+    Embed,
+    Ssd,
+    Yolo,
+)
 from edgecnn_runtime.errors import UsageError
 
 LABELS_LIMIT = 4 << 20

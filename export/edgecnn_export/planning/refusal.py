@@ -4,8 +4,9 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from edgecnn_export.heads import Outputs
-from edgecnn_runtime.errors import UnsupportedModelError
+from edgecnn_export.heads.base import Outputs
+from edgecnn_runtime.errors import EdgecnnError, UnsupportedModelError, UsageError
+from edgecnn_runtime.tasks import TASKS
 
 DETECTION_VARIANT = "export the detection variant of the network instead"
 OWN_DECODING = "export the network with its own decoding in the graph"
@@ -23,15 +24,23 @@ def no_head(outputs: Outputs, what: str, advice: str = "") -> UnsupportedModelEr
     return UnsupportedModelError(f"{what}; edgecnn has no head for it yet{hint}; {outputs}")
 
 
-def key_points(outputs: Outputs, what: str, shape: tuple[int, int]) -> UnsupportedModelError:
-    """The refusal of a pose model, with the setting that takes its key points as landmarks.
+def other_task(
+    outputs: Outputs, what: str, task: str, points: tuple[int, int] | None = None
+) -> EdgecnnError:
+    """The refusal of outputs that belong to another task than the one that was asked for.
 
     Args:
         outputs: The model's.
         what: What they are.
-        shape: Key points per box, and numbers per key point (2 or 3).
+        task: Theirs.
+        points: Of a pose model, key points per box and numbers per key point (2 or 3).
     """
-    setting = as_json({"points": shape[0], "point_dims": shape[1]})
+    setting = as_json(dict(zip(("points", "point_dims"), points, strict=True))) if points else ""
+    if task in TASKS:
+        decode = f" --decode {setting}" if setting else ""
+        return UsageError(f"{what}: add --task {task}{decode}; {outputs}")
+    if not setting:
+        return no_head(outputs, what, DETECTION_VARIANT)
     return UnsupportedModelError(
         f"{what}; edgecnn has no pose task yet. It takes key points as a box's points, without "
         f"their visibility: add --task detect --decode {setting}; {outputs}"

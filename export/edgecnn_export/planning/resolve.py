@@ -12,6 +12,7 @@ import msgspec
 from edgecnn_export import heads
 from edgecnn_export.config import ExportConfig
 from edgecnn_export.exporter_metadata import NO_METADATA, ExporterMetadata
+from edgecnn_export.heads.base import Outputs
 from edgecnn_export.loading.size import Size
 from edgecnn_export.planning.graph_info import GraphInfo
 from edgecnn_export.planning.labels import class_names, read_labels
@@ -164,7 +165,7 @@ def _outputs(
     graph: GraphInfo,
     labels: tuple[str, ...],
     evidence: Evidence,
-) -> heads.Outputs:
+) -> Outputs:
     """All that heads are told from."""
     shapes = {o.name: tuple(1 if d is None else d for d in o.shape) for o in graph.outputs}
     batchless = {o.name for o in graph.outputs if None not in o.shape}
@@ -174,7 +175,7 @@ def _outputs(
             batchless.add(name)
     thresholds = {"score": config.score, "iou": config.iou}
     options = {key: value for key, value in thresholds.items() if value is not None}
-    return heads.Outputs(
+    return Outputs(
         shapes=shapes,
         tails=graph.tails,
         width=size.width,

@@ -12,14 +12,13 @@ from edgecnn_export.head_evidence import (
     columns_of,
     keypoint_columns,
 )
-from edgecnn_export.heads import Outputs
+from edgecnn_export.heads.base import Outputs
 from edgecnn_export.planning.box_table import Table
 from edgecnn_export.planning.refusal import (
-    DETECTION_VARIANT,
     OWN_DECODING,
     as_json,
-    key_points,
     no_head,
+    other_task,
 )
 from edgecnn_runtime.errors import EdgecnnError, UsageError
 
@@ -101,7 +100,7 @@ def columns_behind_the_classes(outputs: Outputs, table: Table, extra: int) -> Ed
         return _oriented(outputs)
     if extra == MASK_COEFFICIENTS and columns.reach.max() <= CELLS_SHARE * outputs.width:
         what = "this is an instance segmentation head (YOLO -seg): its last 32 columns are masks"
-        return no_head(outputs, what, DETECTION_VARIANT)
+        return other_task(outputs, what, "segment")
     points = keypoint_columns(columns.outside)
     known = outputs.metadata.keypoint_shape
     if known and known[0] * known[1] == extra:
@@ -119,7 +118,7 @@ def columns_behind_the_classes(outputs: Outputs, table: Table, extra: int) -> Ed
         f"the last {extra} of the {table.columns} columns of {table.name!r} are no classes: this "
         "is a pose model (YOLO -pose)"
     )
-    return key_points(outputs, what, points)
+    return other_task(outputs, what, "pose", points)
 
 
 def before_decoding(outputs: Outputs, table: Table) -> EdgecnnError:
@@ -142,7 +141,7 @@ def _scores_first(outputs: Outputs, counts: str) -> EdgecnnError:
 
 def _oriented(outputs: Outputs) -> EdgecnnError:
     what = "this is a head of oriented boxes (YOLO -obb): the last column is an angle, no class"
-    return no_head(outputs, what, DETECTION_VARIANT)
+    return other_task(outputs, what, "obb")
 
 
 def _landmarks_first(outside: NDArray[np.bool_]) -> int:

@@ -10,13 +10,10 @@ from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
 from edgecnn_export.head_evidence import columns_of
-from edgecnn_export.heads import HEADS, STRIDES, YUNET_OUTPUT, Outputs
-from edgecnn_export.planning.refusal import (
-    DETECTION_VARIANT,
-    OWN_DECODING,
-    key_points,
-    no_head,
-)  # fmt: skip
+from edgecnn_export.heads import HEADS
+from edgecnn_export.heads.anchor_free import YUNET_OUTPUT
+from edgecnn_export.heads.base import STRIDES, Outputs
+from edgecnn_export.planning.refusal import OWN_DECODING, no_head, other_task
 from edgecnn_export.planning.unsupported_pairs import boxes_with_an_axis_of_one, two_tables
 from edgecnn_export.planning.unsupported_tables import masks, one_table
 from edgecnn_runtime.errors import EdgecnnError, UnsupportedModelError, UsageError
@@ -80,9 +77,8 @@ def declared_task(outputs: Outputs, _head: str) -> EdgecnnError | None:
     if task not in ULTRALYTICS_TASKS or (task == "pose" and outputs.options.get("points")):
         return None
     what = f"the file says that this is {ULTRALYTICS_TASKS[task]}"
-    if task == "pose":
-        return key_points(outputs, what, outputs.metadata.keypoint_shape or (17, 3))
-    return no_head(outputs, what, DETECTION_VARIANT)
+    points = outputs.metadata.keypoint_shape or (17, 3)
+    return other_task(outputs, what, task, points if task == "pose" else None)
 
 
 def feature_maps(outputs: Outputs, head: str) -> EdgecnnError | None:
@@ -104,10 +100,8 @@ def feature_maps(outputs: Outputs, head: str) -> EdgecnnError | None:
         what = "these are maps such as CenterNet's (heat map, size, offset)"
         return no_head(outputs, what)
     kind = "segmentation" if channels[0] > 1 else "segmentation, depth or a heat map"
-    return UnsupportedModelError(
-        f"the output is a map of {channels[0]} channel{'s' if channels[0] > 1 else ''} ({kind}); "
-        f"edgecnn has no task for maps yet; {outputs}"
-    )
+    what = f"the output is a map of {channels[0]} channel{'s' if channels[0] > 1 else ''} ({kind})"
+    return other_task(outputs, what, "segment")
 
 
 def scrfd(outputs: Outputs, _head: str) -> EdgecnnError | None:

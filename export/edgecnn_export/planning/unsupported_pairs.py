@@ -9,7 +9,8 @@ from edgecnn_export.head_evidence import (
     coordinate_unit,
     corners_share,
 )  # fmt: skip
-from edgecnn_export.heads import STRIDES, Outputs, SsdTables, ssd_tables
+from edgecnn_export.heads.base import STRIDES, Outputs
+from edgecnn_export.heads.ssd import SsdTables, ssd_tables
 from edgecnn_export.planning.refusal import as_json, no_head
 from edgecnn_runtime.errors import EdgecnnError, UsageError
 

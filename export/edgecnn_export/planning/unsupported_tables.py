@@ -14,9 +14,9 @@ from edgecnn_export.head_evidence import (
     sum_to_one,
     whole_numbers,
 )
-from edgecnn_export.heads import MOST_QUERIES, Outputs
+from edgecnn_export.heads.base import MOST_QUERIES, Outputs
 from edgecnn_export.planning.box_table import TABLE_HEADS, V8_HEADS, Table, table_of
-from edgecnn_export.planning.refusal import DETECTION_VARIANT, OWN_DECODING, as_json, no_head
+from edgecnn_export.planning.refusal import OWN_DECODING, as_json, no_head, other_task
 from edgecnn_export.planning.unsupported_columns import (
     MASK_COEFFICIENTS,
     before_decoding,
@@ -48,7 +48,7 @@ def masks(outputs: Outputs, _head: str) -> EdgecnnError | None:
                 f"{table.columns} columns of {table.name!r} are mask coefficients, which belong to "
                 f"the maps of {name!r}"
             )
-            return no_head(outputs, what, DETECTION_VARIANT)
+            return other_task(outputs, what, "segment")
     return None
 
 

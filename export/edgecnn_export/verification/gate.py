@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from edgecnn_runtime.bundle.manifest import ModelSpec, Yolo
+from edgecnn_runtime.bundle.manifest import ModelSpec, table_layout
 from edgecnn_runtime.parity import cosine_text, percent_text
 from edgecnn_runtime.tasks import task_of
 from edgecnn_runtime.types import Result
@@ -69,8 +69,7 @@ def applicable_gate(gate: Gate, spec: ModelSpec, results: Sequence[Result]) -> G
         spec: What the model takes and gives.
         results: The reference's results on the images compared.
     """
-    decode, task = spec.decode, task_of(spec)
-    rows_may_swap = isinstance(decode, Yolo) and decode.layout == "nms"
+    task, rows_may_swap = task_of(spec), table_layout(spec.decode) == "nms"
     agreement = gate.agreement or (MIN_AGREEMENT if rows_may_swap else 0.0)
     if gate.cosine == ANY_COSINE or not task.locates:
         return gate

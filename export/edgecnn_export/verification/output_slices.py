@@ -9,7 +9,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from edgecnn_runtime.bundle.manifest import Decode, Yolo
+from edgecnn_runtime.bundle.manifest import Decode, table_layout
 from edgecnn_runtime.types import Floats
 from edgecnn_runtime.verification.row_matching import CLASS, comparable
 
@@ -48,11 +48,15 @@ def output_slices(decode: Decode, name: str, values: NDArray[Any]) -> list[NDArr
     Returns:
         The output itself where all of its columns mean the same.
     """
-    if not isinstance(decode, Yolo) or name != decode.output:
+    layout, classes = table_layout(decode, name), getattr(decode, "classes", 0)
+    if not layout:
         return [values]
-    table = values.swapaxes(1, 2) if decode.layout == "v8" else values
-    scores = 4 + (2 if decode.layout == "nms" else decode.classes + (decode.layout == "v5"))
-    numbers = [CLASS] if decode.layout == "nms" else []
-    edges = [0, 4, *numbers, scores, table.shape[-1]]
+    table = values.swapaxes(1, 2) if layout == "v8" else values
+    columns = table.shape[-1]
+    edges = {
+        "v8": [0, 4, 4 + classes, columns],
+        "nms": [0, 4, CLASS, CLASS + 1, columns],
+        "v5-face": [0, 4, 5, columns - classes, columns],
+    }.get(layout, [0, 4, 5 + classes, columns])
     slices = [table[..., start:stop] for start, stop in pairwise(edges)]
-    return [columns for columns in slices if columns.shape[-1]]
+    return [part for part in slices if part.shape[-1]]

@@ -297,6 +297,107 @@ class Gfl(Part, frozen=True, kw_only=True, tag_field="head", tag="gfl"):
     max_detections: Positive = 300
 
 
+class Pose(Part, frozen=True, kw_only=True, tag_field="head", tag="pose"):
+    """A YOLO pose head: a table of boxes, as ``Yolo`` has it, with keypoints behind the classes.
+
+    Attributes:
+        output: Name of the output tensor.
+        layout: ``v8`` or ``nms`` of ``Yolo``.
+        classes: C.
+        points: Keypoints per box.
+        point_dims: 2 for x, y; 3 for x, y and the probability that it is visible.
+        skeleton: Pairs of keypoints that a line joins.
+        values: What the class scores contain.
+        score: Boxes below this score are dropped.
+        iou: Boxes that overlap more than this are suppressed.
+        max_detections: The most boxes of one picture.
+        class_agnostic: Whether boxes of different classes suppress each other.
+    """
+
+    output: str
+    layout: Literal["v8", "nms"]
+    classes: Positive
+    points: Positive
+    point_dims: Literal[2, 3] = 3
+    skeleton: tuple[tuple[Count, Count], ...] = ()
+    values: Values = "probabilities"
+    score: Unit = 0.25
+    iou: Unit = 0.7
+    max_detections: Positive = 300
+    class_agnostic: bool = False
+
+
+class Obb(Part, frozen=True, kw_only=True, tag_field="head", tag="obb"):
+    """A YOLO head of rotated boxes.
+
+    The layouts are
+
+        ``v8``   [N,4+C+1,A]: cx, cy, w, h, classes, angle
+        ``nms``  [N,K,7]: cx, cy, w, h, score, class, angle; suppression is in the graph
+
+    Angles are in radians, from the x axis to the side that is w long, clockwise as it is seen.
+
+    Attributes:
+        output: Name of the output tensor.
+        layout: One of those above.
+        classes: C.
+        values: What the class scores contain.
+        score: Boxes below this score are dropped.
+        iou: Boxes that overlap more than this, as Gaussians, are suppressed.
+        max_detections: The most boxes of one picture.
+        class_agnostic: Whether boxes of different classes suppress each other.
+    """
+
+    output: str
+    layout: Literal["v8", "nms"]
+    classes: Positive
+    values: Values = "probabilities"
+    score: Unit = 0.25
+    iou: Unit = 0.7
+    max_detections: Positive = 300
+    class_agnostic: bool = False
+
+
+class Segment(Part, frozen=True, kw_only=True, tag_field="head", tag="segment"):
+    """A YOLO head of instance masks: a table of boxes with weights of maps behind the classes.
+
+    Attributes:
+        output: Name of the table, with the weights behind the classes.
+        maps: Name of the output [N,M,h,w] that the weights of a box mix to its mask.
+        layout: Of the table, as ``Yolo`` names it.
+        classes: C.
+        coefficients: Weights per box, M.
+        values: What the class scores contain.
+        score: Boxes below this score are dropped.
+        iou: Boxes that overlap more than this are suppressed.
+        max_detections: The most boxes of one picture.
+        class_agnostic: Whether boxes of different classes suppress each other.
+    """
+
+    output: str
+    maps: str
+    layout: Literal["v5", "v8", "nms"]
+    classes: Positive
+    coefficients: Positive = 32
+    values: Values = "probabilities"
+    score: Unit = 0.25
+    iou: Unit = 0.7
+    max_detections: Positive = 300
+    class_agnostic: bool = False
+
+
+class Semantic(Part, frozen=True, kw_only=True, tag_field="head", tag="semantic"):
+    """scores[N,C,h,w] → a class for every pixel. A single channel is a binary score for label 1.
+
+    Attributes:
+        output: Name of the output tensor.
+        values: What it contains.
+    """
+
+    output: str
+    values: Values = "logits"
+
+
 class Ctc(Part, frozen=True, kw_only=True, tag_field="head", tag="ctc"):
     """Character scores per time step → text: best path, repeats merged, blanks dropped.
 
@@ -329,7 +430,22 @@ class Embed(Part, frozen=True, kw_only=True, tag_field="head", tag="embed"):
     metric: Literal["cosine", "l2"] = "cosine"
 
 
-Decode: TypeAlias = Classify | Yolo | AnchorFree | Ssd | Detr | Ranked | Gfl | Ctc | Embed
+Decode: TypeAlias = Classify | Yolo | AnchorFree | Ssd | Detr | Ranked | Gfl | Pose | Obb | Segment | Semantic | Ctc | Embed
+
+
+TABLE_LAYOUTS = ("v5", "v5-face", "v8", "nms", "yolox")
+
+
+def table_layout(decode: Decode, output: str = "") -> str:
+    """How an output of a head holds boxes, as ``Yolo`` names it; "" where it is no such table.
+
+    Args:
+        decode: The head.
+        output: The output's name; "" for the one that holds the boxes.
+    """
+    layout = str(getattr(decode, "layout", ""))
+    is_table = layout in TABLE_LAYOUTS and output in {"", getattr(decode, "output", "")}
+    return layout if is_table else ""
 
 
 def head_text(decode: Decode) -> str:

@@ -61,12 +61,15 @@ def align_face(points: Sequence[Point], margin: float = 0.0) -> Warp | None:
     return Warp(FACE_SIDE + 2 * border, FACE_SIDE + 2 * border, matrix)
 
 
-def rectify(corners: Sequence[Point], margin: float = 0.0) -> Warp | None:
+def rectify(corners: Sequence[Point], margin: float = 0.0, *, ordered: bool = False) -> Warp | None:
     """Straighten a flat object, such as a plate, of which four corners are known.
 
     Args:
-        corners: In frame pixels, in any order; the object stands less than 45 degrees askew.
+        corners: In frame pixels.
         margin: What to show around it, as a fraction of its width and height, on every side.
+        ordered: Whether the corners begin with the object's own upper left one and go on clockwise,
+            however it is turned. Otherwise they may stand in any order, and the object stands less
+            than 45 degrees askew.
 
     Returns:
         A picture as wide and as high as the longer ones of its opposite sides; None where the
@@ -74,7 +77,7 @@ def rectify(corners: Sequence[Point], margin: float = 0.0) -> Warp | None:
     """
     if len(corners) != 4 or not _finite(corners):
         return None
-    quad = clockwise(corners)
+    quad = corners if ordered else clockwise(corners)
     top, right, bottom, left = (math.dist(quad[i], quad[(i + 1) % 4]) for i in range(4))
     width, height = max(top, bottom), max(left, right)
     if min(top, right, bottom, left) < MIN_SIDE or not _convex(quad):

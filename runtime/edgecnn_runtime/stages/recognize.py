@@ -6,9 +6,9 @@ from typing import NamedTuple, Protocol
 
 from msgspec.structs import replace
 
-from edgecnn_runtime.model import EVIDENCE_MARGIN, crop_region
+from edgecnn_runtime.model import crop_region
 from edgecnn_runtime.preprocess import Region
-from edgecnn_runtime.stages.crop import CROPS, CropKind
+from edgecnn_runtime.stages.crop import CROPS, CropKind, evidence
 from edgecnn_runtime.stages.quality import QualityMeter
 from edgecnn_runtime.types import Box, Detection, Frame, Observation, Result, Track
 
@@ -142,20 +142,18 @@ class Recognizer:
         if len(regions) < len(candidates):  # one has no shape in this frame: it is tiny
             return []
         boxes = scale_boxes([track.box for track in tracks if track.state != "ended"], small, frame)
-        height, width = frame.pixels.shape[:2]
         observations = []
         for (_, quality, track), detection, result in zip(
             candidates, detections, self._read(frame, regions), strict=True
         ):
             self._readings.setdefault(track.id, []).append(quality)
-            x, y, w, h = crop_region(detection.box, width, height, EVIDENCE_MARGIN)
             observations.append(
                 Observation(
                     track=track.id,
                     result=result,
                     quality=quality if frame is small else self._quality(frame, detection),
                     captured=frame.captured,
-                    crop=frame.pixels[y : y + h, x : x + w].copy(),
+                    crop=evidence(frame.pixels, detection.box, detection.corners).copy(),
                     frame=frame,
                     box=detection.box,
                     boxes=boxes,
@@ -190,8 +188,12 @@ def _scaled(detection: Detection, frame: Frame, other: Frame) -> Detection:
     if other is frame:
         return detection
     x, y = _factors(frame, other)
-    points = tuple((px * x, py * y) for px, py in detection.points)
-    return replace(detection, box=scale_boxes([detection.box], frame, other)[0], points=points)
+    points, corners = (
+        tuple((px * x, py * y) for px, py in places)
+        for places in (detection.points, detection.corners)
+    )
+    box = scale_boxes([detection.box], frame, other)[0]
+    return replace(detection, box=box, points=points, corners=corners)
 
 
 def _factors(frame: Frame, other: Frame) -> tuple[float, float]:

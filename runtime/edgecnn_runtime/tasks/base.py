@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from edgecnn_runtime.draw import Canvas
     from edgecnn_runtime.evaluation.dataset import LabeledImage, LabeledSet, SourceLocation
     from edgecnn_runtime.evaluation.metrics import Score
+    from edgecnn_runtime.types import Detection
 
 R = TypeVar("R")
 
@@ -51,6 +52,13 @@ class Task(Protocol[R]):
 
     def count(self, result: R, /) -> int:
         """How many objects, classes, texts or vectors a result has; called for every frame."""
+
+    def detections(self, result: R, /) -> "Sequence[Detection]":
+        """What a result locates, for tracks, crops and events.
+
+        One for each record, in their order; none where it is about the whole picture. What is more
+        than a box goes along as ``Detection.shape``.
+        """
 
     def read_labels(self, source: "SourceLocation", model: ModelSpec, /) -> "LabeledSet":
         """Read labeled images for a model.

@@ -49,6 +49,11 @@ def count(_result: Classification) -> int:
     return 1
 
 
+def detections(_result: Classification) -> tuple[()]:
+    """None: it is about the whole picture."""
+    return ()
+
+
 def matches(ours: Classification, reference: Classification, _threshold: float) -> Matches:
     """The best class is the same, or both give the two classes scores within TIE_MARGIN."""
     return Matches(int(ours.index == reference.index or _is_tie(ours, reference)), 1)

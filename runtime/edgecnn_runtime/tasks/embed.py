@@ -43,6 +43,11 @@ def count(_result: Embedding) -> int:
     return 1
 
 
+def detections(_result: Embedding) -> tuple[()]:
+    """None: it is about the whole picture."""
+    return ()
+
+
 def matches(ours: Embedding, reference: Embedding, _threshold: float) -> Matches:
     """The vectors point the same way."""
     return Matches(int(_cosine(ours.vector, reference.vector) >= MIN_COSINE), 1)

@@ -44,6 +44,11 @@ def count(result: Reading) -> int:
     return 1 if result.text else 0
 
 
+def detections(_result: Reading) -> tuple[()]:
+    """None: it is about the whole picture."""
+    return ()
+
+
 def matches(ours: Reading, reference: Reading, _threshold: float) -> Matches:
     """The text is the same, but for characters that both read with MAX_UNCERTAIN or less."""
     return Matches(int(_same_text(ours, reference)), 1)

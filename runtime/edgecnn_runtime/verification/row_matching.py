@@ -8,7 +8,7 @@ rows is compared with the row that is about the same box, wherever it stands.
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecnn_runtime.bundle.manifest import Decode, Yolo
+from edgecnn_runtime.bundle.manifest import Decode, table_layout
 from edgecnn_runtime.types import Floats
 
 SCORE, CLASS = 4, 5
@@ -32,7 +32,7 @@ def comparable(
         Matched rows where the order of rows means nothing; else both arguments. They are returned
         as well where shapes differ or values are not finite, which is a failure in any order.
     """
-    rows_may_swap = isinstance(decode, Yolo) and decode.layout == "nms" and name == decode.output
+    rows_may_swap = table_layout(decode, name) == "nms"
     if not rows_may_swap or expected.shape != outputs.shape or not np.isfinite(outputs).all():
         return expected, outputs
     return match_rows(expected, outputs)

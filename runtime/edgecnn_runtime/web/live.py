@@ -28,7 +28,8 @@ import numpy as np
 
 from edgecnn_runtime.errors import UnknownCameraError
 from edgecnn_runtime.sinks.serialize import result_records
-from edgecnn_runtime.types import Pixels, Track
+from edgecnn_runtime.tasks import TASKS
+from edgecnn_runtime.types import Pixels, PoseDetection, Result, Skeleton, Track
 from edgecnn_runtime.web.operations import LiveView, Operations
 
 ViewSize: TypeAlias = Literal["grid", "full"]
@@ -252,18 +253,29 @@ def _header(camera: str, view: LiveView) -> dict[str, Any]:
         "timings": [timings.wait, timings.prepare, timings.infer, timings.decode],
         "task": result.task,
         "results": [] if result.task == "embed" else result_records(result),
+        "skeleton": _skeleton(result.result),
         "tracks": [_track_record(track, view) for track in view.tracks if track.state != "ended"],
     }
 
 
+def _skeleton(result: Result) -> Skeleton:
+    """The lines between keypoints; those of every pose are the same."""
+    first = result[0] if isinstance(result, list) and result else None
+    return first.skeleton if isinstance(first, PoseDetection) else ()
+
+
 def _track_record(track: Track, view: LiveView) -> dict[str, Any]:
+    found, result = track.detection, view.result
+    is_seen = found.shape is not None and track.last == result.frame.captured
+    records = TASKS[result.task].serialize([found.shape]) if is_seen else [{}]
     return {
+        **records[0],
         "id": track.id,
         "state": track.state,
-        "label": track.detection.label,
-        "index": track.detection.index,
-        "score": round(track.detection.score, 4),
+        "label": found.label,
+        "index": found.index,
+        "score": round(found.score, 4),
         "box": [round(value, 1) for value in track.box],
-        "points": track.detection.points,
+        "points": found.points,
         "name": view.names.get(track.id, ""),
     }

@@ -4,6 +4,7 @@ const PALETTE = ["#4ade80", "#60a5fa", "#fbbf24", "#f472b6", "#22d3ee", "#f87171
   "#a3e635", "#fb923c", "#2dd4bf"];
 const INK = "#12141a";
 const AREA_COLORS = { zones: "#4ade80", lines: "#fbbf24" };
+const VISIBLE = 0.25; // keypoints of a lower score are not drawn
 const FONT = "system-ui, sans-serif";
 
 const color = (index) => PALETTE[index % PALETTE.length];
@@ -49,6 +50,7 @@ export function paint(canvas, bitmap, header, areas) {
   if (areas) drawAreas(context, areas, header, place, unit);
   const boxes = items(header).filter((item) => item.box);
   for (const item of boxes) drawBox(context, item, place, unit);
+  for (const item of boxes) drawPose(context, item, header.skeleton, place, unit);
   for (const item of boxes) drawTag(context, item, place, unit, width);
   const lines = items(header).filter((item) => !item.box && item.score !== undefined);
   drawBanner(context, lines, unit, left, top);
@@ -58,10 +60,22 @@ function drawBox(context, item, place, unit) {
   const [x1, y1] = place(item.box.slice(0, 2));
   const [x2, y2] = place(item.box.slice(2, 4));
   const arm = Math.min(x2 - x1, y2 - y1) / 4;
-  context.strokeStyle = color(item.index ?? 0);
+  context.strokeStyle = context.fillStyle = color(item.index ?? 0);
+  for (const polygon of item.polygons ?? []) {
+    trace(context, polygon.map(place));
+    context.globalAlpha = 0.35;
+    context.fill();
+  }
   context.globalAlpha = item.state === "lost" ? 0.45 : 1;
   context.setLineDash(item.state === "lost" ? [4 * unit, 3 * unit] : []);
   context.lineWidth = unit;
+  if (item.corners) {
+    context.lineWidth = 1.6 * unit;
+    trace(context, item.corners.map(place));
+    context.stroke();
+    context.globalAlpha = 1;
+    return;
+  }
   context.strokeRect(x1, y1, x2 - x1, y2 - y1);
   context.setLineDash([]);
   context.lineWidth = 2.2 * unit;
@@ -82,6 +96,31 @@ function drawBox(context, item, place, unit) {
     context.fill();
   }
   context.globalAlpha = 1;
+}
+
+/** A closed path. */
+function trace(context, points) {
+  context.beginPath();
+  for (const point of points) context.lineTo(...point);
+  context.closePath();
+}
+
+function drawPose(context, item, skeleton, place, unit) {
+  const seen = (item.keypoints ?? []).map(([x, y, score]) => (score >= VISIBLE ? place([x, y]) : null));
+  context.strokeStyle = context.fillStyle = color(item.index ?? 0);
+  context.lineWidth = 1.6 * unit;
+  context.beginPath();
+  for (const [a, b] of skeleton ?? []) {
+    if (!seen[a] || !seen[b]) continue;
+    context.moveTo(...seen[a]);
+    context.lineTo(...seen[b]);
+  }
+  if (seen.length) context.stroke();
+  for (const point of seen.filter(Boolean)) {
+    context.beginPath();
+    context.arc(...point, 1.8 * unit, 0, 7);
+    context.fill();
+  }
 }
 
 function drawTag(context, item, place, unit, width) {
