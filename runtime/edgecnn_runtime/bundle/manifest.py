@@ -430,7 +430,21 @@ class Embed(Part, frozen=True, kw_only=True, tag_field="head", tag="embed"):
     metric: Literal["cosine", "l2"] = "cosine"
 
 
-Decode: TypeAlias = Classify | Yolo | AnchorFree | Ssd | Detr | Ranked | Gfl | Pose | Obb | Segment | Semantic | Ctc | Embed
+Decode: TypeAlias = (
+    Classify
+    | Yolo
+    | AnchorFree
+    | Ssd
+    | Detr
+    | Ranked
+    | Gfl
+    | Pose
+    | Obb
+    | Segment
+    | Semantic
+    | Ctc
+    | Embed
+)
 
 
 TABLE_LAYOUTS = ("v5", "v5-face", "v8", "nms", "yolox")
