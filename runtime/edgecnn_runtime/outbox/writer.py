@@ -183,16 +183,21 @@ class Outbox:
     def subscribe(self, wake: Callable[[], None]) -> Callable[[], None]:
         """Call ``wake`` after each commit of events, in the thread that writes.
 
+        Whoever asks for what is there after this misses nothing: an event that is committed later
+        is told.
+
         Args:
             wake: Returns at once, and raises nothing.
 
         Returns:
             What ends that.
         """
-        self._listeners = [*self._listeners, wake]
+        with self._changed:
+            self._listeners = [*self._listeners, wake]
 
         def unsubscribe() -> None:
-            self._listeners = [each for each in self._listeners if each is not wake]
+            with self._changed:
+                self._listeners = [each for each in self._listeners if each is not wake]
 
         return unsubscribe
 
@@ -368,9 +373,10 @@ class Outbox:
                 self._cleaner.events += count
                 self._cleaner.evidence_bytes += sum(row.evidence_bytes for row in rows)
             self._problem = problem
+            listeners = self._listeners
             self._changed.notify_all()
         if rows and not problem:
-            for wake in self._listeners:
+            for wake in listeners:
                 wake()
 
     def _clean(self) -> bool:

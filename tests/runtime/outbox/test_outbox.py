@@ -252,6 +252,34 @@ def test_a_listener_hears_of_a_commit_that_can_be_read(
     assert counts == [1]
 
 
+def test_no_listener_is_lost_while_others_come_and_go(
+    outbox: Outbox, make_event: MakeEvent
+) -> None:
+    """Viewers leave and sinks begin in different threads."""
+    woken: set[int] = set()
+    stop = threading.Event()
+
+    def come_and_go() -> None:
+        while not stop.is_set():
+            outbox.subscribe(lambda: None)()
+
+    others = [threading.Thread(target=come_and_go) for _ in range(3)]
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for each in others:
+            each.start()
+        for number in range(400):
+            outbox.subscribe(lambda number=number: woken.add(number))  # type: ignore[misc]
+    finally:
+        stop.set()
+        for each in others:
+            each.join()
+        sys.setswitchinterval(interval)
+    outbox.append([make_event(1)])
+    wait_until(lambda: len(woken) == 400)
+
+
 def test_cursors_are_where_they_were(tmp_path: Path, make_event: MakeEvent) -> None:
     with Outbox(tmp_path) as outbox:
         outbox.append([make_event(1)])

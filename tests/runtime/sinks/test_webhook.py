@@ -1,5 +1,6 @@
 """What a webhook posts, and whom it believes."""
 
+import contextlib
 import hashlib
 import hmac
 import http.server
@@ -229,3 +230,52 @@ def test_a_key_of_another_certificate_is_named(
     tls = {"certificate": str(certificate[0]), "key": str(other)}
     with pytest.raises(ConfigError, match="does not belong to this certificate"):
         open_sink(tmp_path, url="https://a/", tls=tls)
+
+
+@pytest.mark.parametrize("begin", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 60000\r\n\r\n"])
+def test_a_server_that_answers_byte_by_byte_is_left_in_time(
+    tmp_path: Path, make_event: MakeEvent, begin: bytes
+) -> None:
+    """Each byte comes long before the time-out; all of them would take hours."""
+    stop = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def trickle() -> None:
+            connection, _ = listener.accept()
+            with connection, contextlib.suppress(OSError):
+                connection.recv(1 << 16)
+                connection.sendall(begin)
+                while not stop.wait(0.02):
+                    connection.sendall(b"H")
+
+        server = threading.Thread(target=trickle, daemon=True)
+        server.start()
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/"
+        sink = open_sink(tmp_path, url=url, timeout=0.5)
+        failures: list[str] = []
+
+        def deliver() -> None:
+            try:
+                sink.deliver([make_event(1)])
+            except SinkDownError as error:
+                failures.append(str(error))
+
+        delivery = threading.Thread(target=deliver, daemon=True)
+        delivery.start()
+        delivery.join(30)
+        stop.set()
+        assert not delivery.is_alive(), "it waits for ever"
+        server.join(30)
+    assert failures[0].endswith("no answer in time")
+    sink.close()
+
+
+def test_an_answer_has_all_of_its_time_on_a_connection_that_was_used(
+    server: Server, tmp_path: Path, make_event: MakeEvent
+) -> None:
+    sink = open_sink(tmp_path, url=f"http://127.0.0.1:{server.port}/", timeout=30)
+    for number in range(2):
+        sink.deliver([make_event(number)])
+        assert sink._connection.sock.gettimeout() > 20
+    sink.close()
+    assert server.connections == 1

@@ -13,10 +13,12 @@ it also refuses time stamps that are minutes old. Any 2xx answer means that all 
 import hashlib
 import hmac
 import http.client
+import io
+import socket
 import ssl
 import time
 from collections.abc import Mapping, Sequence
-from typing import Annotated
+from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 import msgspec
@@ -40,7 +42,7 @@ class WebhookSettings(SinkSettings, frozen=True, kw_only=True, tag_field="kind",
         secret: Signs what is posted; nothing is signed without one.
         headers: Sent with each request, such as Authorization.
         tls: Certificates, where the system's authorities are not enough.
-        timeout: Seconds to connect, and again for the answer.
+        timeout: Seconds to connect, and again for the whole answer.
     """
 
     url: str
@@ -78,6 +80,7 @@ class Webhook:
             )
         else:
             self._connection = http.client.HTTPConnection(host, port, timeout=settings.timeout)
+        self._connection.response_class = _TimedResponse
 
     def start(self) -> None:
         """Nothing takes time: the first events open the connection."""
@@ -94,6 +97,8 @@ class Webhook:
             # A server may have closed a connection that was not used for a while.
             for attempt in (1, 2):
                 reused = self._connection.sock is not None
+                if reused:  # whose last answer may have taken most of its time
+                    self._connection.sock.settimeout(self._connection.timeout)
                 try:
                     self._connection.request("POST", self._target, body, headers)
                     answer = self._connection.getresponse()
@@ -118,6 +123,39 @@ class Webhook:
     def close(self) -> None:
         """Close the connection."""
         self._connection.close()
+
+
+class _TimedResponse(http.client.HTTPResponse):
+    """An answer that is there as a whole in time, however little of it the server sends at once."""
+
+    def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
+        super().__init__(sock, *args, **kwargs)
+        self.fp = io.BufferedReader(_TimedReader(self.fp, sock))
+
+
+class _TimedReader(io.RawIOBase):
+    """Reads from a socket until its time-out has passed, counted from now on."""
+
+    def __init__(self, file: io.BufferedIOBase, sock: socket.socket) -> None:
+        timeout = sock.gettimeout()
+        assert timeout is not None
+        self._raw, self._sock = file.detach(), sock
+        self._end = time.monotonic() + timeout
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any, /) -> int | None:
+        remaining = self._end - time.monotonic()
+        if remaining <= 0:
+            raise TimeoutError
+        self._sock.settimeout(remaining)
+        count: int | None = self._raw.readinto(buffer)  # type: ignore[attr-defined] # a SocketIO
+        return count
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
 
 
 def signature(secret: bytes, body: bytes, at: float | None = None) -> dict[str, str]:
