@@ -150,7 +150,7 @@ class _TimedReader(io.RawIOBase):
         if remaining <= 0:
             raise TimeoutError
         self._sock.settimeout(remaining)
-        count: int | None = self._raw.readinto(buffer)  # type: ignore[attr-defined] # a SocketIO
+        count: int | None = self._raw.readinto(buffer)
         return count
 
     def close(self) -> None:
