@@ -65,6 +65,21 @@ class NonMaxSuppression:
         Returns:
             Detections in pixels of the frame, best first.
         """
+        places = np.arange(len(boxes))
+        pairs = self.select(boxes, scores, classes_of, points, geometry, places=places)
+        return [detection for detection, _ in pairs]
+
+    def select(
+        self,
+        boxes: Floats,
+        scores: Floats,
+        classes_of: ClassesOf | None,
+        points: Floats | None,
+        geometry: Geometry,
+        *,
+        places: NDArray[np.intp],
+    ) -> list[tuple[Detection, int]]:
+        """The same, each with its place: where the head has more about this candidate."""
         candidates = np.arange(len(boxes))
         if not _all_usable(boxes, scores, points):
             candidates = candidates[_usable(boxes, scores, points)]
@@ -77,17 +92,25 @@ class NonMaxSuppression:
         indices = [0] * len(keep)
         if classes_of is not None:
             indices = classes_of(candidates[keep]).tolist()
-        labels, named = self._labels, len(self._labels)
+        labels, named, places = self._labels, len(self._labels), places[candidates[keep]]
         return [
-            Detection(
-                Box._make(box),
-                min(score, 1.0),
-                labels[index] if index < named else str(index),
-                index,
-                pairs,
+            (
+                Detection(
+                    Box._make(box),
+                    min(score, 1.0),
+                    labels[index] if index < named else str(index),
+                    index,
+                    pairs,
+                ),
+                place,
             )
-            for box, score, index, pairs in zip(
-                boxes.tolist(), scores[keep].tolist(), indices, landmarks, strict=True
+            for box, score, index, pairs, place in zip(
+                boxes.tolist(),
+                scores[keep].tolist(),
+                indices,
+                landmarks,
+                places.tolist(),
+                strict=True,
             )
             if box[2] > box[0] and box[3] > box[1]
         ]

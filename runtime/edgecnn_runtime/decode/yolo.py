@@ -16,8 +16,13 @@ from edgecnn_runtime.types import Detection, Floats, Tensors
 class YoloDecoder:
     """The layouts of ``manifest.Yolo``."""
 
-    def __init__(self, spec: Yolo, model: ModelSpec) -> None:
+    def __init__(self, spec: Yolo, model: ModelSpec, *, extra: int = 0) -> None:
         """Allocate for one model.
+
+        Args:
+            spec: The head.
+            model: What it stands in.
+            extra: Columns behind those of the layout, which ``select`` leads to.
 
         Raises:
             BundleError: The output does not have the shape of the layout.
@@ -25,7 +30,7 @@ class YoloDecoder:
         first = {"v8": 4, "nms": 4}.get(spec.layout, 5)
         classes = 2 if spec.layout == "nms" else spec.classes
         marks = spec.points * spec.point_dims
-        columns = first + classes + marks
+        columns = first + classes + marks + extra
         cells: int | None = None
         if spec.layout == "yolox":
             self._cells, self._strides = grid_cells(model.input, spec.strides or STRIDES)
@@ -54,9 +59,15 @@ class YoloDecoder:
 
     def decode(self, outputs: Tensors, item: int, geometry: Geometry, /) -> list[Detection]:
         """One item's detections, best first."""
+        return [detection for detection, _ in self.select(outputs, item, geometry)]
+
+    def select(
+        self, outputs: Tensors, item: int, geometry: Geometry
+    ) -> list[tuple[Detection, int]]:
+        """One item's detections, best first, and where the table has each: its row or column."""
         return self._read(outputs[self._spec.output][item], geometry)
 
-    def _v8(self, head: Floats, geometry: Geometry) -> list[Detection]:
+    def _v8(self, head: Floats, geometry: Geometry) -> list[tuple[Detection, int]]:
         """[4+C+P,A]: one column per anchor."""
         stop = 4 + self._spec.classes
         column_maxima(head[4:stop], self._best)  # NaN stays NaN, which is not over
@@ -69,15 +80,16 @@ class YoloDecoder:
         points = (
             self._landmarks.take(head[stop:], anchors, axis=1).T if self._spec.points else boxes
         )
-        return self._suppression.detections(
+        return self._suppression.select(
             self._corners(boxes),
             self._scores(self._best[anchors]),
             lambda candidates: self._argmax(head[4:stop], anchors[candidates]),
             self._points(points),
             geometry,
+            places=anchors,
         )
 
-    def _v5(self, head: Floats, geometry: Geometry) -> list[Detection]:
+    def _v5(self, head: Floats, geometry: Geometry) -> list[tuple[Detection, int]]:
         """[A,5+C+P]: one row per anchor; the score is objectness times the best class."""
         np.greater(head[:, 4], self._threshold, out=self._over)
         candidates = np.flatnonzero(self._over)
@@ -95,19 +107,21 @@ class YoloDecoder:
             boxes = cxcywh_to_xyxy((cells + rows[:, :2]) * strides, np.exp(rows[:, 2:4]) * strides)
         else:
             boxes = self._corners(rows)
-        return self._suppression.detections(
-            boxes, scores, best.__getitem__, self._points(rows), geometry
+        return self._suppression.select(
+            boxes, scores, best.__getitem__, self._points(rows), geometry, places=candidates
         )
 
-    def _nms(self, head: Floats, geometry: Geometry) -> list[Detection]:
+    def _nms(self, head: Floats, geometry: Geometry) -> list[tuple[Detection, int]]:
         """[K,6+P]: x1, y1, x2, y2, score, class, as the graph's own suppression left them."""
         np.greater(head[:, 4], self._threshold, out=self._over)
-        rows = self._rows.take(head, np.flatnonzero(self._over), axis=0)
-        rows = rows[(rows[:, 5] >= 0) & (rows[:, 5] < 65536)]
+        candidates = np.flatnonzero(self._over)
+        rows = self._rows.take(head, candidates, axis=0)
+        possible = (rows[:, 5] >= 0) & (rows[:, 5] < 65536)
+        rows, candidates = rows[possible], candidates[possible]
         boxes, classes = self._pixels(rows[:, :4]), rows[:, 5].astype(np.intp)
         scores = self._scores(rows[:, 4])
-        return self._suppression.detections(
-            boxes, scores, classes.__getitem__, self._points(rows), geometry
+        return self._suppression.select(
+            boxes, scores, classes.__getitem__, self._points(rows), geometry, places=candidates
         )
 
     def _argmax(self, classes: Floats, anchors: NDArray[np.intp]) -> NDArray[np.intp]:
