@@ -27,7 +27,7 @@ from edgecnn_runtime.rules.privacy import PrivacyConfig
 from edgecnn_runtime.rules.rule import RuleConfig
 from edgecnn_runtime.schema_errors import Key, suggestion
 from edgecnn_runtime.sinks.events import SinkConfig
-from edgecnn_runtime.sinks.events.base import Size
+from edgecnn_runtime.sinks.events.base import Size, size_in_bytes
 from edgecnn_runtime.source import redact
 from edgecnn_runtime.source.address import NETWORK
 
@@ -38,6 +38,9 @@ UPGRADES: dict[int, Callable[[str], str]] = {}
 SMALLEST_AREA = 1e-4
 """Of a zone, as a fraction of the picture: below, its points lie on a line."""
 
+LEAST_DISK = 10_000_000
+"""Bytes of events and pictures together, at least: below, every event would be removed at once."""
+
 Fraction: TypeAlias = Annotated[float, Meta(ge=0, le=1, description="0 to 1, of the picture")]
 Point: TypeAlias = tuple[Fraction, Fraction]
 Polygon: TypeAlias = Annotated[
@@ -46,6 +49,9 @@ Polygon: TypeAlias = Annotated[
 ]
 Line: TypeAlias = tuple[Point, Point]
 Seconds: TypeAlias = Annotated[float, Meta(gt=0, le=86400, description="seconds, above 0")]
+Rate: TypeAlias = Annotated[
+    float, Meta(ge=0.001, le=1000, description="results per second, 0.001 to 1000")
+]
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
 """Of cameras, zones, lines and sinks: they are parts of addresses, topics and file names."""
 HOST = re.compile(r"\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9.-]{1,253}")
@@ -84,8 +90,8 @@ class CameraConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     pipeline: str | Annotated[tuple[str, ...], Meta(min_length=1, max_length=8)]
     detect_source: str = ""
     credentials: str = ""
-    rate: Annotated[float, Meta(gt=0, le=1000, description="results per second")] | None = None
-    idle_rate: Annotated[float, Meta(gt=0, le=1000, description="results per second")] | None = None
+    rate: Rate | None = None
+    idle_rate: Rate | None = None
     max_age: Seconds = 0.5
     zones: dict[str, Polygon] = {}
     lines: dict[str, Line] = {}
@@ -399,6 +405,10 @@ def _mistakes(site: Site) -> Iterator[tuple[Key, str]]:
         for unknown in sorted({*sink.cameras} - {*site.cameras}):
             yield ("sinks", name, "cameras"), no_such("camera", unknown, site.cameras)
     yield from _http_mistakes(site.http)
+    if site.state.startswith("~"):
+        yield ("state",), "~ is not the home directory here: write the whole path"
+    if site.keep.disk is not None and size_in_bytes(site.keep.disk) < LEAST_DISK:
+        yield ("keep", "disk"), f"{site.keep.disk} is too little: {LEAST_DISK // 10**6}MB or more"
     if site.timezone and not _is_timezone(site.timezone):
         yield ("timezone",), NO_TIMEZONE
 
@@ -421,7 +431,7 @@ def _camera_mistakes(camera_name: str, camera: CameraConfig) -> Iterator[tuple[K
             yield (*key, name), f"{redact(source)}: no such kind of source {scheme}://"
         if camera.credentials and "@" in rest.partition("/")[0]:
             yield (*key, "credentials"), f"{name} names a user, too: keep one of the two"
-    if camera.credentials and not ("://" in camera.source and ":" in camera.credentials):
+    if camera.credentials and not ("://" in camera.source and ":" in camera.credentials[1:]):
         yield (*key, "credentials"), "must be USER:PASSWORD of a network stream"
     if camera.idle_rate and camera.rate and camera.idle_rate > camera.rate:
         yield (*key, "idle_rate"), f"is above the rate of {camera.rate:g}"

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, TypeAlias
+from urllib.parse import urlsplit
 
 from edgecnn_runtime.errors import UsageError
 from edgecnn_runtime.idx import idx_files, is_idx_picture
@@ -67,6 +68,11 @@ def parse_address(spec: str | int | Path) -> Address:
             "csi", str(_index(sensor or "0", text)), f"csi://{sensor or 0}", settings=settings
         )
     if separator and scheme in NETWORK:
+        if not _is_url(text):
+            raise UsageError(
+                f"{redact(text)}: not an address such as {scheme}://192.0.2.10:554/main; "
+                "/ ? # and @ in a password are written %2F %3F %23 and %40"
+            )
         return Address("network", text, redact(text))
     if separator and scheme != "file":
         known = ", ".join(f"{name}://" for name in (*NETWORK, "csi", "file"))
@@ -107,6 +113,17 @@ def redact(text: str) -> str:
 def encodable(text: str) -> str:
     """Bytes of a file's name that are not UTF-8, as escape sequences."""
     return text.encode("utf-8", "backslashreplace").decode()
+
+
+def _is_url(text: str) -> bool:
+    """Whether an address has a host, and a port that can be one; a password may hold anything."""
+    scheme, _, rest = text.partition("://")
+    host = rest.rpartition("@")[2] if "@" in rest.partition("/")[0] else rest
+    try:
+        url = urlsplit(f"{scheme}://{host}")
+        return bool(url.netloc) and url.port != 0
+    except ValueError:
+        return False
 
 
 def _is_device(text: str) -> bool:

@@ -3,7 +3,6 @@
 import asyncio
 import errno
 import logging
-import os
 import resource
 import socket
 import sys
@@ -235,7 +234,8 @@ def listen(host: str, port: int) -> socket.socket:
             errno.EADDRINUSE: "another program listens there: stop it, or choose another port",
             errno.EACCES: "ports below 1024 are for root: choose one above, such as 8090",
             errno.EADDRNOTAVAIL: "this is no address of this machine: `ip addr` lists them",
-        }.get(error.errno or 0, os.strerror(error.errno or 0))
+            socket.EAI_NONAME: "there is no such address",
+        }.get(error.errno or 0) or error.strerror
         raise UsageError(f"{host}:{port} cannot be listened on: {advice}") from None
     listener.setblocking(False)
     return listener

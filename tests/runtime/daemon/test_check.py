@@ -1,15 +1,18 @@
 """What keeps a site from being served on this machine is said before anything starts."""
 
+import os
 import shutil
 import socket
 import subprocess
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from edgecnn_runtime.daemon.check import model_problems, problems
-from edgecnn_runtime.daemon.site import load_site
+from edgecnn_runtime.daemon.site import load_site, parse_site
 from edgecnn_runtime.daemon.supervisor import Daemon
 from edgecnn_runtime.errors import (
     BundleError,
@@ -21,6 +24,8 @@ from edgecnn_runtime.errors import (
 )
 from edgecnn_runtime.outbox.database import NAME, VERSION
 
+NOBODY = 65534
+LONG = "a" * 300
 Change = Callable[[str, str], None]
 
 
@@ -183,8 +188,56 @@ def test_a_watch_list_and_a_sink_that_cannot_be(site: Path, change: Change) -> N
     change("gone.csv", "list.csv")
     (site.parent / "list.csv").write_text("text,name\nAB 1,Anna\n")
     change("kind: jsonl, file: events.jsonl", "kind: webhook, url: 'ftp://x'")
-    assert isinstance(problem_of_sinks(site), UsageError)
-    assert str(problem_of_sinks(site)).count("sinks.log") == 1
+    assert isinstance(first_problem(site), UsageError)
+    assert str(first_problem(site)).count("sinks.log") == 1
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("source: red.mp4", f"source: {LONG}", ":3: cameras.gate.source: "),
+        (
+            "source: red.mp4",
+            "source: 'rtsp://[::1/'",
+            ":3: cameras.gate.source: rtsp://[::1/: not",
+        ),
+        (
+            "source: red.mp4",
+            "source: 'rtsp://u:secret@h:99999/'",
+            "gate.source: rtsp://u:***@h:99999/",
+        ),
+        (
+            "source: red.mp4",
+            "source: 'rtsp:///main'",
+            ":3: cameras.gate.source: rtsp:///main: no",
+        ),
+        ("state: state", f"state: {LONG}", ":8: state: "),
+        ("state: state", f"models: {{{LONG}: {{batch: 2}}}}\nstate: state", f":8: models.{LONG}: "),
+        ("file: events.jsonl", f"file: {LONG}", ":6: sinks.log.file: "),
+        ("jsonl, file: x", "webhook, url: 'http://[::1/'", ":6: sinks.log.url: not an address"),
+        ("jsonl, file: x", "webhook, url: 'http://a b/'", ":6: sinks.log.url: not an address"),
+        ("jsonl, file: x", 'webhook, url: "http://a/\\n"', ":6: sinks.log.url: not an address"),
+        ("127.0.0.1:0", "::::1:0", "must be ADDRESS:PORT"),
+        (
+            "127.0.0.1:0",
+            "....:0",
+            ":7: http.listen: ....:0 cannot be listened on: there is",
+        ),
+    ],
+)
+def test_no_value_is_a_traceback(
+    site: Path, change: Change, old: str, new: str, message: str
+) -> None:
+    change("file: events.jsonl", "file: x" if "file: x" in old else "file: events.jsonl")
+    change(old, new)
+    assert message in str(first_problem(site))
+
+
+def test_a_pipeline_whose_name_is_too_long(
+    site: Path, change: Change, color_bundles: dict[str, Path]
+) -> None:
+    change(str(color_bundles["blobs"]), LONG)
+    assert "site.yaml:3: cameras.gate.pipeline: " in str(problem(site))
 
 
 @pytest.mark.parametrize(
@@ -219,7 +272,72 @@ def test_zones_of_a_pipeline_are_those_of_its_cameras(
     assert list(problems(load_site(site))) == []
 
 
-def problem_of_sinks(site: Path) -> EdgecnnError:
+@pytest.mark.parametrize(
+    ("sink", "message"),
+    [
+        (
+            "{kind: csv, file: events.jsonl}",
+            "sinks.two.file: the sink log writes events.jsonl, too",
+        ),
+        ("{kind: csv, file: ./events.jsonl}", "sinks.two.file: the sink log writes ./events.json"),
+        ("{kind: csv, file: site.yaml}", "sinks.two.file: site.yaml is no place for events"),
+        ("{kind: jsonl, file: state/events.sqlite}", "events.sqlite is no place for events"),
+        ("{kind: jsonl, file: state/x.token}", "x.token is no place for events"),
+        ("{kind: jsonl, file: ''}", " is a folder: add a name"),
+        ("{kind: jsonl, file: state}", "state is a folder: add a name"),
+        ("{kind: snapshots, folder: red.mp4}", ".mp4 is a file, not a folder"),
+        ("{kind: clips, folder: red.mp4}", ".mp4 is a file, not a folder"),
+    ],
+)
+def test_no_sink_writes_what_is_somebody_else_s(
+    site: Path, change: Change, sink: str, message: str
+) -> None:
+    (site.parent / "state").mkdir()
+    change("http:", f"  two: {sink}\nhttp:")
+    assert message in str(problem(site))
+
+
+def test_a_sink_s_folder_that_cannot_be_written() -> None:
+    """Where events are written now, and where the file of yesterday is set aside."""
+    with tempfile.TemporaryDirectory() as name, as_somebody(Path(name)) as folder:
+        (folder / "free").mkdir()
+        (folder / "mine").mkdir()
+        (folder / "mine" / "events.csv").touch()
+        (folder / "mine").chmod(0o500)
+        sinks = [
+            "  a: {kind: csv, file: mine/events.csv}",
+            "  b: {kind: jsonl, file: mine/events.jsonl}",
+            "  c: {kind: snapshots, folder: mine/pictures}",
+            "  d: {kind: clips, folder: mine}",
+            "  e: {kind: jsonl, file: free/events.jsonl}",
+            "  f: {kind: clips, folder: free}",
+        ]
+        file = parse_site("sinks:\n" + "\n".join(sinks), folder / "site.yaml")
+        before = sorted(folder.rglob("*"))
+        errors = [str(error) for error in problems(file) if ": sinks." in str(error)]
+        assert [error.split(": ")[1] for error in errors] == [
+            "sinks.a.file", "sinks.b.file", "sinks.c.folder", "sinks.d.folder",
+        ]  # fmt: skip
+        assert all(f"may not write {folder}/mine" in error for error in errors)
+        assert sorted(folder.rglob("*")) == before
+        (folder / "mine").chmod(0o700)
+
+
+@contextmanager
+def as_somebody(folder: Path) -> Iterator[Path]:
+    """A folder of this user, who is not root for a while: root may write anything."""
+    if os.geteuid() != 0:
+        yield folder
+        return
+    os.chown(folder, NOBODY, -1)
+    os.seteuid(NOBODY)
+    try:
+        yield folder
+    finally:
+        os.seteuid(0)
+
+
+def first_problem(site: Path) -> EdgecnnError:
     try:
         file = load_site(site)
     except ConfigError as error:

@@ -91,9 +91,9 @@ def output_path(name: str, key: str, context: SinkContext) -> Path:
     try:
         if not path.parent.is_dir():
             raise ConfigError(f"{where}: there is not a folder {path.parent}: make it first")
+        target = path if path.exists() else path.parent
     except OSError as error:
         raise ConfigError(f"{where}: {path}: {error.strerror}") from None
-    target = path if path.exists() else path.parent
     if not os.access(target, os.W_OK):
         raise ConfigError(f"{where}: this user (uid {os.getuid()}) may not write {target}")
     return path

@@ -62,9 +62,11 @@ class MqttSettings(SinkSettings, frozen=True, kw_only=True, tag_field="kind", ta
         discovery_prefix: What Home Assistant listens to.
     """
 
-    host: Annotated[str, Meta(min_length=1, max_length=253)]
+    host: Annotated[
+        str, Meta(pattern=r"^[^\s/@]{1,253}$", description="a name or address, without mqtt://")
+    ]
     port: Annotated[int, Meta(ge=1, le=65535)] | None = None
-    prefix: Annotated[str, Meta(pattern=r"^[^#+\x00/$][^#+\x00]*$")] = "edgecnn"
+    prefix: Annotated[str, Meta(pattern=r"^[^#+\x00/$][^#+\x00]*$", max_length=256)] = "edgecnn"
     username: str = ""
     password: str = ""
     tls: bool | Tls = False

@@ -14,6 +14,7 @@ import hashlib
 import hmac
 import http.client
 import io
+import re
 import socket
 import ssl
 import time
@@ -30,6 +31,8 @@ from edgecnn_runtime.sinks.events.tls import Tls, tls_context
 from edgecnn_runtime.sinks.serialize import event_record
 from edgecnn_runtime.types import Event
 
+URL = re.compile("[!-~]+")
+"""Printable ASCII without spaces; anything else is to be percent-encoded."""
 ANSWER_LIMIT = 1 << 16
 """Bytes of an answer that are read, so that its connection can be used again."""
 
@@ -57,12 +60,12 @@ class Webhook:
 
     def __init__(self, settings: WebhookSettings, context: SinkContext) -> None:
         key = f"sinks.{context.name}.url"
-        url = urlsplit(settings.url)
         try:
+            url = urlsplit(settings.url)
             host, port = url.hostname, url.port
         except ValueError:
-            host, port = None, None
-        if url.scheme not in {"http", "https"} or not host:
+            url, host, port = urlsplit(""), None, None
+        if url.scheme not in {"http", "https"} or not host or not URL.fullmatch(settings.url):
             raise ConfigError(f"{key}: not an address such as https://example.org/events")
         if url.username is not None:
             raise ConfigError(f"{key}: name and password belong in headers.Authorization")
