@@ -234,6 +234,7 @@ def make_pipeline(
         rules=[Rules(recipe.rules, Path()), *rules] if recipe.rules else rules,
         stills=StillTracker(0.0 if detect is None else detect.score or 0.0),
         labels=() if detect is None else detect.labels,
+        confident=0.0 if detect is None else detect.score or 0.0,
         infer=infer,
         close=close,
     )

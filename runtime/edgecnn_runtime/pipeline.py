@@ -63,6 +63,7 @@ class Pipeline:
         rules: Sequence[Rule] = (),
         stills: Tracker | None = None,
         labels: Collection[str] = (),
+        confident: float = 0.0,
         infer: Callable[[Frame], FrameResult] | None = None,
         close: Callable[[], None] = lambda: None,
     ) -> None:
@@ -79,6 +80,7 @@ class Pipeline:
             rules: Applied to every event, in this order.
             stills: The tracker of pictures that have nothing to do with each other.
             labels: The classes that count; empty for all.
+            confident: The score from which a detection counts that belongs to no track.
             infer: Runs the first model on one frame; None where somebody else does.
             close: Called by ``close``.
         """
@@ -88,7 +90,7 @@ class Pipeline:
         self._maker, self._types = maker, frozenset(types)
         self._stage, self._voter = stage, voter
         self._happenings, self._rules = happenings or Happenings(), rules
-        self._labels = frozenset(labels)
+        self._labels, self._confident = frozenset(labels), confident
         self._infer, self._close = infer, close
         self._shown: Sequence[Track] = ()
         self._texts: dict[int, str] = {}
@@ -151,6 +153,26 @@ class Pipeline:
         if not isinstance(result.result, list):
             return result
         return replace(result, result=[self._tag(track) for track in self._shown])
+
+    def counted(self, result: FrameResult, /) -> FrameResult:
+        """A result without what nobody may be told of: doubtful detections of no track.
+
+        They are there for the tracker, which most of them give nothing.
+
+        Args:
+            result: What ``follow`` was given last.
+        """
+        if not isinstance(result.result, list):
+            return result
+        seen = [each.detection for each in self.tracks if each.last == result.frame.captured]
+        tracked = {id(each if each.shape is None else each.shape) for each in seen}
+        entries = [
+            entry
+            for entry in result.result
+            if (entry.score >= self._confident or id(entry) in tracked)
+            and (not self._labels or entry.label in self._labels)
+        ]
+        return replace(result, result=entries)
 
     def renew(self, other: "Pipeline") -> None:
         """Go on with another pipeline's zones, lines and rules; tracks and votes stay.

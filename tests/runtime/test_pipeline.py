@@ -349,6 +349,24 @@ def test_two_cameras_share_models_and_nothing_else(write: Callable[[str], Path])
     assert [(e.camera, e.track, e.text) for e in events["yard"]] == [("yard", 1, "B")]
 
 
+def test_a_doubtful_detection_counts_where_it_continues_a_track(
+    write: Callable[[str], Path],
+) -> None:
+    sure, doubtful = (Detection(Box(100, 100, 160, 160), score, "thing", 0) for score in (0.9, 0.2))
+    elsewhere = Detection(Box(400, 300, 460, 360), 0.2, "thing", 0)
+    with open_models(read_recipe(write("detect: {model: blobs.edge}"))) as models:
+        pipeline = models.pipeline("gate")
+        counts = []
+        for i, found in enumerate((sure, sure, doubtful, sure)):
+            frame = Frame(picture(), i, START + PERIOD * i, None, "cam")
+            result = FrameResult(
+                frame, "detect", [found, elsewhere], None, Timings(0.0, 0.0, 0.0, 0.0)
+            )
+            pipeline.follow(result)
+            counts.append(pipeline.counted(result).result)
+    assert counts == [[sure], [sure], [doubtful], [sure]]
+
+
 def test_a_new_tracker_is_one_line(
     write: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -21,6 +21,7 @@ from edgecnn_runtime.errors import EdgecnnError
 from edgecnn_runtime.event_id import event_id
 from edgecnn_runtime.pipeline import Pipeline
 from edgecnn_runtime.rules.privacy import FramePrivacy
+from edgecnn_runtime.sinks.serialize import wall_time
 from edgecnn_runtime.source import ReconnectingSource
 from edgecnn_runtime.source.connection import Connection
 from edgecnn_runtime.source.latest import LatestSlot
@@ -136,15 +137,16 @@ class CameraWorker:
 
     def status(self) -> CameraStatus:
         """The camera as it is now."""
-        where = self._source.connection
-        if self._source.frames.finished:
+        where, since, frames = self._source.connection, self._since, self._source.frames
+        if frames.finished:
             where = replace(where, state="paused", reason="the file has ended")
+            since = wall_time(frames.last_change)
         problems = [job.problem or job.detector.problem for job in self._jobs]
         width, height = self._source.size
         return CameraStatus(
             name=self.name,
             state=where.state,
-            since=self._since,
+            since=since,
             source=self._source.name,
             reason=where.reason or "; ".join(dict.fromkeys(filter(None, problems))),
             problem=where.problem,
@@ -239,10 +241,12 @@ class CameraWorker:
                     job.renew, before, parts = False, parts.pipeline, job.make()
                     before.renew(parts.pipeline)
                     parts = parts._replace(pipeline=before)
+                events = parts.pipeline.follow(result)
+                result = parts.pipeline.counted(result)
                 job.stats.add(result)
-                if events := parts.pipeline.follow(result):
-                    for event in events:
-                        parts.privacy.note(event)
+                for event in events:
+                    parts.privacy.note(event)
+                if events:
                     self._store(events)
                 if job is self._jobs[0]:
                     self._show(self.name, _view(result, parts))

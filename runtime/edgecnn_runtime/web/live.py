@@ -27,7 +27,7 @@ import msgspec
 import numpy as np
 
 from edgecnn_runtime.errors import UnknownCameraError
-from edgecnn_runtime.sinks.serialize import result_records
+from edgecnn_runtime.sinks.serialize import result_records, wall_time
 from edgecnn_runtime.tasks import TASKS
 from edgecnn_runtime.types import Pixels, PoseDetection, Result, Skeleton, Track
 from edgecnn_runtime.web.operations import LiveView, Operations
@@ -249,6 +249,7 @@ def _header(camera: str, view: LiveView) -> dict[str, Any]:
         "width": width,
         "height": height,
         "captured": frame.captured if result.age is not None else None,
+        "time": wall_time(frame.captured) if result.age is not None else None,
         "age": result.age,
         "timings": [timings.wait, timings.prepare, timings.infer, timings.decode],
         "task": result.task,

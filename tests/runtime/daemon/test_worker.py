@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from edgecnn_runtime.assembly import make_pipeline
 from edgecnn_runtime.daemon.models import ServedModel
@@ -35,6 +36,7 @@ class Rig:
         jobs: int = 1,
         *,
         loop: bool = True,
+        labels: tuple[str, ...] = (),
         defects: Sequence[Exception] = (),
     ) -> None:
         self.defects = list(defects)
@@ -43,6 +45,8 @@ class Rig:
         self.views: list[LiveView] = []
         self.errors: list[Exception] = []
         recipe = read_recipe(bundle)
+        assert recipe.detect is not None
+        recipe = replace(recipe, detect=replace(recipe.detect, labels=labels))
         privacy = PrivacyConfig(blur="all")
 
         def make() -> Parts:
@@ -120,6 +124,15 @@ def test_what_is_shown_is_blurred(rig: Callable[..., Rig], until: Until) -> None
     pixels = view.result.frame.pixels[y1:y2, x1:x2, 2].astype(float)
     assert np.abs(np.diff(pixels, axis=0)).max() < 30, "its stripes cannot be seen"
     assert not view.result.frame.pixels.flags.writeable
+
+
+def test_what_does_not_count_is_neither_counted_nor_shown(
+    rig: Callable[..., Rig], until: Until
+) -> None:
+    camera = rig(labels=("another class",))
+    until(lambda: camera.jobs[0].stats.snapshot().frames > 60, "the square to come and to go")
+    assert camera.jobs[0].stats.snapshot().results == 0
+    assert all(view.result.result == [] for view in camera.views)
 
 
 def test_a_change_of_state_is_an_event(rig: Callable[..., Rig], until: Until) -> None:

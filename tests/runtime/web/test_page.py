@@ -167,6 +167,42 @@ def test_a_picture_that_is_not_of_now_does_not_look_like_it(
     page.get_by_text("the camera is backing-off").wait_for()
 
 
+def test_a_fresh_picture_is_not_called_connecting(
+    logged_in: Callable[..., Any], operations: FakeOperations, view: Callable[..., LiveView],
+    make_squares: Callable,
+) -> None:  # fmt: skip
+    """Pictures come at once, and what the camera's state is only every two seconds."""
+    operations.set_state("gate", "connecting")
+    page = logged_in()
+    tile = page.locator("article[aria-label=gate]")
+    tile.locator(".chip", has_text="connecting").wait_for()
+    player = Player(operations, view, make_squares)
+    try:
+        tile.locator(".chip", has_text="live").wait_for()
+        assert not tile.locator(".veil").is_visible()
+        assert tile.locator(".stale").count() == 0
+    finally:
+        player.stop()
+    operations.set_state("gate", "backing-off")  # which began after the last picture
+    tile.get_by_text("No connection").wait_for()
+    tile.locator(".chip", has_text="backing-off").wait_for()
+
+
+def test_the_editor_says_where_no_picture_has_come(
+    logged_in: Callable[..., Any], operations: FakeOperations, view: Callable[..., LiveView],
+    make_squares: Callable,
+) -> None:  # fmt: skip
+    page = logged_in()
+    page.get_by_role("link", name="gate", exact=True).click()
+    page.get_by_role("button", name="Zones and lines").click()
+    page.get_by_text("No picture has come yet").wait_for()
+    page.get_by_role("button", name="+ Zone").click()
+    page.get_by_role("button", name="Done").click()
+    assert page.get_by_label("Name of the zone").input_value() == "zone-1"
+    operations.show("gate", view(1, make_squares(1)))
+    page.get_by_text("No picture has come yet").wait_for(state="detached")
+
+
 def test_only_what_is_on_the_screen_is_asked_for(
     logged_in: Callable[..., Any], operations: FakeOperations, view: Callable[..., LiveView],
     make_squares: Callable,

@@ -16,7 +16,7 @@ export function cameraPage(main, watchCameras, name, role) {
   const stream = new LiveStream([name], "full", (header, picture) => {
     tile.show(header, picture, stream.clock);
     chart.add(header);
-    editor?.resize(header.width, header.height);
+    editor?.resize(header.width, header.height, true);
   });
   let editor = null;
   let status = null;
@@ -80,7 +80,7 @@ export function cameraPage(main, watchCameras, name, role) {
       await stopEditing();
     }, () => attempt(stopEditing));
     tile.picture.append(editor.svg);
-    if (status?.width) editor.resize(status.width, status.height);
+    if (status?.width) editor.resize(status.width, status.height, tile.hasPicture);
     side.replaceChildren(editor.element);
     edit.disabled = true;
     if (innerWidth < 1020) tile.picture.scrollIntoView({ block: "start" });
@@ -111,7 +111,8 @@ export function cameraPage(main, watchCameras, name, role) {
     const dropped = Object.entries(stats.dropped).map(([reason, n]) => `${n.toLocaleString()} ${reason}`);
     facts.replaceChildren(...Object.entries({
       Source: status.source,
-      State: `${status.state} for ${duration(Math.max(1, Date.now() / 1000 - status.since))}`,
+      State: tile.state === status.state
+        ? `${status.state} for ${duration(Math.max(1, Date.now() / 1000 - status.since))}` : tile.state,
       Reason: status.reason || PROBLEMS[status.problem],
       Picture: status.width ? `${status.width} × ${status.height}` : "",
       Pipelines: status.pipelines.map((each) => each.split("/").at(-1)).join(", "),

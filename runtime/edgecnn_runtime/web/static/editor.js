@@ -15,6 +15,7 @@ const HINTS = {
   draw: "Click to set points; Done, Enter or a click on the first point ends the area, Escape drops it. "
     + "Done without a point puts one in the middle, to be moved.",
 };
+const BLIND = "No picture has come yet: you see its frame alone until the camera shows one. ";
 const clamp = (value) => Math.min(1, Math.max(0, value));
 
 export class AreaEditor {
@@ -32,6 +33,7 @@ export class AreaEditor {
       ...areas.mask.map((points) => ({ kind: "mask", name: "", points })),
     ];
     this.size = [16, 9];
+    this.pictured = false; // whether there is a picture to draw on
     this.svg = s("svg", {
       class: "editor", tabindex: "0", role: "application", "aria-label": "Editor of zones and lines",
       onpointerdown: (event) => this.#down(event), onpointermove: (event) => this.#move(event),
@@ -56,10 +58,12 @@ export class AreaEditor {
     this.#refresh();
   }
 
-  /** The frame's size in pixels, so that circles are round. */
-  resize(width, height) {
+  /** The frame's size in pixels, so that circles are round, and whether one is there. */
+  resize(width, height, pictured) {
     this.size = [width, height];
+    this.pictured = pictured;
     this.#render();
+    this.#advise();
   }
 
   /** What is drawn now. */
@@ -235,9 +239,14 @@ export class AreaEditor {
     this.svg.querySelector(`[data-shape="${this.#chosen}"][data-point="${point}"]`)?.focus();
   }
 
+  #advise() {
+    const words = (this.pictured ? "" : BLIND) + (this.#drawing ? HINTS.draw : HINTS.rest);
+    if (this.hint.textContent !== words) this.hint.textContent = words;
+  }
+
   #refresh() {
     this.#render();
-    this.hint.textContent = this.#drawing ? HINTS.draw : HINTS.rest;
+    this.#advise();
     this.svg.classList.toggle("draw", Boolean(this.#drawing));
     this.done.hidden = !this.#drawing;
     this.less.hidden = Boolean(this.#drawing) || this.#chosen < 0 || this.#point < 0

@@ -44,10 +44,6 @@ export class Tile {
   /** The state machine's view of it. */
   update(status) {
     this.#status = status;
-    this.chip.className = `chip ${status.problem ? "warn" : status.state}`;
-    this.chip.textContent = status.problem || status.state;
-    this.chip.title = status.reason || PROBLEMS[status.problem] || "";
-    this.fps.textContent = status.state === "live" ? `${status.stats.fps_now.toFixed(1)} fps` : "";
     if (status.width) this.picture.style.aspectRatio = `${status.width} / ${status.height}`;
     this.tick();
   }
@@ -84,6 +80,10 @@ export class Tile {
     if (this.#current) paint(this.canvas, this.#current.bitmap, this.#current.header, this.areas);
   }
 
+  get hasPicture() {
+    return this.#current !== null;
+  }
+
   redraw() {
     this.#repaint();
   }
@@ -94,21 +94,34 @@ export class Tile {
     return captured === null || captured === undefined ? null : this.clock.now() - captured;
   }
 
+  /** The camera's state: a picture that was taken after a state began says that it is over. */
+  get state() {
+    const { state, since } = this.#status;
+    return this.#current?.header.time > since ? "live" : state;
+  }
+
   /** What changes by itself as time passes. */
   tick() {
     const status = this.#status;
+    const state = status && this.state;
     const age = this.frameAge();
     const old = age !== null && age > STALE;
-    const away = status && status.state !== "live";
+    const away = status && state !== "live";
+    const reason = (state === status?.state && status?.reason) || PROBLEMS[status?.problem] || "";
+    if (status) {
+      this.chip.className = `chip ${status.problem ? "warn" : state}`;
+      this.chip.textContent = status.problem || state;
+      this.chip.title = reason;
+      this.fps.textContent = away ? "" : `${status.stats.fps_now.toFixed(1)} fps`;
+    }
     this.age.textContent = age === null ? "" : duration(Math.max(0, age));
     this.age.classList.toggle("late", age !== null && age > LATE);
     this.picture.classList.toggle("stale", Boolean(this.#current && (away || old)));
     this.veil.hidden = Boolean(this.#current && !away && !old);
     if (this.veil.hidden) return;
-    this.title.textContent = away ? TITLES[status.state] : old ? "No new picture" : "Waiting";
+    this.title.textContent = away ? TITLES[state] : old ? "No new picture" : "Waiting";
     const since = status ? Date.now() / 1000 - status.since : 0;
     const wait = old ? `this picture is ${duration(age)} old` : `for ${duration(Math.max(1, since))}`;
-    const reason = status?.reason || PROBLEMS[status?.problem];
     this.words.textContent = [reason, away || old ? wait : "for a picture"].filter(Boolean).join(" · ");
   }
 }
