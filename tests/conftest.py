@@ -29,7 +29,9 @@ from edgecnn_runtime.bundle.manifest import (
     Input,
     ModelSpec,
     Normalization,
+    Obb,
     Output,
+    Pose,
     Yolo,
 )
 from edgecnn_runtime.types import (
@@ -258,8 +260,10 @@ def task(classifier: ModelSpec) -> Callable[[str], ModelSpec]:
             "detect": Yolo(output="logits", layout="v8", classes=2),
             "ocr": Ctc(output="logits", charset=("A",)),
             "embed": Embed(output="logits"),
+            "pose": Pose(output="logits", layout="v8", classes=2, points=2),
+            "obb": Obb(output="logits", layout="v8", classes=2),
         }[name]
-        labels = ("car", "bus") if name == "detect" else ()
+        labels = ("car", "bus") if hasattr(decode, "classes") else ()
         return msgspec.structs.replace(classifier, task=name, decode=decode, labels=labels)
 
     return change

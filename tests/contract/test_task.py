@@ -25,6 +25,8 @@ from edgecnn_runtime.types import (
     Detection,
     Embedding,
     FrameResult,
+    Keypoint,
+    PoseDetection,
     Reading,
 )
 
@@ -41,6 +43,12 @@ def scores(*values: float) -> np.ndarray:
 def detection(x: float, label: str = "car", index: int = 0) -> Detection:
     points = ((x + 20.0, 60.0), (x + 40.0, 60.0))
     return Detection(Box(x, 20.0, x + 100.25, 140.0), 0.93, label, index, points)
+
+
+def pose(x: float, label: str = "car", index: int = 0) -> PoseDetection:
+    keypoints = (Keypoint(x + 20.0, 60.0, 0.9), Keypoint(x + 40.0, 60.0, 0.1))
+    box = Box(x, 20.0, x + 100.25, 140.0)
+    return PoseDetection(box, 0.93, label, index, keypoints, ((0, 1),))
 
 
 @dataclass(frozen=True)
@@ -93,6 +101,14 @@ EXAMPLES = {
         hostile=[detection(10, HOSTILE)],
         table="file,x,y,w,h,label\n1.png,10,20,100.25,120,car\n2.png,150,20,100.25,120,bus\n3.png,,,,,\n",
         perfect=[[detection(10)], [detection(150, "bus", 1)], []],
+    ),
+    "pose": Example(
+        result=[pose(10), pose(150, "bus", 1)],
+        different=[pose(60)],
+        nothing=[],
+        hostile=[pose(10, HOSTILE)],
+        table="file,x,y,w,h,label\n1.png,10,20,100.25,120,car\n2.png,150,20,100.25,120,bus\n3.png,,,,,\n",
+        perfect=[[pose(10)], [pose(150, "bus", 1)], []],
     ),
     "fake": Example(
         result=0.25,

@@ -7,7 +7,7 @@ FAMILIES. A head without a file goes by its tag in the manifest and is set with 
 import contextlib
 from collections.abc import Mapping
 
-from edgecnn_export.heads import anchor_free, classify, ctc, embed, ssd, yolo
+from edgecnn_export.heads import anchor_free, classify, ctc, embed, pose, ssd, yolo
 from edgecnn_export.heads.base import Fields, Head, Outputs
 from edgecnn_runtime.bundle.manifest import Decode
 from edgecnn_runtime.config import from_plain
@@ -21,6 +21,7 @@ FAMILIES: tuple[Mapping[str, Head], ...] = (
     yolo.HEADS,
     ctc.HEADS,
     embed.HEADS,
+    pose.HEADS,
 )
 """In the order in which outputs are compared with them: what is sure by its names comes first."""
 

@@ -15,6 +15,7 @@ from edgecnn_runtime.decode.ssd import SsdDecoder
 from edgecnn_runtime.decode.yolo import YoloDecoder
 from edgecnn_runtime.geometry import area, iou
 from edgecnn_runtime.tasks.base import Matches, printable
+from edgecnn_runtime.tasks.findings import PARTNER_IOU, finding_distances, match_findings
 from edgecnn_runtime.types import Detection
 
 if TYPE_CHECKING:
@@ -24,15 +25,9 @@ if TYPE_CHECKING:
 
 MATCH_IOU = 0.8
 """IoU from which two boxes are the same box."""
-SCORE_MARGIN = 0.05
-"""How far scores of the same box may differ; a box so close to the threshold may be missing."""
 POINT_MARGIN = 0.25
 """How far a landmark may be off, as a share of the box's side (the square root of its area): by
 more it is on another feature; the eyes of a face are about 0.4 apart."""
-LOST = 4.0
-"""The distance of a box without a partner, and the largest there is."""
-PARTNER_IOU = 0.3
-"""IoU from which two boxes may be about the same thing."""
 
 decoders: Mapping[type[Any], DecoderFactory[list[Detection]]] = {
     manifest.Yolo: YoloDecoder,
@@ -90,21 +85,14 @@ def matches(ours: list[Detection], reference: list[Detection], threshold: float)
     An IoU of MATCH_IOU, a score within SCORE_MARGIN, landmarks within POINT_MARGIN of the side. A
     box within SCORE_MARGIN of the threshold needs none.
     """
-    sure = threshold + SCORE_MARGIN
-    first, second = _partners(ours, reference, sure), _partners(reference, ours, sure)
-    total = first.total + second.total
-    return Matches(first.equal + second.equal, total) if total else Matches(1, 1)
+    return match_findings(ours, reference, threshold, _overlap, same_box)
 
 
 def distances(
     ours: list[Detection], reference: list[Detection], threshold: float
 ) -> Sequence[float]:
     """The mean square of what differs, in units of its margin; one per box of both results."""
-    return [
-        min([_missing(box, threshold), *(_distance(box, other) for other in others)])
-        for boxes, others in ((ours, reference), (reference, ours))
-        for box in boxes
-    ]
+    return finding_distances(ours, reference, threshold, gaps)
 
 
 def read_labels(source: "SourceLocation", model: ModelSpec) -> "LabeledSet":
@@ -148,26 +136,27 @@ def summarize(detections: list[Detection]) -> str:
     return ", ".join(counts) or "nothing found"
 
 
-def _partners(boxes: list[Detection], others: list[Detection], sure: float) -> Matches:
-    """How many boxes have a partner, of those that have or need one."""
-    free = list(others)
-    equal = total = 0
-    for box in boxes:
-        partners = [other for other in free if _same_box(box, other)]
-        if partners:
-            free.remove(max(partners, key=lambda other: iou(box.box, other.box)))
-            equal += 1
-        total += bool(partners) or box.score >= sure
-    return Matches(equal, total)
+def same_box(ours: Detection, other: Detection) -> bool:
+    """Whether two detections of one class are the same: a box and its landmarks."""
+    return iou(ours.box, other.box) >= MATCH_IOU and _same_points(ours, other)
 
 
-def _same_box(ours: Detection, other: Detection) -> bool:
-    return (
-        ours.index == other.index
-        and abs(ours.score - other.score) <= SCORE_MARGIN
-        and iou(ours.box, other.box) >= MATCH_IOU
-        and _same_points(ours, other)
-    )
+def gaps(ours: Detection, other: Detection) -> list[float] | None:
+    """How far boxes and landmarks are apart, in units of their margins; None of different ones."""
+    overlap = iou(ours.box, other.box)
+    if overlap < PARTNER_IOU:
+        return None
+    place = (1 - overlap) / (1 - MATCH_IOU)
+    if not ours.points:
+        return [place]
+    side = max(ours.box.x2 - ours.box.x1, ours.box.y2 - ours.box.y1, 1.0)
+    pairs = zip(ours.points, other.points, strict=False)
+    points = max((math.dist(point, partner) for point, partner in pairs), default=0.0)
+    return [place, points / (POINT_MARGIN * side)]
+
+
+def _overlap(ours: Detection, other: Detection) -> float:
+    return iou(ours.box, other.box)
 
 
 def _same_points(ours: Detection, other: Detection) -> bool:
@@ -178,22 +167,3 @@ def _same_points(ours: Detection, other: Detection) -> bool:
         math.dist(point, partner) <= allowed
         for point, partner in zip(ours.points, other.points, strict=True)
     )
-
-
-def _missing(box: Detection, threshold: float) -> float:
-    """The distance to the same box with a score just under the threshold."""
-    score = (box.score - threshold) / SCORE_MARGIN
-    return min(LOST, score**2 / (3 if box.points else 2))
-
-
-def _distance(ours: Detection, other: Detection) -> float:
-    overlap = iou(ours.box, other.box)
-    if ours.index != other.index or overlap < PARTNER_IOU:
-        return LOST
-    place = (1 - overlap) / (1 - MATCH_IOU)
-    score = (ours.score - other.score) / SCORE_MARGIN
-    side = max(ours.box.x2 - ours.box.x1, ours.box.y2 - ours.box.y1, 1.0)
-    pairs = zip(ours.points, other.points, strict=False)
-    points = max((math.dist(point, partner) for point, partner in pairs), default=0.0)
-    points /= POINT_MARGIN * side
-    return min(LOST, (place**2 + score**2 + points**2) / (3 if ours.points else 2))

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgecnn_runtime.tasks.detect import LOST, distances
+from edgecnn_runtime.tasks.detect import distances
+from edgecnn_runtime.tasks.findings import LOST
 from edgecnn_runtime.types import Box, Detection
 
 

@@ -1,0 +1,135 @@
+"""Tables of boxes with more than classes, read as what the file, the user or the values say."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from edgecnn_export.config import ExportConfig
+from edgecnn_export.exporter_metadata import read_metadata
+from edgecnn_export.loading.size import Size
+from edgecnn_export.planning.graph_info import GraphInfo
+from edgecnn_export.planning.resolve import Evidence, Plan, resolve
+from edgecnn_export.planning.settings import ExportSettings
+from edgecnn_runtime.bundle.manifest import Output, Pose
+from edgecnn_runtime.errors import UsageError
+
+PICTURES, WIDTH, HEIGHT = 2, 320, 192
+CELLS = sum(WIDTH // stride * HEIGHT // stride for stride in (8, 16, 32))
+ROWS = 100
+Array = NDArray[np.float32]
+
+
+def scores(rng: np.random.Generator, count: int, columns: int) -> Array:
+    return (1 / (1 + np.exp(-rng.normal(-5, 2, (PICTURES, count, columns))))).astype(np.float32)
+
+
+def pixels(rng: np.random.Generator, count: int, columns: int) -> Array:
+    return rng.uniform(5, 180, (PICTURES, count, columns)).astype(np.float32)
+
+
+def raw(rng: np.random.Generator, classes: int, *last: Array) -> dict[str, Array]:
+    """[N,4+C+…,A]."""
+    parts = [pixels(rng, CELLS, 4), scores(rng, CELLS, classes), *last]
+    return {"output0": np.concatenate(parts, 2).swapaxes(1, 2)}
+
+
+def ranked(rng: np.random.Generator, classes: int, *last: Array) -> dict[str, Array]:
+    """[N,K,6+…]."""
+    corners = pixels(rng, ROWS, 4)
+    corners[..., 2:] += corners[..., :2]
+    kinds = rng.integers(0, classes, (PICTURES, ROWS, 1))
+    return {"output0": np.concatenate([corners, scores(rng, ROWS, 1), kinds, *last], 2)}
+
+
+def keypoints(rng: np.random.Generator, points: int, dims: int, count: int = CELLS) -> Array:
+    parts = [pixels(rng, count, 2), scores(rng, count, 1)][: dims - 1]
+    return np.concatenate(parts * points, 2)
+
+
+def plan(
+    outputs: Mapping[str, Array], metadata: Mapping[str, str] | None = None, **options: Any
+) -> Plan:
+    """The plan with the settings of the file, as the export merges them."""
+    known = read_metadata(metadata or {})
+    config = ExportConfig(
+        **{"preset": "unit", "color": "rgb", "model": "m.onnx", **known.spec, **options}
+    )
+    entries = tuple(
+        Output(name=name, dtype="float32", shape=(None, *values.shape[1:]))
+        for name, values in outputs.items()
+    )
+    evidence = Evidence(outputs=outputs, pictures=PICTURES, metadata=known)
+    size = Size(WIDTH, HEIGHT, 3)
+    return resolve(ExportSettings(config, "preset"), size, GraphInfo(entries, {}), evidence)
+
+
+PERSON = {"task": "pose", "names": "{0: 'person'}", "kpt_shape": "[17, 3]"}
+
+
+def test_a_pose_file_says_everything() -> None:
+    rng = np.random.default_rng(0)
+    spec = plan(raw(rng, 1, keypoints(rng, 17, 3)), PERSON).spec
+    assert isinstance(spec.decode, Pose)
+    assert (spec.task, spec.labels, spec.input.resize) == ("pose", ("person",), "letterbox")
+    assert (spec.decode.layout, spec.decode.points, spec.decode.point_dims) == ("v8", 17, 3)
+    assert len(spec.decode.skeleton) == 19
+    assert spec.head_origin == "given"
+
+
+def test_a_pose_file_that_ends_in_suppression_says_everything() -> None:
+    rng = np.random.default_rng(1)
+    rows = ranked(rng, 1, keypoints(rng, 17, 3, ROWS))
+    spec = plan(rows, PERSON | {"end2end": "True"}).spec
+    assert isinstance(spec.decode, Pose)
+    assert (spec.decode.layout, spec.decode.classes, spec.decode.points) == ("nms", 1, 17)
+
+
+def test_a_person_needs_no_more_than_the_task() -> None:
+    rng = np.random.default_rng(2)
+    spec = plan(raw(rng, 1, keypoints(rng, 17, 3)), task="pose").spec
+    assert isinstance(spec.decode, Pose)
+    assert (spec.decode.classes, spec.decode.points) == (1, 17)
+    with pytest.raises(UsageError, match="--task pose"):
+        plan(raw(rng, 1, keypoints(rng, 17, 3)))
+
+
+@pytest.mark.parametrize(("points", "dims"), [(5, 3), (7, 2), (21, 3)])
+@pytest.mark.parametrize("layout", ["v8", "nms"])
+def test_keypoints_without_a_known_count_are_asked_for(layout: str, points: int, dims: int) -> None:
+    rng = np.random.default_rng(3)
+    last = keypoints(rng, points, dims, CELLS if layout == "v8" else ROWS)
+    outputs = raw(rng, 2, last) if layout == "v8" else ranked(rng, 2, last)
+    labels = ("cat", "dog")
+    setting = f'{{"points": {points}, "point_dims": {dims}}}'
+    with pytest.raises(UsageError, match="how many keypoints") as caught:
+        plan(outputs, task="pose", labels=labels)
+    assert f"--decode '{setting}'" in str(caught.value)
+    fields = {"points": points, "point_dims": dims, "skeleton": ((0, 1),)}
+    decode = plan(outputs, task="pose", labels=labels, decode=fields).spec.decode
+    assert isinstance(decode, Pose)
+    assert (decode.points, decode.point_dims, decode.skeleton) == (points, dims, ((0, 1),))
+
+
+def test_values_that_are_no_poses_are_refused() -> None:
+    rng = np.random.default_rng(4)
+    good = raw(rng, 1, keypoints(rng, 17, 3))["output0"]
+    wrong = {
+        "are no pixels": np.concatenate([good[:, :4] / 320, good[:, 4:]], 1),
+        "scores of .* leave 0..1": np.concatenate([good[:, :4], 7 + good[:, 4:5], good[:, 5:]], 1),
+        "visibility": np.concatenate([good[:, :5], good[:, :1].repeat(51, 1)], 1),
+        "permute": good.swapaxes(1, 2),
+        "not a box, 1 class and 17 keypoints": good[:, :-3],
+    }
+    for message, table in wrong.items():
+        with pytest.raises(UsageError, match=message):
+            plan({"output0": table}, PERSON)
+    end = ranked(rng, 1, keypoints(rng, 17, 3, ROWS))["output0"]
+    end[..., 5] = 0.5
+    with pytest.raises(UsageError, match="no class number"):
+        plan({"output0": end}, PERSON | {"end2end": "True"})
+    end[..., 5] = 3
+    with pytest.raises(UsageError, match="class number 3 occurs"):
+        plan({"output0": end}, PERSON | {"end2end": "True"})
