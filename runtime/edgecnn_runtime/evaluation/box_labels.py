@@ -6,6 +6,7 @@ from pathlib import Path
 from edgecnn_runtime.bundle.manifest import ModelSpec
 from edgecnn_runtime.evaluation.dataset import (
     LabeledImage,
+    LabeledObject,
     SourceLocation,
     class_index,
     list_names,
@@ -24,13 +25,13 @@ def read_box_table(source: SourceLocation, model: ModelSpec) -> list[LabeledImag
         UsageError: A row is not a box of the model's classes, or is there twice.
     """
     places: dict[Path, SourceLocation] = {}
-    images: dict[Path, dict[tuple[int, Box], SourceLocation]] = {}
+    images: dict[Path, dict[LabeledObject, SourceLocation]] = {}
     for row in read_table(source, ("file", "x", "y", "w", "h")):
         places.setdefault(row.file, row.place)
         boxes = images.setdefault(row.file, {})
         if not any(row.cells[key] for key in "xywh"):
             continue
-        box = _class(row, model), _box(row)
+        box = LabeledObject(_class(row, model), _box(row))
         if box in boxes:
             raise row.place.error(
                 f"the same box of {truncate_text(row.file.name)} is in line {boxes[box].line} "
@@ -38,7 +39,7 @@ def read_box_table(source: SourceLocation, model: ModelSpec) -> list[LabeledImag
             )
         boxes[box] = row.place
     return [
-        LabeledImage(file, boxes=tuple(boxes), places=tuple(boxes.values()) or (places[file],))
+        LabeledImage(file, objects=tuple(boxes), places=tuple(boxes.values()) or (places[file],))
         for file, boxes in images.items()
     ]
 

@@ -8,7 +8,8 @@ from pathlib import Path
 from edgecnn_runtime.errors import UsageError
 from edgecnn_runtime.idx import idx_files
 from edgecnn_runtime.image_file import SUFFIXES, image_bytes, is_image_file, read_picture
-from edgecnn_runtime.types import Box, Pixels
+from edgecnn_runtime.run_length import RunLengths
+from edgecnn_runtime.types import Box, Pixels, Point
 
 MAX_NAMES = 3
 """Names that a message lists."""
@@ -49,20 +50,48 @@ class SourceLocation:
 
 
 @dataclass(frozen=True)
+class LabeledObject:
+    """One labeled object. Coordinates are pixels of the image's file.
+
+    Attributes:
+        index: The number of its class.
+        box: Around it.
+        points: Its key points, each x, y and visibility: 0 not labeled, 1 hidden, 2 visible.
+        corners: The four corners of its rotated box, in turn.
+        mask: Its pixels.
+        area: Of its outline, in square pixels: what distances between key points are measured by.
+        crowd: Whether it is a region of many such objects, in which a detection is neither right
+            nor wrong.
+    """
+
+    index: int
+    box: Box
+    points: tuple[tuple[float, float, int], ...] = ()
+    corners: tuple[Point, ...] = ()
+    mask: RunLengths | None = None
+    area: float = 0.0
+    crowd: bool = False
+
+
+@dataclass(frozen=True)
 class LabeledImage:
     """One labeled image.
 
     Attributes:
         file: The image.
-        label: Its class, its person or its text; empty where boxes are labeled.
-        boxes: A class number and a box in pixels of the file for each object.
-        places: The rows of a table it comes from, one per box if it has any; empty for a folder.
+        label: Its class, its person or its text; empty where objects are labeled.
+        objects: The labeled objects.
+        places: The rows of a table it comes from, one per object if it has any; empty for others.
+        size: Width and height that the labels were made for; None where they do not say.
+        class_map: The PNG that holds a class number for each pixel; None where there is none.
     """
 
     file: Path
     label: str = ""
-    boxes: tuple[tuple[int, Box], ...] = ()
+    objects: tuple[LabeledObject, ...] = ()
     places: tuple[SourceLocation, ...] = field(default=(), repr=False, compare=False)
+    size: tuple[int, int] | None = None
+    class_map: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -95,10 +124,13 @@ class LabeledSet:
             A sample and its image, uint8[H,W,3] BGR.
 
         Raises:
-            UsageError: A file is not an image, or a table's box lies outside it.
+            UsageError: A file is not an image, has another size than its labels were made for, or
+                a table's box lies outside it.
         """
         for sample in self.samples:
-            frame = read_labeled_image(sample.file, next(iter(sample.places), self.source))
+            place = next(iter(sample.places), self.source)
+            frame = read_labeled_image(sample.file, place)
+            _check_size(sample, frame, place)
             _check_boxes(sample, frame)
             yield sample, frame
 
@@ -107,6 +139,8 @@ class LabeledSet:
         digest = hashlib.sha256()
         for sample in self.samples:
             digest.update(repr(sample).encode())
+            if sample.class_map:
+                digest.update(hashlib.sha256(image_bytes(sample.class_map)).digest())
             digest.update(hashlib.sha256(image_bytes(sample.file)).digest())
         return digest.hexdigest()
 
@@ -184,15 +218,33 @@ def count_images(count: int) -> str:
     return f"{count} image{'s' if count != 1 else ''}"
 
 
+def is_outside(box: Box, width: int, height: int) -> bool:
+    """Whether a box reaches further out of its image than annotators let it."""
+    overhangs = max(-box.x1, box.x2 - width), max(-box.y1, box.y2 - height)
+    return any(
+        overhang > max(OVERHANG_PIXELS, OVERHANG * side)
+        for overhang, side in zip(overhangs, (width, height), strict=True)
+    )
+
+
+def _check_size(sample: LabeledImage, frame: Pixels, place: SourceLocation) -> None:
+    """Raise UsageError where labels were made for an image of another size."""
+    height, width = frame.shape[:2]
+    if sample.size and sample.size != (width, height):
+        labeled_width, labeled_height = sample.size
+        turned = " turned by its EXIF tag," if sample.size == (height, width) else ""
+        raise place.error(
+            f"{sample.file} is{turned} {width} × {height} pixels, and its labels were made for "
+            f"{labeled_width} × {labeled_height}; give the image they were made for"
+        )
+
+
 def _check_boxes(sample: LabeledImage, frame: Pixels) -> None:
     """Raise UsageError where the boxes of a table do not lie in their image, roughly."""
     height, width = frame.shape[:2]
-    for (_, box), place in zip(sample.boxes, sample.places, strict=False):  # folders have no places
-        overhangs = max(-box.x1, box.x2 - width), max(-box.y1, box.y2 - height)
-        if any(
-            overhang > max(OVERHANG_PIXELS, OVERHANG * side)
-            for overhang, side in zip(overhangs, (width, height), strict=True)
-        ):
+    for labeled, place in zip(sample.objects, sample.places, strict=False):  # not of folders
+        box = labeled.box
+        if is_outside(box, width, height):
             size = f"w={box.x2 - box.x1:g}, h={box.y2 - box.y1:g}"
             raise place.error(
                 f"the box x={box.x1:g}, y={box.y1:g}, {size} lies outside {sample.file.name}, "

@@ -1,19 +1,24 @@
 """One number for how well a model does on labeled images, and its 95 % interval."""
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgecnn_runtime.bundle.manifest import ModelSpec
 from edgecnn_runtime.evaluation.dataset import LabeledImage, class_index
-from edgecnn_runtime.geometry import iou
-from edgecnn_runtime.types import Classification, Detection, Embedding, Reading
+from edgecnn_runtime.evaluation.ranking import (
+    THRESHOLDS,
+    FloatArray,
+    Measure,
+    Ranking,
+    Scored,
+    rank_classes,
+)
+from edgecnn_runtime.types import Classification, Embedding, Reading
 
-MIN_IOU = 0.5
-"""IoU from which a box counts as found."""
 FALSE_ACCEPTS = 1e-3
 """The share of pairs of different persons that a threshold may accept."""
 BOOTSTRAP_SAMPLES = 500
@@ -22,6 +27,8 @@ MAX_PAIRED = 4000
 """Images that are compared with each other at most: their pairs take 64 MB in each array."""
 PAIRS_SORTED = 400_000_000
 """Pairs that all resamplings together may sort, about."""
+DETECTIONS_RANKED = 200_000_000
+"""Detections that all resamplings together may rank, about."""
 MIN_DRAWS = 40
 Z = 1.959964
 """Of the normal distribution, for 95 %."""
@@ -39,6 +46,7 @@ class Score:
         high: Upper end.
         samples: How many images.
         chance: What guessing reaches.
+        others: Further metrics of the same results, by name; NaN as ``value``.
     """
 
     metric: str
@@ -47,6 +55,7 @@ class Score:
     high: float
     samples: int
     chance: float = 0.0
+    others: Mapping[str, float] = field(default_factory=dict)
 
 
 def wilson(right: int, total: int) -> tuple[float, float]:
@@ -55,33 +64,6 @@ def wilson(right: int, total: int) -> tuple[float, float]:
     center = (share + spread / 2) / (1 + spread)
     half = Z / (1 + spread) * np.sqrt(share * (1 - share) / total + spread / (4 * total))
     return max(0.0, float(center - half)), min(1.0, float(center + half))
-
-
-def average_precision(
-    scores: NDArray[np.float64],
-    hits: NDArray[np.bool_],
-    positives: float,
-    weights: NDArray[np.float64] | None = None,
-) -> float:
-    """Area under the precision-recall curve, precision made monotonic (VOC 2010 and later).
-
-    Args:
-        scores: float64[N], of each detection.
-        hits: bool[N], whether it is one of the boxes to find.
-        positives: How many boxes there are to find.
-        weights: float64[N], how often each detection counts; None means once.
-
-    Returns:
-        0..1; NaN where there is nothing to find.
-    """
-    if not positives:
-        return float("nan")
-    order = np.argsort(-scores, kind="stable")
-    weight = np.ones(len(order)) if weights is None else weights[order]
-    right = np.cumsum(weight * hits[order])
-    precision = right / np.maximum(np.cumsum(weight), np.finfo(np.float64).tiny)
-    envelope = np.maximum.accumulate(precision[::-1])[::-1]
-    return float((envelope * weight)[hits[order]].sum() / positives)
 
 
 def top1(
@@ -104,18 +86,66 @@ def exact_match(
     return _proportion("exact match", [result.text == sample.label for sample, result in pairs])
 
 
-def map50(
-    samples: Sequence[LabeledImage], results: Sequence[list[Detection]], _model: ModelSpec
+def mean_average_precision(
+    samples: Sequence[LabeledImage],
+    results: Sequence[Sequence[Scored]],
+    measure: Measure,
 ) -> Score:
-    """Mean over classes of the average precision at an IoU of 0.5; NaN where there is no box."""
-    classes = _match_classes(samples, results).values()
+    """Mean over classes of the average precision; NaN where there is nothing to find.
 
-    def value(weights: NDArray[np.float64]) -> float:
-        values = np.array([one.average_precision(weights) for one in classes])
-        known = values[~np.isnan(values)]
-        return float(known.mean()) if len(known) else float("nan")
+    Args:
+        samples: The labeled images.
+        results: The detections in each.
+        measure: How they are compared. Both its metrics are returned, the one that is not the score
+            in ``Score.others``.
+    """
+    rankings = rank_classes(samples, results, measure).values()
 
-    return _bootstrap_weights("mAP50", value, len(samples), len(samples))
+    def value(weights: FloatArray, thresholds: int) -> float:
+        values = [each.average_precisions(weights, thresholds).mean() for each in rankings]
+        known = [value for value in values if not math.isnan(value)]
+        return float(np.mean(known)) if known else float("nan")
+
+    names = {1: f"{measure.name}50", len(THRESHOLDS): f"{measure.name}50-95"}
+    main, other = (len(THRESHOLDS), 1) if measure.strict else (1, len(THRESHOLDS))
+    score = _bootstrap_weights(
+        names[main],
+        lambda weights: value(weights, main),
+        len(samples),
+        _draws(rankings, main),
+    )
+    others = {names[other]: value(np.ones(len(samples)), other)}
+    return replace(score, samples=len(samples), others=others)
+
+
+def average_precision_by_class(
+    samples: Sequence[LabeledImage],
+    results: Sequence[Sequence[Scored]],
+    model: ModelSpec,
+    measure: Measure,
+) -> dict[str, Score]:
+    """For each class with objects to find, its part of ``mean_average_precision``.
+
+    ``Score.samples`` counts the images that show it.
+    """
+    thresholds = len(THRESHOLDS) if measure.strict else 1
+    metric = f"{measure.name.replace('mAP', 'AP')}{'50-95' if measure.strict else '50'}"
+    rankings = rank_classes(samples, results, measure)
+    draws = _draws(rankings.values(), thresholds)
+
+    def score(ranking: Ranking) -> Score:
+        def value(weights: FloatArray) -> float:
+            return float(ranking.average_precisions(weights, thresholds).mean())
+
+        images = len(np.unique(ranking.truth))
+        return replace(_bootstrap_weights(metric, value, len(samples), draws), samples=images)
+
+    return {class_name(index, model): score(ranking) for index, ranking in rankings.items()}
+
+
+def class_name(index: int, model: ModelSpec) -> str:
+    """The name of a class; its number where it has none."""
+    return model.labels[index] if index < len(model.labels) else str(index)
 
 
 def recall_by_class(
@@ -129,80 +159,6 @@ def recall_by_class(
     ranks = {label: rank for rank, label in enumerate(model.labels)}
     order = sorted(right, key=lambda label: (ranks.get(label, len(ranks)), len(label), label))
     return {label: _proportion("recall", right[label]) for label in order}
-
-
-def ap50_by_class(
-    samples: Sequence[LabeledImage], results: Sequence[list[Detection]], model: ModelSpec
-) -> dict[str, Score]:
-    """For each class with boxes to find, the average precision at an IoU of 0.5."""
-    return {
-        model.labels[index] if index < len(model.labels) else str(index): _bootstrap_weights(
-            "AP50", one.average_precision, len(samples), len(np.unique(one.truth))
-        )
-        for index, one in sorted(_match_classes(samples, results).items())
-    }
-
-
-@dataclass(frozen=True)
-class _ClassMatches:
-    """The boxes of one class.
-
-    Attributes:
-        truth: int64[boxes to find], the image of each.
-        images: int64[detections], likewise.
-        scores: float64[detections].
-        hits: bool[detections], whether it is a box to find.
-    """
-
-    truth: NDArray[np.int64]
-    images: NDArray[np.int64]
-    scores: NDArray[np.float64]
-    hits: NDArray[np.bool_]
-
-    def average_precision(self, weights: NDArray[np.float64]) -> float:
-        """AP50 where each image counts so many times; NaN where nothing is to be found."""
-        positives = float(weights[self.truth].sum())
-        return average_precision(self.scores, self.hits, positives, weights[self.images])
-
-
-def _match_classes(
-    samples: Sequence[LabeledImage], results: Sequence[list[Detection]]
-) -> dict[int, _ClassMatches]:
-    """The matched boxes of every class that has boxes to find."""
-    truth: dict[int, list[int]] = {}
-    rows: dict[int, list[tuple[int, float, bool]]] = {}
-    for image, (sample, detections) in enumerate(zip(samples, results, strict=True)):
-        for index, _ in sample.boxes:
-            truth.setdefault(index, []).append(image)
-        for index, score, hit in _match(sample, detections):
-            rows.setdefault(index, []).append((image, score, hit))
-    return {
-        index: _ClassMatches(
-            np.array(truth[index], np.int64),
-            np.array([row[0] for row in rows.get(index, [])], np.int64),
-            np.array([row[1] for row in rows.get(index, [])], np.float64),
-            np.array([row[2] for row in rows.get(index, [])], np.bool_),
-        )
-        for index in truth
-    }
-
-
-def _match(sample: LabeledImage, detections: list[Detection]) -> list[tuple[int, float, bool]]:
-    """Class, score and hit of each detection in one image."""
-    free = list(sample.boxes)
-    rows = []
-    for detection in sorted(detections, key=lambda detection: -detection.score):
-        fitting = [
-            (iou(detection.box, box), at)
-            for at, (index, box) in enumerate(free)
-            if index == detection.index
-        ]
-        overlap, at = max(fitting, default=(0.0, -1))
-        hit = overlap >= MIN_IOU
-        if hit:
-            del free[at]
-        rows.append((detection.index, detection.score, hit))
-    return rows
 
 
 def tar_at_far(
@@ -266,10 +222,19 @@ def _bootstrap(
 
 
 def _bootstrap_weights(
-    metric: str, value: Callable[[NDArray[np.float64]], float], count: int, samples: int
+    metric: str, value: Callable[[FloatArray], float], count: int, draws: int = BOOTSTRAP_SAMPLES
 ) -> Score:
     """``_bootstrap`` for a metric that takes how often each of ``count`` images counts."""
-    score = _bootstrap(
-        metric, lambda choice: value(np.bincount(choice, minlength=count).astype(float)), count
+    return _bootstrap(
+        metric,
+        lambda choice: value(np.bincount(choice, minlength=count).astype(np.float64)),
+        count,
+        draws,
     )
-    return replace(score, samples=samples)
+
+
+def _draws(rankings: Iterable[Ranking], thresholds: int) -> int:
+    """Resamplings that take seconds and not minutes, however many detections there are."""
+    detections = sum(len(ranking.images) for ranking in rankings)
+    draws = DETECTIONS_RANKED // max(detections * thresholds, 1)
+    return min(BOOTSTRAP_SAMPLES, max(MIN_DRAWS, draws))

@@ -13,6 +13,7 @@ from edgecnn_runtime.evaluation.dataset import (
     MAX_NAMES,
     NO_IMAGE,
     LabeledImage,
+    LabeledObject,
     SourceLocation,
     count_images,
     read_labeled_image,
@@ -43,8 +44,8 @@ def read_yolo_labels(source: SourceLocation, model: ModelSpec) -> list[LabeledIm
         paths = (beside, path / "labels" / beside.relative_to(folder), _in_labels(beside))
         text = next((candidate for candidate in paths if candidate.is_file()), None)
         if text is not None:
-            boxes = dict.fromkeys(_boxes(source.of(text), file, model))
-            samples.append(LabeledImage(file, boxes=tuple(boxes)))
+            objects = dict.fromkeys(_objects(source.of(text), file, model))
+            samples.append(LabeledImage(file, objects=tuple(objects)))
             texts.add(text)
     _check_texts(source, texts)
     if not samples:
@@ -89,7 +90,7 @@ def _looks_like_boxes(text: Path) -> bool:
         return False
 
 
-def _boxes(place: SourceLocation, file: Path, model: ModelSpec) -> Iterator[tuple[int, Box]]:
+def _objects(place: SourceLocation, file: Path, model: ModelSpec) -> Iterator[LabeledObject]:
     try:
         text = place.path.read_text("utf-8-sig")
     except UnicodeDecodeError:
@@ -103,7 +104,8 @@ def _boxes(place: SourceLocation, file: Path, model: ModelSpec) -> Iterator[tupl
         index, (cx, cy, w, h) = _line(where, words)
         check_class(where, index, model)
         left, top, right, bottom = cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2
-        yield index, Box(left * width, top * height, right * width, bottom * height)
+        box = Box(left * width, top * height, right * width, bottom * height)
+        yield LabeledObject(index, box)
 
 
 def _line(place: SourceLocation, words: Sequence[str]) -> tuple[int, tuple[float, ...]]:

@@ -103,7 +103,7 @@ def read_labels(source: "SourceLocation", model: ModelSpec) -> "LabeledSet":
 
     read = read_box_table if dataset.is_table(source) else read_yolo_labels
     labeled = dataset.make_labeled_set(source, read(source, model))
-    if not any(sample.boxes for sample in labeled.samples):
+    if not any(sample.objects for sample in labeled.samples):
         raise source.error(
             f"{dataset.count_images(len(labeled.samples))} and not one box, and mAP50 of nothing "
             "proves nothing; add images with something to find"
@@ -112,21 +112,21 @@ def read_labels(source: "SourceLocation", model: ModelSpec) -> "LabeledSet":
 
 
 def score(
-    samples: "Sequence[LabeledImage]", results: Sequence[list[Detection]], model: ModelSpec
+    samples: "Sequence[LabeledImage]", results: Sequence[list[Detection]], _model: ModelSpec
 ) -> "Score":
-    """Mean average precision at an IoU of 0.5."""
-    from edgecnn_runtime.evaluation import metrics
+    """Mean average precision at an IoU of 0.5; that from 0.5 to 0.95 beside it."""
+    from edgecnn_runtime.evaluation import measures, metrics
 
-    return metrics.map50(samples, results, model)
+    return metrics.mean_average_precision(samples, results, measures.BOXES)
 
 
 def score_classes(
     samples: "Sequence[LabeledImage]", results: Sequence[list[Detection]], model: ModelSpec
 ) -> "Mapping[str, Score]":
     """For each class, the average precision at an IoU of 0.5."""
-    from edgecnn_runtime.evaluation import metrics
+    from edgecnn_runtime.evaluation import measures, metrics
 
-    return metrics.ap50_by_class(samples, results, model)
+    return metrics.average_precision_by_class(samples, results, model, measures.BOXES)
 
 
 def summarize(detections: list[Detection]) -> str:

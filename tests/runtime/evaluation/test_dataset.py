@@ -20,6 +20,7 @@ from edgecnn_runtime.bundle.manifest import ModelSpec
 from edgecnn_runtime.errors import UsageError
 from edgecnn_runtime.evaluation.dataset import (
     LabeledImage,
+    LabeledObject,
     LabeledSet,
     SourceLocation,
     class_index,
@@ -105,8 +106,11 @@ def test_boxes_in_a_table_one_row_each(tmp_path: Path, task: AsTask) -> None:
         "file\tx\ty\tw\th\tlabel\n1.png\t1\t2\t10\t5\tbus\n1.png\t20\t2\t10\t5\t\n2.png\t\t\t\t\t\n"
     )
     found = read_labels(tmp_path / "l.tsv", task("detect"))
-    assert found.samples[0].boxes == ((1, Box(1, 2, 11, 7)), (0, Box(20, 2, 30, 7)))
-    assert found.samples[1].boxes == ()
+    assert found.samples[0].objects == (
+        LabeledObject(1, Box(1, 2, 11, 7)),
+        LabeledObject(0, Box(20, 2, 30, 7)),
+    )
+    assert found.samples[1].objects == ()
 
 
 @pytest.mark.parametrize(
@@ -124,9 +128,9 @@ def test_yolo_text_files(tmp_path: Path, task: AsTask, file: str, text: str, giv
     label.write_text("1 0.5 0.5 0.2 0.4\n" * 2)
     (label.parent / "classes.txt").write_text("car\nbus\n")
     found = read_labels(tmp_path / given, task("detect"))
-    ((index, box),) = found.samples[0].boxes
-    assert index == 1
-    assert box == pytest.approx((40, 15, 60, 35))
+    (labeled,) = found.samples[0].objects
+    assert labeled.index == 1
+    assert labeled.box == pytest.approx((40, 15, 60, 35))
     label.write_text("1 0.5 0.5 0.2 0.4\n", "utf-8-sig")
     assert read_labels(tmp_path / given, task("detect")) == found
 
@@ -349,7 +353,8 @@ def test_spaces_and_letter_case_of_a_table_do_not_matter(tmp_path: Path, task: A
     )
     (sample,) = read_labels(tmp_path / "l.csv", task("detect")).samples
     assert sample == LabeledImage(
-        tmp_path / "1.png", boxes=((1, Box(1, 2, 11, 7)), (0, Box(1, 2, 11, 7)))
+        tmp_path / "1.png",
+        objects=(LabeledObject(1, Box(1, 2, 11, 7)), LabeledObject(0, Box(1, 2, 11, 7))),
     )
 
 

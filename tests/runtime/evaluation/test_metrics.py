@@ -10,14 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgecnn_runtime.bundle.manifest import ModelSpec
-from edgecnn_runtime.evaluation.dataset import LabeledImage
+from edgecnn_runtime.evaluation.dataset import LabeledImage, LabeledObject
+from edgecnn_runtime.evaluation.measures import BOXES
 from edgecnn_runtime.evaluation.metrics import (
     Score,
-    ap50_by_class,
-    average_precision,
+    average_precision_by_class,
     recall_by_class,
     wilson,
 )
+from edgecnn_runtime.evaluation.ranking import Ranking
 from edgecnn_runtime.tasks import task_of
 from edgecnn_runtime.types import Box, Classification, Detection, Embedding, Reading
 
@@ -46,15 +47,19 @@ def test_exact_match(task: AsTask) -> None:
     assert (found.metric, found.value) == ("exact match", 0.5)
 
 
+LEFT = LabeledObject(0, Box(0, 0, 10, 10))
+RIGHT = LabeledObject(0, Box(50, 0, 60, 10))
+
+
 def box(x: float, confidence: float = 0.9, index: int = 0) -> Detection:
     return Detection(Box(x, 0, x + 10, 10), confidence, "car", index)
 
 
 def test_map50_counts_misses_false_alarms_and_doubles(task: AsTask) -> None:
     detect = task("detect")
-    truth = [LabeledImage(Path(), boxes=((0, Box(0, 0, 10, 10)), (0, Box(50, 0, 60, 10))))]
+    truth = [LabeledImage(Path(), objects=(LEFT, RIGHT))]
     assert score(truth, [[box(0), box(51)]], detect).value == 1.0
-    assert score(truth, [[box(0)]], detect).value == pytest.approx(0.5)
+    assert score(truth, [[box(0)]], detect).value == pytest.approx(51 / 101)
     assert score(truth, [[box(0, 0.8), box(51, 0.7), box(90, 0.9)]], detect).value < 0.7
     doubled = score(truth, [[box(0, 0.9), box(1, 0.8), box(51, 0.7)]], detect).value
     assert 0.5 < doubled < 1.0
@@ -104,8 +109,10 @@ def test_wilson_holds_the_share(total: int, data: st.DataObject) -> None:
 
 
 def test_average_precision_of_a_known_ranking() -> None:
-    scores, hits = np.array([0.9, 0.8, 0.7, 0.6]), np.array([True, False, True, False])
-    assert average_precision(scores, hits, 2) == pytest.approx((1 + 2 / 3) / 2)
+    """At 51 of the 101 recalls the precision is 1, at the others 2 of 3."""
+    hits = np.array([[True, False, True, False]])
+    ranking = Ranking(np.array([0, 2]), np.arange(4), hits, ~hits)
+    assert ranking.average_precisions(np.ones(4), 1) == pytest.approx((51 + 50 * 2 / 3) / 101)
 
 
 def test_recall_class_by_class(classifier: ModelSpec) -> None:
@@ -120,25 +127,34 @@ def test_recall_class_by_class(classifier: ModelSpec) -> None:
 
 def test_average_precision_class_by_class(task: AsTask) -> None:
     """A class without boxes has no value; its false alarms count nowhere."""
-    first = LabeledImage(Path(), boxes=((0, Box(0, 0, 10, 10)), (0, Box(50, 0, 60, 10))))
-    samples = [first, LabeledImage(Path(), boxes=((0, Box(0, 0, 10, 10)),))]
+    first = LabeledImage(Path(), objects=(LEFT, RIGHT))
+    samples = [first, LabeledImage(Path(), objects=(LEFT,))]
     answers = [[box(0), box(51)], [box(70), box(0, index=1)]]
-    scores = ap50_by_class(samples, answers, task("detect"))
+    scores = average_precision_by_class(samples, answers, task("detect"), BOXES)
     assert list(scores) == ["car"]
     assert scores["car"].samples == 2
-    assert scores["car"].value == pytest.approx(2 / 3)
+    assert scores["car"].value == pytest.approx(67 / 101)
     assert scores["car"].low < scores["car"].value < scores["car"].high
 
 
 @given(
-    st.lists(st.tuples(st.floats(0, 1), st.booleans(), st.integers(0, 3)), min_size=1, max_size=12)
+    st.lists(st.tuples(st.booleans(), st.booleans(), st.integers(0, 3)), min_size=1, max_size=12)
 )
-def test_a_weight_is_as_many_copies(rows: list[tuple[float, bool, int]]) -> None:
-    scores, hits, weights = (np.array(column) for column in zip(*rows, strict=True))
-    positives = int(weights @ hits) + 1
-    weighted = average_precision(scores, hits, positives, weights.astype(float))
-    copies = average_precision(np.repeat(scores, weights), np.repeat(hits, weights), positives)
-    assert weighted == pytest.approx(copies)
+def test_a_weight_is_as_many_copies(rows: list[tuple[bool, bool, int]]) -> None:
+    truth, hits, weights = (np.array(column) for column in zip(*rows, strict=True))
+    places = np.flatnonzero(truth | hits)
+    images = np.arange(len(rows))
+    ranking = Ranking(places, images, hits[None], ~hits[None])
+    several = np.repeat(images, weights)
+    copies = Ranking(
+        np.flatnonzero((truth | hits)[several]),
+        np.arange(len(several)),
+        hits[None, several],
+        ~hits[None, several],
+    )
+    expected = copies.average_precisions(np.ones(len(several)), 1)
+    weighted = ranking.average_precisions(weights.astype(float), 1)
+    assert weighted == pytest.approx(expected, nan_ok=True)
 
 
 def test_tar_at_far_of_many_images_pairs_those_of_some_persons(
