@@ -104,13 +104,16 @@ def _print(
 
     known = [(each, each.score) for each in scores if each.score is not None]
     metric = known[0][1].metric if known else "score"
-    numbers = (metric, "95 % interval", "to float", "agree")
+    others = list(known[0][1].others) if known else []
+    numbers = (metric, "95 % interval", "to float", *others, "agree")
     table = plain_table("artifact", "engine", numbers=numbers)
     for each, score in known:
         cells = [artifact_name(each.candidate.artifact.file), each.candidate.engine]
         cells += [_percent(score.value, 2), _interval(score)]
-        if each.agreement is not None:
-            cells += [f"{100 * (score.value - known[0][1].value):+.2f}", f"{each.agreement:.1%}"]
+        change = 100 * (score.value - known[0][1].value)
+        cells += ["" if each.agreement is None else f"{change:+.2f}"]
+        cells += [_percent(score.others[name]) for name in others]
+        cells += ["" if each.agreement is None else f"{each.agreement:.1%}"]
         table.add_row(*cells)
     console.print(table)
     _print_classes([each for each, _ in known], console)
@@ -201,4 +204,9 @@ def _plain(score: "Score") -> dict[str, Any]:
     import dataclasses
 
     values = dataclasses.asdict(score)
-    return {n: None if isinstance(v, float) and math.isnan(v) else v for n, v in values.items()}
+    values["others"] = {name: _number(value) for name, value in score.others.items()}
+    return {name: _number(value) for name, value in values.items()}
+
+
+def _number(value: Any) -> Any:
+    return None if isinstance(value, float) and math.isnan(value) else value

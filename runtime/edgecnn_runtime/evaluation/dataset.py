@@ -28,12 +28,14 @@ class SourceLocation:
     Attributes:
         path: A file or a folder.
         line: In the file, from 1; 0 for all of it.
+        entry: In a JSON file, such as ``annotations[3]``; "" for all of it.
         argument: The flag or argument that names the labels, for messages; "" for none.
     """
 
     path: Path
     line: int = 0
     argument: str = ""
+    entry: str = ""
 
     def at(self, line: int) -> "SourceLocation":
         """A line of the file."""
@@ -41,12 +43,17 @@ class SourceLocation:
 
     def of(self, path: Path) -> "SourceLocation":
         """Another file that belongs to the same labels."""
-        return replace(self, path=path, line=0)
+        return replace(self, path=path, line=0, entry="")
+
+    def within(self, entry: str) -> "SourceLocation":
+        """An entry of the file."""
+        return replace(self, entry=entry)
 
     def error(self, problem: str) -> UsageError:
         """The error that says what is wrong here."""
         line = f":{self.line}" if self.line else ""
-        return UsageError(f"{self.argument} {self.path}{line}: {problem}".lstrip())
+        entry = f" {self.entry}:" if self.entry else ""
+        return UsageError(f"{self.argument} {self.path}{line}:{entry} {problem}".lstrip())
 
 
 @dataclass(frozen=True)

@@ -108,7 +108,7 @@ def mean_average_precision(
 
     names = {1: f"{measure.name}50", len(THRESHOLDS): f"{measure.name}50-95"}
     main, other = (len(THRESHOLDS), 1) if measure.strict else (1, len(THRESHOLDS))
-    score = _bootstrap_weights(
+    score = bootstrap_weights(
         names[main],
         lambda weights: value(weights, main),
         len(samples),
@@ -138,7 +138,7 @@ def average_precision_by_class(
             return float(ranking.average_precisions(weights, thresholds).mean())
 
         images = len(np.unique(ranking.truth))
-        return replace(_bootstrap_weights(metric, value, len(samples), draws), samples=images)
+        return replace(bootstrap_weights(metric, value, len(samples), draws), samples=images)
 
     return {class_name(index, model): score(ranking) for index, ranking in rankings.items()}
 
@@ -221,10 +221,17 @@ def _bootstrap(
     return Score(metric, everything, float(low), float(high), count)
 
 
-def _bootstrap_weights(
+def bootstrap_weights(
     metric: str, value: Callable[[FloatArray], float], count: int, draws: int = BOOTSTRAP_SAMPLES
 ) -> Score:
-    """``_bootstrap`` for a metric that takes how often each of ``count`` images counts."""
+    """The value on all images, and the middle 95 % of it over some resamplings.
+
+    Args:
+        metric: Its name.
+        value: The metric where each image counts so many times, float64[count].
+        count: How many images there are.
+        draws: How many resamplings.
+    """
     return _bootstrap(
         metric,
         lambda choice: value(np.bincount(choice, minlength=count).astype(np.float64)),

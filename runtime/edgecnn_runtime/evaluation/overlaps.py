@@ -169,8 +169,8 @@ def _intersections(ours: FloatArray, theirs: FloatArray) -> FloatArray:
     """float64[D,G], the areas that pairs of upright boxes share."""
     low = np.maximum(ours[:, None, :2], theirs[None, :, :2])
     high = np.minimum(ours[:, None, 2:], theirs[None, :, 2:])
-    sides = np.maximum(high - low, 0)
-    return sides[..., 0] * sides[..., 1]
+    sides: FloatArray = np.maximum(high - low, 0)
+    return np.multiply(sides[..., 0], sides[..., 1])
 
 
 def _counterclockwise(corners: Sequence[Point]) -> FloatArray:

@@ -17,7 +17,9 @@ from edgecnn_runtime.evaluation.dataset import SourceLocation, truncate_text
 
 JSON = frozenset([".jsonl", ".ndjson", ".json"])
 SEPARATORS = {"\t": "tabs", ",": "commas", ";": "semicolons"}
-COLUMNS = ("file", "label", "text", "x", "y", "w", "h")
+LISTS = ("points", "corners", "polygon")
+"""Columns that hold several numbers, in JSON a list of them."""
+COLUMNS = ("file", "label", "text", "x", "y", "w", "h", "mask", *LISTS)
 """The columns that mean something; a table may have others."""
 MAX_COLUMNS = 12
 """Column names that a message lists."""
@@ -37,8 +39,12 @@ class LabelRow:
 
     @property
     def file(self) -> Path:
-        """The image it is about; a relative name starts at the table's folder."""
-        return Path(os.path.normpath(self.place.path.parent / self.cells["file"]))
+        """The image it is about."""
+        return self.path("file")
+
+    def path(self, column: str) -> Path:
+        """The file that a cell names; a relative name starts at the table's folder."""
+        return Path(os.path.normpath(self.place.path.parent / self.cells[column]))
 
 
 def read_table(source: SourceLocation, needed: Sequence[str]) -> list[LabelRow]:
@@ -127,7 +133,7 @@ def _json_rows(source: SourceLocation, text: str, needed: Sequence[str]) -> Iter
             _check_columns(place, columns, needed, "row")
         cells = dict(zip(columns, row.values(), strict=True))
         for name in COLUMNS:
-            if isinstance(cells.get(name), list | dict):
+            if isinstance(cells.get(name), dict if name in LISTS else list | dict):
                 raise place.error(f"`{name}` is neither text nor a number")
         values = {name: "" if value is None else str(value) for name, value in cells.items()}
         yield LabelRow(place, {**dict.fromkeys(needed, ""), **values})

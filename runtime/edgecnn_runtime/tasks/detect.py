@@ -96,19 +96,11 @@ def distances(
 
 
 def read_labels(source: "SourceLocation", model: ModelSpec) -> "LabeledSet":
-    """A folder of images with a YOLO text file each, or a table with one box per row."""
-    from edgecnn_runtime.evaluation import dataset
-    from edgecnn_runtime.evaluation.box_labels import read_box_table
-    from edgecnn_runtime.evaluation.yolo_labels import read_yolo_labels
+    """YOLO texts beside images, COCO JSON, or a table with one box per row."""
+    from edgecnn_runtime.evaluation.label_shapes import BOXES
+    from edgecnn_runtime.evaluation.object_labels import read_object_labels
 
-    read = read_box_table if dataset.is_table(source) else read_yolo_labels
-    labeled = dataset.make_labeled_set(source, read(source, model))
-    if not any(sample.objects for sample in labeled.samples):
-        raise source.error(
-            f"{dataset.count_images(len(labeled.samples))} and not one box, and mAP50 of nothing "
-            "proves nothing; add images with something to find"
-        )
-    return labeled
+    return read_object_labels(source, model, BOXES)
 
 
 def score(

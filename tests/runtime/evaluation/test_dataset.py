@@ -222,7 +222,7 @@ def test_yolo_files_whose_picture_is_missing_are_named(tmp_path: Path, task: AsT
         ({"file": "1.png", "x": 1, "X": 2, "y": 1, "w": 1, "h": 1}, ":1: `x` is there twice"),
         (
             {"file": "1.png"},
-            "1 image and not one box, and mAP50 of nothing",
+            "1 image and not one box, and the score of nothing",
         ),
         ({"file": 3, "x": 1, "y": 1, "w": 1, "h": 1}, "1 of 1 labeled files do not exist"),
         ({"file": "1.png", "x": 1, "y": 1, "w": 1, "h": 1, "label": 7}, "'7' is none of"),
