@@ -58,6 +58,12 @@ def columns_of(rows: Floats) -> Columns:
     return Columns(np.where(empty, 0.0, low), np.where(empty, 0.0, high))
 
 
+def finite_mean(values: Floats) -> float:
+    """The mean of the finite ones of float[…]; NaN where there are none."""
+    finite = values[np.isfinite(values)]
+    return float(finite.mean(dtype=np.float64)) if finite.size else np.nan
+
+
 def whole_numbers(column: Floats) -> bool:
     """Whether all values of float[R] are whole numbers, as class numbers are."""
     finite = column[np.isfinite(column)]

@@ -7,7 +7,18 @@ FAMILIES. A head without a file goes by its tag in the manifest and is set with 
 import contextlib
 from collections.abc import Mapping
 
-from edgecnn_export.heads import anchor_free, classify, ctc, embed, pose, ssd, yolo
+from edgecnn_export.heads import (
+    anchor_free,
+    classify,
+    ctc,
+    detr,
+    embed,
+    gfl,
+    pose,
+    ranked,
+    ssd,
+    yolo,
+)
 from edgecnn_export.heads.base import Fields, Head, Outputs
 from edgecnn_runtime.bundle.manifest import Decode
 from edgecnn_runtime.config import from_plain
@@ -17,6 +28,9 @@ from edgecnn_runtime.tasks import TASKS
 FAMILIES: tuple[Mapping[str, Head], ...] = (
     classify.HEADS,
     anchor_free.HEADS,
+    detr.HEADS,
+    ranked.HEADS,
+    gfl.HEADS,
     ssd.HEADS,
     yolo.HEADS,
     ctc.HEADS,

@@ -1,9 +1,10 @@
-"""Face detectors with one box per cell: YuNet and CenterFace."""
+"""Face detectors with boxes per cell: YuNet, SCRFD and CenterFace."""
 
 import re
 from collections.abc import Mapping
 
-from edgecnn_export.heads.base import Fields, Head, Outputs
+from edgecnn_export.head_evidence import columns_of
+from edgecnn_export.heads.base import STRIDES, Fields, Head, Outputs
 from edgecnn_runtime.bundle.manifest import AnchorFree
 from edgecnn_runtime.errors import UsageError
 
@@ -34,6 +35,56 @@ def fits_yunet(outputs: Outputs) -> bool:
     return {"cls", "obj"} <= roles
 
 
+def scrfd(outputs: Outputs) -> Fields:
+    """Outputs score_8, bbox_8, kps_8, score_16, …, whatever they are called."""
+    tables = scrfd_tables(outputs)
+    if not tables:
+        raise UsageError(
+            "an scrfd head has scores[N,A,1], boxes[N,A,4] and perhaps landmarks[N,A,10] for each "
+            f"of the strides 8, 16, 32; {outputs}. Check --input"
+        )
+    rows, kps = outputs.shapes[tables["score_8"]][1], tables.get("kps_8")
+    return {
+        "variant": "scrfd",
+        "outputs": tables,
+        "strides": STRIDES,
+        "anchors": rows // outputs.cells([STRIDES[0]]),
+        "points": outputs.shapes[kps][2] // 2 if kps else 0,
+        "score": 0.5,
+        "iou": 0.4,
+    }
+
+
+def scrfd_tables(outputs: Outputs) -> dict[str, str]:
+    """SCRFD's outputs by role and stride; empty where they are others.
+
+    Each stride has tables of 1, 4 and perhaps more columns, with one row, or a few, per cell.
+    """
+    found: dict[str, str] = {}
+    for stride in STRIDES:
+        cells = outputs.cells([stride])
+        tables = {
+            shape[2]: name
+            for name, shape in outputs.shapes.items()
+            if len(shape) == 3 and shape[1] in {cells, 2 * cells, 3 * cells}
+        }
+        others = [columns for columns in tables if columns not in {1, 4}]
+        if not {1, 4} <= tables.keys() or len(others) > 1 or any(k % 2 for k in others):
+            return {}
+        found |= {f"score_{stride}": tables[1], f"bbox_{stride}": tables[4]}
+        found |= {f"kps_{stride}": tables[columns] for columns in others}
+    rows = [outputs.shapes[found[f"score_{s}"]][1] // outputs.cells([s]) for s in STRIDES]
+    complete = set(found.values()) == set(outputs.shapes) and len(set(rows)) == 1
+    return found if complete and len(found) == len(outputs.shapes) else {}
+
+
+def fits_scrfd(outputs: Outputs) -> bool:
+    """Such tables, whose scores are within 0..1."""
+    tables = scrfd_tables(outputs)
+    scores = [outputs.rows(name) for role, name in tables.items() if role.startswith("score")]
+    return bool(tables) and not any(columns_of(rows).outside.any() for rows in scores)
+
+
 def centerface(outputs: Outputs) -> Fields:
     """heatmap[1], scale[2], offset[2], landmarks[10] at a quarter of the input."""
     cells = (-(-outputs.height // CENTERFACE_STRIDE), -(-outputs.width // CENTERFACE_STRIDE))
@@ -57,5 +108,6 @@ def fits_centerface(outputs: Outputs) -> bool:
 
 HEADS: Mapping[str, Head] = {
     "yunet": Head(AnchorFree, yunet, fits_yunet),
+    "scrfd": Head(AnchorFree, scrfd, fits_scrfd, by_values=True),
     "centerface": Head(AnchorFree, centerface, fits_centerface),
 }

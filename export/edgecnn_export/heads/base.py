@@ -127,11 +127,13 @@ class Head:
             is missing.
         fits: Whether outputs look like those of this head. Asked in the order of HEADS, of the
             heads of a task where that is known; the first one that fits is taken.
+        by_values: Whether ``fits`` looks at values, so that no other head can read what fits.
     """
 
     spec: type[Any]
     read: Callable[[Outputs], Fields]
     fits: Callable[[Outputs], bool] = lambda _: False
+    by_values: bool = False
 
 
 def numbered(count: int) -> tuple[str, ...]:

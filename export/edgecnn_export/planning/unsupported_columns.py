@@ -1,8 +1,5 @@
 """Columns of a table of boxes that are not what their place says, refused by their true names."""
 
-import numpy as np
-from numpy.typing import NDArray
-
 from edgecnn_export.head_evidence import (
     CELLS_SHARE,
     MIN_BINS,
@@ -10,10 +7,12 @@ from edgecnn_export.head_evidence import (
     Unit,
     are_logits,
     columns_of,
+    finite_mean,
     keypoint_columns,
 )
 from edgecnn_export.heads.base import Outputs
-from edgecnn_export.planning.box_table import Table
+from edgecnn_export.heads.gfl import SPARSE
+from edgecnn_export.heads.box_table import Table
 from edgecnn_export.planning.refusal import (
     OWN_DECODING,
     as_json,
@@ -25,8 +24,6 @@ from edgecnn_runtime.errors import EdgecnnError, UsageError
 MASK_COEFFICIENTS = 32
 DFL_COLUMNS = 4 * 16
 """Box columns of a YOLOv8 head before its arithmetic: 16 bins for each of four distances."""
-SPARSE = 0.1
-"""The mean of class scores is under it, because most cells show nothing. That of boxes is not."""
 ANGLE_LIMIT = 3.2
 """No angle in radians is larger, whichever half turn it is counted in."""
 
@@ -53,12 +50,6 @@ def columns_that_are_not_scores(
             f"the scores of {table.name!r} leave 0..1 and are negative nearly everywhere, so they "
             f"are scores before a sigmoid: add --decode {as_json({'values': 'logits'})}; {outputs}"
         )
-    if landmarks := _landmarks_first(outside):
-        what = (
-            f"this is a yolov5-face head: its {landmarks} landmark coordinates lie between "
-            "objectness and classes"
-        )
-        return no_head(outputs, what)
     classes = max(int(outside[first:].argmax()), 1)
     if outputs.labels and len(outputs.labels) <= classes:
         classes = len(outputs.labels)
@@ -78,7 +69,7 @@ def _before_arithmetic(
         return no_head(outputs, what, OWN_DECODING)
     if small and leading and trailing % 4 == 0 and trailing // 4 >= MIN_BINS and unit != "pixels":
         return _scores_first(outputs, f" ({leading} and {trailing} of {table.columns} columns)")
-    if unit == "fractions" and float(np.nanmean(table.rows[:, :4])) < SPARSE:
+    if unit == "fractions" and finite_mean(table.rows[:, :4]) < SPARSE:
         return _scores_first(outputs, "")
     if unit == "cells" and not are_logits(table.rows[:, 4:]):
         return _scores_first(outputs, "")
@@ -122,13 +113,15 @@ def columns_behind_the_classes(outputs: Outputs, table: Table, extra: int) -> Ed
 
 
 def before_decoding(outputs: Outputs, table: Table) -> EdgecnnError:
-    """The refusal of offsets and logarithms where boxes should be."""
+    """The refusal of numbers in units of cells where boxes should be."""
     what = (
-        f"this is a head before decoding, as YOLOX writes it: the boxes of {table.name!r} are "
-        "offsets within a cell and logarithms of sizes, because none of their numbers is over an "
-        "eighth of the input's side"
+        f"this is a head before decoding: the boxes of {table.name!r} are counted in cells of a "
+        "grid, because none of their numbers is over an eighth of the input's side"
     )
-    return no_head(outputs, what, f"{OWN_DECODING} (YOLOX: --decode_in_inference)")
+    if table.across:
+        advice = "return output.permute(0, 2, 1), and if it is YOLOX: --head yolox"
+        return no_head(outputs, what, advice)
+    return no_head(outputs, what, f"if they are YOLOX's, --head yolox; else {OWN_DECODING}")
 
 
 def _scores_first(outputs: Outputs, counts: str) -> EdgecnnError:
@@ -142,10 +135,3 @@ def _scores_first(outputs: Outputs, counts: str) -> EdgecnnError:
 def _oriented(outputs: Outputs) -> EdgecnnError:
     what = "this is a head of oriented boxes (YOLO -obb): the last column is an angle, no class"
     return other_task(outputs, what, "obb")
-
-
-def _landmarks_first(outside: NDArray[np.bool_]) -> int:
-    """How many columns after box and objectness are landmarks before the classes; 0 for none."""
-    block = outside[5:]
-    count = int(block.argmin()) if not block.all() else 0
-    return count if count >= 4 and count % 2 == 0 and not block[count:].any() else 0

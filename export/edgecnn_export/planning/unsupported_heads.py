@@ -48,7 +48,15 @@ def refuse_unsupported(outputs: Outputs, task: str | None, head: str) -> None:
     classifier = task is None and [len(shape) for shape in outputs.shapes.values()] == [2]
     if task not in {None, "detect"} or head not in {"", *HEADS} or (classifier and not head):
         return
-    if head in {"classify", "embed", "ctc"}:
+    if head in {"classify", "embed", "ctc"} or (head and HEADS[head].by_values):
+        return
+    known = next((n for n, h in HEADS.items() if h.by_values and h.fits(outputs)), None)
+    if known and not declared_task(outputs, head):
+        if head:
+            raise UsageError(
+                f"these are the outputs of another head, so --head {head} does not fit: leave it "
+                f"out, or use --head {known}; {outputs}"
+            )
         return
     for rule in RULES:
         if error := rule(outputs, head):

@@ -18,7 +18,7 @@ SSD_HEADS = ("ssd", "retinaface")
 
 
 def two_tables(outputs: Outputs, head: str) -> EdgecnnError | None:
-    """Boxes and scores in two tables: a DETR, or an SSD whose boxes are offsets or corners."""
+    """Boxes and scores in two tables: an SSD whose boxes are offsets, corners or centers."""
     if outputs.options.get("output") or head in {"yunet", "centerface"}:
         return None
     tables = ssd_tables(outputs)
@@ -78,14 +78,14 @@ def _decoded(outputs: Outputs) -> bool:
 
 
 def _centers(outputs: Outputs, tables: SsdTables) -> EdgecnnError:
-    """Boxes in 0..1 whose third and fourth numbers are sizes."""
-    classes = outputs.shapes[tables.scores][2]
+    """Boxes in 0..1 whose third and fourth numbers are sizes, and more than a DETR has."""
     what = (
-        f"these are a DETR's outputs (RF-DETR, D-FINE, RT-DETR): boxes in {tables.boxes!r} as "
-        f"center and size in fractions of the input, and {classes} class scores each in "
-        f"{tables.scores!r}"
+        f"the boxes of {tables.boxes!r} are centers and sizes in fractions of the input, with a "
+        "row for each prior box"
     )
-    return no_head(outputs, what)
+    setting = as_json({"decoded": True})
+    advice = f"return corners x1, y1, x2, y2, and use --head ssd --decode {setting}"
+    return no_head(outputs, what, advice)
 
 
 def boxes_with_an_axis_of_one(outputs: Outputs, _head: str) -> EdgecnnError | None:

@@ -15,7 +15,7 @@ from edgecnn_export.head_evidence import (
     whole_numbers,
 )
 from edgecnn_export.heads.base import MOST_QUERIES, Outputs
-from edgecnn_export.planning.box_table import TABLE_HEADS, V8_HEADS, Table, table_of
+from edgecnn_export.heads.box_table import TABLE_HEADS, V8_HEADS, Table, table_of
 from edgecnn_export.planning.refusal import OWN_DECODING, as_json, no_head, other_task
 from edgecnn_export.planning.unsupported_columns import (
     MASK_COEFFICIENTS,
@@ -243,4 +243,8 @@ def _queries(outputs: Outputs, table: Table) -> EdgecnnError:
         f"this is a DETR's table (RT-DETR): {table.count} boxes as center and size in fractions of "
         f"the input, with class scores ({table.columns - 4})"
     )
-    return no_head(outputs, what)
+    if table.across:
+        return no_head(
+            outputs, f"{what}, rows and columns exchanged", "return output.permute(0, 2, 1)"
+        )
+    return UsageError(f"{what}: --head detr; {outputs}")

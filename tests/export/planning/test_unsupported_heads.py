@@ -4,6 +4,7 @@ The tables below are made as the networks make them: a box near each cell of a g
 are small nearly everywhere.
 """
 
+import contextlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -17,7 +18,7 @@ from edgecnn_export.loading.size import Size
 from edgecnn_export.planning.graph_info import GraphInfo
 from edgecnn_export.planning.resolve import Evidence, Plan, resolve
 from edgecnn_export.planning.settings import ExportSettings
-from edgecnn_runtime.bundle.manifest import Output, Ssd, Yolo
+from edgecnn_runtime.bundle.manifest import AnchorFree, Detr, Gfl, Output, Ranked, Ssd, Yolo
 from edgecnn_runtime.errors import EdgecnnError, UsageError
 
 PICTURES = 2
@@ -111,11 +112,15 @@ def plan(
 
 
 def refusal(outputs: Outputs, **options: Any) -> str:
-    with pytest.raises(EdgecnnError) as caught:
-        plan(outputs, **options)
-    message = str(caught.value)
+    message = problem(outputs, **options)
     assert all(f"{name}[" in message for name in outputs)  # the outputs as they are
     return message
+
+
+def problem(outputs: Outputs, **options: Any) -> str:
+    with pytest.raises(EdgecnnError) as caught:
+        plan(outputs, **options)
+    return str(caught.value)
 
 
 def names(count: int) -> tuple[str, ...]:
@@ -131,20 +136,17 @@ def nanodet(m: Maker, classes: int) -> Array:
 
 
 LAYOUTS: Mapping[str, tuple[Callable[[Maker, int], Outputs], str]] = {
-    "YOLOX before decoding": (lambda m, c: {"o": yolox(m, c)}, "YOLOX"),
     "YOLOX before decoding, exchanged": (lambda m, c: {"o": turned(yolox(m, c))}, "YOLOX"),
+    "RT-DETR, exchanged": (
+        lambda m, c: {"o": turned(joined(m.fractions(300), m.logits(c, 300)))}, "DETR.*permute"
+    ),
     "cells, not pixels": (
         lambda m, c: {"o": joined(m.boxes() / m.strides, m.scores(1 + c))}, "before decoding"
     ),
     "YOLOv8 before its arithmetic": (
         lambda m, c: {"o": turned(joined(m.normal(64, 0, 2), m.logits(c)))}, "YOLOv8 .*before"
     ),
-    "NanoDet": (lambda m, c: {"o": nanodet(m, c)}, "NanoDet"),
     "NanoDet, exchanged": (lambda m, c: {"o": turned(nanodet(m, c))}, "NanoDet"),
-    "yolov5-face": (
-        lambda m, c: {"o": joined(m.boxes(), m.scores(1), m.pixels(10), m.scores(c))},
-        "yolov5-face",
-    ),
     "seg": (
         lambda m, c: {
             "output0": turned(joined(m.boxes(), m.scores(c), m.normal(32))),
@@ -193,22 +195,6 @@ LAYOUTS: Mapping[str, tuple[Callable[[Maker, int], Outputs], str]] = {
         lambda m, c: {"o": turned(joined(m.boxes(), m.scores(c), m.key_points(7, 2)))},
         r'pose.*\{"points": 7, "point_dims": 2\}',
     ),
-    "RT-DETR": (lambda m, c: {"o": joined(m.fractions(300), m.scores(c, 300))}, "DETR"),
-    "RT-DETR with logits": (lambda m, c: {"o": joined(m.fractions(100), m.logits(c, 100))}, "DETR"),
-    "RF-DETR": (
-        lambda m, c: {"dets": m.fractions(300), "labels": m.logits(c + 1, 300)}, "DETR"
-    ),
-    "DETR in a dict": (
-        lambda m, c: {"pred_logits": m.logits(c, 100), "pred_boxes": m.fractions(100)}, "DETR"
-    ),
-    "D-FINE after its postprocessing": (
-        lambda m, c: {
-            "labels": m.rng.integers(0, c, (PICTURES, 300)).astype(np.float32),
-            "boxes": m.pixels(4, 300),
-            "scores": m.scores(1, 300)[..., 0],
-        },
-        "postprocessing",
-    ),
     "corners in one table": (
         lambda m, c: {"o": joined(m.corners(), m.scores(1 + c))}, "corners"
     ),
@@ -222,14 +208,6 @@ LAYOUTS: Mapping[str, tuple[Callable[[Maker, int], Outputs], str]] = {
     "YOLOv4": (
         lambda m, c: {"boxes": (m.corners() / 400)[:, :, None], "confs": m.scores(c)}, "YOLOv4"
     ),
-    "SCRFD": (
-        lambda m, c: {
-            f"{100 * stride + columns}": m.scores(columns, 2 * WIDTH * HEIGHT // stride**2)
-            for columns in (1, 4, 10)
-            for stride in (8, 16, 32)
-        },
-        "SCRFD",
-    ),
     "YOLO before decoding": (
         lambda m, c: {
             f"level{stride}": np.zeros((PICTURES, 3 * (5 + c), 192 // stride, 320 // stride))
@@ -240,6 +218,161 @@ LAYOUTS: Mapping[str, tuple[Callable[[Maker, int], Outputs], str]] = {
     "a map of classes": (lambda m, c: {"y": np.zeros((PICTURES, 21, 192, 320))}, "segmentation"),
     "a depth map": (lambda m, c: {"y": np.zeros((PICTURES, 1, 192, 320))}, "depth"),
 }  # fmt: skip
+
+
+def yolov5_face(m: Maker, classes: int) -> Array:
+    return joined(m.boxes(), m.scores(1), m.pixels(10), m.scores(classes))
+
+
+def scrfd(m: Maker, points: int = 5, anchors: int = 2) -> Outputs:
+    """Named by numbers, as in InsightFace's files."""
+    rows = {stride: anchors * WIDTH * HEIGHT // stride**2 for stride in (8, 16, 32)}
+    outputs = {f"{400 + s}": m.scores(1, rows[s]) for s in rows}
+    outputs |= {f"{500 + s}": np.abs(m.normal(4, 1, 0.5, rows[s])) for s in rows}
+    return outputs | ({f"{600 + s}": m.normal(2 * points, rows=rows[s]) for s in rows if points})
+
+
+def rows_after_selection(m: Maker, classes: int, first: int = 0) -> Outputs:
+    kinds = m.rng.integers(0, classes, (PICTURES, 300)) + first
+    kinds[0, :2] = first, classes - 1 + first
+    return {
+        "labels": kinds.astype(np.float32),
+        "boxes": m.corners()[:, :300],
+        "scores": m.scores(1, 300)[..., 0] * 0.5 + 0.1,
+    }
+
+
+def softmaxed(logits: Array) -> Array:
+    powers: Array = np.exp(logits)
+    return powers / powers.sum(2, keepdims=True)
+
+
+def with_background(m: Maker, classes: int) -> Array:
+    logits = m.logits(classes + 1, 100)
+    logits[..., -1] = 3
+    logits[:, ::9, 0] = 6
+    return logits
+
+
+KNOWN: Mapping[str, Callable[[Maker, int], tuple[Outputs, str, Any]]] = {
+    "YOLOX": lambda m, c: (
+        {"o": yolox(m, c)}, "yolox",
+        Yolo(output="o", layout="yolox", classes=c, strides=(8, 16, 32)),
+    ),
+    "yolov5-face": lambda m, c: (
+        {"o": yolov5_face(m, c)}, "yolov5-face",
+        Yolo(output="o", layout="v5-face", classes=c, points=5),
+    ),
+    "NanoDet": lambda m, c: (
+        {"o": nanodet(m, c)}, "nanodet",
+        Gfl(output="o", classes=c, bins=8, strides=(8, 16, 32), offset=0.5),
+    ),
+    "RT-DETR in one table": lambda m, c: (
+        {"o": joined(m.fractions(300), m.scores(c, 300))}, "detr",
+        Detr(boxes="o", scores="o", classes=c, values="probabilities", multi_label=False),
+    ),
+    "RT-DETR": lambda m, c: (
+        {"logits": m.logits(c, 300), "pred_boxes": m.fractions(300)}, "detr",
+        Detr(boxes="pred_boxes", scores="logits", classes=c),
+    ),
+    "RT-DETR among other tensors": lambda m, c: (
+        {"aux.0.pred_logits.x": m.logits(c, 300), "logits": m.logits(c, 300),
+         "pred_boxes": m.fractions(300), "last_hidden_state": m.normal(256, rows=300)}, "detr",
+        Detr(boxes="pred_boxes", scores="logits", classes=c),
+    ),
+    "DETR": lambda m, c: (
+        {"pred_logits": with_background(m, c), "pred_boxes": m.fractions(100)}, "detr",
+        Detr(boxes="pred_boxes", scores="pred_logits", classes=c, background=True),
+    ),
+    "DETR with its softmax": lambda m, c: (
+        {"pred_boxes": m.fractions(100), "pred_logits": softmaxed(with_background(m, c))}, "detr",
+        Detr(boxes="pred_boxes", scores="pred_logits", classes=c, background=True,
+             values="probabilities"),
+    ),
+    "RT-DETR after its postprocessing": lambda m, c: (
+        rows_after_selection(m, c), "ranked",
+        Ranked(boxes="boxes", scores="scores", labels="labels", classes=c),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("classes", [1, 2, 3, 20, 80])
+@pytest.mark.parametrize("layout", KNOWN)
+def test_a_head_is_recognized_by_its_values(layout: str, classes: int) -> None:
+    outputs, head, decode = KNOWN[layout](Maker(classes), classes)
+    for options in ({"labels": names(classes)}, {"labels": names(classes), "head": head}):
+        spec = plan(outputs, **options).spec
+        assert spec.decode == decode
+        assert len(spec.labels) == classes
+    if head == "ranked":
+        assert "--labels FILE" in problem(outputs)
+    else:
+        assert plan(outputs).spec.decode == decode
+        assert f"{classes} classes" in problem(outputs, labels=names(classes + 7))
+
+
+@pytest.mark.parametrize("layout", KNOWN)
+def test_naming_another_head_does_not_help(layout: str) -> None:
+    outputs, own, _ = KNOWN[layout](Maker(3), 5)
+    for head in ("yolov5", "yolov8", "nms", "ssd", "yunet", "centerface"):
+        assert f"--head {own}" in problem(outputs, head=head, labels=names(5))
+    others = {"yolox", "yolov5-face", "nanodet", "detr", "ranked", "scrfd"} - {own}
+    for head in others:
+        problem(outputs, head=head, labels=names(5))
+
+
+@pytest.mark.parametrize("points", [0, 5])
+@pytest.mark.parametrize("anchors", [1, 2])
+def test_scrfd_is_recognized_whatever_its_outputs_are_called(points: int, anchors: int) -> None:
+    spec = plan(scrfd(Maker(1), points, anchors)).spec
+    assert isinstance(spec.decode, AnchorFree)
+    assert (spec.decode.variant, spec.decode.anchors, spec.decode.points) == (
+        "scrfd", anchors, points
+    )  # fmt: skip
+    assert (spec.decode.outputs["bbox_16"], spec.labels) == ("516", ("face",))
+
+
+def test_a_column_that_nothing_was_trained_on_is_no_background() -> None:
+    m = Maker(2)
+    outputs = {"dets": m.fractions(300), "labels": m.logits(6, 300)}
+    decode = plan(outputs, labels=names(5)).spec.decode
+    assert decode == Detr(boxes="dets", scores="labels", classes=5)
+    decode = plan(outputs, labels=names(5), decode={"background": True}).spec.decode
+    assert decode == Detr(boxes="dets", scores="labels", classes=5, background=True)
+
+
+def test_rows_of_tensorflow() -> None:
+    m = Maker(3)
+    rows = rows_after_selection(m, 7, first=1)
+    corners = (rows["boxes"] / np.float32([*m.size, *m.size])).clip(0, 1) * np.float32(0.99)
+    outputs = {
+        "detection_boxes": corners[..., [1, 0, 3, 2]], "detection_classes": rows["labels"],
+        "detection_scores": rows["scores"], "num_detections": np.full((PICTURES, 1), 300.0),
+    }  # fmt: skip
+    decode = plan(outputs, labels=names(7)).spec.decode
+    assert decode == Ranked(
+        boxes="detection_boxes", scores="detection_scores", labels="detection_classes",
+        count="num_detections", classes=7, first_class=1, order="yxyx", normalized=True,
+    )  # fmt: skip
+    assert "class number 7 occurs" in problem(outputs, labels=names(6))
+
+
+def test_end_to_end_yolo_in_fractions_is_no_detr_of_two_classes() -> None:
+    m = Maker(4)
+    rows = m.ranked(300, 2)
+    rows[..., :4] /= np.float32([*m.size, *m.size]) * 1.5
+    rows[..., :4] = rows[..., :4].clip(0.001, 1)
+    good = (rows[..., 2:4] > rows[..., :2]).all(2)
+    rows[~good] = 0
+    decode = plan({"o": rows}, labels=names(2), decode={"normalized": True}).spec.decode
+    assert decode == Yolo(output="o", layout="nms", classes=2, normalized=True)
+
+
+def test_tables_of_nothing_but_nan_are_no_traceback() -> None:
+    for make in KNOWN.values():
+        outputs, _, _ = make(Maker(5), 5)
+        with contextlib.suppress(EdgecnnError):
+            plan({name: np.full_like(values, np.nan) for name, values in outputs.items()})
 
 
 @pytest.mark.parametrize("classes", [1, 2, 3, 20, 80])
@@ -294,15 +427,10 @@ def one_object(rows: int, *values: float) -> Array:
 LANDMARKS = (50, 50, 70, 50, 60, 60, 52, 75, 68, 75)
 BINS = (0, 0, 5, -1, 0, 0, 0, 0) * 4
 SPARSE: Mapping[str, tuple[Array, int, str]] = {
-    "YOLOX": (one_object(336, 0.5, 0.5, 1.6, 1.1, 0.95, 0, 0.9, 0), 3, "YOLOX"),
-    "NanoDet": (one_object(336, 0, 0.9, 0, *BINS), 3, "NanoDet"),
-    "NanoDet, one class": (one_object(336, 0.9, *BINS), 1, "NanoDet"),
-    "face": (one_object(1008, 64, 64, 40, 40, 0.9, *LANDMARKS, 0.9), 1, "yolov5-face"),
     "obb": (turned(one_object(336, 64, 64, 60, 20, 0, 0.9, 0, 1.2)), 3, "oriented boxes"),
     "pose of YOLOv7": (
         one_object(1008, 64, 64, 40, 40, 0.9, 0.9, *[60, 60, 1] * 17), 1, '"points": 17'
     ),
-    "RT-DETR of two classes": (one_object(300, 0.5, 0.5, 0.4, 0.3, 0.05, 0.9), 2, "DETR"),
     "RT-DETR of two classes, exchanged": (
         turned(one_object(300, 0.5, 0.5, 0.4, 0.3, 0.05, 0.9)), 2, "DETR"
     ),
@@ -313,6 +441,25 @@ SPARSE: Mapping[str, tuple[Array, int, str]] = {
     "score and class exchanged": (one_object(300, 44, 44, 84, 84, 1, 0.9), 3, "no class number"),
     "class, score, corners": (one_object(300, 1, 0.9, 44, 44, 84, 84), 3, "no score"),
 }  # fmt: skip
+
+
+SPARSE_KNOWN: Mapping[str, tuple[Array, int, str]] = {
+    "YOLOX": (one_object(336, 0.5, 0.5, 1.6, 1.1, 0.95, 0, 0.9, 0), 3, "yolox"),
+    "NanoDet": (one_object(336, 0, 0.9, 0, *BINS), 3, "nanodet"),
+    "NanoDet, one class": (one_object(336, 0.9, *BINS), 1, "nanodet"),
+    "face": (one_object(1008, 64, 64, 40, 40, 0.9, *LANDMARKS, 0.9), 1, "yolov5-face"),
+    "RT-DETR of two classes": (one_object(300, 0.5, 0.5, 0.4, 0.3, 0.05, 0.9), 2, "detr"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("layout", SPARSE_KNOWN)
+def test_one_object_is_enough_to_be_recognized(layout: str) -> None:
+    table, classes, head = SPARSE_KNOWN[layout]
+    for options in ({}, {"labels": names(classes)}):
+        spec = plan({"o": table}, size=(128, 128), **options).spec
+        assert spec.decode == plan({"o": table}, size=(128, 128), head=head).spec.decode
+        assert spec.decode.classes == classes  # type: ignore[union-attr]
+    assert f"--head {head}" in problem({"o": table}, size=(128, 128), head="ssd")
 
 
 @pytest.mark.parametrize("layout", SPARSE)
