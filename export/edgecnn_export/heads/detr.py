@@ -13,8 +13,8 @@ from edgecnn_export.head_evidence import (
     sum_to_one,
 )
 from edgecnn_export.heads.base import MOST_QUERIES, Fields, Head, Outputs
-from edgecnn_export.heads.ssd import BOXES_NAME
 from edgecnn_export.heads.box_table import Table, table_of
+from edgecnn_export.heads.ssd import BOXES_NAME
 from edgecnn_runtime.bundle.manifest import Detr, Values
 from edgecnn_runtime.errors import UsageError
 from edgecnn_runtime.types import Floats

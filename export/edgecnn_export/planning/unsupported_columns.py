@@ -11,8 +11,8 @@ from edgecnn_export.head_evidence import (
     keypoint_columns,
 )
 from edgecnn_export.heads.base import Outputs
-from edgecnn_export.heads.gfl import SPARSE
 from edgecnn_export.heads.box_table import Table
+from edgecnn_export.heads.gfl import SPARSE
 from edgecnn_export.planning.refusal import (
     OWN_DECODING,
     as_json,
