@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING
 
 from edgecnn.cli.tables import plain_table
 from edgecnn.cli.terminal_text import strip_control
-from edgecnn_runtime.errors import UsageError
+from edgecnn_runtime.config import read_text
+from edgecnn_runtime.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:
     from edgecnn.cameras import CameraDevice, NetworkCamera
 
+LONGEST = 300.0
+"""Seconds to wait for cameras, at most."""
 EXAMPLE = """\
   edgecnn cameras                                    what is attached to this machine
   edgecnn cameras --discover --user admin            ONVIF cameras on this network, too
@@ -59,24 +62,44 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _check(args: argparse.Namespace) -> None:
+    """Refuse what cannot be meant, before anybody is asked."""
+    from edgecnn_runtime.recipe import read_recipe
+
     if args.write and not args.pipeline:
         raise UsageError(
             "--write needs --pipeline: a bundle (faces.edge) or a pipeline's YAML file"
         )
-    if args.write and args.write.exists():
-        raise UsageError(f"{args.write} exists: it is not replaced, name another file")
-    if not args.seconds > 0:
-        raise UsageError(f"--seconds {args.seconds:g}: above 0")
+    if args.write:
+        _check_new(args.write)
+        read_recipe(args.pipeline)
+        if args.user:
+            _check_new(_credentials(args.write))
+    if not 0 < args.seconds <= LONGEST:
+        raise UsageError(f"--seconds {args.seconds:g}: above 0, and {LONGEST:g} at most")
+    if ":" in args.user:
+        raise UsageError(f"--user {args.user}: no user of a camera has a colon in its name")
     if (args.user or args.password_file or args.interface) and not args.discover:
         raise UsageError("--user, --password-file and --interface are for --discover")
+
+
+def _check_new(path: Path) -> None:
+    if os.path.lexists(path):
+        raise UsageError(f"{path} exists: it is not replaced, name another file")
+    if not path.parent.is_dir():
+        raise UsageError(f"{path}: there is not a folder {path.parent}: make it first")
+
+
+def _credentials(site: Path) -> Path:
+    """The file beside a site.yaml that holds user and password."""
+    return site.with_suffix(".credentials")
 
 
 def _password(args: argparse.Namespace) -> str:
     if args.password_file:
         try:
-            return str(args.password_file.read_text().split("\n")[0])
-        except (OSError, UnicodeDecodeError) as error:
-            raise UsageError(f"--password-file {args.password_file}: {error}") from None
+            return read_text(args.password_file).partition("\n")[0].removesuffix("\r")
+        except ConfigError as error:
+            raise UsageError(f"--password-file {error}") from None
     if not args.user:
         return ""
     import getpass
@@ -126,15 +149,16 @@ def _write(
     from edgecnn_runtime.daemon.site import parse_site
 
     path: Path = args.write
-    secret = path.with_suffix(".credentials")
+    secret = _credentials(path)
     pipeline = os.path.relpath(args.pipeline, path.parent)
     entries = site_entries(attached, network, pipeline, secret.name if args.user else "")
     if not entries:
         raise UsageError(f"no camera that can be opened was found: {path} was not written")
     if args.user:
-        opened = os.open(secret, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        opened = os.open(secret, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(opened, "w") as file:
             file.write(f"{args.user}:{password}\n")
     text = yaml.safe_dump({"version": 1, "cameras": entries}, sort_keys=False, allow_unicode=True)
     parse_site(text, path)  # what is written is what serves
-    path.write_text(text)
+    with path.open("x", encoding="utf-8") as file:
+        file.write(text)

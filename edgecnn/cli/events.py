@@ -2,7 +2,6 @@
 
 import argparse
 import re
-import shutil
 import sys
 import time
 from collections.abc import Iterator
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgecnn.cli.tables import plain_table
-from edgecnn.cli.terminal_text import escape_markup
+from edgecnn.cli.terminal_text import escape_markup, strip_control
 from edgecnn_runtime.errors import EdgecnnError, UsageError
 
 if TYPE_CHECKING:
@@ -61,8 +60,8 @@ def run(args: argparse.Namespace) -> int:
     from edgecnn_runtime.device.cache import default_cache_dir
     from edgecnn_runtime.outbox import EventFilter, OutboxReader
 
-    if args.limit is not None and args.limit < 1:
-        raise UsageError(f"--limit {args.limit}: it is 1 or more")
+    if args.limit is not None and not 1 <= args.limit <= sys.maxsize:
+        raise UsageError(f"--limit {args.limit}: it is 1 or more, and {sys.maxsize} at most")
     if args.json and args.csv:
         raise UsageError("--json and --csv: give one of them")
     filters = EventFilter(
@@ -127,20 +126,20 @@ def _copy_crops(
     reader: "OutboxReader", events: Iterator["Event"], folder: Path
 ) -> Iterator["Event"]:
     """Copy the crop of each event, and at the end say how many there were."""
-    from edgecnn_runtime.sinks.events.snapshots import snapshot_name
+    from edgecnn_runtime.sinks.events.snapshots import copy_picture, snapshot_name
 
     count = 0
     for event in events:
         if source := reader.picture(event, "crop"):
             target = folder / snapshot_name(event, "crop")
             try:
-                target.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(source, target)
+                copied = copy_picture(source, target)
             except OSError as error:
                 raise EdgecnnError(f"cannot write {target}: {error.strerror}") from None
-            count += 1
+            count += copied
         yield event
-    print(f"{count} crops are in {folder}", file=sys.stderr)
+    words = "crop is" if count == 1 else "crops are"
+    print(strip_control(f"{count} {words} in {folder}"), file=sys.stderr)
 
 
 def _print_lines(events: Iterator["Event"], *, csv: bool) -> None:

@@ -4,12 +4,10 @@ import argparse
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from edgecnn.cli.terminal_text import strip_control
-
-if TYPE_CHECKING:
-    from edgecnn_runtime.daemon.site import SiteFile
+from edgecnn_runtime.errors import EdgecnnError
 
 EXAMPLE = """\
   edgecnn serve site.yaml                prints the address of the page; `edgecnn token` lets you in
@@ -30,13 +28,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Serve until a signal ends it; 0 then, and 0 where ``--check`` has nothing to say."""
+    if args.check:
+        return _check(args.site, as_json=args.json)
     from edgecnn_runtime.daemon.site import load_site, upgrade_site
 
-    if not args.check and (copy := upgrade_site(args.site)):
+    if copy := upgrade_site(args.site):
         print(f"{args.site} is up to date now; as it was: {copy}", file=sys.stderr)
     file = load_site(args.site)
-    if args.check:
-        return _check(file, as_json=args.json)
     from edgecnn_runtime.daemon.logs import start_logging
     from edgecnn_runtime.daemon.supervisor import Daemon
 
@@ -62,17 +60,27 @@ def _words(summary: dict[str, Any]) -> str:
     return strip_control("\n".join(lines))
 
 
-def _check(file: "SiteFile", *, as_json: bool) -> int:
+def _check(path: Path, *, as_json: bool) -> int:
     """Say everything that is wrong with a site; the exit code of the first of it."""
-    from edgecnn_runtime.daemon.check import model_problems, problems
-
-    errors = list(problems(file)) or list(model_problems(file))
+    cameras, errors = _problems(path)
     if as_json:
         entries = [{"error": type(error).__name__, "message": str(error)} for error in errors]
-        print(json.dumps({"site": str(file.path), "problems": entries}))
+        print(json.dumps({"site": str(path), "problems": entries}))
     elif errors:
-        print("\n".join(str(error) for error in errors))
+        print(strip_control("\n".join(str(error) for error in errors)))
     else:
-        cameras = len(file.site.cameras)
-        print(f"{file.path}: good: {cameras} camera{'s' * (cameras != 1)}, every file and model")
+        words = f"{cameras} camera{'s' * (cameras != 1)}, every file and model"
+        print(strip_control(f"{path}: good: {words}"))
     return errors[0].exit_code if errors else 0
+
+
+def _problems(path: Path) -> tuple[int, list[EdgecnnError]]:
+    """The number of cameras, and everything that is wrong."""
+    from edgecnn_runtime.daemon.check import model_problems, problems
+    from edgecnn_runtime.daemon.site import load_site
+
+    try:
+        file = load_site(path)
+    except EdgecnnError as error:
+        return 0, [error]
+    return len(file.site.cameras), list(problems(file)) or list(model_problems(file))

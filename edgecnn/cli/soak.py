@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
     from edgecnn_bench.soak.report import SoakReport
 
+LONGEST = 10_080.0
+"""Minutes of a soak at most: a week."""
 EXAMPLE = """\
   edgecnn soak site.yaml --minutes 30                 every kind of fault, half an hour
   edgecnn soak site.yaml --clip street.mp4            real cameras of the site, played by a clip
@@ -47,12 +49,14 @@ def run(args: argparse.Namespace) -> int:
     from edgecnn_bench.results import as_json
     from edgecnn_bench.soak.faults import KINDS
     from edgecnn_bench.soak.soak import SoakConfig, soak
+    from edgecnn_runtime.schema_errors import suggestion
 
     kinds = [word.strip() for word in args.faults.split(",")] if args.faults else list(KINDS)
     if unknown := [kind for kind in kinds if kind not in KINDS]:
-        raise UsageError(f"--faults {unknown[0]}: there are {', '.join(KINDS)}")
-    if not args.minutes > 0:
-        raise UsageError(f"--minutes {args.minutes:g}: it is minutes, above 0")
+        hint = suggestion(unknown[0], KINDS)
+        raise UsageError(f"--faults {unknown[0]}: there are {', '.join(KINDS)}{hint}")
+    if not 0 < args.minutes <= LONGEST:
+        raise UsageError(f"--minutes {args.minutes:g}: it is above 0, and {LONGEST:g} at most")
     config = SoakConfig(
         minutes=args.minutes, kinds=tuple(kind for kind in KINDS if kind in kinds),
         seed=args.seed, clip=args.clip, log=args.log,

@@ -262,6 +262,11 @@ def followed_classes(recipe: Recipe) -> tuple[str, ...] | None:
 def _read(path: Path) -> tuple[Recipe, KeyLines]:
     if not is_yaml(path):
         return _of_bundle(path), KeyLines(str(path), {(): 1})
+    if not path.exists():
+        raise ConfigError(
+            f"{path}: there is no such pipeline; a bundle (NAME.edge) is one by itself, and "
+            "`detect: {model: NAME.edge}` is the shortest file"
+        )
     text = read_text(path)
     if re.search(r"^cameras:", text, re.MULTILINE):
         raise ConfigError(f"{path}: is a site, not a pipeline: `edgecnn serve {path}`")

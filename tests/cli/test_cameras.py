@@ -298,6 +298,9 @@ def test_what_was_found_becomes_a_site(
     assert stat.S_IMODE((tmp_path / "site.credentials").stat().st_mode) == 0o600
     assert main(["cameras", "--write", str(path), "--pipeline", str(bundle)]) == 2
     assert "is not replaced" in capsys.readouterr().err
+    path.unlink()
+    assert main(["cameras", *words, "--write", str(path), "--pipeline", str(bundle)]) == 2
+    assert "site.credentials exists" in capsys.readouterr().err
 
 
 def test_the_list_as_json(
@@ -319,6 +322,12 @@ def test_the_list_as_json(
         (["--discover", "--interface", "192.0.2.1"], "through 192.0.2.1"),
         (["--discover", "--interface", "eth0"], "through eth0"),
         (["--seconds", "0"], "above 0"),
+        (["--seconds", "inf"], "300 at most"),
+        (["--write", "x.yaml", "--pipeline", "gone.edge"], "gone.edge: no such bundle"),
+        (["--write", "x.yaml", "--pipeline", "gone.yaml"], "gone.yaml: there is no such pipeline"),
+        (["--write", "/no/x.yaml", "--pipeline", "gone.edge"], "/no: make it first"),
+        (["--discover", "--user", "a:b"], "colon"),
+        (["--discover", "--user", "a", "--password-file", "/dev/zero"], "not a settings file"),
         (["--discover", "--user", "a", "--password-file", "/no/file"], "/no/file"),
     ],
 )

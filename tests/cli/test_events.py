@@ -116,6 +116,7 @@ def test_it_reads_beside_the_daemon(
         (["list", "--since", "yesterday"], 2, "--since yesterday: type 2026"),
         (["list", "--since", "9" * 40], 2, "--since"),
         (["list", "--limit", "0"], 2, "1 or more"),
+        (["export", "--limit", "9" * 30], 2, "1 or more"),
         (["list", "--json", "--csv"], 2, "one of them"),
         (["list", "--state", "absent"], 1, "absent: there are no events"),
     ],

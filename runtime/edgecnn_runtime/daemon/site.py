@@ -19,7 +19,9 @@ import msgspec
 from msgspec import Meta
 
 from edgecnn_runtime.bundle.atomic import atomic_file
-from edgecnn_runtime.config import SIZE_LIMIT, KeyLines, parse_keys, read_text
+from edgecnn_runtime.bundle.bundle import MANIFEST
+from edgecnn_runtime.bundle.bundle import SUFFIX as BUNDLE_SUFFIX
+from edgecnn_runtime.config import SIZE_LIMIT, KeyLines, is_yaml, parse_keys, read_text
 from edgecnn_runtime.device.cache import default_cache_dir
 from edgecnn_runtime.errors import ConfigError
 from edgecnn_runtime.rules.conditions import as_tuple
@@ -278,7 +280,29 @@ def load_site(path: str | Path) -> SiteFile:
     Raises:
         ConfigError: It cannot be right; the message begins ``FILE:LINE: KEY``.
     """
-    return parse_site(_upgraded(read_text(path)), Path(path))
+    return parse_site(_upgraded(_read_text(Path(path))), Path(path))
+
+
+def _read_text(path: Path) -> str:
+    """The text of a site.yaml; what to type where somebody named something else.
+
+    Raises:
+        ConfigError: It cannot be read.
+    """
+    make = f"edgecnn cameras --write {path if is_yaml(path) else 'site.yaml'} --pipeline"
+    if path.suffix == BUNDLE_SUFFIX or (path / MANIFEST).exists():
+        raise ConfigError(
+            f"{path}: a bundle is no site: `edgecnn run {path} SOURCE` runs it, and "
+            f"`{make} {path}` makes a site of it"
+        )
+    try:
+        return read_text(path)
+    except ConfigError:
+        if path.exists():
+            raise
+        raise ConfigError(
+            f"{path}: there is no such file; `{make} NAME.edge` makes one of the cameras here"
+        ) from None
 
 
 def upgrade_site(path: Path) -> Path | None:
@@ -293,7 +317,7 @@ def upgrade_site(path: Path) -> Path | None:
     Raises:
         ConfigError: It cannot be read or written.
     """
-    text = read_text(path)
+    text = _read_text(path)
     new = _upgraded(text)
     if new == text:
         return None

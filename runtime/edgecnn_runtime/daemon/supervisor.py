@@ -145,8 +145,16 @@ class Daemon:
 
     def __exit__(self, *problem: object) -> None:
         notify(STOPPING=1)
+        began = time.monotonic()
+        log.info("stopping: %s", self._summary_line())
         self._stop.set()
         self._stack.close()
+        waiting = [each for each in self._delivery.status() if each.queue]
+        log.info(
+            "stopped in %.1f s: %d events are stored%s%s", time.monotonic() - began,
+            self._outbox.figures().events, "; waiting for the next start: " if waiting else "",
+            ", ".join(f"{each.queue} of sink {each.name}" for each in waiting),
+        )  # fmt: skip
 
     def run(self) -> None:
         """Look after everything until a signal or ``stop``; in the main thread of the process.

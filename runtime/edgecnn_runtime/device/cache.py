@@ -47,6 +47,21 @@ def default_cache_dir() -> Path:
         ) from None
 
 
+def make_private(folder: Path) -> None:
+    """Make a folder of the state directory, and that one, too, for their owner alone.
+
+    Mode 0700; what is there already stays as it is, as somebody may share it with a group.
+
+    Args:
+        folder: Directly in the state directory.
+
+    Raises:
+        OSError: The file system refuses.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True, mode=0o700)  # `parents` alone are 0755
+    folder.mkdir(exist_ok=True, mode=0o700)
+
+
 class Stored(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One file: a value, and everything it depends on."""
 
@@ -107,7 +122,7 @@ def write_entry(folder: Path, kind: str, key: Key, value: object) -> bool:
     path = _path(folder, kind, key)
     entry = Stored(key, msgspec.Raw(msgspec.json.encode(value)))
     try:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_private(path.parent)
         with atomic_file(path) as scratch:
             scratch.write_bytes(msgspec.json.format(msgspec.json.encode(entry), indent=1))
     except OSError as error:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -68,6 +69,7 @@ def test_two_clips_are_cameras_with_events_and_a_page(
     assert process.returncode == 0, errors
     assert (out, "Traceback" in errors) == ("", False)
     assert token not in errors
+    assert re.search(r"stopping: 2 of 2 cameras live.*\n.*stopped in [0-9.]+ s: [1-9]", errors)
 
 
 def test_systemd_hears_of_start_reload_and_end(
@@ -121,6 +123,12 @@ def test_check_says_everything_and_starts_nothing(
     assert "cameras.gate.source" in out
     assert "http.listen" in out
     assert not (site.parent / "state" / "events.sqlite").exists()
+    site.write_text("cameras: 5\n# \\x1b[31m")
+    process = spawn(*words, stdout=PIPE)
+    out = process.communicate()[0]
+    assert process.returncode == 2
+    said = json.loads(out)["problems"][0]["message"] if flags else out
+    assert "site.yaml:1: cameras: expected keys and values" in said
 
 
 def test_tokens_are_for_two_roles_and_may_be_made_anew(spawn: Spawn, site: Path) -> None:

@@ -166,6 +166,22 @@ def test_a_pipeline_and_a_site_are_told_apart(tmp_path: Path) -> None:
         read_recipe(tmp_path / "site.yaml")
 
 
+def test_who_names_no_site_is_told_what_to_type(tmp_path: Path) -> None:
+    with pytest.raises(
+        ConfigError, match=r"gone.yaml: there is no such file; `edgecnn cameras"
+    ) as e:
+        load_site(tmp_path / "gone.yaml")
+    assert f"--write {tmp_path}/gone.yaml --pipeline NAME.edge`" in str(e.value)
+    bundle = tmp_path / "faces.edge"
+    bundle.mkdir()
+    for path in (bundle, bundle.with_name("gone.edge")):
+        with pytest.raises(ConfigError, match=r"a bundle is no site: `edgecnn run .*edge S") as e:
+            upgrade_site(path)
+        assert f"`edgecnn cameras --write site.yaml --pipeline {path}`" in str(e.value)
+    with pytest.raises(ConfigError, match="Is a directory"):
+        load_site(tmp_path)
+
+
 def test_any_value_may_come_from_a_file(write: Callable[[str], Path], tmp_path: Path) -> None:
     (tmp_path / "secret").write_text("admin:0123\n")
     (tmp_path / "rate").write_text("7.5\n")

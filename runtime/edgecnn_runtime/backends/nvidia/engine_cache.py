@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 
 from edgecnn_runtime.bundle.atomic import atomic_replace, remove_stale
-from edgecnn_runtime.device.cache import Key, describe_outdated
+from edgecnn_runtime.device.cache import Key, describe_outdated, make_private
 
 KIND = "engines"
 CONTENTS = "contents.json"
@@ -40,7 +40,7 @@ def store_engine(cache: Path, key: Key, files: Mapping[str, bytes]) -> bool:
     out = _folder(cache, key)
     hashes = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
     try:
-        out.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_private(out.parent)
         remove_stale(out)
         with atomic_replace(out) as folder:
             contents = msgspec.json.encode(Contents(key, hashes))

@@ -68,18 +68,36 @@ class Snapshots:
         """Nothing is held open."""
 
     def _copy(self, source: Path, target: Path) -> None:
-        """A whole file or none; the same event again replaces its own."""
-        if not source.is_file():
-            return
-        scratch = target.with_name(f".{target.name}.part")
         try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(source, scratch)
-            scratch.replace(target)
+            copy_picture(source, target)
         except OSError as error:
-            with suppress(OSError):
-                scratch.unlink()
             raise SinkDownError(f"{target}: {error.strerror}") from None
+
+
+def copy_picture(source: Path, target: Path) -> bool:
+    """Copy a picture of an event; what stands there under its name is replaced.
+
+    Args:
+        source: Of the outbox, which may have removed it.
+        target: Whole, or not there.
+
+    Returns:
+        Whether there was a picture.
+
+    Raises:
+        OSError: The target cannot be written; it is as it was.
+    """
+    if not source.is_file():
+        return False
+    scratch = target.with_name(f".{target.name}.part")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, scratch)
+        scratch.replace(target)
+    finally:
+        with suppress(OSError):
+            scratch.unlink()
+    return True
 
 
 def snapshot_name(event: Event, kind: str) -> Path:
