@@ -107,7 +107,8 @@ EXAMPLES = {
         different=[pose(60)],
         nothing=[],
         hostile=[pose(10, HOSTILE)],
-        table="file,x,y,w,h,label\n1.png,10,20,100.25,120,car\n2.png,150,20,100.25,120,bus\n3.png,,,,,\n",
+        table="file,x,y,w,h,points,label\n1.png,10,20,100.25,120,30 60 2 50 60 1,car\n"
+        "2.png,150,20,100.25,120,170 60 2 0 0 0,bus\n3.png,,,,,,\n",
         perfect=[[pose(10)], [pose(150, "bus", 1)], []],
     ),
     "fake": Example(

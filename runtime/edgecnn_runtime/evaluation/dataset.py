@@ -79,6 +79,15 @@ class LabeledObject:
     area: float = 0.0
     crowd: bool = False
 
+    @property
+    def ignored(self) -> bool:
+        """Whether it need not be found, and what finds it is neither right nor wrong.
+
+        Crowds are, and objects with key points none of which is labeled.
+        """
+        unlabeled = self.points and not any(visible for _, _, visible in self.points)
+        return self.crowd or bool(unlabeled)
+
 
 @dataclass(frozen=True)
 class LabeledImage:

@@ -2,15 +2,35 @@
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from edgecnn_runtime.evaluation.dataset import LabeledObject
-from edgecnn_runtime.evaluation.overlaps import box_overlaps
+from edgecnn_runtime.evaluation.overlaps import (
+    box_overlaps,
+    point_similarities,
+    rotated_overlaps,
+)
 from edgecnn_runtime.evaluation.ranking import FloatArray, Measure
-from edgecnn_runtime.types import Detection
+from edgecnn_runtime.geometry import corners_of
+from edgecnn_runtime.types import Detection, PoseDetection, RotatedDetection
 
 
 def _boxes(detections: Sequence[Detection], objects: Sequence[LabeledObject]) -> FloatArray:
     return box_overlaps([detection.box for detection in detections], objects)
 
 
+def _poses(poses: Sequence[PoseDetection], objects: Sequence[LabeledObject]) -> FloatArray:
+    return point_similarities([np.array(pose.keypoints)[:, :2] for pose in poses], objects)
+
+
+def _rotated(found: Sequence[RotatedDetection], objects: Sequence[LabeledObject]) -> FloatArray:
+    return rotated_overlaps([corners_of(each.rotated_box) for each in found], objects)
+
+
 BOXES = Measure("mAP", _boxes, strict=False)
 """Upright boxes by their IoU."""
+KEYPOINTS = Measure("OKS-mAP", _poses, strict=True, limit=20)
+"""Key points by their similarity, as COCO has it."""
+ROTATED = Measure("rotated mAP", _rotated, strict=False, limit=None)
+"""Rotated boxes by their IoU, however many there are: G.-S. Xia et al., "DOTA: A Large-scale
+Dataset for Object Detection in Aerial Images" (CVPR 2018)."""

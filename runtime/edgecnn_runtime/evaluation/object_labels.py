@@ -32,7 +32,7 @@ def read_object_labels(source: SourceLocation, model: ModelSpec, shape: LabelSha
     else:
         samples = (read_object_table if table else read_yolo_labels)(source, model, shape)
     labeled = make_labeled_set(source, samples)
-    if not any(sample.objects for sample in labeled.samples):
+    if all(each.ignored for sample in labeled.samples for each in sample.objects):
         raise source.error(
             f"{count_images(len(labeled.samples))} and not one {shape.noun}, and the score of "
             "nothing proves nothing; add images with something to find"

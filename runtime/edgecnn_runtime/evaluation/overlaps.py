@@ -6,32 +6,35 @@ many detections.
 """
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecnn_runtime.evaluation.dataset import LabeledObject
-from edgecnn_runtime.run_length import RunLengths
 from edgecnn_runtime.types import Box, Point
+
+if TYPE_CHECKING:
+    from edgecnn_runtime.evaluation.dataset import LabeledObject
+    from edgecnn_runtime.run_length import RunLengths
 
 FloatArray = NDArray[np.float64]
 
-COCO_SIGMAS = np.array([
+PERSON_SIGMAS = (
     0.026, 0.025, 0.025, 0.035, 0.035, 0.079, 0.079, 0.072, 0.072, 0.062, 0.062, 0.107, 0.107,
     0.087, 0.087, 0.089, 0.089,
-])  # fmt: skip
+)  # fmt: skip
 """How far annotators disagree on each of the 17 key points of a person, as a share of its size:
 ``cocoeval.py`` (github.com/cocodataset/cocoapi)."""
 
 
-def box_overlaps(boxes: Sequence[Box], objects: Sequence[LabeledObject]) -> FloatArray:
+def box_overlaps(boxes: Sequence[Box], objects: "Sequence[LabeledObject]") -> FloatArray:
     """Intersection over union of upright boxes."""
     ours, theirs = _boxes(boxes), _boxes([labeled.box for labeled in objects])
     return _ratios(_intersections(ours, theirs), _areas(ours), _areas(theirs), objects)
 
 
 def point_similarities(
-    points: Sequence[FloatArray], objects: Sequence[LabeledObject]
+    points: Sequence[FloatArray], objects: "Sequence[LabeledObject]"
 ) -> FloatArray:
     """Object key point similarity (OKS): the mean of exp(-d² / (2 · area · (2σ)²)).
 
@@ -59,19 +62,19 @@ def point_similarities(
             high = np.array([x1 + 2 * (x2 - x1), y1 + 2 * (y2 - y1)])
             distances = np.maximum(0, low - ours) + np.maximum(0, ours - high)
             visible[:] = True
-        spread = 2 * (2 * sigmas(len(theirs))) ** 2 * (labeled.area + np.spacing(1))
+        spread = 2 * (2 * np.array(sigmas(len(theirs)))) ** 2 * (labeled.area + np.spacing(1))
         similarities = np.exp(-(distances**2).sum(2) / spread)
         result[:, column] = similarities[:, visible].mean(1)
     return result
 
 
-def sigmas(points: int) -> FloatArray:
-    """float64[points], how far annotators are expected to disagree, as a share of the size."""
-    return COCO_SIGMAS if points == len(COCO_SIGMAS) else np.full(points, 1 / points)
+def sigmas(points: int) -> tuple[float, ...]:
+    """How far annotators are expected to disagree on each point, as a share of the size."""
+    return PERSON_SIGMAS if points == len(PERSON_SIGMAS) else (1 / points,) * points
 
 
 def rotated_overlaps(
-    corners: Sequence[Sequence[Point]], objects: Sequence[LabeledObject]
+    corners: Sequence[Sequence[Point]], objects: "Sequence[LabeledObject]"
 ) -> FloatArray:
     """Intersection over union of rotated boxes, each by its four corners in turn."""
     ours = [_counterclockwise(each) for each in corners]
@@ -118,7 +121,7 @@ def polygon_area(polygon: FloatArray) -> float:
     return float((x * np.roll(y, -1) - np.roll(x, -1) * y).sum() / 2)
 
 
-def mask_overlaps(masks: Sequence[RunLengths], objects: Sequence[LabeledObject]) -> FloatArray:
+def mask_overlaps(masks: "Sequence[RunLengths]", objects: "Sequence[LabeledObject]") -> FloatArray:
     """Intersection over union of masks; an object without one covers nothing."""
     ours = [_ones(mask) for mask in masks]
     theirs = [_ones(labeled.mask) for labeled in objects]
@@ -129,7 +132,7 @@ def mask_overlaps(masks: Sequence[RunLengths], objects: Sequence[LabeledObject])
     return _ratios(shared.reshape(len(ours), len(theirs)), areas[0], areas[1], objects)
 
 
-def _ones(mask: RunLengths | None) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _ones(mask: "RunLengths | None") -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Where each run of ones begins and ends."""
     ends = np.cumsum(mask.lengths()) if mask else np.zeros(0, np.int64)
     return ends[:-1:2], ends[1::2]
@@ -149,7 +152,7 @@ def _shared(
 
 
 def _ratios(
-    shared: FloatArray, ours: FloatArray, theirs: FloatArray, objects: Sequence[LabeledObject]
+    shared: FloatArray, ours: FloatArray, theirs: FloatArray, objects: "Sequence[LabeledObject]"
 ) -> FloatArray:
     """Intersections over unions; over the detection's own area where the object is a crowd."""
     crowd = np.array([labeled.crowd for labeled in objects], np.bool_)

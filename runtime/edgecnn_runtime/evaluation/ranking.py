@@ -44,14 +44,12 @@ class Measure:
         overlaps: How far detections cover objects.
         strict: Whether the score is the mean over all THRESHOLDS, and not that at the first.
         limit: Detections of one class in one image that count, the best ones; None for all.
-        ignores: Whether an object need not be found; what finds it is neither right nor wrong.
     """
 
     name: str
     overlaps: Overlaps
     strict: bool
     limit: int | None = 100
-    ignores: Callable[[LabeledObject], bool] = lambda labeled: labeled.crowd
 
 
 @dataclass(frozen=True)
@@ -103,7 +101,7 @@ def rank_classes(
     truth: dict[int, list[int]] = {}
     for image, sample in enumerate(samples):
         for labeled in sample.objects:
-            if not measure.ignores(labeled):
+            if not labeled.ignored:
                 truth.setdefault(labeled.index, []).append(image)
     rows: dict[int, list[tuple[int, float]]] = {index: [] for index in truth}
     hits: dict[int, list[tuple[NDArray[np.bool_], NDArray[np.bool_]]]] = {i: [] for i in truth}
@@ -147,7 +145,7 @@ def _match(
     if not objects:
         return right, wrong
     overlaps = measure.overlaps(ranked, objects)
-    ignored = [measure.ignores(labeled) for labeled in objects]
+    ignored = [labeled.ignored for labeled in objects]
     order = sorted(range(len(objects)), key=ignored.__getitem__)
     near = [
         [(float(overlaps[at, g]), g) for g in order if overlaps[at, g] >= THRESHOLDS[0]]

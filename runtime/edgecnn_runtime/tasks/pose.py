@@ -8,6 +8,7 @@ from edgecnn_runtime.bundle import manifest
 from edgecnn_runtime.bundle.manifest import ModelSpec
 from edgecnn_runtime.decode.base import DecoderFactory
 from edgecnn_runtime.decode.pose import PoseDecoder
+from edgecnn_runtime.evaluation.overlaps import sigmas
 from edgecnn_runtime.geometry import area, iou
 from edgecnn_runtime.tasks import detect
 from edgecnn_runtime.tasks.base import Matches
@@ -25,13 +26,6 @@ MATCH_OKS = 0.8
 """OKS from which two poses are the same pose."""
 COMPARED = 0.5
 """Keypoints that the reference sees with less are not compared."""
-
-PERSON_SIGMAS = (
-    0.026, 0.025, 0.025, 0.035, 0.035, 0.079, 0.079, 0.072, 0.072, 0.062, 0.062, 0.107, 0.107,
-    0.087, 0.087, 0.089, 0.089,
-)  # fmt: skip
-"""How far annotators disagree on each of COCO's 17 keypoints, as a share of the person's size:
-``cocoeval.py`` (github.com/cocodataset/cocoapi)."""
 
 decoders: Mapping[type[Any], DecoderFactory[list[PoseDetection]]] = {manifest.Pose: PoseDecoder}
 columns: tuple[str, ...] = ("label", "class", "score", "x1", "y1", "x2", "y2", "keypoints")
@@ -105,7 +99,7 @@ def oks(pose: PoseDetection, other: PoseDetection) -> float:
     pairs = [
         (math.hypot(x - u, y - v) / sigma, score)
         for (x, y, _), (u, v, score), sigma in zip(
-            pose.keypoints, other.keypoints, _sigmas(len(other.keypoints)), strict=False
+            pose.keypoints, other.keypoints, sigmas(len(other.keypoints)), strict=False
         )
     ]
     seen = [distance for distance, score in pairs if score >= COMPARED]
@@ -114,22 +108,29 @@ def oks(pose: PoseDetection, other: PoseDetection) -> float:
 
 
 def read_labels(source: "SourceLocation", model: ModelSpec) -> "LabeledSet":
-    """As for ``detect``: a YOLO text file for each image, or a table with one box per row."""
-    return detect.read_labels(source, model)
+    """YOLO texts with keypoints, COCO JSON, or a table with one object per row."""
+    from edgecnn_runtime.evaluation.label_shapes import keypoints
+    from edgecnn_runtime.evaluation.object_labels import read_object_labels
+
+    return read_object_labels(source, model, keypoints(getattr(model.decode, "points", 0)))
 
 
 def score(
-    samples: "Sequence[LabeledImage]", results: Sequence[list[PoseDetection]], model: ModelSpec
+    samples: "Sequence[LabeledImage]", results: Sequence[list[PoseDetection]], _model: ModelSpec
 ) -> "Score":
-    """That of the boxes."""
-    return detect.score(samples, [detections(poses) for poses in results], model)
+    """Mean average precision at an OKS from 0.5 to 0.95; that at 0.5 beside it."""
+    from edgecnn_runtime.evaluation import measures, metrics
+
+    return metrics.mean_average_precision(samples, results, measures.KEYPOINTS)
 
 
 def score_classes(
     samples: "Sequence[LabeledImage]", results: Sequence[list[PoseDetection]], model: ModelSpec
 ) -> "Mapping[str, Score]":
-    """For each class, that of the boxes."""
-    return detect.score_classes(samples, [detections(poses) for poses in results], model)
+    """For each class, the average precision at an OKS from 0.5 to 0.95."""
+    from edgecnn_runtime.evaluation import measures, metrics
+
+    return metrics.average_precision_by_class(samples, results, model, measures.KEYPOINTS)
 
 
 def summarize(poses: list[PoseDetection]) -> str:
@@ -139,10 +140,6 @@ def summarize(poses: list[PoseDetection]) -> str:
 
 def _box(pose: PoseDetection, points: tuple[tuple[float, float], ...] = ()) -> Detection:
     return Detection(pose.box, pose.score, pose.label, pose.index, points, shape=pose)
-
-
-def _sigmas(points: int) -> tuple[float, ...]:
-    return PERSON_SIGMAS if points == len(PERSON_SIGMAS) else (1 / points,) * points
 
 
 def _overlap(pose: PoseDetection, other: PoseDetection) -> float:
