@@ -32,6 +32,7 @@ from edgecnn_runtime.bundle.manifest import (
     Obb,
     Output,
     Pose,
+    Segment,
     Yolo,
 )
 from edgecnn_runtime.types import (
@@ -262,6 +263,7 @@ def task(classifier: ModelSpec) -> Callable[[str], ModelSpec]:
             "embed": Embed(output="logits"),
             "pose": Pose(output="logits", layout="v8", classes=2, points=2),
             "obb": Obb(output="logits", layout="v8", classes=2),
+            "segment": Segment(output="logits", maps="maps", layout="v8", classes=2),
         }[name]
         labels = ("car", "bus") if hasattr(decode, "classes") else ()
         return msgspec.structs.replace(classifier, task=name, decode=decode, labels=labels)

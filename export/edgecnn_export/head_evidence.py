@@ -128,6 +128,14 @@ def sum_to_one(scores: Floats) -> bool:
     return bool(scores.shape[1] > 1 and len(totals) and (np.abs(totals - 1) <= 2 * TOLERANCE).all())
 
 
+def unit_length(rows: Floats) -> bool:
+    """Whether every row of float[R,D] is as long as 1, as embeddings often are; D > 2."""
+    finite = rows[np.isfinite(rows).all(1)]
+    if rows.shape[1] <= 2 or not len(finite):
+        return False
+    return bool((np.abs(np.linalg.norm(finite, axis=1) - 1) <= TOLERANCE).all())
+
+
 def keypoint_columns(outside: NDArray[np.bool_]) -> tuple[int, int] | None:
     """How many key points these columns hold, and how many numbers each has.
 

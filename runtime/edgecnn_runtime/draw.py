@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from edgecnn_runtime.preprocess import Roi
 from edgecnn_runtime.text import CAPITAL, Color, TextRenderer
-from edgecnn_runtime.types import Box, Pixels, Point
+from edgecnn_runtime.types import UNSEEN, Box, Pixels, Point
 
 PALETTE: tuple[Color, ...] = (
     (128, 222, 74), (250, 165, 96), (36, 191, 251), (182, 114, 244), (238, 211, 34),
@@ -137,8 +137,28 @@ class Canvas:
         if x1 >= x2 or y1 >= y2:
             return
         under = self.pixels[y1:y2, x1:x2]
-        tinted = cv2.addWeighted(under, 1 - TINT, np.full_like(under, color), TINT, 0)
-        np.copyto(under, tinted, where=mask[y1 - top : y2 - top, x1 - left : x2 - left, None])
+        part = np.ascontiguousarray(mask[y1 - top : y2 - top, x1 - left : x2 - left])
+        shade = self._shade(under)
+        shade[:] = color
+        cv2.addWeighted(under, 1 - TINT, shade, TINT, 0, dst=shade)
+        cv2.copyTo(shade, part.view(np.uint8), under)
+
+    def class_map(self, classes: NDArray[np.uint8], hidden: Sequence[int] = ()) -> None:
+        """Tint every pixel in the color of its class.
+
+        Args:
+            classes: uint8[H,W], of the picture's size; other sizes are not drawn.
+            hidden: Classes whose pixels stay as they are, as those of no class (UNSEEN) do.
+        """
+        if classes.shape != self.pixels.shape[:2]:
+            return
+        colors = np.array([class_color(index) for index in range(256)], np.uint8)
+        visible = np.full(256, 255, np.uint8)
+        visible[[UNSEEN, *hidden]] = 0
+        shade = self._shade(self.pixels)
+        cv2.applyColorMap(classes, colors[:, None], shade)
+        cv2.addWeighted(self.pixels, 1 - TINT, shade, TINT, 0, dst=shade)
+        cv2.copyTo(shade, cv2.LUT(classes, visible), self.pixels)
 
     def tag(self, box: Box, text: str, color: Color) -> None:
         """A name on a colored tag above the box, or inside it where there is no room."""
@@ -202,13 +222,17 @@ class Canvas:
         side = min(box.x2 - box.x1, box.y2 - box.y1)
         return max(1, min(self.stroke, round(side / 20))) if _finite(box) else 1
 
+    def _shade(self, under: Pixels) -> Pixels:
+        """A part of the scratch memory, as large as a part of the picture."""
+        if self._scratch.size < under.size:
+            self._scratch = np.empty(under.size, np.uint8)
+        return self._scratch[: under.size].reshape(under.shape)
+
     def _panel(self, panel: tuple[int, int, int, int], radius: int) -> None:
         """Darken a rounded part of the picture."""
         left, top, right, bottom = panel
         under = self.pixels[max(0, top) : bottom, max(0, left) : right]
-        if self._scratch.size < under.size:
-            self._scratch = np.empty(under.size, np.uint8)
-        shade = self._scratch[: under.size].reshape(under.shape)
+        shade = self._shade(under)
         np.copyto(shade, under)
         _rounded(shade, (0, 0, under.shape[1], under.shape[0]), radius, INK)
         cv2.addWeighted(shade, SHADE, under, 1 - SHADE, 0, dst=under)

@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 __all__ = [
-    "Box", "ClassMap", "Classification", "Decision", "Detection", "Embedding", "Event", "EventType",
-    "Floats", "Frame", "FrameResult", "InstanceMask", "Keypoint", "Observation", "Pixels", "Point",
-    "PoseDetection", "Reading", "Result", "RotatedBox", "RotatedDetection", "Skeleton", "Tensors",
-    "Timings", "Track", "TrackState",
+    "UNSEEN", "Box", "ClassMap", "Classification", "Decision", "Detection", "Embedding", "Event",
+    "EventType", "Floats", "Frame", "FrameResult", "InstanceMask", "Keypoint", "Observation",
+    "Pixels", "Point", "PoseDetection", "Reading", "Result", "RotatedBox", "RotatedDetection",
+    "Skeleton", "Tensors", "Timings", "Track", "TrackState",
 ]  # fmt: skip
 
 Pixels: TypeAlias = NDArray[np.uint8]
@@ -192,9 +192,10 @@ class InstanceMask(msgspec.Struct, frozen=True):
         score: Its probability.
         label: Name of its class.
         index: Number of its class.
-        mask: bool[h,w], which pixels show it, of the part of the frame that its box touches: h and
-            w are whole pixels, 0 where the box lies outside. Owned by the receiver.
+        mask: bool[h,w], which pixels show it, of the part of the frame that its box covers, at
+            least one pixel. Owned by the receiver.
         origin: x, y of the mask's first pixel in the frame.
+        size: Height and width of the frame, in pixels.
     """
 
     box: Box
@@ -203,18 +204,23 @@ class InstanceMask(msgspec.Struct, frozen=True):
     index: int
     mask: NDArray[np.bool_]
     origin: tuple[int, int]
+    size: tuple[int, int]
+
+
+UNSEEN = 255
+"""In a class map: the model did not look at this pixel. Data sets use it likewise."""
 
 
 class ClassMap(msgspec.Struct, frozen=True):
     """The result of a ``segment`` model that gives every pixel a class.
 
     Attributes:
-        classes: uint8[H,W] (uint16 of more than 256 classes), the class number of each pixel of
-            the frame. Owned by the receiver.
+        classes: uint8[H,W], the class number of each pixel of the frame; UNSEEN where the model
+            did not look. Owned by the receiver.
         labels: Class names by class number; all results of a model share them.
     """
 
-    classes: NDArray[np.uint8] | NDArray[np.uint16]
+    classes: NDArray[np.uint8]
     labels: tuple[str, ...]
 
 

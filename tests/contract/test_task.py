@@ -25,6 +25,7 @@ from edgecnn_runtime.types import (
     Detection,
     Embedding,
     FrameResult,
+    InstanceMask,
     Keypoint,
     PoseDetection,
     Reading,
@@ -49,6 +50,12 @@ def pose(x: float, label: str = "car", index: int = 0) -> PoseDetection:
     keypoints = (Keypoint(x + 20.0, 60.0, 0.9), Keypoint(x + 40.0, 60.0, 0.1))
     box = Box(x, 20.0, x + 100.25, 140.0)
     return PoseDetection(box, 0.93, label, index, keypoints, ((0, 1),))
+
+
+def instance(x: int, label: str = "car", index: int = 0) -> InstanceMask:
+    mask = np.ones((120, 100), np.bool_)
+    box = Box(x, 20.0, x + 100.25, 140.0)
+    return InstanceMask(box, 0.93, label, index, mask, (x, 20), (240, 320))
 
 
 @dataclass(frozen=True)
@@ -118,6 +125,14 @@ EXAMPLES = {
         hostile=None,
         table="file,label\n1.png,0.25\n2.png,0.5\n",
         perfect=[0.25, 0.5],
+    ),
+    "segment": Example(
+        result=[instance(10), instance(150, "bus", 1)],
+        different=[instance(60)],
+        nothing=[],
+        hostile=[instance(10, HOSTILE)],
+        table="file,x,y,w,h,label\n1.png,10,20,100.25,120,car\n2.png,150,20,100.25,120,bus\n3.png,,,,,\n",
+        perfect=[[instance(10)], [instance(150, "bus", 1)], []],
     ),
     "embed": Example(
         result=ANNA,

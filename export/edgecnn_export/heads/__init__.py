@@ -16,10 +16,12 @@ from edgecnn_export.heads import (
     gfl,
     pose,
     ranked,
+    segment,
     ssd,
     yolo,
 )
 from edgecnn_export.heads.base import Fields, Head, Outputs
+from edgecnn_export.heads.classify import looks_like_features
 from edgecnn_runtime.bundle.manifest import Decode
 from edgecnn_runtime.config import from_plain
 from edgecnn_runtime.errors import UsageError
@@ -28,6 +30,7 @@ from edgecnn_runtime.tasks import TASKS
 FAMILIES: tuple[Mapping[str, Head], ...] = (
     classify.HEADS,
     anchor_free.HEADS,
+    segment.HEADS,
     detr.HEADS,
     ranked.HEADS,
     gfl.HEADS,
@@ -90,6 +93,13 @@ def guess_head(outputs: Outputs, task: str | None) -> str:
     for name, head in heads.items():
         if head.fits(outputs):
             return name
+    if looks_like_features(outputs):
+        ((name, shape),) = outputs.shapes.items()
+        raise UsageError(
+            f"are the {shape[1]} numbers of {name!r} a feature vector, or scores of classes? They "
+            "have no names and do not sum to one: --task embed, or --task classify (--labels FILE "
+            f"names the classes); {outputs}"
+        )
     if [len(shape) for shape in outputs.shapes.values()].count(3) == 1:
         raise UsageError(
             f"cannot tell the head: no YOLO layout has such a shape at {outputs.width}x"

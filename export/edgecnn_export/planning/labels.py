@@ -10,12 +10,14 @@ from edgecnn_runtime.bundle.manifest import (
     Ctc,
     Decode,
     Embed,
+    Semantic,
     Ssd,
     Yolo,
 )
 from edgecnn_runtime.errors import UsageError
 
 LABELS_LIMIT = 4 << 20
+BACKGROUND = "background"
 
 
 def read_labels(config: ExportConfig) -> tuple[str, ...] | None:
@@ -65,6 +67,8 @@ def class_names(
             )
         return ()
     count = _class_count(decode, outputs)
+    if isinstance(decode, Semantic) and outputs.shapes[decode.output][1] == 1:
+        return _two_names(labels)
     if count is None:
         return labels or ()
     if labels is None or not count:
@@ -87,7 +91,20 @@ def _class_count(decode: Decode, outputs: Outputs) -> int | None:
         return outputs.shapes[decode.scores][2] - int(decode.background)
     if isinstance(decode, AnchorFree):
         return 1
+    if isinstance(decode, Semantic):
+        return outputs.shapes[decode.output][1]
     return 0 if isinstance(decode, Embed) else getattr(decode, "classes", None)
+
+
+def _two_names(labels: tuple[str, ...] | None) -> tuple[str, ...]:
+    """Those of one channel: the rest, and what it shows."""
+    names = labels or ("foreground",)
+    if len(names) > 2:
+        raise UsageError(
+            f"{len(names)} names (--labels) for a map of one channel: it takes one name, of what "
+            "it shows, or two, the background's first"
+        )
+    return names if len(names) == 2 else (BACKGROUND, *names)
 
 
 def _key_point_hint(decode: Decode, extra: int) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
 from edgecnn_export.head_evidence import columns_of
-from edgecnn_export.heads import HEADS
+from edgecnn_export.heads import HEADS, segment
 from edgecnn_export.heads.anchor_free import YUNET_OUTPUT
 from edgecnn_export.heads.base import STRIDES, Outputs
 from edgecnn_export.planning.refusal import OWN_DECODING, no_head, other_task
@@ -48,7 +48,7 @@ def refuse_unsupported(outputs: Outputs, task: str | None, head: str) -> None:
     classifier = task is None and [len(shape) for shape in outputs.shapes.values()] == [2]
     if task not in {None, "detect"} or head not in {"", *HEADS} or (classifier and not head):
         return
-    if head in {"classify", "embed", "ctc"} or (head and HEADS[head].by_values):
+    if head in {"classify", "embed", "ctc", *segment.HEADS} or (head and HEADS[head].by_values):
         return
     known = next((n for n, h in HEADS.items() if h.by_values and h.fits(outputs)), None)
     if known and not declared_task(outputs, head):
@@ -58,6 +58,8 @@ def refuse_unsupported(outputs: Outputs, task: str | None, head: str) -> None:
                 f"out, or use --head {known}; {outputs}"
             )
         return
+    if task is None and not head and segment.instances_layout(outputs):
+        return  # a table and its maps are no other head's
     for rule in RULES:
         if error := rule(outputs, head):
             raise error
@@ -96,7 +98,7 @@ def feature_maps(outputs: Outputs, head: str) -> EdgecnnError | None:
         return None
     channels = sorted(shape[1] for shape in shapes)
     sizes = {shape[2:4] for shape in shapes}
-    if channels == [1, 2, 2, 10] or sizes == {(1, 1)}:
+    if channels == [1, 2, 2, 10] or sizes == {(1, 1)} or segment.is_class_map(outputs):
         return None
     if len(shapes) == 1 and shapes[0][1] == 1 and shapes[0][3:] == (7,):
         what = "this is SSD after its own suppression (DetectionOutput: rows of seven numbers)"
@@ -104,7 +106,7 @@ def feature_maps(outputs: Outputs, head: str) -> EdgecnnError | None:
     if len(sizes) > 1:
         what = "these are a detector's raw maps, one or more per stride, before its box arithmetic"
         return no_head(outputs, what, OWN_DECODING)
-    if len(shapes) > 1:
+    if len(shapes) > 1 and not segment.class_map(outputs):
         what = "these are maps such as CenterNet's (heat map, size, offset)"
         return no_head(outputs, what)
     kind = "segmentation" if channels[0] > 1 else "segmentation, depth or a heat map"

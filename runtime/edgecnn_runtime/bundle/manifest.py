@@ -389,13 +389,17 @@ class Segment(Part, frozen=True, kw_only=True, tag_field="head", tag="segment"):
 class Semantic(Part, frozen=True, kw_only=True, tag_field="head", tag="semantic"):
     """scores[N,C,h,w] → a class for every pixel. A single channel is a binary score for label 1.
 
+    The map covers the input, whether or not its sides divide those of the input.
+
     Attributes:
         output: Name of the output tensor.
         values: What it contains.
+        score: The probability over which a single channel is label 1.
     """
 
     output: str
     values: Values = "logits"
+    score: Unit = 0.5
 
 
 class Ctc(Part, frozen=True, kw_only=True, tag_field="head", tag="ctc"):

@@ -6,7 +6,7 @@ from typing import Any
 from edgecnn_runtime.bundle.manifest import ModelSpec
 from edgecnn_runtime.decode.base import Decoder, QuietDecoder
 from edgecnn_runtime.errors import BundleError
-from edgecnn_runtime.tasks import classify, detect, embed, ocr, pose
+from edgecnn_runtime.tasks import classify, detect, embed, ocr, pose, segment
 from edgecnn_runtime.tasks.base import Task
 from edgecnn_runtime.types import Result
 
@@ -18,6 +18,7 @@ TASKS: Mapping[str, Task[Any]] = {
     "detect": detect,
     "embed": embed,
     "pose": pose,
+    "segment": segment,
 }
 """Every task by its name in manifests, settings and on the command line. A table of results has
 their columns in this order, so a new task is added at the end."""

@@ -18,7 +18,17 @@ from edgecnn_export.loading.size import Size
 from edgecnn_export.planning.graph_info import GraphInfo
 from edgecnn_export.planning.resolve import Evidence, Plan, resolve
 from edgecnn_export.planning.settings import ExportSettings
-from edgecnn_runtime.bundle.manifest import AnchorFree, Detr, Gfl, Output, Ranked, Ssd, Yolo
+from edgecnn_runtime.bundle.manifest import (
+    AnchorFree,
+    Detr,
+    Gfl,
+    Output,
+    Ranked,
+    Segment,
+    Semantic,
+    Ssd,
+    Yolo,
+)
 from edgecnn_runtime.errors import EdgecnnError, UsageError
 
 PICTURES = 2
@@ -147,29 +157,8 @@ LAYOUTS: Mapping[str, tuple[Callable[[Maker, int], Outputs], str]] = {
         lambda m, c: {"o": turned(joined(m.normal(64, 0, 2), m.logits(c)))}, "YOLOv8 .*before"
     ),
     "NanoDet, exchanged": (lambda m, c: {"o": turned(nanodet(m, c))}, "NanoDet"),
-    "seg": (
-        lambda m, c: {
-            "output0": turned(joined(m.boxes(), m.scores(c), m.normal(32))),
-            "output1": m.normal(48 * 80, rows=32).reshape(PICTURES, 32, 48, 80),
-        },
-        "segmentation",
-    ),
     "seg, without its maps": (
         lambda m, c: {"o": turned(joined(m.boxes(), m.scores(c), m.normal(32)))}, "segmentation"
-    ),
-    "seg of YOLOv5": (
-        lambda m, c: {
-            "table": joined(m.boxes(), m.scores(1 + c), m.normal(32)),
-            "maps": m.normal(48 * 80, rows=32).reshape(PICTURES, 32, 48, 80),
-        },
-        "segmentation",
-    ),
-    "seg, end to end": (
-        lambda m, c: {
-            "table": joined(m.ranked(100, c), m.normal(32, rows=100)),
-            "maps": m.normal(48 * 80, rows=32).reshape(PICTURES, 32, 48, 80),
-        },
-        "segmentation",
     ),
     "obb": (
         lambda m, c: {
@@ -415,6 +404,135 @@ def test_yolo_tables_are_read(classes: int, size: tuple[int, int]) -> None:
     best = m.ranked(min(60, m.count), classes)
     decode = plan({"o": best}, size=size, labels=names(classes), head="nms").spec.decode
     assert decode == Yolo(output="o", layout="nms", classes=classes)
+
+
+def with_maps(table: Array, m: Maker) -> Outputs:
+    """A table beside the maps that its last 32 columns weigh."""
+    return {"table": table, "maps": m.normal(48 * 80, rows=32).reshape(PICTURES, 32, 48, 80)}
+
+
+@pytest.mark.parametrize("named", [True, False])
+@pytest.mark.parametrize("classes", [1, 3, 80])
+def test_tables_with_maps_are_instances(classes: int, named: bool) -> None:
+    m = Maker(classes)
+    labels = names(classes) if named else None
+    columns = {
+        "v8": turned(joined(m.boxes(), m.scores(classes), m.normal(32))),
+        "v5": joined(m.boxes(), m.scores(1 + classes), m.normal(32)),
+        "nms": joined(m.ranked(100, classes), m.normal(32, rows=100)),
+    }
+    for layout, table in columns.items():
+        options = {} if named or layout != "nms" else {"decode": {"classes": classes}}
+        spec = plan(with_maps(table, m), labels=labels, **options).spec
+        expected = Segment(output="table", maps="maps", layout=layout, classes=classes)  # type: ignore[arg-type]
+        assert (spec.task, spec.decode, len(spec.labels)) == ("segment", expected, classes)
+        message = refusal(with_maps(table, m), labels=labels, task="detect")
+        assert "add --task segment" in message
+    raw = turned(joined(m.boxes(), m.logits(classes), m.normal(32)))
+    decode = plan(with_maps(raw, m), labels=labels, task="segment").spec.decode
+    assert getattr(decode, "values", "") == "logits"
+
+
+def test_the_file_says_that_it_has_masks() -> None:
+    m = Maker(0)
+    outputs = with_maps(joined(m.ranked(100, 2), m.normal(32, rows=100)), m)
+    entries = {"task": "segment", "names": "{0: 'cat', 1: 'dog'}", "end2end": "True"}
+    spec = plan(outputs, entries, labels=("cat", "dog"), task="segment").spec
+    assert (spec.task, spec.labels, spec.head_origin) == ("segment", ("cat", "dog"), "given")
+
+
+def test_instances_of_another_shape_are_refused() -> None:
+    m = Maker(0)
+    table = turned(joined(m.boxes(), m.scores(2), m.normal(32)))
+    with pytest.raises(UsageError, match="3 names, but the model has 2 classes"):
+        plan(with_maps(table, m), labels=names(3))
+    assert "maps[N,M,h,w]" in refusal({"table": table}, task="segment", head="yolov8-seg")
+    rows = joined(m.ranked(100, 2), m.normal(30, rows=100))
+    assert "have 38 columns, not 36" in refusal(
+        with_maps(rows, m), task="segment", head="nms-seg", labels=names(2)
+    )
+
+
+def class_scores(
+    channels: int, rows: int = 24, columns: int = 40, *, softmax: bool = False
+) -> Outputs:
+    """Scores of so many classes in cells of 8 pixels."""
+    values = np.random.default_rng(0).normal(0, 2, (PICTURES, channels, rows, columns))
+    if softmax:
+        values = np.exp(values) / np.exp(values).sum(1, keepdims=True)
+    return {"y": values.astype(np.float32)}
+
+
+@pytest.mark.parametrize(
+    ("outputs", "options"),
+    [
+        (class_scores(5), {"labels": names(5)}),
+        (class_scores(5, softmax=True), {}),
+        (class_scores(5), {"task": "segment"}),
+        (class_scores(5, 23, 39), {"head": "semantic"}),
+        (class_scores(1), {"task": "segment"}),
+        ({"out": class_scores(5)["y"], "aux": class_scores(5)["y"]}, {"task": "segment"}),
+    ],
+)
+def test_maps_of_classes_are_read(outputs: Outputs, options: dict[str, Any]) -> None:
+    spec = plan(outputs, **options).spec
+    name, values = next(iter(outputs.items()))
+    sure = values.min() >= 0
+    expected = Semantic(output=name, values="probabilities" if sure else "logits")
+    assert (spec.task, spec.decode) == ("segment", expected)
+    assert len(spec.labels) == max(2, values.shape[1])
+
+
+def test_one_channel_takes_one_name_or_two() -> None:
+    for labels, expected in (
+        (None, ("background", "foreground")),
+        (("crack",), ("background", "crack")),
+        (("road", "crack"), ("road", "crack")),
+    ):
+        assert plan(class_scores(1), task="segment", labels=labels).spec.labels == expected
+    assert plan(
+        {"y": class_scores(2, softmax=True)["y"][:, :1]}, task="segment"
+    ).spec.decode == Semantic(output="y", values="probabilities")
+
+
+@pytest.mark.parametrize(
+    ("outputs", "options", "problem"),
+    [
+        (class_scores(5), {}, "add --task segment"),
+        (class_scores(1), {}, "depth or a heat map.*add --task segment"),
+        (class_scores(1), {"task": "segment", "labels": names(3)}, "takes one name"),
+        (class_scores(5), {"task": "segment", "labels": names(4)}, "4 names, but the model has 5"),
+        (class_scores(5, 40, 24), {"task": "segment"}, "no map of the whole 320x192 input"),
+        (
+            {"y": np.round(4 * np.abs(class_scores(1)["y"]))},
+            {"task": "segment"},
+            "before its ArgMax",
+        ),
+    ],
+)
+def test_maps_that_are_not_read_say_why(
+    outputs: Outputs, options: dict[str, Any], problem: str
+) -> None:
+    with pytest.raises(EdgecnnError, match=problem):
+        plan(outputs, **options)
+
+
+def vectors(size: int) -> Outputs:
+    return {"y": np.random.default_rng(0).normal(0, 2, (PICTURES, size)).astype(np.float32)}
+
+
+def test_feature_vectors_are_no_scores() -> None:
+    unit = vectors(10)["y"]
+    unit /= np.linalg.norm(unit, axis=1, keepdims=True)
+    for outputs in (vectors(512), vectors(192), {"y": unit}):
+        assert "--task embed, or --task classify" in refusal(outputs)
+        assert plan(outputs, task="embed").spec.task == "embed"
+        assert plan(outputs, task="classify").spec.task == "classify"
+    assert plan(vectors(512), labels=names(512)).spec.task == "classify"
+    softmax = np.exp(vectors(512)["y"])
+    softmax /= softmax.sum(1, keepdims=True)
+    for outputs in ({"y": softmax}, vectors(10), vectors(1000), vectors(1)):
+        assert plan(outputs).spec.task == "classify"
 
 
 def one_object(rows: int, *values: float) -> Array:
