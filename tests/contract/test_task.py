@@ -29,6 +29,8 @@ from edgecnn_runtime.types import (
     Keypoint,
     PoseDetection,
     Reading,
+    RotatedBox,
+    RotatedDetection,
 )
 
 MakeResult = Callable[..., FrameResult]
@@ -56,6 +58,10 @@ def instance(x: int, label: str = "car", index: int = 0) -> InstanceMask:
     mask = np.ones((120, 100), np.bool_)
     box = Box(x, 20.0, x + 100.25, 140.0)
     return InstanceMask(box, 0.93, label, index, mask, (x, 20), (240, 320))
+
+
+def rotated(x: float, label: str = "car", index: int = 0) -> RotatedDetection:
+    return RotatedDetection(RotatedBox(x + 50, 50.0, 100.0, 60.0, 0.1), 0.93, label, index)
 
 
 @dataclass(frozen=True)
@@ -117,6 +123,14 @@ EXAMPLES = {
         table="file,x,y,w,h,points,label\n1.png,10,20,100.25,120,30 60 2 50 60 1,car\n"
         "2.png,150,20,100.25,120,170 60 2 0 0 0,bus\n3.png,,,,,,\n",
         perfect=[[pose(10)], [pose(150, "bus", 1)], []],
+    ),
+    "obb": Example(
+        result=[rotated(10), rotated(150, "bus", 1)],
+        different=[rotated(60)],
+        nothing=[],
+        hostile=[rotated(10, HOSTILE)],
+        table="file,x,y,w,h,label\n1.png,10,20,100,60,car\n2.png,150,20,100,60,bus\n3.png,,,,,\n",
+        perfect=[[rotated(10)], [rotated(150, "bus", 1)], []],
     ),
     "fake": Example(
         result=0.25,

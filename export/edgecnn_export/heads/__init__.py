@@ -14,6 +14,7 @@ from edgecnn_export.heads import (
     detr,
     embed,
     gfl,
+    obb,
     pose,
     ranked,
     segment,
@@ -39,6 +40,7 @@ FAMILIES: tuple[Mapping[str, Head], ...] = (
     ctc.HEADS,
     embed.HEADS,
     pose.HEADS,
+    obb.HEADS,
 )
 """In the order in which outputs are compared with them: what is sure by its names comes first."""
 

@@ -6,7 +6,7 @@ from typing import Any
 from edgecnn_runtime.bundle.manifest import ModelSpec
 from edgecnn_runtime.decode.base import Decoder, QuietDecoder
 from edgecnn_runtime.errors import BundleError
-from edgecnn_runtime.tasks import classify, detect, embed, ocr, pose, segment
+from edgecnn_runtime.tasks import classify, detect, embed, obb, ocr, pose, segment
 from edgecnn_runtime.tasks.base import Task
 from edgecnn_runtime.types import Result
 
@@ -19,6 +19,7 @@ TASKS: Mapping[str, Task[Any]] = {
     "embed": embed,
     "pose": pose,
     "segment": segment,
+    "obb": obb,
 }
 """Every task by its name in manifests, settings and on the command line. A table of results has
 their columns in this order, so a new task is added at the end."""

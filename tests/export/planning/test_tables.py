@@ -13,7 +13,7 @@ from edgecnn_export.loading.size import Size
 from edgecnn_export.planning.graph_info import GraphInfo
 from edgecnn_export.planning.resolve import Evidence, Plan, resolve
 from edgecnn_export.planning.settings import ExportSettings
-from edgecnn_runtime.bundle.manifest import Output, Pose
+from edgecnn_runtime.bundle.manifest import Obb, Output, Pose
 from edgecnn_runtime.errors import UsageError
 
 PICTURES, WIDTH, HEIGHT = 2, 320, 192
@@ -133,3 +133,44 @@ def test_values_that_are_no_poses_are_refused() -> None:
     end[..., 5] = 3
     with pytest.raises(UsageError, match="class number 3 occurs"):
         plan({"output0": end}, PERSON | {"end2end": "True"})
+
+
+SHIPS = {"task": "obb", "names": "{0: 'ship', 1: 'plane', 2: 'car'}"}
+
+
+def angles(rng: np.random.Generator, count: int) -> Array:
+    return rng.uniform(-0.78, 2.35, (PICTURES, count, 1)).astype(np.float32)
+
+
+def test_a_file_of_rotated_boxes_says_everything() -> None:
+    rng = np.random.default_rng(5)
+    spec = plan(raw(rng, 3, angles(rng, CELLS)), SHIPS).spec
+    assert spec.decode == Obb(output="output0", layout="v8", classes=3)
+    assert (spec.task, spec.labels, spec.input.resize) == (
+        "obb", ("ship", "plane", "car"), "letterbox",
+    )  # fmt: skip
+    end = plan(ranked(rng, 3, angles(rng, ROWS)), SHIPS | {"end2end": "True"}).spec
+    assert end.decode == Obb(output="output0", layout="nms", classes=3)
+
+
+def test_rotated_boxes_need_no_more_than_the_task() -> None:
+    rng = np.random.default_rng(6)
+    outputs = raw(rng, 3, angles(rng, CELLS))
+    assert plan(outputs, task="obb").spec.labels == ("0", "1", "2")
+    with pytest.raises(UsageError, match="--task obb"):
+        plan(outputs)
+    with pytest.raises(UsageError, match="--task obb"):
+        plan(outputs, SHIPS, task="detect")
+
+
+def test_values_that_are_no_rotated_boxes_are_refused() -> None:
+    rng = np.random.default_rng(7)
+    good = raw(rng, 3, angles(rng, CELLS))["output0"]
+    wrong = {
+        "reaches .*no angle in radians": np.concatenate([good[:, :-1], 60 * good[:, -1:]], 1),
+        "0 in every row": np.concatenate([good[:, :-1], 0 * good[:, -1:]], 1),
+        "not a box, 3 classes and an angle": good[:, 1:],
+    }
+    for message, table in wrong.items():
+        with pytest.raises(UsageError, match=message):
+            plan({"output0": table}, SHIPS)
