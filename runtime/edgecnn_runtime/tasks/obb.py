@@ -110,22 +110,29 @@ def rotated_iou(one: RotatedBox, other: RotatedBox) -> float:
 
 
 def read_labels(source: "SourceLocation", model: ModelSpec) -> "LabeledSet":
-    """As for ``detect``: a YOLO text file for each image, or a table with one box per row."""
-    return detect.read_labels(source, model)
+    """YOLO texts with four corners, COCO JSON, or a table with one object per row."""
+    from edgecnn_runtime.evaluation.label_shapes import ROTATED
+    from edgecnn_runtime.evaluation.object_labels import read_object_labels
+
+    return read_object_labels(source, model, ROTATED)
 
 
 def score(
-    samples: "Sequence[LabeledImage]", results: Sequence[list[RotatedDetection]], model: ModelSpec
+    samples: "Sequence[LabeledImage]", results: Sequence[list[RotatedDetection]], _model: ModelSpec
 ) -> "Score":
-    """That of the upright boxes around them."""
-    return detect.score(samples, [detections(objects) for objects in results], model)
+    """Mean average precision at a rotated IoU of 0.5; that from 0.5 to 0.95 beside it."""
+    from edgecnn_runtime.evaluation import measures, metrics
+
+    return metrics.mean_average_precision(samples, results, measures.ROTATED)
 
 
 def score_classes(
     samples: "Sequence[LabeledImage]", results: Sequence[list[RotatedDetection]], model: ModelSpec
 ) -> "Mapping[str, Score]":
-    """For each class, that of the upright boxes around them."""
-    return detect.score_classes(samples, [detections(objects) for objects in results], model)
+    """For each class, the average precision at a rotated IoU of 0.5."""
+    from edgecnn_runtime.evaluation import measures, metrics
+
+    return metrics.average_precision_by_class(samples, results, model, measures.ROTATED)
 
 
 def summarize(objects: list[RotatedDetection]) -> str:
