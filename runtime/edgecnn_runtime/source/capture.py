@@ -1,9 +1,12 @@
 """A source: a thread that reads, a slot for one frame, and the caller who iterates."""
 
 import logging
+import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import partial
 from typing import Any, NamedTuple, Protocol, TypeVar
 
@@ -22,6 +25,8 @@ READER_GRACE = 1.0
 """Seconds beyond its own time-out in which a reader may report its error; then it is abandoned."""
 OPEN = Connection("live", live_count=1)
 """Where a source stands that is not opened again."""
+NICE = 5
+"""By how much more a thread gives way that reads a live source: it has a third of the weight."""
 MAX_PAUSE = 10.0
 """Seconds between two pictures of a file that is played in real time, whatever its stamps say."""
 MAX_LAG = 0.25
@@ -166,6 +171,8 @@ class Capture:
             self._ended(self, error)
             return
         self.live, self.fps = reader.live or self._realtime, reader.fps
+        if reader.live:
+            _be_nice()
         self._opened(self)
         try:
             self._read_all(reader)
@@ -216,6 +223,17 @@ class Capture:
             pixels, index, captured, picture.pts, self._name, self.live, picture.file,
             self._connection,
         )  # fmt: skip
+
+
+def _be_nice() -> None:
+    """Let a thread that decodes wait for those that work on what is decoded already.
+
+    Where there is not time for everything, a result is worth more than one more picture.
+    """
+    if sys.platform == "linux":  # elsewhere a nice value is the process's
+        thread = threading.get_native_id()
+        with suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, thread) + NICE)
 
 
 class _FilePace:

@@ -18,9 +18,9 @@ STARTUP_DRAIN = 5.0
 UNSTAMPED_DRAIN = 2.0
 """The same for pictures without stamps, of which little is known."""
 
-BEHIND = 0.15
+BEHIND = 0.1
 """Seconds by which a picture is later than the least delayed one, where its reader is behind."""
-BEHIND_FOR = 0.25
+BEHIND_FOR = 0.1
 """Seconds in a row that this lasts before pictures are given up."""
 WAITING_SHARE = 0.5
 """The part of its time that a reader waits for pictures, where it is fast enough."""
