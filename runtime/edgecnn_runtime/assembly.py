@@ -21,7 +21,7 @@ from edgecnn_runtime.stages.model_reader import CROPS_PER_RUN, ModelReader
 from edgecnn_runtime.stages.recognize import CropReader, Recognizer
 from edgecnn_runtime.track import TRACKERS, Tracker
 from edgecnn_runtime.track.still import StillTracker
-from edgecnn_runtime.types import Frame, FrameResult, Point
+from edgecnn_runtime.types import Frame, FrameResult, Point, Track
 from edgecnn_runtime.vote import VOTERS, TrackVoter, Voter
 from edgecnn_runtime.vote.single import SingleVoter
 
@@ -199,6 +199,7 @@ def make_pipeline(
     lines: Mapping[str, Sequence[Point]] | None = None,
     rules: Sequence[Rule] = (),
     enlarge: Callable[[Frame], Frame | None] | None = None,
+    watch: Callable[[Frame, Sequence[Track]], None] = lambda _frame, _tracks: None,
     infer: Callable[[Frame], FrameResult] | None = None,
     close: Callable[[], None] = lambda: None,
 ) -> Pipeline:
@@ -215,6 +216,7 @@ def make_pipeline(
         rules: Applied to every event, in this order, after those of the recipe.
         enlarge: Gives the frame of the same moment in a larger stream, to cut crops from; as
             ``Recognizer`` takes it.
+        watch: As ``Pipeline`` takes it.
         infer: Runs ``first`` on one frame; None where its results are given to ``follow``.
         close: Called by the pipeline's ``close``.
     """
@@ -235,6 +237,7 @@ def make_pipeline(
         stills=StillTracker(0.0 if detect is None else detect.score or 0.0),
         labels=() if detect is None else detect.labels,
         confident=0.0 if detect is None else detect.score or 0.0,
+        watch=watch,
         infer=infer,
         close=close,
     )

@@ -64,6 +64,7 @@ class Pipeline:
         stills: Tracker | None = None,
         labels: Collection[str] = (),
         confident: float = 0.0,
+        watch: Callable[[Frame, Sequence[Track]], None] = lambda _frame, _tracks: None,
         infer: Callable[[Frame], FrameResult] | None = None,
         close: Callable[[], None] = lambda: None,
     ) -> None:
@@ -81,6 +82,7 @@ class Pipeline:
             stills: The tracker of pictures that have nothing to do with each other.
             labels: The classes that count; empty for all.
             confident: The score from which a detection counts that belongs to no track.
+            watch: Told of each frame and the tracks after it, before anything is said of them.
             infer: Runs the first model on one frame; None where somebody else does.
             close: Called by ``close``.
         """
@@ -91,6 +93,7 @@ class Pipeline:
         self._stage, self._voter = stage, voter
         self._happenings, self._rules = happenings or Happenings(), rules
         self._labels, self._confident = frozenset(labels), confident
+        self._watch = watch
         self._infer, self._close = infer, close
         self._shown: Sequence[Track] = ()
         self._texts: dict[int, str] = {}
@@ -123,6 +126,7 @@ class Pipeline:
         tracker = self._stills if frame.file else self._tracker
         height, width, _ = frame.pixels.shape
         self.tracks = tracker.update(self._find(result), frame.captured, (width, height))
+        self._watch(frame, self.tracks)
         observations = self._look_closer(result)
         happenings = self._happen(frame)
         happenings += self._vote(observations, happenings)
@@ -182,6 +186,7 @@ class Pipeline:
         """
         other._happenings.take_over(self._happenings)
         self._happenings, self._rules = other._happenings, other._rules
+        self._watch = other._watch
 
     def close(self) -> None:
         """Release the models, if they are this pipeline's own. Idempotent."""

@@ -32,6 +32,7 @@ from edgecnn_runtime.daemon.check import local_source, problems
 from edgecnn_runtime.daemon.edit import set_value
 from edgecnn_runtime.daemon.health import temperature
 from edgecnn_runtime.daemon.logs import Redactor, set_logging
+from edgecnn_runtime.daemon.looks import Neighbors
 from edgecnn_runtime.daemon.models import ModelPool, file_stamp
 from edgecnn_runtime.daemon.plan import CameraPlan, PipelinePlan, Plan, make_plan, unused_models
 from edgecnn_runtime.daemon.site import CameraConfig, SiteFile, load_site, parse_site
@@ -49,7 +50,7 @@ from edgecnn_runtime.sinks.events.base import size_in_bytes
 from edgecnn_runtime.source import Limits, open_camera, parse_address
 from edgecnn_runtime.source.connection import Connection
 from edgecnn_runtime.source.main_stream import MainStream
-from edgecnn_runtime.types import Event
+from edgecnn_runtime.types import Event, Frame, Track
 from edgecnn_runtime.web.operations import (
     CameraAreas,
     CameraStatus,
@@ -211,9 +212,13 @@ class Daemon:
         workers = map(self._workers.get, self.file.site.cameras)  # another thread may change them
         return [worker.status() for worker in workers if worker is not None]
 
-    def view(self, camera: str, after: int = -1, timeout: float = 0.0) -> LiveView | None:
-        """The newest result of a camera, as the site allows it to be shown."""
-        return self._views.get(camera, after, timeout, self._worker(camera).is_live)
+    def view(
+        self, camera: str, after: int = -1, timeout: float = 0.0, pipeline: str = ""
+    ) -> LiveView | None:
+        """The newest result of a camera's pipeline, as the site allows it to be shown."""
+        worker = self._worker(camera)
+        name = pipeline or worker.pipelines[0]
+        return self._views.get(camera, name, after, timeout, worker.is_live)
 
     def subscribe(self, wake: Callable[[str], None]) -> Callable[[], None]:
         """Call ``wake`` with a camera's name at each new view; returns what ends that."""
@@ -445,7 +450,8 @@ class Daemon:
             jobs,
             opener,
             store=self._outbox.append,
-            show=self._show,
+            show=self._views.put,
+            watch=self._watch,
             max_age=config.max_age,
             rate=config.rate,
             idle_rate=config.idle_rate,
@@ -453,9 +459,24 @@ class Daemon:
             main=main,
         )
 
-    def _make(self, file: SiteFile, name: str, plan: PipelinePlan, rules: Sequence[Rule]) -> Parts:
+    def _make(
+        self,
+        file: SiteFile,
+        name: str,
+        plan: PipelinePlan,
+        rules: Sequence[Rule],
+        neighbors: Neighbors,
+    ) -> Parts:
         """What follows the detector of a camera's pipeline."""
         config, privacy = file.site.cameras[name], file.site.privacy
+        hide: Callable[[str], str] = str
+        if privacy.text == "hash":  # frames show what is hashed
+            privacy, hide = replace(privacy, blur="all"), partial(hash_text, key=self._privacy_key)
+        frame_privacy = FramePrivacy(privacy)
+        watch: Callable[[Frame, Sequence[Track]], None] = _watch_nothing
+        if frame_privacy.blurs and len(config.pipelines) > 1:
+            rules = [*rules[:-1], neighbors.complete, rules[-1]]
+            watch = partial(neighbors.tell, frame_privacy.hidden)
         main = self._mains.get(name)
         second = None if plan.reader is None else self._pool.readers[plan.reader]
         pipeline = make_pipeline(
@@ -468,11 +489,9 @@ class Daemon:
             lines=config.lines or None,
             rules=rules,
             enlarge=None if main is None else main.enlarge,
+            watch=watch,
         )
-        if privacy.text == "plain":
-            return Parts(pipeline, FramePrivacy(privacy), str)
-        hide = partial(hash_text, key=self._privacy_key)
-        return Parts(pipeline, FramePrivacy(replace(privacy, blur="all")), hide)
+        return Parts(pipeline, frame_privacy, hide)
 
     def _end_camera(self, name: str) -> None:
         worker = self._workers.pop(name)
@@ -517,10 +536,9 @@ class Daemon:
         self._watchers = []
         self._delivery.close(STOP_SECONDS)
 
-    def _show(self, camera: str, view: LiveView) -> None:
-        self._views.put(camera, view)
+    def _watch(self, camera: str, frame: Frame) -> None:
         for watcher in self._watchers:
-            watcher.watch(camera, view.result.frame)
+            watcher.watch(camera, frame)
 
     def _open_web(self) -> WebServer | None:
         file, http = self.file, self.file.site.http
@@ -652,6 +670,10 @@ def _stamps(file: SiteFile) -> list[tuple[int, int, int] | None]:
     names = {name for camera in file.site.cameras.values() for name in camera.pipelines}
     paths = [file.path, *(file.resolve(name) for name in sorted(names))]
     return [file_stamp(path) for path in paths if path.suffix != BUNDLE_SUFFIX]
+
+
+def _watch_nothing(_frame: Frame, _tracks: Sequence[Track]) -> None:
+    """Of a pipeline that no other one has to know of."""
 
 
 def _plain(value: Any) -> Any:

@@ -3,6 +3,9 @@
     capture thread ─▶ frames ─▶ the loop of each detector ─▶ results ─▶ a thread per pipeline
                                                           follow → outbox.append → view
 
+Where people are blurred and there are several pipelines, a view waits, in a thread of its own,
+until all of them have looked at its moment.
+
 Whatever fails in a thread is logged, shown as the camera's reason, and that part starts again.
 """
 
@@ -16,22 +19,25 @@ from typing import Any, NamedTuple
 
 from msgspec.structs import replace
 
+from edgecnn_runtime.daemon.looks import CameraLooks, Neighbors
 from edgecnn_runtime.daemon.models import ServedModel
 from edgecnn_runtime.errors import EdgecnnError
 from edgecnn_runtime.event_id import event_id
 from edgecnn_runtime.pipeline import Pipeline
-from edgecnn_runtime.rules.privacy import FramePrivacy
+from edgecnn_runtime.rules.privacy import FramePrivacy, blurred_frame
 from edgecnn_runtime.sinks.serialize import wall_time
 from edgecnn_runtime.source import ReconnectingSource
 from edgecnn_runtime.source.connection import Connection
 from edgecnn_runtime.source.latest import LatestSlot
 from edgecnn_runtime.source.main_stream import MainStream
 from edgecnn_runtime.stats import SpeedCheck, StreamStats
-from edgecnn_runtime.types import Event, Frame, FrameResult, Reading
+from edgecnn_runtime.types import Box, Event, Frame, FrameResult, Reading
 from edgecnn_runtime.web.operations import CameraStatus, LiveView
 
 LOST = 5.0
 """Seconds without a result after which the tracks of a camera that is lost have left."""
+PATIENCE = 1.0
+"""Seconds, besides those that its rate needs, that a pipeline waits for what the others see."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 10.0
 """Seconds until a pipeline that failed starts again, at first and at most."""
 
@@ -43,7 +49,7 @@ class Parts(NamedTuple):
 
     Attributes:
         pipeline: Makes events of its results.
-        privacy: Makes frames that may be shown and stored.
+        privacy: Says who is blurred in frames that are shown and stored.
         hide: Makes a text that may be shown.
     """
 
@@ -59,7 +65,7 @@ class PipelineJob:
     Attributes:
         name: As site.yaml names it.
         detector: Runs its first model.
-        make: Makes what follows the detector.
+        make: Makes what follows the detector, given the other pipelines of its camera.
         stats: Its figures.
         frames: Where the camera's newest frame lies for it.
         problem: Why it does not run now; empty while it does.
@@ -68,7 +74,7 @@ class PipelineJob:
 
     name: str
     detector: ServedModel
-    make: Callable[[], Parts]
+    make: Callable[[Neighbors], Parts]
     stats: StreamStats = field(default_factory=StreamStats)
     frames: LatestSlot[Frame] = field(default_factory=LatestSlot)
     problem: str = ""
@@ -90,6 +96,7 @@ class CameraWorker:
         *,
         store: Callable[[Sequence[Event]], None],
         show: Callable[[str, LiveView], None],
+        watch: Callable[[str, Frame], None],
         max_age: float,
         rate: float | None,
         idle_rate: float | None,
@@ -103,7 +110,8 @@ class CameraWorker:
             jobs: Its pipelines, at least one.
             open_camera: Opens the source, given ``on_change`` and ``too_slow``.
             store: Takes events.
-            show: Takes each result of the first pipeline, as it may be shown.
+            show: Takes each result, as it may be shown.
+            watch: Takes each frame of the first pipeline, as it may be stored.
             max_age: As in ``Scheduler.add``.
             rate: As in ``Scheduler.add``, of each pipeline.
             idle_rate: The same.
@@ -112,7 +120,7 @@ class CameraWorker:
         """
         self.name = name
         self._jobs = jobs
-        self._store, self._show = store, show
+        self._store, self._show, self._watch = store, show, watch
         self._max_age, self._rate, self._idle_rate = max_age, rate, idle_rate
         self._stopped = threading.Event()
         self._since = time.time()
@@ -122,13 +130,26 @@ class CameraWorker:
             open_camera, on_change=self._report, too_slow=SpeedCheck(jobs[0].stats, rate)
         )
         self._paused = paused
+        rarely = max((1 / each for each in (rate, idle_rate) if each), default=0.0)
+        self._looks = CameraLooks(len(jobs), PATIENCE + rarely)
+        self._neighbors = [Neighbors(self._looks, number) for number in range(len(jobs))]
+        self._unseen: list[LatestSlot[tuple[LiveView, list[Box]]]] = [LatestSlot() for _ in jobs]
         self._open()
+        numbers = range(len(jobs))
+        threads = [(self._run, number, f"pipeline {name}") for number in numbers]
+        if len(jobs) > 1:
+            threads += [(self._show_later, number, f"view {name}") for number in numbers]
         self._threads = [
-            threading.Thread(target=self._run, args=(job,), name=f"pipeline {name}", daemon=True)
-            for job in jobs
+            threading.Thread(target=target, args=(number,), name=words, daemon=True)
+            for target, number, words in threads
         ]
         for thread in self._threads:
             thread.start()
+
+    @property
+    def pipelines(self) -> list[str]:
+        """The names of its pipelines."""
+        return [job.name for job in self._jobs]
 
     def is_live(self) -> bool:
         """Whether its newest picture shows what happens now."""
@@ -143,6 +164,8 @@ class CameraWorker:
             since = wall_time(frames.last_change)
         problems = [job.problem or job.detector.problem for job in self._jobs]
         width, height = self._source.size
+        names = self.pipelines
+        stats = [job.stats.snapshot() for job in self._jobs]
         return CameraStatus(
             name=self.name,
             state=where.state,
@@ -150,10 +173,11 @@ class CameraWorker:
             source=self._source.name,
             reason=where.reason or "; ".join(dict.fromkeys(filter(None, problems))),
             problem=where.problem,
-            pipelines=[job.name for job in self._jobs],
+            pipelines=names,
             width=width,
             height=height,
-            stats=self._jobs[0].stats.snapshot(),
+            stats=stats[0],
+            pipeline_stats=dict(zip(names, stats, strict=True)) if len(names) > 1 else {},
             reconnects=where.reconnects,
         )
 
@@ -166,7 +190,7 @@ class CameraWorker:
             else:
                 stream.resume()
 
-    def renew(self, makers: Sequence[Callable[[], Parts]]) -> None:
+    def renew(self, makers: Sequence[Callable[[Neighbors], Parts]]) -> None:
         """Follow with other zones, lines and rules from the next frame on; the camera goes on."""
         for job, make in zip(self._jobs, makers, strict=True):
             job.make, job.renew = make, True
@@ -174,6 +198,9 @@ class CameraWorker:
     def stop(self) -> None:
         """End it; does not wait."""
         self._stopped.set()
+        self._looks.close()
+        for slot in self._unseen:
+            slot.finish()
         for stream in self._streams():
             stream.close(wait=0.0)
 
@@ -198,13 +225,13 @@ class CameraWorker:
         frames.on_skip = self._hand_on_skip
         frames.watch(False)  # of what came, or has ended, before
 
-    def _run(self, job: PipelineJob) -> None:
+    def _run(self, number: int) -> None:
         """A pipeline, again and again."""
-        pause = FIRST_PAUSE
+        job, pause = self._jobs[number], FIRST_PAUSE
         while not self._stopped.is_set():
             began = time.monotonic()
             try:
-                self._follow(job)
+                self._follow(number, job)
                 return
             except Exception as error:
                 expected = isinstance(error, EdgecnnError)
@@ -221,11 +248,11 @@ class CameraWorker:
                 if self._source.frames.finished and not self._stopped.is_set():
                     self._open()  # it was the source that failed
 
-    def _follow(self, job: PipelineJob) -> None:
+    def _follow(self, number: int, job: PipelineJob) -> None:
         """Results of the detector → events and views, until the source ends."""
         key = f"{self.name} {job.name}"
         results: LatestSlot[FrameResult] = LatestSlot(1)
-        scheduler, parts = job.detector.scheduler, job.make()
+        scheduler, parts = job.detector.scheduler, job.make(self._neighbors[number])
         scheduler.add(
             key,
             job.frames,
@@ -238,7 +265,8 @@ class CameraWorker:
         try:
             while (result := self._take(results, parts)) is not None:
                 if job.renew:
-                    job.renew, before, parts = False, parts.pipeline, job.make()
+                    job.renew, before = False, parts.pipeline
+                    parts = job.make(self._neighbors[number])
                     before.renew(parts.pipeline)
                     parts = parts._replace(pipeline=before)
                 events = parts.pipeline.follow(result)
@@ -248,13 +276,41 @@ class CameraWorker:
                     parts.privacy.note(event)
                 if events:
                     self._store(events)
-                if job is self._jobs[0]:
-                    self._show(self.name, _view(result, parts))
+                self._view(number, result, parts)
                 job.problem = ""
             if events := parts.pipeline.end():
                 self._store(events)
         finally:
             scheduler.remove(key)
+
+    def _view(self, number: int, result: FrameResult, parts: Parts) -> None:
+        """Show a result, at once or when the other pipelines have looked at its moment."""
+        pipeline = parts.pipeline
+        names = {track: parts.hide(each.text) for track, each in pipeline.decisions.items()}
+        values = result.result
+        if isinstance(values, Reading):
+            values = replace(values, text=parts.hide(values.text), char_scores=())
+        name = self._jobs[number].name
+        view = LiveView(replace(result, result=values), pipeline.tracks, names, name)
+        hidden = [*parts.privacy.hidden(pipeline.tracks).values()]
+        if len(self._jobs) > 1 and parts.privacy.blurs:
+            self._unseen[number].put((view, hidden), replace=True)
+        else:
+            self._show_blurred(number, view, hidden)
+
+    def _show_later(self, number: int) -> None:
+        """Show what waits for the other pipelines; where they do not look, it is not shown."""
+        while (entry := self._unseen[number].take()) is not None:
+            view, hidden = entry
+            others = self._neighbors[number].boxes(view.result.frame)
+            if others is not None:
+                self._show_blurred(number, view, [*hidden, *others])
+
+    def _show_blurred(self, number: int, view: LiveView, hidden: Sequence[Box]) -> None:
+        frame = blurred_frame(view.result.frame, hidden)
+        self._show(self.name, replace(view, result=replace(view.result, frame=frame)))
+        if number == 0:
+            self._watch(self.name, frame)
 
     def _take(self, results: LatestSlot[FrameResult], parts: Parts) -> FrameResult | None:
         """The next result; every track ends where none comes because the camera is lost."""
@@ -297,14 +353,3 @@ class CameraWorker:
         self._store([Event(
             id=event_id(), type="camera", camera=self.name, time=time.time(), details=details
         )])  # fmt: skip
-
-
-def _view(result: FrameResult, parts: Parts) -> LiveView:
-    """A result as it may be shown."""
-    pipeline = parts.pipeline
-    names = {track: parts.hide(each.text) for track, each in pipeline.decisions.items()}
-    values = result.result
-    if isinstance(values, Reading):
-        values = replace(values, text=parts.hide(values.text), char_scores=())
-    frame = parts.privacy(result.frame, pipeline.tracks)
-    return LiveView(replace(result, frame=frame, result=values), pipeline.tracks, names)

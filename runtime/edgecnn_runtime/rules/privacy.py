@@ -141,7 +141,7 @@ def _nearest(boxes: Sequence[Box], own: Box) -> Box | None:
 
 
 class FramePrivacy:
-    """Blurs the frames of one camera before they are shown, or stored in clips.
+    """Says who has to be blurred in the frames of a pipeline that are shown, or stored in clips.
 
     Used by one thread at a time; events are noted before the frame that they happened in is asked
     for.
@@ -157,28 +157,45 @@ class FramePrivacy:
         if event.name and event.track is not None:
             self._known.add(event.track)
 
+    @property
+    def blurs(self) -> bool:
+        """Whether it blurs anybody at all."""
+        return self._blur != "none"
+
     def __call__(self, frame: Frame, tracks: Sequence[Track]) -> Frame:
-        """A frame as it may be shown.
+        """A frame as it may be shown: see ``blurred_frame``."""
+        return blurred_frame(frame, [*self.hidden(tracks).values()])
+
+    def hidden(self, tracks: Sequence[Track]) -> dict[int, Box]:
+        """Whoever has to be blurred, by track.
 
         Args:
-            frame: As it was captured, masked already.
-            tracks: As the tracker left them after it.
-
-        Returns:
-            ``frame`` where nobody in it has to be blurred; otherwise one with pixels of its own.
+            tracks: As the tracker left them after a frame.
         """
         alive = {track.id: track.box for track in tracks if track.state != "ended"}
         self._known &= alive.keys()
-        hidden = [
-            box
+        return {
+            number: box
             for number, box in alive.items()
             if self._blur == "all" or (self._blur == "unknown" and number not in self._known)
-        ]
-        if not hidden:
-            return frame
-        pixels = blurred(frame.pixels, hidden)
-        pixels.setflags(write=False)
-        return replace(frame, pixels=pixels)
+        }
+
+
+def blurred_frame(frame: Frame, boxes: Sequence[Box]) -> Frame:
+    """A frame as it may be shown.
+
+    Args:
+        frame: As it was captured, masked already.
+        boxes: Whoever has to be blurred, in its pixels.
+
+    Returns:
+        ``frame`` where nobody has to be; otherwise one with pixels of its own.
+    """
+    if not boxes:
+        return frame
+    pixels = blurred(frame.pixels, boxes)
+    pixels.setflags(write=False)
+    return replace(frame, pixels=pixels)
 
 
 def hash_text(text: str, key: bytes) -> str:

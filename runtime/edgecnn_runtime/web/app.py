@@ -38,10 +38,12 @@ class LiveQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     Attributes:
         camera: Names; all cameras without any.
         size: Of the pictures: "grid" is at most 640 pixels wide, "full" 1280.
+        pipeline: The name of the pipeline whose results are shown; empty for each camera's first.
     """
 
     camera: Annotated[tuple[str, ...], Meta(max_length=64)] = ()
     size: ViewSize = "grid"
+    pipeline: Annotated[str, Meta(max_length=4096)] = ""
 
 
 class FeedQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -119,11 +121,14 @@ class WebApp:
 
     def _stream_endpoints(self) -> tuple[Endpoint, ...]:
         def live(call: Call) -> Response:
-            names = [status.name for status in self._operations.cameras()]
-            unknown = set(call.query.camera) - set(names)
-            if unknown:
+            query: LiveQuery = call.query
+            pipelines = {each.name: each.pipelines for each in self._operations.cameras()}
+            names = query.camera or tuple(pipelines)
+            if unknown := set(names) - set(pipelines):
                 raise HttpError(404, f"there is no camera {min(unknown)}")
-            chunks = self._hub.watch(call.query.camera or names, call.query.size)
+            if query.pipeline and any(query.pipeline not in pipelines[name] for name in names):
+                raise HttpError(404, "not each of these cameras has a pipeline of this name")
+            chunks = self._hub.watch(names, query.size, query.pipeline)
             return self._streams.response(chunks, LIVE_TYPE)
 
         def feed(call: Call) -> Response:

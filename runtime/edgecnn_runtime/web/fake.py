@@ -24,6 +24,7 @@ class FakeOperations:
 
     Attributes:
         problem: Why it is not ready; empty where it is.
+        pipelines: The names of each camera's pipelines.
         current_figures: What ``figures`` returns.
         reloads: How often it was reloaded.
         subscribers: How many watch the views.
@@ -37,13 +38,14 @@ class FakeOperations:
             folder: Where the evidence of events lies.
         """
         self.problem = ""
+        self.pipelines = ["faces"]
         self.current_figures = Figures()
         self.reloads = 0
         self._folder = folder
         self._stats = {name: StreamStats() for name in names}
         self._states: dict[str, CameraState] = dict.fromkeys(names, "live")
         self._since = dict.fromkeys(names, time.time())
-        self._views: dict[str, LiveView] = {}
+        self._views: dict[tuple[str, str], LiveView] = {}
         self._areas = {name: CameraAreas() for name in names}
         self._events: list[Event] = []
         self._changed = threading.Condition()
@@ -59,7 +61,7 @@ class FakeOperations:
         """A new result of a camera."""
         with self._changed:
             self._stats[camera].add(view.result)
-            self._views[camera] = view
+            self._views[camera, view.pipeline or self.pipelines[0]] = view
             self._changed.notify_all()
             wakes = list(self._view_wakes)
         for wake in wakes:
@@ -82,16 +84,20 @@ class FakeOperations:
         """See ``Operations``."""
         return [self._status(name) for name in list(self._states)]
 
-    def view(self, camera: str, after: int = -1, timeout: float = 0.0) -> LiveView | None:
+    def view(
+        self, camera: str, after: int = -1, timeout: float = 0.0, pipeline: str = ""
+    ) -> LiveView | None:
         """See ``Operations``."""
         self._check(camera)
 
+        key = camera, pipeline or self.pipelines[0]
+
         def is_new() -> bool:
-            view = self._views.get(camera)
+            view = self._views.get(key)
             return view is not None and view.result.frame.index != after
 
         with self._changed:
-            return self._views[camera] if self._changed.wait_for(is_new, timeout) else None
+            return self._views[key] if self._changed.wait_for(is_new, timeout) else None
 
     def subscribe(self, wake: Callable[[str], None]) -> Callable[[], None]:
         """See ``Operations``."""
@@ -122,7 +128,7 @@ class FakeOperations:
     def remove_camera(self, name: str) -> None:
         """See ``Operations``."""
         self._check(name)
-        for table in (self._states, self._stats, self._areas, self._since, self._views):
+        for table in (self._states, self._stats, self._areas, self._since):
             table.pop(name, None)
 
     def reload(self) -> None:
@@ -168,13 +174,13 @@ class FakeOperations:
             raise UnknownCameraError(f"there is no camera {camera}")
 
     def _status(self, name: str) -> CameraStatus:
-        view, state = self._views.get(name), self._states[name]
+        view, state = self._views.get((name, self.pipelines[0])), self._states[name]
         height, width = view.result.frame.pixels.shape[:2] if view else (0, 0)
         return CameraStatus(
             name=name, state=state, since=self._since[name], source=f"rtsp://{name}/stream",
             reason="" if state == "live" else f"the camera is {state}", problem="",
-            pipelines=["faces"], width=width, height=height, stats=self._stats[name].snapshot(),
-            reconnects=0,
+            pipelines=self.pipelines, width=width, height=height, reconnects=0,
+            stats=self._stats[name].snapshot(),
         )  # fmt: skip
 
 

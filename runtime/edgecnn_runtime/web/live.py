@@ -2,8 +2,9 @@
 
     any thread: wake(camera) ─▶ pump of each watched channel ─▶ message ─▶ every viewer of it
 
-A channel is a camera at one size. A viewer holds no queue: of each channel it is sent the newest
-message whenever its connection takes one, so a slow one sees fewer frames and none that are old.
+A channel is a camera's pipeline at one size. A viewer holds no queue: of each channel it is sent
+the newest message whenever its connection takes one, so a slow one sees fewer frames and none that
+are old.
 
 A message, all numbers in network byte order:
 
@@ -46,7 +47,8 @@ ENCODERS = 2
 
 log = logging.getLogger(__name__)
 
-Key: TypeAlias = tuple[str, ViewSize]
+Key: TypeAlias = tuple[str, ViewSize, str]
+"""Camera, size, pipeline."""
 
 
 class LiveHub:
@@ -63,18 +65,22 @@ class LiveHub:
         self._pool = ThreadPoolExecutor(ENCODERS, thread_name_prefix="live-view")
         self._unsubscribe: Callable[[], None] | None = None
 
-    async def watch(self, cameras: Sequence[str], size: ViewSize) -> AsyncGenerator[bytes, None]:
+    async def watch(
+        self, cameras: Sequence[str], size: ViewSize, pipeline: str = ""
+    ) -> AsyncGenerator[bytes, None]:
         """The newest messages of these cameras until the viewer leaves.
 
         Args:
             cameras: Their names; there may be any number of viewers of each.
             size: Of the pictures.
+            pipeline: Its name; empty for the first one of each camera.
 
         Yields:
             Messages, as the module describes them; the buffer is shared with other viewers.
         """
         loop, viewer = asyncio.get_running_loop(), _Viewer()
-        channels = [self._join((camera, size), viewer) for camera in dict.fromkeys(cameras)]
+        keys: list[Key] = [(camera, size, pipeline) for camera in dict.fromkeys(cameras)]
+        channels = [self._join(key, viewer) for key in keys]
         try:
             while True:
                 heartbeat = loop.call_later(HEARTBEAT, viewer.wake.set)
@@ -131,8 +137,8 @@ class LiveHub:
             self._unsubscribe = None
 
     def _wake(self, camera: str) -> None:
-        for size in WIDTHS:
-            if channel := self._channels.get((camera, size)):
+        for key, channel in self._channels.items():
+            if key[0] == camera:
                 channel.changed.set()
 
     async def _pump(self, channel: "_Channel") -> None:
@@ -156,9 +162,9 @@ class LiveHub:
 
     def _encode(self, channel: "_Channel") -> bytes:
         """The message of the newest view; empty where it was sent already, or there is none."""
-        camera, size = channel.key
+        camera, size, pipeline = channel.key
         try:
-            view = self._operations.view(camera, after=channel.index)
+            view = self._operations.view(camera, after=channel.index, pipeline=pipeline)
         except UnknownCameraError:  # it was removed while somebody watches
             return b""
         if view is None or view.result.frame.index == channel.index:
@@ -245,6 +251,7 @@ def _header(camera: str, view: LiveView) -> dict[str, Any]:
     timings = result.timings
     return {
         "camera": camera,
+        "pipeline": view.pipeline,
         "index": frame.index,
         "width": width,
         "height": height,

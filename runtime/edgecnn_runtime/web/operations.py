@@ -39,8 +39,9 @@ class CameraStatus(msgspec.Struct, frozen=True, kw_only=True):
         pipelines: The names of its pipelines.
         width: Of its frames in pixels; 0 before the first one.
         height: The same.
-        stats: Its figures.
+        stats: The figures of its first pipeline.
         reconnects: How often it was opened again.
+        pipeline_stats: Those of each pipeline by its name, where there are several.
     """
 
     name: str
@@ -54,20 +55,23 @@ class CameraStatus(msgspec.Struct, frozen=True, kw_only=True):
     height: int
     stats: StatsSnapshot
     reconnects: int
+    pipeline_stats: Mapping[str, StatsSnapshot] = {}
 
 
 class LiveView(msgspec.Struct, frozen=True):
-    """The newest result of a camera: a frame, and what belongs to exactly this frame.
+    """The newest result of a pipeline: a frame, and what belongs to exactly this frame.
 
     Attributes:
         result: The frame and the detector's result.
         tracks: The tracks after this frame.
         names: What the second model says of a track, by the track's id.
+        pipeline: Its name.
     """
 
     result: FrameResult
     tracks: Sequence[Track] = ()
     names: Mapping[int, str] = {}
+    pipeline: str = ""
 
 
 class CameraAreas(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -137,13 +141,16 @@ class Operations(Protocol):
     def cameras(self) -> Sequence[CameraStatus]:
         """All cameras, in the order of site.yaml."""
 
-    def view(self, camera: str, after: int = -1, timeout: float = 0.0) -> LiveView | None:
+    def view(
+        self, camera: str, after: int = -1, timeout: float = 0.0, pipeline: str = ""
+    ) -> LiveView | None:
         """The newest result of a camera, already masked and blurred as the site asks.
 
         Args:
             camera: Its name.
             after: Wait for a frame whose index is not this one.
             timeout: Seconds to wait at most.
+            pipeline: The name of its pipeline; empty for the first one.
 
         Returns:
             None where there is no such frame in time.

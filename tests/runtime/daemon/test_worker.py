@@ -12,6 +12,7 @@ import pytest
 from msgspec.structs import replace
 
 from edgecnn_runtime.assembly import make_pipeline
+from edgecnn_runtime.daemon.looks import Neighbors
 from edgecnn_runtime.daemon.models import ServedModel
 from edgecnn_runtime.daemon.worker import CameraWorker, Parts, PipelineJob
 from edgecnn_runtime.errors import OutboxError
@@ -19,7 +20,7 @@ from edgecnn_runtime.model import load
 from edgecnn_runtime.recipe import read_recipe
 from edgecnn_runtime.rules.privacy import FramePrivacy, PrivacyConfig, hash_text
 from edgecnn_runtime.source import ReconnectingSource, open_camera
-from edgecnn_runtime.types import Event
+from edgecnn_runtime.types import Event, Frame
 from edgecnn_runtime.web.operations import LiveView
 
 Until = Callable[..., None]
@@ -36,22 +37,27 @@ class Rig:
         jobs: int = 1,
         *,
         loop: bool = True,
-        labels: tuple[str, ...] = (),
+        labels: Sequence[tuple[str, ...]] = ((), ()),
         defects: Sequence[Exception] = (),
     ) -> None:
         self.defects = list(defects)
         self.clip, self.loop = clip, loop
         self.events: list[Event] = []
         self.views: list[LiveView] = []
+        self.stored: list[Frame] = []
         self.errors: list[Exception] = []
         recipe = read_recipe(bundle)
-        assert recipe.detect is not None
-        recipe = replace(recipe, detect=replace(recipe.detect, labels=labels))
-        privacy = PrivacyConfig(blur="all")
 
-        def make() -> Parts:
-            hide = partial(hash_text, key=b"k" * 16)
-            return Parts(make_pipeline(recipe, served, camera="c"), FramePrivacy(privacy), hide)
+        def make(neighbors: Neighbors) -> Parts:
+            hide, privacy = (
+                partial(hash_text, key=b"k" * 16),
+                FramePrivacy(PrivacyConfig(blur="all")),
+            )
+            assert recipe.detect is not None
+            detect = replace(recipe.detect, labels=labels[neighbors.pipeline])
+            watch = partial(neighbors.tell, privacy.hidden)
+            own = replace(recipe, detect=detect)
+            return Parts(make_pipeline(own, served, camera="c", watch=watch), privacy, hide)
 
         self.jobs = [PipelineJob(f"pipeline {n}", served, make) for n in range(jobs)]
         self.worker = CameraWorker(
@@ -60,6 +66,7 @@ class Rig:
             self.open_camera,
             store=self.store,
             show=lambda _, view: self.views.append(view),
+            watch=lambda _, frame: self.stored.append(frame),
             max_age=5.0,
             rate=None,
             idle_rate=None,
@@ -129,10 +136,31 @@ def test_what_is_shown_is_blurred(rig: Callable[..., Rig], until: Until) -> None
 def test_what_does_not_count_is_neither_counted_nor_shown(
     rig: Callable[..., Rig], until: Until
 ) -> None:
-    camera = rig(labels=("another class",))
+    camera = rig(labels=[("another class",)])
     until(lambda: camera.jobs[0].stats.snapshot().frames > 60, "the square to come and to go")
     assert camera.jobs[0].stats.snapshot().results == 0
     assert all(view.result.result == [] for view in camera.views)
+
+
+def test_what_one_pipeline_sees_is_blurred_in_the_pictures_of_all(
+    rig: Callable[..., Rig], until: Until
+) -> None:
+    """The first one follows nothing; it is the second one that sees the square."""
+    camera = rig(jobs=2, labels=[("another class",), ()])
+    until(lambda: camera.events and len(camera.stored) > 60, "the square to come and to go")
+    views = [view for view in camera.views if view.pipeline == "pipeline 0"]
+    assert len(views) > 30
+    assert {view.pipeline for view in camera.views} == {"pipeline 0", "pipeline 1"}
+    assert not any(view.tracks for view in views)
+    red = 0
+    for frame in [*camera.stored, *(view.result.frame for view in views)]:
+        pixels = frame.pixels[..., 2].astype(int)
+        columns = np.flatnonzero((pixels[170:230] > 100).any(axis=0))
+        if len(columns) > 50:
+            red += 1
+            square = pixels[175:225, columns[5] : columns[-5]]
+            assert np.abs(np.diff(square, axis=0)).max() < 30, "its stripes can be seen"
+    assert red > 20
 
 
 def test_a_change_of_state_is_an_event(rig: Callable[..., Rig], until: Until) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import cv2
+import msgspec
 import numpy as np
 import pytest
 
@@ -336,6 +337,23 @@ def test_a_camera_is_paused_and_resumed(
     assert operations.cameras()[0].state == "paused"
     page.get_by_role("button", name="Resume").click()
     page.get_by_role("button", name="Pause").wait_for()
+
+
+def test_a_camera_with_several_pipelines_shows_what_is_chosen(
+    logged_in: Callable[..., Any], operations: FakeOperations, view: Callable[..., LiveView],
+    make_squares: Callable,
+) -> None:  # fmt: skip
+    operations.pipelines = ["faces.yaml", "site/plates.yaml"]
+    for index, pipeline in enumerate(operations.pipelines):
+        shown = view(100 + index, make_squares(100 + index))
+        operations.show("gate", msgspec.structs.replace(shown, pipeline=pipeline))
+    page = logged_in()
+    page.get_by_role("link", name="gate", exact=True).click()
+    assert canvas_of(page)[0] == 100
+    page.get_by_label("Pipeline").select_option("plates.yaml")
+    page.wait_for_selector("article[aria-label=gate] canvas[data-index='101']")
+    page.get_by_label("Pipeline").select_option("faces.yaml")
+    page.wait_for_selector("article[aria-label=gate] canvas[data-index='100']")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

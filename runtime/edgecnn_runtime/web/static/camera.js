@@ -25,6 +25,11 @@ export function cameraPage(main, watchCameras, name, role) {
   const facts = h("table");
   const side = h("div", { class: "side" });
   const pause = h("button", { type: "button", onclick: () => attempt(togglePause) });
+  const choice = h("select", { "aria-label": "Pipeline", hidden: true, onchange: () => {
+    stream.choose(choice.value);
+    chart.clear();
+    if (status) show();
+  } });
   const edit = h("button", { type: "button", onclick: () => attempt(startEditing) },
     icon(ICONS.edit), "Zones and lines");
   const snapshot = h("a", { class: "button", href: api.snapshot(name), download: `${name}.jpg` },
@@ -35,7 +40,7 @@ export function cameraPage(main, watchCameras, name, role) {
     h("div", { class: "head" },
       h("a", { class: "button quiet", href: "#/", "aria-label": "All cameras" }, icon(ICONS.back)),
       h("h1", {}, name), tile.chip, tile.age,
-      h("div", { class: "rest" }, edit, snapshot, pause)),
+      h("div", { class: "rest" }, choice, edit, snapshot, pause)),
     notice,
     h("div", { class: "split one" },
       h("article", { class: "tile", "aria-label": name }, tile.picture),
@@ -101,7 +106,16 @@ export function cameraPage(main, watchCameras, name, role) {
     tile.update(status);
     const paused = status.state === "paused";
     pause.replaceChildren(icon(paused ? ICONS.play : ICONS.pause), paused ? "Resume" : "Pause");
-    const { stats } = status;
+    if (choice.options.length !== status.pipelines.length) {
+      choice.replaceChildren(...status.pipelines.map((each) => h("option", { value: each }, shortened(each))));
+    }
+    choice.hidden = status.pipelines.length < 2;
+    show();
+    return undefined;
+  });
+
+  function show() {
+    const stats = status.pipeline_stats[choice.value] ?? status.stats;
     const times = (pair) => (pair ? duration(pair[0]) : "–");
     figures.replaceChildren(
       figure(times(stats.age), `age p50${stats.age ? `, p95 ${duration(stats.age[1])}` : ""}`),
@@ -115,12 +129,12 @@ export function cameraPage(main, watchCameras, name, role) {
         ? `${status.state} for ${duration(Math.max(1, Date.now() / 1000 - status.since))}` : tile.state,
       Reason: status.reason || PROBLEMS[status.problem],
       Picture: status.width ? `${status.width} × ${status.height}` : "",
-      Pipelines: status.pipelines.map((each) => each.split("/").at(-1)).join(", "),
+      Pipelines: status.pipelines.map(shortened).join(", "),
       Dropped: dropped.join(", ") || "none",
       Reconnects: String(status.reconnects),
     }).filter(([, value]) => value).map(([key, value]) => h("tr", {}, h("th", { scope: "row" }, key), h("td", {}, value))));
-    return undefined;
-  });
+  }
+
   const timer = setInterval(() => tile.tick(), 250);
   const drawing = setInterval(() => chart.draw(), 1000);
   chart.draw();
@@ -134,4 +148,5 @@ export function cameraPage(main, watchCameras, name, role) {
   };
 }
 
+const shortened = (pipeline) => pipeline.split("/").at(-1);
 const figure = (value, words) => h("div", {}, h("b", {}, value), h("small", {}, words));

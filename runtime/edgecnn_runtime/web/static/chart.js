@@ -22,6 +22,10 @@ export class LatencyChart {
     while (this.#points.length && now - this.#points[0].at > SECONDS) this.#points.shift();
   }
 
+  clear() {
+    this.#points = [];
+  }
+
   draw() {
     const now = performance.now() / 1000;
     const totals = this.#points.map((point) => point.stages.reduce((sum, each) => sum + each, 0));

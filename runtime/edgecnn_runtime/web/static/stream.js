@@ -67,6 +67,7 @@ export class LiveStream {
 
   constructor(cameras, size, onmessage) {
     this.cameras = cameras;
+    this.pipeline = "";
     this.size = size;
     this.onmessage = onmessage;
     this.visibility = () => this.#visible();
@@ -78,6 +79,13 @@ export class LiveStream {
   watch(cameras) {
     if (cameras.join("\n") === this.cameras.join("\n")) return;
     this.cameras = cameras;
+    this.#abort?.abort();
+    this.#visible();
+  }
+
+  /** Show what another pipeline finds. */
+  choose(pipeline) {
+    this.pipeline = pipeline;
     this.#abort?.abort();
     this.#visible();
   }
@@ -99,6 +107,7 @@ export class LiveStream {
     const abort = (this.#abort = new AbortController());
     const query = new URLSearchParams(this.cameras.map((name) => ["camera", name]));
     query.set("size", this.size);
+    if (this.pipeline) query.set("pipeline", this.pipeline);
     while (!abort.signal.aborted) {
       try {
         this.clock = new ServerClock(); // the server may have been started again
