@@ -31,6 +31,11 @@ SPEED_WINDOW = 10.0
 """Seconds that are judged together, to tell whether a model is too slow for its camera."""
 SPEED_SHARE = 0.8
 """The share of a camera's rate limit below which its results are too few."""
+ENOUGH_SHARE = 0.9
+"""The share from which on they are enough again."""
+ENOUGH_WINDOWS = 3
+"""Windows with enough results, one after another, after which a model is fast enough again. Near
+the limit it would otherwise be too slow and fast enough by turns, each a warning and an event."""
 
 DropReason: TypeAlias = Literal[
     "replaced", "too old", "rate limit", "sink behind", "no motion", "not decoded"
@@ -153,7 +158,11 @@ class StreamStats:
 
 
 class SpeedCheck:
-    """Whether a model is too slow for its camera: judged anew every SPEED_WINDOW seconds."""
+    """Whether a model is too slow for its camera: judged anew every SPEED_WINDOW seconds.
+
+    It is too slow after one window with too few results. It is fast enough again after one in which
+    it lost no frame, or after ENOUGH_WINDOWS with clearly enough results.
+    """
 
     def __init__(
         self,
@@ -173,21 +182,33 @@ class SpeedCheck:
         self._began = clock()
         self._served, self._late = stats.served_and_late()
         self._too_slow = False
+        self._enough = 0
 
     def __call__(self) -> bool:
-        """Whether it was too slow in the last whole window.
+        """Whether it is too slow, as of the last whole window.
 
-        A limited camera had less than SPEED_SHARE of its limit, and lost frames to a busy engine;
-        without a limit it lost more than it had results.
+        A limited camera has too few results below SPEED_SHARE of its limit, and enough again from
+        ENOUGH_SHARE on. Without a limit it has too few where it loses more frames to a busy engine
+        than it has results, and enough where it loses half as many at most.
         """
         seconds = self._clock() - self._began
         if seconds >= SPEED_WINDOW:
             served, late = self._stats.served_and_late()
-            results, lost = served - self._served, late - self._late
-            enough = lost if self._rate is None else SPEED_SHARE * self._rate * seconds
-            self._too_slow = lost > 0 and results < enough
+            self._judge(served - self._served, late - self._late, seconds)
             self._began, self._served, self._late = self._clock(), served, late
         return self._too_slow
+
+    def _judge(self, results: int, lost: int, seconds: float) -> None:
+        """Of one window."""
+        few, enough = float(lost), 2.0 * lost
+        if self._rate is not None:
+            wanted = self._rate * seconds
+            few, enough = SPEED_SHARE * wanted, ENOUGH_SHARE * wanted
+        self._enough = self._enough + 1 if results >= enough else 0
+        if lost == 0 or self._enough >= ENOUGH_WINDOWS:
+            self._too_slow = False
+        elif results < few:
+            self._too_slow = True
 
 
 def _percentiles(seconds: NDArray[np.float64]) -> tuple[float, float] | None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from edgecnn_runtime.sinks.base import SinkKind, StreamInfo
+from edgecnn_runtime.sinks.escaping import table_cell
 from edgecnn_runtime.sinks.existing import Existing
 from edgecnn_runtime.sinks.serialize import frame_record, result_records
 from edgecnn_runtime.sinks.text_file import TextFile
@@ -33,7 +34,7 @@ def open_table(path: Path, *, existing: Existing = "keep") -> TextFile[FrameResu
     def lines(result: FrameResult) -> str:
         if not (records := result_records(result)):
             return ""
-        frame = frame_record(result)
+        frame = {name: table_cell(value) for name, value in frame_record(result).items()}
         rows = ({**frame, **_cells(record)} for record in records)
         return "".join(row(map(cells.get, columns)) for cells in rows)
 
@@ -62,7 +63,9 @@ def _cells(record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _flat(value: Any) -> Any:
-    return " ".join(str(_flat(part)) for part in value) if isinstance(value, list) else value
+    if isinstance(value, list):  # of numbers
+        return " ".join(str(_flat(part)) for part in value)
+    return table_cell(value)
 
 
 def open_events(path: Path, stream: StreamInfo) -> TextFile[Event]:

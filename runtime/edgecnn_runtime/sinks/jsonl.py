@@ -5,6 +5,7 @@ from pathlib import Path
 import msgspec
 
 from edgecnn_runtime.sinks.base import SinkKind, StreamInfo
+from edgecnn_runtime.sinks.escaping import escape_json
 from edgecnn_runtime.sinks.serialize import frame_record, result_records
 from edgecnn_runtime.sinks.text_file import TextFile
 from edgecnn_runtime.types import Event, FrameResult
@@ -14,7 +15,8 @@ def json_line(result: FrameResult) -> str:
     """One JSON object with its line end; "" for a frame without results."""
     if not (records := result_records(result)):
         return ""
-    return msgspec.json.encode({**frame_record(result), "results": records}).decode() + "\n"
+    text = msgspec.json.encode({**frame_record(result), "results": records}).decode()
+    return escape_json(text) + "\n"
 
 
 def open_events(path: Path, stream: StreamInfo) -> TextFile[Event]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from edgecnn_runtime.sinks.escaping import escape_json, table_cell
 from edgecnn_runtime.sinks.events.base import EventSinkKind, output_path
 from edgecnn_runtime.sinks.events.event_file import EventFile, FileSettings
 from edgecnn_runtime.sinks.serialize import event_record
@@ -25,10 +26,10 @@ class CsvSettings(FileSettings, frozen=True, kw_only=True, tag_field="kind", tag
 def event_row(event: Event) -> str:
     """The row of an event, with its line end; its cells are those of COLUMNS."""
     record: dict[str, Any] = event_record(event)
-    details = msgspec.json.encode(event.details).decode() if event.details else ""
+    details = escape_json(msgspec.json.encode(event.details).decode()) if event.details else ""
     cells = {**record, **event.evidence, "details": details}
     cells |= zip(("x1", "y1", "x2", "y2"), record.get("box") or (), strict=False)
-    return _row([cells.get(column) for column in COLUMNS])
+    return _row([table_cell(cells.get(column)) for column in COLUMNS])
 
 
 def header_row() -> str:

@@ -2,6 +2,7 @@
 
 import msgspec
 
+from edgecnn_runtime.sinks.escaping import escape_json
 from edgecnn_runtime.sinks.events.base import EventSinkKind, output_path
 from edgecnn_runtime.sinks.events.event_file import EventFile, FileSettings
 from edgecnn_runtime.sinks.serialize import event_record
@@ -14,7 +15,7 @@ class JsonlSettings(FileSettings, frozen=True, kw_only=True, tag_field="kind", t
 
 def json_line(event: Event) -> str:
     """One JSON object with its line end."""
-    return msgspec.json.encode(event_record(event)).decode() + "\n"
+    return escape_json(msgspec.json.encode(event_record(event)).decode()) + "\n"
 
 
 KIND = EventSinkKind(
