@@ -26,6 +26,8 @@ EXAMPLE = """\
       MNIST's own files (t10k-images-idx3-ubyte.gz), or any other in their format
   edgecnn eval faces.edge boxes.csv --count 500
       mAP50; the table has file, x, y, w, h; 500 of its pictures, evenly spaced
+  edgecnn eval people.edge annotations/person_keypoints_val2017.json --score 0.001
+      OKS-mAP of a pose model on COCO, as it is published
   edgecnn eval plates.edge texts.csv --artifact int8-cpu --json
       exact match; the table has file and text; one artifact beside float, for a script"""
 MAX_CLASSES = 20
@@ -38,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the flags of ``edgecnn eval``."""
     flag = parser.add_argument
     flag("bundle", metavar="BUNDLE", help="a folder that `edgecnn export` wrote")
-    about = "labeled pictures: a folder of class folders, a table, YOLO texts, or IDX files"
+    about = "labeled pictures: class folders, YOLO texts, COCO JSON, masks, a table, or IDX files"
     flag("data", metavar="DATA", help=about)
     about = "this artifact beside float, e.g. int8-cpu (default: every one)"
     flag("--artifact", default="", metavar="NAME", help=about)
@@ -47,6 +49,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     flag("--threads", type=int, default=0, metavar="N", help="engine threads (default: every core)")
     about = "pictures at most, evenly spaced over DATA (default: all)"
     flag("--count", type=int, metavar="N", help=about)
+    about = (
+        "count what has this score at least, 0 to 1 (default: the bundle's threshold); published"
+    )
+    about += " mAP counts from 0.001 on"
+    flag("--score", type=float, metavar="SCORE", help=about)
     flag("--json", action="store_true", help="print JSON instead of tables")
 
 
@@ -57,6 +64,7 @@ def run(args: argparse.Namespace) -> int:
     from edgecnn_runtime.bundle.bundle import open_bundle
     from edgecnn_runtime.device.cache import default_cache_dir
     from edgecnn_runtime.evaluation.dataset import SourceLocation
+    from edgecnn_runtime.model import with_score
     from edgecnn_runtime.selection.candidates import best_by_artifact
     from edgecnn_runtime.tasks import task_of
     from edgecnn_runtime.verification.accuracy import score_artifacts
@@ -66,7 +74,8 @@ def run(args: argparse.Namespace) -> int:
     if args.threads < 0:
         raise UsageError(f"--threads {args.threads}: it is 1 or more")
     bundle = open_bundle(args.bundle)
-    spec = bundle.manifest.model
+    manifest = bundle.manifest
+    spec = (manifest if args.score is None else with_score(manifest, args.score)).model
     labeled = task_of(spec).read_labels(SourceLocation(Path(args.data)), spec)
     if args.count:
         labeled = labeled.some(args.count)
@@ -75,7 +84,7 @@ def run(args: argparse.Namespace) -> int:
     with _progress() as bar:
         task = bar.add_task("", total=len(labeled.samples) * len(chosen))
         scores = []
-        for each in score_artifacts(bundle, chosen, labeled, lambda: bar.advance(task)):
+        for each in score_artifacts(bundle, chosen, labeled, lambda: bar.advance(task), spec):
             scores.append(each)
     if args.json:
         print(json.dumps(_as_json(args, bundle.digest, labeled, scores, missing), indent=2))

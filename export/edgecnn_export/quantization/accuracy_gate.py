@@ -34,6 +34,7 @@ from edgecnn_runtime.tasks import task_of
 from edgecnn_runtime.types import Floats, Pixels, Result
 from edgecnn_runtime.verification.accuracy import labeled_results
 from edgecnn_runtime.verification.result_matching import agreement_rate
+from edgecnn_runtime.verification.result_store import ResultStore
 from edgecnn_runtime.verification.selftest import decode_all, run_batches
 
 GATE = LOWER
@@ -352,11 +353,11 @@ def make_gate(
 
 def _score(
     spec: ModelSpec, path: Path, engine: str, evaluation: LabeledSet | None
-) -> tuple[Score | None, list[Result]]:
+) -> tuple[Score | None, Sequence[Result]]:
     """The metric of a graph on labeled images, and its answers; None where there are none."""
     if evaluation is None:
         return None, []
-    answers = list(results_on(spec, path, engine, evaluation, spec.smallest_batch))
+    answers = ResultStore(results_on(spec, path, engine, evaluation, spec.smallest_batch))
     return task_of(spec).score(evaluation.samples, answers, spec), answers
 
 

@@ -16,6 +16,7 @@ from edgecnn_runtime.preprocess import Preprocessor
 from edgecnn_runtime.tasks import make_decoder, task_of
 from edgecnn_runtime.types import Result
 from edgecnn_runtime.verification.result_matching import agreement_rate
+from edgecnn_runtime.verification.result_store import ResultStore
 from edgecnn_runtime.verification.selftest import ensure_selftest
 
 
@@ -45,6 +46,7 @@ def score_artifacts(
     candidates: Sequence[Candidate],
     labeled: LabeledSet,
     on_image: Callable[[], None] = lambda: None,
+    spec: ModelSpec | None = None,
 ) -> Iterator[ArtifactScore]:
     """Score each artifact on all images.
 
@@ -53,6 +55,7 @@ def score_artifacts(
         candidates: What to run, the one first that others are compared with.
         labeled: The images.
         on_image: Called after each image of each artifact.
+        spec: How outputs are decoded, where not as the bundle says; all else in it is the bundle's.
 
     Yields:
         One score per candidate, when it is known.
@@ -62,13 +65,13 @@ def score_artifacts(
         BackendMissingError: The engine of a candidate is not here.
         BundleError: The bundle is damaged.
     """
-    spec = bundle.manifest.model
+    spec = spec or bundle.manifest.model
     task = task_of(spec)
     reference: Sequence[Result] = ()
     for candidate in candidates:
         version = get_engine(candidate.backend).version()
         try:
-            results, problem = _run(bundle, candidate, labeled, on_image)
+            results, problem = _run(bundle, candidate, labeled, on_image, spec)
         except UnsupportedModelError as error:
             yield ArtifactScore(
                 candidate=candidate, version=version, classes={}, problem=str(error)
@@ -114,20 +117,26 @@ def labeled_results(backend: Backend, spec: ModelSpec, labeled: LabeledSet) -> I
 
 
 def _run(
-    bundle: Bundle, candidate: Candidate, labeled: LabeledSet, on_image: Callable[[], None]
-) -> tuple[list[Result], str]:
+    bundle: Bundle,
+    candidate: Candidate,
+    labeled: LabeledSet,
+    on_image: Callable[[], None],
+    spec: ModelSpec,
+) -> tuple[Sequence[Result], str]:
     """All results, and why ``load`` would refuse the candidate."""
-    spec, artifact, cache = bundle.manifest.model, candidate.artifact, default_cache_dir()
+    artifact, cache = candidate.artifact, default_cache_dir()
     options = candidate.options(spec.smallest_batch, cache)
     engine, problem = get_engine(candidate.backend), ""
-    results: list[Result] = []
+
+    def watched(results: Iterator[Result]) -> Iterator[Result]:
+        for result in results:
+            yield result
+            on_image()
+
     with open_backend(engine.name, bundle.file(artifact), options, spec) as backend:
         if not engine.is_fake:
             try:
                 ensure_selftest(bundle, artifact, candidate.engine, backend, cache)
             except SelfTestError as error:
                 problem = str(error)
-        for result in labeled_results(backend, spec, labeled):
-            results.append(result)
-            on_image()
-    return results, problem
+        return ResultStore(watched(labeled_results(backend, spec, labeled))), problem
