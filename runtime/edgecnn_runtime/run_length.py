@@ -54,14 +54,6 @@ class RunLengths:
         return values.reshape(self.width, self.height).T
 
 
-def run_lengths(mask: NDArray[np.bool_]) -> RunLengths:
-    """A mask, bool[height,width], as run lengths."""
-    height, width = mask.shape
-    column_major = mask.T.ravel()
-    changes = np.flatnonzero(np.diff(column_major, prepend=np.False_))
-    return _from_changes(changes, height, width)
-
-
 def from_lengths(lengths: Sequence[int], height: int, width: int) -> RunLengths:
     """Run lengths that are written as plain numbers; they are not checked."""
     return RunLengths(height, width, _pack(lengths))

@@ -146,7 +146,8 @@ EXAMPLES = {
         different=[instance(60)],
         nothing=[],
         hostile=[instance(10, HOSTILE)],
-        table="file,x,y,w,h,label\n1.png,10,20,100.25,120,car\n2.png,150,20,100.25,120,bus\n3.png,,,,,\n",
+        table="file,polygon,label\n1.png,10 20 110 20 110 140 10 140,car\n"
+        "2.png,150 20 250 20 250 140 150 140,bus\n3.png,,\n",
         perfect=[[instance(10)], [instance(150, "bus", 1)], []],
     ),
     "embed": Example(

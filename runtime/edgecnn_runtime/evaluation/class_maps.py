@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 
 from edgecnn_runtime.bundle.manifest import ModelSpec
 from edgecnn_runtime.evaluation.dataset import (
+    IGNORED,
     NO_IMAGE,
+    ClassMapFile,
     LabeledImage,
     LabeledSet,
     SourceLocation,
@@ -23,14 +25,13 @@ from edgecnn_runtime.evaluation.dataset import (
     make_labeled_set,
     truncate_text,
 )
-from edgecnn_runtime.evaluation.index_png import Numbers, read_index_png
+from edgecnn_runtime.evaluation.index_png import Numbers
 from edgecnn_runtime.evaluation.metrics import Score, bootstrap_weights, class_name
 from edgecnn_runtime.evaluation.ranking import FloatArray
 from edgecnn_runtime.evaluation.table_labels import read_table
 from edgecnn_runtime.image_file import SUFFIXES
+from edgecnn_runtime.types import ClassMap
 
-IGNORED = 255
-"""The number of pixels that do not count."""
 FOLDERS = {
     "images": ("masks", "labels", "annotations"),
     "JPEGImages": ("SegmentationClass",),
@@ -38,14 +39,21 @@ FOLDERS = {
 """Where the maps of images in each folder lie."""
 SHARED, LABELED, GIVEN = range(3)
 
+_Pair = tuple[Path, Path, tuple[SourceLocation, ...]]
+"""An image, its map, and where a table names them."""
 
-def read_class_maps(source: SourceLocation, _model: ModelSpec) -> LabeledSet:
+
+def read_class_maps(source: SourceLocation, model: ModelSpec) -> LabeledSet:
     """Read images that have a class map each; images without one are left out.
 
     Raises:
         UsageError: There is none, or a table names one that does not exist.
     """
-    samples = list(_from_table(source) if is_table(source) else _from_folders(source))
+    pairs = list(_from_table(source) if is_table(source) else _from_folders(source))
+    samples = [
+        LabeledImage(file, places=places, class_map=ClassMapFile(mask, len(model.labels)))
+        for file, mask, places in pairs
+    ]
     if not samples:
         count = sum(file.suffix.lower() in SUFFIXES for file in source.path.rglob("*"))
         raise source.error(
@@ -57,32 +65,16 @@ def read_class_maps(source: SourceLocation, _model: ModelSpec) -> LabeledSet:
     return make_labeled_set(source, samples)
 
 
-def read_class_map(source: SourceLocation, sample: LabeledImage, classes: int) -> Numbers:
-    """The class number of every pixel of an image; IGNORED where it does not count.
-
-    Args:
-        source: The labels that it belongs to.
-        sample: The image.
-        classes: How many classes the model has.
-
-    Raises:
-        UsageError: The file is not such a map, or has numbers that are no class.
-    """
-    place = next(iter(sample.places), source)
-    if sample.class_map is None:
-        raise place.error(f"{sample.file} has no class map")
-    try:
-        numbers = read_index_png(sample.class_map)
-    except (OSError, ValueError) as error:
-        raise place.of(sample.class_map).error(str(error)) from None
-    unknown = sorted(set(np.unique(numbers).tolist()) - {*range(classes), IGNORED})
-    if unknown:
-        listed = ", ".join(map(str, unknown[:8])) + (" …" if len(unknown) > 8 else "")
-        raise place.of(sample.class_map).error(
-            f"holds {listed}, and the model's classes are 0 to {classes - 1}; {IGNORED} stands for "
-            "pixels that do not count"
-        )
-    return numbers
+def count_all(
+    samples: Sequence[LabeledImage], results: Sequence[ClassMap], model: ModelSpec
+) -> list[NDArray[np.int64]]:
+    """``count_pixels`` of every image."""
+    classes = len(model.labels)
+    return [
+        count_pixels(result.classes, sample.class_map.read(SourceLocation(sample.file)), classes)
+        for sample, result in zip(samples, results, strict=True)
+        if sample.class_map
+    ]
 
 
 def count_pixels(ours: Numbers, labels: Numbers, classes: int) -> NDArray[np.int64]:
@@ -140,7 +132,7 @@ def _ious(counts: FloatArray) -> FloatArray:
     return ious
 
 
-def _from_table(source: SourceLocation) -> Iterator[LabeledImage]:
+def _from_table(source: SourceLocation) -> Iterator[_Pair]:
     seen: dict[Path, int] = {}
     for row in read_table(source, ("file", "mask")):
         if not row.cells["mask"]:
@@ -153,10 +145,10 @@ def _from_table(source: SourceLocation) -> Iterator[LabeledImage]:
         file = row.path("mask")
         if not file.is_file():
             raise row.place.error(f"`mask` {truncate_text(row.cells['mask'])} does not exist")
-        yield LabeledImage(row.file, places=(row.place,), class_map=file)
+        yield row.file, file, (row.place,)
 
 
-def _from_folders(source: SourceLocation) -> Iterator[LabeledImage]:
+def _from_folders(source: SourceLocation) -> Iterator[_Pair]:
     path = source.path
     folder = next((path / name for name in FOLDERS if (path / name).is_dir()), path)
     for file in sorted(folder.rglob("*")):
@@ -164,7 +156,7 @@ def _from_folders(source: SourceLocation) -> Iterator[LabeledImage]:
             continue
         found = next((each for each in _candidates(file) if each.is_file() and each != file), None)
         if found:
-            yield LabeledImage(file, class_map=found)
+            yield file, found, ()
 
 
 def _candidates(file: Path) -> Iterator[Path]:

@@ -5,7 +5,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import numpy as np
+
 from edgecnn_runtime.errors import UsageError
+from edgecnn_runtime.evaluation.index_png import Numbers, read_index_png
 from edgecnn_runtime.idx import idx_files
 from edgecnn_runtime.image_file import SUFFIXES, image_bytes, is_image_file, read_picture
 from edgecnn_runtime.run_length import RunLengths
@@ -13,6 +16,10 @@ from edgecnn_runtime.types import Box, Pixels, Point
 
 MAX_NAMES = 3
 """Names that a message lists."""
+IGNORED = 255
+"""In a class map: pixels that do not count."""
+MAX_NUMBERS = 8
+"""Numbers that a message lists."""
 MAX_LENGTH = 40
 """Characters of a name that a message shows."""
 NO_IMAGE = f"holds no image ({', '.join(sorted(SUFFIXES))})"
@@ -90,6 +97,43 @@ class LabeledObject:
 
 
 @dataclass(frozen=True)
+class ClassMapFile:
+    """A PNG that holds a class number for each pixel of an image.
+
+    Attributes:
+        path: The file.
+        classes: How many classes there are.
+    """
+
+    path: Path
+    classes: int
+
+    def read(self, place: SourceLocation) -> Numbers:
+        """The class number of every pixel, [H,W]; IGNORED where it does not count.
+
+        Args:
+            place: The labels that it belongs to.
+
+        Raises:
+            UsageError: The file is not such a map, or has numbers that are no class.
+        """
+        here = place.of(self.path)
+        try:
+            numbers = read_index_png(self.path)
+        except (OSError, ValueError) as error:
+            raise here.error(str(error)) from None
+        unknown = sorted(set(np.unique(numbers).tolist()) - {*range(self.classes), IGNORED})
+        if unknown:
+            more = " …" if len(unknown) > MAX_NUMBERS else ""
+            raise here.error(
+                f"holds {', '.join(map(str, unknown[:MAX_NUMBERS]))}{more}, and the model's "
+                f"classes are 0 to {self.classes - 1}; {IGNORED} stands for pixels that do not "
+                "count"
+            )
+        return numbers
+
+
+@dataclass(frozen=True)
 class LabeledImage:
     """One labeled image.
 
@@ -99,7 +143,7 @@ class LabeledImage:
         objects: The labeled objects.
         places: The rows of a table it comes from, one per object if it has any; empty for others.
         size: Width and height that the labels were made for; None where they do not say.
-        class_map: The PNG that holds a class number for each pixel; None where there is none.
+        class_map: The class of each pixel; None where objects or the whole image are labeled.
     """
 
     file: Path
@@ -107,7 +151,7 @@ class LabeledImage:
     objects: tuple[LabeledObject, ...] = ()
     places: tuple[SourceLocation, ...] = field(default=(), repr=False, compare=False)
     size: tuple[int, int] | None = None
-    class_map: Path | None = None
+    class_map: ClassMapFile | None = None
 
 
 @dataclass(frozen=True)
@@ -156,7 +200,7 @@ class LabeledSet:
         for sample in self.samples:
             digest.update(repr(sample).encode())
             if sample.class_map:
-                digest.update(hashlib.sha256(image_bytes(sample.class_map)).digest())
+                digest.update(hashlib.sha256(image_bytes(sample.class_map.path)).digest())
             digest.update(hashlib.sha256(image_bytes(sample.file)).digest())
         return digest.hexdigest()
 
@@ -246,9 +290,10 @@ def is_outside(box: Box, width: int, height: int) -> bool:
 def _check_size(sample: LabeledImage, frame: Pixels, place: SourceLocation) -> None:
     """Raise UsageError where labels were made for an image of another size."""
     height, width = frame.shape[:2]
-    if sample.size and sample.size != (width, height):
-        labeled_width, labeled_height = sample.size
-        turned = " turned by its EXIF tag," if sample.size == (height, width) else ""
+    size = sample.class_map.read(place).shape[::-1] if sample.class_map else sample.size
+    if size and size != (width, height):
+        labeled_width, labeled_height = size
+        turned = " turned by its EXIF tag," if size == (height, width) else ""
         raise place.error(
             f"{sample.file} is{turned} {width} × {height} pixels, and its labels were made for "
             f"{labeled_width} × {labeled_height}; give the image they were made for"

@@ -15,7 +15,6 @@ from edgecnn_runtime.types import Box, Point
 
 if TYPE_CHECKING:
     from edgecnn_runtime.evaluation.dataset import LabeledObject
-    from edgecnn_runtime.run_length import RunLengths
 
 FloatArray = NDArray[np.float64]
 
@@ -121,10 +120,15 @@ def polygon_area(polygon: FloatArray) -> float:
     return float((x * np.roll(y, -1) - np.roll(x, -1) * y).sum() / 2)
 
 
-def mask_overlaps(masks: "Sequence[RunLengths]", objects: "Sequence[LabeledObject]") -> FloatArray:
-    """Intersection over union of masks; an object without one covers nothing."""
+def mask_overlaps(masks: Sequence[Sequence[int]], objects: "Sequence[LabeledObject]") -> FloatArray:
+    """Intersection over union of masks; an object without one covers nothing.
+
+    Args:
+        masks: The run lengths of each detection, as ``RunLengths.lengths`` gives them.
+        objects: The objects.
+    """
     ours = [_ones(mask) for mask in masks]
-    theirs = [_ones(labeled.mask) for labeled in objects]
+    theirs = [_ones(labeled.mask.lengths() if labeled.mask else []) for labeled in objects]
     shared = np.array([[_shared(one, other) for other in theirs] for one in ours], np.float64)
     areas = [
         np.array([float((ends - starts).sum()) for starts, ends in each]) for each in (ours, theirs)
@@ -132,9 +136,11 @@ def mask_overlaps(masks: "Sequence[RunLengths]", objects: "Sequence[LabeledObjec
     return _ratios(shared.reshape(len(ours), len(theirs)), areas[0], areas[1], objects)
 
 
-def _ones(mask: "RunLengths | None") -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _ones(
+    lengths: "Sequence[int] | NDArray[np.int64]",
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Where each run of ones begins and ends."""
-    ends = np.cumsum(mask.lengths()) if mask else np.zeros(0, np.int64)
+    ends = np.cumsum(np.asarray(lengths, np.int64))
     return ends[:-1:2], ends[1::2]
 
 

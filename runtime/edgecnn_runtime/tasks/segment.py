@@ -117,32 +117,37 @@ def distances(ours: Segments, reference: Segments, threshold: float) -> Sequence
 
 
 def read_labels(source: "SourceLocation", model: ModelSpec) -> "LabeledSet":
-    """Objects as YOLO polygons, COCO JSON or a table; class maps as PNG files of class numbers."""
+    """Outlines or masks of objects; for a model of class maps, those in PNG files.
+
+    Objects are in YOLO texts, COCO JSON, or a table with one object per row.
+    """
     from edgecnn_runtime.evaluation.class_maps import read_class_maps
+    from edgecnn_runtime.evaluation.label_shapes import MASKS
+    from edgecnn_runtime.evaluation.object_labels import read_object_labels
 
     if isinstance(model.decode, manifest.Semantic):
         return read_class_maps(source, model)
-    return detect.read_labels(source, model)
+    return read_object_labels(source, model, MASKS)
 
 
 def score(samples: "Sequence[LabeledImage]", results: Sequence[Any], model: ModelSpec) -> "Score":
-    """Mean average precision of objects; mean IoU of class maps."""
-    if isinstance(model.decode, manifest.Semantic):
-        from edgecnn_runtime.evaluation.class_maps import mean_iou
+    """Mean average precision at a mask IoU from 0.5 to 0.95; of class maps, the mean IoU."""
+    from edgecnn_runtime.evaluation import class_maps, measures, metrics
 
-        return mean_iou(_counts(samples, results, model))
-    return detect.score(samples, results, model)
+    if isinstance(model.decode, manifest.Semantic):
+        return class_maps.mean_iou(class_maps.count_all(samples, results, model))
+    return metrics.mean_average_precision(samples, results, measures.MASKS)
 
 
 def score_classes(
     samples: "Sequence[LabeledImage]", results: Sequence[Any], model: ModelSpec
 ) -> "Mapping[str, Score]":
-    """For each class, the average precision of its objects, or the IoU of its pixels."""
-    if isinstance(model.decode, manifest.Semantic):
-        from edgecnn_runtime.evaluation.class_maps import iou_by_class
+    """For each class, the average precision of its masks, or the IoU of its pixels."""
+    from edgecnn_runtime.evaluation import class_maps, measures, metrics
 
-        return iou_by_class(_counts(samples, results, model), model)
-    return detect.score_classes(samples, results, model)
+    if isinstance(model.decode, manifest.Semantic):
+        return class_maps.iou_by_class(class_maps.count_all(samples, results, model), model)
+    return metrics.average_precision_by_class(samples, results, model, measures.MASKS)
 
 
 def summarize(result: Segments) -> str:
@@ -152,20 +157,6 @@ def summarize(result: Segments) -> str:
     shares = list(_shares(result).items())[:TOP_CLASSES]
     words = [f"{printable(_name(result, index))} {100 * share:.0f} %" for index, share in shares]
     return ", ".join(words) or "nothing found"
-
-
-def _counts(
-    samples: "Sequence[LabeledImage]", results: Sequence[ClassMap], model: ModelSpec
-) -> list[NDArray[np.int64]]:
-    """Pixels of each class in each image, as ``count_pixels`` has them."""
-    from edgecnn_runtime.evaluation.class_maps import count_pixels, read_class_map
-    from edgecnn_runtime.evaluation.dataset import SourceLocation
-
-    counts, classes = [], len(model.labels)
-    for sample, result in zip(samples, results, strict=True):
-        labels = read_class_map(SourceLocation(sample.file), sample, classes)
-        counts.append(count_pixels(result.classes, labels, classes))
-    return counts
 
 
 def _record(part: InstanceMask) -> dict[str, object]:

@@ -12,17 +12,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from edgecnn_runtime.bundle.manifest import ModelSpec
+from edgecnn_runtime.bundle.manifest import ModelSpec, Semantic
 from edgecnn_runtime.errors import UsageError
 from edgecnn_runtime.evaluation.class_maps import (
     count_pixels,
     iou_by_class,
     mean_iou,
-    read_class_map,
     read_class_maps,
 )
-from edgecnn_runtime.evaluation.dataset import LabeledImage, LabeledSet, SourceLocation
+from edgecnn_runtime.evaluation.dataset import (
+    ClassMapFile,
+    LabeledImage,
+    LabeledSet,
+    SourceLocation,
+)
 from edgecnn_runtime.evaluation.index_png import read_index_png
+from edgecnn_runtime.tasks import task_of
+from edgecnn_runtime.types import UNSEEN, ClassMap
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 NUMBERS = np.arange(12, dtype=np.uint8).reshape(3, 4) % 3
@@ -136,8 +142,10 @@ def test_where_class_maps_lie(tmp_path: Path, model: ModelSpec, file: str, mask:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         cv2.imwrite(str(tmp_path / name), NUMBERS)
     labeled = read(tmp_path, model)
-    assert [(s.file, s.class_map) for s in labeled.samples] == [(tmp_path / file, tmp_path / mask)]
-    assert (read_class_map(labeled.source, labeled.samples[0], 3) == NUMBERS).all()
+    (sample,) = labeled.samples
+    assert (sample.file, sample.class_map) == (tmp_path / file, ClassMapFile(tmp_path / mask, 3))
+    assert (ClassMapFile(tmp_path / mask, 3).read(labeled.source) == NUMBERS).all()
+    assert len(list(labeled.frames())) == 1
 
 
 def test_a_table_of_class_maps(tmp_path: Path, model: ModelSpec) -> None:
@@ -146,7 +154,10 @@ def test_a_table_of_class_maps(tmp_path: Path, model: ModelSpec) -> None:
     table = tmp_path / "l.csv"
     table.write_text("file,mask\n1.png,a.png\n")
     (sample,) = read(table, model).samples
-    assert (sample.file, sample.class_map) == (tmp_path / "1.png", tmp_path / "a.png")
+    assert (sample.file, sample.class_map) == (
+        tmp_path / "1.png",
+        ClassMapFile(tmp_path / "a.png", 3),
+    )
     for row, words in [
         ("1.png,a.png\n1.png,a.png", ":3: 1.png is in line 2 already"),
         ("1.png,", ":2: no `mask`"),
@@ -165,8 +176,13 @@ def test_pictures_without_a_map_and_numbers_that_are_no_class(
         read(tmp_path, model)
     cv2.imwrite(str(tmp_path / "1_mask.png"), NUMBERS + 2)
     labeled = read(tmp_path, model)
-    with pytest.raises(UsageError, match=r"1_mask\.png: holds 3, 4, and the model's .* 0 to 2"):
-        read_class_map(labeled.source, labeled.samples[0], 3)
+    with pytest.raises(
+        UsageError, match=r"^--eval-data .*1_mask\.png: holds 3, 4, and the model's .* 0 to 2"
+    ):
+        list(labeled.frames())
+    cv2.imwrite(str(tmp_path / "1_mask.png"), NUMBERS[:, :2])
+    with pytest.raises(UsageError, match=r"1\.png is 4 × 3 pixels, .* were made for 2 × 3"):
+        list(labeled.frames())
 
 
 MAPS = arrays(np.uint8, (6, 7), elements=st.sampled_from([0, 1, 2, 3, 255]))
@@ -206,10 +222,26 @@ def test_iou_class_by_class(model: ModelSpec) -> None:
     assert total.others == {"right pixels": pytest.approx(6 / 8)}
 
 
+def test_a_model_of_class_maps_is_scored_by_them(tmp_path: Path, model: ModelSpec) -> None:
+    spec = msgspec.structs.replace(model, task="segment", decode=Semantic(output="logits"))
+    task = task_of(spec)
+    for name in ("1", "2"):
+        cv2.imwrite(str(tmp_path / f"{name}.png"), NUMBERS)
+        cv2.imwrite(str(tmp_path / f"{name}_mask.png"), NUMBERS)
+    samples = task.read_labels(SourceLocation(tmp_path), spec).samples
+    perfect, blind = ClassMap(NUMBERS, model.labels), ClassMap(NUMBERS * 0 + UNSEEN, model.labels)
+    assert task.score(samples, [perfect, perfect], spec).value == 1.0
+    assert task.score(samples, [perfect, blind], spec).value == 0.5
+    classes = task.score_classes(samples, [perfect, blind], spec)
+    assert {name: score.value for name, score in classes.items()} == dict.fromkeys(
+        model.labels, 0.5
+    )
+
+
 def test_a_changed_map_is_other_data(tmp_path: Path) -> None:
     for name in ("1.png", "1_mask.png"):
         cv2.imwrite(str(tmp_path / name), NUMBERS)
-    sample = LabeledImage(tmp_path / "1.png", class_map=tmp_path / "1_mask.png")
+    sample = LabeledImage(tmp_path / "1.png", class_map=ClassMapFile(tmp_path / "1_mask.png", 3))
     labeled = LabeledSet(SourceLocation(tmp_path), (sample,))
     before = labeled.sha256()
     cv2.imwrite(str(tmp_path / "1_mask.png"), NUMBERS * 0)

@@ -17,7 +17,8 @@ from pycocotools.cocoeval import COCOeval
 from edgecnn_runtime.evaluation.dataset import LabeledImage, LabeledObject
 from edgecnn_runtime.evaluation.overlaps import box_overlaps, mask_overlaps, point_similarities
 from edgecnn_runtime.evaluation.ranking import THRESHOLDS, Measure, rank_classes
-from edgecnn_runtime.run_length import RunLengths, run_lengths
+from edgecnn_runtime.masks import run_lengths
+from edgecnn_runtime.run_length import RunLengths, from_lengths
 from edgecnn_runtime.types import Box
 
 SIDE = 24
@@ -52,7 +53,7 @@ def masks(draw: st.DrawFn, box: Box) -> RunLengths:
     mask[int(box.y1) : int(box.y2), int(box.x1) : int(box.x2)] = True
     if draw(st.booleans()):
         mask &= np.random.default_rng(draw(st.integers(0, 9))).random(mask.shape) < 0.8
-    return run_lengths(mask)
+    return from_lengths(run_lengths(mask, (0, 0), SIDE, SIDE), SIDE, SIDE)
 
 
 @st.composite
@@ -163,7 +164,7 @@ def theirs(
 
 MEASURES = {
     "bbox": lambda found, objects: box_overlaps([each.box for each in found], objects),
-    "segm": lambda found, objects: mask_overlaps([each.mask for each in found], objects),
+    "segm": lambda found, objects: mask_overlaps([each.mask.lengths() for each in found], objects),
     "keypoints": lambda found, objects: point_similarities(
         [each.points for each in found], objects
     ),

@@ -22,7 +22,8 @@ from edgecnn_runtime.evaluation.label_shapes import (
     keypoints,
 )
 from edgecnn_runtime.evaluation.object_labels import read_object_labels
-from edgecnn_runtime.run_length import run_lengths
+from edgecnn_runtime.masks import run_lengths
+from edgecnn_runtime.run_length import RunLengths, from_lengths
 from edgecnn_runtime.types import Box
 
 AsTask = Callable[[str], ModelSpec]
@@ -46,10 +47,9 @@ def read(path: Path, model: ModelSpec, shape: LabelShape) -> LabeledSet:
     return read_object_labels(SourceLocation(path, argument="--eval-data"), model, shape)
 
 
-def square(x1: int, y1: int, x2: int, y2: int) -> np.ndarray:
-    mask = np.zeros((HEIGHT, WIDTH), np.bool_)
-    mask[y1:y2, x1:x2] = True
-    return mask
+def square(x1: int, y1: int, x2: int, y2: int) -> RunLengths:
+    inside = np.ones((y2 - y1, x2 - x1), np.bool_)
+    return from_lengths(run_lengths(inside, (x1, y1), HEIGHT, WIDTH), HEIGHT, WIDTH)
 
 
 def only(labeled: LabeledSet) -> LabeledObject:
@@ -93,7 +93,7 @@ def test_yolo_texts_of_outlines(picture: Path, model: ModelSpec) -> None:
     picture.with_suffix(".txt").write_text("1 0.2 0.4 0.4 0.4 0.4 0.8 0.2 0.8")
     labeled = only(read(picture.parent, model, MASKS))
     assert labeled.box == pytest.approx((20, 20, 40, 40))
-    assert labeled.mask == run_lengths(square(20, 20, 40, 40))
+    assert labeled.mask == square(20, 20, 40, 40)
 
 
 @pytest.mark.parametrize(
@@ -257,10 +257,10 @@ SQUARE = [40, 15, 60, 15, 60, 35, 40, 35]
     [
         [SQUARE],
         [SQUARE, [42, 17, 50, 17, 50, 30]],
-        {"size": [HEIGHT, WIDTH], "counts": run_lengths(square(40, 15, 60, 35)).counts.decode()},
+        {"size": [HEIGHT, WIDTH], "counts": square(40, 15, 60, 35).counts.decode()},
         {
             "size": [HEIGHT, WIDTH],
-            "counts": run_lengths(square(40, 15, 60, 35)).lengths().tolist(),
+            "counts": square(40, 15, 60, 35).lengths().tolist(),
         },
     ],
 )
@@ -271,7 +271,7 @@ def test_coco_masks(picture: Path, model: ModelSpec, segmentation: Any) -> None:
     (sample,) = read(path, model, MASKS).samples
     crowd, other = sample.objects
     assert (crowd.crowd, other.crowd) == (True, False)
-    assert other.mask == run_lengths(square(40, 15, 60, 35))
+    assert other.mask == square(40, 15, 60, 35)
     assert other.box == pytest.approx((40, 15, 60, 35))
 
 
