@@ -134,10 +134,15 @@ class Daemon:
             self._pool = ModelPool(self._state)
             stack.callback(lambda: self._pool.keep((), ()))
             self._plan = make_plan(file)
-            self._pool.open(self._plan.detectors, self._plan.readers)
             stack.callback(self._stop_serving)
             for name, camera in self._plan.cameras.items():
-                self._workers[name] = self._start_camera(file, name, camera)
+                source = local_source(file, camera.config.detect_source or camera.config.source)
+                kind = parse_address(source).kind
+                if kind not in {"video", "pictures"}:  # a camera takes its time, as models do
+                    self._workers[name] = self._connect(file, name, camera)
+            self._pool.open(self._plan.detectors, self._plan.readers)
+            for name, camera in self._plan.cameras.items():
+                self._start_camera(file, name, camera)
             self._start_web()
             for name in unused_models(file, self._plan):
                 log.warning("%s: models: no pipeline uses %s", file.path, name)
@@ -372,7 +377,7 @@ class Daemon:
             self._end_camera(name)
         for name, camera in plan.cameras.items():
             if name not in self._workers:
-                self._workers[name] = self._start_camera(file, name, camera)
+                self._start_camera(file, name, camera)
                 continue
             self._masks[name].areas = camera.config.mask
             if before.site != file.site:
@@ -416,15 +421,17 @@ class Daemon:
             raise ConfigError(f"{path}: cannot be written: {error.strerror}") from None
         self._stamps = _stamps(file)
 
-    def _start_camera(self, file: SiteFile, name: str, plan: CameraPlan) -> CameraWorker:
+    def _start_camera(self, file: SiteFile, name: str, plan: CameraPlan) -> None:
+        """Look at the pictures of a camera, which is connected now unless it was before."""
+        worker = self._workers.get(name) or self._connect(file, name, plan)
+        worker.start([self._pool.detectors[each.detector] for each in plan.pipelines])
+        self._workers[name] = worker
+
+    def _connect(self, file: SiteFile, name: str, plan: CameraPlan) -> CameraWorker:
         config, rules = plan.config, self._rules(file)
         mask = self._masks[name] = Mask(config.mask)
         jobs = [
-            PipelineJob(
-                each.name,
-                self._pool.detectors[each.detector],
-                partial(self._make, file, name, each, rules),
-            )
+            PipelineJob(each.name, partial(self._make, file, name, each, rules))
             for each in plan.pipelines
         ]
         limits = Limits(

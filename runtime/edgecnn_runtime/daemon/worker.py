@@ -64,7 +64,6 @@ class PipelineJob:
 
     Attributes:
         name: As site.yaml names it.
-        detector: Runs its first model.
         make: Makes what follows the detector, given the other pipelines of its camera.
         stats: Its figures.
         frames: Where the camera's newest frame lies for it.
@@ -73,7 +72,6 @@ class PipelineJob:
     """
 
     name: str
-    detector: ServedModel
     make: Callable[[Neighbors], Parts]
     stats: StreamStats = field(default_factory=StreamStats)
     frames: LatestSlot[Frame] = field(default_factory=LatestSlot)
@@ -82,7 +80,7 @@ class PipelineJob:
 
 
 class CameraWorker:
-    """Runs one camera until ``stop``.
+    """Runs one camera from ``start`` until ``stop``.
 
     Attributes:
         name: In site.yaml.
@@ -103,7 +101,7 @@ class CameraWorker:
         paused: bool,
         main: MainStream | None = None,
     ) -> None:
-        """Begin: the camera is opened in the background.
+        """The camera is opened in the background; nobody looks at its pictures yet.
 
         Args:
             name: In site.yaml.
@@ -134,10 +132,20 @@ class CameraWorker:
         self._looks = CameraLooks(len(jobs), PATIENCE + rarely)
         self._neighbors = [Neighbors(self._looks, number) for number in range(len(jobs))]
         self._unseen: list[LatestSlot[tuple[LiveView, list[Box]]]] = [LatestSlot() for _ in jobs]
+        self._detectors: Sequence[ServedModel] = ()
+        self._threads: list[threading.Thread] = []
         self._open()
-        numbers = range(len(jobs))
+
+    def start(self, detectors: Sequence[ServedModel]) -> None:
+        """Look at its pictures.
+
+        Args:
+            detectors: Runs the first model of each pipeline.
+        """
+        self._detectors = detectors
+        numbers, name = range(len(self._jobs)), self.name
         threads = [(self._run, number, f"pipeline {name}") for number in numbers]
-        if len(jobs) > 1:
+        if len(self._jobs) > 1:
             threads += [(self._show_later, number, f"view {name}") for number in numbers]
         self._threads = [
             threading.Thread(target=target, args=(number,), name=words, daemon=True)
@@ -162,7 +170,10 @@ class CameraWorker:
         if frames.finished:
             where = replace(where, state="paused", reason="the file has ended")
             since = wall_time(frames.last_change)
-        problems = [job.problem or job.detector.problem for job in self._jobs]
+        problems = [
+            job.problem or detector.problem
+            for job, detector in zip(self._jobs, self._detectors, strict=True)
+        ]
         width, height = self._source.size
         names = self.pipelines
         stats = [job.stats.snapshot() for job in self._jobs]
@@ -252,7 +263,8 @@ class CameraWorker:
         """Results of the detector → events and views, until the source ends."""
         key = f"{self.name} {job.name}"
         results: LatestSlot[FrameResult] = LatestSlot(1)
-        scheduler, parts = job.detector.scheduler, job.make(self._neighbors[number])
+        scheduler = self._detectors[number].scheduler
+        parts = job.make(self._neighbors[number])
         scheduler.add(
             key,
             job.frames,

@@ -59,7 +59,7 @@ class Rig:
             own = replace(recipe, detect=detect)
             return Parts(make_pipeline(own, served, camera="c", watch=watch), privacy, hide)
 
-        self.jobs = [PipelineJob(f"pipeline {n}", served, make) for n in range(jobs)]
+        self.jobs = [PipelineJob(f"pipeline {n}", make) for n in range(jobs)]
         self.worker = CameraWorker(
             "c",
             self.jobs,
@@ -72,6 +72,7 @@ class Rig:
             idle_rate=None,
             paused=False,
         )
+        self.worker.start([served] * jobs)
 
     def open_camera(self, **options: Any) -> ReconnectingSource:
         source = open_camera(self.clip, realtime=True, loop=self.loop, **options)
