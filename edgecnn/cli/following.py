@@ -11,6 +11,7 @@ from edgecnn_runtime.errors import EdgecnnError
 if TYPE_CHECKING:
     from edgecnn_runtime.pipeline import Pipeline
     from edgecnn_runtime.sinks.base import EventFile
+    from edgecnn_runtime.sinks.events.crops import CropFolder
     from edgecnn_runtime.types import Event, FrameResult
 
 PRINTING = threading.Lock()
@@ -30,6 +31,7 @@ class Follower:
         files: "Sequence[EventFile]",
         *,
         name: str,
+        crops: "CropFolder | None",
         prints: bool,
         collects: bool,
     ) -> None:
@@ -39,18 +41,19 @@ class Follower:
             pipeline: Of this source alone.
             files: What every event is written to.
             name: What is printed in front of an event.
+            crops: Where the crop of every event is written; None for nowhere.
             prints: Whether events are printed on standard output.
             collects: Whether those of pictures are collected.
         """
         self.counts: Counter[str] = Counter()
         self.records: list[dict[str, Any]] = []
         self._pipeline, self._files = pipeline, files
-        self._name, self._prints, self._collects = name, prints, collects
+        self._name, self._crops = name, crops
+        self._prints, self._collects = prints, collects
 
     def __call__(self, result: "FrameResult", /) -> "FrameResult":
         """Report what happened; returns the result with tracks in it."""
-        events = self._pipeline.follow(result)
-        self._report(events)
+        events = self._report(self._pipeline.follow(result))
         if result.frame.file:
             self._answer(result.frame.file, events)
         return self._pipeline.drawable(result)
@@ -59,15 +62,19 @@ class Follower:
         """Report what is known in the end. Idempotent."""
         self._report(self._pipeline.end())
 
-    def _report(self, events: "Sequence[Event]") -> None:
+    def _report(self, events: "Sequence[Event]") -> "Sequence[Event]":
+        """Write, print and count events; returns them with the files of their crops."""
         from edgecnn_runtime.sinks.serialize import event_text
 
+        if self._crops is not None:
+            events = [self._crops.store(event) for event in events]
         for event in events:
             self.counts[event.type] += 1
             for file in self._files:
                 file.write(event)
             if self._prints:
                 _print_line(f"{event.details.get('file') or self._name}: {event_text(event)}")
+        return events
 
     def _answer(self, file: str, events: "Sequence[Event]") -> None:
         """A picture has an answer, even where nothing happens in it."""

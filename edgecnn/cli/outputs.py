@@ -13,6 +13,7 @@ from edgecnn_runtime.errors import UsageError
 if TYPE_CHECKING:
     from edgecnn_runtime.sinks import FrameSink, SinkKind, StreamInfo
     from edgecnn_runtime.sinks.base import EventFile
+    from edgecnn_runtime.sinks.events.crops import CropFolder
     from edgecnn_runtime.source import Address
 
 
@@ -48,6 +49,8 @@ def add_output_flags(group: "argparse._ArgumentGroup") -> None:
         if not kinds[0].shared:
             text += "; of several sources FILE-1, FILE-2, …"
         group.add_argument(f"--{flag}", metavar=kinds[0].metavar, dest=flag, help=text)
+    about = "of a pipeline: the crop of every event in a folder, as ID-crop.jpg"
+    group.add_argument("--crops", metavar="DIR", type=Path, help=about)
     existing = group.add_mutually_exclusive_group().add_argument
     about = (
         "go on in --events and --csv files that exist: the default with a camera, a stream or "
@@ -151,6 +154,26 @@ def _own_file(output: OutputFile, source: "Address", number: int, count: int) ->
     output.path.mkdir(exist_ok=True)
     path = numbered(output.path / f"{stem}.mp4", number, count)
     return OutputFile(sink_for(output.kind.flag, str(path)), path)
+
+
+def open_crops(folder: Path | None, sources: Sequence["Address"]) -> "CropFolder | None":
+    """The folder of the crops of events; None without one.
+
+    Raises:
+        UsageError: It cannot be written, or the next run would read what this one writes.
+    """
+    if folder is None:
+        return None
+    from edgecnn_runtime.sinks.events.crops import CropFolder
+
+    place = folder.resolve()
+    for file in (file.resolve() for source in sources for file in _files_of(source)):
+        if place == file.parent or place.is_relative_to(file):
+            raise UsageError(
+                f"--crops {folder} is where the source is read from, so the next run would read "
+                "what this one writes: name another"
+            )
+    return CropFolder(folder)
 
 
 def summarize_outputs(outputs: Iterable[OutputFile], *, shared: bool) -> dict[str, str | None]:

@@ -20,6 +20,7 @@ from edgecnn.cli.live import StatusLine, drops, reconnects, trouble
 from edgecnn.cli.outputs import (
     OutputFile,
     add_output_flags,
+    open_crops,
     open_shared,
     picture_root,
     read_outputs,
@@ -51,6 +52,7 @@ EXAMPLE = """\
   edgecnn run digits.edge 0 --roi 300,200,320,120      a meter in a webcam's picture
   edgecnn run faces.edge rtsp://cam1/s rtsp://cam2/s   two cameras, one model
   edgecnn run plates.yaml rtsp://camera/stream         a pipeline: prints what happens
+  edgecnn run plates.yaml clip.mp4 --events e.jsonl --crops crops/
 
 Ctrl-C ends it well: files are completed, the summary is printed, exit code 0.
 A second Ctrl-C ends it at once, exit code 130."""
@@ -131,6 +133,12 @@ def run(args: argparse.Namespace) -> int:
     common, own = read_outputs(args, sources)
     recipe = _read_recipe(args)
     is_pipeline = recipe is not None
+    if args.crops and not is_pipeline:
+        raise UsageError(
+            f"--crops {args.crops}: only the events of a pipeline have crops: run a YAML file with "
+            f"`detect: {{model: {args.model}}}`, or --save DIR/"
+        )
+    crops = open_crops(args.crops, sources)
     answers = [
         None if is_pipeline else _answers(args, source, to_stdout=to_stdout) for source in sources
     ]
@@ -147,7 +155,9 @@ def run(args: argparse.Namespace) -> int:
             for source, files, answer in zip(sources, own, answers, strict=True)
         ]
         if pipelines is not None:
-            outlets = {"prints": not (to_stdout or args.json), "collects": args.json}
+            outlets = {
+                "crops": crops, "prints": not (to_stdout or args.json), "collects": args.json,
+            }  # fmt: skip
             for job in jobs:
                 pipeline = pipelines.pipeline(job.name)
                 job.follow = Follower(pipeline, event_files, name=short_name(job), **outlets)
@@ -177,6 +187,7 @@ def run(args: argparse.Namespace) -> int:
             "exit": code,
             "run_ms": {size: round(1000 * seconds, 2) for size, seconds in run_seconds.items()},
             **summarize_outputs(common, shared=True),
+            "crops": None if crops is None else str(crops.path),
             "sources": [
                 _summary(job, answer) | summarize_outputs(files, shared=False)
                 for job, files, answer in zip(jobs, own_files, answers, strict=True)
@@ -185,7 +196,8 @@ def run(args: argparse.Namespace) -> int:
         print(json.dumps(summary, indent=2), file=out)
     else:
         files = [*chain(*own_files), *(file for file in common if not file.is_stdout)]
-        _print(out, f"{args.model}: {choice}: {choice.reason}", jobs, files)
+        written = [file.path for file in files] + ([] if crops is None else [crops.path])
+        _print(out, f"{args.model}: {choice}: {choice.reason}", jobs, written)
         for error in errors:
             print(f"edgecnn run: {strip_control(str(error))}", file=sys.stderr)
     return code
@@ -380,9 +392,7 @@ def _picture_events(job: "CameraJob") -> list[dict[str, Any]] | None:
     return job.follow.records or None if isinstance(job.follow, Follower) else None
 
 
-def _print(
-    out: TextIO, model: str, jobs: "Sequence[CameraJob]", files: Sequence[OutputFile]
-) -> None:
+def _print(out: TextIO, model: str, jobs: "Sequence[CameraJob]", written: Sequence[Path]) -> None:
     from rich.console import Console
 
     rows = [(short_name(job), job.stats.snapshot()) for job in jobs]
@@ -410,8 +420,8 @@ def _print(
         console.print("result, wait and age are p50/p95 in milliseconds")
     for line in chain.from_iterable(_notes(job) for job in jobs):
         console.print(line, markup=False)
-    for file in files:
-        console.print(f"wrote {strip_control(str(file.path))}", markup=False, soft_wrap=True)
+    for path in written:
+        console.print(f"wrote {strip_control(str(path))}", markup=False, soft_wrap=True)
 
 
 def _notes(job: "CameraJob") -> Iterator[str]:

@@ -111,6 +111,44 @@ def test_the_summary_as_json_counts_events(
     assert {s["found"] for s in summary["sources"]} == {19}, "from its second frame on"
 
 
+def test_the_crop_of_each_event_is_a_file_that_its_line_names(
+    plates: str, clip: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines, crops = tmp_path / "e.jsonl", tmp_path / "crops"
+    outputs = ["--events", str(lines), "--csv", str(tmp_path / "e.csv"), "--crops", str(crops)]
+    assert main(["run", plates, clip, *outputs, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["crops"] == str(crops)
+    recognized, left = (json.loads(line) for line in lines.read_text().splitlines())
+    assert left["evidence"] == {}, "who has left is in no picture"
+    (file,) = crops.iterdir()
+    assert file.name == f"{recognized['id']}-crop.jpg"
+    assert recognized["evidence"] == {"crop": str(file)}
+    blue, green, red = cv2.mean(cv2.imread(str(file)))[:3]
+    assert red > max(blue, green) + 50
+    rows = list(csv.DictReader((tmp_path / "e.csv").read_text().splitlines()))
+    assert [row["crop"] for row in rows] == [str(file), ""]
+    assert main(["run", plates, clip, "--crops", str(crops)]) == 0
+    assert f"wrote {crops}" in capsys.readouterr().out.replace("\n", "")
+    assert len(list(crops.iterdir())) == 2, "what an earlier run wrote stays"
+
+
+def test_crops_that_cannot_be_written_are_refused_before_anything_runs(
+    plates: str, clip: str, color_bundles: Bundles, tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    (tmp_path / "photos").mkdir()
+    cv2.imwrite(str(tmp_path / "photos" / "1.png"), scene(50, (0, 0, 255)))
+    for words, message in (
+        ([plates, clip, "--crops", plates], "cannot make the folder"),
+        ([plates, clip, "--crops", "/sys/crops"], "cannot make the folder"),
+        ([plates, clip, "--crops", str(Path(clip).parent)], "is where the source is read from"),
+        ([plates, f"{tmp_path}/photos", "--crops", f"{tmp_path}/photos/a"], "is where the source"),
+        ([str(color_bundles["blobs"]), clip, "--crops", f"{tmp_path}/x"], "only the events of a"),
+    ):
+        assert main(["run", *words]) == 2
+        assert message in capsys.readouterr().err
+
+
 def test_event_lines_can_be_piped(plates: str, clip: str, spawn: Start) -> None:
     process = spawn(
         "-m", "edgecnn", "run", plates, clip, "--events", "-",
