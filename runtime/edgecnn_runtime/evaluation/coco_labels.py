@@ -1,4 +1,4 @@
-"""Objects in one COCO JSON file: boxes, key points, or masks as polygons and run lengths.
+"""Objects in one COCO JSON file: boxes, key points, rotated boxes, or masks.
 
 The format: cocodataset.org, "Data format". Categories are the model's classes by their names.
 """
@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from edgecnn_runtime.bundle.manifest import ModelSpec
 from edgecnn_runtime.evaluation.dataset import (
@@ -21,7 +22,12 @@ from edgecnn_runtime.evaluation.dataset import (
     list_names,
     truncate_text,
 )
-from edgecnn_runtime.evaluation.label_shapes import LabelShape, mask_object, pose_object
+from edgecnn_runtime.evaluation.label_shapes import (
+    LabelShape,
+    mask_object,
+    pose_object,
+    rotated_object,
+)
 from edgecnn_runtime.run_length import RunLengths, from_lengths
 from edgecnn_runtime.types import Box
 
@@ -92,10 +98,6 @@ def read_coco_labels(
         UsageError: It is not such a file, has a category that is no class of the model, or does not
             hold what ``shape`` needs.
     """
-    if shape.name not in _OBJECTS:
-        raise source.error(
-            f"COCO JSON does not hold {shape.name}; give YOLO texts, or a table with `corners`"
-        )
     content = _decode(source)
     images = _images(source, content.images)
     objects: dict[int | str, list[LabeledObject]] = {key: [] for key in images}
@@ -222,6 +224,15 @@ def _pose_object(
     return pose_object(index, box, points, outline=outline, crowd=crowd)
 
 
+def _rotated_object(
+    annotation: _Annotation, index: int, image: _Image, _shape: LabelShape, entry: SourceLocation
+) -> LabeledObject:
+    polygons = _polygons(annotation, entry)
+    _box(annotation, image, entry)
+    labeled = rotated_object(entry, index, np.concatenate(polygons))
+    return replace(labeled, crowd=bool(annotation.iscrowd))
+
+
 def _mask_object(
     annotation: _Annotation, index: int, image: _Image, _shape: LabelShape, entry: SourceLocation
 ) -> LabeledObject:
@@ -234,16 +245,29 @@ def _mask_object(
     if isinstance(segmentation, _RunLengths):
         mask = _run_lengths(segmentation, size, entry)
         return LabeledObject(index, _box(annotation, image, entry), mask=mask, crowd=crowd)
+    polygons = _polygons(annotation, entry)
+    return replace(mask_object(entry, index, polygons, size), crowd=crowd)
+
+
+def _polygons(annotation: _Annotation, entry: SourceLocation) -> list[NDArray[np.float64]]:
+    """float64[points,2] each, in pixels."""
+    segmentation = annotation.segmentation
+    if not isinstance(segmentation, list) or not segmentation:
+        raise entry.error("no polygon in `segmentation`; a rotated box is that around its corners")
     for numbers in segmentation:
         if len(numbers) % 2:
             raise entry.error(f"a polygon of {len(numbers)} numbers; its points are x and y each")
-    polygons = [np.array(numbers).reshape(-1, 2) for numbers in segmentation]
-    return replace(mask_object(entry, index, polygons, size), crowd=crowd)
+    return [np.array(numbers, np.float64).reshape(-1, 2) for numbers in segmentation]
 
 
 _OBJECTS: Mapping[
     str, Callable[[_Annotation, int, _Image, LabelShape, SourceLocation], LabeledObject]
-] = {"boxes": _box_object, "key points": _pose_object, "masks": _mask_object}
+] = {
+    "boxes": _box_object,
+    "key points": _pose_object,
+    "rotated boxes": _rotated_object,
+    "masks": _mask_object,
+}
 
 
 def _run_lengths(

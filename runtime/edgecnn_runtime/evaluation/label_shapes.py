@@ -18,6 +18,8 @@ BODY_SHARE = 0.53
 the same for key points."""
 MIN_SIDE = 1e-3
 """In pixels: a rotated box with a shorter side has no area."""
+MAX_COORDINATE = 1e6
+"""In pixels."""
 LEAST_POINTS = 3
 """Points of a polygon."""
 
@@ -75,14 +77,16 @@ def pose_object(
 def rotated_object(
     place: SourceLocation, index: int, corners: NDArray[np.float64]
 ) -> LabeledObject:
-    """The smallest rotated box around four corners, float64[4,2] in pixels.
+    """The smallest rotated box around its corners, float64[N,2] in pixels.
 
     Raises:
-        UsageError: They lie on one line.
+        UsageError: They lie on one line, or reach to infinity.
     """
+    if len(corners) < LEAST_POINTS or np.abs(corners).max() > MAX_COORDINATE:
+        raise place.error(f"its {len(corners)} corners are no rotated box of pixels")
     center, sides, angle = cv2.minAreaRect(corners.astype(np.float32))
     if min(sides) < MIN_SIDE:
-        raise place.error("the four corners lie on one line; a rotated box has an area")
+        raise place.error("the corners lie on one line; a rotated box has an area")
     points = cv2.boxPoints((center, sides, angle))
     exact = tuple((float(x), float(y)) for x, y in points)
     return LabeledObject(index, box_around(exact), corners=exact)

@@ -108,7 +108,7 @@ def test_yolo_texts_of_outlines(picture: Path, model: ModelSpec) -> None:
         (POINTS, "9 0.5 0.5 0.1 0.4 0.4 0.5 0.6 0.6", ":1: class 9, but the model has 2"),
         (POINTS, "1 0.5 0.5 0.2 0.4 0 0 0 0", "1 image and not one box"),
         (ROTATED, "1 0.5 0.5 0.2 0.4", "not `class x1 y1 .* four corners .*; here are 4 numbers"),
-        (ROTATED, "1 0.1 0.1 0.2 0.2 0.3 0.3 0.4 0.4", ":1: the four corners lie on one line"),
+        (ROTATED, "1 0.1 0.1 0.2 0.2 0.3 0.3 0.4 0.4", ":1: the corners lie on one line"),
         (ROTATED, "1 0.1 0.1 0.2 nan 0.3 0.3 0.4 0.4", ":1: y2 is nan; coordinates are fractions"),
         (MASKS, "1 0.1 0.1 0.2 0.2", ":1: a polygon with 2 points; it has 3 or more"),
         (MASKS, "1 0.1 0.1 0.2 0.2 0.3", ":1: not `class x1 y1 x2 y2 x3 y3 …`.*; here are 5"),
@@ -275,6 +275,15 @@ def test_coco_masks(picture: Path, model: ModelSpec, segmentation: Any) -> None:
     assert other.box == pytest.approx((40, 15, 60, 35))
 
 
+def test_coco_outlines_of_rotated_boxes(picture: Path, model: ModelSpec) -> None:
+    content = coco({"segmentation": [[40, 15, 60, 15, 60, 35, 50, 34, 40, 35]], "iscrowd": 1})
+    content["annotations"].append({**content["annotations"][0], "iscrowd": 0})
+    path = write(picture.with_name("l.json"), content)
+    crowd, other = read(path, model, ROTATED).samples[0].objects
+    assert (crowd.crowd, other.crowd) == (True, False)
+    assert sorted(np.round(other.corners).tolist()) == [[40, 15], [40, 35], [60, 15], [60, 35]]
+
+
 def test_coco_key_points(picture: Path, model: ModelSpec) -> None:
     content = coco({"keypoints": [41, 16, 2, 0, 0, 0], "area": 123.5, "num_keypoints": 1})
     labeled = only(read(write(picture.with_name("l.json"), content), model, POINTS))
@@ -314,7 +323,11 @@ IMAGE = coco()["images"][0]
         (POINTS, coco({"keypoints": [1, 2, 2]}), "`keypoints` has 3 numbers; the model's 2 .* 6"),
         (POINTS, coco({"keypoints": [1, 2, 2, 1, 2, 9]}), "v of `keypoints` is 0"),
         (POINTS, coco({"keypoints": [1, 2, 2, 1, 2, 2], "area": -1}), "`area` is -1"),
-        (ROTATED, coco(), "COCO JSON does not hold rotated boxes; give YOLO texts"),
+        (ROTATED, coco(), "no polygon in `segmentation`; a rotated box"),
+        (ROTATED, coco({"segmentation": [[1, 2, 3]]}), "a polygon of 3 numbers"),
+        (ROTATED, coco({"segmentation": [[1, 2, 3, 4]]}), "2 corners are no rotated box"),
+        (ROTATED, coco({"segmentation": [[1, 2, 3, 4, 1e300, 4]]}), "3 corners are no rotated"),
+        (ROTATED, coco({"segmentation": [[1, 1, 2, 2, 3, 3]]}), "the corners lie on one line"),
         (MASKS, coco(), "no `segmentation`; masks cannot be scored by boxes alone"),
         (MASKS, coco({"segmentation": [[1, 2, 3]]}), "a polygon of 3 numbers"),
         (MASKS, coco({"segmentation": [[1, 2, 3, 4]]}), "a polygon with 2 points"),
