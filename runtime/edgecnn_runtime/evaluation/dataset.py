@@ -305,7 +305,8 @@ def _check_boxes(sample: LabeledImage, frame: Pixels) -> None:
     height, width = frame.shape[:2]
     for labeled, place in zip(sample.objects, sample.places, strict=False):  # not of folders
         box = labeled.box
-        if is_outside(box, width, height):
+        center = (box.x1 + box.x2) / 2, (box.y1 + box.y2) / 2
+        if is_outside(Box(*center, *center) if labeled.corners else box, width, height):
             size = f"w={box.x2 - box.x1:g}, h={box.y2 - box.y1:g}"
             raise place.error(
                 f"the box x={box.x1:g}, y={box.y1:g}, {size} lies outside {sample.file.name}, "

@@ -36,6 +36,8 @@ from edgecnn_runtime.types import Box
 BOX = ("cx", "cy", "w", "h")
 OUTSIDE = 0.01
 """How far rounding may push a fraction out of 0..1."""
+OUTSIDE_TURNED = 0.5
+"""The same of the corners of a rotated box around an object at the image's border."""
 
 
 def read_yolo_labels(
@@ -146,13 +148,16 @@ class _Line:
         check_class(self.place, index, self.model)
         return index
 
-    def numbers(self, names: Sequence[str], what: str, more: int = 0) -> list[float]:
+    def numbers(
+        self, names: Sequence[str], what: str, *, more: int = 0, outside: float = OUTSIDE
+    ) -> list[float]:
         """The numbers after the class, of which as many as ``names`` are fractions of the image.
 
         Args:
             names: Of the fractions.
             what: How the line should look, for a message.
             more: How many further numbers there are.
+            outside: How far fractions may lie out of 0..1.
         """
         try:
             int(self.words[0])
@@ -162,7 +167,7 @@ class _Line:
         if len(values) != len(names) + more:
             raise self.place.error(f"not {what}; here are {len(values)} numbers after the class")
         for name, word, value in zip(names, self.words[1:], values, strict=False):
-            if not -OUTSIDE <= value <= 1 + OUTSIDE:
+            if not -outside <= value <= 1 + outside:
                 listed = ", ".join(names) if len(names) <= len(BOX) else "coordinates"
                 raise self.place.error(
                     f"{name} is {word}; {listed} are fractions of the image, 0 to 1"
@@ -195,7 +200,7 @@ def _pose_object(line: _Line) -> LabeledObject:
         f"`class cx cy w h` and the model's {count} key points as `x y` or `x y v`, "
         f"{len(BOX) + flat} or {len(BOX) + flagged} numbers after the class"
     )
-    values = line.numbers(BOX, what, flagged if given == flagged else flat)
+    values = line.numbers(BOX, what, more=flagged if given == flagged else flat)
     rows = np.array(values[len(BOX) :]).reshape(count, -1)
     if given == flagged:
         visible = rows[:, 2]
@@ -215,7 +220,7 @@ def _pose_object(line: _Line) -> LabeledObject:
 def _rotated_object(line: _Line) -> LabeledObject:
     names = [f"{axis}{corner}" for corner in range(1, 5) for axis in "xy"]
     what = f"`class {' '.join(names)}`, a whole number and four corners in fractions"
-    corners = line.pixels(line.numbers(names, what))
+    corners = line.pixels(line.numbers(names, what, outside=OUTSIDE_TURNED))
     return rotated_object(line.place, line.index, corners)
 
 

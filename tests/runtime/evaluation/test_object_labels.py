@@ -89,6 +89,17 @@ def test_yolo_texts_of_rotated_boxes(picture: Path, model: ModelSpec) -> None:
     assert labeled.box == pytest.approx((*around.min(0), *around.max(0)))
 
 
+def test_a_rotated_box_at_the_border_may_reach_out(picture: Path, model: ModelSpec) -> None:
+    picture.with_suffix(".txt").write_text("0 -0.1 0.2 0.1 -0.2 0.3 0.2 0.1 0.6")
+    assert len(list(read(picture.parent, model, ROTATED).frames())) == 1
+    table = picture.with_name("l.csv")
+    table.write_text("file,corners\n1.png,-20 10 10 -15 30 10 10 30\n")
+    assert len(list(read(table, model, ROTATED).frames())) == 1
+    table.write_text("file,corners\n1.png,-120 10 -90 -15 -70 10 -90 30\n")
+    with pytest.raises(UsageError, match=r"l\.csv:2: the box .* lies outside 1\.png"):
+        list(read(table, model, ROTATED).frames())
+
+
 def test_yolo_texts_of_outlines(picture: Path, model: ModelSpec) -> None:
     picture.with_suffix(".txt").write_text("1 0.2 0.4 0.4 0.4 0.4 0.8 0.2 0.8")
     labeled = only(read(picture.parent, model, MASKS))
@@ -110,6 +121,7 @@ def test_yolo_texts_of_outlines(picture: Path, model: ModelSpec) -> None:
         (ROTATED, "1 0.5 0.5 0.2 0.4", "not `class x1 y1 .* four corners .*; here are 4 numbers"),
         (ROTATED, "1 0.1 0.1 0.2 0.2 0.3 0.3 0.4 0.4", ":1: the corners lie on one line"),
         (ROTATED, "1 0.1 0.1 0.2 nan 0.3 0.3 0.4 0.4", ":1: y2 is nan; coordinates are fractions"),
+        (ROTATED, "1 10 10 20 10 20 20 10 20", ":1: x1 is 10; coordinates are fractions"),
         (MASKS, "1 0.1 0.1 0.2 0.2", ":1: a polygon with 2 points; it has 3 or more"),
         (MASKS, "1 0.1 0.1 0.2 0.2 0.3", ":1: not `class x1 y1 x2 y2 x3 y3 …`.*; here are 5"),
         (MASKS, "1 0.1 0.1 0.2 0.2 0.3 30", ":1: y3 is 30; coordinates are fractions"),
