@@ -18,8 +18,11 @@ STARTUP_DRAIN = 5.0
 UNSTAMPED_DRAIN = 2.0
 """The same for pictures without stamps, of which little is known."""
 
-BEHIND = 0.1
-"""Seconds by which a picture is later than the least delayed one, where its reader is behind."""
+BEHIND, MOST_BEHIND = 0.08, 0.4
+"""Seconds by which a picture is later than the least delayed one, where its reader is behind, at
+least and at most; in between it depends on what giving up costs."""
+PRICE = 1 / 6
+"""For each second without pictures, until the next key frame, it may be so much later."""
 BEHIND_FOR = 0.1
 """Seconds in a row that this lasts before pictures are given up."""
 WAITING_SHARE = 0.5
@@ -152,13 +155,14 @@ class Lag:
         self._waited = 0.0
         self._pauses = 0
 
-    def update(self, pts: float, arrival: float, waited: float) -> bool:
+    def update(self, pts: float, arrival: float, waited: float, key_in: float = 0.0) -> bool:
         """Whether the reader is behind.
 
         Args:
             pts: A picture's stamp in seconds on the stream's clock.
             arrival: When it was read, on the monotonic clock.
             waited: Seconds that its reader had to wait for it.
+            key_in: Seconds until the next key frame, before which nothing could be shown.
         """
         offset = arrival - pts
         self._least += DRIFT * (arrival - self._arrival)
@@ -166,7 +170,8 @@ class Lag:
             self._least = offset
         self._pts, self._arrival = pts, arrival
         late = offset - self._least
-        if late <= (BEHIND / 2 if self.behind else BEHIND):
+        limit = min(max(PRICE * key_in, BEHIND), MOST_BEHIND)
+        if late <= (BEHIND / 2 if self.behind else limit):
             self.behind = False
             self._since, self._late, self._waited = arrival, late, 0.0
             return False

@@ -101,7 +101,7 @@ class VideoDecoder:
         self._converting = threading.Lock()
         self.stamped = not container.format.flags & NO_TIMESTAMPS
         self._tick = float(self.stream.time_base or 0)
-        self._pixel_aspect = float(self.stream.sample_aspect_ratio or 1)
+        self._pixel_aspect: float | None = None
         self._begun = False
         self._wait, self._max_wait = KEYFRAME_WAIT, max_wait
         self._last_key: float | None = None
@@ -170,6 +170,12 @@ class VideoDecoder:
             uint8[H,W,3] BGR, C-contiguous. Its memory is used for nothing else.
         """
         width, height = frame.width, frame.height
+        if self._pixel_aspect is None:  # a stream may not tell before its first picture
+            ratios = (
+                self.stream.sample_aspect_ratio,
+                self.stream.codec_context.sample_aspect_ratio,
+            )
+            self._pixel_aspect = float(next(filter(None, ratios), 1))
         if 1 < self._pixel_aspect <= MAX_PIXEL_ASPECT:
             width = round(width * self._pixel_aspect)
         elif 1 / MAX_PIXEL_ASPECT <= self._pixel_aspect < 1:

@@ -25,6 +25,8 @@ MIN_NETWORK_WAIT = 0.002
 """Seconds a packet takes at least that had to come over the network; a buffered one takes less."""
 PROTOCOLS = "rtp,rtsp,rtsps,srtp,udp,tcp,tls,http,https,httpproxy,crypto,hls,rtmp,rtmps,srt"
 """What a stream may lead to: never a file of this machine."""
+ANALYSIS = "100000"
+"""Microseconds of an RTSP stream that FFmpeg looks at before it is open."""
 ERROR_HINTS = {
     "ConnectionRefusedError": "nothing listens there: is the camera on, is the port right?",
     "ConnectionResetError": "the connection was lost",
@@ -92,6 +94,8 @@ class NetworkStream:
         self._lag = Lag()
         self._waited = 0.0
         self._skipped = 0
+        self._key, self._key_interval = 0.0, 1.0
+        """Stamp of the last key frame, and seconds between two."""
         self._key_frame_by = 0.0
         """Until when a key frame is waited for, after pictures were given up; 0.0: none is."""
         self._held: RawFrame | None = None
@@ -197,7 +201,11 @@ class NetworkStream:
         pts = self.decoder.seconds(packet)
         if pts is None or self._late or self._segmented or not self.live:
             return False
-        if self._lag.update(pts, now, self._waited):
+        if packet.is_keyframe:
+            self._key_interval = min(pts - self._key, KEYFRAME_WAIT) if self._key else 1.0
+            self._key = pts
+        key_in = max(0.0, self._key + self._key_interval - pts)
+        if self._lag.update(pts, now, self._waited, key_in):
             self._key_frame_by = now + KEYFRAME_WAIT
         elif self._key_frame_by and (packet.is_keyframe or now >= self._key_frame_by):
             self.decoder.lose(now)
@@ -251,8 +259,12 @@ class NetworkStream:
 def _options(url: str, transport: str) -> dict[str, str]:
     options = {"protocol_whitelist": PROTOCOLS, "fpsprobesize": "0"}
     if url.lower().startswith("rtsp"):
-        # Sound would only cost bytes.
-        options |= {"rtsp_transport": transport, "allowed_media_types": "video"}
+        # Sound would only cost bytes, and the codec is known without waiting for a key frame.
+        options |= {
+            "rtsp_transport": transport,
+            "allowed_media_types": "video",
+            "analyzeduration": ANALYSIS,
+        }
     return options
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from edgecnn_runtime.source.clock import BEHIND, BEHIND_FOR, Lag
+from edgecnn_runtime.source.clock import BEHIND, BEHIND_FOR, MOST_BEHIND, Lag
 
 
 class Reading:
@@ -21,7 +21,7 @@ class Reading:
 
     def read(
         self, seconds: float, *, fps: float = 25.0, work: float, pace: float = 1.0,
-        noise: float = 0.0, held_until: float = 0.0,
+        noise: float = 0.0, held_until: float = 0.0, key_in: float = 0.0,
     ) -> None:  # fmt: skip
         """Pictures that are sent in so many seconds.
 
@@ -36,7 +36,7 @@ class Reading:
             there = max(self.at, held_until)
             waited = max(0.0, there - self.now) + noise
             self.now = max(self.now, there) + noise
-            if self.lag.update(self.pts, self.now, waited):
+            if self.lag.update(self.pts, self.now, waited, key_in):
                 self.given_up += 1
             else:
                 self.ages.append(self.now - self.at)
@@ -89,6 +89,18 @@ def test_what_cannot_be_caught_up_with_is_given_up() -> None:
     reading.read(10, work=0.038, held_until=13.0)
     assert 25 < reading.given_up < 100
     assert reading.ages[-1] < BEHIND
+
+
+def test_giving_up_before_a_long_time_without_pictures_comes_later() -> None:
+    ages = []
+    for key_in in (0.0, 1.0, 4.0, 60.0):
+        reading = Reading(Lag())
+        reading.read(5, work=0.01)
+        reading.read(60, work=0.045, key_in=key_in)
+        ages.append(max(reading.ages))
+    assert ages == sorted(ages)
+    assert ages[1] > ages[0] + 0.05
+    assert ages[-1] < MOST_BEHIND + BEHIND_FOR + 0.1
 
 
 def test_a_camera_that_restarts_its_stamps_is_followed() -> None:
