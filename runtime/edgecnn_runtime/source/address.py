@@ -71,7 +71,7 @@ def parse_address(spec: str | int | Path) -> Address:
         if not _is_url(text):
             raise UsageError(
                 f"{redact(text)}: not an address such as {scheme}://192.0.2.10:554/main; "
-                "/ ? # and @ in a password are written %2F %3F %23 and %40"
+                "if the password contains / ? # or @, write %2F %3F %23 or %40 for it"
             )
         return Address("network", text, redact(text))
     if separator and scheme != "file":
