@@ -3,7 +3,8 @@
     EdgecnnError               1  anything else, such as a full disk
     ├── UsageError             2  a flag, key, path or value cannot be right
     │   ├── ConfigError        2  the same in a YAML or JSON file
-    │   └── UnknownCameraError 2  no camera has this name
+    │   ├── UnknownCameraError 2  no camera has this name
+    │   └── EditConflictError  2  somebody else has changed it meanwhile
     ├── VerificationError      3  something was measured and is not good enough
     │   ├── BundleError        3  a bundle differs from its manifest
     │   └── SelfTestError      3  a backend gives wrong results here
@@ -95,6 +96,10 @@ class OutboxError(EdgecnnError):
 
 class UnknownCameraError(UsageError):
     """There is no camera of this name."""
+
+
+class EditConflictError(UsageError):
+    """What is to be changed is not what whoever changes it has seen."""
 
 
 class ExportInterruptedError(EdgecnnError):

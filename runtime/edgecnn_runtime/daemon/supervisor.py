@@ -14,7 +14,7 @@ import secrets
 import signal
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -40,7 +40,13 @@ from edgecnn_runtime.daemon.systemd import notify, watchdog_interval
 from edgecnn_runtime.daemon.views import Views
 from edgecnn_runtime.daemon.worker import CameraWorker, Parts, PipelineJob
 from edgecnn_runtime.delivery import Delivery, open_routes
-from edgecnn_runtime.errors import ConfigError, EdgecnnError, OutboxError, UnknownCameraError
+from edgecnn_runtime.errors import (
+    ConfigError,
+    EdgecnnError,
+    EditConflictError,
+    OutboxError,
+    UnknownCameraError,
+)
 from edgecnn_runtime.outbox import EventFilter, Outbox, Retention
 from edgecnn_runtime.rules.base import Rule
 from edgecnn_runtime.rules.privacy import FramePrivacy, Mask, Privacy, hash_text
@@ -57,6 +63,7 @@ from edgecnn_runtime.web.operations import (
     EventQuery,
     Figures,
     LiveView,
+    areas_revision,
 )
 from edgecnn_runtime.web.server import WebServer
 from edgecnn_runtime.web.settings import WebSettings
@@ -235,14 +242,20 @@ class Daemon:
         config = self.file.site.cameras[camera]
         return CameraAreas(config.zones, config.lines, config.mask)
 
-    def set_areas(self, camera: str, areas: CameraAreas) -> None:
+    def set_areas(self, camera: str, areas: CameraAreas, expected: Collection[str] = ()) -> None:
         """Write zones, lines and mask of a camera to site.yaml and use them from now on.
 
         Raises:
+            EditConflictError: They are not what they are expected to be now.
             ConfigError: They cannot be right, or site.yaml cannot be written.
         """
-        self._worker(camera)
         with self._changing:
+            if expected and areas_revision(self.areas(camera)) not in expected:
+                raise EditConflictError(
+                    f"{camera}: somebody else has changed its zones, lines or masks since they "
+                    "were read: GET them again"
+                )
+            self._worker(camera)
             text = self.file.text
             for field in AREAS:
                 value = _plain(getattr(areas, field))

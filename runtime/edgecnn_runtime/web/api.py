@@ -9,9 +9,16 @@ from starlette.responses import FileResponse, Response
 from edgecnn_runtime import __version__
 from edgecnn_runtime.errors import UnknownCameraError
 from edgecnn_runtime.sinks.serialize import EventRecord, event_record
-from edgecnn_runtime.web.endpoint import Call, Endpoint
+from edgecnn_runtime.web.endpoint import JSON, Call, Endpoint
 from edgecnn_runtime.web.live import encode_jpeg
-from edgecnn_runtime.web.operations import AreaName, CameraAreas, CameraStatus, EventQuery, Figures
+from edgecnn_runtime.web.operations import (
+    AreaName,
+    CameraAreas,
+    CameraStatus,
+    EventQuery,
+    Figures,
+    areas_revision,
+)
 from edgecnn_runtime.web.problem import HttpError
 from edgecnn_runtime.web.tokens import Role
 
@@ -143,16 +150,17 @@ def snapshot(call: Call) -> Response:
     return Response(encode_jpeg(view.result.frame.pixels, SNAPSHOT_QUALITY), media_type=JPEG)
 
 
-def areas(call: Call) -> CameraAreas:
+def areas(call: Call) -> Response:
     """What is drawn on a camera's picture."""
-    return call.operations.areas(camera(call).name)
+    areas = call.operations.areas(camera(call).name)
+    headers = {"ETag": f'"{areas_revision(areas)}"'}
+    return Response(msgspec.json.encode(areas), headers=headers, media_type=JSON)
 
 
-def set_areas(call: Call) -> CameraAreas:
+def set_areas(call: Call) -> Response:
     """All of them at once; what is left out is removed."""
-    name = camera(call).name
-    call.operations.set_areas(name, call.body)
-    return call.operations.areas(name)
+    call.operations.set_areas(camera(call).name, call.body, call.if_match)
+    return areas(call)
 
 
 def events(call: Call) -> EventPage:
@@ -244,7 +252,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         method="PUT", path="/api/cameras/{camera}/areas",
         summary="Write zones, lines and mask to site.yaml and use them",
         handle=set_areas, access="operator", body=CameraAreas, returns=CameraAreas,
-        problems=(404, 409),
+        problems=(404, 409, 412), if_match=True,
     ),
     Endpoint(
         method="GET", path="/api/events", summary="Events, newest first, a page at a time",

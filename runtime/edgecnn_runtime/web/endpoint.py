@@ -34,6 +34,7 @@ class Call:
         query: Of the endpoint's type; None where it takes none.
         body: The same.
         role: Who asks; None for a stranger.
+        if_match: ETags of what may be replaced, without their quotes; empty for anything.
     """
 
     operations: Operations
@@ -41,6 +42,7 @@ class Call:
     query: Any
     body: Any
     role: Role | None
+    if_match: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +61,7 @@ class Endpoint:
             where it returns nothing (204).
         problems: The statuses that it may fail with, besides those that every endpoint has.
         status: Of success.
+        if_match: Whether it takes the header If-Match.
     """
 
     method: Literal["GET", "POST", "PUT", "DELETE"]
@@ -71,6 +74,7 @@ class Endpoint:
     returns: Any = None
     problems: tuple[int, ...] = ()
     status: int = 200
+    if_match: bool = False
 
 
 async def respond(endpoint: Endpoint, operations: Operations, request: Request) -> Response:
@@ -87,6 +91,7 @@ async def respond(endpoint: Endpoint, operations: Operations, request: Request) 
         query=_read_query(endpoint, request),
         body=await _read_body(endpoint, request),
         role=identity.role if identity else None,
+        if_match=_read_if_match(request) if endpoint.if_match else frozenset(),
     )
     try:
         answer = await run_in_threadpool(endpoint.handle, call)
@@ -111,6 +116,13 @@ def check_access(access: Access, identity: Identity | None) -> None:
         raise HttpError(401, "send `Authorization: Bearer TOKEN`, or log in; see `edgecnn token`")
     if access == "operator" and identity.role != "operator":
         raise HttpError(403, "this needs the operator's token; see `edgecnn token`")
+
+
+def _read_if_match(request: Request) -> frozenset[str]:
+    """A proxy that compresses may have made weak ETags of ours, which name the same."""
+    header = request.headers.get("if-match", "*").strip()
+    tags = {each.strip().removeprefix("W/").strip('"') for each in header.split(",")}
+    return frozenset() if header == "*" else frozenset(tags)
 
 
 def _read_query(endpoint: Endpoint, request: Request) -> Any:

@@ -2,11 +2,11 @@
 
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from edgecnn_runtime.errors import ConfigError, UnknownCameraError
+from edgecnn_runtime.errors import ConfigError, EditConflictError, UnknownCameraError
 from edgecnn_runtime.source.connection import CameraState
 from edgecnn_runtime.stats import StreamStats
 from edgecnn_runtime.types import Event
@@ -16,6 +16,7 @@ from edgecnn_runtime.web.operations import (
     EventQuery,
     Figures,
     LiveView,
+    areas_revision,
 )
 
 
@@ -109,9 +110,11 @@ class FakeOperations:
         self._check(camera)
         return self._areas[camera]
 
-    def set_areas(self, camera: str, areas: CameraAreas) -> None:
+    def set_areas(self, camera: str, areas: CameraAreas, expected: Collection[str] = ()) -> None:
         """See ``Operations``."""
         self._check(camera)
+        if expected and areas_revision(self._areas[camera]) not in expected:
+            raise EditConflictError(f"the areas of {camera} are others now")
         self._areas[camera] = areas
 
     def pause(self, camera: str, paused: bool) -> None:

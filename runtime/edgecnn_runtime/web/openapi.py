@@ -22,6 +22,7 @@ PROBLEMS = {
     404: "There is none of this name.",
     408: "The body did not come in time.",
     409: "It cannot be done now.",
+    412: "It is not what If-Match says any more.",
     413: "The body is too long.",
     415: "The body is not JSON.",
     421: "The host name is not one of this machine's.",
@@ -100,6 +101,10 @@ def _tag(endpoint: Endpoint) -> str:
 def _parameters(endpoint: Endpoint, components: dict[str, Any]) -> Iterator[dict[str, Any]]:
     for name in re.findall(r"{(\w+)}", endpoint.path):
         yield {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+    if endpoint.if_match:
+        words = "The ETag of what is replaced; without it, whatever is there is."
+        schema = {"type": "string"}
+        yield {"name": "If-Match", "in": "header", "description": words, "schema": schema}
     if endpoint.query:
         properties = components[endpoint.query.__name__]["properties"]
         for name, schema in properties.items():

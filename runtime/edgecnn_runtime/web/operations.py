@@ -1,6 +1,7 @@
 """What the web pages and the API may know of the daemon, and ask of it."""
 
-from collections.abc import Callable, Mapping, Sequence
+import hashlib
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Protocol, TypeAlias
 
@@ -88,6 +89,11 @@ class CameraAreas(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     mask: tuple[Polygon, ...] = ()
 
 
+def areas_revision(areas: CameraAreas) -> str:
+    """What differs once areas do; an ETag without its quotes."""
+    return hashlib.sha256(msgspec.json.encode(areas)).hexdigest()[:32]
+
+
 class Figures(msgspec.Struct, frozen=True, kw_only=True):
     """Figures of the whole daemon.
 
@@ -166,10 +172,16 @@ class Operations(Protocol):
     def areas(self, camera: str) -> CameraAreas:
         """What is drawn on a camera's picture."""
 
-    def set_areas(self, camera: str, areas: CameraAreas) -> None:
+    def set_areas(self, camera: str, areas: CameraAreas, expected: Collection[str] = ()) -> None:
         """Write zones, lines and mask of a camera to site.yaml and use them from now on.
 
+        Args:
+            camera: Its name.
+            areas: All of them.
+            expected: What ``areas_revision`` of those before has to be; anything where it is empty.
+
         Raises:
+            EditConflictError: It is another one: somebody else has changed them.
             ConfigError: They cannot be right.
         """
 

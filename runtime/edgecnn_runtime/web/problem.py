@@ -8,6 +8,7 @@ from starlette.responses import Response
 from edgecnn_runtime.errors import (
     ConfigError,
     EdgecnnError,
+    EditConflictError,
     OutboxError,
     UnknownCameraError,
     UsageError,
@@ -64,6 +65,7 @@ def http_error(error: EdgecnnError) -> HttpError:
     """What an error of the daemon is over HTTP."""
     for kind, status in (
         (UnknownCameraError, 404),
+        (EditConflictError, 412),
         (ConfigError, 422),
         (UsageError, 409),
         (OutboxError, 503),

@@ -14,9 +14,9 @@ import pytest
 from edgecnn_runtime.config import SIZE_LIMIT
 from edgecnn_runtime.daemon.site import load_site
 from edgecnn_runtime.daemon.supervisor import Daemon
-from edgecnn_runtime.errors import ConfigError, UnknownCameraError
+from edgecnn_runtime.errors import ConfigError, EditConflictError, UnknownCameraError
 from edgecnn_runtime.types import Event
-from edgecnn_runtime.web.operations import CameraAreas, EventQuery
+from edgecnn_runtime.web.operations import CameraAreas, EventQuery, areas_revision
 from edgecnn_runtime.web.tokens import load_tokens
 
 Serve = Callable[[], Daemon]
@@ -187,6 +187,17 @@ def test_zones_are_written_and_used(serve: Serve, until: Until, site: Path) -> N
     assert site.read_text() == text
     daemon.set_areas("gate", CameraAreas())
     assert "zones" not in site.read_text()
+
+
+def test_areas_are_changed_only_by_who_has_seen_them(serve: Serve, site: Path) -> None:
+    daemon, lane = serve(), ((0.1, 0.1), (0.9, 0.1), (0.9, 0.9))
+    seen = areas_revision(daemon.areas("gate"))
+    daemon.set_areas("gate", CameraAreas(zones={"first": lane}), {seen})
+    text = site.read_text()
+    with pytest.raises(EditConflictError, match="gate: somebody else has changed"):
+        daemon.set_areas("gate", CameraAreas(zones={"second": lane}), {seen})
+    assert site.read_text() == text
+    daemon.set_areas("gate", CameraAreas(), {areas_revision(daemon.areas("gate"))})
 
 
 def test_no_file_is_written_that_could_not_be_read(serve: Serve, site: Path) -> None:

@@ -108,6 +108,26 @@ def test_a_defect_is_a_problem_without_a_traceback(
     assert client.get("healthz").status_code == 200
 
 
+def test_areas_that_somebody_else_has_changed_are_not_overwritten(
+    client: Any, operator: Headers, operations: FakeOperations
+) -> None:
+    path = "api/cameras/gate/areas"
+    seen = client.get(path, headers=operator).headers["ETag"]
+    mine, theirs = {"zones": {"mine": LANE}}, {"zones": {"theirs": LANE}}
+    first = client.put(path, json=theirs, headers={**operator, "If-Match": seen})
+    assert first.status_code == 200
+    assert is_problem(client.put(path, json=mine, headers={**operator, "If-Match": seen}), 412)
+    assert set(operations.areas("gate").zones) == {"theirs"}
+    for tag in (
+        f"W/{first.headers['ETag']}",
+        '"another", *',
+        client.get(path, headers=operator).headers["ETag"],
+    ):
+        again = client.put(path, json=theirs, headers={**operator, "If-Match": tag})
+        assert again.status_code == (412 if "another" in tag else 200)
+    assert client.put(path, json=mine, headers=operator).status_code == 200, "who does not ask"
+
+
 def test_areas_are_written_and_read_back(client: Any, operator: Headers, viewer: Headers) -> None:
     areas = {"zones": {"lane": LANE}, "lines": {"door": LANE[:2]}, "mask": [LANE]}
     answer = client.put("api/cameras/gate/areas", json=areas, headers=operator)

@@ -7,8 +7,8 @@ export class ApiError extends Error {
   }
 }
 
-async function request(method, path, body) {
-  const headers = { "X-Edgecnn": "1" };
+async function send(method, path, body, more = {}) {
+  const headers = { "X-Edgecnn": "1", ...more };
   if (body !== undefined) headers["Content-Type"] = "application/json";
   const response = await fetch(path, {
     method,
@@ -17,6 +17,11 @@ async function request(method, path, body) {
   });
   if (response.status === 401) location.replace("login");
   if (!response.ok) throw new ApiError(await response.json().catch(() => ({})), response.status);
+  return response;
+}
+
+async function request(...parts) {
+  const response = await send(...parts);
   return response.status === 204 ? null : response.json();
 }
 
@@ -26,7 +31,13 @@ export const api = {
   status: () => request("GET", "api/status"),
   cameras: () => request("GET", "api/cameras"),
   areas: (camera) => request("GET", `${path(camera)}/areas`),
-  setAreas: (camera, areas) => request("PUT", `${path(camera)}/areas`, areas),
+  /** The areas, and by what the server tells whether somebody else has changed them meanwhile. */
+  async areasToEdit(camera) {
+    const response = await send("GET", `${path(camera)}/areas`);
+    return [await response.json(), response.headers.get("ETag")];
+  },
+  setAreas: (camera, areas, revision) =>
+    request("PUT", `${path(camera)}/areas`, areas, { "If-Match": revision }),
   pause: (camera) => request("POST", `${path(camera)}/pause`),
   resume: (camera) => request("POST", `${path(camera)}/resume`),
   snapshot: (camera) => `${path(camera)}/snapshot`,

@@ -77,11 +77,19 @@ export function cameraPage(main, watchCameras, name, role) {
   }
 
   async function startEditing() {
-    const areas = await api.areas(name);
+    let [areas, revision] = await api.areasToEdit(name);
     tile.areas = null; // the editor draws them
     tile.redraw();
     editor = new AreaEditor(areas, async (changed) => {
-      await api.setAreas(name, changed);
+      try {
+        await api.setAreas(name, changed, revision);
+      } catch (error) {
+        if (error.status !== 412) throw error;
+        [areas, revision] = await api.areasToEdit(name);
+        editor.merge(areas);
+        throw new Error("Somebody else has saved other areas meanwhile. They are here now, beside yours, "
+          + "and nothing is saved yet: look at all of them, and save again.");
+      }
       await stopEditing();
     }, () => attempt(stopEditing));
     tile.picture.append(editor.svg);

@@ -26,12 +26,11 @@ export class AreaEditor {
   #fresh = []; // its points so far
   #drag = null;
 
+  #saved = new Set(); // what was there when it was read, as text
+
   constructor(areas, onsave, oncancel) {
-    this.#shapes = [
-      ...Object.entries(areas.zones).map(([name, points]) => ({ kind: "zone", name, points })),
-      ...Object.entries(areas.lines).map(([name, points]) => ({ kind: "line", name, points })),
-      ...areas.mask.map((points) => ({ kind: "mask", name: "", points })),
-    ];
+    this.#shapes = shapesOf(areas);
+    this.#saved = new Set(this.#shapes.map(asText));
     this.size = [16, 9];
     this.pictured = false; // whether there is a picture to draw on
     this.svg = s("svg", {
@@ -64,6 +63,25 @@ export class AreaEditor {
     this.pictured = pictured;
     this.#render();
     this.#advise();
+  }
+
+  /** Take in what somebody else has saved meanwhile; what was drawn here stays. */
+  merge(areas) {
+    const theirs = shapesOf(areas);
+    const known = new Set(theirs.map(asText));
+    // what was not touched here, and is not there any more, they have removed or moved
+    this.#shapes = this.#shapes.filter((shape) => known.has(asText(shape)) || !this.#saved.has(asText(shape)));
+    const mine = new Set(this.#shapes.map(asText));
+    for (const shape of theirs) {
+      if (mine.has(asText(shape)) || this.#saved.has(asText(shape))) continue;
+      const used = new Set(this.#shapes.filter(({ kind }) => kind === shape.kind).map(({ name }) => name));
+      const { name } = shape;
+      for (let number = 2; name && used.has(shape.name); number += 1) shape.name = `${name}-${number}`;
+      this.#shapes.push(shape);
+    }
+    this.#saved = known;
+    this.#chosen = this.#point = -1;
+    this.#refresh();
   }
 
   /** What is drawn now. */
@@ -306,6 +324,16 @@ export class AreaEditor {
       })),
     ];
   }
+}
+
+const asText = ({ kind, name, points }) => JSON.stringify([kind, name, points]);
+
+function shapesOf(areas) {
+  return [
+    ...Object.entries(areas.zones).map(([name, points]) => ({ kind: "zone", name, points })),
+    ...Object.entries(areas.lines).map(([name, points]) => ({ kind: "line", name, points })),
+    ...areas.mask.map((points) => ({ kind: "mask", name: "", points })),
+  ];
 }
 
 /** Which way "in" is: from the left of the line to its right, seen from its first point. */
