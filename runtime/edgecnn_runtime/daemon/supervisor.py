@@ -38,7 +38,7 @@ from edgecnn_runtime.daemon.plan import CameraPlan, PipelinePlan, Plan, make_pla
 from edgecnn_runtime.daemon.site import CameraConfig, SiteFile, load_site, parse_site
 from edgecnn_runtime.daemon.systemd import notify, watchdog_interval
 from edgecnn_runtime.daemon.views import Views
-from edgecnn_runtime.daemon.worker import CameraWorker, Parts, PipelineJob
+from edgecnn_runtime.daemon.worker import CameraWorker, Parts, PipelineJob, report_change
 from edgecnn_runtime.delivery import Delivery, open_routes
 from edgecnn_runtime.errors import (
     ConfigError,
@@ -54,7 +54,6 @@ from edgecnn_runtime.rules.rule import Rules
 from edgecnn_runtime.sinks.event_sink import FrameWatcher
 from edgecnn_runtime.sinks.events.base import size_in_bytes
 from edgecnn_runtime.source import Limits, open_camera, parse_address
-from edgecnn_runtime.source.connection import Connection
 from edgecnn_runtime.source.main_stream import MainStream
 from edgecnn_runtime.types import Event, Frame, Track
 from edgecnn_runtime.web.operations import (
@@ -458,7 +457,7 @@ class Daemon:
         }  # fmt: skip
         main = None
         if config.detect_source and any(each.reader for each in plan.pipelines):
-            report = partial(_log_main_stream, name)
+            report = partial(report_change, self._outbox.append, name, stream="main")
             main = MainStream(
                 config.address(config.source), paused=config.paused, on_change=report, **view
             )
@@ -703,10 +702,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, (tuple, list)):
         return [_plain(each) for each in value]
     return value
-
-
-def _log_main_stream(name: str, _before: Connection, after: Connection) -> None:
-    """A camera whose main stream is lost goes on; its crops are not read meanwhile."""
-    words = ": ".join(filter(None, (after.state, after.reason)))
-    level = logging.INFO if after.state in {"live", "paused"} else logging.WARNING
-    log.log(level, "%s: its main stream is %s", name, words, extra={"camera": name})

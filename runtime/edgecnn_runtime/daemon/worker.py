@@ -32,7 +32,7 @@ from edgecnn_runtime.source.latest import LatestSlot
 from edgecnn_runtime.source.main_stream import MainStream
 from edgecnn_runtime.stats import SpeedCheck, StreamStats
 from edgecnn_runtime.types import Box, Event, Frame, FrameResult, Reading
-from edgecnn_runtime.web.operations import CameraStatus, LiveView
+from edgecnn_runtime.web.operations import CameraStatus, LiveView, StreamStatus
 
 LOST = 5.0
 """Seconds without a result after which the tracks of a camera that is lost have left."""
@@ -190,6 +190,7 @@ class CameraWorker:
             stats=stats[0],
             pipeline_stats=dict(zip(names, stats, strict=True)) if len(names) > 1 else {},
             reconnects=where.reconnects,
+            main=None if self._main is None else _stream_status(self._main.connection),
         )
 
     def pause(self, paused: bool) -> None:
@@ -353,15 +354,43 @@ class CameraWorker:
         """In the camera's thread: a change of state is a line in the log and an event."""
         if before.state != after.state:
             self._since = time.time()
-        words = ": ".join(filter(None, (after.state, after.reason, after.problem)))
-        level = logging.INFO if after.state in {"live", "paused"} else logging.WARNING
-        details: dict[str, Any] = {
-            "before": before.state, "state": after.state, "reason": after.reason,
-            "problem": after.problem,
-        }  # fmt: skip
-        log.log(
-            level, "%s: %s", self.name, words, extra={"camera": self.name, "state": after.state}
-        )
-        self._store([Event(
-            id=event_id(), type="camera", camera=self.name, time=time.time(), details=details
-        )])  # fmt: skip
+        report_change(self._store, self.name, before, after)
+
+
+def report_change(
+    store: Callable[[Sequence[Event]], None],
+    camera: str,
+    before: Connection,
+    after: Connection,
+    *,
+    stream: str = "",
+) -> None:
+    """A change of state is a line in the log and an event.
+
+    Args:
+        store: Takes the event.
+        camera: The camera's name.
+        before: Where it stood.
+        after: Where it stands.
+        stream: "main" where it is about the stream that crops are cut from: the camera itself goes
+            on without it.
+    """
+    words = ": ".join(filter(None, (after.state, after.reason, after.problem)))
+    level = logging.INFO if after.state in {"live", "paused"} else logging.WARNING
+    subject = f"{camera}: its {stream} stream is" if stream else f"{camera}:"
+    log.log(level, "%s %s", subject, words, extra={"camera": camera, "state": after.state})
+    details: dict[str, Any] = {
+        "before": before.state, "state": after.state, "reason": after.reason,
+        "problem": after.problem,
+    }  # fmt: skip
+    details |= {"stream": stream} if stream else {}
+    store([Event(id=event_id(), type="camera", camera=camera, time=time.time(), details=details)])
+
+
+def _stream_status(connection: Connection) -> StreamStatus:
+    return StreamStatus(
+        state=connection.state,
+        since=wall_time(connection.since),
+        reason=connection.reason,
+        reconnects=connection.reconnects,
+    )

@@ -16,6 +16,7 @@ from edgecnn_runtime.web.operations import (
     EventQuery,
     Figures,
     LiveView,
+    StreamStatus,
     areas_revision,
 )
 
@@ -26,6 +27,7 @@ class FakeOperations:
     Attributes:
         problem: Why it is not ready; empty where it is.
         pipelines: The names of each camera's pipelines.
+        main_streams: Of cameras whose crops are cut from another stream.
         current_figures: What ``figures`` returns.
         reloads: How often it was reloaded.
         subscribers: How many watch the views.
@@ -40,6 +42,7 @@ class FakeOperations:
         """
         self.problem = ""
         self.pipelines = ["faces"]
+        self.main_streams: dict[str, StreamStatus] = {}
         self.current_figures = Figures()
         self.reloads = 0
         self._folder = folder
@@ -183,7 +186,7 @@ class FakeOperations:
             name=name, state=state, since=self._since[name], source=f"rtsp://{name}/stream",
             reason="" if state == "live" else f"the camera is {state}", problem="",
             pipelines=self.pipelines, width=width, height=height, reconnects=0,
-            stats=self._stats[name].snapshot(),
+            stats=self._stats[name].snapshot(), main=self.main_streams.get(name),
         )  # fmt: skip
 
 

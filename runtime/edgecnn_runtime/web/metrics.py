@@ -19,10 +19,11 @@ from prometheus_client.registry import Collector
 
 from edgecnn_runtime import __version__
 from edgecnn_runtime.source.connection import CameraProblem, CameraState
-from edgecnn_runtime.stats import BUCKETS, STAGES, Histogram
+from edgecnn_runtime.stats import BUCKETS, STAGES, DropReason, Histogram
 from edgecnn_runtime.web.operations import CameraStatus, Operations
 
 STATES: tuple[str, ...] = get_args(CameraState)
+DROPPED = f"Frames without a result, by reason: {', '.join(get_args(DropReason))}."
 PROBLEMS: tuple[str, ...] = tuple(filter(None, get_args(CameraProblem)))
 
 
@@ -65,6 +66,7 @@ class _OperationsCollector(Collector):
         ready.add_metric([], float(not self._operations.ready()))
         yield ready
         yield from _camera_metrics(cameras)
+        yield from _main_stream_metrics(cameras)
         yield from _time_metrics(cameras)
         yield from self._daemon_metrics()
 
@@ -111,9 +113,7 @@ def _camera_metrics(cameras: Sequence[CameraStatus]) -> Iterable[Metric]:
     objects = CounterMetricFamily(
         "edgecnn_objects", "Objects, classes or texts in them.", labels=["camera"]
     )
-    dropped = CounterMetricFamily(
-        "edgecnn_frames_dropped", "Frames without a result.", labels=["camera", "reason"]
-    )
+    dropped = CounterMetricFamily("edgecnn_frames_dropped", DROPPED, labels=["camera", "reason"])
     reconnects = CounterMetricFamily(
         "edgecnn_camera_reconnects", "How often it was opened again.", labels=["camera"]
     )
@@ -129,6 +129,24 @@ def _camera_metrics(cameras: Sequence[CameraStatus]) -> Iterable[Metric]:
             dropped.add_metric([camera.name, reason], count)
         reconnects.add_metric([camera.name], camera.reconnects)
     return state, problem, fps, frames, objects, dropped, reconnects
+
+
+def _main_stream_metrics(cameras: Sequence[CameraStatus]) -> Iterable[Metric]:
+    """State of the streams that crops are cut from, of those cameras that have one."""
+    state = GaugeMetricFamily(
+        "edgecnn_main_stream_state",
+        "1 for the state of the stream that crops are cut from.",
+        labels=["camera", "state"],
+    )
+    reconnects = CounterMetricFamily(
+        "edgecnn_main_stream_reconnects", "How often it was opened again.", labels=["camera"]
+    )
+    for camera in cameras:
+        if camera.main is not None:
+            for name in STATES:
+                state.add_metric([camera.name, name], float(camera.main.state == name))
+            reconnects.add_metric([camera.name], camera.main.reconnects)
+    return state, reconnects
 
 
 def _time_metrics(cameras: Sequence[CameraStatus]) -> Iterable[Metric]:

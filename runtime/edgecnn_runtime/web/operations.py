@@ -27,6 +27,22 @@ EventId: TypeAlias = Annotated[str, Meta(pattern="^([0-9a-f]{32})?$", descriptio
 Moment: TypeAlias = Annotated[float, Meta(ge=0, le=1e11, description="seconds since 1970, UTC")]
 
 
+class StreamStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """The stream that a camera's crops are cut from, as it is now.
+
+    Attributes:
+        state: Where its state machine stands.
+        since: When that began, in seconds since 1970, UTC.
+        reason: Why it is in this state, for a person; empty while live.
+        reconnects: How often it was opened again.
+    """
+
+    state: CameraState
+    since: float
+    reason: str
+    reconnects: int
+
+
 class CameraStatus(msgspec.Struct, frozen=True, kw_only=True):
     """One camera, as it is now.
 
@@ -43,6 +59,7 @@ class CameraStatus(msgspec.Struct, frozen=True, kw_only=True):
         stats: The figures of its first pipeline.
         reconnects: How often it was opened again.
         pipeline_stats: Those of each pipeline by its name, where there are several.
+        main: The stream that crops are cut from, where that is another one.
     """
 
     name: str
@@ -57,6 +74,7 @@ class CameraStatus(msgspec.Struct, frozen=True, kw_only=True):
     stats: StatsSnapshot
     reconnects: int
     pipeline_stats: Mapping[str, StatsSnapshot] = {}
+    main: StreamStatus | None = None
 
 
 class LiveView(msgspec.Struct, frozen=True):

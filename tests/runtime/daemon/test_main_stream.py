@@ -72,3 +72,9 @@ def test_crops_come_from_the_large_stream(
     view = daemon.view("gate", timeout=10)
     assert view is not None
     assert view.result.frame.pixels.shape == (240, 320, 3)
+    main = daemon.cameras()[0].main
+    assert main is not None
+    assert (main.state, main.reason) == ("live", "")
+    changes = [each.details for each in daemon.events(EventQuery(type="camera"))]
+    assert {each["state"] for each in changes if each.get("stream") == "main"} == {"live"}
+    assert {each["state"] for each in changes if "stream" not in each} == {"live"}

@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 from collections.abc import Callable
+from typing import get_args
 
 import pytest
 
@@ -10,10 +11,11 @@ pytest.importorskip("prometheus_client", reason="needs the serve extra")
 from prometheus_client.parser import text_string_to_metric_families
 
 from edgecnn_runtime.delivery import SinkStatus
+from edgecnn_runtime.stats import DropReason
 from edgecnn_runtime.types import FrameResult
 from edgecnn_runtime.web.fake import FakeOperations
 from edgecnn_runtime.web.metrics import Metrics
-from edgecnn_runtime.web.operations import Figures, LiveView
+from edgecnn_runtime.web.operations import Figures, LiveView, StreamStatus
 
 SINK = SinkStatus(name="home", kind="mqtt", queue=3, delivered=40, failures=2, problem="refused")
 
@@ -102,3 +104,22 @@ def test_prometheus_own_tool_finds_nothing_wrong(text: str) -> None:
     command = [promtool, "check", "metrics"]
     done = subprocess.run(command, input=text, capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_the_stream_that_crops_are_cut_from_has_a_state_of_its_own(
+    operations: FakeOperations,
+) -> None:
+    main = StreamStatus(state="backing-off", since=0.0, reason="gone", reconnects=4)
+    operations.main_streams["gate"] = main
+    found = samples(Metrics(operations, lambda: 0).text("")[0].decode())
+    assert found["edgecnn_main_stream_state", "camera=gate", "state=backing-off"] == 1
+    assert found["edgecnn_main_stream_state", "camera=gate", "state=live"] == 0
+    assert found["edgecnn_main_stream_reconnects_total", "camera=gate"] == 4
+    assert ("edgecnn_main_stream_state", "camera=yard", "state=live") not in found
+    assert found["edgecnn_camera_state", "camera=gate", "state=live"] == 1
+
+
+def test_the_reasons_of_drops_are_in_the_help(text: str) -> None:
+    (words,) = [line for line in text.splitlines() if "HELP edgecnn_frames_dropped" in line]
+    for reason in get_args(DropReason):
+        assert reason in words

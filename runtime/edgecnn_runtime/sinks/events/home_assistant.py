@@ -44,6 +44,8 @@ class CameraTopic:
         if event.id in self._recent:  # its batch could not be delivered, and comes again
             return
         self._recent.append(event.id)
+        if event.type == "camera" and "stream" in event.details:
+            return  # the camera goes on without it
         if event.type == "camera":
             self._state = str(event.details.get("state", self._state))
         else:

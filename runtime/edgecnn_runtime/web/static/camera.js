@@ -136,6 +136,7 @@ export function cameraPage(main, watchCameras, name, role) {
       State: tile.state === status.state
         ? `${status.state} for ${duration(Math.max(1, Date.now() / 1000 - status.since))}` : tile.state,
       Reason: status.reason || PROBLEMS[status.problem],
+      "Main stream": status.main && [status.main.state, status.main.reason].filter(Boolean).join(": "),
       Picture: status.width ? `${status.width} × ${status.height}` : "",
       Pipelines: status.pipelines.map(shortened).join(", "),
       Dropped: dropped.join(", ") || "none",

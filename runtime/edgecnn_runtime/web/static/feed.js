@@ -12,7 +12,8 @@ const WORDS = {
 /** What happened, in a few words. */
 export function headline(event) {
   if (event.type === "camera") {
-    return `${event.camera} is ${event.details.problem || event.details.state}`;
+    const subject = event.details.stream ? `${event.camera}, ${event.details.stream} stream,` : event.camera;
+    return `${subject} is ${event.details.problem || event.details.state}`;
   }
   return event.name || event.text || event.label || "something";
 }
