@@ -132,7 +132,7 @@ class Scheduler:
             if not self._wake.is_set():
                 self._wake.set()
 
-        frames.on_skip = lambda count: stats.drop("not decoded", count)
+        frames.on_skip = lambda count, reason: stats.drop(reason, count)
         frames.watch = results.watch = on_change
         self._wake.set()
 

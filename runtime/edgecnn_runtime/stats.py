@@ -38,12 +38,13 @@ ENOUGH_WINDOWS = 3
 the limit it would otherwise be too slow and fast enough by turns, each a warning and an event."""
 
 DropReason: TypeAlias = Literal[
-    "replaced", "too old", "rate limit", "sink behind", "no motion", "not decoded"
+    "replaced", "too old", "rate limit", "sink behind", "no motion", "not decoded", "damaged"
 ]
 """Why a frame got no result: a newer one came while the engine was busy with others; it was older
 than ``max_age`` when the engine was free; a newer one came while its camera had had its results
 per second; a newer one came while the sinks of its camera were still busy; it showed what the last
-one with a result had shown, shortly before; this machine had no time to decode it."""
+one with a result had shown, shortly before; this machine had no time to decode it; it, or one that
+it is built on, was damaged on the way."""
 LATE: tuple[DropReason, ...] = ("replaced", "too old", "not decoded")
 """Those that a faster engine would have avoided."""
 

@@ -28,7 +28,7 @@ from edgecnn_runtime.rules.privacy import FramePrivacy, blurred_frame
 from edgecnn_runtime.sinks.serialize import wall_time
 from edgecnn_runtime.source import ReconnectingSource
 from edgecnn_runtime.source.connection import Connection
-from edgecnn_runtime.source.latest import LatestSlot
+from edgecnn_runtime.source.latest import LatestSlot, SkipReason
 from edgecnn_runtime.source.main_stream import MainStream
 from edgecnn_runtime.stats import SpeedCheck, StreamStats
 from edgecnn_runtime.types import Box, Event, Frame, FrameResult, Reading
@@ -345,10 +345,10 @@ class CameraWorker:
             for job in self._jobs:
                 job.frames.finish(frames.error)
 
-    def _hand_on_skip(self, count: int) -> None:
-        """In the capture thread: frames that were not decoded count for every pipeline."""
+    def _hand_on_skip(self, count: int, reason: SkipReason) -> None:
+        """In the capture thread: frames that were never made count for every pipeline."""
         for job in self._jobs:
-            job.frames.skip(count)
+            job.frames.skip(count, reason)
 
     def _report(self, before: Connection, after: Connection) -> None:
         """In the camera's thread: a change of state is a line in the log and an event."""

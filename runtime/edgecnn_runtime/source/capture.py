@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from edgecnn_runtime.errors import SourceLostError, UsageError
 from edgecnn_runtime.source.clock import StreamClock
 from edgecnn_runtime.source.connection import Connection
-from edgecnn_runtime.source.latest import Deferred, LatestSlot
+from edgecnn_runtime.source.latest import Deferred, LatestSlot, SkipReason
 from edgecnn_runtime.source.orientation import Flip, Rotation, orient, to_bgr
 from edgecnn_runtime.types import Frame, Pixels
 
@@ -54,6 +54,7 @@ class RawFrame(NamedTuple):
         paced: Whether it was held back until it was due, so that it counts as taken just now.
         file: Path of the picture; empty where the source is one file or stream.
         skipped: How many pictures before this one were not decoded, because there was no time.
+        damaged: How many before this one did not arrive whole, or were built on one that did not.
     """
 
     pixels: NDArray[Any] | Callable[[], NDArray[Any]]
@@ -62,6 +63,7 @@ class RawFrame(NamedTuple):
     paced: bool = False
     file: str = ""
     skipped: int = 0
+    damaged: int = 0
 
 
 class Reader(Protocol):
@@ -103,7 +105,7 @@ class Capture:
         *,
         opened: Callable[["Capture"], None],
         deliver: Callable[["Capture", "Frame | Deferred[Frame]"], None],
-        skip: Callable[[int], None],
+        skip: Callable[[int, SkipReason], None],
         ended: Callable[["Capture", Exception | None], None],
         rotate: Rotation = 0,
         flip: Flip = "",
@@ -121,7 +123,8 @@ class Capture:
             deliver: Called by it with each frame; none comes after ``abandon`` but the one that is
                 on its way. Deferred where the reader's pixels are: masks, too, are applied by
                 whoever takes it.
-            skip: Called by it with how many pictures before the next frame were not decoded.
+            skip: Called by it with how many pictures before the next frame there are none of, and
+                why.
             ended: Called by it at the end: with why it could not be opened, why it ended, or None.
             rotate: Degrees clockwise.
             flip: After rotating: "h" left-right, "v" upside down, "hv" both.
@@ -209,7 +212,9 @@ class Capture:
             if self._closed.is_set():
                 return
             if picture.skipped:
-                self._skip(picture.skipped)
+                self._skip(picture.skipped, "not decoded")
+            if picture.damaged:
+                self._skip(picture.damaged, "damaged")
             self.next_index += 1
             self._deliver(self, frame)
 

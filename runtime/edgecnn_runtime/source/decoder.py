@@ -89,6 +89,13 @@ class VideoDecoder:
             raise ValueError("carries no video")
         if self.stream.codec_context is None:
             raise ValueError("is encoded in a way that this PyAV cannot decode")
+        width, height = self.stream.codec_context.width, self.stream.codec_context.height
+        if width * height > MAX_PIXELS:
+            raise ValueError(
+                f"has pictures of {width}x{height} pixels; those of more than "
+                f"{MAX_PIXELS / 1e6:.3g} million are not decoded, because each fills the memory: "
+                "choose a smaller stream"
+            )
         self.stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
         self.stream.codec_context.thread_count = threads
         # Threads per slice, the other kind, turn FFmpeg's reports of damage off.

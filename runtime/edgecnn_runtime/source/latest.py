@@ -4,9 +4,13 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Generic, TypeVar, cast
+from typing import Generic, Literal, TypeAlias, TypeVar, cast
 
 T = TypeVar("T")
+
+SkipReason: TypeAlias = Literal["not decoded", "damaged"]
+"""Why a picture was never made: there was no time for it; it, or one before it that it is built on,
+did not arrive whole."""
 
 
 class Deferred(Generic[T]):
@@ -46,14 +50,14 @@ class LatestSlot(Generic[T]):
     Attributes:
         watch: Called after every change but a ``poll``, in the thread that made it and without a
             lock held, with whether a value was pushed out.
-        on_skip: Told how many values were never made, because there was no time for it.
+        on_skip: Told how many values were never made, and why.
         last_change: When a value was last put or taken, on the monotonic clock.
         error: What it was finished with.
     """
 
     def __init__(self, capacity: int = 1) -> None:
         self.watch: Callable[[bool], None] = lambda _: None
-        self.on_skip: Callable[[int], None] = lambda _: None
+        self.on_skip: Callable[[int, SkipReason], None] = lambda _count, _reason: None
         self.last_change = time.monotonic()
         self.error: Exception | None = None
         self._condition = threading.Condition()
@@ -101,9 +105,9 @@ class LatestSlot(Generic[T]):
         self.watch(pushed_out)
         return pushed_out
 
-    def skip(self, count: int) -> None:
+    def skip(self, count: int, reason: SkipReason) -> None:
         """So many values were not made."""
-        self.on_skip(count)
+        self.on_skip(count, reason)
 
     def finish(self, error: Exception | None = None) -> None:
         """No more values come; the first call decides why. Wakes whoever waits."""

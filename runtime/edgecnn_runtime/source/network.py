@@ -93,7 +93,7 @@ class NetworkStream:
         self._backlog = Backlog(min(STARTUP_DRAIN, read_timeout / 2))
         self._lag = Lag()
         self._waited = 0.0
-        self._skipped = 0
+        self._skipped = self._damaged = 0
         self._key, self._key_interval = 0.0, 1.0
         """Stamp of the last key frame, and seconds between two."""
         self._key_frame_by = 0.0
@@ -231,7 +231,8 @@ class NetworkStream:
         # Of a stream that ends before it is live, such as a snapshot, the last one is shown.
         self._held = RawFrame(pixels, pts) if self._late else None
         skipped, self._skipped = self._skipped, 0
-        return RawFrame(pixels, pts, self._late, paced, skipped=skipped)
+        damaged, self._damaged = self.decoder.damaged - self._damaged, self.decoder.damaged
+        return RawFrame(pixels, pts, self._late, paced, skipped=skipped, damaged=damaged)
 
     def _wait_for_turn(self, pts: float) -> None:
         """A segment comes at once; its pictures are due one after the other, as they were taken."""

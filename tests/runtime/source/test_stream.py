@@ -380,12 +380,28 @@ def test_pictures_built_on_a_damaged_one_are_not_shown(
     with serving(Endless) as url:
         address = parse_address(f"{url}/live.ts")
         stream = NetworkStream(address, transport="tcp", **PATIENT)
-        shown = []
+        shown: dict[int, int] = {}
         with pytest.raises(SourceLostError), contextlib.closing(stream):
-            shown.extend(
-                read_counter(developed(picture)) for picture in iter(stream.read, None) if picture
+            shown.update(
+                (read_counter(developed(picture)), picture.damaged)
+                for picture in iter(stream.read, None)
+                if picture
             )
-    assert shown == [*range(25), *range(40, 60)]
+    assert list(shown) == [*range(25), *range(40, 60)]
+    assert {number for number, count in shown.items() if count} == {40}
+
+
+def test_a_picture_that_is_too_large_is_refused_by_its_size(
+    make_squares: Callable[[int], np.ndarray], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edgecnn_runtime.source.decoder.MAX_PIXELS", 320 * 240 - 1)
+    (tmp_path / "live.ts").write_bytes(damaged_stream(make_squares))
+    with serving(partial(Quiet, directory=str(tmp_path))) as url:
+        words = r"live.ts has pictures of 320x240 pixels; those of more than 0.0768 million are not"
+        with pytest.raises(SourceLostError, match=words):
+            NetworkStream(parse_address(f"{url}/live.ts"), transport="tcp", **PATIENT)
+    with pytest.raises(SourceLostError, match="it has pictures of 320x240 pixels"):
+        open_source(tmp_path / "live.ts").read()
 
 
 def test_a_video_over_http_is_a_file(
