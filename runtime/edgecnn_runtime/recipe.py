@@ -22,7 +22,7 @@ from msgspec import Meta
 from msgspec.structs import replace
 
 from edgecnn_runtime.bundle.bundle import open_bundle
-from edgecnn_runtime.bundle.manifest import ModelSpec
+from edgecnn_runtime.bundle.manifest import ModelSpec, Semantic
 from edgecnn_runtime.config import KeyLines, is_yaml, parse_keys, read_text
 from edgecnn_runtime.errors import ConfigError, EdgecnnError, UsageError
 from edgecnn_runtime.rules import RuleConfig, Rules
@@ -310,6 +310,12 @@ def _check_detector(part: Detect, model: ModelSpec, lines: KeyLines) -> None:
             ("detect", "model"),
             f"{part.model} finds no objects, its task is {model.task!r}: name a detector, or put "
             "this bundle under recognize and leave detect out, to look at whole frames",
+        )
+    if isinstance(model.decode, Semantic):
+        raise lines.error(
+            ("detect", "model"),
+            f"{part.model} gives every pixel a class, and a class map has no objects to follow: "
+            "name a detector, or a segment model of instances; edgecnn run takes the bundle itself",
         )
     for i, label in enumerate(part.labels):
         _check_label(label, model, ("detect", "labels", i), lines)

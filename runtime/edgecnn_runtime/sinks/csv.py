@@ -58,11 +58,15 @@ def _cells(record: Mapping[str, Any]) -> dict[str, Any]:
     """A record's values by column: the class number has its own, lists are numbers with spaces."""
     cells = {**record, "class": record.get("index")}
     cells.pop("index", None)  # the frame's
+    if "polygons" in cells:
+        cells["polygons"] = ";".join(map(_flat, cells["polygons"]))
     cells |= zip(BOX_COLUMNS, cells.get("box", ()), strict=False)
     return {name: _flat(value) for name, value in cells.items()}
 
 
 def _flat(value: Any) -> Any:
+    if isinstance(value, dict):
+        value = list(value.values())
     if isinstance(value, list):  # of numbers
         return " ".join(str(_flat(part)) for part in value)
     return table_cell(value)

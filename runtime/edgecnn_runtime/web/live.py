@@ -19,7 +19,7 @@ import asyncio
 import logging
 import struct
 import time
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
@@ -260,10 +260,15 @@ def _header(camera: str, view: LiveView) -> dict[str, Any]:
         "age": result.age,
         "timings": [timings.wait, timings.prepare, timings.infer, timings.decode],
         "task": result.task,
-        "results": [] if result.task == "embed" else result_records(result),
+        "results": [] if result.task == "embed" else _shown(result_records(result)),
         "skeleton": _skeleton(result.result),
         "tracks": [_track_record(track, view) for track in view.tracks if track.state != "ended"],
     }
+
+
+def _shown(records: Sequence[Mapping[str, object]]) -> list[dict[str, object]]:
+    """What the page draws: a mask's polygons, and not its many run lengths."""
+    return [{key: record[key] for key in record if key != "mask"} for record in records]
 
 
 def _skeleton(result: Result) -> Skeleton:
@@ -275,7 +280,7 @@ def _skeleton(result: Result) -> Skeleton:
 def _track_record(track: Track, view: LiveView) -> dict[str, Any]:
     found, result = track.detection, view.result
     is_seen = found.shape is not None and track.last == result.frame.captured
-    records = TASKS[result.task].serialize([found.shape]) if is_seen else [{}]
+    records = _shown(TASKS[result.task].serialize([found.shape])) if is_seen else [{}]
     return {
         **records[0],
         "id": track.id,
