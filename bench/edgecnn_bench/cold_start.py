@@ -11,6 +11,7 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 from edgecnn_bench.schema import Cold, Memory
 
@@ -64,7 +65,7 @@ def _run_child(start: ColdStart) -> dict[str, dict[str, float]]:
     return times
 
 
-def _child(start: dict[str, object], started_at: float) -> dict[str, dict[str, float]]:
+def _child(start: dict[str, Any], started_at: float) -> dict[str, dict[str, float]]:
     """The fields of ``Cold`` and ``Memory``, from the start on the parent's monotonic clock on."""
     import numpy as np
 
@@ -72,7 +73,7 @@ def _child(start: dict[str, object], started_at: float) -> dict[str, dict[str, f
 
     imported = time.monotonic()
     base = _memory()["VmRSS"]
-    model = load(**start)  # type: ignore[arg-type]
+    model = load(**start)
     loaded = time.monotonic()
     frame = np.full((1080, 1920, 3), 114, np.uint8)
     model(frame)

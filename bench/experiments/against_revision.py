@@ -131,7 +131,7 @@ def measure(options: Options, revision: str) -> Iterator[Row]:
                 f"edgecnn run on the 1080p video, {what}",
                 both,
                 turns,
-                lambda r, w=tuple(words): r.seconds(  # type: ignore[misc]
+                lambda r, w=tuple(words): r.seconds(  # type: ignore[misc] # of a default, no type is inferred
                     "-m", "edgecnn", "run", r.work / "yunet.edge", video, *w
                 ),
             )

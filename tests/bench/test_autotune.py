@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -53,10 +54,10 @@ def test_of_many_at_most_half_stay_and_those_who_are_close(seed: int) -> None:
 
 
 def candidate(
-    precision: str, engine: str = "f32", threads: int = 1, target: str = "any"
+    precision: Any, engine: str = "f32", threads: int = 1, target: Any = "any"
 ) -> Candidate:
     entry = m.Artifact(
-        file=f"model.{precision}.onnx", precision=precision, target=target, sha256="0" * 64, bytes=0  # type: ignore[arg-type]
+        file=f"model.{precision}.onnx", precision=precision, target=target, sha256="0" * 64, bytes=0
     )  # fmt: skip
     return Candidate(entry, "openvino", engine, threads, "")
 

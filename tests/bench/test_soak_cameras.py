@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -56,8 +57,8 @@ def link(cameras: ClipCameras) -> Iterator[FaultyLink]:
         yield FaultyLink(group, cameras.port, seed=3)
 
 
-def watch(address: str, **options: float) -> Source:
-    return open_source(address, open_timeout=10.0, **{"read_timeout": 10.0, **options})  # type: ignore[arg-type]
+def watch(address: str, **options: Any) -> Source:
+    return open_source(address, open_timeout=10.0, **{"read_timeout": 10.0, **options})
 
 
 @pytest.mark.parametrize("size", [(240, 320), (1080, 1920), (97, 128)])

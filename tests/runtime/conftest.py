@@ -31,13 +31,13 @@ def make_spec(
     shapes: dict[str, tuple[int | None, ...]],
     *,
     size: m.Input | None = None,
-    task: str = "detect",
+    task: Any = "detect",
     labels: Sequence[str] = (),
     batch: tuple[int, ...] | None = None,
 ) -> m.ModelSpec:
     """What a model takes and gives, around a decoder."""
     return m.ModelSpec(
-        task=task,  # type: ignore[arg-type]
+        task=task,
         input=size or make_input(64, 48),
         outputs=tuple(
             m.Output(name=name, dtype="float32", shape=shape) for name, shape in shapes.items()
@@ -145,13 +145,13 @@ def write_bundle(
                 parity={},
                 golden_snr_db={name: snr_db(outputs[name], found[name]) for name in outputs},
             )
-            precision = "int8" if "int8" in file else "fp32"
-            target = file.split("int8-")[1].removesuffix(".onnx") if "int8-" in file else "any"
+            precision: Any = "int8" if "int8" in file else "fp32"
+            target: Any = file.split("int8-")[1].removesuffix(".onnx") if "int8-" in file else "any"
             entries.append(
                 m.Artifact(
                     file=file,
-                    precision=precision,  # type: ignore[arg-type]
-                    target=target,  # type: ignore[arg-type]
+                    precision=precision,
+                    target=target,
                     sha256=sha256_file(folder / file),
                     bytes=(folder / file).stat().st_size,
                     runs=(run,),
@@ -293,7 +293,7 @@ def write_colors(folder: Path) -> dict[str, Path]:
     scene = np.zeros((2, 48, 64, 3), np.uint8)
     scene[0, 10:20, 5:15] = 200
     scene[1, 20:40, 40:60] = (0, 0, 255)
-    made = {
+    made: dict[str, Any] = {
         "blobs": (
             blob_detector(),
             make_manifest(
@@ -315,7 +315,7 @@ def write_colors(folder: Path) -> dict[str, Path]:
             decode, {"scores": shape}, size=make_input(16, 16), task=task,
             labels=("blue", "green", "red") if task == "classify" else (),
         )  # fmt: skip
-        made[name] = color_model(("N", *shape[1:])), template, chips  # type: ignore[assignment]
+        made[name] = color_model(("N", *shape[1:])), template, chips
     return {
         name: write_bundle(folder / f"{name}.edge", {"model.fp32.onnx": model}, template, pictures)
         for name, (model, template, pictures) in made.items()

@@ -100,7 +100,7 @@ def test_a_thousand_frames_leave_nothing_behind(make_bundle: Callable[..., Path]
     assert min(growth) < 16_000  # other threads of this process may allocate meanwhile, once
 
 
-def yolo(layout: str) -> tuple[Any, Outputs]:
+def yolo(layout: Any) -> tuple[Any, Outputs]:
     """80 classes at 640x640, as YOLOv8 and YOLOv5 have them, or suppressed in the graph."""
     columns = {"v5": 85, "v8": 84, "nms": 6, "yolox": 85}[layout]
     counts = {"v5": 25200, "v8": 8400, "nms": 1000, "yolox": 8400}
@@ -109,7 +109,7 @@ def yolo(layout: str) -> tuple[Any, Outputs]:
         rows[0, OBJECTS, :4] = OBJECTS[:, None] / 2 + (0, 0, 30, 30)
     rows[0, OBJECTS, 4:6] = 0.9
     head = np.ascontiguousarray(rows.swapaxes(1, 2)) if layout == "v8" else rows
-    return m.Yolo(output="out", layout=layout, classes=80), {"out": head}  # type: ignore[arg-type]
+    return m.Yolo(output="out", layout=layout, classes=80), {"out": head}
 
 
 def yunet() -> tuple[Any, Outputs]:
@@ -185,14 +185,14 @@ def decoded_ssd() -> tuple[Any, Outputs]:
     return m.Ssd(boxes="b", scores="s", decoded=True, normalized=False), outputs
 
 
-def ctc(layout: str) -> tuple[Any, Outputs]:
+def ctc(layout: Any) -> tuple[Any, Outputs]:
     """6,624 characters in 40 steps, as PP-OCR's Chinese charset."""
     steps = np.zeros((1, 40, 6625), np.float32)
     steps[0, :, 0] = 5.0
     steps[0, 4:18:2, 7] = 9.0
     axes = ["NTC".index(axis) for axis in layout]
     charset = tuple(map(chr, range(0x4E00, 0x4E00 + 6624)))
-    spec = m.Ctc(output="out", charset=charset, layout=layout)  # type: ignore[arg-type]
+    spec = m.Ctc(output="out", charset=charset, layout=layout)
     return spec, {"out": np.ascontiguousarray(steps.transpose(axes))}
 
 

@@ -105,7 +105,7 @@ def test_a_defect_of_a_sink_is_no_end_of_its_deliveries(
             raise failure
         deliver(events)
 
-    sink.deliver = defective  # type: ignore[method-assign]
+    sink.deliver = defective  # type: ignore[method-assign] # fails for a while
     with Delivery(outbox, {"sink": Route(sink=sink)}, pauses=PAUSES):
         outbox.append([make_event(1)])
         sink.wait_for(1)
@@ -121,7 +121,7 @@ def test_a_sink_that_does_not_start_is_started_again(outbox: Outbox, make_event:
             failed.set()
             raise SinkDownError("no such host")
 
-    sink.start = start  # type: ignore[method-assign]
+    sink.start = start  # type: ignore[method-assign] # fails for a while
     with Delivery(outbox, {"sink": Route(sink=sink)}, pauses=PAUSES) as delivery:
         outbox.append([make_event(1)])
         assert failed.wait(60)
@@ -178,7 +178,7 @@ def test_a_sink_that_hangs_is_abandoned(outbox: Outbox, make_event: MakeEvent) -
         inside.set()
         release.wait(60)
 
-    sink.deliver = hang  # type: ignore[method-assign]
+    sink.deliver = hang  # type: ignore[method-assign] # a sink that hangs
     delivery = Delivery(outbox, {"sink": Route(sink=sink)})
     outbox.append([make_event(1)])
     assert inside.wait(60)

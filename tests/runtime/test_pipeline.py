@@ -82,6 +82,12 @@ def play(pipeline: Pipeline, frames: Sequence[Frame]) -> list[Event]:
     return [event for frame in frames for event in pipeline(frame)]
 
 
+def detections(result: FrameResult) -> list[Detection]:
+    """What is drawn of a frame in which objects are followed."""
+    assert isinstance(result.result, list)
+    return result.result
+
+
 def kinds(events: Sequence[Event]) -> list[str]:
     return [event.type for event in events]
 
@@ -244,8 +250,8 @@ def test_pictures_have_nothing_to_do_with_each_other(write: Callable[[str], Path
         for frame in frames:
             result = infer([frame])[0]
             events.append(pipeline.follow(result))
-            (drawn,) = pipeline.drawable(result).result  # type: ignore[misc]
-            assert drawn.label.endswith("thing R")  # type: ignore[union-attr]
+            (drawn,) = detections(pipeline.drawable(result))
+            assert drawn.label.endswith("thing R")
         assert pipeline.end() == []
     assert [kinds(each) for each in events] == [["recognized"]] * 3, "who is in a picture, stays"
     assert [each[0].details["file"] for each in events] == ["0.jpg", "1.jpg", "2.jpg"]
@@ -371,7 +377,7 @@ def test_a_new_tracker_is_one_line(
     write: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its settings are keys of the file; it need not tell sure detections from doubtful ones."""
-    monkeypatch.setitem(TRACKERS, "overlap", fake_tracker.KIND)  # type: ignore[call-overload]
+    monkeypatch.setitem(TRACKERS, "overlap", fake_tracker.KIND)  # type: ignore[call-overload] # a Mapping for all others
     path = write("detect: {model: blobs.edge}\ntrack: {kind: overlap, least: 0.2, max_gap: 0.5}")
     recipe = read_recipe(path)
     assert recipe.track == {"kind": "overlap", "least": 0.2, "max_gap": 0.5}
@@ -389,7 +395,7 @@ def test_a_new_vote_is_one_line(
         return Outcome(f"{ballots[0].result.text}!", 1.0)
 
     loud = VOTERS["text"]._replace(tally=shout)
-    monkeypatch.setitem(VOTERS, "loud", loud)  # type: ignore[call-overload]
+    monkeypatch.setitem(VOTERS, "loud", loud)  # type: ignore[call-overload] # a Mapping for all others
     with load_pipeline(write(PLATES + "vote: {kind: loud, votes: 1}")) as pipeline:
         recognized, _ = play(pipeline, film([*passing(), *EMPTY]))
     assert (recognized.text, recognized.details) == ("R!", {"votes": 1})
@@ -478,9 +484,9 @@ def test_what_is_drawn_are_tracks_with_their_texts(write: Callable[[str], Path])
         for frame in film(passing()):
             result = infer([frame])[0]
             pipeline.follow(result)
-        (drawn,) = pipeline.drawable(result).result  # type: ignore[misc]
-        assert (drawn.label, drawn.index) == ("#1 thing R", 1)  # type: ignore[union-attr]
-        assert drawn.box == pipeline.tracks[0].box  # type: ignore[union-attr]
+        (drawn,) = detections(pipeline.drawable(result))
+        assert (drawn.label, drawn.index) == ("#1 thing R", 1)
+        assert drawn.box == pipeline.tracks[0].box
 
 
 def test_a_track_that_stays_holds_no_frame(write: Callable[[str], Path]) -> None:

@@ -42,7 +42,7 @@ class Results:
             self.note(results, now)
             return results
 
-        ModelInference.__call__ = call  # type: ignore[method-assign]
+        ModelInference.__call__ = call  # type: ignore[method-assign] # an experiment looks in
 
     def note(self, results: list[FrameResult], now: float) -> None:
         """Results that are there now."""

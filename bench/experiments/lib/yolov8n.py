@@ -145,7 +145,7 @@ def random_yolov8n(planes: Tensor) -> Yolov8n:
     with torch.no_grad():
         best = module.raw(planes)[1].amax(1)
         for head in module.classes:
-            head[-1].bias -= best.quantile(FOUND)  # type: ignore[index, operator]
+            head[-1].bias -= best.quantile(FOUND)  # type: ignore[index, operator] # a Sequential, to torch any Module
     return module.eval()
 
 

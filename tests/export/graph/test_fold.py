@@ -1,5 +1,7 @@
 """Folding changes where the arithmetic happens and not what comes out."""
 
+from typing import Any
+
 import numpy as np
 import onnx
 import onnxruntime as ort
@@ -147,9 +149,9 @@ def plain(module: nn.Conv2d) -> onnx.ModelProto:
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
 
 
-def one_convolution(weight: np.ndarray, **attributes: object) -> onnx.ModelProto:
+def one_convolution(weight: np.ndarray, **attributes: Any) -> onnx.ModelProto:
     """float32[N,C,12,12] through one Conv."""
-    channels = weight.shape[1] * int(attributes.get("group", 1))  # type: ignore[call-overload]
+    channels = weight.shape[1] * int(attributes.get("group", 1))
     float32, shape = onnx.TensorProto.FLOAT, ["N", channels, SIZE, SIZE]
     graph = helper.make_graph(
         [helper.make_node("Conv", ["input", "weight"], ["output"], **attributes)],

@@ -158,7 +158,7 @@ def test_a_second_input_is_named_whatever_the_file(
 ) -> None:
     (tmp_path / "two_arch.py").write_text(TWO_INPUTS)
     monkeypatch.syspath_prepend(str(tmp_path))
-    from two_arch import Two  # type: ignore[import-not-found]
+    from two_arch import Two  # type: ignore[import-not-found] # written by the test
 
     module, example = Two().eval(), (PICTURE, torch.zeros(2, 4))
     torch.save(module.state_dict(), tmp_path / "weights.pt")
@@ -214,7 +214,7 @@ def test_weights_over_two_gigabytes_are_refused_before_the_work(
     (tmp_path / "huge_arch.py").write_text(HUGE)
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
-    from huge_arch import Huge  # type: ignore[import-not-found]
+    from huge_arch import Huge  # type: ignore[import-not-found] # written by the test
 
     torch.save(Huge(), tmp_path / "model.pt")
     with pytest.raises(UnsupportedModelError, match=r"2\.2 GB in float32.*ends at 2 GB"):
@@ -357,6 +357,6 @@ def test_a_trusted_network_whose_code_is_missing(
     net: nn.Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     torch.save(net, tmp_path / "model.pt")
-    monkeypatch.setitem(sys.modules, "tiny_arch", None)  # type: ignore[arg-type]
+    monkeypatch.setitem(sys.modules, "tiny_arch", None)  # type: ignore[arg-type] # None: not to be found
     with pytest.raises(CheckpointError, match="code that is not here"):
         load(tmp_path / "model.pt", arch="", trust_pickle=True)

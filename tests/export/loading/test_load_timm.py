@@ -25,8 +25,7 @@ CONFIG = {
 
 def net(channels: int = 3, classes: int = 10, **config: Any) -> nn.Module:
     module = nn.Sequential(nn.Conv2d(channels, 4, 3))
-    module.pretrained_cfg = CONFIG | config  # type: ignore[assignment]
-    module.num_classes = classes  # type: ignore[assignment]
+    vars(module).update(pretrained_cfg=CONFIG | config, num_classes=classes)  # as timm sets them
     return module
 
 

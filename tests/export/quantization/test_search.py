@@ -74,8 +74,8 @@ def test_noise_is_each_quantizers_own_and_adds_up(
     ranges = calibrate(model, _tensors(model)[1:], gate.pixels, NullProgress()).ranges("minmax")
     quantizers = read_quantizers(insert_qdq(model, scheme, ranges))
     fake_quant = FakeQuantModel(model, quantizers)
-    options = {"folder": work, "key": ("k",), "progress": NullProgress()}
-    noise = measure_sensitivity(fake_quant, quantizers, gate.pixels, gate.compare, **options)  # type: ignore[arg-type]
+    options: dict[str, Any] = {"folder": work, "key": ("k",), "progress": NullProgress()}
+    noise = measure_sensitivity(fake_quant, quantizers, gate.pixels, gate.compare, **options)
     assert set(noise.errors) == {*quantizers.activations, *quantizers.weights}
     everything = fake_quant.run(gate.pixels[:8], fake_quant.switches)
     total = gate.compare(fake_quant.run(gate.pixels[:8]).outputs, everything.outputs)
@@ -88,7 +88,8 @@ def test_noise_is_each_quantizers_own_and_adds_up(
         def run(self, *_: object, **__: object) -> None:
             raise AssertionError("measured a second time")
 
-    again = measure_sensitivity(Broken(), quantizers, gate.pixels, gate.compare, **options)  # type: ignore[arg-type]
+    broken: Any = Broken()
+    again = measure_sensitivity(broken, quantizers, gate.pixels, gate.compare, **options)
     assert again == noise
 
 
@@ -355,7 +356,7 @@ def test_equalizing_leaves_an_even_network_alone(network: Build, pictures: Pixel
 
 @pytest.mark.parametrize("method", [None, "minmax"])
 def test_quantize_emits_what_passed(
-    network: Build, pictures: Pixels, gate: AccuracyGate, work: Path, run: Run, method: str | None
+    network: Build, pictures: Pixels, gate: AccuracyGate, work: Path, run: Run, method: Any
 ) -> None:
     before = network().SerializeToString()
     model = network()
@@ -364,7 +365,7 @@ def test_quantize_emits_what_passed(
         pictures[:32],
         gate,
         targets=("cpu", "cpu-rr", "trt"),
-        method=method,  # type: ignore[arg-type]
+        method=method,
         folder=work,
         progress=NullProgress(),
     )
@@ -445,11 +446,11 @@ def test_a_sensitive_layer_returns_to_float_and_an_interrupted_search_goes_on(
     measured: list[int] = []
     original = AccuracyGate.measure
 
-    def counted(self: AccuracyGate, *args: object) -> object:
+    def counted(self: AccuracyGate, *args: Any) -> object:
         measured.append(1)
         if len(measured) == 3:
             raise KeyboardInterrupt
-        return original(self, *args)  # type: ignore[arg-type]
+        return original(self, *args)
 
     monkeypatch.setattr(AccuracyGate, "measure", counted)
     monkeypatch.setattr("edgecnn_export.quantization.accuracy_gate.GATE", _gate(0.9995))

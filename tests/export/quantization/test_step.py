@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 import cv2
 import msgspec
@@ -81,7 +82,7 @@ def model(tmp_path_factory: pytest.TempPathFactory, network: Build) -> Path:
     return path
 
 
-def config(model: Path, folder: Path, out: Path, **more: object) -> ExportConfig:
+def config(model: Path, folder: Path, out: Path, **more: Any) -> ExportConfig:
     return ExportConfig(
         model=str(model),
         task="classify",
@@ -93,7 +94,7 @@ def config(model: Path, folder: Path, out: Path, **more: object) -> ExportConfig
         calib=str(folder),
         work_dir=str(out.parent / "work"),
         out=str(out),
-        **more,  # type: ignore[arg-type]
+        **more,
     )
 
 

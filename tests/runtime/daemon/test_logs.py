@@ -6,6 +6,7 @@ import logging
 import sys
 import threading
 from collections.abc import Iterator
+from typing import Literal
 
 import pytest
 
@@ -39,9 +40,9 @@ def test_a_json_line_has_its_fields() -> None:
 
 
 @pytest.mark.parametrize("format_", ["text", "json"])
-def test_no_line_shows_a_password(format_: str) -> None:
+def test_no_line_shows_a_password(format_: Literal["text", "json"]) -> None:
     out = io.StringIO()
-    redactor = start_logging(LoggingConfig(format=format_), out)  # type: ignore[arg-type]
+    redactor = start_logging(LoggingConfig(format=format_), out)
     redactor.learn(["geheim77", "abc"])
     log = logging.getLogger("x")
     log.error("cannot open rtsp://admin:hunter2@cam/1: %s", "token=hunter2")

@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -271,7 +272,7 @@ def test_no_listener_is_lost_while_others_come_and_go(
         for each in others:
             each.start()
         for number in range(400):
-            outbox.subscribe(lambda number=number: woken.add(number))  # type: ignore[misc]
+            outbox.subscribe(partial(woken.add, number))
     finally:
         stop.set()
         for each in others:
@@ -315,7 +316,7 @@ def test_a_cursor_is_on_the_disk_soon(
     outbox.append([make_event(1), make_event(2)])
     for place in sequences(outbox):
         outbox.advance("a", place)
-        wait_until(lambda place=place: cursors() == {"a": place})  # type: ignore[misc]
+        wait_until(partial(lambda place: cursors() == {"a": place}, place))
 
 
 def test_a_place_is_never_used_twice(tmp_path: Path, make_event: MakeEvent) -> None:
