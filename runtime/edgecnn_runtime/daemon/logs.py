@@ -105,6 +105,11 @@ def start_logging(config: LoggingConfig, stream: TextIO | None = None) -> Redact
     set_logging(config, handler)
     root = logging.getLogger()
     root.handlers[:] = [handler]
+    if os.environ.get("GST_DEBUG", "0") not in {"0", "1", "2", "3"}:
+        log.warning(
+            "GST_DEBUG is set: GStreamer itself writes whole pipelines to standard error, with the "
+            "passwords in them; unset it once you have seen what is wrong"
+        )
     sys.excepthook = lambda *error: log.critical("a defect", exc_info=error)
     threading.excepthook = lambda args: log.critical(
         "a defect in the thread %s", args.thread and args.thread.name,

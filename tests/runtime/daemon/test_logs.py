@@ -98,3 +98,16 @@ def test_a_defect_in_a_thread_is_logged_without_secrets() -> None:
     line = json.loads(out.getvalue())
     assert line["message"] == "a defect in the thread worker"
     assert "ValueError: ***" in line["traceback"]
+
+
+@pytest.mark.parametrize(("level", "warns"), [("", False), ("2", False), ("rtspsrc:5", True)])
+def test_whoever_lets_gstreamer_write_passwords_is_warned(
+    monkeypatch: pytest.MonkeyPatch, level: str, warns: bool
+) -> None:
+    """Its debug output goes to standard error past every filter of ours."""
+    monkeypatch.setenv("GST_DEBUG", level)
+    if not level:
+        monkeypatch.delenv("GST_DEBUG")
+    out = io.StringIO()
+    start_logging(LoggingConfig(), out)
+    assert ("GST_DEBUG is set" in out.getvalue()) == warns
