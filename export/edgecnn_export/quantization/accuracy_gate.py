@@ -158,7 +158,7 @@ class AccuracyGate:
         errors = [
             10 ** (-snr_db(*pair) / 10)
             for name in expected
-            for pair in paired_slices(self.spec.decode, name, expected[name], outputs[name])
+            for pair in paired_slices(self.spec.decode, name, expected, outputs)
         ]
         if self.gate.cosine > ANY_COSINE:
             return sum(errors)

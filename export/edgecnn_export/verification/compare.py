@@ -123,10 +123,7 @@ def compare_outputs(
     ]
     return Comparison(
         outputs=outputs,
-        parity={
-            name: _worst_slice(spec, name, expected, outputs[name])
-            for name, expected in truth.outputs.items()
-        },
+        parity={name: _worst_slice(spec, name, truth.outputs, outputs) for name in truth.outputs},
         agreed=tuple(match.equal == match.total for match in matches),
         agreement=sum(match.equal for match in matches) / sum(match.total for match in matches),
         results=sum(match.total for match in matches),
@@ -157,7 +154,9 @@ def infer(
         return run_batches(backend, pixels, spec)
 
 
-def _worst_slice(spec: ModelSpec, name: str, expected: Floats, outputs: Floats) -> Parity:
+def _worst_slice(
+    spec: ModelSpec, name: str, expected: Mapping[str, Floats], outputs: Mapping[str, Floats]
+) -> Parity:
     figures = [parity(*pair) for pair in paired_slices(spec.decode, name, expected, outputs)]
     return Parity(
         max_abs=max(figure.max_abs for figure in figures),

@@ -3,10 +3,11 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from edgecnn_runtime.bundle.manifest import ModelSpec, table_layout
+from edgecnn_runtime.bundle.manifest import ModelSpec
 from edgecnn_runtime.parity import cosine_text, percent_text
 from edgecnn_runtime.tasks import task_of
 from edgecnn_runtime.types import Result
+from edgecnn_runtime.verification.row_matching import rows_may_swap
 
 ANY_COSINE = -1.0
 """The cosine of a gate that only asks for equal results."""
@@ -60,7 +61,7 @@ def applicable_gate(gate: Gate, spec: ModelSpec, results: Sequence[Result]) -> G
     """The part of a gate that proves something about this model.
 
     What a task that locates finds proves something from MIN_FINDINGS on. Then it is all that counts
-    where suppression inside the graph may swap rows, and below half precision, because most of the
+    where selection inside the graph may swap rows, and below half precision, because most of the
     outputs are about background that no threshold lets through. With fewer findings two graphs
     agree on empty pictures, so every output has to follow the reference as well.
 
@@ -69,11 +70,11 @@ def applicable_gate(gate: Gate, spec: ModelSpec, results: Sequence[Result]) -> G
         spec: What the model takes and gives.
         results: The reference's results on the images compared.
     """
-    task, rows_may_swap = task_of(spec), table_layout(spec.decode) == "nms"
-    agreement = gate.agreement or (MIN_AGREEMENT if rows_may_swap else 0.0)
+    task, swapping = task_of(spec), rows_may_swap(spec.decode)
+    agreement = gate.agreement or (MIN_AGREEMENT if swapping else 0.0)
     if gate.cosine == ANY_COSINE or not task.locates:
         return gate
     enough = sum(map(task.count, results)) >= MIN_FINDINGS
-    if enough and (rows_may_swap or gate.cosine < HALF.cosine):
+    if enough and (swapping or gate.cosine < HALF.cosine):
         return Gate(ANY_COSINE, agreement)
     return Gate(gate.cosine, agreement)

@@ -4,34 +4,35 @@ In a YOLO table boxes are hundreds of pixels and scores at most one: with every 
 table as a whole still has a cosine of 1.
 """
 
+from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any
 
 from numpy.typing import NDArray
 
-from edgecnn_runtime.bundle.manifest import Decode, table_layout
+from edgecnn_runtime.bundle.manifest import Decode, Detr, Gfl, table_layout
 from edgecnn_runtime.types import Floats
 from edgecnn_runtime.verification.row_matching import CLASS, comparable
 
 
 def paired_slices(
-    decode: Decode, name: str, expected: Floats, outputs: Floats
+    decode: Decode, name: str, expected: Mapping[str, Floats], outputs: Mapping[str, Floats]
 ) -> list[tuple[Floats, Floats]]:
     """The slices of one output of two graphs, side by side.
 
-    Rows of a head that ends in suppression are matched first: their order means nothing.
+    Rows whose order means nothing are matched first.
 
     Args:
         decode: The head.
         name: Of the output.
-        expected: The reference's, the batch first.
+        expected: The reference's outputs by name, the batch first.
         outputs: The other graph's.
 
     Returns:
         One pair where the shapes differ, or where the output is of one kind.
     """
-    if expected.shape != outputs.shape:
-        return [(expected, outputs)]
+    if expected[name].shape != outputs[name].shape:
+        return [(expected[name], outputs[name])]
     pair = comparable(decode, name, expected, outputs)
     slices = (output_slices(decode, name, values) for values in pair)
     return list(zip(*slices, strict=True))
@@ -49,6 +50,10 @@ def output_slices(decode: Decode, name: str, values: NDArray[Any]) -> list[NDArr
         The output itself where all of its columns mean the same.
     """
     layout, classes = table_layout(decode, name), getattr(decode, "classes", 0)
+    if isinstance(decode, Detr) and decode.boxes == decode.scores == name:
+        return [values[..., :4], values[..., 4:]]
+    if isinstance(decode, Gfl) and name == decode.output:
+        return [values[..., :classes], values[..., classes:]]
     if not layout:
         return [values]
     table = values.swapaxes(1, 2) if layout == "v8" else values

@@ -69,14 +69,14 @@ class Check:
             truth: What it was compared with.
             golden: Which of the images are in the self-test.
         """
+        expected = {name: values[golden] for name, values in truth.outputs.items()}
+        outputs = {name: self.comparison.outputs[name][golden] for name in expected}
         return Run(
             engine=self.engine,
             version=self.version,
             parity=self.comparison.parity,
             golden_snr_db={
-                name: snr_db(*comparable(spec.decode, name, expected[golden], outputs[golden]))
-                for name, expected in truth.outputs.items()
-                for outputs in [self.comparison.outputs[name]]
+                name: snr_db(*comparable(spec.decode, name, expected, outputs)) for name in expected
             },
             agreement=self.comparison.agreement,
         )

@@ -117,7 +117,7 @@ def run_selftest(bundle: Bundle, artifact: Artifact, engine: str, backend: Backe
     required = required_db(artifact, engine, spec)
     return SelfTest(
         snr_db={
-            name: snr_db(*comparable(spec.decode, name, golden.outputs[name], outputs[name]))
+            name: snr_db(*comparable(spec.decode, name, golden.outputs, outputs))
             for name in required
         },
         required_db=required,

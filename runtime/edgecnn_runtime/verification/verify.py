@@ -5,7 +5,7 @@ engines are compared with each other: the float artifact on the first engine tha
 reference for the others.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 from msgspec.structs import replace
@@ -112,8 +112,7 @@ def _verdict(
         typical = load_golden(bundle).outputs
         comparison = OutputCheck(
             parity={
-                name: _parity(spec.decode, name, reference[name], outputs[name], typical[name])
-                for name in reference
+                name: _parity(spec.decode, name, reference, outputs, typical) for name in reference
             },
             agreement=golden_agreement(spec, reference, outputs),
         )
@@ -122,7 +121,11 @@ def _verdict(
 
 
 def _parity(
-    decode: Decode, name: str, reference: Floats, outputs: Floats, typical: Floats
+    decode: Decode,
+    name: str,
+    reference: Mapping[str, Floats],
+    outputs: Mapping[str, Floats],
+    typical: Mapping[str, Floats],
 ) -> Parity:
     """Of an output whose rows may swap, between rows about the same box."""
     expected, matched = comparable(decode, name, reference, outputs)

@@ -90,9 +90,34 @@ def test_rows_of_a_head_that_suppresses_may_swap_and_may_not_be_wrong(noise, pas
     wrong = (rows * (1 + rng.normal(0, noise, rows.shape))).astype(np.float32)
     swapped = wrong[:, rng.permutation(40)]
     assert snr_db(rows, swapped) < 10
-    assert (snr_db(*comparable(decode, "rows", rows, swapped)) > 60) == passed
-    assert comparable(decode, "others", rows, swapped)[1] is swapped
-    assert comparable(decode, "rows", rows, swapped * np.nan)[0] is rows
+    first, second = {"rows": rows, "others": rows}, {"rows": swapped, "others": swapped}
+    assert (snr_db(*comparable(decode, "rows", first, second)) > 60) == passed
+    assert comparable(decode, "others", first, second)[1] is swapped
+    assert comparable(decode, "rows", first, {"rows": swapped * np.nan})[0] is rows
+
+
+@pytest.mark.parametrize("head", ["detr", "detr in one table", "ranked"])
+def test_rows_swap_in_all_outputs_alike(head):
+    rng = np.random.default_rng(0)
+    boxes = rng.uniform(0, 1, (3, 40, 4)).astype(np.float32)
+    scores = rng.normal(-2, 2, (3, 40, 5)).astype(np.float32)
+    joined = np.concatenate((boxes, scores), axis=2)
+    decode, outputs = {
+        "detr": (m.Detr(boxes="b", scores="s", classes=5), {"b": boxes, "s": scores}),
+        "detr in one table": (m.Detr(boxes="t", scores="t", classes=5), {"t": joined}),
+        "ranked": (
+            m.Ranked(boxes="b", scores="s", labels="l", classes=5),
+            {"b": boxes, "s": scores.max(2), "l": scores.argmax(2).astype(np.float32)},
+        ),
+    }[head]
+    order = rng.permutation(40)
+    swapped = {name: values[:, order] * np.float32(1.00001) for name, values in outputs.items()}
+    for name, values in outputs.items():
+        assert snr_db(values, swapped[name]) < 10
+        assert snr_db(*comparable(decode, name, outputs, swapped)) > 60
+    wrong = {**swapped, decode.boxes: swapped[decode.boxes][:, ::-1]}
+    if len(outputs) > 1:
+        assert snr_db(*comparable(decode, decode.scores, outputs, wrong)) < 20
 
 
 def test_another_result_fails(opened):
