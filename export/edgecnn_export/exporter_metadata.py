@@ -25,6 +25,8 @@ class ExporterMetadata:
         stride: Pixels per cell of the coarsest grid.
         keypoint_shape: Key points per box, and numbers per key point (2 or 3).
         end_to_end: Whether the graph suppresses boxes itself; None where the file does not say.
+        author: Who wrote the exporter.
+        channels: Of the input; 3 where the file does not say.
     """
 
     task: str = ""
@@ -34,6 +36,8 @@ class ExporterMetadata:
     stride: int = 0
     keypoint_shape: tuple[int, int] | None = None
     end_to_end: bool | None = None
+    author: str = ""
+    channels: int = 3
 
     @property
     def spec(self) -> dict[str, Any]:
@@ -47,6 +51,8 @@ class ExporterMetadata:
             spec["task"] = "ocr"
         if self.labels or self.characters:
             spec["labels"] = self.labels or self.characters
+        if self.author == "Ultralytics":  # its networks take RGB or gray, 0..1
+            spec |= {"preset": "unit", "color": "rgb" if self.channels == 3 else "gray"}
         return spec
 
 
@@ -75,6 +81,8 @@ def read_metadata(entries: Mapping[str, str]) -> ExporterMetadata:
         size=size if size and max(size) < 1 << 16 else None,
         stride=stride if isinstance(stride, int) and stride > 0 else 0,
         keypoint_shape=keypoints if keypoints and keypoints[1] in {2, 3} else None,
+        author=entries.get("author", "").strip()[:40],
+        channels=1 if values.get("channels") == 1 else 3,
         end_to_end=end_to_end if isinstance(end_to_end, bool) else None,
     )
 

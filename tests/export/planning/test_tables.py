@@ -174,3 +174,11 @@ def test_values_that_are_no_rotated_boxes_are_refused() -> None:
     for message, table in wrong.items():
         with pytest.raises(UsageError, match=message):
             plan({"output0": table}, SHIPS)
+
+
+@pytest.mark.parametrize(("channels", "color"), [("3", "rgb"), ("1", "gray")])
+def test_an_ultralytics_file_says_how_pixels_are_normalized(channels: str, color: str) -> None:
+    entries = SHIPS | {"author": "Ultralytics", "channels": channels}
+    spec = read_metadata(entries).spec
+    assert (spec["preset"], spec["color"]) == ("unit", color)
+    assert not {"preset", "color"} & read_metadata(SHIPS | {"author": "somebody"}).spec.keys()

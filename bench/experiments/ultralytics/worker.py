@@ -1,0 +1,104 @@
+"""Ultralytics' networks with random weights that find something, exported and run by themselves."""
+
+import os
+import runpy
+import tempfile
+
+# Set before the import: it would look for a network, install packages and store settings.
+os.environ |= {
+    "YOLO_OFFLINE": "true",
+    "YOLO_AUTOINSTALL": "false",
+    "YOLO_CONFIG_DIR": tempfile.mkdtemp(),
+}
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+
+NMS = runpy.run_path(str(Path(__file__).parents[2] / "baselines" / "torchvision_nms.py"))
+from ultralytics import YOLO  # noqa: E402
+from ultralytics.data.augment import LetterBox  # noqa: E402
+
+SPREAD = 1.0
+"""Standard deviation of the class scores before their sigmoid."""
+
+
+def build(*, out, network, height, width, pictures, share):
+    """The network of its own NETWORK.yaml as ONNX; the path.
+
+    Its statistics are those of the pictures (paths), and its class scores are spread and moved so
+    that at least this share of the cells of each passes a threshold of 0.25.
+    """
+    torch.manual_seed(0)
+    yolo = YOLO(f"{network}.yaml")
+    planes = torch.cat([plane(cv2.imread(path), height, width) for path in pictures])
+    model = yolo.model.float()
+    set_statistics(model, planes)
+    convs = class_layers(model.model[-1])
+    logits = []
+    hooks = [
+        conv.register_forward_hook(lambda _, __, y: logits.append(y.flatten(2))) for conv in convs
+    ]
+    model.eval()
+    with torch.no_grad():
+        model(planes)
+        best = torch.cat(logits, 2)
+        middle, spread = best.mean(), best.std()
+        factor = SPREAD / spread
+        best = (best - middle) * factor
+        least = best.amax(1).quantile(1 - share, dim=1).min()  # in every picture
+        for conv in convs:
+            conv.weight *= factor
+            conv.bias -= middle
+            conv.bias *= factor
+            conv.bias -= least - np.log(0.25 / 0.75)
+    for hook in hooks:
+        hook.remove()
+    os.chdir(out)  # where it writes what it exports
+    file = yolo.export(format="onnx", imgsz=(height, width), simplify=False, device="cpu")
+    target = Path(out) / f"{network}-{width}x{height}.onnx"
+    Path(file).rename(target)
+    return str(target)
+
+
+def results(*, model, task, pictures, height, width, iou):
+    """What it finds in each picture, in pixels of the picture."""
+    yolo = YOLO(model, task=task)
+    found = []
+    for path in pictures:
+        (result,) = yolo.predict(path, imgsz=(height, width), conf=0.25, iou=iou, verbose=False)
+        rows = result.obb if task == "obb" else result.boxes
+        found.append(
+            {
+                "scores": rows.conf.tolist(),
+                "classes": rows.cls.tolist(),
+                "boxes": (rows.xywhr if task == "obb" else rows.xyxy).tolist(),
+                "keypoints": result.keypoints.data.tolist() if task == "pose" else [],
+            }
+        )
+    return found
+
+
+def plane(picture, height, width):
+    """float32[1,3,H,W] RGB 0..1, as it prepares a picture."""
+    fitted = LetterBox((height, width), auto=False)(image=picture)
+    return torch.from_numpy(fitted[..., ::-1].transpose(2, 0, 1).copy())[None].float() / 255
+
+
+def set_statistics(model, planes):
+    """Those of every normalization, layer after layer, so that nothing fades or explodes."""
+    norms = [part for part in model.modules() if isinstance(part, torch.nn.BatchNorm2d)]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None
+    model.train()
+    with torch.no_grad():
+        model(planes)
+
+
+def class_layers(head):
+    """The last layer of class scores at each stride."""
+    branches = head.one2one_cv3 if getattr(head, "end2end", False) else head.cv3
+    return [branch[-1] for branch in branches]
