@@ -20,7 +20,6 @@ from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
-from urllib.parse import urlsplit
 
 from msgspec.structs import replace
 
@@ -34,6 +33,7 @@ from edgecnn_runtime.daemon.health import temperature
 from edgecnn_runtime.daemon.logs import Redactor, set_logging
 from edgecnn_runtime.daemon.looks import Neighbors
 from edgecnn_runtime.daemon.models import ModelPool, file_stamp
+from edgecnn_runtime.daemon.page import Page
 from edgecnn_runtime.daemon.plan import CameraPlan, PipelinePlan, Plan, make_plan, unused_models
 from edgecnn_runtime.daemon.site import CameraConfig, SiteFile, load_site, parse_site
 from edgecnn_runtime.daemon.systemd import notify, watchdog_interval
@@ -64,9 +64,6 @@ from edgecnn_runtime.web.operations import (
     LiveView,
     areas_revision,
 )
-from edgecnn_runtime.web.server import WebServer
-from edgecnn_runtime.web.settings import WebSettings
-from edgecnn_runtime.web.tokens import ROLES, load_tokens, token_file
 
 TICK = 1.0
 """Seconds between two looks at everything."""
@@ -107,15 +104,13 @@ class Daemon:
         self._began = time.monotonic()
         self._stack = ExitStack()
         self._stop, self._wake = threading.Event(), threading.Event()
-        self._reload_asked = self._web_changed = False
-        self._web_problem, self._port = "", 0
-        self._tokens_of_web: list[tuple[int, int, int] | None] = []
+        self._reload_asked = False
+        self._page = Page(self, self._state)
         self._changing = threading.RLock()
         self._workers: dict[str, CameraWorker] = {}
         self._masks: dict[str, Mask] = {}
         self._mains: dict[str, MainStream | None] = {}
         self._watchers: list[FrameWatcher] = []
-        self._web: WebServer | None = None
         self._stamps = _stamps(file)
 
     def __enter__(self) -> "Daemon":
@@ -149,7 +144,7 @@ class Daemon:
             self._pool.open(self._plan.detectors, self._plan.readers)
             for name, camera in self._plan.cameras.items():
                 self._start_camera(file, name, camera)
-            self._start_web()
+            self._page.start(file)
             for name in unused_models(file, self._plan):
                 log.warning("%s: models: no pipeline uses %s", file.path, name)
             self._stack = stack.pop_all()
@@ -200,7 +195,7 @@ class Daemon:
     @property
     def address(self) -> str:
         """Where the page is; empty where there is none."""
-        return self._web.address if self._web is not None else ""
+        return self._page.address
 
     def summary(self) -> dict[str, Any]:
         """What was started, as plain values."""
@@ -354,7 +349,7 @@ class Daemon:
         for key, model in list(self._pool.detectors.items()):
             if model.busy_seconds() > STUCK:
                 return f"{key.path.name}: the engine has not answered for {STUCK:g} s"
-        return self._web_problem or self._outbox.figures().problem
+        return self._page.problem or self._outbox.figures().problem
 
     def figures(self) -> Figures:
         """Figures of the whole daemon."""
@@ -402,7 +397,7 @@ class Daemon:
             self._end_delivery()
             self._deliver(file)
         if before.site.http != file.site.http:
-            self._web_changed = True  # `run` starts it anew: this may be one of its own threads
+            self._page.renew()  # `run` starts it anew: this may be one of its own threads
             self._wake.set()
         for key in ("keep", "state"):
             if getattr(before.site, key) != getattr(file.site, key):
@@ -522,7 +517,7 @@ class Daemon:
 
     def _stop_serving(self) -> None:
         """End the page and all cameras, side by side."""
-        page = threading.Thread(target=self._close_web, name="stop web", daemon=True)
+        page = threading.Thread(target=self._page.close, name="stop web", daemon=True)
         page.start()
         end = time.monotonic() + STOP_SECONDS
         for worker in self._workers.values():
@@ -559,41 +554,6 @@ class Daemon:
         for watcher in self._watchers:
             watcher.watch(camera, frame)
 
-    def _open_web(self) -> WebServer | None:
-        file, http = self.file, self.file.site.http
-        self._tokens_of_web = self._token_stamps()
-        if not http.listen:
-            return None
-        host, port = http.address
-        if port == 0:  # the page stays where it was when it is started anew
-            port, self._port = self._port, 0
-        settings = WebSettings(
-            host=host,
-            port=port,
-            certificate=file.resolve(http.certificate) if http.certificate else None,
-            key=file.resolve(http.key) if http.key else None,
-            path=http.path,
-            hosts=http.hosts,
-            proxies=http.proxies,
-            streams=http.streams,
-            auth=http.auth,
-            metrics=http.metrics,
-        )
-        tokens = load_tokens(self._state) if http.auth else None
-        self._tokens_of_web = self._token_stamps()  # which may have been made just now
-        return WebServer(self, settings, tokens)
-
-    def _start_web(self) -> None:
-        self._web = self._open_web()
-        if self._web is not None:
-            self._web.start()
-
-    def _close_web(self) -> None:
-        if self._web is not None:
-            self._port = urlsplit(self._web.address).port or 0
-            self._web.stop()
-            self._web = None
-
     # Looking after it
 
     def look(self) -> None:
@@ -615,28 +575,9 @@ class Daemon:
                 "the outbox has failed, the log says why; whoever started this daemon "
                 "has to start it again"
             )
-        self._look_after_web()
+        self._page.look(self.file)
         if not any(m.busy_seconds() > STUCK for m in list(self._pool.detectors.values())):
             notify(WATCHDOG=1, STATUS=self._summary_line())
-
-    def _look_after_web(self) -> None:
-        """Start the page anew where it ended, is asked to be another one, or has other tokens."""
-        died = self._web is not None and not self._web.alive
-        if not (died or self._web_changed or self._tokens_of_web != self._token_stamps()):
-            return
-        self._close_web()
-        try:
-            self._start_web()
-        except EdgecnnError as error:
-            if str(error) != self._web_problem:
-                log.error("the page cannot be served, and is tried again: %s", error)
-            self._web_problem, self._web_changed = str(error), True
-        else:
-            self._web_problem, self._web_changed = "", False
-            log.info("the page was started anew: %s", self.address or "none")
-
-    def _token_stamps(self) -> list[tuple[int, int, int] | None]:
-        return [file_stamp(token_file(self._state, role)) for role in ROLES]
 
     def _ask_reload(self) -> None:
         self._reload_asked = True
