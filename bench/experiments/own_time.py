@@ -3,8 +3,9 @@
 Real 1080p frames, linear interpolation. An engine runs between the two steps, so that both find
 the caches and the cores as they are in use. A bare ``cv2.resize`` of the same frame to the same
 size, before or after ours in turns, is the yardstick. The YOLOv8n head carries a busy street: 30
-objects of 80 classes, 8 anchors over the threshold for each. Reached: ≤ 1.7 and ≤ 1.5 times the
-bare resize, medians.
+objects of 80 classes, 8 anchors over the threshold for each; those of poses and of rotated boxes
+20 objects, as many anchors each. Reached: ≤ 1.7 (boxes), 1.9 (poses), 2.2 (rotated boxes) and 1.5
+(YuNet) times the bare resize, medians.
 """
 
 import sys
@@ -24,23 +25,35 @@ from edgecnn_bench.reference_workload import ReferenceWorkload
 from edgecnn_runtime import Model, load
 from edgecnn_runtime.backends.candidate import Candidate
 from edgecnn_runtime.backends.fake import Fake
-from edgecnn_runtime.bundle.manifest import Output, Yolo
+from edgecnn_runtime.bundle.manifest import Obb, Output, Pose, Yolo
 from edgecnn_runtime.preprocess import compute_geometry
 from edgecnn_runtime.selection.candidates import Choice
 from edgecnn_runtime.types import Floats, Pixels, Tensors
 
 ROUNDS, QUICK, BURST = 12, 2, 30
-GOALS = {"YOLOv8n head 640x384": 1.7, "YuNet 640x352": 1.5}
-OBJECTS, ANCHORS = 30, 8
+GOALS = {
+    "YOLOv8n head 640x384": 1.7,
+    "YOLOv8n-pose head 640x384": 1.9,
+    "YOLOv8n-obb head 640x384": 2.2,
+    "YuNet 640x352": 1.5,
+}
+OBJECTS, FEWER, ANCHORS = 30, 20, 8
+DOTA = 15
+"""Classes of the usual data of rotated boxes."""
 STEPS = ("resize", "prepare", "decode")
 
 
 def measure(options: Options) -> Iterator[Row]:
-    """Both heads."""
+    """Every head."""
     frames = video_frames(60)
     with tempfile.TemporaryDirectory() as folder:
         yunet = load(export_yunet(Path(folder), frames), precision="f32", cache_dir=folder)
-        models = dict(zip(GOALS, (yolo_after(yunet), yunet), strict=True))
+        heads = (
+            yolo_after(yunet, "detect", Yolo(output="output0", layout="v8", classes=80), street()),
+            yolo_after(yunet, "pose", poses(), people()),
+            yolo_after(yunet, "obb", Obb(output="output0", layout="v8", classes=DOTA), harbor()),
+        )
+        models = dict(zip(GOALS, (*heads, yunet), strict=True))
         rounds = QUICK if options.quick else ROUNDS
         steps, reference_ms = time_steps(models, frames, rounds)
     for name, times in steps.items():
@@ -99,18 +112,18 @@ def bare_resize(frame: Pixels, buffer: Pixels) -> float:
     return time.perf_counter() - start
 
 
-def yolo_after(engine: Model) -> Model:
-    """A model with a YOLOv8n head at 640x384; where its engine would run, ``engine`` does."""
-    manifest, head = engine.manifest, street()
-    output, anchors = np.empty_like(head), head.shape[2]
+def yolo_after(engine: Model, task: str, decode: Yolo | Pose | Obb, head: Floats) -> Model:
+    """A model with a YOLO head at 640x384; where its engine would run, ``engine`` does."""
+    manifest, output = engine.manifest, np.empty_like(head)
     spec = msgspec.structs.replace(
         manifest.model,
+        task=task,
         input=msgspec.structs.replace(
             manifest.model.input, width=640, height=384, resize="letterbox"
         ),
-        outputs=(Output(name="output0", dtype="float32", shape=(None, 84, anchors)),),
-        decode=Yolo(output="output0", layout="v8", classes=80),
-        labels=tuple(f"class {i}" for i in range(80)),
+        outputs=(Output(name="output0", dtype="float32", shape=(None, *head.shape[1:])),),
+        decode=decode,
+        labels=tuple(f"class {i}" for i in range(decode.classes)),
     )
 
     def answer(_: Pixels) -> Tensors:
@@ -127,19 +140,52 @@ def yolo_after(engine: Model) -> Model:
 
 def street() -> Floats:
     """float32[1,84,5040]: noise under the threshold, and every object over it for some anchors."""
+    return crowd(OBJECTS, 80)[0]
+
+
+def people() -> Floats:
+    """float32[1,56,5040]: the same with 17 keypoints."""
+    head, centers = crowd(FEWER, 1, 17 * 3)
+    rng = np.random.default_rng(9)
+    for anchor, center in centers.items():
+        points = np.hstack([center + rng.normal(0, 20, (17, 2)), rng.uniform(0, 1, (17, 1))])
+        head[0, 5:, anchor] = points.ravel()
+    return head
+
+
+def poses() -> Pose:
+    """One class, 17 keypoints, and lines between them."""
+    skeleton = tuple((i, i + 1) for i in range(16))
+    return Pose(output="output0", layout="v8", classes=1, points=17, skeleton=skeleton)
+
+
+def harbor() -> Floats:
+    """float32[1,20,5040]: the same with angles."""
+    head, centers = crowd(FEWER, DOTA, 1)
+    rng = np.random.default_rng(10)
+    angles = {center: rng.uniform(-0.78, 2.35) for center in map(tuple, centers.values())}
+    for anchor, center in centers.items():
+        head[0, -1, anchor] = angles[tuple(center)] + rng.normal(0, 0.02)
+    return head
+
+
+def crowd(objects: int, classes: int, extra: int = 0) -> tuple[Floats, dict[int, Any]]:
+    """float32[1,4+C+extra,5040], and for anchors over the threshold the center of their object."""
     rng = np.random.default_rng(8)
-    head = np.empty((1, 84, 5040), np.float32)
+    head = np.zeros((1, 4 + classes + extra, 5040), np.float32)
     head[0, :4] = rng.uniform(10, 300, (4, 5040))
-    head[0, 4:] = rng.uniform(0, 0.1, (80, 5040)) ** 2
-    places = rng.permutation(5040)[: OBJECTS * ANCHORS].reshape(OBJECTS, ANCHORS)
+    head[0, 4 : 4 + classes] = rng.uniform(0, 0.1, (classes, 5040)) ** 2
+    places = rng.permutation(5040)[: objects * ANCHORS].reshape(objects, ANCHORS)
+    centers = {}
     for anchors in places:
         center = rng.uniform((40, 40), (600, 340))
         size = rng.uniform(20, 90, 2)
-        kind = 4 + rng.integers(80)
-        for anchor in anchors:
+        kind = 4 + rng.integers(classes)
+        for anchor in anchors.tolist():
             head[0, :4, anchor] = np.concatenate((center, size)) + rng.normal(0, 1.5, 4)
             head[0, kind, anchor] = rng.uniform(0.3, 0.95)
-    return head
+            centers[anchor] = center
+    return head, centers
 
 
 if __name__ == "__main__":
