@@ -19,6 +19,7 @@ from edgecnn_bench.soak.jumping_clock import let_jump
 from edgecnn_bench.soak.receiver import WebhookReceiver
 from edgecnn_bench.soak.report import Check, SoakReport
 from edgecnn_bench.soak.site import clip_of, largest, read_cameras, soak_site
+from edgecnn_runtime.daemon.site import parse_site
 from edgecnn_runtime.errors import UsageError
 
 SITE = """
@@ -66,6 +67,25 @@ def test_a_soak_changes_nothing_else_of_a_site() -> None:
     assert made["rules"] == before["rules"]
     assert largest(SITE, "max_age", 0.5) == 0.5
     assert largest(SITE, "read_timeout", 10.0) == 20
+
+
+@pytest.mark.parametrize(
+    "text", ["cameras: [", "- a", "cameras: [a]", "cameras: {a: 5}", "cameras: {a: }", "word"]
+)
+def test_what_is_not_a_site_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="serve --check"):
+        read_cameras(text)
+
+
+def test_what_yaml_1_1_reads_otherwise_stays() -> None:
+    text = SITE.replace("yaml\n    rate", "yaml\n    flip: h\n    rate").replace("yard:", "on:")
+    rules = "schedule: {from: 06:00, to: 22:00}"
+    made = soak_site(
+        text.replace("zone: lane}", f"zone: lane, {rules}}}"), {**ADDRESSES, "on": "rtsp://h/y"},
+        state=Path("/tmp/s"), port=7, webhook="http://127.0.0.1:8/e",
+    )  # fmt: skip
+    assert "from: 06:00" in made
+    assert set(parse_site(made, Path("/tmp/site.yaml")).site.cameras) == {"gate", "on"}
 
 
 def test_a_site_without_cameras_is_refused() -> None:

@@ -27,6 +27,7 @@ from edgecnn_bench.soak.receiver import WebhookReceiver
 from edgecnn_bench.soak.report import Check, FaultSummary, SoakReport
 from edgecnn_bench.soak.site import clip_of, largest, read_cameras, soak_site
 from edgecnn_bench.soak.viewer import SendTimes, Viewer
+from edgecnn_runtime.config import read_text
 from edgecnn_runtime.errors import EdgecnnError, UsageError
 from edgecnn_runtime.scheduler import MAX_AGE
 
@@ -93,7 +94,7 @@ def soak(
         EdgecnnError: The daemon does not start, or does not outlive a fault.
     """
     require_rtsp_server()
-    text = site.read_text()
+    text = read_text(site)
     with tempfile.TemporaryDirectory(prefix="edgecnn-soak-") as folder, ExitStack() as stack:
         work, port, send_times = Path(folder), free_port(), SendTimes()
         clips = _write_clips(site, text, config, work)
