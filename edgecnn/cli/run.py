@@ -273,7 +273,8 @@ def _check(args: argparse.Namespace) -> None:
         raise UsageError(f"--batch {args.batch}: it is 1 or more")
     if not args.max_age > 0:
         raise UsageError(f"--max-age {args.max_age:g}: it is seconds, above 0")
-    check_options(args.rotate, args.flip, args.transport, args.timeout or 1.0)
+    timeout = 1.0 if args.timeout is None else args.timeout
+    check_options(args.rotate, args.flip, args.transport, timeout)
 
 
 def _answers(

@@ -417,6 +417,7 @@ def test_a_camera(model: str, camera: Camera, capsys: pytest.CaptureFixture[str]
         (["CLIP", "--max-frames", "0"], 2, "1 or more"),
         (["CLIP", "--batch", "0"], 2, "1 or more"),
         (["CLIP", "--max-age", "-1"], 2, "above 0"),
+        (["CLIP", "--timeout", "0"], 2, "above 0"),
         (["CLIP", "--save", "out.gif"], 2, "must end in .mp4"),
         (["CLIP", "--events", "/no/such/folder/e.jsonl"], 2, "make it first"),
         (["CLIP", "--backend", "onnxruntim"], 2, "did you mean"),
