@@ -15,7 +15,7 @@ from edgecnn_runtime.decode.scratch import Scratch
 from edgecnn_runtime.preprocess import CENTERS, Geometry, Rect
 from edgecnn_runtime.types import Floats
 
-LARGE_CELL = 4.0
+LARGE_CELL = 8.0
 """Frame pixels per cell from which OpenCV's ``resize`` will do. It begins at a whole pixel, so that
 it is off by up to half of one; ``warpAffine`` is exact and takes six times as long per pixel."""
 OUTSIDE = -1e30
