@@ -27,8 +27,10 @@ MAX_PAIRED = 4000
 """Images that are compared with each other at most: their pairs take 64 MB in each array."""
 PAIRS_SORTED = 400_000_000
 """Pairs that all resamplings together may sort, about."""
-DETECTIONS_RANKED = 200_000_000
+DETECTIONS_RANKED = 50_000_000
 """Detections that all resamplings together may rank, about."""
+CLASS_COST = 2000
+"""Detections whose ranking takes as long as all else that a class needs."""
 MIN_DRAWS = 40
 Z = 1.959964
 """Of the normal distribution, for 95 %."""
@@ -210,15 +212,18 @@ def _bootstrap(
 ) -> Score:
     """The value of a choice of all images, and the middle 95 % of it over some resamplings.
 
-    A resampling in which the metric has no value is left out. NaN passes no gate.
+    These are shifted so that their mean is the value: images that are drawn twice make rankings
+    look better. A resampling in which the metric has no value is left out. NaN passes no gate.
     """
     random = np.random.default_rng(0)
     everything = value(np.arange(count))
     resamplings = range(draws if count > 1 else 0)
     values = np.array([value(random.integers(0, count, count)) for _ in resamplings])
     known = values[~np.isnan(values)]
-    low, high = np.percentile(known, [2.5, 97.5]) if len(known) else (0.0, 1.0)
-    return Score(metric, everything, float(low), float(high), count)
+    if not len(known) or math.isnan(everything):
+        return Score(metric, everything, 0.0, 1.0, count)
+    low, high = np.percentile(known + (everything - known.mean()), [2.5, 97.5])
+    return Score(metric, everything, max(0.0, float(low)), min(1.0, float(high)), count)
 
 
 def bootstrap_weights(
@@ -242,6 +247,6 @@ def bootstrap_weights(
 
 def _draws(rankings: Iterable[Ranking], thresholds: int) -> int:
     """Resamplings that take seconds and not minutes, however many detections there are."""
-    detections = sum(len(ranking.images) for ranking in rankings)
+    detections = sum(len(ranking.images) + CLASS_COST for ranking in rankings)
     draws = DETECTIONS_RANKED // max(detections * thresholds, 1)
     return min(BOOTSTRAP_SAMPLES, max(MIN_DRAWS, draws))

@@ -147,21 +147,21 @@ def _match(
     overlaps = measure.overlaps(ranked, objects)
     ignored = [labeled.ignored for labeled in objects]
     order = sorted(range(len(objects)), key=ignored.__getitem__)
-    near = [
-        [(float(overlaps[at, g]), g) for g in order if overlaps[at, g] >= THRESHOLDS[0]]
-        for at in range(len(ranked))
-    ]
-    for row, threshold in enumerate(THRESHOLDS):
+    least = float(THRESHOLDS[0])
+    near = [[(row[g], g) for g in order if row[g] >= least] for row in overlaps.tolist()]
+    nearest = [max((overlap for overlap, _ in each), default=0.0) for each in near]
+    for row, threshold in enumerate(THRESHOLDS.tolist()):
         taken: set[int] = set()
         for at, candidates in enumerate(near):
-            best, choice = float(threshold), -1
+            if nearest[at] < threshold:
+                continue
+            best, choice = threshold, -1
             for overlap, g in candidates:
-                if g in taken and not objects[g].crowd:
+                if overlap < best or (g in taken and not objects[g].crowd):
                     continue
                 if choice >= 0 and ignored[g] and not ignored[choice]:
                     break
-                if overlap >= best:
-                    best, choice = overlap, g
+                best, choice = overlap, g
             if choice >= 0:
                 taken.add(choice)
                 right[row, at] = not ignored[choice]
