@@ -26,7 +26,19 @@ from edgecnn_runtime.sinks.serialize import event_record, event_text, read_event
 from edgecnn_runtime.stages.model_reader import ModelReader
 from edgecnn_runtime.track import TRACKERS
 from edgecnn_runtime.track import fake as fake_tracker
-from edgecnn_runtime.types import Box, Detection, Event, Frame, FrameResult, Pixels, Timings
+from edgecnn_runtime.types import (
+    Box,
+    Detection,
+    Event,
+    Frame,
+    FrameResult,
+    Keypoint,
+    Pixels,
+    PoseDetection,
+    RotatedBox,
+    RotatedDetection,
+    Timings,
+)
 from edgecnn_runtime.vote import VOTERS
 from edgecnn_runtime.vote.voter import Ballot, Outcome
 
@@ -531,3 +543,43 @@ def test_faces_enter_once(yunet: Path, faces: list[Frame]) -> None:
     assert 7 <= len(entered) <= 20, "and not each of 170 detections"
     assert all(event.label == "face" and math.isfinite(event.score) for event in entered)
     assert {event.type for event in events} <= {"entered", "left"}
+
+
+def follow_all(models: PipelineModels, task: str, results: Sequence[list[Any]]) -> tuple[Any, Any]:
+    """A pipeline that was given these results, and what is drawn of the last one."""
+    pipeline, events = models.pipeline("gate"), []
+    for frame, found in zip(
+        film([picture((120, 200, "red"))] * len(results)), results, strict=True
+    ):
+        result = FrameResult(frame, task, found, None, Timings(0.0, 0.0, 0.0, 0.0))
+        events += pipeline.follow(result)
+    return events, pipeline.drawable(result).result
+
+
+def test_poses_are_followed_by_their_boxes_and_drawn_with_their_skeletons(
+    face_reader: PipelineModels,
+) -> None:
+    points = tuple(Keypoint(100.0 + 5 * i, 200.0, 0.9) for i in range(5))
+    poses = [
+        [PoseDetection(Box(100.0 + x, 150, 160.0 + x, 250), 0.9, "person", 0, points, ((0, 1),))]
+        for x in range(0, 40, 4)
+    ]
+    events, drawn = follow_all(face_reader, "pose", poses)
+    assert "entered" in {event.type for event in events}
+    assert drawn == [replace(poses[-1][0], label="#1 person R", index=1)]  # cut by its keypoints
+
+
+def test_rotated_boxes_are_followed_and_the_evidence_is_upright(
+    face_reader: PipelineModels,
+) -> None:
+    ships = [
+        [RotatedDetection(RotatedBox(200.0 + x, 200.0, 120.0, 30.0, 1.2), 0.9, "ship", 0)]
+        for x in range(0, 40, 4)
+    ]
+    events, drawn = follow_all(face_reader, "obb", ships)
+    assert drawn == [replace(ships[-1][0], label="#1 ship", index=1)]
+    entered = next(event for event in events if event.type == "entered")
+    height, width = entered.images["crop"].shape[:2]
+    assert width > 2 * height
+    assert entered.box is not None
+    assert entered.box.y2 - entered.box.y1 > 1.5 * (entered.box.x2 - entered.box.x1)
