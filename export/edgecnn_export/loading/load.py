@@ -162,10 +162,10 @@ def _load_pt2(path: Path, config: ExportConfig) -> LoadedModel:
     return dataclasses.replace(loaded, spec=declared_size(loaded))
 
 
-def _load_onnx(path: Path, _: ExportConfig) -> LoadedModel:
+def _load_onnx(path: Path, config: ExportConfig) -> LoadedModel:
     original = read_onnx(path)
     metadata = read_metadata({entry.key: entry.value for entry in original.metadata_props})
-    model = with_image_input(original, path)
+    model = with_image_input(original, path, config.input)
     loaded = LoadedModel(
         path=path, sha256=sha256_file(path), kind="onnx", onnx=model, metadata=metadata
     )

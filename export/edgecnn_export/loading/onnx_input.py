@@ -9,6 +9,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edgecnn_export.loading.image_input import check_image, is_nhwc, several_inputs
 from edgecnn_export.loading.load_onnx import graphs_of, tensors_of
+from edgecnn_runtime.errors import UsageError
 
 HALF = frozenset({TensorProto.FLOAT16, TensorProto.BFLOAT16})
 TYPE_ATTRIBUTES = frozenset({"to", "dtype", "output_dtype"})
@@ -18,25 +19,36 @@ TO_PIXELS = (0, 2, 3, 1)
 TO_PLANES = (0, 3, 1, 2)
 
 
-def with_image_input(model: onnx.ModelProto, path: object) -> onnx.ModelProto:
+SIZES = ("orig_target_sizes", "im_shape", "scale_factor")
+"""Second inputs of detectors that scale their boxes by themselves: width and height (RT-DETR,
+D-FINE), height and width, and 1, 1 (PaddleDetection)."""
+
+
+def with_image_input(
+    model: onnx.ModelProto, path: object, size: str | None = None
+) -> onnx.ModelProto:
     """A copy that reads float32[N,C,H,W], of a graph that reads one image.
 
     Sizes of -1 and 0 become free. Inputs that nothing reads are removed. Half precision becomes
     float32, as in every other kind of file, and float64 too where the image is float64. A graph
     that reads N,H,W,C, as Keras and tf2onnx write it, gets a Transpose in front. Branches compute
-    what they give out.
+    what they give out. Where a graph asks for the picture's size as well, that of the network's
+    input is made a constant of it, so that boxes are in its pixels.
 
     Args:
         model: As it was read and checked.
         path: Its file, for messages.
+        size: The network's input as WIDTHxHEIGHT, where the user said it.
 
     Raises:
         UnsupportedModelError: The graph reads no image, or more than an image; the message has the
             names and shapes of its inputs.
+        UsageError: The graph asks for the picture's size, and nothing tells the network's.
     """
     adapted = onnx.ModelProto()
     adapted.CopyFrom(model)
     _free_unknown_sizes(adapted.graph)
+    _fold_sizes(adapted.graph, size)
     image = _sole_input(adapted.graph, path)
     double = {TensorProto.DOUBLE} & {image.type.tensor_type.elem_type}
     _to_float32(adapted.graph, HALF | double)
@@ -69,6 +81,29 @@ def _free_unknown_sizes(graph: onnx.GraphProto) -> None:
             for dim in value.type.tensor_type.shape.dim:
                 if dim.HasField("dim_value") and dim.dim_value < 1:
                     dim.Clear()
+
+
+def _fold_sizes(graph: onnx.GraphProto, size: str | None) -> None:
+    """Make inputs that are the picture's size constants."""
+    inputs = [value for value in graph.input if value.name in SIZES]
+    images = [value for value in graph.input if len(value.type.tensor_type.shape.dim) == 4]
+    if not inputs or len(images) != 1:
+        return
+    _, _, height, width = (d.dim_value for d in images[0].type.tensor_type.shape.dim)
+    if size:
+        sides = [int(side) for side in size.split("x")]
+        width, height = sides[0], sides[-1]
+    if not width or not height:
+        raise UsageError(
+            f"how large is the network's input? The graph asks for the picture's size in "
+            f"{inputs[0].name!r}: add --input WIDTHxHEIGHT, for instance --input 640x640"
+        )
+    for value in inputs:
+        numbers = {"orig_target_sizes": (width, height), "im_shape": (height, width)}
+        dtype = helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)
+        array = np.array([numbers.get(value.name, (1, 1))], dtype)
+        graph.initializer.append(numpy_helper.from_array(array, value.name))
+        graph.input.remove(value)
 
 
 def _sole_input(graph: onnx.GraphProto, path: object) -> Any:

@@ -27,6 +27,7 @@ RANDOM = {
     "RandomUniformLike",
 }  # fmt: skip
 MAX_BATCH, MAX_TRIES = 256, 4
+SCRFD_STRIDES = (8, 16, 32)
 TOLERANCE = 1e-3
 """Relative: an image alone and in a batch may be summed in another order."""
 
@@ -58,6 +59,7 @@ def normalize_onnx(model: ir.Model, size: Size, opset: int) -> ir.Model:
     _check_fixed_sizes(model.graph, declared, size)
     _check_inference(model.graph)
     strip_nms(model)
+    _add_batch_axes(model, size, declared)
     expected = _run_at(model, size, declared)
     converted = _at_opset(model, expected, opset)
     batch = len(expected.planes)
@@ -113,6 +115,35 @@ def _check_fixed_sizes(graph: ir.Graph, declared: Sequence[int], size: Size) -> 
                 f"cannot take {size.width}x{size.height}: use its own, --input "
                 f"{declared[3]}x{declared[2]}, or export it again at that size"
             )
+
+
+def _add_batch_axes(model: ir.Model, size: Size, declared: Sequence[int]) -> None:
+    """Give a graph of one image's tables [A,K], as SCRFD has them, a batch axis of one. In place.
+
+    Every output has to be such a table, and their counts of rows grids of several strides: else
+    rows cannot be told from pictures.
+    """
+    graph = model.graph
+    if declared[0] > 1 or not graph.outputs or len(graph.outputs) % len(SCRFD_STRIDES):
+        return
+    try:
+        shapes = [values.shape for values in _run(_sized(model, (1, *size.chw)), _images(1, size))]
+    except Exception:
+        return
+    grids = [-(-size.width // s) * -(-size.height // s) for s in SCRFD_STRIDES]
+    rows = {shape[0] for shape in shapes if len(shape) == 2}
+    if any(len(shape) != 2 for shape in shapes) or not any(
+        rows == {anchors * cells for cells in grids} for anchors in (1, 2, 3)
+    ):
+        return
+    tape = ir.tape.Tape(graph)
+    axis = tape.initializer(ir.tensor(np.array([0], np.int64), name="head.batch"))
+    for index, output in enumerate(list(graph.outputs)):
+        name = str(output.name)
+        batched = tape.op("Unsqueeze", [output, axis], name=f"head_batch_{index}")
+        batched.type = ir.TensorType(ir.DataType.FLOAT)
+        graph.outputs[index] = batched
+        rename(graph, batched, name)
 
 
 class _Expected:

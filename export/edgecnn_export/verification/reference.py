@@ -115,8 +115,8 @@ class OnnxReference:
 def make_reference(loaded: LoadedModel, traced: onnx.ModelProto) -> Reference:
     """The module itself; for an ONNX file the original graph.
 
-    The traced graph replaces it where it cannot be run: its sizes had to be changed, or it was cut
-    before its NonMaxSuppression.
+    The traced graph replaces it where it cannot be run or its rows have no batch: its sizes had to
+    be changed, it was cut before its NonMaxSuppression, or its outputs got a batch axis.
     """
     axes = batch_axes(traced)
     batch, *declared = input_shape(loaded) or (None,)
@@ -128,7 +128,12 @@ def make_reference(loaded: LoadedModel, traced: onnx.ModelProto) -> Reference:
     assert loaded.onnx is not None
     uncut = list(axes) == [output.name for output in loaded.onnx.graph.output]
     fits = all(a in {None, b} for a, b in zip(declared, dims[1:], strict=True))
-    return OnnxReference(loaded.onnx if uncut and fits else traced, axes)
+    same_ranks = uncut and _ranks(loaded.onnx) == _ranks(traced)
+    return OnnxReference(loaded.onnx if same_ranks and fits else traced, axes)
+
+
+def _ranks(model: onnx.ModelProto) -> list[int]:
+    return [len(output.type.tensor_type.shape.dim) for output in model.graph.output]
 
 
 def _batch(planes: Floats) -> int:

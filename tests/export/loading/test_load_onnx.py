@@ -13,7 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 from edgecnn_export.config import ExportConfig
 from edgecnn_export.loading.load import load_model
 from edgecnn_export.loading.loaded import input_channels, input_shape
-from edgecnn_runtime.errors import CheckpointError, UnsupportedModelError
+from edgecnn_runtime.errors import CheckpointError, UnsupportedModelError, UsageError
 
 WEIGHT = np.arange(4 * 3 * 3 * 3, dtype=np.float32).reshape(4, 3, 3, 3)
 
@@ -284,6 +284,49 @@ def test_a_file_too_large_for_one_message(tmp_path: Path) -> None:
         file.truncate(1 << 31)
     with pytest.raises(UnsupportedModelError, match="over 2 GB"):
         load(path)
+
+
+def with_sizes(width: Any, name: str = "orig_target_sizes") -> onnx.ModelProto:
+    """Boxes that a graph scales to the picture by itself, as RT-DETR's exporter writes them."""
+    nodes = [
+        helper.make_node("ReduceMean", ["image"], ["mean"], axes=[2, 3], keepdims=0),
+        helper.make_node("Cast", [name], ["float_sizes"], to=TensorProto.FLOAT),
+        helper.make_node("Gather", ["mean", "two"], ["pair"], axis=1),
+        helper.make_node("Mul", ["pair", "float_sizes"], ["boxes"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        [
+            helper.make_tensor_value_info("image", TensorProto.FLOAT, ["n", 3, 16, width]),
+            helper.make_tensor_value_info(name, TensorProto.INT64, ["n", 2]),
+        ],
+        [helper.make_tensor_value_info("boxes", TensorProto.FLOAT, ["n", 2])],
+        [numpy_helper.from_array(np.array([0, 1]), "two")],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"), [("orig_target_sizes", [24, 16]), ("im_shape", [16, 24])]
+)
+@pytest.mark.parametrize("width", [24, "w"])
+def test_the_size_of_the_picture_becomes_a_constant(
+    tmp_path: Path, name: str, expected: list[int], width: Any
+) -> None:
+    onnx.save(with_sizes(width, name), tmp_path / "m.onnx")
+    config = ExportConfig(model=str(tmp_path / "m.onnx"), input="24x16")
+    loaded = load_model(config)
+    assert [value.name for value in loaded.onnx.graph.input] == ["image"]  # type: ignore[union-attr]
+    images = np.ones((2, 3, 16, 24), np.float32)
+    session = ort.InferenceSession(loaded.onnx.SerializeToString())  # type: ignore[union-attr]
+    assert session.run(None, {"image": images})[0].tolist() == [expected] * 2
+
+
+def test_a_picture_whose_size_is_asked_for_and_not_known(tmp_path: Path) -> None:
+    onnx.save(with_sizes("w"), tmp_path / "m.onnx")
+    with pytest.raises(UsageError, match="--input WIDTHxHEIGHT"):
+        load_model(ExportConfig(model=str(tmp_path / "m.onnx")))
 
 
 def test_a_real_detector(assets: Path) -> None:

@@ -450,3 +450,30 @@ def test_yunet_at_a_size_its_strides_do_not_divide(assets: Path) -> None:
     model = onnx.load(str(assets / "yunet" / "yunet_n_640_640.onnx"))
     with pytest.raises(UnsupportedModelError, match="--input 640x640"):
         adapted(model, 90, 160)
+
+
+def test_tables_without_a_batch_get_one() -> None:
+    """SCRFD's files reshape each stride's map to [A,K]."""
+    nodes, outputs, constants = [], [], {}
+    for stride in (8, 16, 32):
+        for columns in (1, 4):
+            name = f"{stride}_{columns}"
+            constants[f"k{name}"] = RNG.standard_normal((2 * columns, 3, stride, stride)).astype(
+                np.float32
+            )
+            constants[f"s{name}"] = np.array([-1, columns])
+            nodes += [
+                helper.make_node(
+                    "Conv", ["picture", f"k{name}"], [f"c{name}"], strides=[stride, stride]
+                ),
+                helper.make_node("Transpose", [f"c{name}"], [f"t{name}"], perm=[2, 3, 0, 1]),
+                helper.make_node("Reshape", [f"t{name}", f"s{name}"], [name]),
+            ]
+            outputs.append(name)
+    model = graph(nodes, shape=(1, 3, 64, 96), outputs=outputs, constants=constants)
+    normalized = ir.to_proto(normalize_onnx(ir.from_proto(model), Size(96, 64, 3), 20))
+    picture = planes(1, 3, 64, 96)
+    for before, after in zip(run(model, picture), run(normalized, picture), strict=True):
+        assert after.shape == (1, *before.shape)
+        assert np.allclose(after[0], before, atol=1e-4)
+    assert [output.name for output in normalized.graph.output] == outputs
