@@ -206,3 +206,10 @@ def test_a_model_of_vectors_is_judged_by_pairs(
     printed = capsys.readouterr().out
     assert "too few pictures to measure anything" in printed
     assert evaluate(capsys, copy, folders, "--count", 1)["results"][0]["value"] is None
+
+
+def test_a_score_is_refused_where_nothing_is_dropped_by_it(
+    bundle: Path, folders: Path, capsys: Captured
+) -> None:
+    assert main(["eval", str(bundle), str(folders), "--score", "0.5"]) == 2
+    assert "leave out --score" in capsys.readouterr().err

@@ -170,3 +170,17 @@ def test_tar_at_far_of_many_images_pairs_those_of_some_persons(
     assert found.value == 1.0
     assert found.samples % 3 == 0
     assert 20 <= found.samples <= 40
+
+
+def test_the_interval_of_a_ranking_holds_its_value(task: AsTask) -> None:
+    """Pictures that are drawn twice make rankings look better; the interval is free of that."""
+    random = np.random.default_rng(1)
+    samples = [LabeledImage(Path(), objects=(LEFT, RIGHT))] * 60
+    results = [
+        [box(x, float(random.random())) for x in (0, 51, 90, 120) if random.random() < 0.6]
+        for _ in samples
+    ]
+    found = score(samples, results, task("detect"))
+    assert found.low < found.value < found.high
+    assert set(found.others) == {"mAP50-95"}
+    assert found.others["mAP50-95"] < found.value
