@@ -122,7 +122,10 @@ def _has_background(outputs: Outputs, scores: Floats, values: Values) -> bool:
         return False
     if values == "probabilities" and not sum_to_one(rows):
         return False
-    return bool(((rows.argmax(1) == columns - 1) & (rows[:, -1] > 0)).mean() > MOSTLY)
+    if ((rows.argmax(1) == columns - 1) & (rows[:, -1] > 0)).mean() > MOSTLY:
+        return True
+    # sigmoids of a detector are over one half for few queries, and then for one class
+    return bool(values == "logits" and (rows > 0).sum(1).mean() > 1)
 
 
 def fits_detr(outputs: Outputs) -> bool:
