@@ -38,24 +38,24 @@ def page(serve: Callable[[], Daemon], site: Path) -> Iterator[Any]:
         browser.close()
 
 
-def middle(mask: np.ndarray) -> float:
-    """Of the columns in which a mask is set, halfway between the first and the last."""
-    columns = np.flatnonzero(mask.any(axis=0))
-    return float(columns[0] + columns[-1]) / 2
+def extent(mask: np.ndarray) -> np.ndarray:
+    """The first and the last column in which a mask is set."""
+    return np.flatnonzero(mask.any(axis=0))[[0, -1]]
 
 
 def test_a_box_lies_on_the_square_that_moves(page: Any) -> None:
-    """The square moves by 8 pixels a frame."""
+    """The square moves by 8 pixels a frame; the model may find it in two parts."""
     seen = 0
     for _ in range(400):
         data = base64.b64decode(page.evaluate(SHOT).partition(",")[2])
         pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR).astype(int)
         square = (pixels[..., 2] > 150) & (pixels[..., 1] < 70) & (pixels[..., 0] < 70)
-        box = (abs(pixels - GREEN) < 25).all(axis=2)
-        if square.sum() > 200 and box.sum() > 100:
+        rows = np.flatnonzero(square.any(axis=1))[3:]  # below the tag, which is green as well
+        box = (abs(pixels[rows] - GREEN) < 25).all(axis=2)
+        if square.sum() > 200 and box.sum() > 60:
             seen += 1
-            away = abs(middle(square) - middle(box)) * 640 / pixels.shape[1]
-            assert away < 8
+            away = abs(extent(square) - extent(box)) * 640 / pixels.shape[1]
+            assert away.max() < 8
         if seen == 10:
             return
         page.wait_for_timeout(50)

@@ -363,9 +363,14 @@ def damaged_stream(make_squares: Callable[[int], np.ndarray]) -> bytes:
 
 
 def test_pictures_built_on_a_damaged_one_are_not_shown(
-    make_squares: Callable[[int], np.ndarray], read_counter: ReadCounter
+    make_squares: Callable[[int], np.ndarray],
+    read_counter: ReadCounter,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """They would look right and be wrong: until the next key frame they repeat the damage."""
+    # a busy machine would give up others, too
+    monkeypatch.setattr("edgecnn_runtime.source.clock.MOST_BEHIND", PATIENT["open_timeout"])
+    monkeypatch.setattr("edgecnn_runtime.source.clock.BEHIND", PATIENT["open_timeout"])
     data = damaged_stream(make_squares)
 
     class Endless(http.server.BaseHTTPRequestHandler):
