@@ -207,7 +207,9 @@ class NetworkStream:
         key_in = max(0.0, self._key + self._key_interval - pts)
         if self._lag.update(pts, now, self._waited, key_in):
             self._key_frame_by = now + KEYFRAME_WAIT
-        elif self._key_frame_by and (packet.is_keyframe or now >= self._key_frame_by):
+        elif packet.is_keyframe:  # it depends on nothing
+            self._key_frame_by = 0.0
+        elif self._key_frame_by and now >= self._key_frame_by:
             self.decoder.lose(now)
             self._key_frame_by = 0.0
         if not self._key_frame_by:
