@@ -9,7 +9,7 @@ COMPAT ?= 3.10 3.12 3.13
 help:           ## this list
 	@sed -nE 's/^([a-z]+):.*## (.*)/\1\t\2/p' Makefile | expand -t 10
 
-demo: $(DEMO)/ready   ## checkpoint → bundle → verified → timed → run on a rendered clip → served; at most 3 minutes
+demo: $(DEMO)/ready   ## checkpoint → bundle → verified → timed → run on a clip → every task → served; at most 3 minutes
 	$(DEMO)/bin/python -m edgecnn.demo
 
 dist:           ## both wheels, into dist/; docs/install.md says how they are installed

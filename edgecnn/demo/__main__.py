@@ -1,11 +1,12 @@
-"""Checkpoint → bundle → verified → timed → run on a rendered clip → served on two cameras."""
+"""Checkpoint → bundle → verified → timed → run on a clip → every task → served on two cameras."""
 
 import argparse
 import json
 import shlex
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
@@ -14,6 +15,9 @@ from rich.progress import track
 from rich.text import Text
 
 from edgecnn.demo.clip import write_clip
+from edgecnn.demo.exports import EXPORTS, shortest
+from edgecnn.demo.exports import commands as export_commands
+from edgecnn.demo.gallery import exhibits
 from edgecnn.demo.live import watch_belts
 from edgecnn.demo.report import DemoResults, render
 from edgecnn.demo.scene import FPS, WINDOW, Scene
@@ -58,7 +62,7 @@ def main(words: Sequence[str] | None = None) -> int:
 
 
 def demo(out: Path, seed: int, digits: int, *, keep: bool) -> None:
-    """Render, export, bench, run, compare the readings with the truth, and serve two cameras.
+    """Render, export, bench, run, compare with the truth, show every task, and serve two cameras.
 
     Args:
         out: The folder to write to.
@@ -74,22 +78,25 @@ def demo(out: Path, seed: int, digits: int, *, keep: bool) -> None:
     clip, bundle, bench = out / "clip.mp4", out / "digits.edge", out / "bench.json"
     annotated, events = out / "annotated.mp4", out / "events.jsonl"
     commands = [
-        ["export", _shortest(CHECKPOINT), "--out", bundle, "--overwrite"],
+        ["export", shortest(CHECKPOINT), "--out", bundle, "--overwrite"],
         ["bench", bundle, "--source", clip, "--threads", "1", "--seconds", "0.6", "--rounds", "6",
          "--warmup", "0.1", "--starts", "1", "--out", bench],
         ["run", bundle, clip, "--roi", ",".join(map(str, WINDOW)), "--save", annotated,
          "--events", events, "--overwrite"],
     ]  # fmt: skip
 
-    scene = Scene(seed, digits)
+    scene, tasks = Scene(seed, digits), out / "tasks"
     stderr = Console(stderr=True)
     frames = track(range(scene.length), "rendering", console=stderr, transient=True)
-    write_clip(scene, clip, frames)
+    with _exporting(tasks) as exported:  # on another core meanwhile
+        write_clip(scene, clip, frames)
+        task_exports = exported()
     truth = {"seed": seed, "fps": FPS, "window": WINDOW, "tiles": [asdict(t) for t in scene.tiles]}
     (out / "truth.json").write_text(json.dumps(truth))
     rendered = f"rendered {digits} handwritten digits passing a camera, seed {seed}: {clip}"
     console.print(rendered, markup=False, soft_wrap=True)
 
+    console.print(f"\n{task_exports}", markup=False, soft_wrap=True, end="")
     lines = [shlex.join(["edgecnn", *map(str, command)]) for command in commands]
     for line, command in zip(lines, commands, strict=True):
         console.print(f"\n$ {line}", style="bold cyan", markup=False, soft_wrap=True)
@@ -97,19 +104,26 @@ def demo(out: Path, seed: int, digits: int, *, keep: bool) -> None:
 
     looks = read_events(events)
     score = compare(vote(looks), scene.tiles)
+    _print(score, console)
+    lines += [shlex.join(["edgecnn", *command]) for command in export_commands(tasks)]
+    bundles = {"digits": bundle} | {name: tasks / f"{name}.edge" for name in EXPORTS}
+    pictures = exhibits(bundles, scene, seed)
+    for exhibit in pictures:
+        console.print(f"{exhibit.task}: {exhibit.result}", markup=False, soft_wrap=True)
     files = {
         "annotated.mp4": "the clip with the readings drawn in",
         "events.jsonl": "the result of every frame",
         "truth.json": "the digits that were rendered",
         "digits.edge/report.html": "how the bundle was verified",
+        "tasks": "the bundles of the other tasks, each with its own report",
         "bench.json": "the timings, as `edgecnn bench compare` and `bench report` take them",
-        "report.html": "all of this on one page",
+        "report.html": "all of this on one page, with a picture of each task",
     }
     results = DemoResults(
-        scene, looks, score, open_bundle(bundle), read_report(bench), annotated, lines, files
-    )
+        scene, looks, score, pictures, open_bundle(bundle), read_report(bench), annotated, lines,
+        files,
+    )  # fmt: skip
     (out / "report.html").write_text(render(results), "utf-8")
-    _print(score, console)
     belts = (scene, Scene(seed + 1, BELT_DIGITS))
     files |= watch_belts(out, bundle, belts, keep=keep, console=console)
     console.print()
@@ -117,9 +131,23 @@ def demo(out: Path, seed: int, digits: int, *, keep: bool) -> None:
         console.print(Text.assemble(f"{out / name}  ", (what, "dim")), soft_wrap=True)
 
 
-def _shortest(path: Path) -> Path:
-    """The path relative to the current folder if it is inside it, else as it is."""
-    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+@contextmanager
+def _exporting(folder: Path) -> Iterator[Callable[[], str]]:
+    """Export the bundles of the task pictures in a process; a call waits and gives its lines."""
+    words = [sys.executable, "-m", "edgecnn.demo.exports", str(folder)]
+    process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
+
+    def wait() -> str:
+        printed, _ = process.communicate()
+        if process.returncode:
+            raise subprocess.CalledProcessError(process.returncode, words)
+        return printed
+
+    try:
+        yield wait
+    finally:
+        process.kill()
+        process.wait()
 
 
 def _print(score: DigitScore, console: Console) -> None:

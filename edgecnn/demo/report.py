@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 from markupsafe import Markup
 
+from edgecnn.demo.gallery import Exhibit
 from edgecnn.demo.scene import FPS, WINDOW, Scene, Tile
 from edgecnn.demo.score import NONE, DigitScore, Look, is_right
 from edgecnn_bench.page import render_page
@@ -39,6 +40,7 @@ class DemoResults:
         scene: What was rendered.
         looks: The events of every frame.
         score: The readings compared with the tiles.
+        exhibits: A picture of each task.
         bundle: The exported bundle.
         bench: Its timings.
         annotated: The annotated video.
@@ -49,6 +51,7 @@ class DemoResults:
     scene: Scene
     looks: Sequence[Look]
     score: DigitScore
+    exhibits: Sequence[Exhibit]
     bundle: Bundle
     bench: BenchReport
     annotated: Path
@@ -66,6 +69,7 @@ def render(results: DemoResults) -> str:
         results=results,
         tiles=list(_strip(results)),
         hero=_data_uri(hero, 86),
+        pictures=[(each, _data_uri(each.picture, 78)) for each in results.exhibits],
         timeline=timeline(results.looks, results.score, results.scene.length),
         rows=sorted(results.bench.rows, key=lambda row: (row.scope, row.latency.p50.value)),
         seconds=results.scene.length / FPS,

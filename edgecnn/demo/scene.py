@@ -11,7 +11,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecnn.demo.tiles import PATCH, Image, Random, draw_tile, soft_noise
+from edgecnn.demo.tiles import PATCH, draw_tile
+from edgecnn.train.renders.noise import Image, Random, soft_noise
 from edgecnn_runtime.types import Pixels
 
 WIDTH, HEIGHT, FPS = 960, 540, 25

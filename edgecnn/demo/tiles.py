@@ -9,10 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecnn.demo.strokes import draw_digit
-
-Random = np.random.Generator
-Image = NDArray[np.float32]
-"""float32[H,W,3] BGR or float32[H,W]; each docstring says whether 0..255 or 0..1."""
+from edgecnn.train.renders.noise import Image, Random, soft_noise
 
 TILE = 168
 """Side of a tile in belt pixels."""
@@ -53,13 +50,6 @@ def draw_tile(digit: int, random: Random) -> Patch:
     lowered[THICKNESS + 6 :] = outline[: -THICKNESS - 6]
     shadow = cv2.GaussianBlur(lowered, (0, 0), 9)
     return Patch(color, _image(alpha[..., None]), _image(1 - 0.65 * shadow[..., None]))
-
-
-def soft_noise(height: int, width: int, cell: int, random: Random) -> Image:
-    """Noise around 0 that is smooth over ``cell`` pixels, float32[height,width]."""
-    coarse = random.normal(0, 1, (height // cell + 3, width // cell + 3)).astype(np.float32)
-    fine = cv2.resize(coarse, None, fx=cell, fy=cell, interpolation=cv2.INTER_CUBIC)
-    return _image(fine[cell : cell + height, cell : cell + width])
 
 
 def _porcelain(random: Random) -> tuple[Image, Image]:

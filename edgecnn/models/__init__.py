@@ -1,4 +1,4 @@
-"""Four small networks: one file each, with an nn.Module and its recipe.
+"""Small networks, one file each: four with a recipe for ``edgecnn train``, and the demo's.
 
 A factory takes ``channels``, ``size`` (side of the square input) and ``classes``, and returns
 the module. Importing this package costs nothing; importing a model's file imports torch.

@@ -1,28 +1,39 @@
 """``make demo``, on a shorter clip of another seed: everything it promises is there and true."""
 
+import base64
 import json
 import re
 import shutil
 import signal
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from xml.etree import ElementTree
 
 import cv2
+import numpy as np
 import pytest
 import yaml
 
 pytest.importorskip("torch")
 
+from edgecnn.demo import train_demo
 from edgecnn.demo.__main__ import CHECKPOINT, DIGITS, SEED
+from edgecnn.demo.exports import EXPORTS, VERIFY_SEEDS
+from edgecnn.demo.gallery import ABOUT
 from edgecnn.demo.scene import Scene
 from edgecnn.demo.score import compare, read_events, vote
 from edgecnn.demo.screenshot import BROWSERS
-from edgecnn.demo.train_demo import TEST_SEEDS, TRAIN_SEEDS, VALID_SEEDS
+from edgecnn.train import reader, workshop
+from edgecnn.train.renders.codes import draw_code
+from edgecnn.train.renders.workshop import KINDS, SCALE, Workshop, draw_workshop
 from edgecnn_bench.soak.cameras import has_rtsp_server
 from edgecnn_runtime.bundle.bundle import open_bundle
+from edgecnn_runtime.model import load
+from edgecnn_runtime.tasks import TASKS
+from edgecnn_runtime.types import InstanceMask, PoseDetection, RotatedDetection
 
 pytestmark = pytest.mark.xdist_group("demo")
 COUNT, OTHER_SEED = 20, 11
@@ -40,13 +51,18 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_the_committed_checkpoint_is_small() -> None:
-    assert CHECKPOINT.stat().st_size < 1_000_000
+def test_the_committed_checkpoints_are_small() -> None:
+    checkpoints = list(CHECKPOINT.parent.glob("*.pt"))
+    assert len(checkpoints) == len(EXPORTS)  # the features are a part of the digits
+    for checkpoint in checkpoints:
+        assert checkpoint.stat().st_size < 1_000_000
 
 
-def test_no_clip_was_trained_on() -> None:
-    trained = {*TRAIN_SEEDS, *VALID_SEEDS, *TEST_SEEDS}
-    assert not trained & {SEED, OTHER_SEED}
+def test_no_picture_of_the_demo_was_trained_on() -> None:
+    trained = {*train_demo.TRAIN_SEEDS, *train_demo.VALID_SEEDS, *train_demo.TEST_SEEDS}
+    trained |= {*reader.TRAIN_SEEDS, *reader.TEST_SEEDS}
+    trained |= {*workshop.TRAIN_SEEDS, *workshop.TEST_SEEDS}
+    assert not trained & {SEED, OTHER_SEED, *VERIFY_SEEDS}
     assert DIGITS >= 40
 
 
@@ -90,13 +106,85 @@ def test_the_annotated_video_has_every_frame_and_something_drawn(out: Path) -> N
 @pytest.mark.slow
 def test_the_report_needs_nothing_else(out: Path) -> None:
     page = (out / "report.html").read_text()
-    assert page.count("<figure") == COUNT
+    assert page.count("<figure") == COUNT + len(ABOUT)
     assert "<script" not in page
     assert not re.search(r"""(src|href)=["']?https?:""", page)
     assert len(page) < 2_000_000
     for name in re.findall(r'href="([^"]+)"', page):
         assert (out / name).exists(), name
     assert json.loads((out / "bench.json").read_text())["rows"]
+
+
+@pytest.mark.slow
+def test_the_report_has_a_picture_of_each_task(out: Path) -> None:
+    page = (out / "report.html").read_text()
+    part = page[page.index('class="tasks"') : page.index("What was read")]
+    pattern = r'<img src="data:image/jpeg;base64,([^"]+)" alt="([^"]+)">\s*<figcaption><b>([^<]+)'
+    figures = re.findall(pattern, part)
+    assert [task for *_, task in figures] == [task for task, _ in ABOUT.values()]
+    assert {task.split(",")[0] for *_, task in figures} == set(TASKS)
+    for data, words, task in figures:
+        picture = cv2.imdecode(np.frombuffer(base64.b64decode(data), np.uint8), cv2.IMREAD_COLOR)
+        assert picture is not None
+        assert min(picture.shape[:2]) >= 128
+        assert picture.std() > 15, f"{task} shows nothing"
+        assert words.startswith(f"{task}: ")
+        assert "nothing" not in words
+    for name in EXPORTS:
+        artifacts = open_bundle(out / "tasks" / f"{name}.edge").manifest.artifacts
+        assert all(run.agreement == 1 for artifact in artifacts for run in artifact.runs), name
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [SEED, OTHER_SEED])
+def test_what_the_pictures_show_is_true(out: Path, seed: int) -> None:
+    scene, code = draw_workshop(seed), draw_code(seed)
+    results = {}
+    for name in EXPORTS:
+        with load(out / "tasks" / f"{name}.edge") as model:
+            picture = code.picture if name == "reader" else scene.picture
+            results[name.removeprefix("workshop-")] = model(picture)
+    assert results["reader"].text == code.text
+    kinds = Counter(KINDS[thing.kind] for thing in scene.things)
+    for task in ("detect", "segment"):
+        assert Counter(found.label for found in results[task]) == kinds, task
+    _check_poses(results["pose"], scene)
+    _check_turned_boxes(results["obb"], scene)
+    _check_masks(results["segment"], scene)
+    cells = results["surfaces"].classes[6::12, 6::12]
+    assert (cells == scene.surfaces).mean() > 0.95
+
+
+def _check_poses(poses: list[PoseDetection], scene: Workshop) -> None:
+    """Every person has a pose; its joints are 8 pixels from those that were drawn, on average."""
+    people = [thing for thing in scene.things if thing.kind == 0]
+    assert len(poses) == len(people)
+    for person in people:
+        joints = SCALE * person.joints[:, :2]
+        gaps = [np.hypot(*(np.array(pose.keypoints)[:, :2] - joints).T).mean() for pose in poses]
+        assert min(gaps) < 8
+
+
+def _check_turned_boxes(boxes: list[RotatedDetection], scene: Workshop) -> None:
+    """Every part has a box of its kind, at its place, turned as it is within 10 degrees."""
+    parts = [thing for thing in scene.things if thing.kind]
+    assert len(boxes) == len(parts)
+    for part in parts:
+        x, y, *_, angle = part.turned
+        best = min(boxes, key=lambda each: abs(each.rotated_box.x - SCALE * x))
+        assert best.label == KINDS[part.kind]
+        assert np.hypot(best.rotated_box.x - SCALE * x, best.rotated_box.y - SCALE * y) < 12
+        assert abs(np.sin(best.rotated_box.angle - angle)) < np.sin(np.radians(10))
+
+
+def _check_masks(masks: list[InstanceMask], scene: Workshop) -> None:
+    """Every object has a mask that covers about as many pixels as it does."""
+    for thing in scene.things:
+        area = 144 * thing.mask.sum()
+        middle = SCALE * (thing.box[0] + thing.box[2]) / 2
+        of_kind = [mask for mask in masks if mask.index == thing.kind]
+        best = min(of_kind, key=lambda mask: abs((mask.box.x1 + mask.box.x2) / 2 - middle))
+        assert 0.7 * area < best.mask.sum() < 1.4 * area
 
 
 @pytest.mark.slow

@@ -1,0 +1,1 @@
+"""Rendered pictures whose truth is known, a picture per seed."""
