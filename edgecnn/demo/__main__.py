@@ -88,9 +88,9 @@ def demo(out: Path, seed: int, digits: int, *, keep: bool) -> None:
     scene, tasks = Scene(seed, digits), out / "tasks"
     stderr = Console(stderr=True)
     frames = track(range(scene.length), "rendering", console=stderr, transient=True)
-    with _exporting(tasks) as exported:  # on another core meanwhile
+    with _exporting(tasks) as finish:  # on another core meanwhile
         write_clip(scene, clip, frames)
-        task_exports = exported()
+        task_exports = finish()
     truth = {"seed": seed, "fps": FPS, "window": WINDOW, "tiles": [asdict(t) for t in scene.tiles]}
     (out / "truth.json").write_text(json.dumps(truth))
     rendered = f"rendered {digits} handwritten digits passing a camera, seed {seed}: {clip}"

@@ -66,19 +66,19 @@ def exhibits(bundles: Mapping[str, Path], scene: Scene, seed: int) -> list[Exhib
     workshop, letters = draw_workshop(seed).picture, TextRenderer()
     tiles = [tile_picture(scene, number) for number in range(min(NEIGHBORS, len(scene.tiles)))]
     pictures = {"digits": tiles[0], "reader": draw_code(seed).picture, "digit-features": tiles[0]}
-    shown = []
+    results = []
     for name, (task, about) in ABOUT.items():
         with load(bundles[name]) as model:
-            drawn = pictures.get(name, workshop).copy()
-            result = model(drawn)
+            picture = pictures.get(name, workshop).copy()
+            result = model(picture)
             words = TASKS[model.spec.task].summarize(result)
             if isinstance(result, Embedding):
                 vectors = [model(tile) for tile in tiles[1:]]
                 words += _nearest(result, vectors, [tile.digit for tile in scene.tiles])
-            canvas = Canvas(drawn, labels=model.spec.labels, letters=letters)
+            canvas = Canvas(picture, labels=model.spec.labels, letters=letters)
             TASKS[model.spec.task].draw(canvas, result)
-        shown.append(Exhibit(name, task, about, words, drawn))
-    return shown
+        results.append(Exhibit(name, task, about, words, picture))
+    return results
 
 
 def tile_picture(scene: Scene, number: int) -> Pixels:

@@ -122,8 +122,8 @@ class PoseHead(Table):
         table, rest, middles = self.boxes(self(fine, cells))
         joints = rest.reshape(-1, self.points, 3, rest.shape[2])
         places = joints[:, :, :2] * UNIT + middles[:, None]
-        seen = torch.sigmoid(joints[:, :, 2:])
-        return torch.cat([table, torch.cat([places, seen], 2).flatten(1, 2)], 1)
+        visibility = torch.sigmoid(joints[:, :, 2:])
+        return torch.cat([table, torch.cat([places, visibility], 2).flatten(1, 2)], 1)
 
 
 class ObbHead(Table):

@@ -159,23 +159,23 @@ def losses(trunk: Trunk, heads: nn.ModuleDict, batch: list[Example]) -> dict[str
         fine, cells = trunk(torch.from_numpy(pixels).float() / 255)
         raws = {task: head(fine, cells).float() for task, head in heads.items()}
         maps = masker.maps(fine).float()
-    found = {}
+    errors: dict[str, Tensor] = {}
     everything = _objects(batch, (0, 1, 2))
     for task, kinds in (("detect", (0, 1, 2)), ("pose", (0,)), ("obb", (1, 2)), ("segment", None)):
         head, raw = heads[task], raws[task]
         assert isinstance(head, Table)
         objects = _objects(batch, kinds) if kinds else everything
-        found[task] = _box_loss(head, raw, objects, turned=task == "obb")
+        errors[task] = _box_loss(head, raw, objects, turned=task == "obb")
         rest = raw.flatten(2)[objects.item, 4 + head.classes :, objects.cell]
         if task == "pose":
-            found[task] = found[task] + _joint_loss(rest, objects)
+            errors[task] = errors[task] + _joint_loss(rest, objects)
         elif task == "obb":
-            found[task] = found[task] + _angle_loss(rest, objects)
+            errors[task] = errors[task] + _angle_loss(rest, objects)
         elif task == "segment":
-            found[task] = found[task] + _mask_loss(rest, maps, objects)
+            errors[task] = errors[task] + _mask_loss(rest, maps, objects)
     surfaces = torch.from_numpy(np.stack([example.surfaces for example in batch])).long()
-    found["surfaces"] = F.cross_entropy(raws["surfaces"], surfaces)
-    return found
+    errors["surfaces"] = F.cross_entropy(raws["surfaces"], surfaces)
+    return errors
 
 
 def _objects(batch: list[Example], kinds: tuple[int, ...]) -> Objects:
@@ -213,13 +213,13 @@ def _box_loss(head: Table, raw: Tensor, objects: Objects, *, turned: bool) -> Te
     target = torch.zeros_like(logits)
     target[objects.item, objects.kind, objects.cell] = 1.0
     entropy = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
-    missed = (target - torch.sigmoid(logits)).abs() ** 2
+    gap = (target - torch.sigmoid(logits)).abs() ** 2
     boxes = np.array([_box(thing, turned=turned) for thing in objects.things], np.float32)
     truth = torch.from_numpy(boxes)
     places = (truth[:, :2] - objects.middle) / STRIDE
-    wanted = torch.cat([places, torch.log(truth[:, 2:] / UNIT)], 1)
-    error = F.smooth_l1_loss(flat[objects.item, :4, objects.cell], wanted, beta=0.1)
-    return (missed * entropy).sum() / len(objects.things) + 4 * error
+    numbers = torch.cat([places, torch.log(truth[:, 2:] / UNIT)], 1)
+    error = F.smooth_l1_loss(flat[objects.item, :4, objects.cell], numbers, beta=0.1)
+    return (gap * entropy).sum() / len(objects.things) + 4 * error
 
 
 def _box(thing: Thing, *, turned: bool) -> tuple[float, float, float, float]:
@@ -232,11 +232,11 @@ def _box(thing: Thing, *, turned: bool) -> tuple[float, float, float, float]:
 def _joint_loss(rest: Tensor, objects: Objects) -> Tensor:
     truth = torch.from_numpy(np.stack([thing.joints for thing in objects.things]))
     joints = rest.reshape(-1, len(JOINTS), 3)
-    wanted = (truth[..., :2] - objects.middle[:, None]) / UNIT
-    seen = truth[..., 2]
-    error = F.smooth_l1_loss(joints[..., :2], wanted, beta=0.05, reduction="none").sum(2)
-    lit = F.binary_cross_entropy_with_logits(joints[..., 2], seen)
-    return 6 * (error * seen).sum() / seen.sum() + 0.2 * lit
+    places = (truth[..., :2] - objects.middle[:, None]) / UNIT
+    visible = truth[..., 2]
+    error = F.smooth_l1_loss(joints[..., :2], places, beta=0.05, reduction="none").sum(2)
+    doubt = F.binary_cross_entropy_with_logits(joints[..., 2], visible)
+    return 6 * (error * visible).sum() / visible.sum() + 0.2 * doubt
 
 
 def _angle_loss(rest: Tensor, objects: Objects) -> Tensor:
@@ -263,11 +263,12 @@ def _varied(example: Example, random: np.random.Generator) -> Example:
     pixels = np.clip(light, 0, 255).astype(np.uint8)
     if random.random() < 0.5:
         return Example(pixels, example.things, example.surfaces)
-    things = tuple(_mirrored(thing) for thing in example.things)
+    things = tuple(mirrored(thing) for thing in example.things)
     return Example(pixels[:, ::-1], things, example.surfaces[:, ::-1])
 
 
-def _mirrored(thing: Thing) -> Thing:
+def mirrored(thing: Thing) -> Thing:
+    """The thing in a picture that is flipped, in which left and right change places."""
     x1, y1, x2, y2 = thing.box
     cx, cy, length, breadth, angle = thing.turned
     joints = thing.joints[list(MIRRORED)] if len(thing.joints) else thing.joints

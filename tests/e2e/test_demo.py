@@ -147,7 +147,7 @@ def test_what_the_pictures_show_is_true(out: Path, seed: int) -> None:
     assert results["reader"].text == code.text
     kinds = Counter(KINDS[thing.kind] for thing in scene.things)
     for task in ("detect", "segment"):
-        assert Counter(found.label for found in results[task]) == kinds, task
+        assert Counter(detection.label for detection in results[task]) == kinds, task
     _check_poses(results["pose"], scene)
     _check_turned_boxes(results["obb"], scene)
     _check_masks(results["segment"], scene)

@@ -112,17 +112,17 @@ def draw_workshop(seed: int) -> Workshop:
     """The picture of a seed, with one to MOST_PEOPLE people and two to MOST_PARTS parts."""
     random = np.random.default_rng((seed, 14))
     brush = _Brush(picture := _room(random))
-    drawn: list[tuple[int, tuple[float, ...], Points]] = []
+    objects: list[tuple[int, tuple[float, ...], Points]] = []
     for x in _places(int(random.integers(1, MOST_PEOPLE + 1)), random):
         joints = _stand(x, random)
-        _draw_person(brush, joints, len(drawn) + 1, random)
-        drawn.append((0, (0.0,) * 5, joints))
+        _draw_person(brush, joints, len(objects) + 1, random)
+        objects.append((0, (0.0,) * 5, joints))
     for x in _places(int(random.integers(2, MOST_PARTS + 1)), random):
         kind, turned = _lie(x, random)
-        _draw_part(brush, kind, turned, len(drawn) + 1, random)
-        drawn.append((kind, turned, np.empty((0, 3), np.float32)))
-    things = [_seen(brush.owners == number, *each) for number, each in enumerate(drawn, 1)]
-    kinds = np.array([0, *(3 if kind == 0 else 4 for kind, _, _ in drawn)], np.uint8)
+        _draw_part(brush, kind, turned, len(objects) + 1, random)
+        objects.append((kind, turned, np.empty((0, 3), np.float32)))
+    things = [_visible(brush.owners == number, *each) for number, each in enumerate(objects, 1)]
+    kinds = np.array([0, *(3 if kind == 0 else 4 for kind, _, _ in objects)], np.uint8)
     surfaces = kinds[brush.owners]
     rows = np.arange(HEIGHT)[:, None]
     ground = np.where(rows < WALL, 0, np.where((rows >= BELT[0]) & (rows < BELT[1]), 2, 1))
@@ -131,7 +131,7 @@ def draw_workshop(seed: int) -> Workshop:
     return Workshop(_filmed(picture, random), tuple(t for t in things if t is not None), middle)
 
 
-def _seen(
+def _visible(
     visible: NDArray[np.bool_], kind: int, turned: tuple[float, ...], joints: Points
 ) -> Thing | None:
     """What is visible of an object; None if next to nothing is."""
@@ -142,7 +142,7 @@ def _seen(
     points = joints.copy()
     for point in points:
         x, y = round(float(point[0])), round(float(point[1]))
-        near = visible[max(y - 2, 0) : y + 3, max(x - 2, 0) : x + 3]
+        near = visible[max(y - 2, 0) : max(y + 3, 0), max(x - 2, 0) : max(x + 3, 0)]
         point[2] = float(near.any())
     mask = visible.reshape(HEIGHT // CELL, CELL, WIDTH // CELL, CELL).mean((1, 3))
     cx, cy, length, breadth, angle = turned
