@@ -217,7 +217,8 @@ def test_whatever_comes_a_track_lives_once_and_a_detection_belongs_to_one(
 def test_a_track_is_a_plain_value(name: str) -> None:
     """It goes to other threads and into events; numbers of NumPy would not."""
     tracks = follow(make(name), [[thing(300)]] * 3)[-1]
-    assert msgspec.json.decode(msgspec.json.encode(tracks), type=list[Track]) == tracks
+    plain = msgspec.json.decode(msgspec.json.encode(tracks))  # which refuses NumPy's
+    assert [(each["id"], tuple(each["box"])) for each in plain] == [(t.id, t.box) for t in tracks]
 
 
 @every_kind

@@ -5,7 +5,7 @@ import math
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from edgecnn_runtime.evaluation.dataset import LabeledObject
@@ -38,6 +38,8 @@ def labeled(box: RotatedBox, *, crowd: bool = False, backwards: bool = False) ->
 def test_rotated_boxes_overlap_as_opencv_has_it(
     ours: RotatedBox, other: RotatedBox, backwards: bool
 ) -> None:
+    # where edges lie on each other, OpenCV may find nothing; the tests below have parallel boxes
+    assume(abs(math.sin(2 * (ours.angle - other.angle))) > 0.01)
     _, points = cv2.rotatedRectangleIntersection(rectangle(ours), rectangle(other))
     shared = 0.0 if points is None else cv2.contourArea(cv2.convexHull(points))
     area, other_area = ours.width * ours.height, other.width * other.height
