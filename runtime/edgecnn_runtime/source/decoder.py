@@ -151,6 +151,11 @@ class VideoDecoder:
         except (self._errors, ValueError):  # the latter of a stream whose codec stayed unknown
             self.lose(now)
             return []
+        if frames and self._pixel_aspect is None:  # a stream may not tell before its first picture
+            # Not in `to_bgr`: PyAV reads freed memory once the container is closed.
+            context = self.stream.codec_context
+            ratios = self.stream.sample_aspect_ratio, context.sample_aspect_ratio
+            self._pixel_aspect = float(next(filter(None, ratios), 1))
         whole = []
         for frame in frames:
             if frame.is_corrupt:
@@ -177,16 +182,11 @@ class VideoDecoder:
             uint8[H,W,3] BGR, C-contiguous. Its memory is used for nothing else.
         """
         width, height = frame.width, frame.height
-        if self._pixel_aspect is None:  # a stream may not tell before its first picture
-            ratios = (
-                self.stream.sample_aspect_ratio,
-                self.stream.codec_context.sample_aspect_ratio,
-            )
-            self._pixel_aspect = float(next(filter(None, ratios), 1))
-        if 1 < self._pixel_aspect <= MAX_PIXEL_ASPECT:
-            width = round(width * self._pixel_aspect)
-        elif 1 / MAX_PIXEL_ASPECT <= self._pixel_aspect < 1:
-            height = round(height / self._pixel_aspect)
+        aspect = self._pixel_aspect or 1.0
+        if 1 < aspect <= MAX_PIXEL_ASPECT:
+            width = round(width * aspect)
+        elif 1 / MAX_PIXEL_ASPECT <= aspect < 1:
+            height = round(height / aspect)
         matrix = COLOR_MATRICES.get(int(frame.colorspace), BT601)
         # Bicubic as OpenCV, for formats whose chroma has to be interpolated.
         with self._converting:

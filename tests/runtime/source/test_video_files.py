@@ -13,6 +13,7 @@ import pytest
 
 from edgecnn_runtime.errors import SourceLostError, UsageError
 from edgecnn_runtime.source import open_source
+from edgecnn_runtime.source.decoder import VideoDecoder
 from edgecnn_runtime.types import Frame
 
 av = pytest.importorskip("av")
@@ -324,6 +325,18 @@ def test_pixels_that_are_not_square_become_square(
     path = encode(tmp_path / "a.mp4", smooth_pictures(2), sample_aspect_ratio=aspect)
     frames, _ = read(path)
     assert frames[0].pixels.shape == (*shape, 3)
+
+
+def test_pictures_are_converted_after_their_container_was_closed(tmp_path: Path) -> None:
+    """Whoever takes a live picture may do so when the camera was hung up already."""
+    path = encode(tmp_path / "a.mp4", smooth_pictures(2), sample_aspect_ratio=Fraction(2))
+    with av.open(str(path)) as container:
+        decoder = VideoDecoder(av, container, threads=1, max_wait=1.0)
+        packets = container.demux(decoder.stream)
+        frame = next(frame for packet in packets for frame in decoder.decode(packet, 0.0))
+        decoder.close()
+    decoder.stream = None  # PyAV would answer, with what lies in memory that is not its own
+    assert decoder.to_bgr(frame).shape == (240, 640, 3)
 
 
 def test_without_pyav_every_frame_comes_in_order(
