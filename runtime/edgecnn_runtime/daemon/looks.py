@@ -23,6 +23,8 @@ SPEED = 10.0
 """An object moves by at most so many times its own size in a second: a face, when somebody runs."""
 MEMORY = 60.0
 """Seconds that are remembered: an event shows the best moment of a track, which may be past."""
+ROUNDING = 0.001
+"""Seconds by which two times of the same frame may differ: that of an event has three digits."""
 
 
 class Look(NamedTuple):
@@ -40,15 +42,19 @@ class Look(NamedTuple):
 class CameraLooks:
     """The last looks of each pipeline of a camera; every method may be called from any thread."""
 
-    def __init__(self, pipelines: int, patience: float = 1.0) -> None:
+    def __init__(self, pipelines: int, patience: float = 1.0, *, gap: float = 1.0) -> None:
         """Nothing was seen yet.
 
         Args:
             pipelines: How many there are.
             patience: Seconds that one waits for the others at most.
+            gap: Seconds between a moment and a pipeline's nearest look beyond which nobody knows
+                what it would have seen.
         """
-        self._patience = patience
+        self._patience, self._gap = patience, gap
         self._looks = [deque[Look]() for _ in range(pipelines)]
+        self._absent: set[int] = set()
+        """Those that were waited for in vain since their last look."""
         self._changed = threading.Condition()
         self._closed = False
 
@@ -57,6 +63,7 @@ class CameraLooks:
         with self._changed:
             looks = self._looks[pipeline]
             looks.append(look)
+            self._absent.discard(pipeline)
             while looks[0].captured < look.captured - MEMORY:
                 looks.popleft()
             self._changed.notify_all()
@@ -75,21 +82,33 @@ class CameraLooks:
             captured: The moment, on the monotonic clock.
 
         Returns:
-            Boxes as fractions of the frame; None where another pipeline has not looked in time, or
-            what it saw is forgotten.
+            Boxes as fractions of the frame; None where another pipeline has not looked in time, did
+            not look around that moment, or what it saw is forgotten. A pipeline that was waited for
+            in vain is not waited for again until it looks.
         """
+        least = captured - SAME_MOMENT
         with self._changed:
-            others = [each for number, each in enumerate(self._looks) if number != pipeline]
+            others = {n: looks for n, looks in enumerate(self._looks) if n != pipeline}
 
-            def looked() -> bool:
-                least = captured - SAME_MOMENT
-                return self._closed or all(each and each[-1].captured >= least for each in others)
+            def behind() -> set[int]:
+                return {n for n, looks in others.items() if not looks or looks[-1].captured < least}
 
-            if not self._changed.wait_for(looked, self._patience) or self._closed:
+            def is_decided() -> bool:
+                late = behind()
+                return self._closed or not late or not late.isdisjoint(self._absent)
+
+            if not self._changed.wait_for(is_decided, self._patience):
+                self._absent |= behind()
+            if self._closed or behind():
                 return None
-            if any(each[-1].captured - MEMORY > captured for each in others):
+            if not all(self._knows(looks, captured) for looks in others.values()):
                 return None
-            return [box for looks in others for box in _boxes_at(looks, captured)]
+            return [box for looks in others.values() for box in _boxes_at(looks, captured)]
+
+    def _knows(self, looks: deque[Look], captured: float) -> bool:
+        """Whether a pipeline looked around a moment, and what it saw is remembered."""
+        nearest = min(abs(look.captured - captured) for look in looks)
+        return nearest <= self._gap and looks[-1].captured - MEMORY <= captured
 
 
 @dataclass(frozen=True)
@@ -152,9 +171,9 @@ def scaled(box: Box, width: float, height: float) -> Box:
 
 def _boxes_at(looks: deque[Look], captured: float) -> Iterator[Box]:
     """Where a pipeline's objects may have been, by its looks before and after a moment."""
-    later = list(takewhile(lambda look: look.captured > captured, reversed(looks)))
+    later = list(takewhile(lambda look: look.captured > captured + ROUNDING, reversed(looks)))
     before = looks[-1 - len(later)] if len(later) < len(looks) else None
-    if before is not None and before.captured == captured:
+    if before is not None and before.captured >= captured - ROUNDING:
         yield from before.boxes.values()
         return
     after = later[-1] if later else None

@@ -489,7 +489,8 @@ class Daemon:
         frame_privacy = FramePrivacy(privacy)
         watch: Callable[[Frame, Sequence[Track]], None] = _watch_nothing
         if frame_privacy.blurs and len(config.pipelines) > 1:
-            rules = [*rules[:-1], neighbors.complete, rules[-1]]
+            if _stores_pictures(file):  # otherwise there is nothing to wait for
+                rules = [*rules[:-1], neighbors.complete, rules[-1]]
             watch = partial(neighbors.tell, frame_privacy.hidden)
         main = self._mains.get(name)
         second = None if plan.reader is None else self._pool.readers[plan.reader]
@@ -533,7 +534,7 @@ class Daemon:
             ConfigError: A watch list cannot be read.
         """
         site = file.site
-        images = "none" if site.keep.evidence_days == 0 else site.privacy.images
+        images = site.privacy.images if _stores_pictures(file) else "none"
         privacy = Privacy(replace(site.privacy, images=images), self._privacy_key)
         return (Rules(site.rules, file.path.parent, timezone=site.timezone), privacy)
 
@@ -630,6 +631,12 @@ def _stamps(file: SiteFile) -> list[tuple[int, int, int] | None]:
     names = {name for camera in file.site.cameras.values() for name in camera.pipelines}
     paths = [file.path, *(file.resolve(name) for name in sorted(names))]
     return [file_stamp(path) for path in paths if path.suffix != BUNDLE_SUFFIX]
+
+
+def _stores_pictures(file: SiteFile) -> bool:
+    """Whether any event has pictures once the rules of privacy were applied."""
+    keep, privacy = file.site.keep, file.site.privacy
+    return keep.evidence_days != 0 and privacy.images == "all" and privacy.text == "plain"
 
 
 def _watch_nothing(_frame: Frame, _tracks: Sequence[Track]) -> None:
