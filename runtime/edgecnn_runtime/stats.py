@@ -186,7 +186,7 @@ class SpeedCheck:
         self._enough = 0
 
     def __call__(self) -> bool:
-        """Whether it is too slow, as of the last whole window.
+        """Whether it is too slow, as of the last whole window in which this was asked.
 
         A limited camera has too few results below SPEED_SHARE of its limit, and enough again from
         ENOUGH_SHARE on. Without a limit it has too few where it loses more frames to a busy engine
@@ -195,7 +195,8 @@ class SpeedCheck:
         seconds = self._clock() - self._began
         if seconds >= SPEED_WINDOW:
             served, late = self._stats.served_and_late()
-            self._judge(served - self._served, late - self._late, seconds)
+            if seconds <= 2 * SPEED_WINDOW:  # otherwise the camera was away for most of it
+                self._judge(served - self._served, late - self._late, seconds)
             self._began, self._served, self._late = self._clock(), served, late
         return self._too_slow
 

@@ -44,6 +44,15 @@ def test_what_is_too_slow(rate: float | None, served: int, late: int, too_slow: 
     assert not check()  # it is over
 
 
+def test_a_camera_that_was_away_is_not_judged_by_that_time() -> None:
+    stats, now = Counts(), [0.0]
+    check = SpeedCheck(stats, 5.0, clock=lambda: now[0])
+    stats.served, stats.late, now[0] = 50, 10, 60.0
+    assert not check(), "it had its 5 a second in the 10 s in which it was there"
+    stats.served, stats.late, now[0] = 60, 60, 60.0 + SPEED_WINDOW
+    assert check()
+
+
 def judgments(rate: float | None, windows: Iterable[tuple[int, int]]) -> list[bool]:
     """What is said after each window of served and late frames."""
     stats, now = Counts(), [0.0]

@@ -124,12 +124,11 @@ class CameraWorker:
         self._since = time.time()
         self._main = main
         self._lock = threading.Lock()
-        self._open_camera = partial(
-            open_camera, on_change=self._report, too_slow=SpeedCheck(jobs[0].stats, rate)
-        )
+        self._speed: SpeedCheck | None = None
+        self._open_camera = partial(open_camera, on_change=self._report, too_slow=self._is_too_slow)
         self._paused = paused
         rarely = max((1 / each for each in (rate, idle_rate) if each), default=0.0)
-        self._looks = CameraLooks(len(jobs), PATIENCE + rarely)
+        self._looks = CameraLooks(len(jobs), PATIENCE + rarely, gap=PATIENCE + rarely)
         self._neighbors = [Neighbors(self._looks, number) for number in range(len(jobs))]
         self._unseen: list[LatestSlot[tuple[LiveView, list[Box]]]] = [LatestSlot() for _ in jobs]
         self._detectors: Sequence[ServedModel] = ()
@@ -143,6 +142,7 @@ class CameraWorker:
             detectors: Runs the first model of each pipeline.
         """
         self._detectors = detectors
+        self._speed = SpeedCheck(self._jobs[0].stats, self._rate)
         numbers, name = range(len(self._jobs)), self.name
         threads = [(self._run, number, f"pipeline {name}") for number in numbers]
         if len(self._jobs) > 1:
@@ -195,12 +195,13 @@ class CameraWorker:
 
     def pause(self, paused: bool) -> None:
         """Hang up, or go on."""
-        self._paused = paused
-        for stream in self._streams():
-            if paused:
-                stream.pause()
-            else:
-                stream.resume()
+        with self._lock:
+            self._paused = paused
+            for stream in self._streams():
+                if paused:
+                    stream.pause()
+                else:
+                    stream.resume()
 
     def renew(self, makers: Sequence[Callable[[Neighbors], Parts]]) -> None:
         """Follow with other zones, lines and rules from the next frame on; the camera goes on."""
@@ -213,8 +214,9 @@ class CameraWorker:
         self._looks.close()
         for slot in self._unseen:
             slot.finish()
-        for stream in self._streams():
-            stream.close(wait=0.0)
+        with self._lock:  # a pipeline may be opening the source anew
+            for stream in self._streams():
+                stream.close(wait=0.0)
 
     def join(self, deadline: float) -> None:
         """Wait for its threads, until a time on the monotonic clock."""
@@ -315,9 +317,12 @@ class CameraWorker:
         """Show what waits for the other pipelines; where they do not look, it is not shown."""
         while (entry := self._unseen[number].take()) is not None:
             view, hidden = entry
-            others = self._neighbors[number].boxes(view.result.frame)
-            if others is not None:
-                self._show_blurred(number, view, [*hidden, *others])
+            try:
+                others = self._neighbors[number].boxes(view.result.frame)
+                if others is not None:
+                    self._show_blurred(number, view, [*hidden, *others])
+            except Exception:  # a defect: this picture is not shown, the next one may be
+                log.exception("%s: a view cannot be shown", self.name, extra={"camera": self.name})
 
     def _show_blurred(self, number: int, view: LiveView, hidden: Sequence[Box]) -> None:
         frame = blurred_frame(view.result.frame, hidden)
@@ -349,6 +354,10 @@ class CameraWorker:
         """In the capture thread: frames that were never made count for every pipeline."""
         for job in self._jobs:
             job.frames.skip(count, reason)
+
+    def _is_too_slow(self) -> bool:
+        """In the camera's thread: as of ``start``; nothing can be slow while models are opened."""
+        return self._speed is not None and self._speed()
 
     def _report(self, before: Connection, after: Connection) -> None:
         """In the camera's thread: a change of state is a line in the log and an event."""

@@ -46,6 +46,7 @@ class Rig:
         self.views: list[LiveView] = []
         self.stored: list[Frame] = []
         self.errors: list[Exception] = []
+        self.view_errors: list[Exception] = []
         recipe = read_recipe(bundle)
 
         def make(neighbors: Neighbors) -> Parts:
@@ -65,7 +66,7 @@ class Rig:
             self.jobs,
             self.open_camera,
             store=self.store,
-            show=lambda _, view: self.views.append(view),
+            show=self.show,
             watch=lambda _, frame: self.stored.append(frame),
             max_age=5.0,
             rate=None,
@@ -79,6 +80,11 @@ class Rig:
         if self.defects:
             source.frames.finish(self.defects.pop())
         return source
+
+    def show(self, _camera: str, view: LiveView) -> None:
+        if self.view_errors:
+            raise self.view_errors.pop()
+        self.views.append(view)
 
     def store(self, events: Sequence[Event]) -> None:
         if self.errors and threading.current_thread().name.startswith("pipeline"):
@@ -132,6 +138,16 @@ def test_what_is_shown_is_blurred(rig: Callable[..., Rig], until: Until) -> None
     pixels = view.result.frame.pixels[y1:y2, x1:x2, 2].astype(float)
     assert np.abs(np.diff(pixels, axis=0)).max() < 30, "its stripes cannot be seen"
     assert not view.result.frame.pixels.flags.writeable
+
+
+def test_a_view_that_fails_is_not_the_last_one(
+    rig: Callable[..., Rig], until: Until, caplog: pytest.LogCaptureFixture
+) -> None:
+    camera = rig(jobs=2)
+    camera.view_errors += [ValueError("a defect")] * 2
+    until(lambda: not camera.view_errors, "the failures")
+    until(lambda: len({view.pipeline for view in camera.views}) == 2, "views after them")
+    assert "a view cannot be shown" in caplog.text
 
 
 def test_what_does_not_count_is_neither_counted_nor_shown(
