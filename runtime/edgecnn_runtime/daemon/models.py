@@ -176,6 +176,8 @@ class SwappedModels:
         try:
             models = self._open()
             reason = _difference(self.models[0], models[0])
+            if models[-1].batch_size < self.models[-1].batch_size:  # a run may be made up already
+                reason = reason or "it takes smaller batches"
             if reason or self._closed:
                 _close(models)
             else:

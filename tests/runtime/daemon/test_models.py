@@ -249,11 +249,14 @@ def test_crops_of_a_frame_are_read_together_whatever_batches_the_bundle_takes(
         assert labels() == one_by_one
     assert [model.batch_size for model in reader.bundle.models] == [1, 4]
     replace_on_disk(bundle, lambda manifest, _: manifest["model"].update(batch=[1]))
-
-    def took_over() -> bool:
-        reader.bundle.look()
-        return labels() == one_by_one and reader.bundle.swaps == 1
-
-    until(took_over, "a bundle that takes one crop at a time")
+    reader.bundle.look()
+    until(lambda: reader.bundle.problem, "a bundle that takes one crop at a time")
+    assert reader.bundle.problem.endswith("it takes smaller batches: restart to use it")
+    reader.read.run_seconds[:] = [1.0, 1e-6]
+    assert labels() == one_by_one
+    assert [model.batch_size for model in reader.bundle.models] == [1, 4]
+    reader.close()
+    reader = ServedReader(bundle, Brittle(bundle), batch=4)
     assert [model.batch_size for model in reader.bundle.models] == [1, 1]
+    assert labels() == one_by_one
     reader.close()
