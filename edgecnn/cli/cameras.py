@@ -1,6 +1,7 @@
 """``edgecnn cameras``: which cameras there are, and a site.yaml that serves them."""
 
 import argparse
+import contextlib
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -154,11 +155,14 @@ def _write(
     entries = site_entries(attached, network, pipeline, secret.name if args.user else "")
     if not entries:
         raise UsageError(f"no camera that can be opened was found: {path} was not written")
-    if args.user:
-        opened = os.open(secret, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(opened, "w") as file:
-            file.write(f"{args.user}:{password}\n")
     text = yaml.safe_dump({"version": 1, "cameras": entries}, sort_keys=False, allow_unicode=True)
-    parse_site(text, path)  # what is written is what serves
-    with path.open("x", encoding="utf-8") as file:
-        file.write(text)
+    with contextlib.ExitStack() as undo:
+        if args.user:
+            opened = os.open(secret, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            undo.callback(secret.unlink)
+            with os.fdopen(opened, "w") as file:
+                file.write(f"{args.user}:{password}\n")
+        parse_site(text, path)  # what is written is what serves; it reads the credentials, too
+        with path.open("x", encoding="utf-8") as file:
+            file.write(text)
+        undo.pop_all()

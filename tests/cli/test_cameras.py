@@ -303,6 +303,19 @@ def test_what_was_found_becomes_a_site(
     assert "site.credentials exists" in capsys.readouterr().err
 
 
+def test_no_credentials_remain_of_a_site_that_cannot_be(
+    make_bundle: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usb = CameraDevice(device="/dev/video0", name="USB", usable=True, source="nowhere://x")
+    monkeypatch.setattr(cameras, "attached_cameras", lambda: (usb,))
+    monkeypatch.setattr(onvif, "discover", lambda *_, **__: [])
+    bundle, password, path = make_bundle("site"), tmp_path / "password", tmp_path / "site.yaml"
+    password.write_text("b\n")
+    words = ["--discover", "--user", "a", "--password-file", str(password)]
+    assert main(["cameras", *words, "--write", str(path), "--pipeline", str(bundle)]) == 2
+    assert not list(tmp_path.glob("site.[yc]*"))
+
+
 def test_the_list_as_json(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -90,6 +90,11 @@ def guess_head(outputs: Outputs, task: str | None) -> str:
         UsageError: No head, or more than one, has such outputs.
     """
     heads = heads_of(task) if task else HEADS
+    if outputs.shapes and all(shape[2:] == (1, 1) for shape in outputs.shapes.values()):
+        raise UsageError(
+            "an output has one cell only, as scores or features of a whole picture have: return "
+            f"output.flatten(1), and export it again; {outputs}"
+        )
     if len(heads) == 1:
         return next(iter(heads))
     for name, head in heads.items():

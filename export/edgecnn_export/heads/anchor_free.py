@@ -43,6 +43,12 @@ def scrfd(outputs: Outputs) -> Fields:
             "an scrfd head has scores[N,A,1], boxes[N,A,4] and perhaps landmarks[N,A,10] for each "
             f"of the strides 8, 16, 32; {outputs}. Check --input"
         )
+    for name in (name for role, name in tables.items() if role.startswith("score")):
+        if columns_of(outputs.rows(name)).outside.any():
+            raise UsageError(
+                f"the scores of {name!r} leave 0..1, so they are scores before a sigmoid: end the "
+                f"model with it, and export it again; {outputs}"
+            )
     rows, kps = outputs.shapes[tables["score_8"]][1], tables.get("kps_8")
     return {
         "variant": "scrfd",
@@ -79,10 +85,8 @@ def scrfd_tables(outputs: Outputs) -> dict[str, str]:
 
 
 def fits_scrfd(outputs: Outputs) -> bool:
-    """Such tables, whose scores are within 0..1."""
-    tables = scrfd_tables(outputs)
-    scores = [outputs.rows(name) for role, name in tables.items() if role.startswith("score")]
-    return bool(tables) and not any(columns_of(rows).outside.any() for rows in scores)
+    """Such tables."""
+    return bool(scrfd_tables(outputs))
 
 
 def centerface(outputs: Outputs) -> Fields:

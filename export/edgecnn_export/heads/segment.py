@@ -1,9 +1,11 @@
 """Masks: a table of boxes beside maps that its weights mix, or scores of classes for every cell."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from edgecnn_export.head_evidence import are_logits, columns_of, whole_numbers
 from edgecnn_export.heads.base import MOST_QUERIES, Fields, Head, Outputs
+from edgecnn_export.heads.table import Table, check_values
 from edgecnn_runtime.bundle.manifest import Segment, Semantic, Values
 from edgecnn_runtime.errors import UsageError
 
@@ -42,11 +44,12 @@ def instances(outputs: Outputs, layout: str) -> Fields:
             f"{columns} columns are too few for a YOLO {layout} head with {weights} weights of "
             f"masks; {outputs}"
         )
+    rows = outputs.rows(table, 1 if layout == "v8" else 2)
     first = LAYOUT_COLUMNS[layout] if layout != "nms" else 4
-    scores = outputs.rows(table, 1 if layout == "v8" else 2)[:, first:][:, :classes]
-    if layout == "nms":
-        scores = scores[:, :1]
+    scores = rows[:, first:][:, : classes if layout != "nms" else 1]
     values: Values = "logits" if len(scores) and are_logits(scores) else "probabilities"
+    known = replace(outputs, options={"values": values, **outputs.options})
+    check_values(known, Table(table, layout, columns, rows), classes)
     return {
         "output": table, "maps": maps, "layout": layout, "classes": classes,
         "coefficients": weights, "values": values,
@@ -60,7 +63,8 @@ def instances_layout(outputs: Outputs) -> str:
     if len(tables) != 1 or not maps:
         return ""
     (_, rows, columns), weights = tables[0], outputs.shapes[maps][1]
-    if outputs.metadata.end_to_end or (columns == 6 + weights and rows <= MOST_QUERIES):
+    best = columns == 6 + weights and rows <= MOST_QUERIES and not outputs.is_grid(rows)
+    if outputs.metadata.end_to_end or best:
         return "nms"
     if outputs.is_grid(columns) and rows > 4 + weights:
         return "v8"
@@ -84,8 +88,13 @@ def semantic(outputs: Outputs) -> Fields:
 
 
 def class_map(outputs: Outputs) -> str:
-    """The name of the output [N,C,h,w] that may be a class map; "" where there is none."""
-    maps = [name for name, shape in outputs.shapes.items() if len(shape) == 4]
+    """The name of the output [N,C,h,w] that may be a class map; "" where there is none.
+
+    One cell only is no map: scores or features of a whole picture have it.
+    """
+    maps = [
+        name for name, shape in outputs.shapes.items() if len(shape) == 4 and shape[2:] != (1, 1)
+    ]
     choice = outputs.options.get("output", MAIN_OUTPUT)
     if choice in maps:
         return str(choice)
@@ -98,7 +107,7 @@ def is_class_map(outputs: Outputs) -> bool:
     There are as many names as channels, or the values of each cell are one softmax.
     """
     name = class_map(outputs)
-    if not name or outputs.shapes[name][1] < 2 or outputs.shapes[name][2:] == (1, 1):
+    if not name or outputs.shapes[name][1] < 2:
         return False
     named = len(outputs.labels) == outputs.shapes[name][1]
     return named or outputs.values(name, 1) != "logits"

@@ -17,7 +17,7 @@ class Table:
 
     Attributes:
         name: Of the output.
-        layout: ``v8`` or ``nms`` of ``manifest.Yolo``.
+        layout: ``v5``, ``v8`` or ``nms`` of ``manifest.Yolo``.
         columns: How many numbers a box has.
         rows: float32[R,columns] on the verification pictures; without rows where not known.
     """
@@ -46,7 +46,12 @@ def read_table(outputs: Outputs, what: str) -> Table:
     name = outputs.sole_output(3, what)
     layout = str(outputs.options.get("layout") or layout_of(outputs))
     if layout not in {"v8", "nms"}:
-        hint = ": return output.permute(0, 2, 1)" if layout == "v5" else ": check --input"
+        hint = ": check --input"
+        if layout == "v5":
+            hint = (
+                ": return output.permute(0, 2, 1) if its fifth column is a class; a table with "
+                "objectness (YOLOv7-pose) is no such head"
+            )
         raise UsageError(
             f"{what} is [N,columns,cells] before suppression or [N,rows,columns] after it, and "
             f"this is neither at {outputs.width}x{outputs.height}; {outputs}{hint}"
@@ -102,11 +107,12 @@ def check_values(outputs: Outputs, table: Table, classes: int) -> None:
             f"the boxes of {table.name!r} are no pixels of the {outputs.width}x{outputs.height} "
             f"input: export the network with its own decoding in the graph; {outputs}"
         )
-    scores = rows[:, 4:5] if table.layout == "nms" else rows[:, 4 : 4 + classes]
+    columns = {"v5": 1 + classes, "v8": classes, "nms": 1}[table.layout]
+    scores = rows[:, 4 : 4 + columns]
     if columns_of(scores).outside.any() and outputs.options.get("values") != "logits":
         hint = ': --decode \'{"values": "logits"}\'' if are_logits(scores) else ""
         raise UsageError(f"the scores of {table.name!r} leave 0..1{hint}; {outputs}")
-    if table.layout == "v8":
+    if table.layout != "nms":
         return
     if not whole_numbers(rows[:, 5]):
         raise UsageError(

@@ -105,6 +105,13 @@ def columns_behind_the_classes(outputs: Outputs, table: Table, extra: int) -> Ed
         )
         logits = f"if they are scores before a sigmoid, --decode {as_json({'values': 'logits'})}"
         return no_head(outputs, what, logits)
+    if table.grid and not table.across:  # a row per cell has objectness, which pose does not take
+        setting = as_json(dict(zip(("points", "point_dims"), points, strict=True)))
+        return UsageError(
+            f"the last {extra} of the {table.columns} columns of {table.name!r} are no classes: "
+            "this is a pose model with objectness (YOLOv7-pose), whose keypoints are taken as "
+            f"points of a box: add --task detect --decode {setting}; {outputs}"
+        )
     what = (
         f"the last {extra} of the {table.columns} columns of {table.name!r} are no classes: this "
         "is a pose model (YOLO -pose)"

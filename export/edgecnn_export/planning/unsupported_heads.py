@@ -9,8 +9,8 @@ import re
 from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
-from edgecnn_export.head_evidence import columns_of
-from edgecnn_export.heads import HEADS, segment
+from edgecnn_export.head_evidence import columns_of, whole_numbers
+from edgecnn_export.heads import HEADS, obb, pose, segment
 from edgecnn_export.heads.anchor_free import YUNET_OUTPUT
 from edgecnn_export.heads.base import STRIDES, Outputs
 from edgecnn_export.planning.refusal import OWN_DECODING, no_head, other_task
@@ -25,6 +25,8 @@ ULTRALYTICS_TASKS: Mapping[str, str] = {
     "pose": "a pose model (YOLO -pose)",
 }
 
+OTHER_TASKS = {"classify", "embed", "ctc", *segment.HEADS, *pose.HEADS, *obb.HEADS}
+"""Heads of other tasks than detect; they look at the values themselves."""
 SCORE_MARGIN = 0.5
 """How far under zero a probability may lie, because some heads are not clipped."""
 
@@ -43,12 +45,12 @@ def refuse_unsupported(outputs: Outputs, task: str | None, head: str) -> None:
         UnsupportedModelError: They belong to a head or a task that edgecnn does not have.
         UsageError: A flag is missing or wrong; the message has the flag.
     """
-    if error := without_batch(outputs, head):
+    if error := without_batch(outputs, head) or chosen_classes(outputs, task, head):
         raise error
     classifier = task is None and [len(shape) for shape in outputs.shapes.values()] == [2]
     if task not in {None, "detect"} or head not in {"", *HEADS} or (classifier and not head):
         return
-    if head in {"classify", "embed", "ctc", *segment.HEADS} or (head and HEADS[head].by_values):
+    if head in OTHER_TASKS or (head and HEADS[head].by_values):
         return
     known = next((n for n, h in HEADS.items() if h.by_values and h.fits(outputs)), None)
     if known and not declared_task(outputs, head):
@@ -79,6 +81,22 @@ def without_batch(outputs: Outputs, _head: str) -> EdgecnnError | None:
         "rows cannot be told from pictures: keep the batch axis in what the model returns (no "
         f"squeeze, no reshape to (-1, …)), and export it again; {outputs}"
     )
+
+
+def chosen_classes(outputs: Outputs, task: str | None, head: str) -> EdgecnnError | None:
+    """A class map after its ArgMax: [N,h,w], in the shape of the input, of whole numbers."""
+    if task not in {None, "detect", "segment"} or head in OTHER_TASKS - {*segment.HEADS}:
+        return None
+    for name, shape in outputs.shapes.items():
+        values = outputs.samples.get(name)
+        if len(shape) != 3 or shape[1] * outputs.width != shape[2] * outputs.height:
+            continue
+        if values is not None and whole_numbers(values.reshape(-1)):
+            return UsageError(
+                f"{name!r} holds whole numbers: classes that the graph has chosen itself; end it "
+                f"before its ArgMax, at scores[N,C,h,w]; {outputs}"
+            )
+    return None
 
 
 def declared_task(outputs: Outputs, _head: str) -> EdgecnnError | None:

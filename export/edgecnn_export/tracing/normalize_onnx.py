@@ -19,6 +19,8 @@ from edgecnn_runtime.errors import UnsupportedModelError
 
 OLDEST_OPSET = 13
 """Per-channel QuantizeLinear needs it; engines read everything from there on."""
+AXES_ARE_AN_INPUT = 13
+"""Of Unsqueeze; before, they are an attribute."""
 GOOD_OPSET = 18
 RESIZE_WITH_MODES = 11
 OLD_RESIZE = {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
@@ -137,10 +139,15 @@ def _add_batch_axes(model: ir.Model, size: Size, declared: Sequence[int]) -> Non
     ):
         return
     tape = ir.tape.Tape(graph)
-    axis = tape.initializer(ir.tensor(np.array([0], np.int64), name="head.batch"))
+    axes: list[ir.Value] = []
+    attributes: dict[str, list[int]] = {"axes": [0]}
+    if _opset_of(model) >= AXES_ARE_AN_INPUT:
+        axes = [tape.initializer(ir.tensor(np.array([0], np.int64), name="head.batch"))]
+        attributes = {}
     for index, output in enumerate(list(graph.outputs)):
         name = str(output.name)
-        batched = tape.op("Unsqueeze", [output, axis], name=f"head_batch_{index}")
+        inputs = [output, *axes]
+        batched = tape.op("Unsqueeze", inputs, attributes, name=f"head_batch_{index}")
         batched.type = ir.TensorType(ir.DataType.FLOAT)
         graph.outputs[index] = batched
         rename(graph, batched, name)
@@ -242,7 +249,7 @@ def _check_independent(model: ir.Model, expected: _Expected) -> None:
 
 def _at_opset(model: ir.Model, expected: _Expected, opset: int) -> ir.Model:
     """The graph in an operator set up to ``opset``, converted where it is old and that is exact."""
-    own = model.opset_imports.get("", model.opset_imports.get("ai.onnx", 1))
+    own = _opset_of(model)
     if GOOD_OPSET <= own <= opset:
         return model
     reason = ""
@@ -261,6 +268,11 @@ def _at_opset(model: ir.Model, expected: _Expected, opset: int) -> ir.Model:
         f"operator set {own} cannot be brought to {opset}: {reason}; export the model again with "
         f"opset_version={opset}, or replace that operator"
     )
+
+
+def _opset_of(model: ir.Model) -> int:
+    imports = model.opset_imports
+    return int(imports.get("", imports.get("ai.onnx", 1)))
 
 
 def _convert(model: ir.Model, own: int, target: int) -> ir.Model:

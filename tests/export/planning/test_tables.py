@@ -92,6 +92,7 @@ def test_a_person_needs_no_more_than_the_task() -> None:
     spec = plan(raw(rng, 1, keypoints(rng, 17, 3)), task="pose").spec
     assert isinstance(spec.decode, Pose)
     assert (spec.decode.classes, spec.decode.points) == (1, 17)
+    assert plan(raw(rng, 1, keypoints(rng, 17, 3)), head="pose").spec.decode == spec.decode
     with pytest.raises(UsageError, match="--task pose"):
         plan(raw(rng, 1, keypoints(rng, 17, 3)))
 
@@ -156,11 +157,25 @@ def test_a_file_of_rotated_boxes_says_everything() -> None:
 def test_rotated_boxes_need_no_more_than_the_task() -> None:
     rng = np.random.default_rng(6)
     outputs = raw(rng, 3, angles(rng, CELLS))
-    assert plan(outputs, task="obb").spec.labels == ("0", "1", "2")
+    for options in ({"task": "obb"}, {"head": "obb"}):
+        spec = plan(outputs, **options).spec
+        assert (spec.task, spec.labels) == ("obb", ("0", "1", "2"))
     with pytest.raises(UsageError, match="--task obb"):
         plan(outputs)
     with pytest.raises(UsageError, match="--task obb"):
         plan(outputs, SHIPS, task="detect")
+
+
+def test_padding_after_suppression_is_no_box() -> None:
+    rng = np.random.default_rng(8)
+    table = ranked(rng, 3, angles(rng, ROWS))["output0"]
+    entries = SHIPS | {"end2end": "True"}
+    nothing = plan({"output0": 0 * table}, entries).spec
+    assert nothing.decode == Obb(output="output0", layout="nms", classes=3)
+    table[:, 20:] = 0
+    table[..., -1] = 0
+    with pytest.raises(UsageError, match="0 in every row"):
+        plan({"output0": table}, entries)
 
 
 def test_values_that_are_no_rotated_boxes_are_refused() -> None:

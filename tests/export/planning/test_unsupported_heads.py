@@ -321,6 +321,14 @@ def test_scrfd_is_recognized_whatever_its_outputs_are_called(points: int, anchor
     assert (spec.decode.outputs["bbox_16"], spec.labels) == ("516", ("face",))
 
 
+def test_scrfd_before_its_sigmoid_is_told_to_end_with_it() -> None:
+    m = Maker(1)
+    outputs = scrfd(m)
+    outputs = {k: v if k[0] != "4" else m.logits(1, v.shape[1]) for k, v in outputs.items()}
+    for options in ({}, {"head": "scrfd"}, {"task": "detect"}):
+        assert "end the model with it, and export it again" in refusal(outputs, **options)
+
+
 def test_a_column_that_nothing_was_trained_on_is_no_background() -> None:
     m = Maker(2)
     outputs = {"dets": m.fractions(300), "labels": m.logits(6, 300)}
@@ -433,6 +441,31 @@ def test_tables_with_maps_are_instances(classes: int, named: bool) -> None:
     assert getattr(decode, "values", "") == "logits"
 
 
+def test_tables_with_maps_are_believed_on_their_values() -> None:
+    m = Maker(2)
+    v8 = joined(m.boxes(), m.scores(2), m.normal(32))
+    v5 = joined(m.boxes(), m.scores(3), m.normal(32))
+    best = joined(m.ranked(100, 2), m.normal(32, rows=100))
+    for table, turn in ((v8, turned), (v5, np.asarray), (best, np.asarray)):
+        small = table.copy()
+        small[..., :4] /= 1000
+        wrong = table.copy()
+        wrong[..., 4] *= 7
+        for values, problem in ((small, "are no pixels"), (wrong, "leave 0..1")):
+            message = refusal(with_maps(turn(values), m), task="segment", labels=names(2))
+            assert problem in message
+    best[..., 5] = 2
+    message = refusal(with_maps(best, m), task="segment", labels=names(2))
+    assert "class number 2 occurs" in message
+
+
+def test_a_grid_of_one_class_with_masks_is_no_head_after_suppression() -> None:
+    m = Maker(2, 160, 96)
+    outputs = with_maps(joined(m.boxes(), m.scores(2), m.normal(32)), m)
+    decode = plan(outputs, size=(160, 96)).spec.decode
+    assert decode == Segment(output="table", maps="maps", layout="v5", classes=1)
+
+
 def test_the_file_says_that_it_has_masks() -> None:
     m = Maker(0)
     outputs = with_maps(joined(m.ranked(100, 2), m.normal(32, rows=100)), m)
@@ -515,6 +548,23 @@ def test_maps_that_are_not_read_say_why(
 ) -> None:
     with pytest.raises(EdgecnnError, match=problem):
         plan(outputs, **options)
+
+
+@pytest.mark.parametrize("cell", [1, 8])
+@pytest.mark.parametrize("options", [{}, {"task": "segment"}, {"head": "semantic"}])
+def test_classes_that_the_graph_has_chosen_are_no_scores(
+    options: dict[str, str], cell: int
+) -> None:
+    chosen = class_scores(5, HEIGHT // cell, WIDTH // cell)["y"].argmax(1).astype(np.float32)
+    for classes in (chosen, 0 * chosen):
+        assert "before its ArgMax, at scores[N,C,h,w]" in refusal({"y": classes}, **options)
+
+
+@pytest.mark.parametrize("task", [None, "classify", "embed", "segment"])
+def test_one_cell_is_no_map(task: str | None) -> None:
+    scores = {"y": vectors(1000)["y"][:, :, None, None]}
+    assert "return output.flatten(1)" in refusal(scores, task=task)
+    assert "return output.flatten(1)" in refusal(scores, task=task, labels=names(1000))
 
 
 def vectors(size: int) -> Outputs:
@@ -626,6 +676,18 @@ def test_key_points_that_are_declared_are_taken() -> None:
     for metadata in (None, {"task": "pose", "names": "{0: 'person'}", "kpt_shape": "[17, 3]"}):
         decode = plan({"o": table}, metadata, decode=fields, task="detect").spec.decode
         assert decode == Yolo(output="o", layout="v8", classes=1, points=17, point_dims=3)
+
+
+def test_the_advice_for_keypoints_behind_objectness_works() -> None:
+    m = Maker(1)
+    table = {"o": joined(m.boxes(), m.scores(2), m.key_points(17, 3))}
+    for labels in (None, ("person",)):
+        message = refusal(table, labels=labels)
+        assert """--task detect --decode '{"points": 17, "point_dims": 3}'""" in message
+        fields = {"points": 17, "point_dims": 3}
+        decode = plan(table, task="detect", labels=labels, decode=fields).spec.decode
+        assert decode == Yolo(output="o", layout="v5", classes=1, points=17, point_dims=3)
+    assert "a table with objectness (YOLOv7-pose) is no such head" in refusal(table, task="pose")
 
 
 def test_scores_before_their_sigmoid_are_taken_when_said() -> None:

@@ -452,7 +452,8 @@ def test_yunet_at_a_size_its_strides_do_not_divide(assets: Path) -> None:
         adapted(model, 90, 160)
 
 
-def test_tables_without_a_batch_get_one() -> None:
+@pytest.mark.parametrize("opset", [11, 20])
+def test_tables_without_a_batch_get_one(opset: int) -> None:
     """SCRFD's files reshape each stride's map to [A,K]."""
     nodes, outputs, constants = [], [], {}
     for stride in (8, 16, 32):
@@ -470,7 +471,7 @@ def test_tables_without_a_batch_get_one() -> None:
                 helper.make_node("Reshape", [f"t{name}", f"s{name}"], [name]),
             ]
             outputs.append(name)
-    model = graph(nodes, shape=(1, 3, 64, 96), outputs=outputs, constants=constants)
+    model = graph(nodes, shape=(1, 3, 64, 96), outputs=outputs, constants=constants, opset=opset)
     normalized = ir.to_proto(normalize_onnx(ir.from_proto(model), Size(96, 64, 3), 20))
     picture = planes(1, 3, 64, 96)
     for before, after in zip(run(model, picture), run(normalized, picture), strict=True):
