@@ -66,9 +66,9 @@ class VideoDecoder:
         fps: Nominal pictures per second; 0.0 if unknown.
         stamped: Whether the container has time stamps of its own.
         packets: How many packets were decoded; one holds one picture in most formats.
-        skipped: How many pictures and packets were damaged, or followed a damaged one.
-        damaged: The same without what comes before the first key frame: a recording that begins in
-            between is whole.
+        skipped: How many losses there were, and pictures that followed one.
+        damaged: How many pictures were damaged, or followed a damaged one. What comes before the
+            first key frame does not count: a recording that begins in between is whole.
     """
 
     def __init__(self, av: ModuleType, container: Any, *, threads: int, max_wait: float) -> None:
@@ -115,16 +115,18 @@ class VideoDecoder:
         self._lossy_until = 0.0
         self._last_loss: int | None = None
 
-    def lose(self, now: float, stamp: int | None = None) -> None:
+    def lose(self, now: float, stamp: int | None = None, *, counts: bool = True) -> None:
         """Something was lost on the way.
 
         Args:
             now: Seconds, on the clock of ``decode``.
             stamp: The last picture that may be damaged by it, be it a key frame, in the stream's
                 own units; None for the one that is being decoded.
+            counts: Whether it is a picture of its own, and not of one that is counted itself.
         """
         self._lossy_until = now + min(self._wait, self._max_wait)
-        self._skip()
+        self.skipped += 1
+        self.damaged += counts and self._begun
         if stamp is not None:
             self._last_loss = stamp
 
@@ -145,7 +147,7 @@ class VideoDecoder:
                 self._wait = max(self._wait, KEYFRAME_SLACK * (now - self._last_key))
             self._last_key = now
         if packet.is_corrupt:  # known to MPEG-TS, and not to every decoder
-            self.lose(now, packet.pts)
+            self.lose(now, packet.pts, counts=False)
         try:
             frames = packet.decode()
         except (self._errors, ValueError):  # the latter of a stream whose codec stayed unknown
@@ -164,7 +166,8 @@ class VideoDecoder:
                 self._lossy_until = 0.0
                 whole.append(frame)
             else:
-                self._skip()
+                self.skipped += 1
+                self.damaged += self._begun
         return whole
 
     def seconds(self, item: Any) -> float | None:
@@ -204,10 +207,6 @@ class VideoDecoder:
     def close(self) -> None:
         """Let its threads finish; otherwise freeing it would wait for them with the GIL held."""
         self.flush()
-
-    def _skip(self) -> None:
-        self.skipped += 1
-        self.damaged += self._begun
 
     def _mends(self, frame: Any) -> bool:
         behind = self._last_loss is None or frame.pts is None or frame.pts > self._last_loss

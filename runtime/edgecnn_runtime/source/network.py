@@ -94,6 +94,8 @@ class NetworkStream:
         self._lag = Lag()
         self._waited = 0.0
         self._skipped = self._damaged = 0
+        self._gave_up = False
+        """Whether the next whole picture comes after others that were given up, not damaged."""
         self._key, self._key_interval = 0.0, 1.0
         """Stamp of the last key frame, and seconds between two."""
         self._key_frame_by = 0.0
@@ -188,7 +190,7 @@ class NetworkStream:
         # lost while connecting may belong to any that was buffered then.
         lost = _tells_loss(messages)
         if lost or self._lost or (self._lost_at_first and self._late):
-            self.decoder.lose(now, packet.pts)
+            self.decoder.lose(now, packet.pts, counts=False)
         self._lost = lost
         return packet
 
@@ -210,8 +212,8 @@ class NetworkStream:
         elif packet.is_keyframe:  # it depends on nothing
             self._key_frame_by = 0.0
         elif self._key_frame_by and now >= self._key_frame_by:
-            self.decoder.lose(now)
-            self._key_frame_by = 0.0
+            self.decoder.lose(now, counts=False)
+            self._key_frame_by, self._gave_up = 0.0, True
         if not self._key_frame_by:
             return False
         self._skipped += 1
@@ -234,6 +236,8 @@ class NetworkStream:
         self._held = RawFrame(pixels, pts) if self._late else None
         skipped, self._skipped = self._skipped, 0
         damaged, self._damaged = self.decoder.damaged - self._damaged, self.decoder.damaged
+        if self._gave_up:  # what is built on pictures that were given up is whole, but useless
+            skipped, damaged, self._gave_up = skipped + damaged, 0, False
         return RawFrame(pixels, pts, self._late, paced, skipped=skipped, damaged=damaged)
 
     def _wait_for_turn(self, pts: float) -> None:

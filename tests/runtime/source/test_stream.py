@@ -23,6 +23,7 @@ from edgecnn_runtime.source import open_source
 from edgecnn_runtime.source.address import parse_address
 from edgecnn_runtime.source.capture import RawFrame
 from edgecnn_runtime.source.clock import StreamClock
+from edgecnn_runtime.source.decoder import VideoDecoder
 from edgecnn_runtime.source.network import NetworkStream
 from edgecnn_runtime.types import Frame
 
@@ -397,7 +398,22 @@ def test_pictures_built_on_a_damaged_one_are_not_shown(
                 if picture
             )
     assert list(shown) == [*range(25), *range(40, 60)]
-    assert {number for number, count in shown.items() if count} == {40}
+    assert {number: count for number, count in shown.items() if count} == {40: 15}
+
+
+def test_each_damaged_picture_counts_once(make_squares: Callable[[int], np.ndarray]) -> None:
+    """A part of a picture that MPEG-TS knows to be missing, and the decoder as well."""
+    av = pytest.importorskip("av")
+    data = damaged_stream(make_squares)
+    cut = len(data) // 188 * 3 // 4 * 188
+    with av.open(io.BytesIO(data[:cut] + data[cut + 188 :])) as container:
+        decoder = VideoDecoder(av, container, threads=1, max_wait=60.0)
+        packets = [*container.demux(decoder.stream)]
+        assert any(packet.is_corrupt for packet in packets)
+        whole = [len(decoder.decode(packet, 0.0)) for packet in packets]
+        decoder.close()
+    assert 25 < sum(whole) < 45
+    assert sum(whole) + decoder.damaged == 60
 
 
 def test_a_picture_that_is_too_large_is_refused_by_its_size(
