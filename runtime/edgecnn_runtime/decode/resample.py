@@ -112,8 +112,13 @@ class Resampler:
         matrix = CENTERS @ np.linalg.inv(geometry.matrix @ to_picture) @ shift
         width, height = rect[2] - rect[0], rect[3] - rect[1]
         flags, out = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, self._scratch.array(height, width)
-        border = cv2.BORDER_CONSTANT
-        cv2.warpPerspective(values, matrix, (width, height), out, flags, border, OUTSIDE)
+        cv2.warpPerspective(values, matrix, (width, height), out, flags, cv2.BORDER_REPLICATE)
+        # The outermost cells reach as far beyond their centers as they are the nearest ones.
+        inside, flags = np.zeros(values.shape, np.uint8), cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP
+        outside = cv2.warpPerspective(
+            inside, matrix, (width, height), None, flags, cv2.BORDER_CONSTANT, 1.0
+        )
+        np.copyto(out, OUTSIDE, where=outside.view(np.bool_))
         return out
 
     def _axes(self, geometry: Geometry) -> tuple[tuple[float, float], tuple[float, float]]:

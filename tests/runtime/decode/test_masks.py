@@ -201,6 +201,9 @@ def test_a_turned_region_has_its_masks_where_the_frame_shows_them() -> None:
     mask = in_frame(found, 300, 200)
     assert mask[30:50, 110:138].all()
     assert not mask[54:].any()
+    whole = table_of([(Box(0, 0, 64, 48), [1.0, 0.0, 0.0, 0.0])])
+    (found,) = decode(spec, {"table": whole, "maps": maps}, geometry)
+    assert in_frame(found, 300, 200)[20:50, 100:148].all(), "up to the edge"
 
 
 def test_weights_that_are_no_numbers_give_empty_masks() -> None:
@@ -311,9 +314,10 @@ def test_a_turned_region_has_its_classes_where_the_frame_shows_them(channels: in
     scores[0, :, :8], scores[-1, :, 8:] = -4.0 if channels > 1 else -5.0, 5.0
     classes = classes_of(spec, scores, geometry)
     last = max(1, channels - 1)
-    assert (classes[25:48, 105:143] == 0).all()
-    assert (classes[58:80, 105:143] == last).all()
-    assert (classes[:, 160:] == UNSEEN).all()
+    assert (classes[20:48, 100:148] == 0).all(), "up to the edge"
+    assert (classes[58:84, 100:148] == last).all()
+    classes[20:84, 100:148] = UNSEEN
+    assert (classes == UNSEEN).all()
 
 
 def test_scores_that_are_no_numbers_give_some_class() -> None:
