@@ -266,7 +266,8 @@ class Timings(msgspec.Struct, frozen=True):
     """Seconds that one frame spent on its way to a result.
 
     Attributes:
-        wait: From its capture until the engine was free for it; 0.0 for a frame without an age.
+        wait: From its capture until the engine was free for it and it was converted to BGR and
+            masked, which of a live stream happens only then; 0.0 for a frame without an age.
         prepare: Resizing the frame into the engine's input buffer.
         infer: In the engine.
         decode: Decoding the output tensors to a result.
