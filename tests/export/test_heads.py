@@ -196,6 +196,25 @@ def test_an_unknown_task_or_head_is_refused_before_the_long_work(
     assert str(caught.value).startswith(message)
 
 
+@pytest.mark.parametrize(
+    ("setting", "problem"),
+    [
+        ({"points": "17"}, """'{"points": "17"}': points: Expected `int`, got `str`"""),
+        ({"output": ["x"]}, """'{"output": ["x"]}': output: Expected `str`, got `array`"""),
+        ({"strides": 8}, """'{"strides": 8}': strides: Expected `array`, got `int`"""),
+        ({"classes": 0}, """'{"classes": 0}': classes: Expected `int` >= 1"""),
+    ],
+)
+def test_decode_settings_of_another_type_are_refused_before_the_long_work(
+    setting: dict[str, Any], problem: str
+) -> None:
+    for options in ({}, {"task": "pose"}, {"head": "yolov8"}):
+        settings = ExportSettings(ExportConfig(decode=setting, **options), "preset")
+        with pytest.raises(UsageError) as caught:
+            check_early(settings, Size(640, 384, 3))
+        assert str(caught.value) == f"--decode {problem}"
+
+
 class Mean(Part, frozen=True, kw_only=True, tag_field="head", tag="mean"):
     """A head that no file of the export knows."""
 

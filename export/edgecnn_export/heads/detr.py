@@ -11,6 +11,7 @@ from edgecnn_export.head_evidence import (
     columns_of,
     coordinate_unit,
     sum_to_one,
+    whole_numbers,
 )
 from edgecnn_export.heads.base import MOST_QUERIES, Fields, Head, Outputs
 from edgecnn_export.heads.box_table import Table, table_of
@@ -148,6 +149,9 @@ def _has_queries(outputs: Outputs, table: Table) -> bool:
     """Whether one table can be one of queries: not of cells, nor of a text reader's steps."""
     if table.grid or outputs.metadata.end_to_end:
         return False
+    kinds = table.rows[:, 5:6]
+    if kinds.size and whole_numbers(kinds[:, 0]) and columns_of(kinds).high[0] > 1:
+        return False  # class numbers: probabilities stay below, and logits are no whole numbers
     return bool(columns_of(table.rows).outside.any()) or not sum_to_one(table.rows)
 
 

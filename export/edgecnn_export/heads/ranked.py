@@ -81,9 +81,10 @@ def ranked(outputs: Outputs) -> Fields:
             f"end of the model; {outputs}"
         )
     tensorflow = TENSORFLOW in rows.boxes.lower()
-    numbers = labels[_column(outputs, rows.scores) > TOLERANCE]
-    low, high = (numbers.min(), numbers.max()) if len(numbers) else (0, 0)
-    first = int(low >= 1 and (tensorflow or (names > 0 and high == names)))
+    numbers = _shown_labels(outputs, rows)
+    low, high = (numbers.min(), numbers.max()) if len(numbers) else (1, 1)
+    from_one = low >= 1 and (tensorflow or (names > 0 and len(numbers) > 0 and high == names))
+    first = outputs.options.get("first_class", int(from_one))
     if names and high - first >= names:
         raise UsageError(
             f"there are {names} names (--labels, or the file's own), and class number {int(high)} "
@@ -95,6 +96,7 @@ def ranked(outputs: Outputs) -> Fields:
             "a head that selects boxes itself does not show how many classes it has: "
             "give --labels FILE, or --decode '{\"classes\": 80}'"
         )
+    units = {"fractions", "nothing"} if tensorflow else {"fractions"}
     return {
         "boxes": rows.boxes,
         "scores": rows.scores,
@@ -103,8 +105,34 @@ def ranked(outputs: Outputs) -> Fields:
         "classes": classes,
         "first_class": first,
         "order": "yxyx" if tensorflow else "xyxy",
-        "normalized": coordinate_unit(boxes, outputs.width, outputs.height) == "fractions",
+        "normalized": coordinate_unit(boxes, outputs.width, outputs.height) in units,
     }
+
+
+def first_class_warnings(decode: Ranked, outputs: Outputs) -> list[str]:
+    """One where the verification pictures do not show from which number on classes are counted.
+
+    Args:
+        decode: The head.
+        outputs: The model's outputs.
+    """
+    rows = rows_of(outputs)
+    numbers = _shown_labels(outputs, rows) if rows else np.empty(0, np.float32)
+    if "first_class" in outputs.options or (len(numbers) and numbers.min() < 1):
+        return []
+    if len(numbers) and numbers.max() == len(outputs.labels):
+        return []  # as many as there are names, so they are counted from 1
+    return [
+        f"class number 0 does not occur in {decode.labels!r} on the verification pictures, and "
+        f"classes are taken as counted from {decode.first_class}: give --images that show the "
+        f"first class, or --decode '{{\"first_class\": {decode.first_class}}}' if that is right"
+    ]
+
+
+def _shown_labels(outputs: Outputs, rows: Rows) -> Floats:
+    """float32[R], the class numbers of the rows that are more than padding."""
+    labels: Floats = _column(outputs, rows.labels)[_column(outputs, rows.scores) > TOLERANCE]
+    return labels
 
 
 def _shown(outputs: Outputs, rows: Rows) -> tuple[Floats, Floats]:

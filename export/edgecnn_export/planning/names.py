@@ -1,5 +1,11 @@
 """Tasks, heads, labels and colors, as far as they can be checked before a model is loaded."""
 
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
 from edgecnn_export import heads
 from edgecnn_export.config import ExportConfig
 from edgecnn_export.planning.labels import read_labels
@@ -20,7 +26,28 @@ def check_names(config: ExportConfig) -> str | None:
         raise UsageError(f"--task {config.task}: expected one of {', '.join(TASKS)}")
     head = requested_head(config)
     read_labels(config)
+    _check_decode(config.decode)
     return heads.task_of_head(head, config.task) if head else config.task
+
+
+def _check_decode(settings: Mapping[str, Any]) -> None:
+    """Check the types of decode settings; which of them a head has, its own reading checks."""
+    specs = dict.fromkeys(spec for task in TASKS.values() for spec in task.decoders)
+    for key, value in settings.items():
+        types = [field.type for s in specs for field in msgspec.structs.fields(s)
+                 if field.name == key]  # fmt: skip
+        problems = [problem for kind in types if (problem := _problem(value, kind))]
+        if types and len(problems) == len(types):
+            text = json.dumps({key: value}, default=str)
+            raise UsageError(f"--decode '{text}': {key}: {problems[0]}")
+
+
+def _problem(value: Any, kind: Any) -> str:
+    try:
+        msgspec.convert(value, kind)
+    except msgspec.ValidationError as error:
+        return str(error)
+    return ""
 
 
 def requested_head(config: ExportConfig) -> str:

@@ -12,7 +12,8 @@ import msgspec
 from edgecnn_export import heads
 from edgecnn_export.config import ExportConfig
 from edgecnn_export.exporter_metadata import NO_METADATA, ExporterMetadata
-from edgecnn_export.heads.base import Outputs
+from edgecnn_export.heads.base import Outputs, numbered
+from edgecnn_export.heads.ranked import first_class_warnings
 from edgecnn_export.loading.size import Size
 from edgecnn_export.planning.graph_info import GraphInfo
 from edgecnn_export.planning.labels import class_names, read_labels
@@ -20,7 +21,15 @@ from edgecnn_export.planning.names import check_names, read_pad, requested_head
 from edgecnn_export.planning.normalization import normalization
 from edgecnn_export.planning.settings import ExportSettings
 from edgecnn_export.planning.unsupported_heads import refuse_unsupported
-from edgecnn_runtime.bundle.manifest import Color, Ctc, Input, ModelSpec, Normalization, Resize
+from edgecnn_runtime.bundle.manifest import (
+    Color,
+    Ctc,
+    Input,
+    ModelSpec,
+    Normalization,
+    Ranked,
+    Resize,
+)
 from edgecnn_runtime.errors import BundleError, ConfigError, UsageError
 from edgecnn_runtime.tasks import TASKS, make_decoder
 from edgecnn_runtime.types import Floats
@@ -127,8 +136,10 @@ def resolve(
     decode = heads.read_head(head, task, outputs)
     names = class_names(decode, outputs, labels)
     warnings = list(plan.warnings)
-    if labels is None and len(names) > 1:
+    if labels is None and len(names) > 1 and names == numbered(len(names)):
         warnings.append("no --labels: the classes are called 0, 1, 2, …")
+    if isinstance(decode, Ranked):
+        warnings += first_class_warnings(decode, outputs)
     if labels is None and isinstance(decode, Ctc) and "charset" not in config.decode:
         count = len(decode.charset)
         warnings.append(

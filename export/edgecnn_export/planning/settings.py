@@ -1,5 +1,6 @@
 """One export's settings, merged: flags over the YAML file over what the model file declares."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,6 +82,12 @@ def with_checkpoint_defaults(
         raise CheckpointError(f"{where}: {refused[0]} cannot be set by the file itself")
     if isinstance(plain.get("labels"), str):
         raise CheckpointError(f"{where}: labels must be a list of names, not a path")
+    for key, value in plain.items():
+        if not _is_utf8(value):
+            raise CheckpointError(
+                f"{where}: {key} holds half of a character (a lone surrogate), which no text can "
+                f"have: give {key} yourself, or write the file again with whole names"
+            )
     try:
         config: ExportConfig = from_plain(plain, ExportConfig, where)
     except ConfigError as error:
@@ -93,13 +100,20 @@ def _with_model(settings: ExportSettings) -> ExportSettings:
     if not settings.config.model:
         raise UsageError("which model? edgecnn export model.pt (--help has examples)")
     for value in msgspec.structs.asdict(settings.config).values():
-        try:
-            str(value).encode()
-        except UnicodeEncodeError:
+        if not _is_utf8(value):
             raise UsageError(
                 f"{value}: this name is not UTF-8, and the bundle has to record it; rename it"
-            ) from None
+            )
     return settings
+
+
+def _is_utf8(value: Any) -> bool:
+    """Whether a setting, with all that is in it, can be written into the manifest."""
+    try:
+        json.dumps(value, ensure_ascii=False, default=str).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _merge(top: ExportConfig, origin: Origin, *, over: ExportSettings) -> ExportSettings:

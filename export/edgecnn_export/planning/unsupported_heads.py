@@ -133,7 +133,10 @@ def feature_maps(outputs: Outputs, head: str) -> EdgecnnError | None:
 
 
 def scrfd(outputs: Outputs, _head: str) -> EdgecnnError | None:
-    """SCRFD: score_8, bbox_8, kps_8, … by name, or tables of 1, 4 and 10 columns per stride."""
+    """SCRFD: score_8, bbox_8, kps_8, … by name, or tables of 1, 4 and 10 columns per stride.
+
+    What its head reads has been recognized before; here are others of that kind.
+    """
     names = [SCRFD_OUTPUT.fullmatch(name) for name in outputs.shapes]
     roles = {match[1] for match in names if match}
     by_name = all(names) and {"score", "bbox"} <= roles
@@ -143,12 +146,26 @@ def scrfd(outputs: Outputs, _head: str) -> EdgecnnError | None:
             groups.setdefault(shape[-2], []).append(shape[-1])
     grids = [outputs.cells([stride]) for stride in STRIDES]
     by_shape = len(groups) == len(grids) and all(
-        rows in {grid, 2 * grid} and sorted(columns) in ([1, 4], [1, 4, 10])
+        rows in {grid, 2 * grid, 3 * grid} and sorted(columns) in ([1, 4], [1, 4, 10])
         for (rows, columns), grid in zip(sorted(groups.items(), reverse=True), grids, strict=True)
     )
     if not by_name and not by_shape:
         return None
-    return no_head(outputs, "these are the outputs of SCRFD (InsightFace's face detector)")
+    if outputs.batchless:
+        problem = "an axis for the batch is missing"
+    else:
+        problem = (
+            f"their rows are not those of strides 8, 16, 32 at {_size(outputs)}: check --input"
+        )
+    return UsageError(
+        f"these are the outputs of SCRFD (InsightFace's face detector), and {problem}. Its head "
+        "takes scores[N,A,1], boxes[N,A,4] and perhaps landmarks[N,A,10] for each stride: end the "
+        f"model so, and export it again; {outputs}"
+    )
+
+
+def _size(outputs: Outputs) -> str:
+    return f"{outputs.width}x{outputs.height}"
 
 
 def postprocessed(outputs: Outputs, _head: str) -> EdgecnnError | None:
@@ -158,11 +175,14 @@ def postprocessed(outputs: Outputs, _head: str) -> EdgecnnError | None:
         others = [s for s in outputs.shapes.values() if len(s) < rank]
         rows = [s for s in others if boxes and s[-1] == boxes[0][-2]]
         if len(boxes) == 1 and rows and len(boxes) + len(others) == len(outputs.shapes):
-            what = (
+            missing = "" if rank == 3 else ", with an axis for the batch and K always the same"
+            return UsageError(
                 "these are boxes, labels and scores after the model's own postprocessing (as "
-                "RT-DETR, D-FINE, torchvision and EfficientNMS write them)"
+                "RT-DETR, D-FINE, torchvision and EfficientNMS write them), and --head ranked "
+                "takes boxes[N,K,4] as corners x1, y1, x2, y2, labels[N,K] as class numbers and "
+                f"scores[N,K] in 0..1{missing}: end the model so (rows of zeros are padding), or "
+                f"before its postprocessing, and export it again; {outputs}"
             )
-            return no_head(outputs, what, "end the graph before its postprocessing")
     return None
 
 

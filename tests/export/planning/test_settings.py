@@ -102,6 +102,8 @@ def test_a_yaml_typo_names_file_line_and_key(tmp_path: Path) -> None:
         ({"labels": "/etc/passwd"}, "labels must be a list of names"),
         ({"maen": (1.0,)}, "did you mean mean"),
         ({"score": 7}, "score: expected"),
+        ({"labels": ("cat", "\ud800")}, "labels holds half of a character"),
+        ({"decode": {"charset": ["\udfff"]}}, "decode holds half of a character"),
         ({"input": "0x0"}, "input: cannot be '0x0'"),
     ],
 )

@@ -5,6 +5,7 @@ are small nearly everywhere.
 """
 
 import contextlib
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -187,6 +188,12 @@ LAYOUTS: Mapping[str, tuple[Callable[[Maker, int], Outputs], str]] = {
     "corners in one table": (
         lambda m, c: {"o": joined(m.corners(), m.scores(1 + c))}, "corners"
     ),
+    "centers in fractions after suppression": (
+        lambda m, c: {"o": joined(m.fractions(60), m.scores(1, 60), m.rng.integers(
+            0, 3, (PICTURES, 60, 1)
+        ))},
+        "centers and sizes.*x2 <= x1|class number 2 occurs",
+    ),
     "centers after suppression": (
         lambda m, c: {"o": joined(m.boxes(), m.scores(1), np.zeros_like(m.scores(1)))[:, :60]},
         "centers and sizes.*x2 <= x1",
@@ -329,6 +336,31 @@ def test_scrfd_before_its_sigmoid_is_told_to_end_with_it() -> None:
         assert "end the model with it, and export it again" in refusal(outputs, **options)
 
 
+def without_a_batch(outputs: Outputs) -> Outputs:
+    """All pictures' rows behind one another."""
+    return {name: values.reshape(-1, *values.shape[2:]) for name, values in outputs.items()}
+
+
+def test_what_needs_another_end_of_its_model_is_told_so() -> None:
+    m = Maker(1)
+    small = Maker(1, 160, 96)
+    selected = rows_after_selection(m, 3)
+    centers = selected | {"boxes": m.boxes()[:, :300]}
+    roles = {"4": "score", "5": "bbox", "6": "kps"}
+    named = {
+        f"{roles[name[0]]}_{int(name[1:])}": values[:, ::4] for name, values in scrfd(small).items()
+    }
+    for outputs, problem in (
+        (without_a_batch(scrfd(m)), "axis for the batch is missing"),
+        (named, "check --input"),
+        (without_a_batch(selected), r"boxes\[N,K,4\] .* with an axis for the batch"),
+        (centers, r"boxes\[N,K,4\] as corners"),
+    ):
+        message = refusal(outputs)
+        assert re.search(problem, message), message
+        assert "no head" not in message
+
+
 def test_a_column_that_nothing_was_trained_on_is_no_background() -> None:
     m = Maker(2)
     outputs = {"dets": m.fractions(300), "labels": m.logits(6, 300)}
@@ -352,6 +384,14 @@ def test_rows_of_tensorflow() -> None:
         count="num_detections", classes=7, first_class=1, order="yxyx", normalized=True,
     )  # fmt: skip
     assert "class number 7 occurs" in problem(outputs, labels=names(6))
+    assert not plan(outputs, labels=names(7)).warnings
+    nothing = {name: 0 * values for name, values in outputs.items()}
+    result = plan(nothing, labels=names(7))
+    assert result.spec.decode.normalized  # type: ignore[union-attr]
+    assert "counted from 1" in result.warnings[0]
+    result = plan(outputs, labels=names(8))
+    assert "counted from 1" in result.warnings[0]
+    assert not plan(outputs, labels=names(8), decode={"first_class": 1}).warnings
 
 
 def test_end_to_end_yolo_in_fractions_is_no_detr_of_two_classes() -> None:
@@ -375,8 +415,6 @@ def test_tables_of_nothing_but_nan_are_no_traceback() -> None:
 @pytest.mark.parametrize("classes", [1, 2, 3, 20, 80])
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_a_layout_without_a_head_is_refused_by_its_name(layout: str, classes: int) -> None:
-    import re
-
     make, name = LAYOUTS[layout]
     outputs = make(Maker(classes), classes)
     for options in ({}, {"labels": names(classes)}, {"task": "detect"}):
@@ -522,7 +560,8 @@ def test_one_channel_takes_one_name_or_two() -> None:
         (("crack",), ("background", "crack")),
         (("road", "crack"), ("road", "crack")),
     ):
-        assert plan(class_scores(1), task="segment", labels=labels).spec.labels == expected
+        result = plan(class_scores(1), task="segment", labels=labels)
+        assert (result.spec.labels, result.warnings) == (expected, ())
     assert plan(
         {"y": class_scores(2, softmax=True)["y"][:, :1]}, task="segment"
     ).spec.decode == Semantic(output="y", values="probabilities")
@@ -632,8 +671,6 @@ def test_one_object_is_enough_to_be_recognized(layout: str) -> None:
 
 @pytest.mark.parametrize("layout", SPARSE)
 def test_one_object_is_enough(layout: str) -> None:
-    import re
-
     table, classes, name = SPARSE[layout]
     for options in ({}, {"labels": names(classes)}, {"head": "ssd"}, {"head": "yunet"}):
         message = refusal({"o": table}, size=(128, 128), **options)
