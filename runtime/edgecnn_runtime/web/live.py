@@ -249,6 +249,10 @@ def _header(camera: str, view: LiveView) -> dict[str, Any]:
     result, frame = view.result, view.result.frame
     height, width = frame.pixels.shape[:2]
     timings = result.timings
+    records = [] if result.task == "embed" else _shown(result_records(result))
+    entries = result.result if isinstance(result.result, list) else []
+    shapes = {id(entry): record for entry, record in zip(entries, records, strict=False)}
+    tracks = [track for track in view.tracks if track.state != "ended"]
     return {
         "camera": camera,
         "pipeline": view.pipeline,
@@ -260,9 +264,9 @@ def _header(camera: str, view: LiveView) -> dict[str, Any]:
         "age": result.age,
         "timings": [timings.wait, timings.prepare, timings.infer, timings.decode],
         "task": result.task,
-        "results": [] if result.task == "embed" else _shown(result_records(result)),
+        "results": records,
         "skeleton": _skeleton(result.result),
-        "tracks": [_track_record(track, view) for track in view.tracks if track.state != "ended"],
+        "tracks": [_track_record(track, view, shapes) for track in tracks],
     }
 
 
@@ -277,12 +281,18 @@ def _skeleton(result: Result) -> Skeleton:
     return first.skeleton if isinstance(first, PoseDetection) else ()
 
 
-def _track_record(track: Track, view: LiveView) -> dict[str, Any]:
+def _track_record(
+    track: Track, view: LiveView, shapes: Mapping[int, Mapping[str, object]]
+) -> dict[str, Any]:
+    """A track with what is known of its shape in this frame; ``shapes``: records, by the id."""
     found, result = track.detection, view.result
-    is_seen = found.shape is not None and track.last == result.frame.captured
-    records = _shown(TASKS[result.task].serialize([found.shape])) if is_seen else [{}]
+    record: Mapping[str, object] = {}
+    if found.shape is not None and track.last == result.frame.captured:
+        # A track may be followed that does not count as a result.
+        known = shapes.get(id(found.shape))
+        record = _shown(TASKS[result.task].serialize([found.shape]))[0] if known is None else known
     return {
-        **records[0],
+        **record,
         "id": track.id,
         "state": track.state,
         "label": found.label,

@@ -8,13 +8,15 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import cv2
+import msgspec
 import numpy as np
 import pytest
 
 pytest.importorskip("uvicorn", reason="needs the serve extra")
 import httpx
 
-from edgecnn_runtime.types import Box, Detection, Track
+from edgecnn_runtime.tasks import segment
+from edgecnn_runtime.types import Box, Detection, InstanceMask, Track
 from edgecnn_runtime.web import live
 from edgecnn_runtime.web.fake import FakeOperations
 from edgecnn_runtime.web.operations import LiveView
@@ -159,6 +161,34 @@ def test_tracks_are_sent_with_what_is_known_of_them(
         header, _ = next(messages(answer))
     assert [(track["id"], track["name"]) for track in header["tracks"]] == [(7, "Ada")]
     assert header["tracks"][0]["box"] == [2, 3, 31, 41]
+
+
+def test_the_outlines_of_an_object_are_drawn_from_its_mask_once(
+    watch: Callable[..., Any], operations: FakeOperations, view: Callable[..., LiveView],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    outlined: list[int] = []
+    polygons = segment.polygons
+
+    def count(mask: Any, origin: tuple[int, int]) -> Any:
+        outlined.append(1)
+        return polygons(mask, origin)
+
+    monkeypatch.setattr(segment, "polygons", count)
+    shown = view(1, np.zeros((240, 320, 3), np.uint8))
+    box = Box(10, 20, 40, 60)
+    mask = InstanceMask(box, 0.9, "cat", 0, np.ones((40, 30), np.bool_), (10, 20), (240, 320))
+    (detection,) = segment.detections([mask])
+    captured = shown.result.frame.captured
+    track = Track(7, "confirmed", detection, box, (0, 0), 0, captured, 5)
+    result = msgspec.structs.replace(shown.result, task="segment", result=[mask])
+    operations.show("gate", msgspec.structs.replace(shown, result=result, tracks=(track,)))
+    with watch(camera="gate") as answer:
+        header, _ = next(messages(answer))
+    (entry,), (followed,) = header["results"], header["tracks"]
+    assert entry["polygons"] == followed["polygons"] != []
+    assert "mask" not in {*entry, *followed}
+    assert len(outlined) == 1
 
 
 def test_pictures_are_as_large_as_they_are_needed(
