@@ -378,6 +378,12 @@ def test_a_camera_with_several_pipelines_shows_what_is_chosen(
     page.wait_for_selector("article[aria-label=gate] canvas[data-index='101']")
     page.get_by_label("Pipeline").select_option("faces.yaml")
     page.wait_for_selector("article[aria-label=gate] canvas[data-index='100']")
+    page.get_by_label("Pipeline").select_option("plates.yaml")
+    page.wait_for_selector("article[aria-label=gate] canvas[data-index='101']")
+    operations.pipelines = ["faces.yaml", "cars.yaml"]
+    page.wait_for_selector("select option[value='cars.yaml']", state="attached")
+    assert page.get_by_label("Pipeline").input_value() == "faces.yaml"
+    page.wait_for_selector("article[aria-label=gate] canvas[data-index='100']")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

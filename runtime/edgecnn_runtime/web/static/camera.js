@@ -114,8 +114,14 @@ export function cameraPage(main, watchCameras, name, role) {
     tile.update(status);
     const paused = status.state === "paused";
     pause.replaceChildren(icon(paused ? ICONS.play : ICONS.pause), paused ? "Resume" : "Pause");
-    if (choice.options.length !== status.pipelines.length) {
+    const names = [...choice.options].map((each) => each.value);
+    if (names.join("\n") !== status.pipelines.join("\n")) {
       choice.replaceChildren(...status.pipelines.map((each) => h("option", { value: each }, shortened(each))));
+      if (status.pipelines.includes(stream.pipeline)) choice.value = stream.pipeline;
+      else if (stream.pipeline) {
+        stream.choose(""); // the one that was chosen is gone: the first one is shown
+        chart.clear();
+      }
     }
     choice.hidden = status.pipelines.length < 2;
     show();
