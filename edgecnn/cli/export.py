@@ -22,7 +22,9 @@ EXAMPLE = """\
       a checkpoint saved with edgecnn.save_checkpoint: it contains all settings
   edgecnn export weights.safetensors --arch timm.models:mobilenetv3_large_100 --images photos/
       a state dict, its architecture, and pictures to verify with
-  edgecnn export yolov8n.onnx --input 640x384 --task detect --preset unit --labels coco.txt
+  edgecnn export yolo11n-pose.onnx --images people/
+      Ultralytics' own file (detect, pose, obb or segment): it says everything itself
+  edgecnn export yolov5s.onnx --input 640x384 --preset unit --color rgb --labels coco.txt
       a detector, for a 16:9 camera
   edgecnn export yunet.onnx --input 640x352 --preset raw --color bgr --images faces/
       a model trained on raw pixels
