@@ -6,7 +6,7 @@ from edgecnn_runtime.bundle.manifest import Gfl, ModelSpec
 from edgecnn_runtime.decode.activations import raw_threshold, sigmoid_scores, softmax_scores
 from edgecnn_runtime.decode.grid import grid_cells
 from edgecnn_runtime.decode.nms import NonMaxSuppression
-from edgecnn_runtime.decode.scratch import Scratch
+from edgecnn_runtime.decode.scratch import Scratch, column_maxima
 from edgecnn_runtime.decode.shapes import check_output_shape
 from edgecnn_runtime.preprocess import Geometry
 from edgecnn_runtime.types import Detection, Tensors
@@ -37,7 +37,7 @@ class GflDecoder:
     def decode(self, outputs: Tensors, item: int, geometry: Geometry, /) -> list[Detection]:
         """One item's detections, best first."""
         head, count = outputs[self._spec.output][item], self._spec.classes
-        np.maximum.reduce(head[:, :count], axis=1, out=self._best)  # NaN stays NaN: not over
+        column_maxima(head[:, :count].T, self._best)  # NaN stays NaN: not over
         np.greater(self._best, self._threshold, out=self._over)
         anchors = self._over.nonzero()[0]
         if not len(anchors):

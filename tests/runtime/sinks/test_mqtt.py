@@ -77,8 +77,12 @@ def test_a_message_that_the_broker_refuses_is_not_delivered(
     """MQTT 5 says so, where 3.1.1 acknowledges what nobody may read."""
     user = {"username": "camera", "password": SECRET}
     sink = open_sink(tmp_path, secured.port, prefix="elsewhere", **user)
-    with pytest.raises(SinkDownError, match="refuses a message"):
-        sink.deliver([make_event(1)])
+    for _ in range(10):  # a broker on a busy machine may hang up first
+        with pytest.raises(SinkDownError) as caught:
+            sink.deliver([make_event(1)])
+        if "disconnected" not in str(caught.value):
+            break
+    assert "refuses a message" in str(caught.value)
     sink.close()
     subscriber = subscribe(secured.port, username="reader", password=SECRET)
     sink = open_sink(tmp_path, secured.port, **user)
