@@ -76,8 +76,8 @@ def rotated_overlaps(
     corners: Sequence[Sequence[Point]], objects: "Sequence[LabeledObject]"
 ) -> FloatArray:
     """Intersection over union of rotated boxes, each by its four corners in turn."""
-    ours = [_counterclockwise(each) for each in corners]
-    theirs = [_counterclockwise(labeled.corners) for labeled in objects]
+    ours = [counterclockwise(each) for each in corners]
+    theirs = [counterclockwise(labeled.corners) for labeled in objects]
     around = [
         _boxes([Box(*each.min(0), *each.max(0)) for each in boxes]) for boxes in (ours, theirs)
     ]
@@ -182,6 +182,7 @@ def _intersections(ours: FloatArray, theirs: FloatArray) -> FloatArray:
     return np.multiply(sides[..., 0], sides[..., 1])
 
 
-def _counterclockwise(corners: Sequence[Point]) -> FloatArray:
+def counterclockwise(corners: Sequence[Point]) -> FloatArray:
+    """Corners in turn, float64[N,2], counterclockwise where y points up."""
     polygon = np.array(corners, np.float64)
     return polygon if polygon_area(polygon) >= 0 else polygon[::-1]

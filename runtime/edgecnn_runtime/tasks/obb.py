@@ -4,12 +4,11 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import cv2
-
 from edgecnn_runtime.bundle import manifest
 from edgecnn_runtime.bundle.manifest import ModelSpec
 from edgecnn_runtime.decode.base import DecoderFactory
 from edgecnn_runtime.decode.obb import ObbDecoder
+from edgecnn_runtime.evaluation.overlaps import clip, counterclockwise, polygon_area
 from edgecnn_runtime.geometry import box_around, corners_of
 from edgecnn_runtime.tasks import detect
 from edgecnn_runtime.tasks.base import Matches
@@ -101,10 +100,9 @@ def rotated_iou(one: RotatedBox, other: RotatedBox) -> float:
         return 1.0
     if math.hypot(one.x - other.x, one.y - other.y) >= (_diagonal(one) + _diagonal(other)) / 2:
         return 0.0
-    _, polygon = cv2.rotatedRectangleIntersection(_rectangle(one, one), _rectangle(other, one))
-    if polygon is None or len(polygon) < 3:
-        return 0.0
-    shared = float(cv2.contourArea(cv2.convexHull(polygon)))
+    # OpenCV's own intersection fails where edges lie on each other
+    ours, theirs = (counterclockwise(corners_of(each)) for each in (one, other))
+    shared = polygon_area(clip(ours, theirs))
     whole = one.width * one.height + other.width * other.height - shared
     return min(1.0, shared / whole) if whole > 0 else 0.0
 
@@ -151,11 +149,6 @@ def _same(ours: RotatedDetection, other: RotatedDetection) -> bool:
 def _gaps(ours: RotatedDetection, other: RotatedDetection) -> list[float] | None:
     overlap = _overlap(ours, other)
     return None if overlap < PARTNER_IOU else [(1 - overlap) / (1 - detect.MATCH_IOU)]
-
-
-def _rectangle(box: RotatedBox, origin: RotatedBox) -> Any:
-    """As OpenCV has them: angles in degrees, and near the origin, since numbers are 32 bits."""
-    return (box.x - origin.x, box.y - origin.y), (box.width, box.height), math.degrees(box.angle)
 
 
 def _diagonal(box: RotatedBox) -> float:
