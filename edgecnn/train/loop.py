@@ -201,7 +201,7 @@ def _epoch(state: _State, number: int, valid: TrainingImages, watch: TrainCallba
         outputs = model(augment(normalize(pixels), state.augmentation, state.random))
         loss = criterion(outputs, targets)
         state.optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()  # type: ignore[no-untyped-call] # torch does not say what it takes
         state.optimizer.step()
         state.schedule.step()
         done += len(targets)

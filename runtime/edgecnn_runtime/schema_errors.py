@@ -184,5 +184,5 @@ def _keep_only(value: Any, key: Key, name: str) -> Any:
     if not key:
         return {name: value[name]}
     copy = dict(value) if isinstance(value, dict) else list(value)
-    copy[key[0]] = _keep_only(value[key[0]], key[1:], name)  # type: ignore[index]
+    copy[key[0]] = _keep_only(value[key[0]], key[1:], name)  # type: ignore[index] # plain JSON
     return copy

@@ -150,7 +150,7 @@ def test_ctc_finds_its_axes_by_the_characters(shape: tuple[Any, ...], layout: st
 
 
 def test_ctc_without_characters_counts_them() -> None:
-    assert plan({"y": (N, 18, 4)}, task="ocr").spec.decode.charset == ("0", "1", "2")  # type: ignore[union-attr]
+    assert plan({"y": (N, 18, 4)}, task="ocr").spec.decode.charset == ("0", "1", "2")  # type: ignore[union-attr] # the case is that one
 
 
 @pytest.mark.parametrize(

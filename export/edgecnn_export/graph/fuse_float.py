@@ -79,7 +79,7 @@ def nhwc_stem(model: ir.Model) -> None:
     assert isinstance(height, int)
     assert isinstance(width, int)
     shape = constant(graph, "pixels.rows", np.array([0, 1, height, 3 * width], np.int64))
-    wide = ir.node("Reshape", [cast.outputs[0], shape], name="pixels_to_rows")  # type: ignore[union-attr]
+    wide = ir.node("Reshape", [cast.outputs[0], shape], name="pixels_to_rows")  # type: ignore[union-attr] # the case is that one
     wide.outputs[0].name = "pixels_to_rows.out"
     graph.insert_before(planes, wide)
     planes.outputs[0].replace_all_uses_with(wide.outputs[0])

@@ -135,7 +135,7 @@ def _load_torchscript(path: Path, config: ExportConfig) -> LoadedModel:
     with _typed_errors(path):
         if not config.trust_pickle:
             check_torchscript(members)
-        module: nn.Module = torch.jit.load(write_archive(members), map_location="cpu")  # type: ignore[no-untyped-call]
+        module: nn.Module = torch.jit.load(write_archive(members), map_location="cpu")  # type: ignore[no-untyped-call] # torch does not say what it takes
     check_arguments(module, path)
     with _typed_errors(path):
         training = _scripted_training(module)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import onnx
-from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped] # it ships no types
 from onnx import TensorProto, inliner, numpy_helper
 from onnx.checker import ValidationError, check_model
 from onnx.shape_inference import InferenceError, infer_shapes

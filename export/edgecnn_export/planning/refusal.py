@@ -5,10 +5,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from edgecnn_export.heads.base import Outputs
-from edgecnn_runtime.errors import EdgecnnError, UnsupportedModelError, UsageError
-from edgecnn_runtime.tasks import TASKS
+from edgecnn_runtime.errors import UnsupportedModelError, UsageError
 
-DETECTION_VARIANT = "export the detection variant of the network instead"
 OWN_DECODING = "export the network with its own decoding in the graph"
 
 
@@ -26,7 +24,7 @@ def no_head(outputs: Outputs, what: str, advice: str = "") -> UnsupportedModelEr
 
 def other_task(
     outputs: Outputs, what: str, task: str, points: tuple[int, int] | None = None
-) -> EdgecnnError:
+) -> UsageError:
     """The refusal of outputs that belong to another task than the one that was asked for.
 
     Args:
@@ -36,15 +34,8 @@ def other_task(
         points: Of a pose model, key points per box and numbers per key point (2 or 3).
     """
     setting = as_json(dict(zip(("points", "point_dims"), points, strict=True))) if points else ""
-    if task in TASKS:
-        decode = f" --decode {setting}" if setting else ""
-        return UsageError(f"{what}: add --task {task}{decode}; {outputs}")
-    if not setting:
-        return no_head(outputs, what, DETECTION_VARIANT)
-    return UnsupportedModelError(
-        f"{what}; edgecnn has no pose task yet. It takes key points as a box's points, without "
-        f"their visibility: add --task detect --decode {setting}; {outputs}"
-    )
+    decode = f" --decode {setting}" if setting else ""
+    return UsageError(f"{what}: add --task {task}{decode}; {outputs}")
 
 
 def as_json(fields: Mapping[str, Any]) -> str:

@@ -83,7 +83,7 @@ def capture_script(module: torch.jit.ScriptModule, size: Size, opset: int) -> ir
             torch.onnx.export(
                 module if _is_plain(module, samples.outputs) else _flattened(module, example),
                 (example,),
-                buffer,  # type: ignore[arg-type]
+                buffer,  # type: ignore[arg-type] # checked by what is called
                 input_names=[INPUT],
                 output_names=names,
                 opset_version=opset,
@@ -110,7 +110,7 @@ def _is_plain(module: torch.nn.Module, outputs: object) -> bool:
 
 def _flattened(module: torch.jit.ScriptModule, example: Tensor) -> torch.jit.ScriptModule:
     """TorchScript that gives its tensors in one tuple; its own branches stay branches."""
-    flat: torch.jit.ScriptModule = torch.jit.trace(  # type: ignore[no-untyped-call]
+    flat: torch.jit.ScriptModule = torch.jit.trace(  # type: ignore[no-untyped-call] # torch does not say what it takes
         _Flat(module).eval(), example, check_trace=False
     )
     return flat

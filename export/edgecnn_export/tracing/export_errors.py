@@ -126,11 +126,11 @@ def check_eval(module: nn.Module) -> None:
             )
 
 
-class _RandomOperators(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class _RandomOperators(TorchDispatchMode):  # type: ignore[no-untyped-call] # torch does not say what it takes
     """Notes the first operator that draws random numbers, and where Python called it."""
 
     def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()  # type: ignore[no-untyped-call] # torch does not say what it takes
         self.first = ""
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:

@@ -90,7 +90,7 @@ class Video:
             self._encoder.hold(at)  # before the annotator's buffer gets its next picture
             drawing = self._annotator.annotate(result, caption=text)
             if (width, height) != self._size:
-                drawing = cv2.resize(drawing, self._size, interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
+                drawing = cv2.resize(drawing, self._size, interpolation=cv2.INTER_AREA)  # type: ignore[assignment] # cv2's stubs
             self._encoder.write(drawing, at)
         except (OSError, EdgecnnError) as error:
             self._ended = True

@@ -317,9 +317,9 @@ def test_the_size_of_the_picture_becomes_a_constant(
     onnx.save(with_sizes(width, name), tmp_path / "m.onnx")
     config = ExportConfig(model=str(tmp_path / "m.onnx"), input="24x16")
     loaded = load_model(config)
-    assert [value.name for value in loaded.onnx.graph.input] == ["image"]  # type: ignore[union-attr]
+    assert [value.name for value in loaded.onnx.graph.input] == ["image"]  # type: ignore[union-attr] # the case is that one
     images = np.ones((2, 3, 16, 24), np.float32)
-    session = ort.InferenceSession(loaded.onnx.SerializeToString())  # type: ignore[union-attr]
+    session = ort.InferenceSession(loaded.onnx.SerializeToString())  # type: ignore[union-attr] # the case is that one
     assert session.run(None, {"image": images})[0].tolist() == [expected] * 2
 
 

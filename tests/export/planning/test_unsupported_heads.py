@@ -387,7 +387,7 @@ def test_rows_of_tensorflow() -> None:
     assert not plan(outputs, labels=names(7)).warnings
     nothing = {name: 0 * values for name, values in outputs.items()}
     result = plan(nothing, labels=names(7))
-    assert result.spec.decode.normalized  # type: ignore[union-attr]
+    assert result.spec.decode.normalized  # type: ignore[union-attr] # the case is that one
     assert "counted from 1" in result.warnings[0]
     result = plan(outputs, labels=names(8))
     assert "counted from 1" in result.warnings[0]
@@ -470,7 +470,7 @@ def test_tables_with_maps_are_instances(classes: int, named: bool) -> None:
     for layout, table in columns.items():
         options = {} if named or layout != "nms" else {"decode": {"classes": classes}}
         spec = plan(with_maps(table, m), labels=labels, **options).spec
-        expected = Segment(output="table", maps="maps", layout=layout, classes=classes)  # type: ignore[arg-type]
+        expected = Segment(output="table", maps="maps", layout=layout, classes=classes)  # type: ignore[arg-type] # checked by what is called
         assert (spec.task, spec.decode, len(spec.labels)) == ("segment", expected, classes)
         message = refusal(with_maps(table, m), labels=labels, task="detect")
         assert "add --task segment" in message
@@ -665,7 +665,7 @@ def test_one_object_is_enough_to_be_recognized(layout: str) -> None:
     for options in ({}, {"labels": names(classes)}):
         spec = plan({"o": table}, size=(128, 128), **options).spec
         assert spec.decode == plan({"o": table}, size=(128, 128), head=head).spec.decode
-        assert spec.decode.classes == classes  # type: ignore[union-attr]
+        assert spec.decode.classes == classes  # type: ignore[union-attr] # the case is that one
     assert f"--head {head}" in problem({"o": table}, size=(128, 128), head="ssd")
 
 
@@ -741,7 +741,7 @@ def test_fractions_of_the_input_are_taken_when_said() -> None:
     boxes = (m.boxes() / np.float32([*m.size, *m.size])).clip(0, 1)
     table = {"o": turned(joined(boxes, m.scores(3)))}
     assert '{"normalized": true}' in refusal(table)
-    assert plan(table, decode={"normalized": True}).spec.decode.normalized  # type: ignore[union-attr]
+    assert plan(table, decode={"normalized": True}).spec.decode.normalized  # type: ignore[union-attr] # the case is that one
     pixels = {"o": turned(joined(m.boxes(), m.scores(3)))}
     assert "leave it out" in refusal(pixels, decode={"normalized": True})
 
@@ -876,4 +876,4 @@ def test_characters_in_the_file_are_the_readers() -> None:
     entries = {"character": "A\nB\nC"}
     steps = np.zeros((PICTURES, 12, 5), np.float32)
     spec = plan({"y": steps}, entries, **read_metadata(entries).spec).spec
-    assert (spec.task, spec.decode.charset) == ("ocr", ("A", "B", "C", " "))  # type: ignore[union-attr]
+    assert (spec.task, spec.decode.charset) == ("ocr", ("A", "B", "C", " "))  # type: ignore[union-attr] # the case is that one

@@ -242,9 +242,9 @@ def test_crops_of_a_frame_are_read_together_whatever_batches_the_bundle_takes(
     regions = [(10 + 60 * i, 10, 50, 50) for i in range(6)]
 
     def labels() -> list[str]:
-        return [result.label for result in reader.read(frame, regions)]  # type: ignore[union-attr]
+        return [result.label for result in reader.read(frame, regions)]  # type: ignore[union-attr] # the case is that one
 
-    one_by_one = [reader.read(frame, [region])[0].label for region in regions]  # type: ignore[union-attr]
+    one_by_one = [reader.read(frame, [region])[0].label for region in regions]  # type: ignore[union-attr] # the case is that one
     for reader.read.run_seconds[:] in ([1.0, 1e-6], [1e-6, 1.0]):  # together, and one by one
         assert labels() == one_by_one
     assert [model.batch_size for model in reader.bundle.models] == [1, 4]

@@ -68,7 +68,7 @@ shares = st.floats(0, 1)
     st.none() | st.builds(Box, *[st.floats(-1e4, 1e4)] * 4),
     st.dictionaries(st.text(), st.integers(-1000, 1000) | st.text()),
 )  # fmt: skip
-def test_what_was_written_is_read_again(text, time, age, scores, box, details) -> None:  # type: ignore[no-untyped-def]
+def test_what_was_written_is_read_again(text, time, age, scores, box, details) -> None:  # type: ignore[no-untyped-def] # given by hypothesis
     event = Event(
         id="0" * 32, type="left", camera=text, time=time, age=age, text=text,
         part_scores=tuple(scores), box=box, details=details,

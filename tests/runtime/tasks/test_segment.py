@@ -37,8 +37,8 @@ def class_map(road: int = 50, labels: tuple[str, ...] = ("background", "road", "
 def test_a_record_has_the_mask_of_the_whole_frame() -> None:
     (record,) = segment.serialize([instance(rows=slice(0, 10))])
     assert (record["label"], record["score"], record["area"]) == ("cat", 0.9, 300)
-    assert record["mask"] == {"size": [HEIGHT, WIDTH], "counts": record["mask"]["counts"]}  # type: ignore[index]
-    whole = from_run_lengths(record["mask"]["counts"], HEIGHT, WIDTH)  # type: ignore[index]
+    assert record["mask"] == {"size": [HEIGHT, WIDTH], "counts": record["mask"]["counts"]}  # type: ignore[index] # plain JSON
+    whole = from_run_lengths(record["mask"]["counts"], HEIGHT, WIDTH)  # type: ignore[index] # plain JSON
     assert whole.sum() == 300
     assert whole[5:15, 10:40].all()
     assert record["polygons"] == [[[10.5, 5.5], [10.5, 14.5], [39.5, 14.5], [39.5, 5.5]]]
@@ -71,7 +71,7 @@ def test_cells_of_a_table_are_numbers_with_spaces(
         assert numbers[:2] == [HEIGHT, WIDTH]
         assert sum(numbers[2:]) == HEIGHT * WIDTH
         paths = [path.split() for path in row["polygons"].split(";")]
-        points = [len(path) for path in record["polygons"]]  # type: ignore[attr-defined]
+        points = [len(path) for path in record["polygons"]]  # type: ignore[attr-defined] # plain JSON
         assert [len(path) for path in paths] == [2 * count for count in points]
 
 

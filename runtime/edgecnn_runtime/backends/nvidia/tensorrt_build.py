@@ -67,7 +67,7 @@ def make_logger(trt: ModuleType) -> Any:
     Its ``complaints`` are the warnings and errors since they were last cleared, without repetition.
     """
 
-    class Listener(trt.ILogger):  # type: ignore[misc, name-defined]
+    class Listener(trt.ILogger):  # type: ignore[misc, name-defined] # there is no such package without a GPU
         def __init__(self) -> None:
             trt.ILogger.__init__(self)
             self.complaints: list[str] = []
