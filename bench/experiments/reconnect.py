@@ -86,9 +86,10 @@ def measure(options: Options) -> Iterator[Row]:
             serve_through_outages, name, str(bundle), str(clip), count, [*outages.items()]
         )
         states, stored = stored_events(folder / "state")
-        told = [
-            json.loads(line)["id"] for line in (folder / "events.jsonl").read_text().splitlines()
-        ]
+        # at midnight the file is set aside
+        files = sorted(folder.glob("events*.jsonl"), key=lambda file: file.stat().st_mtime)
+        lines = [line for file in files for line in file.read_text().splitlines()]
+        told = [json.loads(line)["id"] for line in lines]
     for seconds, back in zip(outages, run["back"], strict=True):
         yield row(f"live again after {seconds:g} s", "s", max(back), BACK, all=sorted(back))
     ages = run["ages"]
