@@ -1,6 +1,7 @@
 """Clips as RTSP cameras: they loop, they say what they sent, and the faults between are real."""
 
-import threading
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -144,23 +145,39 @@ def test_garbage_ends_in_an_error_or_passes_and_crashes_nothing(
         assert [read_counter(next(frames).pixels) < PICTURES for _ in range(5)] == [True] * 5
 
 
-def test_a_process_is_measured(tmp_path: Path) -> None:
-    import os
+BALLAST = """
+import sys, threading
+print("started", flush=True)
+sys.stdin.readline()
+over = threading.Event()
+threads = [threading.Thread(target=over.wait) for _ in range(3)]
+for thread in threads:
+    thread.start()
+files = [open(f"{sys.argv[1]}/{name}", "w") for name in "ab"]
+ballast = b"1" * 50_000_000
+print("loaded", flush=True)
+sys.stdin.readline()
+over.set()
+"""
 
-    before = sample_process(os.getpid())
-    over = threading.Event()
-    threads = [threading.Thread(target=over.wait) for _ in range(3)]
-    for thread in threads:
-        thread.start()
-    ballast = np.ones(50_000_000, np.uint8)
-    with (tmp_path / "a").open("w"), (tmp_path / "b").open("w"):
-        after = sample_process(os.getpid())
-    over.set()
-    for thread in threads:
-        thread.join()
+
+def test_a_process_is_measured(tmp_path: Path) -> None:
+    # In a process of its own: in one with a past, memory may come from what was freed before.
+    with subprocess.Popen(
+        [sys.executable, "-c", BALLAST, str(tmp_path)], stdin=-1, stdout=-1, text=True
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stdout.readline() == "started\n"
+        before = sample_process(process.pid)
+        process.stdin.write("go\n")
+        process.stdin.flush()
+        assert process.stdout.readline() == "loaded\n"
+        after = sample_process(process.pid)
+        process.communicate()
     assert after.threads - before.threads == 3
     assert after.files - before.files == 2
-    assert after.resident - before.resident > 0.9 * ballast.nbytes
+    assert after.resident - before.resident > 0.9 * 50e6
     assert set(before.cpu) <= set(after.cpu)
     with pytest.raises(ProcessLookupError):
         sample_process(1 << 22)
