@@ -1,9 +1,9 @@
 """Does the daemon's memory grow, with at least 200 reconnects and 20,000 events?
 
-Half an hour of faults. Sixteen cameras read digits off rendered belts while cameras stall, hang
-up, go offline and send garbage, the server is killed, the sink is slow or down, the disk is full,
-and the clock jumps. The figure is the median of the last sixth of the time (minutes 25 to 30)
-over that of the middle (10 to 15).
+Half an hour of faults. Sixteen cameras read digits off rendered belts, two a second each, while
+cameras stall, hang up, go offline and send garbage, the server is killed, the sink is slow or
+down, the disk is full, and the clock jumps. The figure is the median of the last sixth of the
+time (minutes 25 to 30) over that of the middle (10 to 15).
 """
 
 import subprocess
@@ -22,7 +22,9 @@ from edgecnn_bench.soak.report import SoakReport
 from edgecnn_bench.soak.soak import SoakConfig, soak
 
 MINUTES, QUICK = 30.0, 1.0
-CAMERAS, PICTURES, DIGITS = 16, 250, 10
+CAMERAS, FPS, DIGITS = 16, 15.0, 20
+EVERY = 3
+"""Of the belt's pictures, so that it runs three times as fast."""
 RECONNECTS, EVENTS = 200, 20_000
 
 
@@ -32,7 +34,7 @@ def measure(options: Options) -> Iterator[Row]:
         site = write_site(Path(name))
         minutes = QUICK if options.quick else MINUTES
         report = soak(
-            site, SoakConfig(minutes=minutes), lambda words: print(words, file=sys.stderr)
+            site, SoakConfig(minutes=minutes, fps=FPS), lambda words: print(words, file=sys.stderr)
         )
     for check in report.checks:
         yield {
@@ -49,7 +51,7 @@ def write_site(folder: Path) -> Path:
     subprocess.run([sys.executable, "-m", "edgecnn", *words], check=True, stdout=2)
     for number in range(2):
         scene = Scene(100 + number, DIGITS)
-        pictures = range(min(PICTURES, scene.length))
+        pictures = range(0, scene.length, EVERY)
         write_clip(scene, folder / f"belt-{number}.mp4", pictures, near=True)
     cameras = {
         f"belt-{number}": {

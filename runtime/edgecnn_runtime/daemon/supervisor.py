@@ -32,6 +32,8 @@ from edgecnn_runtime.daemon.edit import set_value
 from edgecnn_runtime.daemon.health import temperature
 from edgecnn_runtime.daemon.logs import Redactor, set_logging
 from edgecnn_runtime.daemon.looks import Neighbors
+from edgecnn_runtime.daemon.memory import INTERVAL as TRIM_INTERVAL
+from edgecnn_runtime.daemon.memory import release_free_memory
 from edgecnn_runtime.daemon.models import ModelPool, file_stamp
 from edgecnn_runtime.daemon.page import Page
 from edgecnn_runtime.daemon.plan import CameraPlan, PipelinePlan, Plan, make_plan, unused_models
@@ -112,6 +114,7 @@ class Daemon:
         self._mains: dict[str, MainStream | None] = {}
         self._watchers: list[FrameWatcher] = []
         self._stamps = _stamps(file)
+        self._trim_at = self._began + TRIM_INTERVAL
 
     def __enter__(self) -> "Daemon":
         """Start everything.
@@ -577,6 +580,9 @@ class Daemon:
                 "has to start it again"
             )
         self._page.look(self.file)
+        if time.monotonic() >= self._trim_at:
+            release_free_memory()
+            self._trim_at = time.monotonic() + TRIM_INTERVAL
         if not any(m.busy_seconds() > STUCK for m in list(self._pool.detectors.values())):
             notify(WATCHDOG=1, STATUS=self._summary_line())
 
