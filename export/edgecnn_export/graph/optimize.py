@@ -12,11 +12,12 @@ from typing import TypeAlias
 import onnx
 import onnx_ir as ir
 
+from edgecnn_export.graph.gather import gather_rows
 from edgecnn_export.graph.merge import fold_affine, merge_branches
 from edgecnn_export.tracing.cleanup import remove_unused, restore_outputs
 
 Pass: TypeAlias = Callable[[ir.Model], None]
-PASSES: tuple[Pass, ...] = (fold_affine, merge_branches, fold_affine, remove_unused)
+PASSES: tuple[Pass, ...] = (fold_affine, merge_branches, fold_affine, gather_rows, remove_unused)
 
 
 def optimize(model: onnx.ModelProto) -> onnx.ModelProto:

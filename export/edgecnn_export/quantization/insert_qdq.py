@@ -9,7 +9,13 @@ import onnx
 from onnx.numpy_helper import from_array, to_array
 
 from edgecnn_export.quantization.ignored_scope import find_ignored, shared_quantizers
-from edgecnn_export.quantization.onnx_graph import assign, remove_unread
+from edgecnn_export.quantization.onnx_graph import (
+    add_constant,
+    assign,
+    constants,
+    remove_unread,
+    set_bias,
+)
 from edgecnn_export.quantization.range_estimation import Range
 from edgecnn_export.quantization.schemes import FUSED, QuantScheme
 from edgecnn_runtime.backends.ort_session import import_onnxruntime
@@ -89,8 +95,10 @@ def _insert_qdq(
         name: TensorData(lowest=np.float32(low), highest=np.float32(high))
         for name, (low, high) in all_ranges.items()
     }
+    original = copy.deepcopy(model)
+    _separate_biases(original.graph)
     quantizer = QDQQuantizer(
-        copy.deepcopy(model),
+        original,
         per_channel=per_channel,
         reduce_range=scheme.reduced,
         weight_qType=QuantType.QInt8,
@@ -142,6 +150,7 @@ def _copy_weights(source: onnx.GraphProto, graph: onnx.GraphProto, model: onnx.G
     tensors = {tensor.name: tensor for tensor in graph.initializer}
     floats = {tensor.name: tensor for tensor in model.initializer}
     twins = {node.name: node for node in source.node}
+    originals = {node.name: node for node in model.node if len(node.input) == 3}
     scales: dict[str, str] = {}
     biases: dict[str, onnx.NodeProto] = {}
     for node in graph.node:
@@ -164,8 +173,7 @@ def _copy_weights(source: onnx.GraphProto, graph: onnx.GraphProto, model: onnx.G
             continue
         by_input, by_weight = (to_array(tensors[scales[name]]) for name in node.input[:2])
         scale = np.reshape(by_input * by_weight, -1)
-        suffix = quant_utils().TENSOR_NAME_QUANT_SUFFIX
-        exact = to_array(floats[bias.input[0].removesuffix(suffix)]).astype(np.float64)
+        exact = to_array(floats[originals[node.name].input[2]]).astype(np.float64)
         if np.any(np.abs(exact) * BIAS_ROOM > INT32_MAX * scale):
             return False
         rounded = np.round(exact / scale).astype(np.int32)
@@ -176,6 +184,18 @@ def _copy_weights(source: onnx.GraphProto, graph: onnx.GraphProto, model: onnx.G
         for name, array in zip(bias.input, arrays, strict=False):
             tensors[name].CopyFrom(from_array(array, name))
     return True
+
+
+def _separate_biases(graph: onnx.GraphProto) -> None:
+    """Give each layer a bias of its own: one that two share would be rounded for one of them."""
+    stored, taken = constants(graph), set[str]()
+    for node in graph.node:
+        if node.op_type not in {"Conv", "Gemm"} or len(node.input) < 3:
+            continue
+        if (bias := node.input[2]) in taken and bias in stored:
+            values = to_array(stored[bias])
+            set_bias(node, add_constant(graph, f"{node.name}_bias", values))
+        taken.add(bias)
 
 
 def _gemm_attributes(graph: onnx.GraphProto) -> Iterator[onnx.AttributeProto]:

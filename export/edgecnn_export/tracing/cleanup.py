@@ -9,6 +9,8 @@ from onnxscript.rewriter.rules import common as rules
 
 ROUNDS = 2
 """Constant folding exposes more to rewrite, and rewriting more to fold."""
+LONGEST_SHAPE = 8
+"""Dimensions of a shape; larger constants are left to the engines, they make a file larger."""
 REWRITE_RULES = (
     rules.collapse_slice_rule, rules.collapse_slice2_rule, rules.flatten_to_reshape_rule,
     rules.materialize_reshape_shape_rule, rules.no_op_cast_rule, rules.no_op_expand_rule,
@@ -29,7 +31,9 @@ def clean(model: ir.Model) -> None:
     names = [output.name for output in model.graph.outputs]
     common.InlinePass()(model)
     for _ in range(ROUNDS):
-        folding = optimizer.fold_constants(model, onnx_shape_inference=True)
+        folding = optimizer.fold_constants(
+            model, onnx_shape_inference=True, should_fold=_folds_always
+        )
         common.RemoveUnusedNodesPass()(model)
         rewriter.rewrite(model, REWRITE_RULES)
         common.IdentityEliminationPass()(model)
@@ -40,6 +44,15 @@ def clean(model: ir.Model) -> None:
     for value in ir.convenience.create_value_mapping(model.graph).values():
         value.metadata_props.clear()
     restore_outputs(model, names)
+
+
+def _folds_always(node: ir.Node) -> bool | None:
+    """Vectors of shapes, which the exporter of torch's ``expand`` computes; None: as usual."""
+    if node.op_type != "ConstantOfShape":
+        return None
+    tensor = ir.convenience.get_const_tensor(node.inputs[0])
+    shape = [] if tensor is None else tensor.numpy().tolist()
+    return len(shape) == 1 and shape[0] <= LONGEST_SHAPE
 
 
 def remove_unused(model: ir.Model) -> None:

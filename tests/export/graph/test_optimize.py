@@ -76,10 +76,25 @@ class Shared(nn.Module):
         return self.norms[1](self.conv(self.norms[0](self.conv(x)).relu()))
 
 
+class BestRows(nn.Module):
+    """The rows with the best scores, as heads without suppression pick them."""
+
+    def __init__(self, columns: int = 3, index: int = 3) -> None:
+        super().__init__()
+        self.columns, self.index = columns, index
+
+    def forward(self, x: Tensor) -> Tensor:
+        rows = x.flatten(2).transpose(1, 2)
+        best = rows[..., 3:].amax(-1).topk(5, dim=1)[1]
+        index = best.unsqueeze(-1).expand(-1, -1, self.index)
+        return rows[..., : self.columns].gather(1, index)
+
+
 def embedder() -> nn.Module:
     return nn.Sequential(nn.Flatten(), nn.Linear(6 * SIZE * SIZE, 7), nn.BatchNorm1d(7))
 
 
+PICKS = {"Reshape": 1, "Transpose": 1, "Slice": 2, "ReduceMax": 1, "TopK": 1, "Unsqueeze": 1}
 NETWORKS: dict[str, tuple[Callable[[], nn.Module], dict[str, int]]] = {
     "repvgg": (lambda: Block(conv(3), conv(1), nn.BatchNorm2d(6)), {"Conv": 1, "Relu": 1}),
     "repvgg, grouped": (
@@ -118,6 +133,11 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], dict[str, int]]] = {
     "normalized first": (
         lambda: nn.Sequential(nn.BatchNorm2d(6), nn.ReLU(), conv(3)),
         {"BatchNormalization": 1, "Relu": 1, "Conv": 1},
+    ),
+    "rows by their numbers": (BestRows, {**PICKS, "GatherND": 1}),
+    "fewer columns than there are": (
+        lambda: BestRows(4),
+        {**PICKS, "Expand": 1, "GatherElements": 1},
     ),
     "dropout": (lambda: nn.Sequential(conv(1), nn.Dropout(), nn.Identity()), {"Conv": 1}),
     "padded before": (lambda: nn.Sequential(nn.ZeroPad2d(1), conv(3, padding=0)), {"Conv": 1}),

@@ -365,14 +365,20 @@ def test_tensorrt_would_misread_the_cpu_form(
         build_engine(rtx, tmp_path / "cpu.onnx", batch=1, precision="f32", capability="SM89")
 
 
-@pytest.mark.parametrize("beta", [1.0, 0.5])
+@pytest.mark.parametrize(("beta", "shared"), [(1.0, ()), (0.5, ()), (1.0, ("depth", "second"))])
 @pytest.mark.parametrize("target", SCHEMES)
 def test_weights_that_were_rounded_before_give_the_same_graph(
-    network: Build, pictures: Pixels, target: Int8Target, beta: float
+    network: Build, pictures: Pixels, target: Int8Target, beta: float, shared: tuple[str, ...]
 ) -> None:
-    """Rounding them again, channel by channel, would take most of a search's time."""
+    """Rounding them again, channel by channel, would take most of a search's time.
+
+    Layers may share a bias: equal constants of a graph are one.
+    """
     model, scheme = network(silu=True), SCHEMES[target]
     model.graph.node[-1].attribute.append(helper.make_attribute("beta", beta))
+    for node in model.graph.node:
+        if node.name in shared:
+            node.input.append("first.b")
     tensors = list(read_quantizers(insert_qdq(model, scheme)).activations)
     ranges = calibrate(model, tensors, pictures[:32], NullProgress()).ranges("minmax")
     weights = round_weights(model, scheme)
