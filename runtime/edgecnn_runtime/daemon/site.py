@@ -183,11 +183,16 @@ class KeepConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
         evidence_days: How long their pictures are; 0 keeps none at all. Without it as long as the
             events.
         disk: How much events and pictures may take together; the oldest pictures go first.
+        frame_size: Pixels of the longer side of the full frames, at most; 0 for no limit. Crops are
+            stored as they are.
+        frames: How many full frames a minute each camera stores on average; 0 for no limit.
     """
 
     days: Annotated[float, Meta(gt=0, le=36500, description="days, above 0")] = 30.0
     evidence_days: Annotated[float, Meta(ge=0, le=36500, description="days")] | None = None
     disk: Size | None = "10GB"
+    frame_size: Annotated[int, Meta(ge=0, le=65535, description="pixels, or 0")] = 1280
+    frames: Annotated[float, Meta(ge=0, le=6000, description="frames a minute, or 0")] = 30.0
 
 
 class LoggingConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

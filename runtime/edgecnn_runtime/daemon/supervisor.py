@@ -49,7 +49,7 @@ from edgecnn_runtime.errors import (
     OutboxError,
     UnknownCameraError,
 )
-from edgecnn_runtime.outbox import EventFilter, Outbox, Retention
+from edgecnn_runtime.outbox import EventFilter, FrameLimits, Outbox, Retention
 from edgecnn_runtime.rules.base import Rule
 from edgecnn_runtime.rules.privacy import FramePrivacy, Mask, Privacy, hash_text
 from edgecnn_runtime.rules.rule import Rules
@@ -131,7 +131,8 @@ class Daemon:
                 disk=None if keep.disk is None else size_in_bytes(keep.disk),
             )
             self._privacy_key = read_key(self._state / "privacy.key")
-            self._outbox = stack.enter_context(Outbox(self._state, keep=retention))
+            frames = FrameLimits(size=keep.frame_size or None, per_minute=keep.frames or None)
+            self._outbox = stack.enter_context(Outbox(self._state, keep=retention, frames=frames))
             self._views = Views()
             self._deliver(file)
             stack.callback(self._end_delivery)

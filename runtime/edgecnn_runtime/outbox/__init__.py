@@ -6,12 +6,15 @@ One folder: ``events.sqlite``, and the pictures of events in ``evidence/YYYY/MM/
     OutboxReader    whoever reads, in any process
     EventFilter     which events
     Retention       for how long, and on how much disk
+    FrameLimits     how large, and how many, the full frames of events are
 """
 
+from edgecnn_runtime.outbox.evidence import FrameLimits
 from edgecnn_runtime.outbox.reader import EventFilter, OutboxReader, StoredEvent
 from edgecnn_runtime.outbox.retention import Retention
 from edgecnn_runtime.outbox.writer import Outbox, OutboxFigures
 
 __all__ = [
-    "EventFilter", "Outbox", "OutboxFigures", "OutboxReader", "Retention", "StoredEvent",
+    "EventFilter", "FrameLimits", "Outbox", "OutboxFigures", "OutboxReader", "Retention",
+    "StoredEvent",
 ]  # fmt: skip

@@ -32,7 +32,14 @@ import msgspec
 
 from edgecnn_runtime.errors import OutboxError
 from edgecnn_runtime.outbox.database import NAME, explain, lock_folder, open_for_writing
-from edgecnn_runtime.outbox.evidence import Encoded, recent_files, remove_evidence, write_evidence
+from edgecnn_runtime.outbox.evidence import (
+    Encoded,
+    FrameBudget,
+    FrameLimits,
+    recent_files,
+    remove_evidence,
+    write_evidence,
+)
 from edgecnn_runtime.outbox.reader import OutboxReader, searchable
 from edgecnn_runtime.outbox.retention import Cleaner, Retention, is_nearly_full
 from edgecnn_runtime.types import Event
@@ -94,13 +101,19 @@ class Outbox:
     """
 
     def __init__(
-        self, folder: Path, *, keep: Retention | None = None, spacing: float = SPACING
+        self,
+        folder: Path,
+        *,
+        keep: Retention | None = None,
+        frames: FrameLimits | None = None,
+        spacing: float = SPACING,
     ) -> None:
         """Open the folder for this process alone, and start the thread that writes.
 
         Args:
             folder: Made where there is none.
             keep: For how long, and on how much disk.
+            frames: How large, and how many, the full frames of events are; None for no limit.
             spacing: Seconds between two commits at least.
 
         Raises:
@@ -108,6 +121,8 @@ class Outbox:
         """
         self.folder = folder
         self._spacing = spacing
+        self._frame_size = None if frames is None else frames.size
+        self._frame_budget = FrameBudget(None if frames is None else frames.per_minute)
         with ExitStack() as stack:
             stack.callback(os.close, lock_folder(folder))
             self._connection = stack.enter_context(closing(open_for_writing(folder)))
@@ -270,6 +285,9 @@ class Outbox:
 
     def _row(self, event: Event, encoded: Encoded) -> _Row:
         """What is stored of an event, its pictures written already."""
+        if "frame" in event.images and not self._frame_budget.allows(event):
+            images = {kind: each for kind, each in event.images.items() if kind != "frame"}
+            event = msgspec.structs.replace(event, images=images)
         names, size = self._write_pictures(event, encoded) if event.images else ({}, 0)
         fields = msgspec.structs.asdict(msgspec.structs.replace(event, images={}, boxes=()))
         if names:
@@ -289,7 +307,7 @@ class Outbox:
             if is_nearly_full(self.folder):
                 problem = f"{self.folder}: the disk is nearly full; events have no pictures"
             else:
-                return write_evidence(self.folder, event, encoded)
+                return write_evidence(self.folder, event, encoded, frame_size=self._frame_size)
         except OSError as error:
             problem = f"{explain(error, self.folder)}; events have no pictures"
         finally:

@@ -20,10 +20,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from edgecnn_runtime.errors import OutboxError
-from edgecnn_runtime.outbox import EventFilter, Outbox, OutboxReader, Retention
+from edgecnn_runtime.outbox import EventFilter, FrameLimits, Outbox, OutboxReader, Retention
 from edgecnn_runtime.outbox import retention as retention_module
 from edgecnn_runtime.outbox import writer as writer_module
 from edgecnn_runtime.outbox.database import NAME, STEPS, VERSION
+from edgecnn_runtime.outbox.evidence import BURST, RESERVED, FrameBudget
 from edgecnn_runtime.outbox.retention import CLOCK_STEP, SteadyClock
 from edgecnn_runtime.types import Box, Event
 
@@ -142,6 +143,66 @@ def test_a_frame_of_several_events_is_encoded_once(
     crops = {(outbox.folder / each.event.evidence["crop"]).read_bytes() for each in stored}
     assert len(frames) == len(crops) == 3
     assert len({*frames}) == 1
+
+
+@pytest.mark.parametrize(
+    ("size", "limit", "stored"),
+    [
+        ((1080, 1920), 1280, (540, 960)),
+        ((2160, 3840), 1280, (720, 1280)),
+        ((1921, 1083), 1280, (960, 541)),
+        ((720, 1280), 1280, (720, 1280)),
+        ((1080, 1920), None, (1080, 1920)),
+        ((1, 4000), 1280, (1, 4000)),
+    ],
+)
+def test_large_frames_are_shrunk_and_crops_are_not(
+    tmp_path: Path, make_event: MakeEvent, size: Any, limit: int | None, stored: Any
+) -> None:
+    frame = np.full((*size, 3), 90, np.uint8)
+    frame[:, : size[1] // 2] = 200
+    images = {"crop": frame, "frame": frame}
+    with Outbox(tmp_path, frames=FrameLimits(size=limit)) as outbox:
+        outbox.append([make_event(1, images=images)])
+        event = outbox.events.read()[0].event
+        shapes = {kind: cv2.imread(str(tmp_path / name)) for kind, name in event.evidence.items()}
+    assert shapes["crop"] is not None
+    assert shapes["frame"] is not None
+    assert shapes["crop"].shape == (*size, 3)
+    assert shapes["frame"].shape == (*stored, 3)
+    if size[0] > 1:  # the same in the same place
+        left, right = shapes["frame"][:, : stored[1] // 2 - 8], shapes["frame"][:, -8:]
+        assert (round(left.mean(), -1), round(right.mean(), -1)) == (200, 90)
+
+
+def test_a_busy_camera_stores_some_of_its_frames_and_all_of_its_crops(
+    tmp_path: Path, make_event: MakeEvent
+) -> None:
+    events = [
+        make_event(i, camera="gate", type="entered", images={"crop": CROP, "frame": FRAME})
+        for i in range(30)
+    ]
+    read = make_event(30, camera="gate", type="recognized", images={"crop": CROP, "frame": FRAME})
+    other = make_event(31, camera="yard", type="entered", images={"crop": CROP, "frame": FRAME})
+    with Outbox(tmp_path, frames=FrameLimits(per_minute=0.001)) as outbox:
+        outbox.append([*events, read, other])
+        stored = [each.event for each in reversed(outbox.events.read())]
+    assert all("crop" in event.evidence for event in stored)
+    with_frame = [number for number, event in enumerate(stored) if "frame" in event.evidence]
+    assert with_frame == [*range(int(BURST - RESERVED)), 30, 31]
+
+
+@given(
+    times=st.lists(st.floats(0, 600), min_size=1, max_size=200).map(sorted),
+    per_minute=st.floats(0.1, 600),
+)
+def test_no_camera_stores_more_frames_than_its_share(
+    times: list[float], per_minute: float, make_event: MakeEvent
+) -> None:
+    budget, event = FrameBudget(per_minute), make_event(1, type="crossed")
+    allowed = [at for at in times if budget.allows(event, at)]
+    assert len(allowed) <= BURST + (times[-1] - times[0]) * per_minute / 60 + 1e-6
+    assert len(allowed) >= min(len(times), BURST)
 
 
 def test_a_picture_that_is_empty_or_elsewhere_is_none(
