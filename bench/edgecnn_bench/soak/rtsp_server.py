@@ -62,11 +62,20 @@ def live_factory(
 
     def begin(_factory: Any, media: Any) -> None:
         source = media.get_element().get_by_name("source")
-        over = threading.Event()
-        media.connect("unprepared", lambda _: over.set())
-        threading.Thread(target=film, args=(source, over), daemon=True).start()
+        playing, over = threading.Event(), threading.Event()
+        asks = source.connect("need-data", lambda *_: playing.set())
+        media.connect("unprepared", lambda _: end(playing, over))
+        threading.Thread(target=film, args=(source, asks, playing, over), daemon=True).start()
 
-    def film(source: Any, over: threading.Event) -> None:
+    def end(playing: threading.Event, over: threading.Event) -> None:
+        over.set()
+        playing.set()
+
+    def film(source: Any, asks: int, playing: threading.Event, over: threading.Event) -> None:
+        # Not before it plays: a picture that comes while it is started may be stamped with the
+        # machine's uptime, and then nothing is sent until the stream is as old as that.
+        playing.wait()
+        source.disconnect(asks)
         due = time.monotonic()
         while not over.wait(max(0.0, due - time.monotonic())):
             data = next(pictures)
