@@ -13,7 +13,11 @@ from edgecnn_runtime.types import Detection, Tensors
 
 
 class GflDecoder:
-    """NanoDet's rows: classes, then a softmax over the bins of each of four distances."""
+    """NanoDet's rows: classes, then a softmax over the bins of each of four distances.
+
+    As in NanoDet's own postprocessing, a cell stands for every class that passes, and boxes are cut
+    at the edge of the input before they suppress each other.
+    """
 
     def __init__(self, spec: Gfl, model: ModelSpec) -> None:
         """Lay out the cells' points.
@@ -27,6 +31,8 @@ class GflDecoder:
         self._points = (cells + np.float32(spec.offset)) * self._strides
         self._bins = np.arange(spec.bins, dtype=np.float32)
         self._threshold = raw_threshold(spec.values, spec.score)
+        size = (model.input.width, model.input.height)
+        self._limit = np.array((*size, *size), np.float32)
         self._best = np.empty(len(cells), np.float32)
         self._over = np.empty(len(cells), bool)
         self._rows, self._classes = Scratch(), Scratch()
@@ -43,11 +49,13 @@ class GflDecoder:
         if not len(anchors):
             return []
         rows = self._rows.take(head, anchors, axis=0)
-        classes = self._classes.copy_of(rows[:, :count]).argmax(axis=1)
+        values = self._classes.copy_of(rows[:, :count])
+        cells, classes = (values > self._threshold).nonzero()
         bins = rows[:, count:].reshape(len(anchors), 4, -1)
         distances = softmax_scores("logits", bins) @ self._bins
         distances *= self._strides.take(anchors, 0)
         points = self._points.take(anchors, 0)
         boxes = np.concatenate((points - distances[:, :2], points + distances[:, 2:]), axis=1)
-        scores = sigmoid_scores(self._spec.values, self._best[anchors])
+        np.minimum(np.maximum(boxes, 0.0, out=boxes), self._limit, out=boxes)
+        boxes, scores = boxes[cells], sigmoid_scores(self._spec.values, values[cells, classes])
         return self._suppression.detections(boxes, scores, classes.__getitem__, None, geometry)

@@ -45,13 +45,15 @@ class Resampler:
             geometry: How the frame was fitted into the input.
 
         Returns:
-            Of the map, at least one cell.
+            Of the map, at least one cell; none of those that lie in a bar of the letterbox, which
+            knows nothing of the frame's edge.
         """
         if geometry.matrix is not None:
             return 0, 0, self._columns, self._rows
         x, y = self._axes(geometry)
-        left, right = _around(rect[0], rect[2], *x, self._columns)
-        top, bottom = _around(rect[1], rect[3], *y, self._rows)
+        (wide, high), target = self._cell, geometry.target
+        left, right = _around(rect[::2], *x, _touched(target[::2], wide))
+        top, bottom = _around(rect[1::2], *y, _touched(target[1::2], high))
         return left, top, right, bottom
 
     def pixels(self, cells: Rect, limit: Rect, geometry: Geometry) -> Rect | None:
@@ -160,9 +162,16 @@ def _reached(
     return max(low, limit[0]), min(math.ceil((cells[1] + 0.5) * step + start), limit[1])
 
 
-def _around(first: int, last: int, step: float, start: float, count: int) -> tuple[int, int]:
-    """The cells whose centers are next to those of the pixels first … last - 1."""
-    low = math.floor((first + 0.5 - start) / step - 0.5)
-    high = math.ceil((last - 0.5 - start) / step - 0.5) + 1
-    low = min(max(low, 0), count - 1)
-    return low, min(max(high, low + 1), count)
+def _touched(span: tuple[int, ...], cell: float) -> tuple[int, int]:
+    """The cells that have a part in these pixels of the input, and how far they go."""
+    return math.floor(span[0] / cell), math.ceil(span[1] / cell)
+
+
+def _around(
+    span: tuple[int, ...], step: float, start: float, limit: tuple[int, int]
+) -> tuple[int, int]:
+    """The cells within a limit whose centers are next to those of some pixels."""
+    low = math.floor((span[0] + 0.5 - start) / step - 0.5)
+    high = math.ceil((span[1] - 0.5 - start) / step - 0.5) + 1
+    low = min(max(low, limit[0]), limit[1] - 1)
+    return low, min(max(high, low + 1), limit[1])

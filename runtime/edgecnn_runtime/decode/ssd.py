@@ -18,7 +18,7 @@ from edgecnn_runtime.types import Detection, Floats, Tensors
 
 
 class SsdDecoder:
-    """A box per prior or row, and its best class besides the background."""
+    """A box per prior or row, once for each class that passes, besides the background."""
 
     def __init__(self, spec: Ssd, model: ModelSpec) -> None:
         """Lay out the priors.
@@ -58,10 +58,8 @@ class SsdDecoder:
         raw = outputs[self._spec.scores][item][anchors].astype(np.float32)
         activate = softmax_scores if self._spec.background else sigmoid_scores
         probabilities = activate(self._spec.values, raw)[:, self._first :]
-        classes = probabilities.argmax(axis=1)
-        scores = probabilities[np.arange(len(anchors)), classes]
-        passes = scores > self._spec.score
-        anchors, classes, scores = anchors[passes], classes[passes], scores[passes]
+        rows, classes = (probabilities > self._spec.score).nonzero()
+        anchors, scores = anchors[rows], probabilities[rows, classes]
         if not len(anchors):
             return []
         shape = outputs[self._spec.boxes][item][anchors].astype(np.float32)

@@ -95,7 +95,8 @@ def resample(plane: Floats, spec: Input, geometry: Geometry) -> Floats:
     ):
         shift, gain = geometry.shift[axis], geometry.gain[axis]
         cell = ((np.arange(count) + 0.5 - shift) / gain) * cells / side - 0.5
-        places.append(np.clip(cell, 0, cells - 1))
+        first, last = (geometry.target[end] * cells / side for end in (axis, axis + 2))
+        places.append(np.clip(cell, np.floor(first), np.ceil(last) - 1))  # no cell of a bar
     x, y = places
     left, top = np.floor(x).astype(int), np.floor(y).astype(int)
     right, bottom = np.minimum(left + 1, columns - 1), np.minimum(top + 1, rows - 1)
@@ -118,6 +119,19 @@ def in_frame(instance: InstanceMask, width: int, height: int) -> NDArray[np.bool
 
 def decode(spec: ModelSpec, outputs: Mapping[str, Any], geometry: Geometry) -> Any:
     return make_decoder(spec).decode(dict(outputs), 0, geometry)
+
+
+@pytest.mark.parametrize("scale", [1, 2, 10])
+def test_the_bars_of_the_letterbox_say_nothing_about_the_edge_of_the_frame(scale: int) -> None:
+    spec = instances_spec()
+    geometry = compute_geometry(spec.input, 64 * scale, 32 * scale)
+    assert geometry.target == (0, 8, 64, 40)
+    maps = np.full((1, MAPS, 12, 16), -100.0, np.float32)
+    maps[:, :, 2:10] = 1.0
+    table = table_of([(Box(0.0, 0.0, 64.0, 48.0), [1.0] * MAPS)])
+    (found,) = decode(spec, {"table": table, "maps": maps}, geometry)
+    assert found.mask.shape == (32 * scale, 64 * scale)
+    assert found.mask.all()
 
 
 @given(SIZES, st.sampled_from(["v8", "v5", "nms"]), st.sampled_from([(12, 16), (11, 17), (48, 64)]))

@@ -255,16 +255,15 @@ def test_ssd(build, seed, values, classes, points, score):
     for (cx, cy, w, h), box, mark, row in zip(
         plain_priors(), boxes.tolist(), marks.tolist(), chances.tolist(), strict=True
     ):
-        kind = row[1:].index(max(row[1:]))
-        if not row[1 + kind] > score:
-            continue
         x, y = cx + box[0] * 0.1 * w, cy + box[1] * 0.1 * h
         half_w, half_h = w * math.exp(box[2] * 0.2) / 2, h * math.exp(box[3] * 0.2) / 2
         corners = (x - half_w, y - half_h, x + half_w, y + half_h)
         spots = [
             (cx + mark[i] * 0.1 * w, cy + mark[i + 1] * 0.1 * h) for i in range(0, len(mark), 2)
         ]
-        candidates.append((corners, row[1 + kind], kind, spots))
+        candidates += [
+            (corners, chance, kind, spots) for kind, chance in enumerate(row[1:]) if chance > score
+        ]
     outputs = {"boxes": boxes[None], "marks": marks[None]}
     outputs["scores"] = (logits if values == "logits" else chances.astype(np.float32))[None]
     expected = suppressed(candidates, 0.4, agnostic=False)
@@ -300,9 +299,11 @@ def test_ssd_that_is_decoded(build, seed, values, classes, points, normalized, b
         chances = 1 / (1 + np.exp(-logits))
     candidates = []
     for box, mark, row in zip(corners.tolist(), marks.tolist(), chances.tolist(), strict=True):
-        scores = row[background:]
-        if max(scores) > 0.3:
-            candidates.append((tuple(box), max(scores), scores.index(max(scores)), mark))
+        candidates += [
+            (tuple(box), chance, kind, mark)
+            for kind, chance in enumerate(row[background:])
+            if chance > 0.3
+        ]
     unit = np.float32([WIDTH, HEIGHT]) if normalized else np.float32([1, 1])
     outputs = {
         "boxes": (corners / np.tile(unit, 2))[None],
@@ -531,14 +532,13 @@ def test_distributions_over_distances(build, seed, offset, values):
     bins = rng.normal(0, 2, (len(cells), 4, 6)).astype(np.float32)
     candidates = []
     for (x, y, stride), chances, sides in zip(cells, scores.tolist(), bins.tolist(), strict=True):
-        if not max(chances) > 0.35:
-            continue
         left, top, right, bottom = (
             stride * sum(i * share for i, share in enumerate(plain_softmax(side))) for side in sides
         )
         cx, cy = (x + offset) * stride, (y + offset) * stride
-        box = (cx - left, cy - top, cx + right, cy + bottom)
-        candidates.append((box, max(chances), chances.index(max(chances)), ()))
+        x1, y1, x2, y2 = cx - left, cy - top, cx + right, cy + bottom
+        box = (max(x1, 0.0), max(y1, 0.0), min(x2, WIDTH), min(y2, HEIGHT))
+        candidates += [(box, value, i, ()) for i, value in enumerate(chances) if value > 0.35]
     raw = np.log(scores / (1 - scores)) if values == "logits" else scores
     table = np.hstack((raw, bins.reshape(len(cells), -1))).astype(np.float32)
     expected = suppressed(candidates, 0.6, agnostic=False)
