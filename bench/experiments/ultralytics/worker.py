@@ -11,6 +11,9 @@ os.environ |= {
     "YOLO_CONFIG_DIR": tempfile.mkdtemp(),
 }
 
+import base64
+import functools
+import zlib
 from pathlib import Path
 
 import cv2
@@ -18,15 +21,23 @@ import numpy as np
 import torch
 
 NMS = runpy.run_path(str(Path(__file__).parents[2] / "baselines" / "torchvision_nms.py"))
+import torchvision  # noqa: E402
 from ultralytics import YOLO  # noqa: E402
 from ultralytics.data.augment import LetterBox  # noqa: E402
+from ultralytics.utils import nms as suppression  # noqa: E402
+
+torchvision.ops.nms = suppression.TorchNMS.nms  # its own, in place of the operator that is absent
+suppression.non_max_suppression = functools.partial(
+    suppression.non_max_suppression,
+    max_time_img=3600.0,  # on a slow machine it gives up in between
+)
 
 SPREAD = 1.0
 """Standard deviation of the class scores before their sigmoid."""
 
 
-def build(*, out, network, height, width, pictures, share):
-    """The network of its own NETWORK.yaml as ONNX; the path.
+def build(*, out, network, nms, height, width, pictures, share, iou):
+    """The network of its own NETWORK.yaml as ONNX, with this ``nms`` of its exporter; the path.
 
     Its statistics are those of the pictures (paths), and its class scores are spread and moved so
     that at least this share of the cells of each passes a threshold of 0.25.
@@ -36,12 +47,13 @@ def build(*, out, network, height, width, pictures, share):
     planes = torch.cat([plane(cv2.imread(path), height, width) for path in pictures])
     model = yolo.model.float()
     set_statistics(model, planes)
-    convs = class_layers(model.model[-1])
+    convs = class_layers(model.model[-1], end_to_end=nms is False)
     logits = []
     hooks = [
         conv.register_forward_hook(lambda _, __, y: logits.append(y.flatten(2))) for conv in convs
     ]
     model.eval()
+    model.end2end = nms is False
     with torch.no_grad():
         model(planes)
         best = torch.cat(logits, 2)
@@ -57,8 +69,10 @@ def build(*, out, network, height, width, pictures, share):
     for hook in hooks:
         hook.remove()
     os.chdir(out)  # where it writes what it exports
-    file = yolo.export(format="onnx", imgsz=(height, width), simplify=False, device="cpu")
-    target = Path(out) / f"{network}-{width}x{height}.onnx"
+    file = yolo.export(
+        format="onnx", imgsz=(height, width), simplify=False, device="cpu", nms=nms, iou=iou
+    )
+    target = Path(out) / f"{network}-{nms}.onnx"
     Path(file).rename(target)
     return str(target)
 
@@ -68,7 +82,9 @@ def results(*, model, task, pictures, height, width, iou):
     yolo = YOLO(model, task=task)
     found = []
     for path in pictures:
-        (result,) = yolo.predict(path, imgsz=(height, width), conf=0.25, iou=iou, verbose=False)
+        (result,) = yolo.predict(
+            path, imgsz=(height, width), conf=0.25, iou=iou, retina_masks=True, verbose=False
+        )
         rows = result.obb if task == "obb" else result.boxes
         found.append(
             {
@@ -76,9 +92,24 @@ def results(*, model, task, pictures, height, width, iou):
                 "classes": rows.cls.tolist(),
                 "boxes": (rows.xywhr if task == "obb" else rows.xyxy).tolist(),
                 "keypoints": result.keypoints.data.tolist() if task == "pose" else [],
+                "masks": packed_masks(result) if task == "segment" else [],
             }
         )
     return found
+
+
+def packed_masks(result):
+    """The masks, each as large as its box, as bits in base 64."""
+    masks = []
+    boxes = result.boxes.xyxy.tolist()
+    for mask, box in zip(result.masks.data.bool().numpy(), boxes, strict=True):
+        left, top = (max(int(value) - 1, 0) for value in box[:2])
+        right, bottom = (int(value) + 2 for value in box[2:])
+        part = mask[top:bottom, left:right]
+        assert part.sum() == mask.sum()
+        bits = base64.b64encode(zlib.compress(np.packbits(part).tobytes(), 1)).decode()
+        masks.append({"origin": [left, top], "shape": part.shape, "bits": bits})
+    return masks
 
 
 def plane(picture, height, width):
@@ -98,7 +129,7 @@ def set_statistics(model, planes):
         model(planes)
 
 
-def class_layers(head):
+def class_layers(head, end_to_end):
     """The last layer of class scores at each stride."""
-    branches = head.one2one_cv3 if getattr(head, "end2end", False) else head.cv3
+    branches = head.one2one_cv3 if end_to_end else head.cv3
     return [branch[-1] for branch in branches]
