@@ -1,9 +1,10 @@
 """Memory that a decoder writes into again for every frame."""
 
 import math
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from edgecnn_runtime.types import Floats
 
@@ -14,14 +15,16 @@ REDUCES_IN_PLACE = np.lib.NumpyVersion(np.__version__) >= "2.3.0"
 class Scratch:
     """A buffer as large as the largest array that was asked of it."""
 
-    def __init__(self) -> None:
-        self._buffer = np.empty(0, np.float32)
+    def __init__(self, dtype: DTypeLike = np.float32) -> None:
+        """dtype: What ``array`` gives; the other methods are for float32."""
+        self._buffer: NDArray[Any] = np.empty(0, dtype)
 
-    def array(self, *shape: int) -> Floats:
-        """float32[*shape], C-contiguous, of any content; valid until the next call."""
+    def array(self, *shape: int) -> NDArray[Any]:
+        """dtype[*shape], C-contiguous, of any content; valid until the next call."""
         size = math.prod(shape)
         if size > self._buffer.size:
-            self._buffer = np.empty(2 * size, np.float32)  # twice: it settles after few frames
+            # twice: it settles after few frames
+            self._buffer = np.empty(2 * size, self._buffer.dtype)
         return self._buffer[:size].reshape(shape)
 
     def take(self, values: Floats, indices: NDArray[np.intp], axis: int) -> Floats:

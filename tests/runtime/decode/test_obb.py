@@ -248,4 +248,4 @@ def test_nothing_the_size_of_a_head_is_allocated(build):
     decoder.decode({"out": head}, 0, geometry)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert peak < 1_500_000
+    assert peak < 250_000
