@@ -1,6 +1,7 @@
 """Put a scheme's QuantizeLinear and DequantizeLinear nodes into a float graph."""
 
 import copy
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
@@ -187,15 +188,16 @@ def _copy_weights(source: onnx.GraphProto, graph: onnx.GraphProto, model: onnx.G
 
 
 def _separate_biases(graph: onnx.GraphProto) -> None:
-    """Give each layer a bias of its own: one that two share would be rounded for one of them."""
-    stored, taken = constants(graph), set[str]()
+    """Give each layer a bias of its own: one with several readers would be rounded for one."""
+    stored = constants(graph)
+    readers = Counter(name for node in graph.node for name in node.input)
     for node in graph.node:
         if node.op_type not in {"Conv", "Gemm"} or len(node.input) < 3:
             continue
-        if (bias := node.input[2]) in taken and bias in stored:
+        if readers[bias := node.input[2]] > 1 and bias in stored:
             values = to_array(stored[bias])
             set_bias(node, add_constant(graph, f"{node.name}_bias", values))
-        taken.add(bias)
+            readers[bias] -= 1
 
 
 def _gemm_attributes(graph: onnx.GraphProto) -> Iterator[onnx.AttributeProto]:

@@ -388,3 +388,33 @@ def test_weights_that_were_rounded_before_give_the_same_graph(
         floats = [name for name in layers if random.random() < 0.4]
         fresh = insert_qdq(model, scheme, ranges, floats)
         assert insert_qdq(model, scheme, ranges, floats, weights=weights) == fresh
+
+
+@pytest.mark.parametrize("target", SCHEMES)
+def test_a_bias_that_another_operation_reads_is_rounded_for_its_layer_alone(
+    target: Int8Target,
+) -> None:
+    """Of a ConvNeXt the first convolution and the normalization after it have equal biases."""
+    random = np.random.default_rng(1)
+    weight = random.normal(size=(4, 4, 3, 3)).astype(np.float32)
+    bias = random.normal(size=4).astype(np.float32)
+    graph = helper.make_graph(
+        [
+            helper.make_node("Conv", ["x", "w", "b"], ["y"], "conv", pads=[1, 1, 1, 1]),
+            helper.make_node("LayerNormalization", ["y", "s", "b"], ["z"], "norm"),
+        ],
+        "shared",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 4, 8, 4])],
+        [helper.make_tensor_value_info("z", TensorProto.FLOAT, ["N", 4, 8, 4])],
+        [
+            numpy_helper.from_array(weight, "w"),
+            numpy_helper.from_array(bias, "b"),
+            numpy_helper.from_array(np.ones(4, np.float32), "s"),
+        ],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)])
+    scheme = SCHEMES[target]
+    ranges = dict.fromkeys(("x", "y", "z"), (-4.0, 4.0))
+    fresh = insert_qdq(model, scheme, ranges)
+    assert insert_qdq(model, scheme, ranges, weights=round_weights(model, scheme)) == fresh
+    assert next(n for n in fresh.graph.node if n.name == "norm").input[2] == "b"
