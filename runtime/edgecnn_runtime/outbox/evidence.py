@@ -30,8 +30,10 @@ NAME = re.compile(rf"{FOLDER}/\d{{4}}/\d\d/\d\d/[0-9a-zA-Z_-]{{1,64}}-[a-z]{{1,1
 BURST = 10.0
 """Full frames that a camera may store at once, after it stored none for a while."""
 RESERVED = 5.0
-"""Those of them that are not spent on objects that have only just entered: what is recognized, or
-crosses a line, says more."""
+"""Those of them that are not spent on objects that have only just entered: what crosses a line says
+more."""
+ALWAYS = "recognized"
+"""Events that have their frame in any case, since there is one for each object; they count, too."""
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +48,8 @@ class FrameLimits(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         size: Pixels of the longer side at most; larger frames are shrunk by a whole number. None
             for no limit.
-        per_minute: Of each camera on average, in bursts of BURST; None for no limit.
+        per_minute: Of each camera on average, in bursts of BURST, beside those of events that
+            recognize an object; None for no limit.
     """
 
     size: int | None = None
@@ -80,8 +83,9 @@ class FrameBudget:
         with self._lock:
             left, since = self._left.get(event.camera, (BURST, now))
             left = min(BURST, left + (now - since) * self._per_minute / 60)
-            allowed = left >= 1.0 + (RESERVED if event.type == "entered" else 0.0)
-            self._left[event.camera] = (left - allowed, now)
+            least = 1.0 + (RESERVED if event.type == "entered" else 0.0)
+            allowed = event.type == ALWAYS or left >= least
+            self._left[event.camera] = (max(0.0, left - allowed), now)
             return allowed
 
 
