@@ -1,0 +1,1 @@
+"""Rendered license plates of many countries, whose text is known."""

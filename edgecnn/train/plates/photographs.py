@@ -1,0 +1,106 @@
+"""Photographs with the text of their plates: what a reader is measured on, or tuned with."""
+
+import csv
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from edgecnn.train.plates.crops import INPUT
+from edgecnn_runtime.errors import UsageError
+from edgecnn_runtime.image_file import read_picture
+from edgecnn_runtime.types import Pixels
+
+LOOSE = 0.04
+"""How much wider and higher than its box a plate is cut out, on each side."""
+IMAGES = {".jpg", ".jpeg", ".png", ".bmp", ".webp"}
+
+
+@dataclass(frozen=True, slots=True)
+class PlateImage:
+    """A plate that was photographed.
+
+    Attributes:
+        picture: uint8[40,160,3] BGR, at the reader's size.
+        text: What is written on it.
+        file: Where it is.
+        group: The folder's name.
+    """
+
+    picture: Pixels
+    text: str
+    file: Path
+    group: str
+
+
+def read_plates(source: str | Path) -> list[PlateImage]:
+    """Read photographs of plates.
+
+    Args:
+        source: A table (CSV, or TSV by its name) with columns ``file`` and ``text``, and ``x``,
+            ``y``, ``w``, ``h`` in pixels where a file shows more than the plate; files are
+            relative to the table. Or a folder of plates that are cut out, whose names are their
+            texts.
+
+    Raises:
+        UsageError: There is nothing of the kind; the message names the line of the table.
+    """
+    path = Path(source)
+    plates = list(_from_folder(path) if path.is_dir() else _from_table(path))
+    if not plates:
+        raise UsageError(f"{path}: no plates: a table with file and text, or a folder of pictures")
+    return plates
+
+
+def _from_folder(folder: Path) -> Iterator[PlateImage]:
+    for path in sorted(folder.iterdir()):
+        if path.suffix.lower() in IMAGES:
+            text = path.stem.partition("_")[0]
+            yield PlateImage(resized(_read(path)), text, path, folder.name)
+
+
+def _from_table(table: Path) -> Iterator[PlateImage]:
+    try:
+        lines = table.read_text("utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{table}: cannot be read as a table: {error}") from None
+    delimiter = "\t" if table.suffix.lower() == ".tsv" else ","
+    rows = csv.DictReader(lines, delimiter=delimiter)
+    if not {"file", "text"} <= set(rows.fieldnames or ()):
+        raise UsageError(f"{table}:1: columns file and text are missing")
+    boxed = {"x", "y", "w", "h"} <= set(rows.fieldnames or ())
+    for row in rows:
+        try:
+            file = table.parent / row["file"]
+            picture = _read(file)
+            if boxed:
+                picture = cut_box(picture, *(float(row[key]) for key in "xywh"))
+            yield PlateImage(resized(picture), row["text"], file, table.parent.name)
+        except (ValueError, TypeError) as error:
+            raise UsageError(f"{table}:{rows.line_num}: {error}") from None
+
+
+def _read(file: Path) -> Pixels:
+    picture = read_picture(file)
+    if picture is None:
+        raise UsageError(f"{file}: cannot be read as a picture")
+    return picture
+
+
+def cut_box(picture: Pixels, x: float, y: float, w: float, h: float) -> Pixels:
+    """A plate's part of a photograph, a little larger than its box."""
+    height, width = picture.shape[:2]
+    left, top = max(0, round(x - w * LOOSE)), max(0, round(y - h * LOOSE))
+    right, bottom = min(width, round(x + w * (1 + LOOSE))), min(height, round(y + h * (1 + LOOSE)))
+    if right <= left or bottom <= top:
+        raise ValueError(f"the box {x:g}, {y:g}, {w:g}, {h:g} is outside the picture")
+    return picture[top:bottom, left:right]
+
+
+def resized(picture: Pixels) -> Pixels:
+    """A cut-out plate at the reader's size, as the runtime resizes it."""
+    shrinks = picture.shape[1] >= INPUT[0] and picture.shape[0] >= INPUT[1]
+    how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(picture, INPUT, interpolation=how), np.uint8)
