@@ -5,27 +5,10 @@ from torch import Tensor, nn
 
 from edgecnn.models.conv_block import conv_block
 
-WIDTHS = (24, 40, 72, 96, 128)
+WIDTHS = (24, 40, 64, 96, 128)
 """Channels of the blocks."""
-
-
-class Residual(nn.Module):
-    """A block whose input is added to its output."""
-
-    def __init__(self, channels: int, size: tuple[int, int]) -> None:
-        super().__init__()
-        padding = (size[0] // 2, size[1] // 2)
-        self.block = nn.Sequential(
-            conv_block(channels, channels, size=size),
-            nn.Conv2d(channels, channels, size, padding=padding, bias=False),
-            nn.BatchNorm2d(channels),
-        )
-        self.relu = nn.ReLU()
-
-    def forward(self, x: Tensor) -> Tensor:
-        """A batch's features."""
-        result: Tensor = self.relu(x + self.block(x))
-        return result
+REACH = 7
+"""Steps that a block of the context looks at."""
 
 
 class PlateReader(nn.Module):
@@ -52,22 +35,44 @@ class PlateReader(nn.Module):
             conv_block(third, third, (2, 1)),
             conv_block(third, fourth),
         )
-        self.upper = conv_block_of_height(fourth, last, 5)
-        self.lower = conv_block_of_height(fourth, last, 5)
-        self.mix = nn.Sequential(Residual(last, (1, 5)), Residual(last, (1, 5)))
+        self.upper = column_block(fourth, last, 5)
+        self.lower = column_block(fourth, last, 5)
+        self.context = nn.Sequential(Context(last), Context(last), Context(last))
         self.characters = nn.Conv2d(last, 1 + characters, 1)
-        self.countries = nn.Linear(2 * last, countries)
+        self.countries = nn.Linear(last, countries)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """A batch's logits."""
         features = self.features(x)
-        lines = self.mix(torch.cat([self.upper(features), self.lower(features)], 2))
+        lines = self.context(torch.cat([self.upper(features), self.lower(features)], 2))
         logits = self.characters(lines).flatten(2).permute(0, 2, 1)
-        countries = self.countries(lines.mean(3).flatten(1))
-        return logits, countries
+        return logits, self.countries(lines.mean((2, 3)))
 
 
-def conv_block_of_height(inputs: int, outputs: int, height: int) -> nn.Sequential:
+class Context(nn.Module):
+    """What stands to the left and to the right is added to a step: float32[N,C,2,T]."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        pad = REACH // 2
+        self.block = nn.Sequential(
+            nn.Conv2d(
+                channels, channels, (1, REACH), padding=(0, pad), groups=channels, bias=False
+            ),
+            nn.BatchNorm2d(channels),
+            conv_block(channels, channels, size=(1, 1)),
+            nn.Conv2d(channels, channels, 1, bias=False),
+            nn.BatchNorm2d(channels),
+        )
+        self.relu = nn.ReLU()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """A batch's features."""
+        result: Tensor = self.relu(x + self.block(x))
+        return result
+
+
+def column_block(inputs: int, outputs: int, height: int) -> nn.Sequential:
     """Convolution over the whole height, batch normalization and ReLU."""
-    conv = nn.Conv2d(inputs, outputs, (height, 3), padding=(0, 1), bias=False)
+    conv = nn.Conv2d(inputs, outputs, (height, 1), bias=False)
     return nn.Sequential(conv, nn.BatchNorm2d(outputs), nn.ReLU())

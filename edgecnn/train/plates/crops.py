@@ -28,11 +28,14 @@ class Crop:
     Attributes:
         picture: uint8[40,160,3] BGR.
         lines: The text, one or two lines of it.
+        columns: float32[C] for each line: x of its characters' middles, in pixels; some may be
+            outside.
         country: The country's letters.
     """
 
     picture: Pixels
     lines: tuple[str, ...]
+    columns: tuple[NDArray[np.float32], ...]
     country: str
 
 
@@ -54,7 +57,8 @@ class CropMaker:
         """The crop of a seed."""
         random = np.random.default_rng(seed)
         plate = render_plate(choose(self._grammars, random), self._fonts, random)
-        return Crop(self._photograph(plate, random), plate.lines, plate.country)
+        picture, columns = self._photograph(plate, random)
+        return Crop(picture, plate.lines, columns, plate.country)
 
     def crops(self, seed: int) -> Iterator[Crop]:
         """Yield crops without end."""
@@ -63,7 +67,9 @@ class CropMaker:
             yield self.crop((seed, number))
             number += 1
 
-    def _photograph(self, plate: Plate, random: Random) -> Pixels:
+    def _photograph(
+        self, plate: Plate, random: Random
+    ) -> tuple[Pixels, tuple[NDArray[np.float32], ...]]:
         """Put a plate on a car, photograph it, and cut it out about as a detector does."""
         if random.random() < 0.25:
             dirt(plate.picture, random)
@@ -83,17 +89,20 @@ class CropMaker:
             _tow_bar(canvas, (mx, my, *size), random)
         corners = _turned(size, (mx, my), random)
         corners = _shot(corners, random)
-        return self._develop(canvas, corners, seen, (mx, my, *size), random)
+        picture, matrix = self._develop(canvas, corners, (mx, my, *size), random)
+        scale = np.array([size[0] / width, size[1] / height], np.float32)
+        places = [points * scale + np.float32((mx, my)) for points in plate.places]
+        moved = [cv2.perspectiveTransform(points[None], matrix)[0, :, 0] for points in places]
+        return picture, tuple(np.asarray(xs, np.float32) for xs in moved)
 
     def _develop(
         self,
         canvas: Pixels,
         corners: NDArray[np.float32],
-        seen: float,
         place: tuple[int, int, int, int],
         random: Random,
-    ) -> Pixels:
-        """Warp, blur, add noise, cut and resize."""
+    ) -> tuple[Pixels, NDArray[np.float64]]:
+        """Warp, blur, add noise, cut and resize; and the matrix from the canvas to the crop."""
         x, y, w, h = place
         straight = np.array([[x, y], [x + w, y], [x + w, y + h], [x, y + h]], np.float32)
         shift = np.array([x, y], np.float32) - np.minimum(corners.min(axis=0), 0)
@@ -102,9 +111,10 @@ class CropMaker:
         frame = cv2.warpPerspective(
             canvas, matrix, (wide, tall), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
         )
-        frame = lens(np.asarray(frame, np.uint8), random, max(0.6, min(2.4, seen / 90)))
+        frame = lens(np.asarray(frame, np.uint8), random, max(0.6, min(2.4, w / 90)))
         frame = sensor(frame, random, self._noise)
-        return _cut(frame, corners + shift, random)
+        picture, cut = _cut(frame, corners + shift, random)
+        return picture, cut @ matrix
 
 
 def _surroundings(height: int, width: int, random: Random) -> Pixels:
@@ -134,9 +144,7 @@ def _tow_bar(canvas: Pixels, place: tuple[int, int, int, int], random: Random) -
     cv2.line(canvas, at, (at[0], canvas.shape[0]), tone, radius, cv2.LINE_AA)
 
 
-def _turned(
-    size: tuple[int, int], at: tuple[int, int], random: Random
-) -> NDArray[np.float32]:
+def _turned(size: tuple[int, int], at: tuple[int, int], random: Random) -> NDArray[np.float32]:
     """The corners of a plate that a camera sees from the side, above, or askew: float32[4,2]."""
     w, h = size
     points = np.array([[-w, -h], [w, -h], [w, h], [-w, h]], np.float32) / 2
@@ -145,7 +153,7 @@ def _turned(
     matrix = np.array([[np.cos(turn), -np.sin(turn) + slant], [np.sin(turn), np.cos(turn)]])
     turned = points @ matrix.T
     turned += random.normal(0, 0.02, (4, 2)) * (h * 1.5)
-    return np.asarray(turned + (w / 2 + at[0], h / 2 + at[1]), np.float32)
+    return np.asarray(turned + np.array([w / 2 + at[0], h / 2 + at[1]]), np.float32)
 
 
 def _shot(corners: NDArray[np.float32], random: Random) -> NDArray[np.float32]:
@@ -156,7 +164,9 @@ def _shot(corners: NDArray[np.float32], random: Random) -> NDArray[np.float32]:
     return corners
 
 
-def _cut(frame: Pixels, corners: NDArray[np.float32], random: Random) -> Pixels:
+def _cut(
+    frame: Pixels, corners: NDArray[np.float32], random: Random
+) -> tuple[Pixels, NDArray[np.float64]]:
     """Cut by the box or by the corners, never exactly, and resize as the runtime does."""
     if random.random() < 0.4:
         span = np.ptp(corners, axis=0)
@@ -169,7 +179,7 @@ def _cut(frame: Pixels, corners: NDArray[np.float32], random: Random) -> Pixels:
         cut = cv2.warpPerspective(
             frame, matrix, INPUT, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
         )
-        return np.asarray(cut, np.uint8)
+        return np.asarray(cut, np.uint8), matrix
     low, high = corners.min(axis=0), corners.max(axis=0)
     span = high - low
     low = low - span * random.normal(0.03, 0.045, 2).clip(-0.03, 0.2)
@@ -180,6 +190,6 @@ def _cut(frame: Pixels, corners: NDArray[np.float32], random: Random) -> Pixels:
     shrinks = part.shape[1] > INPUT[0] and part.shape[0] > INPUT[1]
     area = shrinks and random.random() < 0.6
     how = cv2.INTER_AREA if area else cv2.INTER_LINEAR
-    return np.asarray(cv2.resize(part, INPUT, interpolation=how), np.uint8)
-
-
+    gx, gy = INPUT[0] / part.shape[1], INPUT[1] / part.shape[0]
+    matrix = np.array([[gx, 0, -x1 * gx], [0, gy, -y1 * gy], [0, 0, 1]])
+    return np.asarray(cv2.resize(part, INPUT, interpolation=how), np.uint8), matrix

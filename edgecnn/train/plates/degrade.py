@@ -26,7 +26,7 @@ def light(picture: Pixels, random: Random) -> Pixels:
     gain *= random.normal(1, 0.1, 3).clip(0.6, 1.4).astype(np.float32)
     draw = random.random()
     if draw < 0.35:
-        gain *= np.float32(random.uniform(0.15, 0.75))
+        gain *= np.float32(random.uniform(0.2, 0.75))
     elif draw < 0.55:
         gain *= np.float32(random.uniform(1.05, 1.6))
     if random.random() < 0.5:
@@ -35,9 +35,9 @@ def light(picture: Pixels, random: Random) -> Pixels:
     if random.random() < 0.2:
         _shadow(field, random)
     lit = picture * field
-    if random.random() < 0.3:
+    if random.random() < 0.25:
         low = random.uniform(5, 90)
-        lit *= np.float32(random.uniform(0.35, 0.9))
+        lit *= np.float32(random.uniform(0.45, 0.95))
         lit += np.float32(low)
     if random.random() < 0.06:
         _glare(lit, random)
@@ -57,7 +57,12 @@ def _shadow(field: NDArray[np.float32], random: Random) -> None:
     across = np.array([-np.sin(angle), np.cos(angle)]) * random.choice([3.0 * width, height * 0.3])
     start = np.array([x * width, y * height])
     corners = [start - along, start + along, start + along + across, start - along + across]
-    cv2.fillPoly(dark, [np.array(corners).round().astype(np.int32)], float(random.uniform(0.3, 0.75)), cv2.LINE_AA)
+    cv2.fillPoly(
+        dark,
+        [np.array(corners).round().astype(np.int32)],
+        float(random.uniform(0.3, 0.75)),
+        cv2.LINE_AA,
+    )
     field *= dark[..., None]
 
 
@@ -66,7 +71,9 @@ def _glare(lit: NDArray[np.float32], random: Random) -> None:
     height, width = lit.shape[:2]
     spot = np.zeros((height, width), np.float32)
     at = (int(random.integers(width)), int(random.integers(height)))
-    cv2.circle(spot, at, max(2, int(height * random.uniform(0.1, 0.5))), float(random.uniform(60, 220)), -1)
+    cv2.circle(
+        spot, at, max(2, int(height * random.uniform(0.1, 0.5))), float(random.uniform(60, 220)), -1
+    )
     lit += cv2.GaussianBlur(spot, (0, 0), max(1.0, height * 0.2))[..., None]
 
 
@@ -88,7 +95,9 @@ def dirt(picture: Pixels, random: Random) -> None:
         cv2.line(picture, (x, y), end, tone, 1, cv2.LINE_AA)
     if random.random() < 0.25:
         cells = random.normal(0, 1, (5, 12)).astype(np.float32)
-        stain = np.clip(cv2.resize(cells, (width, height), interpolation=cv2.INTER_CUBIC) - 0.8, 0, 0.6)
+        stain = np.clip(
+            cv2.resize(cells, (width, height), interpolation=cv2.INTER_CUBIC) - 0.8, 0, 0.6
+        )
         picture[:] = picture + (np.float32(tone) - picture) * stain[..., None]
 
 
@@ -102,18 +111,27 @@ def lens(picture: Pixels, random: Random, strength: float = 1.0) -> Pixels:
     """
     draw = random.random()
     if draw < 0.55:
-        return np.asarray(cv2.GaussianBlur(picture, (0, 0), random.uniform(0.2, 1.0) * strength + 0.05), np.uint8)
+        return np.asarray(
+            cv2.GaussianBlur(picture, (0, 0), random.uniform(0.2, 1.0) * strength + 0.05), np.uint8
+        )
     if draw < 0.75:
-        length = max(2.0, random.uniform(1.0, 4.5) * strength)
+        length = max(2.0, random.uniform(1.0, 3.2) * strength)
         angle = random.normal(0, 0.4) if random.random() < 0.7 else random.uniform(0, np.pi)
         side = int(length) | 1
         kernel = np.zeros((side + 2, side + 2), np.float32)
         middle = (side + 2) / 2 - 0.5
         dx, dy = np.cos(angle) * length / 2, np.sin(angle) * length / 2
-        ends = [(round((middle - dx) * 16), round((middle - dy) * 16)), (round((middle + dx) * 16), round((middle + dy) * 16))]
+        ends = [
+            (round((middle - dx) * 16), round((middle - dy) * 16)),
+            (round((middle + dx) * 16), round((middle + dy) * 16)),
+        ]
         cv2.line(kernel, ends[0], ends[1], 1.0, 1, cv2.LINE_AA, 4)
         total = float(kernel.sum())
-        return np.asarray(cv2.filter2D(picture, -1, kernel / total), np.uint8) if total > 0 else picture
+        return (
+            np.asarray(cv2.filter2D(picture, -1, kernel / total), np.uint8)
+            if total > 0
+            else picture
+        )
     return picture
 
 
@@ -125,7 +143,10 @@ def sensor(picture: Pixels, random: Random, noise: NDArray[np.int16]) -> Pixels:
         random: Where chance comes from.
         noise: int16[NOISE], of ``noise_strip``.
     """
-    amount = random.choice([0.0, random.uniform(0, 4), random.uniform(2, 9), random.uniform(5, 22)], p=[0.2, 0.4, 0.3, 0.1])
+    amount = random.choice(
+        [0.0, random.uniform(0, 4), random.uniform(2, 9), random.uniform(5, 18)],
+        p=[0.25, 0.45, 0.25, 0.05],
+    )
     if amount:
         start = int(random.integers(NOISE - picture.size))
         grain = noise[start : start + picture.size].reshape(picture.shape)
@@ -138,7 +159,9 @@ def sensor(picture: Pixels, random: Random, noise: NDArray[np.int16]) -> Pixels:
         sharp = random.uniform(0.4, 2.2)
         picture = np.asarray(cv2.addWeighted(picture, 1 + sharp, soft, -sharp, 0), np.uint8)
     if random.random() < 0.75:
-        quality = int(random.choice([random.integers(12, 40), random.integers(35, 96)], p=[0.25, 0.75]))
+        quality = int(
+            random.choice([random.integers(12, 40), random.integers(35, 96)], p=[0.25, 0.75])
+        )
         data = cv2.imencode(".jpg", picture, (cv2.IMWRITE_JPEG_QUALITY, quality))[1]
         picture = np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR), np.uint8)
     return picture

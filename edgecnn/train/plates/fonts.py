@@ -146,7 +146,7 @@ def find_fonts(folders: Sequence[str | Path] = (), families: Sequence[Font] = ()
     for family, stems in FILES.items():
         names = [name for stem in stems for name in found if _is(name, stem)]
         files[family] = tuple(found[name] for name in dict.fromkeys(names))
-        needed = not families or family in families or family in SINGLE and family != "cjk"
+        needed = not families or family in families or (family in SINGLE and family != "cjk")
         if needed and len(files[family]) < SINGLE.get(family, FEW):
             raise UsageError(
                 f"{len(files[family])} fonts of the family {family!r} are installed, which is too "

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from edgecnn.models.plate_reader import PlateReader
-from edgecnn.train.plates.crops import INPUT, CropMaker
+from edgecnn.train.plates.crops import INPUT, Crop, CropMaker
 from edgecnn.train.plates.fonts import find_fonts
 from edgecnn.train.plates.grammar import CHARSET, choose_grammars, grammars
 from edgecnn.train.plates.photographs import PlateImage, read_plates
@@ -32,6 +32,11 @@ WARM_UP = 500
 """Steps in which the learning rate rises."""
 EMA = 0.9995
 """Of the weights that are measured and written: a mean over the last 2000 steps or so."""
+IGNORED = -100
+STRIDE = 4
+"""Pixels of the input for each step."""
+STEP_WEIGHTS = torch.tensor([0.1] + [1.0] * len(CHARSET))
+"""Of the classes in the loss of single steps: most steps are blank."""
 FEW = 16
 """Samples in the checkpoint."""
 ALIKE = str.maketrans("OI", "01")
@@ -64,9 +69,9 @@ class ReaderConfig:
 
     out: Path
     steps: int = 40_000
-    batch: int = 64
+    batch: int = 32
     lr: float = 2e-3
-    fresh: int = 24
+    fresh: int = 8
     pool: int = 12_000
     countries: tuple[str, ...] = ()
     fonts: tuple[str, ...] = ()
@@ -154,7 +159,9 @@ class Training:
         if config.init_from:
             self._load(config.init_from)
         self._mean = torch.optim.swa_utils.AveragedModel(
-            self._net, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(EMA), use_buffers=True
+            self._net,
+            multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(EMA),
+            use_buffers=True,
         )
         self._optimizer = torch.optim.AdamW(self._net.parameters(), config.lr, weight_decay=1e-3)
         self._photographs = [plate for path in config.measure for plate in read_plates(path)]
@@ -205,6 +212,10 @@ class Training:
             start=torch.zeros((), device=self._device),
         )
         known = torch.tensor(batch.countries, device=self._device)
+        steps = torch.from_numpy(batch.steps).to(self._device).flatten()
+        if bool((steps != IGNORED).any()):
+            weights = STEP_WEIGHTS.to(likely)
+            text = text + F.nll_loss(likely.flatten(0, 1), steps, weights, ignore_index=IGNORED)
         return text + COUNTRY_LOSS * F.cross_entropy(countries.float(), known, ignore_index=-1)
 
     def measure(self) -> tuple[GroupScore, ...]:
@@ -250,7 +261,12 @@ class Training:
 
         weights = read_checkpoint(path).state_dict
         try:
-            self._net.load_state_dict({name: value.float() if value.is_floating_point() else value for name, value in weights.items()})
+            self._net.load_state_dict(
+                {
+                    name: value.float() if value.is_floating_point() else value
+                    for name, value in weights.items()
+                }
+            )
         except RuntimeError as error:
             raise CheckpointError(f"{path}: is no plate reader of this version: {error}") from None
 
@@ -262,11 +278,14 @@ class Batch:
     Attributes:
         pixels: uint8[B,40,160], gray.
         lines: Class numbers of the upper and of the lower line.
+        steps: int64[B,80], the class number of each step: of a character at its middle, of the
+            blank away from all; IGNORED between both, or where it is not known.
         countries: Class numbers; -1 where it is not known.
     """
 
     pixels: NDArray[np.uint8]
     lines: list[tuple[list[int], list[int]]]
+    steps: NDArray[np.int64]
     countries: list[int]
 
 
@@ -281,6 +300,7 @@ class Pool:
         self._next = step * config.fresh
         self._pixels = np.empty((config.pool, INPUT[1], INPUT[0]), np.uint8)
         self._lines: list[tuple[list[int], list[int]]] = []
+        self._steps = np.empty((config.pool, 2 * INPUT[0] // STRIDE), np.int64)
         self._labels: list[int] = []
         self._place = 0
         self._render(min(config.pool, 4 * config.batch))
@@ -292,15 +312,17 @@ class Pool:
         count = config.batch if own is None else round(config.batch * (1 - config.share))
         chosen = self._random.integers(0, len(self._lines), count)
         pixels = self._pixels[chosen]
+        steps = self._steps[chosen]
         lines = [self._lines[k] for k in chosen]
         labels = [self._labels[k] for k in chosen]
         if own is not None:
             picked = self._random.integers(0, len(own.lines), config.batch - count)
             varied = np.stack([vary(own.pixels[k], self._random) for k in picked])
             pixels = np.concatenate([pixels, varied])
+            steps = np.concatenate([steps, own.steps[picked]])
             lines += [own.lines[k] for k in picked]
             labels += [own.countries[k] for k in picked]
-        return Batch(pixels, lines, labels)
+        return Batch(pixels, lines, steps, labels)
 
     def samples(self, count: int) -> Pixels:
         """uint8[N,40,160,3]: crops of other seeds, for export to verify with."""
@@ -313,6 +335,7 @@ class Pool:
             lines = (classes(upper), classes(crop.lines[-1]))
             label = self._countries.index(crop.country)
             self._pixels[self._place] = gray(crop.picture)
+            self._steps[self._place] = step_classes(crop)
             if self._place < len(self._lines):
                 self._lines[self._place], self._labels[self._place] = lines, label
             else:
@@ -332,9 +355,25 @@ def classes(text: str) -> list[int]:
     return [1 + CHARSET.index(char) for char in text]
 
 
-def read_pictures(
-    net: nn.Module, pixels: NDArray[np.uint8]
-) -> list[tuple[str, tuple[float, ...]]]:
+def step_classes(crop: Crop) -> NDArray[np.int64]:
+    """What each step should say, int64[80]: where the characters are is known of rendered crops.
+
+    CTC alone needs many thousand steps until it has found that out (A. Graves et al., 2006).
+    """
+    half = INPUT[0] // STRIDE
+    steps = np.zeros((2, half), np.int64)
+    for row, text, xs in zip((1, 0), reversed(crop.lines), reversed(crop.columns), strict=False):
+        places = np.floor(xs / STRIDE).astype(int)
+        for near in (-1, 1):
+            around = places + near
+            steps[row, around[(around >= 0) & (around < half)]] = IGNORED
+        for char, place in zip(text, places, strict=True):
+            if 0 <= place < half:
+                steps[row, place] = 1 + CHARSET.index(char)
+    return steps.ravel()
+
+
+def read_pictures(net: nn.Module, pixels: NDArray[np.uint8]) -> list[tuple[str, tuple[float, ...]]]:
     """Read pictures by best path.
 
     Args:
@@ -419,7 +458,9 @@ def vary(pixels: NDArray[np.uint8], random: np.random.Generator) -> NDArray[np.u
 
 def _examples(plates: Sequence[PlateImage]) -> Batch:
     pixels = np.stack([gray(plate.picture) for plate in plates])
-    return Batch(pixels, [([], classes(plate.text)) for plate in plates], [-1] * len(plates))
+    unknown = np.full((len(plates), 2 * INPUT[0] // STRIDE), IGNORED)
+    lines: list[tuple[list[int], list[int]]] = [([], classes(plate.text)) for plate in plates]
+    return Batch(pixels, lines, unknown, [-1] * len(plates))
 
 
 def _ctc(likely: Tensor, texts: list[list[int]]) -> Tensor:
@@ -442,4 +483,3 @@ def _device(name: str) -> str:
     if name != "auto":
         return name
     return "cuda" if torch.cuda.is_available() else "cpu"
-
