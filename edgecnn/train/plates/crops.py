@@ -91,7 +91,8 @@ class CropMaker:
         corners = _shot(corners, random)
         picture, matrix = self._develop(canvas, corners, (mx, my, *size), random)
         scale = np.array([size[0] / width, size[1] / height], np.float32)
-        places = [points * scale + np.float32((mx, my)) for points in plate.places]
+        shift = np.array([mx, my], np.float32)
+        places = [points * scale + shift for points in plate.places]
         moved = [cv2.perspectiveTransform(points[None], matrix)[0, :, 0] for points in places]
         return picture, tuple(np.asarray(xs, np.float32) for xs in moved)
 
@@ -114,7 +115,7 @@ class CropMaker:
         frame = lens(np.asarray(frame, np.uint8), random, max(0.6, min(2.4, w / 90)))
         frame = sensor(frame, random, self._noise)
         picture, cut = _cut(frame, corners + shift, random)
-        return picture, cut @ matrix
+        return picture, np.asarray(cut @ matrix, np.float64)
 
 
 def _surroundings(height: int, width: int, random: Random) -> Pixels:
@@ -175,7 +176,8 @@ def _cut(
         aim = (corners - center) * loose + center + random.normal(0, 0.025, (4, 2)) * span
         w, h = INPUT
         target = np.array([[0, 0], [w, 0], [w, h], [0, h]], np.float32)
-        matrix = cv2.getPerspectiveTransform(aim.astype(np.float32), target)
+        solved = cv2.getPerspectiveTransform(aim.astype(np.float32), target)
+        matrix = np.asarray(solved, np.float64)
         cut = cv2.warpPerspective(
             frame, matrix, INPUT, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
         )
@@ -191,5 +193,5 @@ def _cut(
     area = shrinks and random.random() < 0.6
     how = cv2.INTER_AREA if area else cv2.INTER_LINEAR
     gx, gy = INPUT[0] / part.shape[1], INPUT[1] / part.shape[0]
-    matrix = np.array([[gx, 0, -x1 * gx], [0, gy, -y1 * gy], [0, 0, 1]])
+    matrix = np.array([[gx, 0, -x1 * gx], [0, gy, -y1 * gy], [0, 0, 1]], np.float64)
     return np.asarray(cv2.resize(part, INPUT, interpolation=how), np.uint8), matrix

@@ -1,15 +1,14 @@
-"""Free fonts that are installed, and their characters as small pictures.
+r"""Free fonts that are installed, and their characters as small pictures.
 
 No font travels with the project. Debian's packages and npm's ``@fontsource`` are looked for where
 both put them::
 
-    apt-get install fonts-opendin fonts-roadgeek fonts-routed-gothic fonts-bebas-neue \\
-        fonts-national-park fonts-roboto-unhinted fonts-dejavu fonts-liberation \\
+    apt-get install fonts-opendin fonts-roadgeek fonts-routed-gothic fonts-bebas-neue \
+        fonts-national-park fonts-roboto-unhinted fonts-dejavu fonts-liberation \
         fonts-urw-base35 fonts-noto-cjk fonts-wqy-zenhei
     npm install --prefix ~/.local/share/fonts/plates @fontsource/barlow-condensed …
 """
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +17,6 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from edgecnn.train.plates.grammar import Font
 from edgecnn_runtime.errors import UsageError
 
 CAP = 56
@@ -29,7 +27,8 @@ SYSTEM = ("~/.local/share/fonts", "~/.fonts", "/usr/local/share/fonts", "/usr/sh
 SUFFIXES = {".ttf", ".otf", ".ttc", ".woff2"}
 FILES: Mapping[str, tuple[str, ...]] = {
     "din": (
-        "OSP-DIN", "RG2014EM", "RG2014D", "barlow-condensed-latin-500", "barlow-condensed-latin-600",
+        "OSP-DIN", "RG2014EM", "RG2014D",
+        "barlow-condensed-latin-500", "barlow-condensed-latin-600",
         "barlow-semi-condensed-latin-500", "barlow-semi-condensed-latin-600",
         "routed-gothic-narrow", "routed-gothic", "share-tech-mono-latin-400",
         "RobotoCondensed-Regular", "RobotoCondensed-Bold", "NationalPark-Regular",
@@ -40,7 +39,8 @@ FILES: Mapping[str, tuple[str, ...]] = {
     "wide": (
         "RG2014E", "RG2014EM", "RG2014F", "barlow-latin-500", "barlow-latin-600", "Roboto-Medium",
         "overpass-latin-600", "NationalPark-Heavy", "DejaVuSans-Bold", "quantico-latin-700",
-        "LiberationSans-Bold", "overpass-mono-latin-600", "b612-mono-latin-700", "NotoSansMono-Bold",
+        "LiberationSans-Bold", "overpass-mono-latin-600", "b612-mono-latin-700",
+        "NotoSansMono-Bold",
         "barlow-semi-condensed-latin-600", "routed-gothic-wide", "routed-gothic",
     ),
     "narrow": (
@@ -60,14 +60,15 @@ FILES: Mapping[str, tuple[str, ...]] = {
         "LiberationSansNarrow-Bold", "quantico-latin-400", "dosis-latin-600", "BebasNeue-Book",
     ),
     "cjk": ("NotoSansCJK-Regular", "NotoSansCJK-Bold", "wqy-zenhei", "wqy-microhei"),
-    "sans": ("barlow-condensed-latin-600", "RobotoCondensed-Bold", "LiberationSans-Bold", "RG2014C"),
+    "sans": (
+        "barlow-condensed-latin-600", "RobotoCondensed-Bold", "LiberationSans-Bold", "RG2014C",
+    ),
     "serif": ("DejaVuSerif-Bold", "LiberationSerif-Bold"),
     "script": ("Z003-MediumItalic", "LiberationSerif-BoldItalic"),
 }  # fmt: skip
 """Family of letterforms → the beginnings of file names. One line adds a font."""
-FEW = 3
-"""A family with fewer fonts is too poor to learn from."""
-SINGLE = {"serif": 1, "script": 1, "sans": 1, "cjk": 1}
+ENOUGH = {"serif": 1, "script": 1, "sans": 1, "cjk": 1}
+"""How many fonts a family needs; three, if it is not here."""
 PACKAGES = (
     "fonts-opendin fonts-roadgeek fonts-routed-gothic fonts-bebas-neue fonts-national-park "
     "fonts-roboto-unhinted fonts-dejavu fonts-liberation fonts-urw-base35 fonts-noto-cjk "
@@ -126,32 +127,30 @@ class Fonts:
         return np.asarray(picture.resize((wide, CAP), Image.Resampling.BILINEAR))
 
 
-def find_fonts(folders: Sequence[str | Path] = (), families: Sequence[Font] = ()) -> Fonts:
+def find_fonts(folders: Sequence[str | Path] = ()) -> Fonts:
     """Look for the fonts of plates.
 
     Args:
         folders: Where to look before the system's own folders.
-        families: Those that are needed; all of them when empty.
 
     Raises:
         UsageError: A family has too few; the message says what to install.
     """
-    places = [*folders, *(os.path.expanduser(place) for place in SYSTEM)]
+    places = [Path(place).expanduser() for place in (*folders, *SYSTEM)]
     found: dict[str, Path] = {}
     for place in places:
-        for path in sorted(Path(place).rglob("*")):
+        for path in sorted(place.rglob("*")):
             if path.suffix.lower() in SUFFIXES:
                 found.setdefault(path.name, path)
     files: dict[str, tuple[Path, ...]] = {}
     for family, stems in FILES.items():
-        names = [name for stem in stems for name in found if _is(name, stem)]
-        files[family] = tuple(found[name] for name in dict.fromkeys(names))
-        needed = not families or family in families or (family in SINGLE and family != "cjk")
-        if needed and len(files[family]) < SINGLE.get(family, FEW):
+        names = dict.fromkeys(name for stem in stems for name in found if _is(name, stem))
+        files[family] = tuple(found[name] for name in names)
+        if len(names) < ENOUGH.get(family, 3):
             raise UsageError(
-                f"{len(files[family])} fonts of the family {family!r} are installed, which is too "
-                f"few: apt-get install {PACKAGES}; npm's @fontsource packages are taken too (docs/"
-                "plate-models.md), and --fonts names a folder with others"
+                f"{len(names)} of the fonts of the family {family!r} are installed, which is too "
+                f"few: apt-get install {PACKAGES}. npm's @fontsource packages are taken too "
+                "(docs/plate-models.md), and --fonts names a folder with others"
             )
     return Fonts(files)
 

@@ -17,7 +17,7 @@ from msgspec import Meta
 
 from edgecnn_runtime.config import KeyLines, read_yaml
 from edgecnn_runtime.errors import UsageError
-from edgecnn_runtime.schema_errors import suggestion
+from edgecnn_runtime.schema_errors import Key, suggestion
 
 FOLDER = Path(__file__).parent / "grammars"
 PROVINCES = "京津冀晋蒙辽吉黑沪苏浙皖闽赣鲁豫鄂湘粤桂琼渝川贵云藏陕甘青宁新"
@@ -177,18 +177,16 @@ def _check(grammar: Grammar, lines: KeyLines) -> None:
     if not grammar.kinds:
         raise lines.error(("kinds",), "is empty")
     for index, kind in enumerate(grammar.kinds):
-        key = ("kinds", index)
-        if not kind.patterns:
-            raise lines.error((*key, "patterns"), "is empty")
-        for name in ("paper", "ink", "header_ink"):
-            if not getattr(kind, name):
-                raise lines.error((*key, name), "is empty")
-        if not kind.fonts:
-            raise lines.error((*key, "fonts"), "is empty")
-        for pattern in kind.patterns:
-            problem = _problem(pattern, grammar.lists)
-            if problem:
-                raise lines.error((*key, "patterns", pattern), problem)
+        _check_kind(kind, grammar, ("kinds", index), lines)
+
+
+def _check_kind(kind: PlateKind, grammar: Grammar, key: Key, lines: KeyLines) -> None:
+    for name in ("patterns", "fonts", "paper", "ink", "header_ink"):
+        if not getattr(kind, name):
+            raise lines.error((*key, name), "is empty")
+    for pattern in kind.patterns:
+        if problem := _problem(pattern, grammar.lists):
+            raise lines.error((*key, "patterns", pattern), problem)
 
 
 def _problem(pattern: str, lists: Mapping[str, tuple[str, ...]]) -> str:

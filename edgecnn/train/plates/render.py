@@ -92,7 +92,8 @@ def render_plate(grammar: Grammar, fonts: Fonts, random: Random) -> Plate:
     if random.random() < kind.frame:
         framed = add_frame(blank)
         picture, coverage = framed.picture, np.full(framed.picture.shape[:2], 255, np.uint8)
-        places = tuple((points + np.float32(framed.shift)) * framed.scale for points in places)
+        shift = np.array(framed.shift, np.float32)
+        places = tuple((points + shift) * framed.scale for points in places)
     lines = tuple(read_back(line) for line in printed.split("/"))
     return Plate(picture, coverage, lines, places, grammar.country)
 
