@@ -5,7 +5,7 @@ both put them::
 
     apt-get install fonts-opendin fonts-roadgeek fonts-routed-gothic fonts-bebas-neue \
         fonts-national-park fonts-roboto-unhinted fonts-dejavu fonts-liberation \
-        fonts-urw-base35 fonts-noto-cjk fonts-wqy-zenhei
+        fonts-urw-base35 fonts-wqy-microhei fonts-wqy-zenhei fonts-noto-cjk
     npm install --prefix ~/.local/share/fonts/plates @fontsource/barlow-condensed …
 """
 
@@ -71,8 +71,7 @@ ENOUGH = {"serif": 1, "script": 1, "sans": 1, "cjk": 1}
 """How many fonts a family needs; three, if it is not here."""
 PACKAGES = (
     "fonts-opendin fonts-roadgeek fonts-routed-gothic fonts-bebas-neue fonts-national-park "
-    "fonts-roboto-unhinted fonts-dejavu fonts-liberation fonts-urw-base35 fonts-noto-cjk "
-    "fonts-wqy-zenhei"
+    "fonts-roboto-unhinted fonts-dejavu fonts-liberation fonts-urw-base35 fonts-wqy-microhei"
 )
 """Debian's packages that have them."""
 

@@ -17,7 +17,7 @@ from msgspec import Meta
 
 from edgecnn_runtime.config import KeyLines, read_yaml
 from edgecnn_runtime.errors import UsageError
-from edgecnn_runtime.schema_errors import Key, suggestion
+from edgecnn_runtime.schema_errors import Key
 
 FOLDER = Path(__file__).parent / "grammars"
 PROVINCES = "京津冀晋蒙辽吉黑沪苏浙皖闽赣鲁豫鄂湘粤桂琼渝川贵云藏陕甘青宁新"
@@ -154,8 +154,8 @@ def choose_grammars(countries: Sequence[str]) -> list[Grammar]:
     known = grammars()
     for country in countries:
         if country not in known:
-            advice = suggestion(country, known) or f": there are {', '.join(known)}"
-            raise UsageError(f"there is no plate grammar of the country {country!r}{advice}")
+            names = ", ".join(known)
+            raise UsageError(f"there is no plate grammar of the country {country!r}: try {names}")
     return [known[country] for country in countries or known]
 
 

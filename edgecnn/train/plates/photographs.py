@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 
 from edgecnn.train.plates.crops import INPUT
+from edgecnn.train.plates.grammar import CHARSET
 from edgecnn_runtime.errors import UsageError
 from edgecnn_runtime.image_file import read_picture
 from edgecnn_runtime.types import Pixels
@@ -58,7 +59,10 @@ def _from_folder(folder: Path) -> Iterator[PlateImage]:
     for path in sorted(folder.iterdir()):
         if path.suffix.lower() in IMAGES:
             text = path.stem.partition("_")[0]
-            yield PlateImage(resized(_read(path)), text, path, folder.name)
+            try:
+                yield PlateImage(resized(_read(path)), checked(text), path, folder.name)
+            except ValueError as error:
+                raise UsageError(f"{path}: the name is no plate's text: {error}") from None
 
 
 def _from_table(table: Path) -> Iterator[PlateImage]:
@@ -72,14 +76,23 @@ def _from_table(table: Path) -> Iterator[PlateImage]:
         raise UsageError(f"{table}:1: columns file and text are missing")
     boxed = {"x", "y", "w", "h"} <= set(rows.fieldnames or ())
     for row in rows:
+        file = table.parent / (row["file"] or "")
+        picture = _read(file)
         try:
-            file = table.parent / row["file"]
-            picture = _read(file)
             if boxed:
                 picture = cut_box(picture, *(float(row[key]) for key in "xywh"))
-            yield PlateImage(resized(picture), row["text"], file, table.parent.name)
+            text = checked(row["text"] or "")
         except (ValueError, TypeError) as error:
             raise UsageError(f"{table}:{rows.line_num}: {error}") from None
+        yield PlateImage(resized(picture), text, file, table.parent.name)
+
+
+def checked(text: str) -> str:
+    """A text that a plate can have."""
+    for char in text:
+        if char not in CHARSET:
+            raise ValueError(f"{text!r} has a character that no plate has: {char!r}")
+    return text
 
 
 def _read(file: Path) -> Pixels:
