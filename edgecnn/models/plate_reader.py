@@ -9,6 +9,8 @@ WIDTHS = (24, 40, 64, 96, 128)
 """Channels of the blocks."""
 REACH = 7
 """Steps that a block of the context looks at."""
+BLANK = 4.0
+"""The blank's logit at first: most steps are blank, and learning that takes long."""
 
 
 class PlateReader(nn.Module):
@@ -40,6 +42,8 @@ class PlateReader(nn.Module):
         self.context = nn.Sequential(Context(last), Context(last), Context(last))
         self.characters = nn.Conv2d(last, 1 + characters, 1)
         self.countries = nn.Linear(last, countries)
+        assert self.characters.bias is not None
+        nn.init.constant_(self.characters.bias[:1], BLANK)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """A batch's logits."""
