@@ -1,11 +1,10 @@
 """Writes docs/commands.md from the commands themselves: ``make docs``."""
 
 import argparse
-import importlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from edgecnn.cli import COMMANDS, Parser
+from edgecnn.cli import COMMANDS, Parser, import_command
 
 PAGE = Path(__file__).with_suffix(".md")
 
@@ -42,7 +41,7 @@ def page() -> str:
 
 def section(name: str) -> str:
     """One command: what it does, an example, its flags."""
-    module = importlib.import_module(f"edgecnn.cli.{name}")
+    module = import_command(name)
     parser = Parser(prog=f"edgecnn {name}", add_help=False)
     module.add_arguments(parser)
     example = "\n".join(line.removeprefix("  ") for line in module.EXAMPLE.strip("\n").splitlines())

@@ -1,6 +1,6 @@
 """The ``edgecnn`` command: one file per subcommand, imported only when it is typed.
 
-A command module provides
+The file of ``train plate-reader`` is ``train_plate_reader.py``. A command module provides
 
     EXAMPLE: str                         lines shown at the end of --help
     def add_arguments(parser) -> None    its flags
@@ -21,6 +21,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from types import ModuleType
 from typing import NoReturn
 
 from edgecnn.cli.terminal_text import strip_control
@@ -30,6 +31,7 @@ from edgecnn_runtime.requirements import install_command, require_opencv
 
 COMMANDS: Mapping[str, str] = {
     "train": "train one of the seed networks on images or IDX files",
+    "train plate-reader": "train what reads license plates, on rendered plates",
     "export": "turn a trained model into a verified bundle",
     "inspect": "show what a bundle contains and where it came from",
     "eval": "measure a bundle's accuracy on labeled pictures, every artifact beside float",
@@ -75,7 +77,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit code. An ``EdgecnnError`` becomes one message and its own exit code.
     """
-    words = list(sys.argv[1:] if argv is None else argv)
+    words = _joined(list(sys.argv[1:] if argv is None else argv))
     try:
         code = _run(words)
         sys.stdout.flush()
@@ -132,6 +134,17 @@ def _run(words: Sequence[str]) -> int:
         return 130
 
 
+def import_command(name: str) -> ModuleType:
+    """The module of a command."""
+    return importlib.import_module(f"edgecnn.cli.{name.replace(' ', '_').replace('-', '_')}")
+
+
+def _joined(words: list[str]) -> list[str]:
+    """The words, those of a command of two words as one."""
+    both = " ".join(words[:2])
+    return [both, *words[2:]] if both in COMMANDS else words
+
+
 def _command(words: Sequence[str]) -> str:
     """The subcommand among the words; "" without one."""
     return next((word for word in words if not word.startswith("-")), "")
@@ -157,7 +170,7 @@ def _parse(words: Sequence[str]) -> argparse.Namespace:
             allow_abbrev=False,
         )
         if name == chosen:
-            module = importlib.import_module(f"edgecnn.cli.{name}")
+            module = import_command(name)
             module.add_arguments(command)
             command.epilog = f"example:\n{module.EXAMPLE}"
             command.set_defaults(run=module.run, command=name)
