@@ -7,7 +7,9 @@ reads them) where the task has them, otherwise empty.
 
 Paired are objects of one class, the best overlap first. A picture in which the reference finds
 fewer than LEAST objects does not count. No partner is needed for a score within GOAL_SCORE of the
-threshold, nor for a box without an area, which random weights give and which we drop.
+threshold, nor for a box without an area, which random weights give and which we drop. Masks are
+compared on the pixels of their box without those that its edges cut: Ultralytics takes one whose
+upper left corner is in the box, we one whose center is.
 """
 
 import base64
@@ -115,7 +117,7 @@ def judge(
             sure = [
                 i
                 for i, (score, box) in enumerate(zip(found["scores"], found["boxes"], strict=True))
-                if score > threshold + GOAL_SCORE and (task == "obb" or is_box(Box._make(box)))
+                if score > threshold + GOAL_SCORE and has_area(task, box)
             ]
             alone += len(set(sure) - taken)
         for i, j, overlap in pairs:
@@ -128,7 +130,10 @@ def judge(
             if task == "obb":
                 degrees.append(angle_between(their["boxes"][i], our["boxes"][j]))
             if task == "segment":
-                masks.append(mask_iou(*unpack_mask(their["masks"][i]), *our["masks"][j]))
+                box = our["boxes"][j]
+                if has_area(task, box):
+                    pair = unpack_mask(their["masks"][i]), our["masks"][j]
+                    masks.append(overlap_of_masks(*inner(*pair[0], box), *inner(*pair[1], box)))
     return {
         "what": what,
         "pictures": counted,
@@ -140,6 +145,31 @@ def judge(
         "degrees": max(degrees),
         "mask": min(masks),
     }
+
+
+def has_area(task: str, box: Sequence[float]) -> bool:
+    """Whether it is a box at all; of a mask, whether it has a pixel that both programs take."""
+    if task == "obb":
+        return True
+    left, top, right, bottom = whole_pixels(box)
+    return is_box(Box._make(box)) and (task != "segment" or (left < right and top < bottom))
+
+
+def whole_pixels(box: Sequence[float]) -> tuple[int, int, int, int]:
+    """The pixels of which both the corner and the center are in a box."""
+    left, top = (math.ceil(value) for value in box[:2])
+    right, bottom = (math.ceil(value - 0.5) for value in box[2:])
+    return left, top, right, bottom
+
+
+def inner(
+    mask: Mask, origin: tuple[int, int], box: Sequence[float]
+) -> tuple[Mask, tuple[int, int]]:
+    """The part of a mask at the whole pixels of a box, and x, y of its first pixel."""
+    left, top, right, bottom = whole_pixels(box)
+    x, y = max(left - origin[0], 0), max(top - origin[1], 0)
+    part = mask[y : max(bottom - origin[1], y), x : max(right - origin[0], x)]
+    return part, (origin[0] + x, origin[1] + y)
 
 
 def partners(task: str, their: Any, our: Any) -> list[tuple[int, int, float]]:
@@ -162,6 +192,15 @@ def partners(task: str, their: Any, our: Any) -> list[tuple[int, int, float]]:
             taken[0].add(i)
             taken[1].add(j)
     return result
+
+
+def overlap_of_masks(
+    one: Mask, origin: tuple[int, int], other: Mask, other_origin: tuple[int, int]
+) -> float:
+    """IoU of two masks; 1 where both are empty."""
+    if not one.any() and not other.any():
+        return 1.0
+    return mask_iou(one, origin, other, other_origin)
 
 
 def overlap_upright(one: Sequence[float], other: Sequence[float]) -> float:

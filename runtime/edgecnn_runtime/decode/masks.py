@@ -50,7 +50,7 @@ class InstanceDecoder:
         self._part = Scratch()
 
     def decode(self, outputs: Tensors, item: int, geometry: Geometry, /) -> list[InstanceMask]:
-        """One item's objects, best first."""
+        """One item's objects, best first; without a pixel there is none, as in Ultralytics."""
         table, maps = outputs[self._table][item], outputs[self._maps][item]
         instances, pixels = [], 0
         for detection, place in self._detector.select(outputs, item, geometry):
@@ -59,7 +59,9 @@ class InstanceDecoder:
             pixels += (rect[2] - rect[0]) * (rect[3] - rect[1])
             if pixels > MOST_PIXELS:
                 break
-            instances.append(self._instance(detection, weights, maps, rect, geometry))
+            instance = self._instance(detection, weights, maps, rect, geometry)
+            if instance.mask.any():
+                instances.append(instance)
         return instances
 
     def _instance(
