@@ -62,25 +62,26 @@ def _words(summary: dict[str, Any]) -> str:
 
 def _check(path: Path, *, as_json: bool) -> int:
     """Say everything that is wrong with a site; the exit code of the first of it."""
-    cameras, errors = _problems(path)
+    cameras, errors, remarks = _look(path)
     if as_json:
         entries = [{"error": type(error).__name__, "message": str(error)} for error in errors]
-        print(json.dumps({"site": str(path), "problems": entries}))
+        print(json.dumps({"site": str(path), "problems": entries, "remarks": remarks}))
     elif errors:
         print(strip_control("\n".join(str(error) for error in errors)))
     else:
         words = f"{cameras} camera{'s' * (cameras != 1)}, every file and model"
-        print(strip_control(f"{path}: good: {words}"))
+        print(strip_control("\n".join([*remarks, f"{path}: good: {words}"])))
     return errors[0].exit_code if errors else 0
 
 
-def _problems(path: Path) -> tuple[int, list[EdgecnnError]]:
-    """The number of cameras, and everything that is wrong."""
-    from edgecnn_runtime.daemon.check import model_problems, problems
+def _look(path: Path) -> tuple[int, list[EdgecnnError], list[str]]:
+    """The number of cameras, everything that is wrong, and remarks where nothing is."""
+    from edgecnn_runtime.daemon.check import model_problems, problems, remarks
     from edgecnn_runtime.daemon.site import load_site
 
     try:
         file = load_site(path)
     except EdgecnnError as error:
-        return 0, [error]
-    return len(file.site.cameras), list(problems(file)) or list(model_problems(file))
+        return 0, [error], []
+    errors = list(problems(file)) or list(model_problems(file))
+    return len(file.site.cameras), errors, [] if errors else list(remarks(file))

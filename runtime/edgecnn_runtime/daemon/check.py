@@ -2,6 +2,7 @@
 
 import os
 import re
+import stat
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -10,7 +11,7 @@ from edgecnn_runtime.bundle.bundle import open_bundle
 from edgecnn_runtime.config import SUFFIXES
 from edgecnn_runtime.daemon.health import free_bytes
 from edgecnn_runtime.daemon.models import ModelPool
-from edgecnn_runtime.daemon.plan import make_plan
+from edgecnn_runtime.daemon.plan import make_plan, unused_models
 from edgecnn_runtime.daemon.site import CameraConfig, SiteFile, no_such
 from edgecnn_runtime.delivery import open_routes
 from edgecnn_runtime.errors import BackendMissingError, ConfigError, EdgecnnError, UsageError
@@ -34,6 +35,8 @@ OWN_ENDINGS = (
 """What the names of files end in that are the daemon's own, or that it reads."""
 LEAST_FREE = 2_000_000
 """Bytes that the state folder's disk must have left to begin with."""
+OTHERS = stat.S_IRWXO
+"""Rights of users who are neither the owner nor of the folder's group, who may be let in."""
 
 
 def problems(file: SiteFile, *, serving: SiteFile | None = None) -> Iterator[EdgecnnError]:
@@ -75,6 +78,25 @@ def model_problems(file: SiteFile) -> Iterator[EdgecnnError]:
         except EdgecnnError as error:
             yield error
         pool.keep((), ())
+
+
+def remarks(file: SiteFile) -> Iterator[str]:
+    """What keeps a site without problems from nothing, and is hardly what somebody wants.
+
+    Args:
+        file: The site.
+
+    Yields:
+        A sentence each, with what to do.
+    """
+    for name in unused_models(file, make_plan(file)):
+        yield f"{file.path}: models: no pipeline uses {name}"
+    state = file.state.absolute()
+    if state.is_dir() and (mode := stat.S_IMODE(state.stat().st_mode)) & OTHERS:
+        yield (
+            f"{state}: every user of this machine may look into it (mode {mode:04o}): tokens, "
+            f"events and pictures are for its owner alone, their names are not: chmod o= {state}"
+        )
 
 
 def _pipeline_problems(file: SiteFile, recipes: dict[str, Recipe]) -> Iterator[EdgecnnError]:

@@ -3,7 +3,7 @@
     with Daemon(load_site("site.yaml")) as daemon:
         daemon.run()  # until SIGTERM, SIGINT or stop(); SIGHUP or a changed file: reload()
 
-Threads: those of each camera (``worker``), one per detector (``models``), one per sink
+Threads: those of each camera (``cameras``, ``worker``), one per detector (``models``), one per sink
 (``delivery``), those of the outbox and of the pages; and the caller's own in ``run``, which looks
 after all of them once a second and tells systemd that it does.
 """
@@ -21,43 +21,37 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from msgspec.structs import replace
-
-from edgecnn_runtime.assembly import make_pipeline
 from edgecnn_runtime.bundle.atomic import atomic_file
 from edgecnn_runtime.bundle.bundle import SUFFIX as BUNDLE_SUFFIX
-from edgecnn_runtime.config import from_plain, read_text
-from edgecnn_runtime.daemon.check import local_source, problems
-from edgecnn_runtime.daemon.edit import set_value
+from edgecnn_runtime.daemon.cameras import Cameras
+from edgecnn_runtime.daemon.check import problems, remarks
 from edgecnn_runtime.daemon.health import temperature
 from edgecnn_runtime.daemon.logs import Redactor, set_logging
-from edgecnn_runtime.daemon.looks import Neighbors
 from edgecnn_runtime.daemon.memory import INTERVAL as TRIM_INTERVAL
 from edgecnn_runtime.daemon.memory import release_free_memory
 from edgecnn_runtime.daemon.models import ModelPool, file_stamp
 from edgecnn_runtime.daemon.page import Page
-from edgecnn_runtime.daemon.plan import CameraPlan, PipelinePlan, Plan, make_plan, unused_models
-from edgecnn_runtime.daemon.site import CameraConfig, SiteFile, load_site, parse_site
+from edgecnn_runtime.daemon.plan import make_plan
+from edgecnn_runtime.daemon.site import SiteFile, load_site
+from edgecnn_runtime.daemon.site_edits import (
+    with_areas,
+    with_camera,
+    without_camera,
+    write_site,
+)
 from edgecnn_runtime.daemon.systemd import notify, watchdog_interval
 from edgecnn_runtime.daemon.views import Views
-from edgecnn_runtime.daemon.worker import CameraWorker, Parts, PipelineJob, report_change
 from edgecnn_runtime.delivery import Delivery, open_routes
 from edgecnn_runtime.errors import (
     ConfigError,
     EdgecnnError,
     EditConflictError,
     OutboxError,
-    UnknownCameraError,
 )
 from edgecnn_runtime.outbox import EventFilter, FrameLimits, Outbox, Retention
-from edgecnn_runtime.rules.base import Rule
-from edgecnn_runtime.rules.privacy import FramePrivacy, Mask, Privacy, hash_text
-from edgecnn_runtime.rules.rule import Rules
 from edgecnn_runtime.sinks.event_sink import FrameWatcher
 from edgecnn_runtime.sinks.events.base import size_in_bytes
-from edgecnn_runtime.source import Limits, open_camera, parse_address
-from edgecnn_runtime.source.main_stream import MainStream
-from edgecnn_runtime.types import Event, Frame, Track
+from edgecnn_runtime.types import Event, Frame
 from edgecnn_runtime.web.operations import (
     CameraAreas,
     CameraStatus,
@@ -72,10 +66,7 @@ TICK = 1.0
 STUCK = 30.0
 """Seconds that one run of an engine may take; then the daemon does not count as alive."""
 STOP_SECONDS = 1.0
-"""What the threads of cameras, and then those of sinks, have to end."""
-AREAS = ("zones", "lines", "mask")
-HARMLESS_KINDS = {"network", "device", "csi"}
-"""Sources that may be added through the API: no pipeline of programs, and no file."""
+"""What the threads of sinks have to end."""
 
 log = logging.getLogger(__name__)
 
@@ -109,9 +100,6 @@ class Daemon:
         self._reload_asked = False
         self._page = Page(self, self._state)
         self._changing = threading.RLock()
-        self._workers: dict[str, CameraWorker] = {}
-        self._masks: dict[str, Mask] = {}
-        self._mains: dict[str, MainStream | None] = {}
         self._watchers: list[FrameWatcher] = []
         self._stamps = _stamps(file)
         self._trim_at = self._began + TRIM_INTERVAL
@@ -130,7 +118,7 @@ class Daemon:
                 evidence_days=keep.evidence_days or None,
                 disk=None if keep.disk is None else size_in_bytes(keep.disk),
             )
-            self._privacy_key = read_key(self._state / "privacy.key")
+            privacy_key = read_key(self._state / "privacy.key")
             frames = FrameLimits(size=keep.frame_size or None, per_minute=keep.frames or None)
             self._outbox = stack.enter_context(Outbox(self._state, keep=retention, frames=frames))
             self._views = Views()
@@ -139,18 +127,17 @@ class Daemon:
             self._pool = ModelPool(self._state)
             stack.callback(lambda: self._pool.keep((), ()))
             self._plan = make_plan(file)
-            stack.callback(self._stop_serving)
-            for name, camera in self._plan.cameras.items():
-                source = local_source(file, camera.config.detect_source or camera.config.source)
-                kind = parse_address(source).kind
-                if kind not in {"video", "pictures"}:  # a camera takes its time, as models do
-                    self._workers[name] = self._connect(file, name, camera)
+            self._cameras = Cameras(
+                self._pool, self._views, store=self._outbox.append, watch=self._watch,
+                privacy_key=privacy_key,
+            )  # fmt: skip
+            stack.callback(self._cameras.close, self._page.close)
+            self._cameras.connect(file, self._plan)
             self._pool.open(self._plan.detectors, self._plan.readers)
-            for name, camera in self._plan.cameras.items():
-                self._start_camera(file, name, camera)
+            self._cameras.follow(file, self._plan)
             self._page.start(file)
-            for name in unused_models(file, self._plan):
-                log.warning("%s: models: no pipeline uses %s", file.path, name)
+            for remark in remarks(file):
+                log.warning(remark)
             self._stack = stack.pop_all()
         return self
 
@@ -219,14 +206,15 @@ class Daemon:
 
     def cameras(self) -> Sequence[CameraStatus]:
         """All cameras, in the order of site.yaml."""
-        workers = map(self._workers.get, self.file.site.cameras)  # another thread may change them
+        names = self.file.site.cameras
+        workers = map(self._cameras.workers.get, names)  # another thread may change them
         return [worker.status() for worker in workers if worker is not None]
 
     def view(
         self, camera: str, after: int = -1, timeout: float = 0.0, pipeline: str = ""
     ) -> LiveView | None:
         """The newest result of a camera's pipeline, as the site allows it to be shown."""
-        worker = self._worker(camera)
+        worker = self._cameras.worker(camera)
         name = pipeline or worker.pipelines[0]
         return self._views.get(camera, name, after, timeout, worker.is_live)
 
@@ -236,7 +224,7 @@ class Daemon:
 
     def areas(self, camera: str) -> CameraAreas:
         """What is drawn on a camera's picture."""
-        self._worker(camera)
+        self._cameras.worker(camera)
         config = self.file.site.cameras[camera]
         return CameraAreas(config.zones, config.lines, config.mask)
 
@@ -253,16 +241,12 @@ class Daemon:
                     f"{camera}: somebody else has changed its zones, lines or masks since they "
                     "were read: GET them again"
                 )
-            self._worker(camera)
-            text = self.file.text
-            for field in AREAS:
-                value = _plain(getattr(areas, field))
-                text = set_value(text, ("cameras", camera, field), value or None)
-            self._write(text)
+            self._cameras.worker(camera)
+            self._write(with_areas(self.file, camera, areas))
 
     def pause(self, camera: str, paused: bool) -> None:
         """Stop reading a camera, or go on."""
-        self._worker(camera).pause(paused)
+        self._cameras.worker(camera).pause(paused)
 
     def add_camera(self, name: str, config: Mapping[str, Any]) -> None:
         """Add a camera to site.yaml and start it.
@@ -271,24 +255,7 @@ class Daemon:
             ConfigError: It cannot be right; nothing was changed.
         """
         with self._changing:
-            where = f"camera {name}"
-            camera: CameraConfig = from_plain(dict(config), CameraConfig, where)
-            if name in self.file.site.cameras:
-                raise ConfigError(f"{where}: there is one of this name already")
-            for source in filter(None, (camera.source, camera.detect_source)):
-                try:
-                    kind = parse_address(local_source(self.file, source)).kind
-                except EdgecnnError as error:
-                    raise ConfigError(f"{where}: {error}") from None
-                if kind not in HARMLESS_KINDS:
-                    raise ConfigError(
-                        f"{where}: only cameras and network streams can be added here; files and "
-                        f"GStreamer pipelines are added in {self.file.path}"
-                    )
-            for pipeline in camera.pipelines:
-                if Path(pipeline).is_absolute() or ".." in Path(pipeline).parts:
-                    raise ConfigError(f"{where}: pipeline: must lie in the folder of site.yaml")
-            self._write(set_value(self.file.text, ("cameras", name), dict(config)))
+            self._write(with_camera(self.file, name, config))
 
     def remove_camera(self, name: str) -> None:
         """Stop a camera and take it out of site.yaml.
@@ -296,9 +263,9 @@ class Daemon:
         Raises:
             ConfigError: A rule or sink names it, or site.yaml cannot be written.
         """
-        self._worker(name)
+        self._cameras.worker(name)
         with self._changing:
-            self._write(set_value(self.file.text, ("cameras", name), None))
+            self._write(without_camera(self.file, name))
 
     def reload(self) -> None:
         """Read site.yaml again.
@@ -378,24 +345,13 @@ class Daemon:
         for problem in problems(file, serving=self.file):
             raise problem
         plan = make_plan(file)
-        rules = self._rules(file)  # watch lists are read before anything is changed
+        rules = self._cameras.rules(file)  # watch lists are read before anything is changed
         self._pool.open(plan.detectors, plan.readers, meanwhile=partial(notify, WATCHDOG=1))
         before, self.file = self.file, file
         old, self._plan = self._plan, plan
         self._redactor.learn(file.secrets)
         set_logging(file.site.logging)
-        for name in [name for name in self._workers if not _goes_on(name, old, plan)]:
-            self._end_camera(name)
-        for name, camera in plan.cameras.items():
-            if name not in self._workers:
-                self._start_camera(file, name, camera)
-                continue
-            self._masks[name].areas = camera.config.mask
-            if before.site != file.site:
-                makers = [partial(self._make, file, name, each, rules) for each in camera.pipelines]
-                self._workers[name].renew(makers)
-            if old.cameras[name].config.paused != camera.config.paused:
-                self._workers[name].pause(camera.config.paused)
+        self._cameras.change(before, file, old, plan, rules)
         self._pool.keep(plan.detectors, plan.readers)
         if (before.site.sinks, [*before.site.cameras]) != (file.site.sinks, [*file.site.cameras]):
             self._end_delivery()
@@ -414,133 +370,7 @@ class Daemon:
         Raises:
             EdgecnnError: It cannot be right or written, or somebody else has changed the file.
         """
-        path = self.file.path
-        if read_text(path) != self.file.text:
-            raise ConfigError(
-                f"{path}: was changed meanwhile, and is not in use as it stands there: wait a "
-                "second, or correct what the log says"
-            )
-        file = parse_site(text, path)
-        try:
-            # It is there whole before anything is changed; where path is a link, it stays one.
-            with atomic_file(path.resolve()) as scratch:
-                scratch.touch(0o600)  # there may be passwords in it
-                scratch.write_text(text, encoding="utf-8")
-                scratch.chmod(path.stat().st_mode)
-                self._change(file)
-        except OSError as error:
-            raise ConfigError(f"{path}: cannot be written: {error.strerror}") from None
-        self._stamps = _stamps(file)
-
-    def _start_camera(self, file: SiteFile, name: str, plan: CameraPlan) -> None:
-        """Look at the pictures of a camera, which is connected now unless it was before."""
-        worker = self._workers.get(name) or self._connect(file, name, plan)
-        worker.start([self._pool.detectors[each.detector] for each in plan.pipelines])
-        self._workers[name] = worker
-
-    def _connect(self, file: SiteFile, name: str, plan: CameraPlan) -> CameraWorker:
-        config, rules = plan.config, self._rules(file)
-        mask = self._masks[name] = Mask(config.mask)
-        jobs = [
-            PipelineJob(each.name, partial(self._make, file, name, each, rules))
-            for each in plan.pipelines
-        ]
-        limits = Limits(
-            open_timeout=config.open_timeout,
-            read_timeout=config.read_timeout,
-            frozen=config.frozen,
-        )
-        view: dict[str, Any] = {
-            "rotate": config.rotate, "flip": config.flip, "transport": config.transport,
-            "mask": mask, "limits": limits,
-        }  # fmt: skip
-        main = None
-        if config.detect_source and any(each.reader for each in plan.pipelines):
-            report = partial(report_change, self._outbox.append, name, stream="main")
-            main = MainStream(
-                config.address(config.source), paused=config.paused, on_change=report, **view
-            )
-        source = config.address(local_source(file, config.detect_source or config.source))
-        self._mains[name] = main
-        opener = partial(open_camera, source, realtime=True, loop=config.loop, **view)
-        return CameraWorker(
-            name,
-            jobs,
-            opener,
-            store=self._outbox.append,
-            show=self._views.put,
-            watch=self._watch,
-            max_age=config.max_age,
-            rate=config.rate,
-            idle_rate=config.idle_rate,
-            paused=config.paused,
-            main=main,
-        )
-
-    def _make(
-        self,
-        file: SiteFile,
-        name: str,
-        plan: PipelinePlan,
-        rules: Sequence[Rule],
-        neighbors: Neighbors,
-    ) -> Parts:
-        """What follows the detector of a camera's pipeline."""
-        config, privacy = file.site.cameras[name], file.site.privacy
-        hide: Callable[[str], str] = str
-        if privacy.text == "hash":  # frames show what is hashed
-            privacy, hide = replace(privacy, blur="all"), partial(hash_text, key=self._privacy_key)
-        frame_privacy = FramePrivacy(privacy)
-        watch: Callable[[Frame, Sequence[Track]], None] = _watch_nothing
-        if frame_privacy.blurs and len(config.pipelines) > 1:
-            if _stores_pictures(file):  # otherwise there is nothing to wait for
-                rules = [*rules[:-1], neighbors.complete, rules[-1]]
-            watch = partial(neighbors.tell, frame_privacy.hidden)
-        main = self._mains.get(name)
-        second = None if plan.reader is None else self._pool.readers[plan.reader]
-        pipeline = make_pipeline(
-            plan.recipe,
-            self._pool.detectors[plan.detector],
-            second,
-            None if second is None else second.read,
-            camera=name,
-            zones=config.zones or None,
-            lines=config.lines or None,
-            rules=rules,
-            enlarge=None if main is None else main.enlarge,
-            watch=watch,
-        )
-        return Parts(pipeline, frame_privacy, hide)
-
-    def _end_camera(self, name: str) -> None:
-        worker = self._workers.pop(name)
-        worker.stop()
-        worker.join(time.monotonic() + STOP_SECONDS)
-        self._views.forget(name)
-        self._masks.pop(name)
-        self._mains.pop(name)
-
-    def _stop_serving(self) -> None:
-        """End the page and all cameras, side by side."""
-        page = threading.Thread(target=self._page.close, name="stop web", daemon=True)
-        page.start()
-        end = time.monotonic() + STOP_SECONDS
-        for worker in self._workers.values():
-            worker.stop()
-        for worker in self._workers.values():
-            worker.join(end)
-        page.join()
-
-    def _rules(self, file: SiteFile) -> Sequence[Rule]:
-        """The rules of a site, privacy last.
-
-        Raises:
-            ConfigError: A watch list cannot be read.
-        """
-        site = file.site
-        images = site.privacy.images if _stores_pictures(file) else "none"
-        privacy = Privacy(replace(site.privacy, images=images), self._privacy_key)
-        return (Rules(site.rules, file.path.parent, timezone=site.timezone), privacy)
+        self._stamps = _stamps(write_site(self.file, text, self._change))
 
     def _deliver(self, file: SiteFile) -> None:
         """Tell every sink of every event from now on."""
@@ -596,13 +426,6 @@ class Daemon:
         page = f", page {self.address}" if self.address else ""
         return f"{states.count('live')} of {len(states)} cameras live{page}"
 
-    def _worker(self, camera: str) -> CameraWorker:
-        worker = self._workers.get(camera)
-        if worker is None:
-            known = ", ".join(self._workers) or "none"
-            raise UnknownCameraError(f"there is no camera {camera!r}; there are: {known}")
-        return worker
-
 
 def read_key(path: Path) -> bytes:
     """The site's secret for hashes of texts; made at the first call, for its owner's eyes.
@@ -624,36 +447,8 @@ def read_key(path: Path) -> bytes:
     return key
 
 
-def _goes_on(name: str, old: Plan, new: Plan) -> bool:
-    """Whether a camera is served as before, but for what can be changed while it runs."""
-    if name not in new.cameras or name not in old.cameras:
-        return False
-    before, after = old.cameras[name], new.cameras[name]
-    same = {field: getattr(before.config, field) for field in (*AREAS, "paused")}
-    return before.pipelines == after.pipelines and before.config == replace(after.config, **same)
-
-
 def _stamps(file: SiteFile) -> list[tuple[int, int, int] | None]:
     """What differs once site.yaml or a pipeline was changed; None for one that is not there."""
     names = {name for camera in file.site.cameras.values() for name in camera.pipelines}
     paths = [file.path, *(file.resolve(name) for name in sorted(names))]
     return [file_stamp(path) for path in paths if path.suffix != BUNDLE_SUFFIX]
-
-
-def _stores_pictures(file: SiteFile) -> bool:
-    """Whether any event has pictures once the rules of privacy were applied."""
-    keep, privacy = file.site.keep, file.site.privacy
-    return keep.evidence_days != 0 and privacy.images == "all" and privacy.text == "plain"
-
-
-def _watch_nothing(_frame: Frame, _tracks: Sequence[Track]) -> None:
-    """Of a pipeline that no other one has to know of."""
-
-
-def _plain(value: Any) -> Any:
-    """Areas as lists and mappings."""
-    if isinstance(value, Mapping):
-        return {name: _plain(each) for name, each in value.items()}
-    if isinstance(value, (tuple, list)):
-        return [_plain(each) for each in value]
-    return value

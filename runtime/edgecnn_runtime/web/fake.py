@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -46,7 +47,10 @@ class FakeOperations:
         self.current_figures = Figures()
         self.reloads = 0
         self._folder = folder
-        self._stats = {name: StreamStats() for name in names}
+        self._stats: dict[str, defaultdict[str, StreamStats]] = {
+            name: defaultdict(StreamStats) for name in names
+        }
+        """Of each camera by pipeline."""
         self._states: dict[str, CameraState] = dict.fromkeys(names, "live")
         self._since = dict.fromkeys(names, time.time())
         self._views: dict[tuple[str, str], LiveView] = {}
@@ -64,8 +68,9 @@ class FakeOperations:
     def show(self, camera: str, view: LiveView) -> None:
         """A new result of a camera."""
         with self._changed:
-            self._stats[camera].add(view.result)
-            self._views[camera, view.pipeline or self.pipelines[0]] = view
+            pipeline = view.pipeline or self.pipelines[0]
+            self._stats[camera][pipeline].add(view.result)
+            self._views[camera, pipeline] = view
             self._changed.notify_all()
             wakes = list(self._view_wakes)
         for wake in wakes:
@@ -128,7 +133,7 @@ class FakeOperations:
         """See ``Operations``."""
         if not isinstance(config.get("source"), str):
             raise ConfigError(f"cameras.{name}: lacks the key source")
-        self._stats[name], self._areas[name] = StreamStats(), CameraAreas()
+        self._stats[name], self._areas[name] = defaultdict(StreamStats), CameraAreas()
         self._states[name], self._since[name] = "connecting", time.time()
 
     def remove_camera(self, name: str) -> None:
@@ -182,11 +187,13 @@ class FakeOperations:
     def _status(self, name: str) -> CameraStatus:
         view, state = self._views.get((name, self.pipelines[0])), self._states[name]
         height, width = view.result.frame.pixels.shape[:2] if view else (0, 0)
+        stats = {each: self._stats[name][each].snapshot() for each in self.pipelines}
         return CameraStatus(
             name=name, state=state, since=self._since[name], source=f"rtsp://{name}/stream",
             reason="" if state == "live" else f"the camera is {state}", problem="",
             pipelines=self.pipelines, width=width, height=height, reconnects=0,
-            stats=self._stats[name].snapshot(), main=self.main_streams.get(name),
+            stats=stats[self.pipelines[0]], pipeline_stats=stats if len(stats) > 1 else {},
+            main=self.main_streams.get(name),
         )  # fmt: skip
 
 

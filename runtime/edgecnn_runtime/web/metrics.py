@@ -3,7 +3,7 @@
 Names and labels are part of the API: dashboards and alerts are written against them.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import get_args
 
 from prometheus_client import CollectorRegistry, ProcessCollector
@@ -19,12 +19,14 @@ from prometheus_client.registry import Collector
 
 from edgecnn_runtime import __version__
 from edgecnn_runtime.source.connection import CameraProblem, CameraState
-from edgecnn_runtime.stats import BUCKETS, STAGES, DropReason, Histogram
+from edgecnn_runtime.stats import BUCKETS, STAGES, DropReason, Histogram, StatsSnapshot
 from edgecnn_runtime.web.operations import CameraStatus, Operations
 
 STATES: tuple[str, ...] = get_args(CameraState)
 DROPPED = f"Frames without a result, by reason: {', '.join(get_args(DropReason))}."
 PROBLEMS: tuple[str, ...] = tuple(filter(None, get_args(CameraProblem)))
+PIPELINE = ("camera", "pipeline")
+"""Labels of what is counted for each pipeline of a camera."""
 
 
 class Metrics:
@@ -108,12 +110,12 @@ def _camera_metrics(cameras: Sequence[CameraStatus]) -> Iterable[Metric]:
     problem = GaugeMetricFamily(
         "edgecnn_camera_problem", "1 for what is wrong now.", labels=["camera", "problem"]
     )
-    fps = GaugeMetricFamily("edgecnn_camera_fps", "Results per second now.", labels=["camera"])
-    frames = CounterMetricFamily("edgecnn_frames", "Frames with a result.", labels=["camera"])
+    fps = GaugeMetricFamily("edgecnn_camera_fps", "Results per second now.", labels=PIPELINE)
+    frames = CounterMetricFamily("edgecnn_frames", "Frames with a result.", labels=PIPELINE)
     objects = CounterMetricFamily(
-        "edgecnn_objects", "Objects, classes or texts in them.", labels=["camera"]
+        "edgecnn_objects", "Objects, classes or texts in them.", labels=PIPELINE
     )
-    dropped = CounterMetricFamily("edgecnn_frames_dropped", DROPPED, labels=["camera", "reason"])
+    dropped = CounterMetricFamily("edgecnn_frames_dropped", DROPPED, labels=[*PIPELINE, "reason"])
     reconnects = CounterMetricFamily(
         "edgecnn_camera_reconnects", "How often it was opened again.", labels=["camera"]
     )
@@ -122,12 +124,13 @@ def _camera_metrics(cameras: Sequence[CameraStatus]) -> Iterable[Metric]:
             state.add_metric([camera.name, name], float(camera.state == name))
         for name in PROBLEMS:
             problem.add_metric([camera.name, name], float(camera.problem == name))
-        fps.add_metric([camera.name], camera.stats.fps_now)
-        frames.add_metric([camera.name], camera.stats.frames)
-        objects.add_metric([camera.name], camera.stats.results)
-        for reason, count in camera.stats.dropped.items():
-            dropped.add_metric([camera.name, reason], count)
         reconnects.add_metric([camera.name], camera.reconnects)
+    for place, stats in _by_pipeline(cameras):
+        fps.add_metric(place, stats.fps_now)
+        frames.add_metric(place, stats.frames)
+        objects.add_metric(place, stats.results)
+        for reason, count in stats.dropped.items():
+            dropped.add_metric([*place, reason], count)
     return state, problem, fps, frames, objects, dropped, reconnects
 
 
@@ -150,21 +153,27 @@ def _main_stream_metrics(cameras: Sequence[CameraStatus]) -> Iterable[Metric]:
 
 
 def _time_metrics(cameras: Sequence[CameraStatus]) -> Iterable[Metric]:
-    """Where the time of each camera's results went."""
+    """Where the time of each pipeline's results went."""
     age = HistogramMetricFamily(
-        "edgecnn_frame_age_seconds", "From capture to the result.", labels=["camera"]
+        "edgecnn_frame_age_seconds", "From capture to the result.", labels=PIPELINE
     )
     stage = HistogramMetricFamily(
-        "edgecnn_stage_seconds", "Where the time went.", labels=["camera", "stage"]
+        "edgecnn_stage_seconds", "Where the time went.", labels=[*PIPELINE, "stage"]
     )
-    for camera in cameras:
-        histograms = camera.stats.histograms
-        if "age" in histograms:
-            age.add_metric([camera.name], *_cumulative(histograms["age"]))
+    for place, stats in _by_pipeline(cameras):
+        if "age" in stats.histograms:
+            age.add_metric(place, *_cumulative(stats.histograms["age"]))
         for name in STAGES:
-            if name in histograms:
-                stage.add_metric([camera.name, name], *_cumulative(histograms[name]))
+            if name in stats.histograms:
+                stage.add_metric([*place, name], *_cumulative(stats.histograms[name]))
     return age, stage
+
+
+def _by_pipeline(cameras: Sequence[CameraStatus]) -> Iterator[tuple[list[str], StatsSnapshot]]:
+    """The figures of each pipeline of each camera, with the values of PIPELINE."""
+    for camera in cameras:
+        for name in camera.pipelines:
+            yield [camera.name, name], camera.pipeline_stats.get(name, camera.stats)
 
 
 def _cumulative(histogram: Histogram) -> tuple[list[tuple[str, float]], float]:

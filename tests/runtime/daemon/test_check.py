@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from edgecnn_runtime.daemon.check import model_problems, problems
+from edgecnn_runtime.daemon.check import model_problems, problems, remarks
 from edgecnn_runtime.daemon.site import load_site, parse_site
 from edgecnn_runtime.daemon.supervisor import Daemon
 from edgecnn_runtime.errors import (
@@ -48,6 +48,30 @@ def problem(site: Path) -> EdgecnnError:
 
 
 def test_a_good_site_has_no_problem(site: Path) -> None:
+    assert list(problems(load_site(site))) == []
+    assert list(remarks(load_site(site))) == []
+
+
+def test_a_model_that_nothing_uses_is_remarked(site: Path, color_bundles: dict[str, Path]) -> None:
+    site.write_text(f"models: {{{color_bundles['colors']}: {{}}}}\n" + site.read_text())
+    assert list(problems(load_site(site))) == []
+    (words,) = remarks(load_site(site))
+    assert words.endswith(f"models: no pipeline uses {color_bundles['colors']}")
+
+
+@pytest.mark.parametrize(("mode", "open_to_all"), [(0o700, False), (0o750, False), (0o755, True)])
+def test_a_state_folder_that_everybody_may_look_into_is_remarked(
+    site: Path, mode: int, open_to_all: bool
+) -> None:
+    state = site.parent / "state"
+    state.mkdir()
+    state.chmod(mode)
+    words = list(remarks(load_site(site)))
+    assert bool(words) == open_to_all
+    if open_to_all:
+        assert "(mode 0755)" in words[0]
+        subprocess.run(words[0].partition("are not: ")[2].split(), check=True)  # the advice works
+        assert list(remarks(load_site(site))) == []
     assert list(problems(load_site(site))) == []
 
 

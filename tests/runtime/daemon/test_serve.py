@@ -115,6 +115,11 @@ def test_check_says_everything_and_starts_nothing(
     out = process.communicate()[0]
     assert process.returncode == 0
     assert "good: 2 cameras" in out if not flags else json.loads(out)["problems"] == []
+    assert json.loads(out)["remarks"] == [] if flags else out.count("\n") == 1
+    (site.parent / "state").chmod(0o755)
+    process = spawn(*words, stdout=PIPE)
+    assert "may look into it" in process.communicate()[0]
+    assert process.returncode == 0
     text = site.read_text().replace("red.mp4", "gone.mp4").replace("127.0.0.1:0", "192.0.2.1:80")
     site.write_text(text)
     process = spawn(*words, stdout=PIPE)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import get_args
 
 import pytest
+from msgspec.structs import replace
 
 pytest.importorskip("prometheus_client", reason="needs the serve extra")
 from prometheus_client.parser import text_string_to_metric_families
@@ -17,6 +18,7 @@ from edgecnn_runtime.web.fake import FakeOperations
 from edgecnn_runtime.web.metrics import Metrics
 from edgecnn_runtime.web.operations import Figures, LiveView, StreamStatus
 
+FACES = "pipeline=faces"
 SINK = SinkStatus(name="home", kind="mqtt", queue=3, delivered=40, failures=2, problem="refused")
 
 
@@ -48,20 +50,21 @@ def test_it_says_what_the_cameras_do(text: str) -> None:
     assert found["edgecnn_camera_state", gate, "state=stalled"] == 1
     assert found["edgecnn_camera_state", gate, "state=live"] == 0
     assert found["edgecnn_camera_state", yard, "state=live"] == 1
-    assert found["edgecnn_frames_total", gate] == found["edgecnn_objects_total", gate] == 3
-    assert found["edgecnn_camera_fps", yard] == 0
+    for name in ("edgecnn_frames_total", "edgecnn_objects_total"):
+        assert found[name, gate, FACES] == 3
+    assert found["edgecnn_camera_fps", yard, FACES] == 0
     assert found["edgecnn_camera_problem", yard, "problem=frozen"] == 0
 
 
 def test_histograms_add_up(text: str) -> None:
     found = samples(text)
     gate = "camera=gate"
-    assert found["edgecnn_frame_age_seconds_count", gate] == 3
-    assert found["edgecnn_frame_age_seconds_sum", gate] == pytest.approx(0.75)
-    assert found["edgecnn_frame_age_seconds_bucket", gate, "le=0.2"] == 0
-    assert found["edgecnn_frame_age_seconds_bucket", gate, "le=0.3"] == 3
+    assert found["edgecnn_frame_age_seconds_count", gate, FACES] == 3
+    assert found["edgecnn_frame_age_seconds_sum", gate, FACES] == pytest.approx(0.75)
+    assert found["edgecnn_frame_age_seconds_bucket", gate, "le=0.2", FACES] == 0
+    assert found["edgecnn_frame_age_seconds_bucket", gate, "le=0.3", FACES] == 3
     for stage, seconds in (("wait", 0.02), ("prepare", 0.002), ("infer", 0.03), ("decode", 0.001)):
-        total = found["edgecnn_stage_seconds_sum", gate, f"stage={stage}"]
+        total = found["edgecnn_stage_seconds_sum", gate, FACES, f"stage={stage}"]
         assert total == pytest.approx(3 * seconds)
 
 
@@ -92,9 +95,28 @@ def test_frames_without_an_age_have_no_age(
 ) -> None:
     operations.show("yard", LiveView(frame_result([])))
     found = samples(Metrics(operations, lambda: 0).text("")[0].decode())
-    assert ("edgecnn_frame_age_seconds_count", "camera=yard") not in found
-    assert found["edgecnn_stage_seconds_count", "camera=yard", "stage=infer"] == 1
-    assert ("edgecnn_stage_seconds_count", "camera=yard", "stage=wait") not in found
+    yard = ("camera=yard", FACES)
+    assert ("edgecnn_frame_age_seconds_count", *yard) not in found
+    assert found[("edgecnn_stage_seconds_count", *yard, "stage=infer")] == 1
+    assert ("edgecnn_stage_seconds_count", *yard, "stage=wait") not in found
+
+
+def test_every_pipeline_of_a_camera_has_its_own_series(
+    operations: FakeOperations, view: Callable[..., LiveView], make_squares: Callable
+) -> None:
+    operations.pipelines = ["faces", "plates"]
+    for index in range(3):
+        result = view(index, make_squares(index), age=0.25)
+        operations.show("gate", replace(result, pipeline="plates"))
+        if index == 0:
+            operations.show("gate", replace(result, pipeline="faces"))
+    found = samples(Metrics(operations, lambda: 0).text("")[0].decode())
+    for pipeline, count in (("faces", 1), ("plates", 3)):
+        place = ("camera=gate", f"pipeline={pipeline}")
+        assert found[("edgecnn_frames_total", *place)] == count
+        assert found[("edgecnn_frame_age_seconds_count", *place)] == count
+        assert found[("edgecnn_stage_seconds_count", *place, "stage=infer")] == count
+    assert ("edgecnn_frames_total", "camera=yard", "pipeline=plates") in found
 
 
 def test_prometheus_own_tool_finds_nothing_wrong(text: str) -> None:
