@@ -31,6 +31,7 @@ from edgecnn_runtime.requirements import install_command, require_opencv
 
 COMMANDS: Mapping[str, str] = {
     "train": "train one of the seed networks on images or IDX files",
+    "train plate-detector": "train what finds license plates, on rendered scenes",
     "train plate-reader": "train what reads license plates, on rendered plates",
     "export": "turn a trained model into a verified bundle",
     "inspect": "show what a bundle contains and where it came from",
