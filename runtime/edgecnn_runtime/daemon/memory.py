@@ -9,7 +9,7 @@ import ctypes
 from collections.abc import Callable
 from functools import cache
 
-INTERVAL = 30.0
+INTERVAL = 10.0
 """Seconds between two calls of ``release_free_memory``: each takes some milliseconds."""
 
 
