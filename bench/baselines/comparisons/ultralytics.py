@@ -2,10 +2,15 @@
 
 Theirs is `YOLO("yolov8n.onnx").predict(video)` at 640x640, its default; ours is the same weights,
 exported by them too, at 640x384, the shape of the video. Both read and decode the video themselves,
-on all cores, and give boxes in frame pixels. The weights are trained on the video's faces once,
-which takes some minutes, and stay with what the experiments download.
+on all cores, and give boxes in frame pixels. YOLOv8n's weights are trained on the video's faces
+once, which takes some minutes, and stay with what the experiments download. YOLO26n-pose and -seg
+have random weights that find something in it (../experiments/ultralytics/worker.py), so that they
+run in float; they also race theirs at 640x384. Our masks are those of the frame, theirs those of
+its input, which is its default.
 """
 
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +19,8 @@ from lib.fetch import CACHE, build_once
 from lib.material import ASSETS, video_frames, write_pictures
 from runner.boxes import matched_boxes
 from runner.environments import requirements
-from runner.exports import export, select
+from runner.exports import EXPERIMENTS, export, select
+from runner.process import Worker
 from runner.race import faster, race
 from runner.rows import BaselineRow
 from runner.setting import Setting
@@ -24,13 +30,26 @@ from edgecnn_export.config import ExportConfig
 VIDEO = ASSETS / "faces" / "video.mp4"
 TEACHER = ASSETS / "yunet" / "yunet_n_640_640.onnx"
 STEPS = 150
+SHARES = {"yolo26n-pose": 0.06, "yolo26n-seg": 0.012}
+"""Of the cells of a random network, at least so many pass the threshold in every frame."""
+TASKS = {"yolo26n-pose": "pose", "yolo26n-seg": "segment"}
+IOU = 0.7
 FRAMES = 105
 """In the video: a block is all of it."""
-THEIRS = "Ultralytics, 640x640"
-GOAL = 2.5
+THEIRS, SAME_SIZE = "Ultralytics, 640x640", "Ultralytics, 640x384"
+GOALS = {THEIRS: 2.5, SAME_SIZE: 1.3}
+BUILDING = 9
+"""Every so manieth frame sets the statistics of a random network."""
 
 
-def compare(setting: Setting) -> list[BaselineRow]:
+def compare(setting: Setting) -> Iterator[BaselineRow]:
+    """Boxes, and of random weights poses and masks."""
+    yield from compare_boxes(setting)
+    for network, task in TASKS.items():
+        yield from compare_task(setting, network, task)
+
+
+def compare_boxes(setting: Setting) -> Iterator[BaselineRow]:
     """The choice measured here, and float alone."""
     networks = train(setting)
     bundle, cache = our_bundle(setting, networks / "yolov8n-640x384.onnx")
@@ -41,34 +60,101 @@ def compare(setting: Setting) -> list[BaselineRow]:
         theirs.start(model=str(networks / "yolov8n-640x640.onnx"), video=str(VIDEO))
         ours.start(source=str(VIDEO), **chosen)
         floats.start(source=str(VIDEO), **plain)
-        workers = {THEIRS: theirs, names[0]: ours} | {names[1]: floats}
-        pace = setting.pace(12, FRAMES)
-        answers = {name: worker.look(pace.count) for name, worker in workers.items()}
-        rates = race(workers, pace)
-    boxes = {name: [each["result"] for each in results] for name, results in answers.items()}
-    outside = {
-        name: float(np.median([each["outside_ms"] for each in results]))
-        for name, results in answers.items()
-    }
-    return [
-        BaselineRow(
-            work="YOLOv8n, 1080p video",
-            ours=name,
-            theirs=THEIRS,
-            fps={name: rates[name], THEIRS: rates[THEIRS]},
-            speed=faster(rates[name], rates[THEIRS]),
-            answers=f"{matched_boxes(boxes[THEIRS], boxes[name])}; before and after the engine "
-            f"{outside[name]:.1f} ms per frame, theirs {outside[THEIRS]:.1f} ms",
-            goal=GOAL if name == names[0] else None,
+        outcome = run(setting, {THEIRS: theirs, names[0]: ours} | {names[1]: floats})
+    for name in dict.fromkeys(names):
+        goal = GOALS[THEIRS] if name == names[0] else None
+        yield outcome.row("YOLOv8n, 1080p video", name, THEIRS, goal)
+
+
+def compare_task(setting: Setting, network: str, task: str) -> Iterator[BaselineRow]:
+    """The choice measured here, against each at its own default size and at the same size."""
+    networks = build(setting, network)
+    own_size = networks / f"{network}-None-640x384.onnx"
+    bundle, cache = task_bundle(setting, own_size)
+    chosen: dict[str, Any] = {"bundle": str(bundle), "cache_dir": str(cache)}
+    with setting.theirs() as theirs, setting.theirs() as same, setting.ours() as ours:
+        name = ours.call("choice", **chosen)
+        large = str(networks / f"{network}-None-640x640.onnx")
+        theirs.start(model=large, video=str(VIDEO), task=task)
+        same.start(model=str(own_size), video=str(VIDEO), task=task, size=[384, 640])
+        ours.start(source=str(VIDEO), **chosen)
+        outcome = run(setting, {THEIRS: theirs, SAME_SIZE: same, name: ours})
+    for baseline, goal in GOALS.items():
+        yield outcome.row(f"{network}, 1080p video", name, baseline, goal)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a race gave, by worker.
+
+    Attributes:
+        rates: Results per second of every round.
+        boxes: The boxes of each frame.
+        outside: Milliseconds per frame before and after the engine, median.
+    """
+
+    rates: Mapping[str, Sequence[float]]
+    boxes: Mapping[str, Sequence[Any]]
+    outside: Mapping[str, float]
+
+    def row(self, work: str, ours: str, theirs: str, goal: float | None) -> BaselineRow:
+        """One of ours against one of theirs."""
+        pair = (ours, theirs)
+        return BaselineRow(
+            work=work,
+            ours=ours,
+            theirs=theirs,
+            fps={name: self.rates[name] for name in pair},
+            speed=faster(list(self.rates[ours]), list(self.rates[theirs])),
+            answers=f"{matched_boxes(self.boxes[theirs], self.boxes[ours])}; before and after the "
+            f"engine {self.outside[ours]:.1f} ms per frame, theirs {self.outside[theirs]:.1f} ms",
+            goal=goal,
             details={
-                "outside_engine_ms": {key: outside[key] for key in (name, THEIRS)},
+                "outside_engine_ms": {name: self.outside[name] for name in pair},
                 "boxes_per_frame": {
-                    key: sum(map(len, boxes[key])) / len(boxes[key]) for key in (name, THEIRS)
+                    name: sum(map(len, self.boxes[name])) / len(self.boxes[name]) for name in pair
                 },
             },
         )
-        for name in dict.fromkeys(names)
-    ]
+
+
+def run(setting: Setting, workers: Mapping[str, Worker]) -> Outcome:
+    """What each finds, and how fast."""
+    pace = setting.pace(12, FRAMES)
+    answers = {name: worker.look(pace.count) for name, worker in workers.items()}
+    return Outcome(
+        race(workers, pace),
+        {name: [each["result"] for each in results] for name, results in answers.items()},
+        {
+            name: float(np.median([each["outside_ms"] for each in results]))
+            for name, results in answers.items()
+        },
+    )
+
+
+def build(setting: Setting, network: str) -> Path:
+    """A folder with the two ONNX files of a random network, built once."""
+
+    def write(folder: Path) -> None:
+        frames = write_pictures(setting.folder / f"{network}-frames", video_frames()[::BUILDING])
+        with Worker(EXPERIMENTS / "ultralytics" / "worker.py", setting.python) as worker:
+            worker.call(
+                "build", out=str(folder), network=network, nms=None, height=384, width=640,
+                pictures=[str(file) for file in sorted(frames.iterdir())], share=SHARES[network],
+                iou=IOU, also=[[640, 640]],
+            )  # fmt: skip
+
+    version = requirements(setting.name)["ultralytics"]
+    return build_once(CACHE / f"{network}-ultralytics-{version}-random", write)
+
+
+def task_bundle(setting: Setting, network: Path) -> tuple[Path, Path]:
+    """The bundle in float, and the folder with the choice."""
+    frames = video_frames()[:: 14 if setting.quick else 4]
+    pictures = str(write_pictures(setting.folder / f"{network.stem}-pictures", frames))
+    out = setting.folder / f"{network.stem}.edge"
+    bundle = export(ExportConfig(model=str(network), out=str(out), iou=IOU, images=pictures))
+    return bundle, select(bundle, seconds=1 if setting.quick else 4)
 
 
 def train(setting: Setting) -> Path:

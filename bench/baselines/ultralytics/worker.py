@@ -1,4 +1,4 @@
-"""Ultralytics: its YOLOv8n, trained on some faces, exported and run from its ONNX file."""
+"""Ultralytics: its YOLOv8n, trained on some faces and exported; any network from its ONNX file."""
 
 import os
 import runpy
@@ -45,11 +45,11 @@ def train(out, video, detector, sizes, steps):
         Path(file).rename(f"yolov8n-{width}x{height}.onnx")
 
 
-def results(model, video):
-    """Endless; its documented way to run over a video, on its defaults."""
-    yolo = YOLO(model, task="detect")
+def results(model, video, task="detect", size=640):
+    """Endless; its documented way to run over a video. size: 640 by default; or height, width."""
+    yolo = YOLO(model, task=task)
     while True:
-        yield from yolo.predict(video, imgsz=640, stream=True, verbose=False)
+        yield from yolo.predict(video, imgsz=size, stream=True, verbose=False)
 
 
 def plain(result):

@@ -36,11 +36,12 @@ SPREAD = 1.0
 """Standard deviation of the class scores before their sigmoid."""
 
 
-def build(*, out, network, nms, height, width, pictures, share, iou):
+def build(*, out, network, nms, height, width, pictures, share, iou, also=()):
     """The network of its own NETWORK.yaml as ONNX, with this ``nms`` of its exporter; the path.
 
     Its statistics are those of the pictures (paths), and its class scores are spread and moved so
-    that at least this share of the cells of each passes a threshold of 0.25.
+    that at least this share of the cells of each passes a threshold of 0.25. ``also``: more sizes,
+    height and width, for which the same weights are exported; another file beside it each.
     """
     torch.manual_seed(0)
     yolo = YOLO(f"{network}.yaml")
@@ -69,12 +70,13 @@ def build(*, out, network, nms, height, width, pictures, share, iou):
     for hook in hooks:
         hook.remove()
     os.chdir(out)  # where it writes what it exports
-    file = yolo.export(
-        format="onnx", imgsz=(height, width), simplify=False, device="cpu", nms=nms, iou=iou
-    )
-    target = Path(out) / f"{network}-{nms}.onnx"
-    Path(file).rename(target)
-    return str(target)
+    files = []
+    for rows, columns in ((height, width), *also):
+        file = yolo.export(
+            format="onnx", imgsz=(rows, columns), simplify=False, device="cpu", nms=nms, iou=iou
+        )
+        files.append(Path(file).rename(Path(out) / f"{network}-{nms}-{columns}x{rows}.onnx"))
+    return str(files[0])
 
 
 def results(*, model, task, pictures, height, width, iou):

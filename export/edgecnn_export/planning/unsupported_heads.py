@@ -10,13 +10,14 @@ from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
 from edgecnn_export.head_evidence import columns_of, whole_numbers
-from edgecnn_export.heads import HEADS, obb, pose, segment
+from edgecnn_export.heads import HEADS, segment
 from edgecnn_export.heads.anchor_free import YUNET_OUTPUT
 from edgecnn_export.heads.base import STRIDES, Outputs
 from edgecnn_export.planning.refusal import OWN_DECODING, no_head, other_task
 from edgecnn_export.planning.unsupported_pairs import boxes_with_an_axis_of_one, two_tables
 from edgecnn_export.planning.unsupported_tables import masks, one_table
 from edgecnn_runtime.errors import EdgecnnError, UnsupportedModelError, UsageError
+from edgecnn_runtime.tasks import TASKS
 
 SCRFD_OUTPUT = re.compile(r"(score|bbox|kps)_(\d+)")
 ULTRALYTICS_TASKS: Mapping[str, str] = {
@@ -25,7 +26,7 @@ ULTRALYTICS_TASKS: Mapping[str, str] = {
     "pose": "a pose model (YOLO -pose)",
 }
 
-OTHER_TASKS = {"classify", "embed", "ctc", *segment.HEADS, *pose.HEADS, *obb.HEADS}
+OTHER_TASKS = {n for n, head in HEADS.items() if head.spec not in TASKS["detect"].decoders}
 """Heads of other tasks than detect; they look at the values themselves."""
 SCORE_MARGIN = 0.5
 """How far under zero a probability may lie, because some heads are not clipped."""
