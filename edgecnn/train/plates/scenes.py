@@ -22,8 +22,12 @@ Rectangle: TypeAlias = tuple[float, float, float, float]
 """x1, y1, x2, y2."""
 PAD = (114.0, 114.0, 114.0)
 """What a letterbox is filled with, as in the runtime."""
-NARROWEST, WIDEST = 14.0, 0.62
+NARROWEST, WIDEST = 14.0, 0.7
 """Width of a plate: pixels at least, share of the picture's width at most."""
+DISTRACTORS = 2.0
+"""How many signs, posters and panes a scene has on average, besides those on its cars."""
+SCENERY = (96, 48)
+"""Width and height of what is seen in a window, in pixels."""
 COUNTS = (0.12, 0.53, 0.22, 0.13)
 """How many scenes have no plate, one, two and three."""
 ATTEMPTS = 4
@@ -93,22 +97,26 @@ class SceneMaker:
         stage = _Stage(draw_background(self._backgrounds, size, random))
         if random.random() < 0.6:
             draw_ground(stage.pixels, random)
-        for _ in range(int(random.poisson(1.2))):
-            draw_distractor(stage.pixels, random)
+        for _ in range(int(random.poisson(DISTRACTORS))):
+            draw_distractor(stage.pixels, self._scenery(random), random)
         count = int(random.choice(len(COUNTS), p=COUNTS))
         for _ in range(ATTEMPTS * count):
             if len(stage.plates) < count:
                 face = self._faces(int(random.integers(COUNT)))
-                _stand_car(stage, face, random) if random.random() < 0.74 else _hang_plate(
-                    stage, face, random
-                )
+                if random.random() < 0.74:
+                    _stand_car(stage, face, self._scenery(random), random)
+                else:
+                    _hang_plate(stage, face, random)
         if random.random() < 0.1:
-            _stand_car(stage, None, random)
-        if random.random() < 0.15:
+            _stand_car(stage, None, self._scenery(random), random)
+        if random.random() < 0.2:
             _overlay(stage, random)
         pixels = film(stage.pixels, stage.plates, stage.lights, random)
         scene = Scene(pixels, np.array(stage.plates, np.float32).reshape(-1, 4, 2))
         return _letterboxed(scene, random) if random.random() < 0.2 else scene
+
+    def _scenery(self, random: Random) -> Pixels:
+        return draw_background(self._backgrounds, SCENERY, random)
 
 
 def box_of(corners: Points) -> Rectangle:
@@ -117,7 +125,7 @@ def box_of(corners: Points) -> Rectangle:
     return x1, y1, x2, y2
 
 
-def _stand_car(stage: _Stage, face: Face | None, random: Random) -> None:
+def _stand_car(stage: _Stage, face: Face | None, scenery: Pixels, random: Random) -> None:
     """A car, with its plate or without one, unless it would hide another plate."""
     w, h = stage.size
     car = make_car(random)
@@ -130,7 +138,7 @@ def _stand_car(stage: _Stage, face: Face | None, random: Random) -> None:
     body = painter.place([(-0.6, car.top), (0.6, car.top), (0.6, 0.05), (-0.6, 0.05)])
     if not stage.has_room(corners, body):
         return
-    draw_car(painter, car, random)
+    draw_car(painter, car, scenery, random)
     if face:
         stage.plates.append(draw_holder(painter, car, face, random))
     if car.lit:

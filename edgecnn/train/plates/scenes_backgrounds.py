@@ -6,7 +6,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from edgecnn.train.plates.scenes_painter import Painter, gray, shade, vivid
+from edgecnn.train.plates.scenes_painter import Painter, around, gray, shade, vivid
 from edgecnn.train.plates.scenes_prints import draw_letters, draw_poster
 from edgecnn.train.plates.scenes_view import choose_view, shift_to
 from edgecnn.train.renders.noise import Random
@@ -124,17 +124,30 @@ def _draw_facade(painter: Painter, width: float, horizon: float, random: Random)
             )
 
 
-def draw_distractor(pixels: Pixels, random: Random) -> None:
-    """Draw a sign, a poster, a word or a lamp: bright, printed or framed, and no plate."""
+def draw_distractor(pixels: Pixels, scenery: Pixels, random: Random) -> None:
+    """Draw a sign, a poster, a word, a lamp or a pane: bright, printed or framed, and no plate.
+
+    Args:
+        pixels: uint8[h,w,3], drawn into.
+        scenery: uint8[h,w,3], what a pane shows.
+        random: For all of it.
+    """
     h, w = pixels.shape[:2]
-    scale = float(np.exp(random.uniform(np.log(10), np.log(200))))
+    scale = float(np.exp(random.uniform(np.log(7), np.log(200))))
     place = (random.uniform(0, w), random.uniform(0, h))
     painter = Painter(pixels, shift_to(choose_view(random, scale), (0.0, 0.0), place))
     kind = random.random()
-    if kind < 0.6:
+    if kind < 0.3:
+        tall = random.uniform(0.12, 0.8)
+        if random.random() < 0.5:
+            rim = random.uniform(0.01, 0.08)
+            tone = gray(random, 0, 250)
+            painter.slab(*around(0, 0, 0.5 + rim, tall / 2 + rim), tone, radius=rim)
+        painter.picture(around(0, 0, 0.5, tall / 2), scenery)
+    elif kind < 0.65:
         tall = random.uniform(0.12, 1.3)
         painter.picture((-0.5, -tall / 2, 0.5, tall / 2), draw_poster(random))
-    elif kind < 0.75:
+    elif kind < 0.78:
         at = (min(max(int(place[1]), 0), h - 1), min(max(int(place[0]), 0), w - 1))
         blue, green, red = pixels[at].tolist()
         painter.picture((-0.5, -0.1, 0.5, 0.1), draw_letters(random, (blue, green, red)))

@@ -17,10 +17,13 @@ from edgecnn.train.plates.scenes_painter import (
 )
 from edgecnn.train.plates.scenes_prints import draw_letters, draw_poster
 from edgecnn.train.renders.noise import Random
+from edgecnn_runtime.types import Pixels
 
 WIDTH = 1.75
 """Meters of a car's width."""
 MIRROR = np.array([-1, 1], np.float32)
+SHINY, GLASSY = 0.5, 0.6
+"""How many bodies and windows mirror what is around them."""
 LAMP_RED: Color = (35, 25, 165)
 
 
@@ -78,19 +81,32 @@ def make_car(random: Random) -> Car:
     )  # fmt: skip
 
 
-def draw_car(painter: Painter, car: Car, random: Random) -> None:
-    """Everything but the plate."""
+def draw_car(painter: Painter, car: Car, scenery: Pixels, random: Random) -> None:
+    """Draw everything but the plate.
+
+    Args:
+        painter: In units of the car's width.
+        car: The car.
+        scenery: uint8[h,w,3], what its windows and its paint reflect.
+        random: For all details.
+    """
     _shadow(painter, random)
     _flank(painter, car, random)
     for side in (-1, 1):
         x1, x2 = sorted_x(side * 0.33, side * 0.47)
         painter.slab(x1, -0.26, x2, 0.0, gray(random, 12, 45), radius=0.04)
     _body(painter, car, random)
-    _windows(painter, car, random)
+    if random.random() < SHINY:
+        _reflect(painter, (-0.47, car.belt, 0.47, car.floor), scenery, random.uniform(0.05, 0.3))
+    _windows(painter, car, scenery, random)
     (_rear if car.rear else _front)(painter, car, random)
     _bumper(painter, car, random)
     if random.random() < 0.3:
         _stickers(painter, car, random)
+    for _ in range(int(random.poisson(1.0))):
+        _spot(painter, car, random)
+    if car.rear and random.random() < 0.08:
+        _spare_wheel(painter, car, random)
 
 
 def draw_holder(painter: Painter, car: Car, face: Face, random: Random) -> Points:
@@ -239,7 +255,7 @@ def _body(painter: Painter, car: Car, random: Random) -> None:
         )
 
 
-def _windows(painter: Painter, car: Car, random: Random) -> None:
+def _windows(painter: Painter, car: Car, scenery: Pixels, random: Random) -> None:
     inset = random.uniform(0.02, 0.06)
     top, low = car.top + random.uniform(0.03, 0.08), car.belt - random.uniform(0.0, 0.05)
     right = np.array(
@@ -252,6 +268,9 @@ def _windows(painter: Painter, car: Car, random: Random) -> None:
     colors = tone[:, None] + np.array([random.uniform(0, 25), random.uniform(0, 12), 0])
     if random.random() < 0.92:
         painter.shaded(right * MIRROR, right, colors, steps=6)
+    if random.random() < GLASSY:
+        wide = 0.85 * float(right[0, 0])
+        _reflect(painter, (-wide, top, wide, low), scenery, random.uniform(0.15, 0.8))
     for _ in range(int(random.integers(0, 4))):
         x, y = random.uniform(-0.3, 0.3), random.uniform(top, low)
         reach = random.uniform(0.02, 0.1)
@@ -391,12 +410,48 @@ def _emblem(painter: Painter, car: Car, random: Random, y: float) -> None:
     if kind < 0.55:
         wide = random.uniform(0.015, 0.04)
         painter.ellipse(0, y, wide, wide * random.uniform(0.6, 1), tone)
-        painter.ellipse(0, y, wide * 0.7, wide * 0.5, shade(car.paint, random.uniform(0.2, 1)))
+        inner = shade(car.paint, random.uniform(0.2, 1))
+        painter.ellipse(0, y, wide * 0.75, wide * 0.6, inner)
+        for angle in random.uniform(0, np.pi, int(random.integers(0, 4))):
+            x, z = 0.7 * wide * np.cos(angle), 0.7 * wide * np.sin(angle)
+            painter.line([(-x, y - z), (x, y + z)], 0.2 * wide, tone)
     elif kind < 0.7:
         reach = random.uniform(0.06, 0.2)
         painter.picture(
             (-reach, y - 0.022, reach, y + 0.022), draw_letters(random, shade(car.paint, 0.9))
         )
+
+
+def _reflect(
+    painter: Painter, box: tuple[float, float, float, float], scenery: Pixels, share: float
+) -> None:
+    """Add what glass or paint mirrors to what is there."""
+    cover = np.full(scenery.shape[:2], round(255 * share), np.uint8)
+    painter.picture(box, scenery, cover)
+
+
+def _spot(painter: Painter, car: Car, random: Random) -> None:
+    """A bright or dark rectangle of any origin, outside of the plate."""
+    x, y = random.uniform(-0.45, 0.45), random.uniform(car.top + 0.05, car.floor)
+    if abs(y - car.plate[1]) < 0.13 and abs(x - car.plate[0]) < 0.26:
+        return
+    wide, tall = random.uniform(0.015, 0.12), random.uniform(0.008, 0.04)
+    tone = gray(random, 0, 255, 15)
+    painter.slab(*around(x, y, wide, tall), tone, radius=random.uniform(0, tall))
+    if random.random() < 0.4:
+        painter.slab(*around(x, y, 0.7 * wide, 0.6 * tall), gray(random, 0, 255), radius=0.01)
+
+
+def _spare_wheel(painter: Painter, car: Car, random: Random) -> None:
+    radius = random.uniform(0.14, 0.2)
+    x = car.plate[0] + random.choice([-1, 1]) * random.uniform(0.2, 0.4)
+    y = (car.belt + car.bumper) / 2
+    painter.ellipse(x, y, radius, radius, gray(random, 10, 50))
+    rim = gray(random, 60, 200)
+    painter.ellipse(x, y, 0.65 * radius, 0.65 * radius, rim)
+    for angle in np.arange(5) * 1.257 + random.uniform(0, 1.2):
+        end = (x + 0.6 * radius * np.cos(angle), y + 0.6 * radius * np.sin(angle))
+        painter.line([(x, y), end], 0.2 * radius, shade(rim, random.uniform(0.3, 0.7)))
 
 
 def _badge(painter: Painter, car: Car, random: Random, x: float, y: float) -> None:

@@ -124,7 +124,7 @@ class Painter:
         Args:
             box: Left, top, right, bottom.
             image: uint8[h,w,3] BGR.
-            cover: uint8[h,w], 255 where the picture is; None where it has no holes.
+            cover: uint8[h,w], how much of it hides what is there, 255 for all; None for all.
 
         Returns:
             Its corners in the scene, float32[4,2]: its own upper left one first, then clockwise.
