@@ -21,7 +21,7 @@ from edgecnn.train.plates.corner_loss import corner_loss
 from edgecnn.train.plates.detector_config import DetectorConfig
 from edgecnn.train.plates.fonts import find_fonts
 from edgecnn.train.plates.grammar import choose_grammars
-from edgecnn.train.plates.scenes import PAD, Scene, SceneMaker
+from edgecnn.train.plates.scenes import NARROWEST, PAD, Scene, SceneMaker
 from edgecnn.train.plates.scenes_backgrounds import read_backgrounds
 from edgecnn.train.plates.scenes_faces import rendered_faces
 from edgecnn.train.plates.scenes_photographs import (
@@ -237,9 +237,14 @@ class Training:
 
 
 def moved(scene: Scene, random: np.random.Generator) -> Scene:
-    """The same scene in other light, scaled and moved; itself if that would cut a plate."""
+    """The same scene in other light, scaled and moved; itself if that would cut a plate.
+
+    No plate becomes narrower than NARROWEST: as small, any bright rectangle could be one.
+    """
     h, w = scene.pixels.shape[:2]
-    zoom = float(np.exp(random.uniform(-ZOOM, ZOOM)))
+    widths = np.ptp(scene.plates[..., 0], axis=1)
+    least = min(0.0, float(np.log(NARROWEST / widths.min()))) if len(widths) else -ZOOM
+    zoom = float(np.exp(random.uniform(max(-ZOOM, least), ZOOM)))
     spare = np.array([w, h]) * (1 - zoom)
     shift = random.uniform(np.minimum(spare, 0), np.maximum(spare, 0))
     plates = (scene.plates * zoom + shift).astype(np.float32)

@@ -22,7 +22,7 @@ Rectangle: TypeAlias = tuple[float, float, float, float]
 """x1, y1, x2, y2."""
 PAD = (114.0, 114.0, 114.0)
 """What a letterbox is filled with, as in the runtime."""
-NARROWEST, WIDEST = 14.0, 0.7
+NARROWEST, WIDEST = 18.0, 0.7
 """Width of a plate: pixels at least, share of the picture's width at most."""
 DISTRACTORS = 2.0
 """How many signs, posters and panes a scene has on average, besides those on its cars."""
