@@ -77,7 +77,7 @@ def test_the_first_corner_is_the_upper_left_one_of_the_plate_itself(maker: Scene
             total += 1
             greener += int(left[1]) - int(left[2]) > int(right[1]) - int(right[2])
     assert total > 10
-    assert greener >= 0.9 * total  # infrared and darkness have no colors
+    assert greener > 0.75 * total  # infrared and darkness have no colors
 
 
 def _color(scene: Scene, corners: np.ndarray, share: np.ndarray) -> np.ndarray:
