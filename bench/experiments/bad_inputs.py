@@ -49,7 +49,7 @@ QUICK = 30
 """Part of all of them that a short try makes."""
 CLIENTS = 40
 """Addresses of this machine that requests come from."""
-BATCH = 100
+BATCH = 500
 """Inputs per process."""
 SECRETS = ("cam3ra-pa55", "cr3dential5", "br0ker-pa55", "h00k-5ecret", "h00k-t0ken")
 SITE = """\
