@@ -191,6 +191,25 @@ def test_values_that_are_no_rotated_boxes_are_refused() -> None:
             plan({"output0": table}, SHIPS)
 
 
+@pytest.mark.parametrize("names", [("cat",), ("cat", "dog", "ship", "plane")])
+@pytest.mark.parametrize("task", ["pose", "obb", "segment"])
+def test_labels_of_another_count_are_refused(task: str, names: tuple[str, ...]) -> None:
+    rng = np.random.default_rng(9)
+    last = {
+        "pose": keypoints(rng, 17, 3),
+        "obb": angles(rng, CELLS),
+        "segment": rng.normal(0, 1, (PICTURES, CELLS, 32)).astype(np.float32),
+    }
+    outputs = raw(rng, 3, last[task])
+    if task == "segment":
+        outputs["maps"] = rng.normal(0, 1, (PICTURES, 32, 48, 80)).astype(np.float32)
+    decode = {"points": 17, "point_dims": 3} if task == "pose" else {}
+    three = plan(outputs, task=task, labels=("cat", "dog", "ship"), decode=decode)
+    assert getattr(three.spec.decode, "classes", 0) == 3
+    with pytest.raises(UsageError, match=f"{len(names)} class|{len(names)} names"):
+        plan(outputs, task=task, labels=names, decode=decode)
+
+
 @pytest.mark.parametrize(("channels", "color"), [("3", "rgb"), ("1", "gray")])
 def test_an_ultralytics_file_says_how_pixels_are_normalized(channels: str, color: str) -> None:
     entries = SHIPS | {"author": "Ultralytics", "channels": channels}

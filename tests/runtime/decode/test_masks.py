@@ -253,6 +253,23 @@ def test_as_many_objects_as_are_allowed(monkeypatch: pytest.MonkeyPatch) -> None
     assert len(decode(spec, outputs, geometry)) == 3
 
 
+def test_2000_objects_have_their_masks() -> None:
+    count = 2000
+    spec = instances_spec(iou=1.0, max_detections=count)
+    spec = msgspec.structs.replace(
+        spec,
+        outputs=(Output(name="table", dtype="float32", shape=(None, 10, count)), *spec.outputs[1:]),
+    )
+    table = np.zeros((1, 10, count), np.float32)
+    x, y = np.divmod(np.arange(count), 40)
+    table[0, :4] = x + 4, y + 4, np.full(count, 6), np.full(count, 6)
+    table[0, 5], table[0, 6:] = np.linspace(0.3, 0.9, count), 1.0
+    outputs = {"table": table, "maps": np.ones((1, MAPS, 12, 16), np.float32)}
+    found = decode(spec, outputs, compute_geometry(spec.input, 64, 48))
+    assert len(found) == count
+    assert all(each.mask.all() and each.mask.shape == (6, 6) for each in found)
+
+
 def test_tables_and_maps_that_do_not_fit_are_refused() -> None:
     spec = instances_spec()
     with pytest.raises(BundleError, match="maps"):
