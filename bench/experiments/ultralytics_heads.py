@@ -43,7 +43,7 @@ END_TO_END = {
 NETWORKS = RAW | END_TO_END | {"yolo11n with nms": ("yolo11n", "detect", True)}
 """By the name of the row: its YAML, its task, and ``nms`` of the package's export."""
 WIDTH, HEIGHT, IOU, THRESHOLD = 640, 384, 0.7, 0.25
-SHARES = {"detect": 0.012, "pose": 0.06, "obb": 0.04, "segment": 0.012}
+SHARES = {"detect": 0.012, "pose": 0.06, "obb": 0.04, "segment": 0.012, "yolo26n-pose": 0.012}
 """Of the cells, at least so many pass the threshold in every picture. Of one class (pose) and of
 turned boxes few stay; masks as large as random weights make them fill a result's memory."""
 PICTURES, QUICK_PICTURES = 10, 8
@@ -66,7 +66,7 @@ def compare(name: str, pictures: Sequence[str], folder: Path) -> Row:
     with Worker(EXPERIMENTS / "ultralytics" / "worker.py", ensure("ultralytics")) as worker:
         file = worker.call(
             "build", out=str(folder), network=network, nms=nms, pictures=pictures,
-            share=SHARES[task], iou=IOU, **size,
+            share=SHARES.get(network, SHARES[task]), iou=IOU, **size,
         )  # fmt: skip
         theirs = worker.call("results", model=file, task=task, pictures=pictures, iou=IOU, **size)
     bundle = export(

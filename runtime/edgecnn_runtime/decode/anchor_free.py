@@ -113,7 +113,10 @@ class YunetDecoder:
 
 
 class ScrfdDecoder:
-    """SCRFD (Guo et al., 2021), the formulas of InsightFace's own SCRFD.forward."""
+    """SCRFD (Guo et al., 2021), the formulas of InsightFace's own SCRFD.forward.
+
+    As there, overlaps are counted in whole pixels of the picture, the last one included.
+    """
 
     def __init__(self, spec: AnchorFree, model: ModelSpec) -> None:
         self._spec = spec
@@ -136,7 +139,8 @@ class ScrfdDecoder:
         if offsets:
             pairs = offsets[0].reshape(len(anchors), -1, 2)
             points = pairs * strides[:, None] + centers[:, None]
-        return self._suppression.detections(boxes, score[:, 0], None, points, geometry)
+        pixel = 1.0 / float(geometry.gain[0])
+        return self._suppression.detections(boxes, score[:, 0], None, points, geometry, end=pixel)
 
 
 class CenterfaceDecoder:

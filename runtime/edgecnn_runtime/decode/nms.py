@@ -52,6 +52,8 @@ class NonMaxSuppression:
         classes_of: ClassesOf | None,
         points: Floats | None,
         geometry: Geometry,
+        *,
+        end: float = 0.0,
     ) -> list[Detection]:
         """Finish candidates; those that are empty, far off or not a number are dropped.
 
@@ -61,12 +63,14 @@ class NonMaxSuppression:
             classes_of: The class numbers of candidates; None means class 0.
             points: float32[K,P,2] in input pixels; may be written into.
             geometry: How the frame was fitted into the input.
+            end: Pixels of the input that a box goes on beyond its right and lower end where
+                overlaps are counted: some authors count the last pixel of the picture, too.
 
         Returns:
             Detections in pixels of the frame, best first.
         """
         places = np.arange(len(boxes))
-        pairs = self.select(boxes, scores, classes_of, points, geometry, places=places)
+        pairs = self.select(boxes, scores, classes_of, points, geometry, places=places, end=end)
         return [detection for detection, _ in pairs]
 
     def select(
@@ -78,6 +82,7 @@ class NonMaxSuppression:
         geometry: Geometry,
         *,
         places: NDArray[np.intp],
+        end: float = 0.0,
     ) -> list[tuple[Detection, int]]:
         """The same, each with its place: where the head has more about this candidate."""
         candidates = np.arange(len(boxes))
@@ -86,7 +91,7 @@ class NonMaxSuppression:
             boxes, scores = boxes[candidates], scores[candidates]
             points = None if points is None else points[candidates]
         classes = None if self._agnostic or classes_of is None else classes_of(candidates)
-        keep = self._best(boxes, scores, classes)
+        keep = self._best(boxes, scores, classes, end)
         boxes = geometry.boxes_to_frame(boxes[keep])
         landmarks = [()] * len(keep) if points is None else _pairs(points[keep], geometry)
         indices = [0] * len(keep)
@@ -116,13 +121,13 @@ class NonMaxSuppression:
         ]
 
     def _best(
-        self, boxes: Floats, scores: Floats, classes: NDArray[np.intp] | None
+        self, boxes: Floats, scores: Floats, classes: NDArray[np.intp] | None, end: float
     ) -> NDArray[np.intp]:
         """Indices of the boxes that stay, best first."""
         if self._iou is None or len(boxes) < 2:
             return np.argsort(-scores, kind="stable")[: self._max]
         rectangles = boxes.astype(np.float64)
-        rectangles[:, 2:] -= rectangles[:, :2]
+        rectangles[:, 2:] -= rectangles[:, :2] - end
         if classes is not None:
             rectangles[:, 0] += classes * (4.0 * MAX_COORDINATE)  # classes never meet
         # lists: OpenCV reads an array one NumPy scalar after the other, several times slower
