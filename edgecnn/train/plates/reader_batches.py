@@ -19,6 +19,9 @@ IGNORED = -100
 """The class of a step whose class is not known."""
 STRIDE = 4
 """Pixels of the input for each step."""
+FIRST, AGAIN = 8, 64
+"""Batches that a training begins with, and goes on with: a network that knows a little would learn
+a few crops by heart."""
 STEPS = INPUT[0] // STRIDE
 """For each line."""
 Lines: TypeAlias = tuple[list[int], list[int]]
@@ -68,7 +71,7 @@ class Pool:
         self._labels = np.empty(config.pool, np.int64)
         self._lines: list[Lines] = []
         self._place = 0
-        self._render(min(config.pool, 8 * config.batch))
+        self._render(min(config.pool, (FIRST if step == 0 else AGAIN) * config.batch))
 
     def batch(self, own: Batch | None) -> Batch:
         """The next batch; a share of it is ``own``, varied, where there is any."""
