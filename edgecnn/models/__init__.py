@@ -1,7 +1,8 @@
-"""Small networks, one file each: four with a recipe for ``edgecnn train``, and the demo's.
+"""Small networks, one file each: four with a recipe for ``edgecnn train``, those of license
+plates, and the demo's.
 
-A factory takes ``channels``, ``size`` (side of the square input) and ``classes``, and returns
-the module. Importing this package costs nothing; importing a model's file imports torch.
+A factory of the four takes ``channels``, ``size`` (side of the square input) and ``classes``, and
+returns the module. Importing this package costs nothing; importing a model's file imports torch.
 """
 
 from collections.abc import Mapping
@@ -13,3 +14,7 @@ MODELS: Mapping[str, str] = {
     "binary_cnn": "edgecnn.models.binary_cnn:BinaryCnn",
 }
 """Name → ``module:factory``. Every one of these modules also has a ``RECIPE``."""
+PLATE_MODELS: Mapping[str, str] = {
+    "plate_reader": "edgecnn.models.plate_reader:PlateReader",
+}
+"""Those of license plates, which are trained by commands of their own; likewise."""

@@ -89,16 +89,14 @@ def letter(printed: str, blank: Blank, box: tuple[float, float, float]) -> Lette
 
 def _hand(blank: Blank) -> Hand:
     random, kind = blank.random, blank.kind
-    file = latin = pick(blank.fonts.files[pick(kind.fonts, random)], random)
-    if kind.fonts == ("cjk",):
+    file = pick(blank.fonts.files[pick(kind.fonts, random)], random)
+    space = random.uniform(0.06, 0.24) * CAP
+    if kind.fonts == ("cjk",):  # all characters are 45 mm wide and 90 mm high (GA 36-2018)
         latin = pick(blank.fonts.files[pick(("din", "wide"), random)], random)
-    return Hand(
-        file,
-        latin,
-        random.uniform(0.06, 0.24) * CAP,
-        CAP * random.uniform(0.5, 0.62) if random.random() < 0.45 else None,
-        CAP * random.uniform(0.48, 0.62),
-    )
+        cell = random.uniform(0.46, 0.58) * CAP if random.random() < 0.85 else None
+        return Hand(file, latin, space, cell, random.uniform(0.5, 0.64) * CAP)
+    cell = random.uniform(0.5, 0.62) * CAP if random.random() < 0.45 else None
+    return Hand(file, file, space, cell, 0.5 * CAP)
 
 
 def _rows(

@@ -22,7 +22,8 @@ TIMM_RESIZE = {"center": "crop", "squash": "stretch", "border": "letterbox"}
 
 def is_builtin(arch: str) -> bool:
     """Whether an architecture is one of edgecnn.models, which a checkpoint may name itself."""
-    return arch in set(importlib.import_module("edgecnn.models").MODELS.values())
+    models = importlib.import_module("edgecnn.models")
+    return arch in {*models.MODELS.values(), *models.PLATE_MODELS.values()}
 
 
 def build_architecture(arch: str, arch_args: Mapping[str, Any]) -> nn.Module:
