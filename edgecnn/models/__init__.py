@@ -1,8 +1,8 @@
-"""Small networks, one file each: four with a recipe for ``edgecnn train``, those of license
-plates, and the demo's.
+"""Small networks, one file each; importing this package costs nothing, a model's file has torch.
 
-A factory of the four takes ``channels``, ``size`` (side of the square input) and ``classes``, and
-returns the module. Importing this package costs nothing; importing a model's file imports torch.
+Four have a recipe for ``edgecnn train``; the others are of license plates and of the demo. A
+factory of the four takes ``channels``, ``size`` (side of the square input) and ``classes``, and
+returns the module.
 """
 
 from collections.abc import Mapping
