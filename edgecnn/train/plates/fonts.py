@@ -59,6 +59,12 @@ FILES: Mapping[str, tuple[str, ...]] = {
         "overpass-mono-latin-600", "chakra-petch-latin-500", "archivo-narrow-latin-500",
         "LiberationSansNarrow-Bold", "quantico-latin-400", "dosis-latin-600", "BebasNeue-Book",
     ),
+    "square": (
+        "saira-semi-condensed-latin-500", "saira-semi-condensed-latin-600", "rajdhani-latin-600",
+        "rajdhani-latin-700", "quantico-latin-700", "chakra-petch-latin-500",
+        "chakra-petch-latin-600", "share-tech-mono-latin-400", "teko-latin-500", "RG2014D",
+        "RG2014E", "NationalPark-Heavy", "OSP-DIN",
+    ),
     "cjk": ("NotoSansCJK-Regular", "NotoSansCJK-Bold", "wqy-zenhei", "wqy-microhei"),
     "sans": (
         "barlow-condensed-latin-600", "RobotoCondensed-Bold", "LiberationSans-Bold", "RG2014C",

@@ -29,7 +29,7 @@ TOKEN = re.compile(r"\{(\w+)\}|(.)")
 
 Positive: TypeAlias = Annotated[float, Meta(gt=0)]
 Color: TypeAlias = Annotated[str, Meta(pattern="^#[0-9a-f]{6}$")]
-Font: TypeAlias = Literal["din", "wide", "narrow", "us", "cjk"]
+Font: TypeAlias = Literal["din", "wide", "narrow", "square", "us", "cjk"]
 Seal: TypeAlias = Literal["none", "dot", "round", "two", "shield", "sticker", "emblem"]
 
 

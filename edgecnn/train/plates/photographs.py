@@ -24,7 +24,7 @@ class PlateImage:
     """A plate that was photographed.
 
     Attributes:
-        picture: uint8[40,160,3] BGR, at the reader's size.
+        picture: uint8[H,W,3] BGR, cut out, at its own size.
         text: What is written on it.
         file: Where it is.
         group: The folder's name.
@@ -60,7 +60,7 @@ def _from_folder(folder: Path) -> Iterator[PlateImage]:
         if path.suffix.lower() in IMAGES:
             text = path.stem.partition("_")[0]
             try:
-                yield PlateImage(resized(_read(path)), checked(text), path, folder.name)
+                yield PlateImage(_read(path), checked(text), path, folder.name)
             except ValueError as error:
                 raise UsageError(f"{path}: the name is no plate's text: {error}") from None
 
@@ -84,7 +84,7 @@ def _from_table(table: Path) -> Iterator[PlateImage]:
             text = checked(row["text"] or "")
         except (ValueError, TypeError) as error:
             raise UsageError(f"{table}:{rows.line_num}: {error}") from None
-        yield PlateImage(resized(picture), text, file, table.parent.name)
+        yield PlateImage(picture, text, file, table.parent.name)
 
 
 def checked(text: str) -> str:
@@ -113,7 +113,7 @@ def cut_box(picture: Pixels, x: float, y: float, w: float, h: float) -> Pixels:
 
 
 def resized(picture: Pixels) -> Pixels:
-    """A cut-out plate at the reader's size, as the runtime resizes it."""
+    """A cut-out plate at the reader's size, uint8[40,160,3], as the runtime resizes it."""
     shrinks = picture.shape[1] >= INPUT[0] and picture.shape[0] >= INPUT[1]
     how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
     return np.asarray(cv2.resize(picture, INPUT, interpolation=how), np.uint8)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from edgecnn.train.plates.crops import INPUT, Crop, CropMaker
 from edgecnn.train.plates.grammar import CHARSET
-from edgecnn.train.plates.photographs import PlateImage
+from edgecnn.train.plates.photographs import PlateImage, resized
 from edgecnn.train.plates.reader_config import ReaderConfig
 from edgecnn.train.renders.noise import Random
 from edgecnn_runtime.types import Pixels
@@ -107,7 +107,7 @@ class Pool:
 def examples(plates: Sequence[PlateImage]) -> Batch:
     """Photographs to learn from, of plates with one line."""
     return Batch(
-        np.stack([gray(plate.picture) for plate in plates]),
+        np.stack([gray(resized(plate.picture)) for plate in plates]),
         [_lines((plate.text,)) for plate in plates],
         np.full((len(plates), 2 * STEPS), IGNORED),
         np.full(len(plates), IGNORED),

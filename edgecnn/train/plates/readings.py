@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from edgecnn.train.plates.grammar import CHARSET
-from edgecnn.train.plates.photographs import PlateImage
+from edgecnn.train.plates.photographs import PlateImage, resized
 from edgecnn.train.plates.reader_batches import gray
 from edgecnn_runtime.evaluation.metrics import wilson
 from edgecnn_runtime.types import Reading
@@ -56,7 +56,7 @@ def read_plate_images(net: nn.Module, plates: Sequence[PlateImage]) -> list[Read
     device = next(net.parameters()).device
     readings: list[Reading] = []
     for start in range(0, len(plates), BATCH):
-        pixels = np.stack([gray(plate.picture) for plate in plates[start : start + BATCH]])
+        pixels = np.stack([gray(resized(plate.picture)) for plate in plates[start : start + BATCH]])
         with torch.inference_mode():
             batch = torch.from_numpy(pixels).to(device)[:, None].float() / 255
             likely = net(batch)[0].float().softmax(2).cpu().numpy()
