@@ -113,6 +113,15 @@ def coordinate_unit(boxes: Floats, width: int, height: int) -> Unit:
     return "cells" if all(a <= b for a, b in zip((x, y), limits, strict=True)) else "pixels"
 
 
+def are_fractions(corners: Floats, width: int, height: int) -> bool:
+    """Whether float[R,4], corners in any order, are fractions of the input, and not its pixels.
+
+    Boxes of large priors reach far beyond the picture, and are still no pixels: those of all rows
+    would lie in one corner of it.
+    """
+    return coordinate_unit(corners, width, height) in {"fractions", "cells"}
+
+
 def are_logits(scores: Floats) -> bool:
     """Whether float[R,C] are scores before a sigmoid: nearly all negative, none far from zero."""
     columns = columns_of(scores)

@@ -9,6 +9,7 @@ import numpy as np
 from edgecnn_export.head_evidence import (
     TOLERANCE,
     are_corners,
+    are_fractions,
     columns_of,
     coordinate_unit,
     whole_numbers,
@@ -96,7 +97,6 @@ def ranked(outputs: Outputs) -> Fields:
             "a head that selects boxes itself does not show how many classes it has: "
             "give --labels FILE, or --decode '{\"classes\": 80}'"
         )
-    units = {"fractions", "nothing"} if tensorflow else {"fractions"}
     return {
         "boxes": rows.boxes,
         "scores": rows.scores,
@@ -105,7 +105,8 @@ def ranked(outputs: Outputs) -> Fields:
         "classes": classes,
         "first_class": first,
         "order": "yxyx" if tensorflow else "xyxy",
-        "normalized": coordinate_unit(boxes, outputs.width, outputs.height) in units,
+        "normalized": are_fractions(boxes, outputs.width, outputs.height)
+        or (tensorflow and coordinate_unit(boxes, outputs.width, outputs.height) == "nothing"),
     }
 
 

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from edgecnn_export.head_evidence import are_corners, columns_of, coordinate_unit, sum_to_one
+from edgecnn_export.head_evidence import are_corners, are_fractions, columns_of, sum_to_one
 from edgecnn_export.heads.base import STRIDES, Fields, Head, Outputs
 from edgecnn_runtime.bundle.manifest import Ssd, Values
 from edgecnn_runtime.errors import UsageError
@@ -57,8 +57,7 @@ def ssd(outputs: Outputs) -> Fields:
         "values": _score_values(outputs, tables.scores),
         "background": _has_background(outputs, tables.scores),
         "decoded": decoded,
-        "normalized": bool(decoded)
-        and coordinate_unit(boxes, outputs.width, outputs.height) == "fractions",
+        "normalized": bool(decoded) and are_fractions(boxes, outputs.width, outputs.height),
     }
 
 

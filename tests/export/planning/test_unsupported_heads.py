@@ -763,6 +763,18 @@ def test_corners_and_scores_are_a_decoded_ssd(classes: int, normalized: bool) ->
     assert (spec.decode.background, len(spec.labels)) == (False, classes + 1)
 
 
+def test_boxes_far_beyond_the_picture_are_still_fractions() -> None:
+    m = Maker(11)
+    margin = np.float32([-0.6, -0.6, 0.6, 0.6])  # those of UltraFace's largest priors, at an edge
+    boxes = m.corners() / np.float32([*m.size, *m.size]) + margin
+    decode = plan({"boxes": boxes, "scores": m.scores(2)}, labels=names(2)).spec.decode
+    assert (type(decode), decode.normalized) == (Ssd, True)  # type: ignore[union-attr] # an Ssd
+    rows = rows_after_selection(m, 7)
+    rows["boxes"] = rows["boxes"] / np.float32([*m.size, *m.size]) + margin
+    decode = plan(rows, labels=names(7)).spec.decode
+    assert (type(decode), decode.normalized) == (Ranked, True)  # type: ignore[union-attr] # a Ranked
+
+
 @pytest.mark.parametrize("boxes", ["detection_boxes", "loc", "bbox_regression"])
 def test_boxes_are_told_from_the_scores_of_four_classes_by_name(boxes: str) -> None:
     m = Maker(6)
