@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import cv2
 import pytest
 
 from edgecnn_runtime.config import SIZE_LIMIT
@@ -33,6 +34,7 @@ def is_live(daemon: Daemon) -> bool:
 
 
 def test_cameras_become_events_and_views(serve: Serve, until: Until, site: Path) -> None:
+    site.write_text(site.read_text() + "keep: {frame_size: 320}\n")
     daemon = serve()
     seen: list[str] = []
     end = daemon.subscribe(seen.append)
@@ -49,6 +51,9 @@ def test_cameras_become_events_and_views(serve: Serve, until: Until, site: Path)
     crop = daemon.evidence(entered.id, "crop")
     assert crop is not None
     assert crop.is_file()
+    frame = daemon.evidence(entered.id, "frame")
+    assert frame is not None
+    assert cv2.imread(str(frame)).shape == (240, 320, 3)  # of 640x480
     assert daemon.event(entered.id) == entered
     first, *others = events(daemon, limit=3)
     assert events(daemon, before=first.id, limit=2) == others
