@@ -9,14 +9,18 @@ import pytest
 
 pytest.importorskip("torch")
 
+import torch
+
 from edgecnn.train.plates.crops import CropMaker
 from edgecnn.train.plates.fonts import Fonts
 from edgecnn.train.plates.grammar import CHARSET
-from edgecnn.train.plates.photographs import read_plates
+from edgecnn.train.plates.photographs import PlateImage, read_plates
 from edgecnn.train.plates.reader import train_reader
 from edgecnn.train.plates.reader_batches import IGNORED, step_classes
 from edgecnn.train.plates.reader_config import ReaderConfig
-from edgecnn.train.plates.readings import GroupScore, decode
+from edgecnn.train.plates.readings import GroupScore, decode, read_plate_images, score_groups
+from edgecnn_export.checkpoint import parse_checkpoint
+from edgecnn_export.loading.architecture import build_architecture
 from edgecnn_runtime.errors import CheckpointError, UsageError
 
 
@@ -42,6 +46,18 @@ def photographs(tmp_path: Path, maker: CropMaker) -> Path:
     rows = [f"{number}.png,AB{number}" for number in range(3)]
     (folder / "labels.csv").write_text("file,text\n" + "\n".join(rows))
     return folder
+
+
+def test_the_reader_that_travels_reads_what_it_has_not_seen(root: Path, maker: CropMaker) -> None:
+    stored = torch.load(root / "edgecnn" / "plates" / "plate_reader.pt", weights_only=True)
+    checkpoint = parse_checkpoint(stored, Path("plate_reader.pt"))
+    net = build_architecture(checkpoint.arch, checkpoint.arch_args)
+    net.load_state_dict(checkpoint.state_dict)
+    crops = [maker.crop((77, number)) for number in range(60)]
+    plates = [PlateImage(c.picture, "".join(c.lines), Path("-"), "rendered") for c in crops]
+    (score,) = score_groups(plates, read_plate_images(net, plates))
+    assert score.right >= 0.4 * score.count
+    assert sum(parameter.numel() for parameter in net.parameters()) < 1_000_000
 
 
 def test_steps_that_know_their_characters_spell_the_text(maker: CropMaker) -> None:
