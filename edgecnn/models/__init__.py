@@ -15,6 +15,7 @@ MODELS: Mapping[str, str] = {
 }
 """Name → ``module:factory``. Every one of these modules also has a ``RECIPE``."""
 PLATE_MODELS: Mapping[str, str] = {
+    "plate_detector": "edgecnn.models.plate_detector:PlateDetector",
     "plate_reader": "edgecnn.models.plate_reader:PlateReader",
 }
 """Those of license plates, which are trained by commands of their own; likewise."""

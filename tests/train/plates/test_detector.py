@@ -13,13 +13,17 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from edgecnn.cli import main
 from edgecnn.models.plate_detector import STRIDES, PlateDetector
 from edgecnn.train.plates.corner_loss import assign, corner_loss
 from edgecnn.train.plates.detector import Training, finder, moved
 from edgecnn.train.plates.detector_config import DetectorConfig
+from edgecnn.train.plates.fonts import Fonts
+from edgecnn.train.plates.grammar import choose_grammars
 from edgecnn.train.plates.scenes import Scene, SceneMaker
-from edgecnn.train.plates.scenes_faces import Face
+from edgecnn.train.plates.scenes_faces import Face, rendered_faces
 from edgecnn.train.plates.scenes_photographs import measure, read_photographs, summarize
+from edgecnn_runtime import load
 from edgecnn_runtime.errors import CheckpointError, UsageError
 from edgecnn_runtime.types import Box, Detection, Pixels
 
@@ -44,6 +48,36 @@ def grid_of(width: int, height: int) -> np.ndarray:
 def config(folder: Path, **other: object) -> DetectorConfig:
     settings = {"width": SIZE[0], "height": SIZE[1], "batch": 4, "fresh": 2, "steps": 8}
     return DetectorConfig(out=str(folder / "plates.pt"), **{**settings, **other})  # type: ignore[arg-type] # a Struct checks them
+
+
+@pytest.fixture(scope="module")
+def bundle(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The committed checkpoint, exported without a flag."""
+    out = tmp_path_factory.mktemp("bundle") / "plate-detector.edge"
+    checkpoint = root / "edgecnn" / "plates" / "plate_detector.pt"
+    assert checkpoint.stat().st_size < 5_000_000
+    assert main(["export", str(checkpoint), "--out", str(out)]) == 0
+    return out
+
+
+def test_an_export_finds_plates_and_their_corners(
+    bundle: Path, tmp_path: Path, fonts: Fonts
+) -> None:
+    maker = SceneMaker(rendered_faces(choose_grammars(["D", "USA", "BR"]), fonts), [])
+    plates = found = 0
+    with load(bundle, cache_dir=tmp_path) as model:
+        for seed in range(30):
+            scene = maker.scene((1 << 58) + seed, (640, 384))
+            detections = model(scene.pixels)
+            for corners in scene.plates:
+                width = float(np.ptp(corners[:, 0]))
+                if width < 60:
+                    continue
+                plates += 1
+                gaps = [np.abs(np.array(d.points) - corners).max() for d in detections]
+                found += min(gaps, default=width) < 0.15 * width
+    assert plates >= 12
+    assert found >= 0.7 * plates
 
 
 def test_it_is_small_and_has_a_column_for_each_cell() -> None:
