@@ -60,6 +60,21 @@ def test_boxes_are_counted_one_by_one_and_pictures_where_there_are_none(build: A
     assert [results_match(detector, *pair) for pair in pairs] == [False, True, True]
 
 
+@pytest.mark.parametrize("least", [0.6, 0.88])
+def test_the_last_ones_of_a_full_result_may_be_others(build: Any, least: float) -> None:
+    """The head keeps the best five: which of those about as sure is the fifth, rounding decides.
+
+    Not where most of them are as sure: then two results may differ in everything.
+    """
+    decode = {"score": THRESHOLD, "max_detections": 5}
+    detector = build.yunet_manifest(32, 32, decode=decode).model
+    sure = [face(50 * place, 0.9) for place in range(4)]
+    last, other = face(300, least), face(400, least + 0.001)
+    assert (agreement_rate(detector, [([*sure, last], [*sure, other])]) == 1.0) is (least < 0.8)
+    assert agreement_rate(detector, [(sure, [*sure[:3], other])]) < 1.0
+    assert agreement_rate(detector, [([*sure, last], [*sure[:3], other, last])]) < 1.0
+
+
 def test_texts_are_counted_by_picture(task: Any) -> None:
     texts = [(Reading("A", 1.0), Reading("A", 1.0)), (Reading("A", 1.0), Reading("B", 1.0))]
     assert agreement_rate(task("ocr"), texts) == 0.5
