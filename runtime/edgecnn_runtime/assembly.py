@@ -24,6 +24,7 @@ from edgecnn_runtime.track.still import StillTracker
 from edgecnn_runtime.types import Frame, FrameResult, Point, Track
 from edgecnn_runtime.vote import VOTERS, TrackVoter, Voter
 from edgecnn_runtime.vote.single import SingleVoter
+from edgecnn_runtime.vote.syntax import make_syntax, read_syntax
 
 
 def load_pipeline(
@@ -269,6 +270,9 @@ def _stage(
 
 def _voter(recipe: Recipe) -> Voter | None:
     vote = recipe.vote
+    refine = make_syntax(read_syntax(vote.syntax), vote.countries) if vote.syntax else None
     if recipe.detect is None:
-        return SingleVoter()
-    return TrackVoter(VOTERS[vote.kind], votes=vote.votes, score=vote.score) if vote.kind else None
+        return SingleVoter(refine)
+    if not vote.kind:
+        return None
+    return TrackVoter(VOTERS[vote.kind], votes=vote.votes, score=vote.score, refine=refine)

@@ -70,7 +70,11 @@ class EventMaker:
         box = _clip(view.box, width, height)
         of_whole_frame = decision is not None and self._second is None
         model = self._first if decision is None or self._second is None else self._second
-        details: dict[str, Any] = {} if decision is None else {"votes": decision.votes}
+        details: dict[str, Any] = {}
+        if decision is not None:
+            details = {"votes": decision.votes, **decision.details}
+        if happening.travel:
+            details["travel"] = happening.travel
         if frame.file:
             details["file"] = frame.file
         self._last_id = event_id(after=self._last_id)

@@ -34,6 +34,7 @@ from edgecnn_runtime.stages.crop import CROPS, CropKind
 from edgecnn_runtime.tasks import task_of
 from edgecnn_runtime.track import TRACKERS, TrackerKind, answer
 from edgecnn_runtime.vote import VOTERS, voter_for_task
+from edgecnn_runtime.vote.syntax import country_problem, read_syntax
 
 ANSWERS: Mapping[str, TrackerKind] = {"answer": answer.KIND}
 """What follows the answers of a model that looks at whole frames."""
@@ -124,11 +125,16 @@ class Vote(Part, frozen=True, kw_only=True):
             default what the second model's task needs.
         votes: Results that a decision needs, unless the track has ended.
         score: How sure a decision must be, 0 to 1.
+        syntax: A file that says what texts look like, for votes of the kind ``text``.
+        countries: Entries of it whose texts are expected: doubtful characters become those that
+            fit. Empty changes no text.
     """
 
     kind: OptionalName = ""
     votes: Readings = 3
     score: Fraction = 0.5
+    syntax: Annotated[str, Meta(max_length=4096)] = ""
+    countries: tuple[Name, ...] = ()
 
 
 class Recipe(Part, frozen=True, kw_only=True):
@@ -287,7 +293,10 @@ def _resolve(recipe: Recipe, folder: Path) -> Recipe:
         for part in (recipe.detect, recipe.recognize)
     )
     rules = tuple(_resolve_rule(rule, folder) for rule in recipe.rules)
-    return replace(recipe, detect=detect, recognize=recognize, rules=rules)
+    vote = recipe.vote
+    if vote.syntax:
+        vote = replace(vote, syntax=str(folder / vote.syntax))
+    return replace(recipe, detect=detect, recognize=recognize, vote=vote, rules=rules)
 
 
 def _resolve_rule(rule: RuleConfig, folder: Path) -> RuleConfig:
@@ -370,7 +379,27 @@ def _complete_vote(vote: Vote, model: ModelSpec, lines: KeyLines) -> Vote:
             f"{vote.kind} does not count what the second model gives, its task is "
             f"{model.task!r}: use {needed}",
         )
-    return replace(vote, kind=vote.kind or needed)
+    vote = replace(vote, kind=vote.kind or needed)
+    _check_syntax(vote, lines)
+    return vote
+
+
+def _check_syntax(vote: Vote, lines: KeyLines) -> None:
+    """Whether the countries are known, and the votes are of texts."""
+    if not vote.syntax:
+        if vote.countries:
+            raise lines.error(
+                ("vote", "countries"), "they are entries of a file: add syntax: syntax.yaml"
+            )
+        return
+    if vote.kind != "text":
+        raise lines.error(
+            ("vote", "syntax"), f"it is of texts, and the votes are of the kind {vote.kind}"
+        )
+    file = read_syntax(vote.syntax)
+    for index, country in enumerate(vote.countries):
+        if problem := country_problem(country, file):
+            raise lines.error(("vote", "countries", index), problem)
 
 
 def _complete_track(

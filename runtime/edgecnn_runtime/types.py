@@ -231,11 +231,14 @@ class Reading(msgspec.Struct, frozen=True):
         text: Empty where there is none.
         score: The smallest of the characters' probabilities; 1.0 for an empty text.
         char_scores: The probability of each character of ``text``.
+        alternatives: For each of them, which others it may be, with their probabilities; empty
+            where a model tells none.
     """
 
     text: str
     score: float
     char_scores: tuple[float, ...] = ()
+    alternatives: tuple[Mapping[str, float], ...] = ()
 
 
 class Embedding(msgspec.Struct, frozen=True):
@@ -366,6 +369,7 @@ class Decision(msgspec.Struct, frozen=True):
         votes: How many observations it rests on.
         best: The observation with the best crop among those that agree with it: the evidence.
         vector: float32[D], unit length, where the observations are embeddings.
+        details: More for the event, of plain JSON values.
     """
 
     text: str
@@ -374,6 +378,7 @@ class Decision(msgspec.Struct, frozen=True):
     votes: int
     best: Observation
     vector: Floats | None = None
+    details: Mapping[str, Any] = {}
 
 
 EventType: TypeAlias = Literal["entered", "recognized", "crossed", "present", "left", "camera"]

@@ -230,3 +230,36 @@ def test_the_whole_example_is_read(write: Write) -> None:
     recipe = read_recipe(write(GOOD))
     assert recipe.track["max_gap"] == 1.5
     assert recipe.lines["stop"] == ((0.1, 0.8), (0.9, 0.8))
+
+
+SYNTAX = "countries: {D: {name: Germany, patterns: {'@##': 1}}, NL: {patterns: {'##@': 1}}}\n"
+
+
+@pytest.mark.parametrize(
+    ("vote", "says"),
+    [
+        ("{countries: [D]}", r"pipeline.yaml:2: vote.countries: .*add syntax: syntax.yaml"),
+        ("{syntax: no.yaml}", r"no.yaml: cannot be read"),
+        ("{syntax: syntax.yaml, countries: [D, germany]}",
+         r"pipeline.yaml:2: vote.countries\[1\]: there is no country 'germany'; did you mean D\?"),
+        ("{syntax: bad.yaml}", r"bad.yaml:1: countries.D.patern: no such key"),
+    ],
+)  # fmt: skip
+def test_a_syntax_is_checked_before_anything_starts(
+    write: Write, tmp_path: Path, vote: str, says: str
+) -> None:
+    (tmp_path / "syntax.yaml").write_text(SYNTAX)
+    (tmp_path / "bad.yaml").write_text("countries: {D: {patern: {'@': 1}}}")
+    with pytest.raises(ConfigError, match=says):
+        read_recipe(write(f"recognize: {{model: texts.edge}}\nvote: {vote}\n"))
+
+
+def test_a_syntax_is_of_texts(write: Write, tmp_path: Path) -> None:
+    (tmp_path / "syntax.yaml").write_text(SYNTAX)
+    with pytest.raises(ConfigError, match=r"vote\.syntax: it is of texts"):
+        read_recipe(write("recognize: {model: colors.edge}\nvote: {syntax: syntax.yaml}\n"))
+    recipe = read_recipe(
+        write("recognize: {model: texts.edge}\nvote: {syntax: syntax.yaml, countries: [NL]}\n")
+    )
+    assert recipe.vote.syntax == str(tmp_path / "syntax.yaml")
+    assert recipe.vote.countries == ("NL",)

@@ -304,7 +304,7 @@ class CameraWorker:
         names = {track: parts.hide(each.text) for track, each in pipeline.decisions.items()}
         values = result.result
         if isinstance(values, Reading):
-            values = replace(values, text=parts.hide(values.text), char_scores=())
+            values = replace(values, text=parts.hide(values.text), char_scores=(), alternatives=())
         name = self._jobs[number].name
         view = LiveView(replace(result, result=values), pipeline.tracks, names, name)
         hidden = [*parts.privacy.hidden(pipeline.tracks).values()]

@@ -9,6 +9,9 @@ from edgecnn_runtime.errors import BundleError
 from edgecnn_runtime.preprocess import Geometry
 from edgecnn_runtime.types import Floats, Reading, Tensors
 
+MIN_ALTERNATIVE = 0.01
+"""A character that is less probable was not seen."""
+
 
 class CtcDecoder:
     """The best class of every step; repeats merged, then blanks dropped."""
@@ -38,12 +41,24 @@ class CtcDecoder:
         np.not_equal(best[1:], best[:-1], out=starts[1:])
         starts &= best != self._spec.blank
         chars: dict[int, float] = {}
+        others: list[dict[str, float]] = []
         for step in np.flatnonzero(starts).tolist():
             scores = softmax_scores(self._spec.values, steps[step], self._row)
             if (score := float(scores[best[step]])) > 0.0:
                 chars[step] = score
+                others.append(self._alternatives(scores, int(best[step])))
         text = "".join(self._chars[best[step]] for step in chars)
-        return Reading(text, min(chars.values(), default=1.0), tuple(chars.values()))
+        least = min(chars.values(), default=1.0)
+        return Reading(text, least, tuple(chars.values()), tuple(others))
+
+    def _alternatives(self, scores: Floats, best: int) -> dict[str, float]:
+        """What else a character may be."""
+        likely = np.flatnonzero(scores >= MIN_ALTERNATIVE).tolist()
+        return {
+            self._chars[index]: float(scores[index])
+            for index in likely
+            if index not in {best, self._spec.blank}
+        }
 
     def _steps(self, outputs: Tensors, item: int) -> Floats:
         """One item as [T,C]: a view, or a copy where argmax would make one."""

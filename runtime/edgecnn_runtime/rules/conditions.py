@@ -72,7 +72,7 @@ def on_watchlist(config: str | WatchlistConfig, folder: Path) -> Rule:
     watchlist = Watchlist(folder / settings.file)
 
     def rule(event: Event, /) -> Event | None:
-        entry = watchlist.find(event.text, settings.distance)
+        entry = watchlist.find(event.text, settings.distance, look_alikes=settings.look_alikes)
         if settings.let_pass not in {"all", "listed" if entry else "unlisted"}:
             return None
         if entry is None:

@@ -8,12 +8,16 @@ from typing import NamedTuple
 from edgecnn_runtime.rules.lines import LineCrossings
 from edgecnn_runtime.rules.thresholds import Thresholds
 from edgecnn_runtime.rules.zones import Anchor, Zones, anchor_point
-from edgecnn_runtime.types import EventType, Point, Track
+from edgecnn_runtime.types import Box, EventType, Point, Track
 
 SETTLE = 0.5
 """Seconds that a track has to be in a zone, or out of it, before it has entered or left it."""
 PRESENT = 60.0
 """Seconds between two reports that a track is still there."""
+NEARER = 1.3
+"""What is so many times as large as it was has come nearer."""
+SIDEWAYS = 0.5
+"""How far something goes until it has gone anywhere, in sizes of its box."""
 EVERYWHERE = ""
 """The zone of what happens outside of all zones."""
 
@@ -27,6 +31,7 @@ class Happening(NamedTuple):
         zone: Of an "entered" or "left": which zone; otherwise the first one that it is in.
         line: The line that was crossed.
         direction: "in" or "out".
+        travel: Of a "left": which way it went since it entered, see ``travel``.
     """
 
     type: EventType
@@ -34,6 +39,7 @@ class Happening(NamedTuple):
     zone: str = EVERYWHERE
     line: str = ""
     direction: str = ""
+    travel: str = ""
 
 
 class Happenings:
@@ -117,7 +123,9 @@ class Happenings:
             if visit is not None:
                 yield from visit.move(track, zones, at)
             elif self._thresholds.accept(track, width, height):
-                visit = self._visits[track.id] = _Visit(zones, zones, at, at + self._present)
+                visit = self._visits[track.id] = _Visit(
+                    zones, zones, at, at + self._present, track.box
+                )
                 for zone in zones or (EVERYWHERE,):
                     yield Happening("entered", track, zone)
             size = math.sqrt(
@@ -131,7 +139,7 @@ class Happenings:
             if visit is not None:
                 del self._visits[track.id]
                 for zone in visit.zones or (EVERYWHERE,):
-                    yield Happening("left", track, zone)
+                    yield Happening("left", track, zone, travel=visit.travel(track))
         elif visit is not None and track.state == "confirmed" and at >= visit.due:
             visit.due = at + self._present
             yield Happening("present", track, visit.zone)
@@ -146,12 +154,18 @@ class _Visit:
         next: The zones that its box was in last.
         since: Since when that has been so.
         due: When it is reported again as still there.
+        entry: Where the track was when it entered.
     """
 
     zones: tuple[str, ...]
     next: tuple[str, ...]
     since: float
     due: float
+    entry: Box
+
+    def travel(self, track: Track) -> str:
+        """Which way a track went since it entered."""
+        return travel(self.entry, track.detection.box)
 
     @property
     def zone(self) -> str:
@@ -169,4 +183,28 @@ class _Visit:
                 yield Happening("entered", track, zone)
         for zone in before:
             if zone not in zones:
-                yield Happening("left", track, zone)
+                yield Happening("left", track, zone, travel=self.travel(track))
+
+
+def travel(start: Box, end: Box) -> str:
+    """Which way something went in the picture, as its camera sees it.
+
+    Args:
+        start: Its box before.
+        end: Its box afterwards.
+
+    Returns:
+        "nearer" or "farther" where its size changed, otherwise "left", "right", "up" or "down";
+        empty where it stayed.
+    """
+    before, after = (
+        math.sqrt(max(1.0, (box.x2 - box.x1) * (box.y2 - box.y1))) for box in (start, end)
+    )
+    if not 1 / NEARER < after / before < NEARER:
+        return "nearer" if after > before else "farther"
+    dx, dy = ((end[i] + end[i + 2] - start[i] - start[i + 2]) / 2 for i in (0, 1))
+    if max(abs(dx), abs(dy)) < SIDEWAYS * (before + after) / 2:
+        return ""
+    if abs(dx) >= abs(dy):
+        return "right" if dx > 0 else "left"
+    return "down" if dy > 0 else "up"

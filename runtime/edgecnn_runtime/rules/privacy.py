@@ -102,7 +102,8 @@ class Privacy:
         """The event without what may not be stored."""
         config = self._config
         if event.text and config.text == "hash":
-            details = {key: value for key, value in event.details.items() if key != "listed"}
+            texts = {"listed", "raw"}
+            details = {key: value for key, value in event.details.items() if key not in texts}
             event = replace(
                 event, text=hash_text(event.text, self._key), part_scores=(), details=details
             )

@@ -21,6 +21,8 @@ ENTRY_LIMIT = 20_000
 """Entries of one list: comparing a text with each of so many takes tens of milliseconds."""
 LENGTH_LIMIT = 128
 """Characters of a text or name."""
+LOOK_ALIKES = str.maketrans("OIBS", "0185")
+"""Letters that plates print, and readers read, like digits: O and 0, I and 1, B and 8, S and 5."""
 
 log = logging.getLogger(__name__)
 
@@ -31,12 +33,14 @@ class WatchlistConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     Attributes:
         file: The list; relative to the file that names it.
         distance: How many characters of a text may be wrong, missing or too many.
+        look_alikes: Whether O and 0, I and 1, B and 8, S and 5 count as the same.
         let_pass: "listed" lets only texts of the list pass, "unlisted" only others, "all" adds the
             names and drops nothing.
     """
 
     file: str
     distance: Annotated[int, Meta(ge=0, le=3)] = 0
+    look_alikes: bool = False
     let_pass: Literal["listed", "unlisted", "all"] = msgspec.field(name="pass", default="listed")
 
 
@@ -73,7 +77,7 @@ class Watchlist:
         self._version = _version(path)
         self._entries = read_entries(path)
 
-    def find(self, text: str, distance: int = 0) -> Entry | None:
+    def find(self, text: str, distance: int = 0, *, look_alikes: bool = False) -> Entry | None:
         """The entry of a text.
 
         Letters count regardless of case; spaces, dashes and dots do not count.
@@ -82,16 +86,19 @@ class Watchlist:
             text: A text that was read.
             distance: How many characters of it may be wrong. An entry that is spelled the same
                 comes first; of several others at the same distance, none is taken.
+            look_alikes: Whether ``LOOK_ALIKES`` are no errors.
         """
         entries, key = self._current(), normalize(text)
         if not key:
             return None
-        if distance == 0 or key in entries:
+        if key in entries or not (distance or look_alikes):
             return entries.get(key)
+        table = LOOK_ALIKES if look_alikes else {}
+        key = key.translate(table)
         nearest: list[Entry] = []
         limit = distance
         for other, entry in entries.items():
-            apart = edit_distance(key, other, limit)
+            apart = edit_distance(key, other.translate(table), limit)
             if apart <= limit:
                 nearest = [entry] if apart < limit else [*nearest, entry]
                 limit = apart

@@ -41,11 +41,12 @@ def count_texts(ballots: Sequence[Ballot]) -> Outcome | None:
         is empty.
     """
     places: list[Place] = []
+    hints: list[Place] = []
     total = 0.0
     silence = 0.0
     for reading, quality in ballots:
         weight = quality * max(MIN_SCORE, reading.score)
-        places = _merge(places, reading, weight, silence)
+        places, hints = _merge(places, hints, reading, weight, silence)
         total += weight
         silence += weight * _confidence(reading)
     winners = [max(place.items(), key=itemgetter(1))[0] for place in places]
@@ -54,29 +55,55 @@ def count_texts(ballots: Sequence[Ballot]) -> Outcome | None:
     if not text:
         return None
     parts = tuple(share for share, char in zip(shares, winners, strict=True) if char)
-    return Outcome(text, min(shares), parts)
+    candidates = [
+        _candidates(place, hint, total)
+        for place, hint, char in zip(places, hints, winners, strict=True)
+        if char
+    ]
+    return Outcome(text, min(shares), parts, candidates=candidates)
 
 
 KIND = VoteKind("ocr", lambda reading: str(reading.text), count_texts, edit_distance)
 
 
-def _merge(places: list[Place], reading: Reading, weight: float, silence: float) -> list[Place]:
-    """Add the votes of a reading; ``silence`` is what earlier ones vote for no character."""
+def _merge(
+    places: list[Place], hints: list[Place], reading: Reading, weight: float, silence: float
+) -> tuple[list[Place], list[Place]]:
+    """Add the votes of a reading, and its hints: the characters that it takes for less likely.
+
+    Args:
+        places: The votes of those before it.
+        hints: Their hints, which count nothing for the text itself.
+        reading: The next one.
+        weight: Its own.
+        silence: What those before it vote for no character.
+    """
     none = weight * _confidence(reading)
-    merged = []
+    merged, merged_hints = [], []
     for place, index in _align(places, reading.text):
-        votes = {"": silence} if place is None else dict(place)
+        votes = {"": silence} if place is None else dict(places[place])
+        hint = {} if place is None else dict(hints[place])
         if index is None:
             char, vote = "", none
         else:
             char, vote = reading.text[index], weight * _probability(reading, index)
+            if index < len(reading.alternatives):
+                for other, probability in reading.alternatives[index].items():
+                    hint[other] = hint.get(other, 0.0) + weight * probability
         votes[char] = votes.get(char, 0.0) + vote
         merged.append(votes)
-    return merged
+        merged_hints.append(hint)
+    return merged, merged_hints
 
 
-def _align(places: Sequence[Place], text: str) -> list[tuple[Place | None, int | None]]:
-    """Pairs of place and index in ``text``, in order; None where a side has nothing.
+def _candidates(place: Place, hint: Place, total: float) -> Place:
+    """Everything that may stand at a place, with its share."""
+    chars = {*place, *hint} - {""}
+    return {char: (place.get(char, 0.0) + hint.get(char, 0.0)) / total for char in chars}
+
+
+def _align(places: Sequence[Place], text: str) -> list[tuple[int | None, int | None]]:
+    """Pairs of indices in ``places`` and ``text``, in order; None where a side has nothing.
 
     The cheapest way by dynamic programming. A character costs what share of the votes at its
     place it lacks.
@@ -95,15 +122,15 @@ def _align(places: Sequence[Place], text: str) -> list[tuple[Place | None, int |
                 cost[i - 1][j] + skip[i - 1],
                 cost[i][j - 1] + GAP,
             )
-    pairs: list[tuple[Place | None, int | None]] = []
+    pairs: list[tuple[int | None, int | None]] = []
     i, j = rows - 1, columns - 1
     while i or j:
         if i and j and cost[i][j] == cost[i - 1][j - 1] + 1 - _share(places[i - 1], text[j - 1]):
             i, j = i - 1, j - 1
-            pairs.append((places[i], j))
+            pairs.append((i, j))
         elif i and cost[i][j] == cost[i - 1][j] + skip[i - 1]:
             i -= 1
-            pairs.append((places[i], None))
+            pairs.append((i, None))
         else:
             j -= 1
             pairs.append((None, j))

@@ -1,7 +1,7 @@
 """One voter for every kind of vote: it collects per track, and the kind counts."""
 
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, TypeAlias
 
 from edgecnn_runtime.types import Decision, Floats, Observation, Track
 from edgecnn_runtime.vote.evidence import Evidence
@@ -33,12 +33,21 @@ class Outcome(NamedTuple):
         score: How sure it is, 0..1.
         part_scores: The same per character of a text; empty otherwise.
         vector: float32[D], unit length, where embeddings were counted.
+        candidates: For each character of a text, all that may stand there, itself included, with
+            their shares of the votes; empty where nothing tells them.
+        details: More for the event, of plain JSON values.
     """
 
     text: str
     score: float
     part_scores: tuple[float, ...] = ()
     vector: Floats | None = None
+    candidates: Sequence[Mapping[str, float]] = ()
+    details: Mapping[str, Any] = {}
+
+
+Refine: TypeAlias = Callable[[Outcome], Outcome]
+"""What knows more of an outcome, such as the syntax of its text."""
 
 
 class VoteKind(NamedTuple):
@@ -61,15 +70,23 @@ class VoteKind(NamedTuple):
 class TrackVoter:
     """The votes of all tracks of one camera."""
 
-    def __init__(self, kind: VoteKind, *, votes: int = 3, score: float = 0.5) -> None:
+    def __init__(
+        self,
+        kind: VoteKind,
+        *,
+        votes: int = 3,
+        score: float = 0.5,
+        refine: Refine | None = None,
+    ) -> None:
         """Nothing is counted yet.
 
         Args:
             kind: How to count.
             votes: Observations that ``decide`` wants before it says anything.
             score: How sure a decision must be, 0..1.
+            refine: Applied to every outcome, before it is judged.
         """
-        self._kind = kind
+        self._kind, self._refine = kind, refine
         self._votes, self._score = votes, score
         self._tracks: dict[int, _Poll] = {}
 
@@ -95,12 +112,16 @@ class TrackVoter:
             return None
         if not poll.counted:
             poll.outcome, poll.counted = self._kind.tally(poll.ballots), True
+            if poll.outcome is not None and self._refine is not None:
+                poll.outcome = self._refine(poll.outcome)
         outcome = poll.outcome
         if outcome is None or outcome.score < self._score:
             return None
         best = poll.evidence.best(lambda answer: self._kind.distance(answer, outcome.text))
-        text, score, parts, vector = outcome
-        return Decision(text, score, parts, len(poll.ballots), best, vector)
+        return Decision(
+            outcome.text, outcome.score, outcome.part_scores, len(poll.ballots), best,
+            outcome.vector, outcome.details,
+        )  # fmt: skip
 
 
 class _Poll:

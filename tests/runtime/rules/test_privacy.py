@@ -125,7 +125,7 @@ def event(**fields: Any) -> Event:
         "id": "0" * 32, "type": "recognized", "camera": "gate", "time": 0.0, "text": "KA 1234",
         "part_scores": (0.9,) * 6, "box": ME, "boxes": (ME, OTHER),
         "images": {"frame": frame, "crop": frame[14:66, 14:66].copy()},
-        "details": {"listed": "KA1234", "list": "denied"},
+        "details": {"listed": "KA1234", "list": "denied", "raw": "KAI234"},
     }  # fmt: skip
     return Event(**{**values, **fields})
 

@@ -257,3 +257,17 @@ def test_any_file_is_a_list_or_refused(
     path.write_bytes(raw)
     with contextlib.suppress(ConfigError):
         Watchlist(path).find("KA1234", 1)
+
+
+def test_look_alikes_count_as_the_same_where_they_may(
+    watchlist: Callable[[str], Watchlist],
+) -> None:
+    known = watchlist("text,name\nKA0185,post\nHHO1,mill\nHH01,yard\n")
+    assert known.find("KAOIBS") is None
+    entry = known.find("KAOIBS", look_alikes=True)
+    assert entry is not None
+    assert entry.name == "post"
+    assert known.find("HH01", look_alikes=True) == ("HH01", "yard", "")
+    assert known.find("HHOI", look_alikes=True) is None, "two entries look like it"
+    assert known.find("KAOIB", 1, look_alikes=True) == entry, "and one edit away"
+    assert known.find("KAOI", 1, look_alikes=True) is None

@@ -196,3 +196,26 @@ def test_what_is_no_zone_is_refused(points: list[Point], says: str) -> None:
 def test_what_is_no_line_is_refused(points: list[Point], says: str) -> None:
     with pytest.raises(ConfigError, match=f"lines.gate: .*{says}"):
         check_line(points, "lines.gate")
+
+
+@pytest.mark.parametrize(
+    ("end", "way"),
+    [
+        ((100, 100, 140, 120), ""),
+        ((104, 100, 144, 120), ""),
+        ((160, 90, 200, 110), "right"),
+        ((40, 130, 80, 150), "left"),
+        ((100, 160, 140, 180), "down"),
+        ((110, 30, 150, 50), "up"),
+        ((90, 140, 150, 170), "nearer"),
+        ((110, 90, 130, 100), "farther"),
+    ],
+)
+def test_who_leaves_went_some_way(end: tuple[int, ...], way: str) -> None:
+    happenings, boxes = Happenings(), (Box(100, 100, 140, 120), Box(*end))
+    steps = [
+        track(0, 0, at, state, box=box, detection=Detection(box, 0.9, "car", 0))
+        for at, state, box in ((0.0, "confirmed", boxes[0]), (1.0, "ended", boxes[1]))
+    ]
+    happened = [each for step in steps for each in happenings.update([step], step.last, 640, 480)]
+    assert [(each.type, each.travel) for each in happened] == [("entered", ""), ("left", way)]
