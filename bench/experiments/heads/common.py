@@ -20,12 +20,16 @@ def resized(picture, width, height):
     return cv2.resize(picture, (width, height), interpolation=cv2.INTER_LINEAR)
 
 
-def letterboxed(picture, width, height, value):
-    """uint8[height,width,3] with the picture in the middle, and its scale and left upper corner."""
+def letterboxed(picture, width, height, value, *, corner=False):
+    """uint8[height,width,3] with the picture in the middle, or in the left upper corner.
+
+    Returns it, the picture's scale, which its sides have to within half a pixel, and its left upper
+    corner.
+    """
     rows, columns = picture.shape[:2]
     scale = min(width / columns, height / rows)
     inner = round(columns * scale), round(rows * scale)
-    left, top = (width - inner[0]) // 2, (height - inner[1]) // 2
+    left, top = (0, 0) if corner else ((width - inner[0]) // 2, (height - inner[1]) // 2)
     canvas = np.full((height, width, 3), value, np.uint8)
     canvas[top : top + inner[1], left : left + inner[0]] = resized(picture, *inner)
     return canvas, scale, (left, top)

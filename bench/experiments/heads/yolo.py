@@ -5,7 +5,6 @@ from pathlib import Path
 
 sys.path.append(str(Path(__file__).parents[1]))
 
-import numpy as np
 import torch
 from heads import common
 from heads.common import letterboxed, plain, plane, read, set_statistics
@@ -14,16 +13,18 @@ WIDTH, HEIGHT = 416, 256
 
 
 def yolox(*, out, pictures, decoded, threshold, iou):
-    """YOLOX-Nano of the package yolox, as its exporter leaves it, or with its decoding."""
-    from yolox.data.data_augment import preproc
+    """YOLOX-Nano of the package yolox, as its exporter leaves it, or with its decoding.
+
+    Sides of pictures are rounded here, as ours are, and not down, which is another picture.
+    """
     from yolox.exp import get_exp
     from yolox.utils import postprocess
 
     torch.manual_seed(0)
     model = get_exp(exp_name="yolox-nano").get_model()
     images = read(pictures)
-    fitted = [preproc(image, (HEIGHT, WIDTH)) for image in images]
-    planes = torch.from_numpy(np.stack([pixels for pixels, _ in fitted]))
+    fitted = [letterboxed(image, WIDTH, HEIGHT, 114, corner=True) for image in images]
+    planes = torch.cat([plane(canvas, std=(1.0,) * 3, rgb=False) for canvas, _, _ in fitted])
     model.eval()  # in training its head asks for labels
     set_statistics(model.backbone, planes)
     head = model.head
@@ -50,7 +51,7 @@ def yolox(*, out, pictures, decoded, threshold, iou):
         "model": file,
         "results": [
             plain(rows[:, :4] / scale, rows[:, 4] * rows[:, 5], rows[:, 6], image)
-            for rows, image, (_, scale) in zip(found, images, fitted, strict=True)
+            for rows, image, (_, scale, _) in zip(found, images, fitted, strict=True)
         ],
     }
 
