@@ -29,8 +29,8 @@ from edgecnn_runtime.types import Pixels
 ARCH = "edgecnn.models.plate_reader:PlateReader"
 COUNTRY_LOSS = 0.1
 """Weight of the country's loss beside the text's."""
-STEP_WEIGHTS = torch.tensor([0.1] + [1.0] * len(CHARSET))
-"""Of the classes in the loss of single steps: most steps are blank."""
+STEP_WEIGHTS = torch.tensor([0.1] + [1.0 if char.isascii() else 3.0 for char in CHARSET])
+"""Of the classes in the loss of single steps: most are blank, and Chinese ones are rare."""
 WARM_UP = 300
 """Steps in which the learning rate rises."""
 DECAY = 0.9995
