@@ -7,6 +7,8 @@ from typing import Any, TypeAlias
 import msgspec
 from msgspec import inspect
 
+from edgecnn_runtime.redaction import redact
+
 Key: TypeAlias = tuple[str | int, ...]
 """The place of a value: mapping keys and list indices from the root."""
 
@@ -90,7 +92,7 @@ def suggestion(word: str, known: Iterable[str]) -> str:
 def dotted_path(key: Key) -> str:
     """``a.b[0]: ``; empty at the root."""
     text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in key)
-    return f"{text.lstrip('.')}: " if text else ""
+    return f"{redact(text.lstrip('.'))}: " if text else ""
 
 
 def explain(error: msgspec.ValidationError, value: Any, kind: Any) -> tuple[Key, str]:
@@ -141,9 +143,9 @@ def _plain_words(message: str, value: Any, kinds: list[inspect.Type]) -> str:
     choices = list(dict.fromkeys(literals))  # members of a union may offer the same
     if choices and not isinstance(value, dict | list):
         names = ", ".join(choice or '""' for choice in choices)
-        return f"cannot be {value!r}; one of {names}{suggestion(str(value), choices)}"
+        return f"cannot be {_shown(value)}; one of {names}{suggestion(str(value), choices)}"
     if "matching regex" in message and not isinstance(value, dict | list):
-        return f"cannot be {value!r}"
+        return f"cannot be {_shown(value)}"
     if missing := re.fullmatch(r"Object missing required field `(.*)`", message):
         return f"lacks the key {missing[1]}"
     return re.sub(r"`([a-z |]+)`", _type_words, message.replace("Expected", "expected"))
@@ -186,3 +188,8 @@ def _keep_only(value: Any, key: Key, name: str) -> Any:
     copy = dict(value) if isinstance(value, dict) else list(value)
     copy[key[0]] = _keep_only(value[key[0]], key[1:], name)  # type: ignore[index] # plain JSON
     return copy
+
+
+def _shown(value: Any) -> str:
+    """As it is written, but for a password: a value may be in the place of another one."""
+    return repr(redact(value) if isinstance(value, str) else value)

@@ -11,7 +11,7 @@ from datetime import datetime, timezone
 from typing import TextIO
 
 from edgecnn_runtime.daemon.site import LoggingConfig
-from edgecnn_runtime.source import redact
+from edgecnn_runtime.redaction import redact
 
 log = logging.getLogger(__name__)
 

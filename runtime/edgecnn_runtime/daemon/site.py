@@ -24,13 +24,13 @@ from edgecnn_runtime.bundle.bundle import SUFFIX as BUNDLE_SUFFIX
 from edgecnn_runtime.config import SIZE_LIMIT, KeyLines, is_yaml, parse_keys, read_text
 from edgecnn_runtime.device.cache import default_cache_dir
 from edgecnn_runtime.errors import ConfigError
+from edgecnn_runtime.redaction import redact
 from edgecnn_runtime.rules.conditions import as_tuple
 from edgecnn_runtime.rules.privacy import PrivacyConfig
 from edgecnn_runtime.rules.rule import RuleConfig
 from edgecnn_runtime.schema_errors import Key, suggestion
 from edgecnn_runtime.sinks.events import SinkConfig
 from edgecnn_runtime.sinks.events.base import Size, size_in_bytes
-from edgecnn_runtime.source import redact
 from edgecnn_runtime.source.address import NETWORK
 
 VERSION = 1

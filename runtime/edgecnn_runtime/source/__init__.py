@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from edgecnn_runtime.errors import UsageError
-from edgecnn_runtime.source.address import Address, join_pictures, parse_address, redact
+from edgecnn_runtime.source.address import Address, join_pictures, parse_address
 from edgecnn_runtime.source.capture import Reader, Source, check_options
 from edgecnn_runtime.source.connection import Connection, Limits
 from edgecnn_runtime.source.latest import LatestSlot
@@ -22,7 +22,7 @@ from edgecnn_runtime.types import Frame, Pixels
 
 __all__ = [
     "Address", "FrameSource", "Limits", "ReconnectingSource", "Source", "check_options",
-    "join_pictures", "open_camera", "open_source", "parse_address", "redact",
+    "join_pictures", "open_camera", "open_source", "parse_address",
 ]  # fmt: skip
 
 T = TypeVar("T")

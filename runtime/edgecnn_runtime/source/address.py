@@ -11,18 +11,13 @@ from urllib.parse import urlsplit
 from edgecnn_runtime.errors import UsageError
 from edgecnn_runtime.idx import idx_files, is_idx_picture
 from edgecnn_runtime.image_file import SUFFIXES
+from edgecnn_runtime.redaction import encodable, redact
 
 Kind: TypeAlias = Literal["device", "network", "csi", "gst", "video", "pictures"]
 
 NETWORK = ("rtsp", "rtsps", "http", "https", "rtmp", "srt", "udp", "tcp", "rtp")
 PICTURES = (*SUFFIXES, ".heic", ".heif")
 """Endings of picture files. No OpenCV of pip's reads HEIC: such a file is named, not ignored."""
-SECRETS = (
-    r"[\w-]*(?:pass|pwd|psw|secret|token|auth|signature)[\w-]*"
-    r"|(?:[\w-]*[_-])?(?:pw|sig|key)|apikey|loginpas"
-)
-"""Keys whose value is one, such as access_token, passphrase, user-pw, or the password in
-``rtsp://cam/user=admin_password=…_channel=1.sdp``. Many cameras have names of their own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,24 +90,6 @@ def join_pictures(addresses: Sequence[Address]) -> Address:
     return Address(
         "pictures", str(files[0]), encodable(f"{files[0]} and {len(files) - 1} more"), files
     )
-
-
-def redact(text: str) -> str:
-    """The text with the passwords of URLs, queries and pipelines replaced by ``***``.
-
-    What UTF-8 cannot hold of it is written as an escape sequence.
-    If the end of a password is unclear, everything from the first colon of the user part to the
-    last ``@`` is removed.
-    """
-    text = encodable(text)
-    text = re.sub(r"(://[^:@/\s]*):.*@", r"\1:***@", text, flags=re.DOTALL)
-    value = r"""("[^"]*"|'[^']*'|[^&\s!]*)"""
-    return re.sub(rf"(?i)(?<![\w-])({SECRETS})=\s*{value}", r"\1=***", text)
-
-
-def encodable(text: str) -> str:
-    """Bytes of a file's name that are not UTF-8, as escape sequences."""
-    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _is_url(text: str) -> bool:

@@ -215,6 +215,20 @@ def test_no_message_shows_what_a_file_holds(
     assert "hunter2" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "site",
+    [
+        "cameras: {gate: {source: x, pipeline: y}}\nrtsp://admin:s3cret@ rules: []",
+        "cameras: {gate: {source: x, pipeline: y, transport: 'rtsp://admin:s3cret@10.0.0.7/live'}}",
+        "cameras: {gate: {source: x, pipeline: y}}\nsinks: {a: {kind: 'http://me:s3cret@'}}",
+    ],
+)
+def test_a_password_in_the_wrong_place_is_not_shown(site: str) -> None:
+    message = refusal(site)
+    assert "s3cret" not in message
+    assert "***" in message
+
+
 def test_a_file_that_is_not_there_is_named_with_the_line(write: Callable[[str], Path]) -> None:
     with pytest.raises(ConfigError, match=r"site.yaml:5: cameras.gate.credentials: .*no such file"):
         load_site(write(SITE.replace("admin:geheim77", "{file: gone}")))

@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgecnn_runtime.errors import UsageError
+from edgecnn_runtime.redaction import redact
 from edgecnn_runtime.source import open_source
-from edgecnn_runtime.source.address import parse_address, redact
+from edgecnn_runtime.source.address import parse_address
 from edgecnn_runtime.source.clock import Backlog, StreamClock
 from edgecnn_runtime.source.latest import Deferred, LatestSlot
 from edgecnn_runtime.source.opencv import csi_pipeline, with_appsink
