@@ -12,8 +12,12 @@ help:           ## this list
 demo: $(DEMO)/ready   ## checkpoint → bundle → verified → timed → run on a clip → every task → served; at most 3 minutes
 	$(DEMO)/bin/python -m edgecnn.demo
 
+plates: $(VENV)/ready ## the bundles of the pipeline `plates`, from its checkpoints, for the wheel
+	$(BIN)/python -m edgecnn.plates
+
 dist:           ## both wheels, into dist/; docs/install.md says how they are installed
 	rm -f $(DIST)/edgecnn*.whl
+	@ls -d edgecnn/plates/*.edge >/dev/null 2>&1 || echo "without the bundles of \`edgecnn run plates\`: make plates" >&2
 	python3 -m pip wheel -q --no-deps -w $(DIST) ./runtime .
 
 test: $(VENV)/ready   ## every test, the slow ones too
@@ -62,4 +66,4 @@ $(VENV)/ready: pyproject.toml runtime/pyproject.toml constraints.txt
 	.venv-demo/bin/pip install -q -c constraints.txt -e "./runtime[cpu,openvino,serve]" -e ".[export]"
 	@touch $@
 
-.PHONY: help demo dist docs site test quick check bench baselines compat system soak
+.PHONY: help demo plates dist docs site test quick check bench baselines compat system soak

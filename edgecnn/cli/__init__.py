@@ -39,6 +39,7 @@ COMMANDS: Mapping[str, str] = {
     "verify": "replay a bundle's golden data on every engine installed here",
     "bench": "time a bundle on every engine installed here",
     "run": "run a bundle on cameras, streams, videos or pictures",
+    "pipeline": "copy a pipeline that ships, to change it or to serve it",
     "events": "list or export the events that the daemon has stored",
     "cameras": "list the cameras of this machine and network, and write a site.yaml of them",
     "pack": "make one .tar of a bundle, for scp",

@@ -90,7 +90,12 @@ def read_outputs(
 
 
 def open_shared(
-    outputs: Sequence[OutputFile], stream: "StreamInfo", stack: ExitStack, *, has_events: bool
+    outputs: Sequence[OutputFile],
+    stream: "StreamInfo",
+    stack: ExitStack,
+    *,
+    has_events: bool,
+    readings: bool = False,
 ) -> "tuple[list[FrameSink], list[EventFile]]":
     """Open the files that all sources share.
 
@@ -99,15 +104,20 @@ def open_shared(
         stream: What is written.
         stack: Closes them.
         has_events: Whether a pipeline makes events: of these, the kinds that can write events do.
+        readings: Whether tables are of what was read alone.
 
     Returns:
         What is given results, and what is given events.
     """
+    from edgecnn_runtime.sinks import SINKS
+    from edgecnn_runtime.sinks.readings import open_readings
+
     sinks: list[FrameSink] = []
     files: list[EventFile] = []
     for kind, path in outputs:
         if has_events and kind.open_events is not None:
-            files.append(kind.open_events(path, stream))
+            is_table = readings and kind is SINKS["csv"]
+            files.append((open_readings if is_table else kind.open_events)(path, stream))
             stack.callback(files[-1].close)
         else:
             sinks.append(kind.open(path, stream))

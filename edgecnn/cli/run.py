@@ -29,6 +29,7 @@ from edgecnn.cli.outputs import (
 )
 from edgecnn.cli.tables import plain_table
 from edgecnn.cli.terminal_text import escape_markup, strip_control
+from edgecnn.pipelines import find_shipped
 from edgecnn_runtime.errors import UsageError
 
 if TYPE_CHECKING:
@@ -51,6 +52,8 @@ EXAMPLE = """\
   edgecnn run faces.edge 0 --events - | jq .results    one JSON line per frame with results
   edgecnn run digits.edge 0 --roi 300,200,320,120      a meter in a webcam's picture
   edgecnn run faces.edge rtsp://cam1/s rtsp://cam2/s   two cameras, one model
+  edgecnn run plates photos/ --csv plates.csv          a pipeline that ships: reads license plates
+  edgecnn run plates crops/ --cropped                  of pictures that show nothing but a plate
   edgecnn run plates.yaml rtsp://camera/stream         a pipeline: prints what happens
   edgecnn run plates.yaml clip.mp4 --events e.jsonl --crops crops/
 
@@ -77,7 +80,7 @@ REFRESH = 0.25
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the flags of ``edgecnn run``."""
-    about = "a bundle (NAME.edge) or a pipeline (NAME.yaml)"
+    about = "a bundle (NAME.edge), a pipeline (NAME.yaml), or one that ships: plates"
     parser.add_argument("model", metavar="MODEL", help=about)
     about = (
         "camera (0, /dev/video0, csi://0), rtsp://…, http://…, video, gst:PIPELINE, picture, or "
@@ -85,6 +88,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("sources", metavar="SOURCE", nargs="+", help=about)
     add_output_flags(parser.add_argument_group("output files"))
+    about = "of a pipeline: each picture is an object that is cut out already; only look closer"
+    parser.add_argument("--cropped", action="store_true", help=about)
 
     flag = parser.add_argument_group("the frames").add_argument
     flag("--roi", metavar="X,Y,W,H", help="use only this part of each frame; in pixels")
@@ -131,7 +136,8 @@ def run(args: argparse.Namespace) -> int:
     _check(args)
     sources = read_sources(args.sources)
     common, own = read_outputs(args, sources)
-    recipe = _read_recipe(args)
+    shipped = find_shipped(args.model)
+    recipe = _read_recipe(args, shipped or Path(args.model))
     is_pipeline = recipe is not None
     if args.crops and not is_pipeline:
         raise UsageError(
@@ -144,12 +150,13 @@ def run(args: argparse.Namespace) -> int:
     ]
     with ExitStack() as stack:
         models, pipelines = _open_models(args, recipe, stack)
-        model = models[0]
         # Live frames are dated, so that the lines of several runs can be told apart.
         dated = args.realtime or any(source.kind not in {"video", "pictures"} for source in sources)
         existing: Existing = args.existing or ("append" if dated else "keep")
-        stream = StreamInfo(labels=model.spec.labels, roi=roi, existing=existing)
-        shared, event_files = open_shared(common, stream, stack, has_events=is_pipeline)
+        stream = StreamInfo(labels=models[0].spec.labels, roi=roi, existing=existing)
+        shared, event_files = open_shared(
+            common, stream, stack, has_events=is_pipeline, readings=shipped is not None
+        )
         jobs = [
             _job(args, source, files, answer, replace(stream, root=picture_root(source)))
             for source, files, answer in zip(sources, own, answers, strict=True)
@@ -168,7 +175,7 @@ def run(args: argparse.Namespace) -> int:
         lines = to_stdout or is_pipeline or any(isinstance(each, AnswerPrinter) for each in answers)
         quiet = args.quiet or args.json or (lines and sys.stdout.isatty())
         _wait(group, quiet=quiet)
-        choice, run_seconds = model.choice.candidate, scheduler.run_seconds
+        choice, run_seconds = models[0].choice.candidate, scheduler.run_seconds
     own_files = [
         [file for file in files if job.stats.snapshot().frames and file.path.exists()]
         for job, files in zip(jobs, own, strict=True)
@@ -203,15 +210,19 @@ def run(args: argparse.Namespace) -> int:
     return code
 
 
-def _read_recipe(args: argparse.Namespace) -> "Recipe | None":
+def _read_recipe(args: argparse.Namespace, path: Path) -> "Recipe | None":
     """The pipeline that is to be run; None for a bundle."""
     from edgecnn_runtime.config import is_yaml
 
-    if not is_yaml(Path(args.model)):
+    if not is_yaml(path):
+        if args.cropped:
+            raise UsageError(
+                f"--cropped: {args.model} is no pipeline, and sees whole pictures anyway"
+            )
         return None
     from edgecnn_runtime.recipe import read_recipe
 
-    return read_recipe(args.model, score=args.score)
+    return read_recipe(path, score=args.score, cropped=args.cropped)
 
 
 def _open_models(

@@ -186,12 +186,13 @@ class Recipe(Part, frozen=True, kw_only=True):
         return min(self.detect.score, float(self.track.get("doubtful", 1.0)))
 
 
-def read_recipe(path: str | Path, *, score: float | None = None) -> Recipe:
+def read_recipe(path: str | Path, *, score: float | None = None, cropped: bool = False) -> Recipe:
     """Read a pipeline and check it against the bundles that it names.
 
     Args:
         path: A YAML file, or a bundle, which is a pipeline by itself.
         score: The detector's threshold, instead of what the file says.
+        cropped: Without the detector: every frame is an object that is cut out already.
 
     Returns:
         The recipe; the paths in it are not relative any more, and every default that depends on
@@ -207,6 +208,8 @@ def read_recipe(path: str | Path, *, score: float | None = None) -> Recipe:
     recipe, lines = _read(path)
     if recipe.detect is None and recipe.recognize is None:
         raise lines.error((), "a pipeline has at least one model: detect: {model: NAME.edge}")
+    if cropped:
+        recipe = _without_detector(recipe, lines)
     if score is not None:
         if recipe.detect is None or not 0 <= score <= 1:
             raise UsageError(
@@ -278,6 +281,14 @@ def _read(path: Path) -> tuple[Recipe, KeyLines]:
         raise ConfigError(f"{path}: is a site, not a pipeline: `edgecnn serve {path}`")
     recipe, lines = parse_keys(text, Recipe, str(path))
     return _resolve(recipe, path.parent), lines
+
+
+def _without_detector(recipe: Recipe, lines: KeyLines) -> Recipe:
+    """Of whole frames that are the crops."""
+    if recipe.recognize is None:
+        raise lines.error((), "has no second model, and nothing that reads crops")
+    recognize = replace(recipe.recognize, crop="box", margin=0.0)
+    return Recipe(recognize=recognize, vote=recipe.vote, rules=recipe.rules)
 
 
 def _of_bundle(path: Path) -> Recipe:
