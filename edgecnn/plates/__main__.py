@@ -74,7 +74,7 @@ def make_bundles(out: Path, count: int) -> None:
             bundle = export(
                 ExportConfig(
                     model=str(FOLDER / f"{name}.pt"), out=str(out / f"{name}.edge"), name=name,
-                    int8=True, calib=str(pictures), overwrite=True,
+                    int8=True, targets=("cpu",), calib=str(pictures), overwrite=True,
                 )
             ).bundle  # fmt: skip
         print(f"{bundle.path}: digest {bundle.digest}")

@@ -41,7 +41,8 @@ def read_plates(source: str | Path) -> list[PlateImage]:
 
     Args:
         source: A table (CSV, or TSV by its name) with columns ``file`` and ``text``, and ``x``,
-            ``y``, ``w``, ``h`` in pixels where a file shows more than the plate; files are
+            ``y``, ``w``, ``h`` in pixels where a file shows more than the plate, or ``margin``,
+            what it shows on each side of the plate as a fraction of the plate's size; files are
             relative to the table. Or a folder of plates that are cut out, whose names are their
             texts.
 
@@ -81,6 +82,8 @@ def _from_table(table: Path) -> Iterator[PlateImage]:
         try:
             if boxed:
                 picture = cut_box(picture, *(float(row[key]) for key in "xywh"))
+            elif row.get("margin"):
+                picture = without_margin(picture, float(row["margin"]))
             text = checked(row["text"] or "")
         except (ValueError, TypeError) as error:
             raise UsageError(f"{table}:{rows.line_num}: {error}") from None
@@ -110,6 +113,14 @@ def cut_box(picture: Pixels, x: float, y: float, w: float, h: float) -> Pixels:
     if right <= left or bottom <= top:
         raise ValueError(f"the box {x:g}, {y:g}, {w:g}, {h:g} is outside the picture")
     return picture[top:bottom, left:right]
+
+
+def without_margin(picture: Pixels, margin: float) -> Pixels:
+    """The plate of a crop that shows a part of its size more on each side, as those of events."""
+    if not 0 <= margin <= 2:
+        raise ValueError(f"a margin of {margin:g}: it is a fraction of the plate's size, 0 to 2")
+    height, width = (side / (1 + 2 * margin) for side in picture.shape[:2])
+    return cut_box(picture, margin * width, margin * height, width, height)
 
 
 def resized(picture: Pixels) -> Pixels:
