@@ -125,3 +125,31 @@ def test_a_file_of_that_name_comes_first(
     cv2.imwrite("crop.png", picture(RED)[80:130, 20:70])
     assert main(["run", "letters", "crop.png"]) == 0
     assert "crop.png: R\n" in capsys.readouterr().out
+
+
+def gray(pixels: np.ndarray) -> np.ndarray:
+    return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2GRAY), np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        (lambda pixels: pixels.astype(np.uint16) * 257, "R"),
+        (lambda pixels: cv2.resize(pixels, (3840, 2160), interpolation=cv2.INTER_NEAREST), "R"),
+        (gray, None),
+    ],
+    ids=["16 bit", "4K", "gray"],
+)
+def test_any_kind_of_picture_is_read(
+    shipped: Path, tmp_path: Path, change: Any, text: str | None
+) -> None:
+    cv2.imwrite("1.png", change(picture(RED)))
+    assert main(["run", "letters", "1.png", "--csv", "out.csv"]) == 0
+    if text is not None:
+        assert [row["text"] for row in rows(tmp_path / "out.csv")] == [text]
+
+
+def test_what_is_no_picture_is_named(shipped: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("1.jpg").write_text("no picture at all")
+    assert main(["run", "letters", "1.jpg"]) != 0
+    assert "1.jpg" in capsys.readouterr().err
