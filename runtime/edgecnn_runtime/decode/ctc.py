@@ -29,6 +29,7 @@ class CtcDecoder:
         check_output_shape(model, spec.output, *shape, batch_axis=spec.layout.index("N"))
         self._spec = spec
         self._row = np.empty(classes, np.float32)
+        self._likely = np.empty(classes, bool)
         self._turned = np.empty((0, classes), np.float32)
         self._chars = (*spec.charset[: spec.blank], "", *spec.charset[spec.blank :])
 
@@ -53,10 +54,10 @@ class CtcDecoder:
 
     def _alternatives(self, scores: Floats, best: int) -> dict[str, float]:
         """What else a character may be."""
-        likely = np.flatnonzero(scores >= MIN_ALTERNATIVE).tolist()
+        np.greater_equal(scores, MIN_ALTERNATIVE, out=self._likely)
         return {
             self._chars[index]: float(scores[index])
-            for index in likely
+            for index in np.flatnonzero(self._likely).tolist()
             if index not in {best, self._spec.blank}
         }
 

@@ -302,8 +302,29 @@ export class AreaEditor {
       parts.push(s("polyline", { class: `area ${this.#drawing}`, "fill-opacity": "0", points: points.join(" ") }),
         ...points.map(([cx, cy], i) => s("circle", { class: "point", cx, cy, r: 6 * unit, "data-point": i })));
     }
-    this.svg.replaceChildren(...parts);
+    this.#show(parts);
     if (active !== undefined && this.#chosen >= 0) this.#focus(active);
+  }
+
+  /** Change what is there where the areas are the same: a finger must not lose what it touches. */
+  #show(parts) {
+    const shown = [...this.svg.children];
+    const same = shown.length === parts.length && parts.every((part, i) => part.tagName === shown[i].tagName
+      && part.dataset.shape === shown[i].dataset.shape && part.dataset.point === shown[i].dataset.point);
+    if (!same) {
+      this.svg.replaceChildren(...parts);
+      return;
+    }
+    parts.forEach((part, i) => {
+      if (part.childElementCount) {
+        shown[i].replaceWith(part);
+        return;
+      }
+      for (const { name, value } of part.attributes) {
+        if (shown[i].getAttribute(name) !== value) shown[i].setAttribute(name, value);
+      }
+      if (shown[i].textContent !== part.textContent) shown[i].textContent = part.textContent;
+    });
   }
 
   #outline(shape, index, points, unit) {
