@@ -55,6 +55,8 @@ class InstanceDecoder:
         instances, pixels = [], 0
         for detection, place in self._detector.select(outputs, item, geometry):
             weights = table[-len(maps) :, place] if self._across else table[place, -len(maps) :]
+            if not np.isfinite(weights).all():  # what OpenCV makes of them differs by its version
+                continue
             rect = pixels_inside(detection.box, visible(geometry))
             pixels += (rect[2] - rect[0]) * (rect[3] - rect[1])
             if pixels > MOST_PIXELS:
