@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from edgecnn.cli.flags import add_flags, read_flags
 from edgecnn.cli.tables import plain_table
 from edgecnn.cli.terminal_text import escape_markup
+from edgecnn.cli.training_display import training_bar
 from edgecnn.train.config import TrainConfig, check_config
 from edgecnn.train.data import check_data
 
@@ -65,18 +66,7 @@ class Display:
     """
 
     def __init__(self, console: "Console") -> None:
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
-
-        self._console = console
-        self.bar = Progress(
-            "{task.description}",
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-            "{task.fields[note]}",
-            console=console,
-            transient=True,
-        )
+        self._console, self.bar = console, training_bar(console)
         self._task = self.bar.add_task("reading", total=None, note="")
 
     def reading(self, done: int, total: int) -> None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from edgecnn.cli.flags import add_flags, read_flags
 from edgecnn.cli.tables import plain_table
 from edgecnn.cli.terminal_text import escape_markup
+from edgecnn.cli.training_display import StepDisplay
 from edgecnn.train.plates.detector_config import DetectorConfig
 
 if TYPE_CHECKING:
@@ -29,8 +30,6 @@ GROUPS = {
     "measurement": ("photographs",),
     "output": ("out",),
 }
-MEAN_OF = 50
-"""Steps whose mean loss is shown."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -65,51 +64,21 @@ def run(args: argparse.Namespace) -> int:
 
 
 class Display:
-    """A training's ``DetectorCallbacks``: a progress bar, and a line every 100 steps.
-
-    Attributes:
-        bar: The progress bar, a context manager that draws it.
-    """
-
-    EVERY = 100
+    """A training's ``DetectorCallbacks``."""
 
     def __init__(self, console: "Console") -> None:
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
-
-        self._console = console
-        self.bar = Progress(
-            "{task.description}",
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-            "{task.fields[note]}",
-            console=console,
-            transient=True,
-        )
-        self._task = self.bar.add_task("reading photographs", total=None, note="")
-        self._mean = 0.0
-        self._done = 0
+        self._steps = StepDisplay(console, every=100)
+        self.bar, self.step = self._steps.bar, self._steps.step
 
     def reading(self, photographs: int) -> None:
         """Say how many photographs are behind the scenes."""
+        console = self._steps.console
         if not photographs:
-            self._console.print(
+            console.print(
                 "[yellow]no photographs behind the scenes:[/] --backgrounds DIR, or install some "
                 "(`edgecnn train plate-detector --help` has the packages)"
             )
-        self._console.print(f"{photographs} photographs are behind the scenes", highlight=False)
-
-    def step(self, done: int, total: int, loss: float) -> None:
-        """Show how far the training is."""
-        self._done += 1
-        share = max(1 / MEAN_OF, 1 / self._done)
-        self._mean += share * (loss - self._mean)
-        note = f"loss {self._mean:.4f}"
-        self.bar.update(
-            self._task, completed=done + 1, total=total, description="training", note=note
-        )
-        if (done + 1) % self.EVERY == 0:
-            self._console.print(f"step {done + 1:6d}  {note}", highlight=False)
+        console.print(f"{photographs} photographs are behind the scenes", highlight=False)
 
 
 def _table(scores: "Sequence[RegionScore]") -> "Table":

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from edgecnn.cli.flags import add_flags, read_flags
 from edgecnn.cli.tables import plain_table
 from edgecnn.cli.terminal_text import escape_markup
+from edgecnn.cli.training_display import StepDisplay
 from edgecnn.train.plates.reader_config import ReaderConfig
 
 if TYPE_CHECKING:
@@ -30,8 +31,6 @@ GROUPS = {
     "measurement": ("photographs", "measure_every"),
     "output": ("out",),
 }
-MEAN_OF = 50
-"""Steps whose mean loss is shown."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -66,45 +65,18 @@ def run(args: argparse.Namespace) -> int:
 
 
 class Display:
-    """A training's ``ReaderCallbacks``: a progress bar, and a line for each measurement.
-
-    Attributes:
-        bar: The progress bar, a context manager that draws it.
-    """
-
-    EVERY = 500
+    """A training's ``ReaderCallbacks``."""
 
     def __init__(self, console: "Console") -> None:
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
-
-        self._console = console
-        self.bar = Progress(
-            "{task.description}",
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-            "{task.fields[note]}",
-            console=console,
-            transient=True,
-        )
-        self._task = self.bar.add_task("training", total=None, note="")
-        self._mean = 0.0
-        self._steps = 0
-
-    def step(self, done: int, total: int, loss: float) -> None:
-        """Show how far the training is."""
-        self._steps += 1
-        self._mean += (loss - self._mean) * max(1 / MEAN_OF, 1 / self._steps)
-        note = f"loss {self._mean:.4f}"
-        self.bar.update(self._task, completed=done, total=total, note=note)
-        if done % self.EVERY == 0:
-            self._console.print(f"step {done:6d}  {note}", highlight=False)
+        self._steps = StepDisplay(console, every=500)
+        self.bar, self.step = self._steps.bar, self._steps.step
 
     def measured(self, done: int, scores: "Sequence[GroupScore]") -> None:
         """Print how many plates are read."""
         if scores:
             parts = (f"{escape_markup(s.group)} {s.right}/{s.count}" for s in scores)
-            self._console.print(f"step {done:6d}  read: {', '.join(parts)}", highlight=False)
+            line = f"step {done:6d}  read: {', '.join(parts)}"
+            self._steps.console.print(line, highlight=False)
 
 
 def _table(scores: "Sequence[GroupScore]") -> "Table":

@@ -101,7 +101,8 @@ def train_detector(config: DetectorConfig, watch: DetectorCallbacks) -> list[Reg
     training = Training(config, SceneMaker(faces, backgrounds))
     saved = time.monotonic()
     while training.step < config.steps:
-        watch.step(training.step, config.steps, training.advance())
+        loss = training.advance()
+        watch.step(training.step, config.steps, loss)
         if time.monotonic() - saved > config.save_every or training.step == config.steps:
             training.save()
             saved = time.monotonic()
