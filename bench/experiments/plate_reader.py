@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 from lib.experiment import Experiment, Options, Row, main
 from lib.material import ASSETS, write_pictures
+from lib.plate_rows import COLUMNS, reached
 from lib.trained import TRAINED
 
 from edgecnn.train.plates.crops import CropMaker
@@ -149,19 +150,6 @@ def race(models: Mapping[str, Model], plates: Sequence[PlateImage], rounds: int)
         "ms": ms,
     }
 
-
-def reached(row: Row) -> bool:
-    """Whether a row is at least its goal, or at most where it says so."""
-    return bool(row["value"] <= row["goal"] if row.get("most") else row["value"] >= row["goal"])
-
-
-COLUMNS = {
-    "": "{what}",
-    "measured": "{value:.3g} {unit}",
-    "strict": lambda row: str(row.get("strict", "")),
-    "goal": lambda row: f"{'≤' if row.get('most') else '≥'} {row['goal']:g}",
-    "ms": lambda row: ", ".join(f"{k} {v:.2f}" for k, v in row.get("ms", {}).items()),
-}
 
 if __name__ == "__main__":
     cv2.setNumThreads(1)

@@ -25,6 +25,7 @@ import cv2  # noqa: E402
 import numpy as np  # noqa: E402
 from lib.experiment import Experiment, Options, Row, main  # noqa: E402
 from lib.material import ASSETS  # noqa: E402
+from lib.plate_rows import COLUMNS, reached  # noqa: E402
 from runner.environments import BASELINES, ensure, requirements  # noqa: E402
 from runner.process import Worker  # noqa: E402
 
@@ -296,19 +297,6 @@ def same(truth: str, text: str) -> bool:
     """Whether a text is right but for O and 0, I and 1."""
     return truth.translate(ALIKE) == text.translate(ALIKE)
 
-
-def reached(row: Row) -> bool:
-    """Whether a row is at least its goal, or at most where it says so."""
-    return bool(row["value"] <= row["goal"] if row.get("most") else row["value"] >= row["goal"])
-
-
-COLUMNS = {
-    "": "{what}",
-    "measured": "{value:.3g} {unit}",
-    "strict": lambda row: str(row.get("strict", "")),
-    "goal": lambda row: f"{'≤' if row.get('most') else '≥'} {row['goal']:g}",
-    "ms": lambda row: ", ".join(f"{k} {v:.1f}" for k, v in row.get("ms", {}).items()),
-}
 
 if __name__ == "__main__":
     cv2.setNumThreads(1)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from edgecnn.models.plate_detector import STRIDES, PlateDetector
 from edgecnn.train.plates.scenes import Scene
+from edgecnn.train.plates.training_state import prefers_bfloat16
 
 SPANS = ((0.0, 72.0), (44.0, 170.0), (120.0, np.inf))
 """Sizes of plates, the larger one of width and twice the height in pixels, that each stride finds;
@@ -35,8 +36,7 @@ def corner_loss(network: PlateDetector, scenes: Sequence[Scene]) -> Tensor:
     device = next(network.parameters()).device
     pixels = torch.from_numpy(np.stack([scene.pixels for scene in scenes])).to(device)
     planes = (pixels.permute(0, 3, 1, 2).float() / 255).to(memory_format=torch.channels_last)
-    low = device.type == "cuda" or torch.cpu._is_amx_tile_supported()
-    with torch.autocast(device.type, torch.bfloat16, enabled=low):
+    with torch.autocast(device.type, torch.bfloat16, enabled=prefers_bfloat16(device)):
         corners, logits, grid = network.cells(planes)
     logits = logits[:, 0].float()
     item, cell, truth = assign([scene.plates for scene in scenes], grid.cpu().numpy())

@@ -8,7 +8,6 @@ import time
 from collections.abc import Iterator
 from itertools import count, islice
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any, Protocol
 
 import cv2
@@ -31,12 +30,12 @@ from edgecnn.train.plates.scenes_photographs import (
     read_photographs,
     summarize,
 )
+from edgecnn.train.plates.training_state import choose_device, restore_state, save_state
 from edgecnn.train.pretrained import load_pretrained
 from edgecnn_export.checkpoint import save_checkpoint
-from edgecnn_runtime.bundle.atomic import atomic_file
 from edgecnn_runtime.bundle.manifest import Input, ModelSpec, Normalization, Output, Yolo
 from edgecnn_runtime.decode.yolo import YoloDecoder
-from edgecnn_runtime.errors import CheckpointError, EdgecnnError
+from edgecnn_runtime.errors import EdgecnnError
 from edgecnn_runtime.preprocess import Preprocessor
 from edgecnn_runtime.types import Detection, Pixels
 
@@ -151,7 +150,7 @@ class Training:
 
     def __init__(self, config: DetectorConfig, maker: SceneMaker) -> None:
         self._config, self._maker, self.step = config, maker, 0
-        device = _device(config.device)
+        device = choose_device(config.device)
         self._network, self.average = PlateDetector().to(device), PlateDetector().to(device)
         self._network.to(memory_format=torch.channels_last)  # type: ignore[call-overload] # torch's overloads lack it
         if config.init_from:
@@ -165,7 +164,8 @@ class Training:
         self._optimizer = torch.optim.AdamW(groups, config.lr)
         self._state = Path(config.out + ".state")
         if self._state.exists():
-            self._restore(device)
+            parts = self._network, self.average, self._optimizer
+            self.step = restore_state(self._state, *parts, device)
         self._scenes = _scenes(config, maker, self.step)
         self._samples: Pixels | None = None
 
@@ -195,14 +195,7 @@ class Training:
 
     def save(self) -> None:
         """Write the state that a training goes on from, and the checkpoint."""
-        state = {
-            "network": self._network.state_dict(),
-            "average": self.average.state_dict(),
-            "optimizer": self._optimizer.state_dict(),
-            "step": self.step,
-        }
-        with atomic_file(self._state) as path:
-            torch.save(state, path)
+        save_state(self._state, self._network, self.average, self._optimizer, self.step)
         if self._samples is None:
             self._samples = _samples(self._maker)
         weights = self.average.state_dict()
@@ -223,18 +216,6 @@ class Training:
             for name, value in self.average.state_dict().items():
                 if value.is_floating_point():
                     value.lerp_(ours[name], share)
-
-    def _restore(self, device: torch.device) -> None:
-        try:
-            state = torch.load(self._state, weights_only=True, map_location=device)
-            self._network.load_state_dict(state["network"])
-            self.average.load_state_dict(state["average"])
-            self._optimizer.load_state_dict(state["optimizer"])
-            self.step = int(state["step"])
-        except (RuntimeError, KeyError, ValueError, EOFError, UnpicklingError) as error:
-            raise CheckpointError(
-                f"{self._state}: a training cannot go on from it; remove it to begin anew: {error}"
-            ) from None
 
 
 def moved(scene: Scene, random: np.random.Generator) -> Scene:
@@ -287,11 +268,3 @@ def _samples(maker: SceneMaker) -> Pixels:
 def _schedule(step: int, steps: int) -> float:
     """The learning rate's share of the highest one."""
     return min(1.0, (step + 1) / WARM_UP, (steps - step) / max(1.0, COOL_DOWN * steps))
-
-
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    if name == "cuda" and not torch.cuda.is_available():
-        raise EdgecnnError("torch finds no CUDA device here: --device cpu")
-    return torch.device(name)

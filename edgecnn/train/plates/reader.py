@@ -20,10 +20,15 @@ from edgecnn.train.plates.photographs import read_plates
 from edgecnn.train.plates.reader_batches import IGNORED, STEPS, Batch, Pool, examples
 from edgecnn.train.plates.reader_config import ReaderConfig
 from edgecnn.train.plates.readings import GroupScore, read_plate_images, score_groups
+from edgecnn.train.plates.training_state import (
+    choose_device,
+    prefers_bfloat16,
+    restore_state,
+    save_state,
+)
 from edgecnn.train.pretrained import load_pretrained
 from edgecnn_export.checkpoint import save_checkpoint
-from edgecnn_runtime.bundle.atomic import atomic_file
-from edgecnn_runtime.errors import CheckpointError, EdgecnnError
+from edgecnn_runtime.errors import EdgecnnError
 from edgecnn_runtime.types import Pixels
 
 ARCH = "edgecnn.models.plate_reader:PlateReader"
@@ -102,7 +107,7 @@ class Training:
         self.done = 0
         self._config = config
         self._countries = tuple(grammars())
-        self._device = torch.device(_device(config.device))
+        self._device = choose_device(config.device)
         self._net = PlateReader(len(CHARSET), len(self._countries)).to(self._device)
         load_pretrained(self._net, config.init_from, (), "")
         self._mean = PlateReader(len(CHARSET), len(self._countries)).to(self._device)
@@ -114,7 +119,8 @@ class Training:
         self._maker = CropMaker(countries, find_fonts(config.fonts))
         self._state = Path(f"{config.out}.state")
         if self._state.exists():
-            self._restore()
+            parts = self._net, self._mean, self._optimizer
+            self.done = restore_state(self._state, *parts, self._device)
         self._pool = Pool(self._maker, config, self._countries, self.done)
 
     def step(self) -> float:
@@ -147,36 +153,16 @@ class Training:
 
     def save(self) -> None:
         """Write the state that a training goes on from."""
-        with atomic_file(self._state) as path:
-            torch.save(
-                {
-                    "net": self._net.state_dict(),
-                    "mean": self._mean.state_dict(),
-                    "optimizer": self._optimizer.state_dict(),
-                    "done": self.done,
-                },
-                path,
-            )
-
-    def _restore(self) -> None:
-        try:
-            state = torch.load(self._state, weights_only=True, map_location=self._device)
-            self._net.load_state_dict(state["net"])
-            self._mean.load_state_dict(state["mean"])
-            self._optimizer.load_state_dict(state["optimizer"])
-            self.done = int(state["done"])
-        except (RuntimeError, KeyError, ValueError, EOFError) as error:
-            raise CheckpointError(
-                f"{self._state}: the training cannot go on from it: {error}. Remove it to begin "
-                "anew, or choose another --out"
-            ) from None
+        save_state(self._state, self._net, self._mean, self._optimizer, self.done)
 
     def _loss(self, batch: Batch) -> Tensor:
         """CTC of both lines, the classes of the steps, and the country."""
         self._net.train()
         pixels = torch.from_numpy(batch.pixels).to(self._device)
         images = (pixels[:, None].float() / 255).contiguous(memory_format=torch.channels_last)
-        with torch.autocast(self._device.type, torch.bfloat16, enabled=_has_bfloat16(self._device)):
+        with torch.autocast(
+            self._device.type, torch.bfloat16, enabled=prefers_bfloat16(self._device)
+        ):
             logits, countries = self._net(images)
         likely = logits.float().log_softmax(2)
         upper, lower = likely[:, :STEPS], likely[:, STEPS:]
@@ -258,14 +244,3 @@ def _schedule(done: int, steps: int) -> float:
     rise = min(1.0, (done + 1) / WARM_UP)
     left = max(0.0, min(1.0, (steps - done) / (steps / 3)))
     return rise * (0.01 + 0.99 * (0.5 - 0.5 * math.cos(math.pi * left)))
-
-
-def _has_bfloat16(device: torch.device) -> bool:
-    """Whether bfloat16 is faster there; on a CPU without matrix units it is slower."""
-    return device.type == "cuda" or torch.cpu._is_amx_tile_supported()
-
-
-def _device(name: str) -> str:
-    if name != "auto":
-        return name
-    return "cuda" if torch.cuda.is_available() else "cpu"
